@@ -1,0 +1,4 @@
+namespace FsScheduler.Core
+
+module FileTracker =
+    let placeholder = 0

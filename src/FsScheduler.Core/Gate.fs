@@ -1,0 +1,4 @@
+namespace FsScheduler.Core
+
+module Gate =
+    let placeholder = 0

@@ -1,0 +1,133 @@
+namespace FsScheduler.Core
+
+/// What a connection is for.
+type Role =
+    /// Runs stages. None: it runs every built-in stage.
+    | Worker of stages: string[] option
+    /// Submits tasks and asks.
+    | Client
+
+type Hello = { protocol: int; role: Role; name: string; token: string option }
+
+/// What a client wants to have of a result.
+type Want =
+    /// Sent to it.
+    | Result
+    /// Stored in `resultados/`, as for a file of `entrada/`.
+    | File
+    /// Only word that it is done.
+    | Nothing
+
+/// How an attempt ended, as its worker tells it.
+type Outcome =
+    /// The payload of the message is the result.
+    | Succeeded
+    | Failed of error: string * retry: bool
+
+type Submit = {
+    /// The client's own name for this request, given back in every answer to it.
+    ref: string
+    name: string
+    /// Empty: the scheduler's own pipeline.
+    pipeline: string
+    /// Higher first.
+    priority: int
+    key: string option
+    want: Want
+}
+
+/// From a worker or a client to the scheduler.
+[<RequireQualifiedAccess>]
+type ToScheduler =
+    | Hello of Hello
+    | Beat
+    /// How many tasks this worker holds at once, from now on.
+    | Ready of slots: int
+    | Result of Attempt * Outcome
+    | Submit of Submit
+    | Status
+    | Cancel of TaskId
+    | Retry of TaskId
+
+type Welcome = {
+    protocol: int
+    session: string
+    beat: Duration
+    lostAfter: Duration
+    maxPayload: Size
+    maxResult: Size
+}
+
+type Process = {
+    attempt: Attempt
+    name: string
+    /// Run in order, each `name` or `name:argument`.
+    stages: string[]
+    timeout: Duration
+}
+
+/// The end of a task. No error: it succeeded.
+type Done = { ref: string; task: TaskId; attempts: int; error: string option }
+
+[<RequireQualifiedAccess>]
+type RejectionCode =
+    | BadPipeline
+    | BadName
+    /// The same key with other content.
+    | BadKey
+    /// Try again later.
+    | Busy
+
+[<RequireQualifiedAccess>]
+type ErrorCode =
+    | BadFrame
+    | BadField
+    | UnknownType
+    | TooLarge
+    | BadVersion
+    | Unauthorized
+    | NotWelcome
+    | Timeout
+
+type WorkerReport = {
+    session: SessionId
+    name: string
+    slots: int
+    held: int
+    /// Tasks, or groups of stages, that it has finished.
+    finished: int64
+    failed: int64
+}
+
+/// What the scheduler is doing, now.
+type StatusReport = {
+    queued: int64
+    running: int64
+    /// Waiting for a retry.
+    waiting: int64
+    publishing: int64
+    quarantined: int64
+    finished: int64
+    cancelled: int64
+    idle: int
+    busy: int
+    /// Since the scheduler started.
+    uptime: Duration
+    /// How long the task that has been queued longest has been waiting.
+    oldest: Duration
+    /// The first 200 workers by session; `idle + busy` counts them all.
+    workers: WorkerReport[]
+}
+
+/// From the scheduler to a worker or a client.
+[<RequireQualifiedAccess>]
+type FromScheduler =
+    | Welcome of Welcome
+    | Beat
+    | Process of Process
+    | Cancel of Attempt
+    | Accepted of ref: string * TaskId
+    | Done of Done
+    | Rejected of ref: string * RejectionCode * message: string
+    | Status of StatusReport
+    | Error of ErrorCode * message: string

@@ -1,0 +1,20 @@
+namespace FsScheduler.Core
+
+/// A version of a file: a change to the file changes it.
+[<Struct>]
+type Stamp = {
+    size: Size
+    /// Last write, in ticks of 100 ns, UTC.
+    modified: int64
+}
+
+/// Where the bytes of a task, or of a result, are. A reference: the bytes do not travel with it.
+type Payload =
+    /// Inside the submission itself.
+    | Packed
+    /// In memory.
+    | Bytes of byte[]
+    /// In a temporary file that belongs to the task and goes with it.
+    | Spooled of path: string * size: Size
+    /// In the file of `entrada/` that the task is named after, at that version.
+    | Input of Stamp

@@ -1,0 +1,54 @@
+namespace FsScheduler.Core
+
+open System
+open System.Text
+
+/// The name of a file or of a submitted payload: a relative path with `/` between its parts.
+/// Only `TaskName.parse` makes one, so having one is the proof that it stays inside its folder.
+[<Struct>]
+type TaskName =
+    private
+    | TaskName of string
+
+    override name.ToString() = let (TaskName text) = name in text
+
+module TaskName =
+
+    /// The longest part of a name, in bytes of UTF-8.
+    let partBytesMax = 200
+
+    /// The longest name, in bytes of UTF-8.
+    let bytesMax = 2_000
+
+    let private refusal (part: string) =
+        if part = "" then
+            Some "it has an empty part"
+        elif part = "." || part = ".." then
+            Some $"the part '{part}' could lead out of its folder"
+        elif Encoding.UTF8.GetByteCount part > partBytesMax then
+            Some $"one of its parts is over {partBytesMax} bytes"
+        elif part |> Seq.exists Char.IsControl then
+            Some "it has a control character"
+        elif
+            part.Contains '\uFFFD'
+            || part |> Seq.exists Char.IsSurrogate && not (part.IsNormalized())
+        then
+            Some "it is not valid Unicode"
+        else
+            None
+
+    /// <summary>Checks a name.</summary>
+    /// <returns>The name, or what is wrong with it as the end of a sentence.</returns>
+    let parse (text: string) : Result<TaskName, string> =
+        if text = "" then
+            Error "it is empty"
+        elif text[0] = '/' then
+            Error "it is absolute; use a path relative to the folder"
+        elif Encoding.UTF8.GetByteCount text > bytesMax then
+            Error $"it is over {bytesMax} bytes"
+        else
+            match text.Split '/' |> Array.tryPick refusal with
+            | Some reason -> Error reason
+            | None -> Ok(TaskName text)
+
+    let toString (TaskName text) = text

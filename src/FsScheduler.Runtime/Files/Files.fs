@@ -1,0 +1,4 @@
+namespace FsScheduler.Runtime
+
+module Files =
+    let placeholder = 0

@@ -1,0 +1,4 @@
+namespace FsScheduler.Runtime
+
+module Stages =
+    let placeholder = 0

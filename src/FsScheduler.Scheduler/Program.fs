@@ -1,0 +1,4 @@
+module FsScheduler.Scheduler.Program
+
+[<EntryPoint>]
+let main _ = 0

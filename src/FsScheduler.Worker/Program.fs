@@ -1,0 +1,4 @@
+module FsScheduler.Worker.Program
+
+[<EntryPoint>]
+let main _ = 0

@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.CodecTests
+
+open Expecto
+
+let tests = testList "CodecTests" []

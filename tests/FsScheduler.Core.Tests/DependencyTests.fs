@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.DependencyTests
+
+open Expecto
+
+let tests = testList "DependencyTests" []

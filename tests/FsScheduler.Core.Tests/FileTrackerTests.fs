@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.FileTrackerTests
+
+open Expecto
+
+let tests = testList "FileTrackerTests" []

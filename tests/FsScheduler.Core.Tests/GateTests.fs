@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.GateTests
+
+open Expecto
+
+let tests = testList "GateTests" []

@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.PipelineTests
+
+open Expecto
+
+let tests = testList "PipelineTests" []

@@ -1,0 +1,18 @@
+module FsScheduler.Core.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main args =
+    runTestsWithCLIArgs
+        []
+        args
+        (testList "core" [
+            TaskNameTests.tests
+            PipelineTests.tests
+            CodecTests.tests
+            GateTests.tests
+            FileTrackerTests.tests
+            SchedulerTests.tests
+            DependencyTests.tests
+        ])

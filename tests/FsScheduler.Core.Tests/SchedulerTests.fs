@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.SchedulerTests
+
+open Expecto
+
+let tests = testList "SchedulerTests" []

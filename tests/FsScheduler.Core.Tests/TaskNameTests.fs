@@ -1,0 +1,5 @@
+module FsScheduler.Core.Tests.TaskNameTests
+
+open Expecto
+
+let tests = testList "TaskNameTests" []

@@ -1,0 +1,5 @@
+module FsScheduler.Runtime.Tests.ConnectionTests
+
+open Expecto
+
+let tests = testList "ConnectionTests" []

@@ -1,0 +1,5 @@
+module FsScheduler.Runtime.Tests.FileTests
+
+open Expecto
+
+let tests = testList "FileTests" []

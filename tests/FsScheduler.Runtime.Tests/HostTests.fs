@@ -1,0 +1,5 @@
+module FsScheduler.Runtime.Tests.HostTests
+
+open Expecto
+
+let tests = testList "HostTests" []

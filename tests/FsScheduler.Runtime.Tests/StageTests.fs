@@ -1,0 +1,5 @@
+module FsScheduler.Runtime.Tests.StageTests
+
+open Expecto
+
+let tests = testList "StageTests" []

@@ -1,0 +1,5 @@
+module FsScheduler.Simulation.Tests.SimulationTests
+
+open Expecto
+
+let tests = testList "simulation" []

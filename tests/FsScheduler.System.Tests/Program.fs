@@ -1,0 +1,7 @@
+module FsScheduler.System.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main args =
+    runTestsWithCLIArgs [] args (testList "system" [ SystemTests.tests ])

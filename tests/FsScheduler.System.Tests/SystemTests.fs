@@ -1,0 +1,5 @@
+module FsScheduler.System.Tests.SystemTests
+
+open Expecto
+
+let tests = testList "system" []
