@@ -18,3 +18,7 @@ type Payload =
     | Spooled of path: string * size: Size
     /// In the file of `entrada/` that the task is named after, at that version.
     | Input of Stamp
+
+module Payload =
+
+    let empty = Bytes [||]

@@ -36,6 +36,8 @@ type Instant = {
 
     static member (+)(instant: Instant, span: Duration) = { sinceStart = instant.sinceStart + span }
 
+    static member zero = { sinceStart = 0L<ms> }
+
     static member (-)(later: Instant, earlier: Instant) : Duration =
         later.sinceStart - earlier.sinceStart
 

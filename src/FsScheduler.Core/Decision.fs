@@ -1,0 +1,85 @@
+namespace FsScheduler.Core
+
+/// One thing that went wrong with a task.
+type Trouble = {
+    attempt: int
+    /// The stages that ran, or the first of them where that is not known.
+    stages: string
+    /// The name of the worker; empty when it was not a worker that failed.
+    worker: string
+    error: string
+    at: Instant
+}
+
+/// What arrives at the scheduler.
+[<RequireQualifiedAccess>]
+type Input =
+    /// The pipeline is parsed here, because which stages are known is. Empty: the scheduler's own.
+    | Submit of Submission * pipeline: string
+    | Cancel of TaskId * by: SessionId
+    | Retry of TaskId * by: SessionId
+    | Ask of by: SessionId
+    | Join of SessionId * name: string * stages: string[]
+    | Ready of SessionId * slots: int
+    /// A sign of life.
+    | Heard of SessionId
+    /// A connection has ended, a worker's or a client's.
+    | Leave of SessionId
+    | Report of SessionId * Attempt * Outcome * Payload
+    /// The result has its final name.
+    | Published of Attempt
+    /// The result could not be stored.
+    | Unpublished of Attempt * error: string
+    /// The file that a task was made from is no longer what it was: whatever is done with that version is void.
+    | Withdraw of TaskId
+    /// The file is gone from `entrada/`.
+    | Vanish of name: string
+    /// The input of an attempt could not be read, so it was never given out.
+    | Unreadable of Attempt * error: string
+    | Tick
+
+/// What has happened: the history of every task, to be recorded before anything of it shows.
+[<RequireQualifiedAccess>]
+type Event =
+    | Submitted of TaskId * Submission * Pipeline
+    /// Stages from the first to before the second index.
+    | Assigned of Attempt * SessionId * stages: struct (int * int)
+    /// Some stages are done; the result of this attempt is the payload of the next.
+    | Advanced of Attempt * stage: int * Payload
+    /// Failed; to be tried again after a delay.
+    | Delayed of TaskId * Trouble * Duration
+    /// Lost with its worker; in the queue again, at the front.
+    | Requeued of TaskId * Trouble
+    | Quarantined of TaskId * Trouble
+    /// Its result is the one that counts, and is being published.
+    | Accepted of Attempt * Payload
+    | Completed of Attempt
+    | Cancelled of TaskId * reason: string
+    | Retried of TaskId
+    | Joined of SessionId * name: string
+    | Left of SessionId * name: string * reason: string
+
+/// What the world outside is asked to do.
+[<RequireQualifiedAccess>]
+type Effect =
+    | Assign of SessionId * Process * Submission * Payload
+    | Revoke of SessionId * Attempt
+    /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
+    | Reply of SessionId * FromScheduler * Payload * kept: bool
+    /// Give the result its final name.
+    | Publish of Attempt * Submission * Payload
+    /// Tell, beside the results, why there is none.
+    | PublishError of TaskId * Submission * Trouble list
+    /// A payload that nobody needs any more.
+    | Discard of Payload
+    | Disconnect of SessionId * reason: string
+
+/// What follows from inputs: events to record, then effects to let out. Cleared and used again.
+[<Sealed>]
+type Decisions() =
+    member val Events = ResizeArray<Event>()
+    member val Effects = ResizeArray<Effect>()
+
+    member decisions.Clear() =
+        decisions.Events.Clear()
+        decisions.Effects.Clear()

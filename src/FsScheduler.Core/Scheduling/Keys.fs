@@ -1,0 +1,64 @@
+namespace FsScheduler.Core
+
+open System.Collections.Generic
+
+/// Somebody who waits for the end of a task.
+[<Struct>]
+type internal Waiter = { session: SessionId; ref: string; want: Want }
+
+/// A key that was used: its task, and how that ended.
+type internal KeyEntry = {
+    key: Key
+    task: TaskId
+    /// Beside the submitter: those who came later with the same key.
+    waiters: ResizeArray<Waiter>
+    mutable outcome: struct (Done * Payload) voption
+}
+
+/// The keys in use, and the latest of those whose tasks are finished.
+type internal Keys() =
+    let entries = Dictionary<string, KeyEntry>()
+    let finished = Queue<KeyEntry>()
+    let mutable keptBytes = 0L<B>
+
+    let sizeOf payload =
+        match payload with
+        | Bytes bytes -> int64 bytes.Length * 1L<B>
+        | Spooled(_, size) -> size
+        | Packed
+        | Input _ -> 0L<B>
+
+    member _.Find(key: Key) : KeyEntry voption =
+        match entries.TryGetValue key.text with
+        | true, entry -> ValueSome entry
+        | _ -> ValueNone
+
+    member _.Add(key: Key, task: TaskId) =
+        entries[key.text] <- {
+            key = key
+            task = task
+            waiters = ResizeArray()
+            outcome = ValueNone
+        }
+
+    member _.Remove(key: Key) = entries.Remove key.text |> ignore
+
+    /// <summary>Keeps the outcome for those who come back with the key, and forgets the oldest ones that are too many.</summary>
+    /// <returns>The payloads of those.</returns>
+    member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload) : Payload list =
+        entry.outcome <- ValueSome(struct (outcome, payload))
+        entry.waiters.Clear()
+        finished.Enqueue entry
+        keptBytes <- keptBytes + sizeOf payload
+
+        [
+            while finished.Count > Limits.keysMax || keptBytes > Limits.keptBytesMax do
+                let oldest = finished.Dequeue()
+                entries.Remove oldest.key.text |> ignore
+
+                match oldest.outcome with
+                | ValueSome(struct (_, payload)) ->
+                    keptBytes <- keptBytes - sizeOf payload
+                    payload
+                | ValueNone -> ()
+        ]

@@ -1,0 +1,42 @@
+namespace FsScheduler.Core
+
+/// What the scheduler's rules are set to.
+type Settings = {
+    /// For files, and for a SUBMIT that names none.
+    pipeline: Pipeline
+    /// Stages that are known before a worker offers them.
+    expected: string[]
+    /// A task that has failed this often is put into quarantine; from 1.
+    maxAttempts: int
+    /// A running attempt is given up after this time.
+    taskTimeout: Duration
+    /// A worker that was silent for this long is lost.
+    lostAfter: Duration
+    /// Any number. The same seed and the same inputs give the same decisions.
+    seed: uint64
+}
+
+/// Limits that nobody has needed to set yet.
+module Limits =
+
+    /// Tasks that are not finished; more are refused as `busy`.
+    let tasksMax = 10_000_000
+
+    /// A task that took down this many workers is quarantined: the last of them had nothing else to do.
+    let lossesMax = 3
+
+    /// Finished tasks whose keys are remembered.
+    let keysMax = 10_000
+
+    /// Bytes of results that are remembered with them.
+    let keptBytesMax = 256L * 1024L * 1024L * 1L<B>
+
+    /// Workers that a STATUS lists.
+    let workersListedMax = 200
+
+    /// A task that has waited this long is served in turn with those of higher priority, once in `agingTurns`.
+    let agingAfter = 30_000L<ms>
+    let agingTurns = 8
+
+    /// Names of stages that workers have offered; further ones are not known.
+    let stagesMax = 10_000

@@ -1,0 +1,61 @@
+namespace FsScheduler.Core
+
+open System.Collections.Generic
+
+/// Tasks by id. Ids are given in order, so a page of them is an array: 8 bytes a task, and a page goes when its last task goes.
+type internal TaskTable() =
+    static let pageBits = 12
+    static let pageSize = 1 <<< pageBits
+
+    let pages = List<Task[] | null>()
+    let counts = List<int>()
+    let mutable count = 0
+
+    let page (id: TaskId) = int (int64 id >>> pageBits)
+    let index (id: TaskId) = int (int64 id &&& int64 (pageSize - 1))
+
+    member _.Count = count
+
+    member _.Find(id: TaskId) : Task | null =
+        if id < 0L<taskId> || int64 id >>> pageBits >= int64 pages.Count then
+            null
+        else
+            match pages[page id] with
+            | null -> null
+            | tasks -> tasks[index id]
+
+    member _.Add(task: Task) =
+        while pages.Count <= page task.Id do
+            pages.Add null
+            counts.Add 0
+
+        let tasks =
+            match pages[page task.Id] with
+            | null ->
+                let tasks = Array.zeroCreate pageSize
+                pages[page task.Id] <- tasks
+                tasks
+            | tasks -> tasks
+
+        tasks[index task.Id] <- task
+        counts[page task.Id] <- counts[page task.Id] + 1
+        count <- count + 1
+
+    member table.Remove(task: Task) =
+        match pages[page task.Id] with
+        | null -> ()
+        | tasks ->
+            tasks[index task.Id] <- Unchecked.defaultof<Task>
+            let page = page task.Id
+            counts[page] <- counts[page] - 1
+            count <- count - 1
+
+            if counts[page] = 0 then
+                pages[page] <- null
+
+    member _.ToSeq() : Task seq =
+        pages
+        |> Seq.collect (fun page ->
+            match page with
+            | null -> Seq.empty
+            | tasks -> tasks |> Seq.filter (fun task -> not (obj.ReferenceEquals(task, null))))

@@ -1,0 +1,143 @@
+namespace FsScheduler.Core
+
+open System.Collections.Generic
+
+/// The workers that hold fewer tasks than they have slots, in the order in which they are served.
+type internal IdleWorkers() =
+    let mutable first: Worker | null = null
+    let mutable last: Worker | null = null
+    let mutable count = 0
+
+    member _.First = first
+    member _.Count = count
+
+    member _.Add(worker: Worker) =
+        worker.IsIdle <- true
+        worker.Previous <- last
+        worker.Next <- null
+
+        match last with
+        | null -> first <- worker
+        | last -> last.Next <- worker
+
+        last <- worker
+        count <- count + 1
+
+    member _.Remove(worker: Worker) =
+        worker.IsIdle <- false
+
+        match worker.Previous with
+        | null -> first <- worker.Next
+        | previous -> previous.Next <- worker.Next
+
+        match worker.Next with
+        | null -> last <- worker.Previous
+        | next -> next.Previous <- worker.Previous
+
+        count <- count - 1
+
+    member idle.MoveToBack(worker: Worker) =
+        if not (obj.ReferenceEquals(worker, last)) then
+            idle.Remove worker
+            idle.Add worker
+
+/// The connected workers, idle and busy.
+type internal Workers() =
+    let all = Dictionary<SessionId, Worker>()
+    let idle = IdleWorkers()
+    let reservations = Dictionary<TaskId, Worker>()
+
+    let settle (worker: Worker) =
+        let isIdle = worker.Held.Count < worker.Slots
+
+        if isIdle && not worker.IsIdle then
+            idle.Add worker
+        elif not isIdle && worker.IsIdle then
+            idle.Remove worker
+
+    let unreserve (worker: Worker) =
+        match worker.Reserved with
+        | null -> ()
+        | task ->
+            reservations.Remove task.Id |> ignore
+            worker.Reserved <- null
+
+    member _.All = all.Values
+    member _.Idle = idle
+
+    member _.Find(session: SessionId) : Worker | null =
+        match all.TryGetValue session with
+        | true, worker -> worker
+        | _ -> null
+
+    member _.Join(session, name, stages, now) =
+        let worker = Worker.Create(session, name, stages)
+        worker.LastHeard <- now
+        all.Add(session, worker)
+
+    /// Forgets a worker. What it holds is the caller's to take back.
+    member _.Remove(worker: Worker) =
+        unreserve worker
+
+        if worker.IsIdle then
+            idle.Remove worker
+
+        all.Remove worker.Session |> ignore
+
+    member _.SetSlots(worker: Worker, slots: int) =
+        worker.Slots <- slots
+        // What was given before the slots were lowered may stay.
+        worker.Ceiling <- max slots worker.Held.Count
+
+        if slots = 0 && worker.Held.Count = 0 then
+            unreserve worker
+
+        settle worker
+
+    member _.Give(worker: Worker, task: Task) =
+        worker.Held.AddLast task
+        settle worker
+
+    member _.TakeBack(worker: Worker, task: Task) =
+        worker.Held.Remove task
+        worker.Ceiling <- max worker.Slots worker.Held.Count
+
+        if obj.ReferenceEquals(worker.Reserved, task) then
+            unreserve worker
+
+        settle worker
+
+    /// The worker that is kept free for a suspected task, if there is one that can run it.
+    member _.ReservedFor(task: Task) : Worker | null =
+        match reservations.TryGetValue task.Id with
+        | true, worker when worker.Slots > 0 -> worker
+        | found, worker ->
+            if found then
+                unreserve worker
+
+            let mutable best: Worker | null = null
+
+            for candidate in all.Values do
+                if
+                    candidate.Slots > 0
+                    && isNull candidate.Reserved
+                    && candidate.Can task.Pipeline.stages[int task.Stage].name
+                then
+                    match best with
+                    | null -> best <- candidate
+                    | other ->
+                        if candidate.Held.Count < other.Held.Count then
+                            best <- candidate
+
+            match best with
+            | null -> null
+            | worker ->
+                worker.Reserved <- task
+                reservations[task.Id] <- worker
+                worker
+
+    /// A suspected task has left the queue, or its worker.
+    member _.Unreserve(task: Task) =
+        match reservations.TryGetValue task.Id with
+        | true, worker -> unreserve worker
+        | _ -> ()
