@@ -1,0 +1,192 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+
+/// A message that came in, with its payload in memory or in a file of its own.
+[<Struct>]
+type Arrival<'message> = {
+    message: 'message
+    payload: Payload
+    /// Why the payload could not be stored; null when it was.
+    trouble: string | null
+}
+
+/// What becomes of a frame whose line has been read.
+type Admission =
+    | Take = 0
+    /// Its payload is read over.
+    | Skip = 1
+    /// Nothing more is read from this connection.
+    | Stop = 2
+
+/// Reads a line, without its newline.
+type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'message>, FrameError>
+
+/// <summary>Bytes of a stream to messages, in batches: every frame that one read brought.</summary>
+/// <param name="input">The bytes, however they are cut.</param>
+/// <param name="decode">Reads one line.</param>
+/// <param name="admit">Decides on every line, before its payload is read.</param>
+/// <param name="spool">A path for a payload that is too large for memory.</param>
+/// <param name="memoryMax">The largest payload that is held in memory.</param>
+[<Sealed>]
+type FrameReader<'message>
+    (
+        input: PipeReader,
+        decode: Decoder<'message>,
+        admit: Func<Result<Frame<'message>, FrameError>, Admission>,
+        spool: Func<'message, string>,
+        memoryMax: Size
+    ) =
+    let scratch: byte[] = Array.zeroCreate Codec.lineBytesMax
+    let mutable rest = ReadOnlySequence<byte>.Empty
+    let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
+    let mutable skip = 0L
+    let mutable isCut = false // a line has begun
+    let mutable stopped = false
+    let mutable lastRead = Environment.TickCount64
+
+    let readLine (arrivals: List<Arrival<'message>>) (line: ReadOnlySpan<byte>) =
+        let frame = decode.Invoke line
+
+        match admit.Invoke frame, frame with
+        | Admission.Stop, _ -> stopped <- true
+        | Admission.Take, Ok frame when frame.bytes = 0L<B> ->
+            arrivals.Add { message = frame.message; payload = Payload.empty; trouble = null }
+        | Admission.Take, Ok frame -> awaited <- ValueSome frame
+        | _, Ok frame -> skip <- int64 frame.bytes
+        | _, Error error -> skip <- int64 error.bytes
+
+    /// A line of `rest`, if it has a whole one.
+    let tryLine arrivals =
+        let first = rest.FirstSpan
+        let index = first.IndexOf(byte '\n')
+
+        if index >= 0 && index < Codec.lineBytesMax then
+            readLine arrivals (first.Slice(0, index))
+            rest <- rest.Slice(int64 index + 1L)
+            true
+        else
+            let position = rest.PositionOf(byte '\n')
+
+            let length =
+                if position.HasValue then rest.Slice(0, position.Value).Length else rest.Length
+
+            if length >= int64 Codec.lineBytesMax then
+                let message = $"no newline within {Codec.lineBytesMax} bytes"
+                admit.Invoke(Error { code = ErrorCode.BadFrame; message = message; bytes = 0L<B> }) |> ignore
+                stopped <- true
+                false
+            elif position.HasValue then
+                rest.Slice(0, length).CopyTo(scratch.AsSpan())
+                readLine arrivals (ReadOnlySpan(scratch, 0, int length))
+                rest <- rest.Slice(length + 1L)
+                true
+            else
+                false
+
+    /// Every frame of `rest` that is there whole; a large payload is left to be streamed.
+    let parse (arrivals: List<Arrival<'message>>) =
+        let mutable goOn = true
+
+        while goOn && not stopped do
+            if skip > 0L then
+                let skipped = min skip rest.Length
+                rest <- rest.Slice skipped
+                skip <- skip - skipped
+                goOn <- skip = 0L
+            else
+                match awaited with
+                | ValueSome frame when frame.bytes > memoryMax -> goOn <- false
+                | ValueSome frame ->
+                    let size = int64 frame.bytes
+
+                    if rest.Length < size then
+                        goOn <- false
+                    else
+                        let bytes = GC.AllocateUninitializedArray<byte>(int size)
+                        rest.Slice(0, size).CopyTo(bytes.AsSpan())
+                        rest <- rest.Slice size
+                        awaited <- ValueNone
+                        arrivals.Add { message = frame.message; payload = Bytes bytes; trouble = null }
+                | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
+
+    let streamTo (path: string) (size: int64) ct =
+        task {
+            let mutable trouble: string | null = null
+            let mutable handle = Unchecked.defaultof<Microsoft.Win32.SafeHandles.SafeFileHandle>
+            let mutable offset = 0L
+            let mutable ended = false
+
+            try
+                handle <- File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Delete)
+            with error when (error :? IOException || error :? UnauthorizedAccessException) ->
+                trouble <- error.Message
+
+            try
+                while offset < size && not ended do
+                    let! read = input.ReadAsync ct
+                    lastRead <- Environment.TickCount64
+                    let piece = read.Buffer.Slice(0, min (size - offset) read.Buffer.Length)
+                    let mutable segments = piece.GetEnumerator()
+
+                    while segments.MoveNext() do
+                        let segment = segments.Current
+
+                        if isNull trouble then
+                            try
+                                do! RandomAccess.WriteAsync(handle, segment, offset, ct)
+                            with :? IOException as error ->
+                                trouble <- error.Message
+
+                        offset <- offset + int64 segment.Length
+
+                    input.AdvanceTo piece.End
+                    ended <- read.IsCompleted && piece.IsEmpty
+            finally
+                if not (obj.ReferenceEquals(handle, null)) then handle.Dispose()
+                if offset < size || not (isNull trouble) then File.Delete path
+
+            return struct (not ended, trouble)
+        }
+
+    /// When the last byte came, in milliseconds of `Environment.TickCount64`.
+    member _.LastRead = lastRead
+
+    /// Whether a frame has begun and not ended.
+    member _.IsInFrame = awaited.IsSome || skip > 0L || isCut
+
+    /// <summary>Waits for bytes, and adds the messages that they complete; often none.</summary>
+    /// <param name="arrivals">Where they are added.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>False once nothing more will come.</returns>
+    member _.ReadAsync(arrivals: List<Arrival<'message>>, ct: CancellationToken) : Task<bool> =
+        task {
+            match awaited with
+            | ValueSome frame when frame.bytes > memoryMax ->
+                let path = spool.Invoke frame.message
+                let! struct (whole, trouble) = streamTo path (int64 frame.bytes) ct
+                awaited <- ValueNone
+
+                if whole then
+                    arrivals.Add { message = frame.message; payload = Spooled(path, frame.bytes); trouble = trouble }
+
+                return whole
+            | _ ->
+                let! read = input.ReadAsync ct
+                lastRead <- Environment.TickCount64
+                rest <- read.Buffer
+                parse arrivals
+                let consumed = rest.Start
+                let toStream = awaited.IsSome && awaited.Value.bytes > memoryMax
+                isCut <- not rest.IsEmpty
+                rest <- ReadOnlySequence<byte>.Empty
+                input.AdvanceTo(consumed, (if toStream then consumed else read.Buffer.End))
+                return not stopped && (toStream || not read.IsCompleted)
+        }

@@ -1,0 +1,216 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Win32.SafeHandles
+open FsScheduler.Core
+
+/// A message to be sent.
+[<Struct>]
+type Departure<'message> = {
+    message: 'message
+    payload: Payload
+    /// Holds the payload that is `Packed`; null when there is none.
+    submission: Submission | null
+    /// Whether a payload that is a file is deleted once it was sent.
+    isLast: bool
+}
+
+/// The bytes of a payload, opened to be sent.
+[<Struct>]
+type Body = {
+    bytes: ReadOnlyMemory<byte>
+    /// Null when the bytes are all there is.
+    file: SafeFileHandle | null
+    size: Size
+}
+
+/// Writes a line and its newline.
+type Encoder<'message> = delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
+
+/// Where the payloads are that are neither packed nor in memory.
+type IBodies<'message> =
+    /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
+    abstract Open: Departure<'message> -> Body voption
+    /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
+    abstract Sent: Departure<'message> * Body * whole: bool -> unit
+
+/// <summary>Messages to bytes of a stream: whatever is queued goes out in one flush.</summary>
+/// <param name="output">The bytes go here.</param>
+/// <param name="encode">Writes one line.</param>
+/// <param name="bodies">Opens payloads.</param>
+/// <remarks>The thread that signals does the writing if nobody is at it, which saves a switch of threads for every
+/// message of a quiet system; messages with files are written by a pool thread.</remarks>
+[<Sealed>]
+type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>) =
+    let flushBytes = 64 * 1024
+    let gate = Lock()
+    let mutable queued = List<Departure<'message>>()
+    let mutable spare = List<Departure<'message>>()
+    let mutable queuedFiles = false
+    let mutable isWriting = false
+    let mutable backlog = 0L // payload bytes and messages that have not gone out
+    let mutable unflushed = 0
+    let mutable failure: exn | null = null
+    let drained = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+    let mutable isClosing = false
+
+    static let isFile payload =
+        match payload with
+        | Spooled _
+        | Input _ -> true
+        | Packed
+        | Bytes _ -> false
+
+    static let cost (departure: Departure<'message>) =
+        match departure.payload with
+        | Bytes bytes -> 100L + int64 bytes.Length
+        | Packed
+        | Spooled _
+        | Input _ -> 100L
+
+    let flushAt limit =
+        if unflushed < limit then
+            ValueTask.CompletedTask
+        else
+            unflushed <- 0
+            let flush = output.FlushAsync()
+            if flush.IsCompletedSuccessfully then ValueTask.CompletedTask else ValueTask(flush.AsTask() :> Task)
+
+    let writeFile (departure: Departure<'message>) (body: Body) =
+        task {
+            let file = nonNull body.file
+            let size = int64 body.size
+            let mutable offset = 0L
+            let mutable whole = true
+
+            try
+                while offset < size do
+                    let memory = output.GetMemory(flushBytes)
+                    let piece = memory.Slice(0, int (min (size - offset) (int64 memory.Length)))
+
+                    let! read =
+                        if whole then RandomAccess.ReadAsync(file, piece, offset) else ValueTask<int>(0)
+
+                    // The size has been promised: what a file has lost meanwhile is made up, and said.
+                    if read = 0 then
+                        whole <- false
+                        piece.Span.Clear()
+
+                    let count = if read = 0 then piece.Length else read
+                    output.Advance count
+                    offset <- offset + int64 count
+                    unflushed <- unflushed + count
+                    do! flushAt flushBytes
+            finally
+                bodies.Sent(departure, body, whole)
+        }
+
+    let writeBytes (message: 'message) (bytes: ReadOnlyMemory<byte>) =
+        encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
+        if not bytes.IsEmpty then output.Write bytes.Span
+        unflushed <- unflushed + bytes.Length + 128
+
+    let write (departure: Departure<'message>) : Task =
+        match departure.payload with
+        | Bytes bytes ->
+            writeBytes departure.message (ReadOnlyMemory bytes)
+            Task.CompletedTask
+        | Packed ->
+            writeBytes departure.message (match departure.submission with null -> ReadOnlyMemory.Empty | s -> s.Packed)
+            Task.CompletedTask
+        | Spooled _
+        | Input _ ->
+            match bodies.Open departure with
+            | ValueNone -> Task.CompletedTask
+            | ValueSome body when isNull body.file ->
+                writeBytes departure.message body.bytes
+                bodies.Sent(departure, body, true)
+                Task.CompletedTask
+            | ValueSome body ->
+                encode.Invoke(output, departure.message, body.size)
+                unflushed <- unflushed + 128
+                writeFile departure body
+
+    let takeQueued () =
+        lock gate (fun () ->
+            if queued.Count = 0 then
+                isWriting <- false
+                if isClosing then drained.TrySetResult() |> ignore
+                null
+            else
+                let batch = queued
+                queued <- spare
+                spare <- batch
+                queuedFiles <- false
+                batch)
+
+    let writeAll () =
+        task {
+            try
+                let mutable batch = takeQueued ()
+
+                while not (isNull batch) do
+                    let mutable written = 0L
+
+                    for index in 0 .. batch.Count - 1 do
+                        let departure = batch[index]
+                        let writing = write departure
+                        if not writing.IsCompletedSuccessfully then do! writing
+                        written <- written + cost departure
+                        let flush = flushAt flushBytes
+                        if not flush.IsCompletedSuccessfully then do! flush
+
+                    do! flushAt 1
+                    batch.Clear()
+                    Interlocked.Add(&backlog, -written) |> ignore
+                    batch <- takeQueued ()
+            with error ->
+                // The connection is gone; its reader finds out and says so.
+                failure <- error
+                drained.TrySetResult() |> ignore
+        }
+
+    /// Bytes that wait to go out, roughly.
+    member _.Backlog = Volatile.Read &backlog
+
+    /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
+    member _.Post(departure: Departure<'message>) : bool =
+        if not (isNull failure) then
+            false
+        else
+            Interlocked.Add(&backlog, cost departure) |> ignore
+
+            lock gate (fun () ->
+                queued.Add departure
+                queuedFiles <- queuedFiles || isFile departure.payload)
+
+            true
+
+    /// Sees to it that what is queued is sent.
+    member _.Signal() =
+        let mutable start = false
+        let mutable elsewhere = false
+
+        lock gate (fun () ->
+            if not isWriting && queued.Count > 0 && isNull failure then
+                isWriting <- true
+                start <- true
+                elsewhere <- queuedFiles)
+
+        if start then
+            if elsewhere then Task.Run<unit>(fun () -> writeAll ()) |> ignore else writeAll () |> ignore
+
+    /// Completes when all that was posted has gone out, or cannot.
+    member writer.DrainAsync() : Task =
+        lock gate (fun () ->
+            isClosing <- true
+            if not isWriting && queued.Count = 0 then drained.TrySetResult() |> ignore)
+
+        writer.Signal()
+        drained.Task
