@@ -3,33 +3,22 @@ namespace FsScheduler.Core
 open System
 open System.Buffers
 
-/// A message with the size of the payload that follows it.
-[<Struct>]
-type Frame<'message> = { message: 'message; bytes: Size }
-
-/// Why a line is not a frame of this protocol.
-type FrameError = {
-    code: ErrorCode
-    /// Names the field and says what it should have been.
-    message: string
-    /// The payload to skip before the next frame, where the connection goes on.
-    bytes: Size
-}
-
 /// The unions as lines of JSON. Hot path: written and read as UTF-8 bytes, without a string in between.
 module Codec =
 
     /// The longest line, in bytes, with its newline.
-    let lineBytesMax = 65_536
+    let lineBytesMax = Limit.lineBytesMax
 
     /// The `protocol` of HELLO and WELCOME.
-    let protocolVersion = 1
+    let protocolVersion = Limit.protocolVersion
 
+    /// Reads what a worker or a client sent. Never throws, whatever the bytes are.
     let decodeToScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameError> =
-        failwith "codec"
+        Decode.toScheduler line
 
+    /// Reads what a scheduler sent. Never throws, whatever the bytes are.
     let decodeFromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, FrameError> =
-        failwith "codec"
+        Decode.fromScheduler line
 
     /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
     let encodeToScheduler
@@ -37,11 +26,12 @@ module Codec =
         (message: ToScheduler)
         (bytes: Size)
         : unit =
-        failwith "codec"
+        Encode.toScheduler output message bytes
 
+    /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
     let encodeFromScheduler
         (output: IBufferWriter<byte>)
         (message: FromScheduler)
         (bytes: Size)
         : unit =
-        failwith "codec"
+        Encode.fromScheduler output message bytes

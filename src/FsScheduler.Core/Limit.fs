@@ -1,0 +1,76 @@
+/// The bounds of protocol version 1. Together they make every message fit into one line,
+/// however much of it JSON has to escape: the longest escape, `\u0000`, has six bytes a byte.
+module FsScheduler.Core.Limit
+
+open System
+
+/// The longest line, in bytes, with its newline.
+let lineBytesMax = 65_536
+
+/// The `protocol` of HELLO and WELCOME.
+let protocolVersion = 1
+
+/// The largest integer that every JSON reader holds exactly: 2^53 - 1.
+let integerMax = 9_007_199_254_740_991L
+
+/// The most tasks that a worker may hold at once.
+let slotsMax = 65_536
+
+/// The priority is between this and its negative.
+let priorityMax = 1_000_000
+
+/// The longest `name` of a HELLO, in bytes of UTF-8.
+let peerNameBytesMax = 200
+
+/// The longest `token`, in bytes of UTF-8.
+let tokenBytesMax = 1_000
+
+/// The longest `ref`, in bytes of UTF-8.
+let refBytesMax = 200
+
+/// The longest `key`, in bytes of UTF-8.
+let keyBytesMax = 200
+
+/// The longest `session` of a WELCOME, in bytes of UTF-8.
+let sessionBytesMax = 200
+
+/// The longest pipeline, in bytes of UTF-8. All of it must fit into the `stages` of a PROCESS.
+let pipelineBytesMax = 8_000
+
+/// Longer error texts and messages are cut, in UTF-16 code units.
+let textCharsMax = 4_096
+
+/// The most stages that a worker may name in its HELLO.
+let stagesMax = 1_000
+
+/// The longest name of a stage, in bytes.
+let stageNameBytesMax = 50
+
+/// The most workers that a STATUS lists.
+let workersMax = 200
+
+/// What a stage may be called: a lower-case letter, then lower-case letters, digits, `-` and `_`.
+let isStageName (text: string) =
+    let isRest letter =
+        Char.IsAsciiLetterLower letter
+        || Char.IsAsciiDigit letter
+        || letter = '-'
+        || letter = '_'
+
+    text.Length >= 1
+    && text.Length <= stageNameBytesMax
+    && Char.IsAsciiLetterLower text[0]
+    && Seq.forall isRest text
+
+/// The text, or its first characters if it is longer than `charsMax`. A surrogate pair stays whole.
+let cut (charsMax: int) (text: string) =
+    if text.Length <= charsMax then
+        text
+    else
+        let length =
+            if Char.IsHighSurrogate text[charsMax - 1] then
+                charsMax - 1
+            else
+                charsMax
+
+        text.Substring(0, length)
