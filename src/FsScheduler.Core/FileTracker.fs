@@ -1,4 +1,192 @@
 namespace FsScheduler.Core
 
+open System
+open System.Collections.Generic
+
+/// How a file came to be seen.
+type Sighting =
+    /// A scan listed it, or somebody looked again.
+    | Listed
+    /// An event said that it was created or written to.
+    | Written
+    /// An event said that it was renamed into the folder: whoever did so had finished writing it.
+    | MovedIn
+
+/// What the tracker remembers of a file: 40 bytes.
+[<Struct>]
+type private Known = {
+    stamp: Stamp
+    /// When this stamp was first seen.
+    since: Instant
+    /// The last scan that had it.
+    scan: int
+    /// This version has been given out, or is about to be.
+    taken: bool
+}
+
+/// <summary>
+/// Decides which files of a folder are whole, and when to take each: a deterministic state machine
+/// that sees no disk and no clock. Sightings and the time go in; files to look at and files to take come
+/// out. A version (a stamp) of a file is taken once: when a look finds it as it was
+/// <c>settle</c> ago, or at once when it was renamed in, or when the first scan to list it finds it
+/// unchanged for that long by its own mtime. Not safe for concurrent use: it has one owner.
+/// </summary>
+/// <param name="settle">How long a stamp must stay the same, in ms; 0 takes every version at once.</param>
+type FileTracker(settle: Duration) =
+    do ArgumentOutOfRangeException.ThrowIfNegative(int64 settle)
+
+    let known = Dictionary<TaskName, Known>()
+
+    /// Those not whole yet, longest unchanged first; exactly one entry for each.
+    let waiting =
+        SortedSet<struct (Instant * TaskName)>(
+            {
+                new IComparer<struct (Instant * TaskName)> with
+                    member _.Compare(struct (since, name), struct (since', name')) =
+                        match compare (since - since') 0L<ms> with
+                        | 0 ->
+                            String.CompareOrdinal(TaskName.toString name, TaskName.toString name')
+                        | order -> order
+            }
+        )
+
+    let ready = HashSet<TaskName>()
+    let mutable scan = 0
+
+    let forgetPlans (name: TaskName) (was: Known) =
+        if was.taken then
+            ready.Remove name |> ignore
+        else
+            waiting.Remove(struct (was.since, name)) |> ignore
+
+    let plan (name: TaskName) (is: Known) =
+        known[name] <- is
+
+        if is.taken then
+            ready.Add name |> ignore
+        else
+            waiting.Add(struct (is.since, name)) |> ignore
+
+    /// 100 ns ticks in a millisecond.
+    let ticksPerMs = 10_000L
+
+    let isOld (stamp: Stamp) (wallNow: int64) =
+        stamp.modified <= wallNow - int64 settle * ticksPerMs
+
+    /// The shortest wait before a file that could not be looked at or read is tried again.
+    static member ReconsiderMin: Duration = 500L<ms>
+
+    /// Files seen, of which the newest version has not been taken.
+    member _.Pending = waiting.Count + ready.Count
+
+    /// Files remembered.
+    member _.Count = known.Count
+
+    /// When the next file is due for a look.
+    member _.NextDue: Instant voption =
+        if waiting.Count = 0 then
+            ValueNone
+        else
+            let struct (since, _) = Seq.head waiting
+            ValueSome(since + settle)
+
+    /// <summary>A file is there.</summary>
+    /// <param name="name">Its name, not an ignored one.</param>
+    /// <param name="stamp">Its version, as just read from the disk.</param>
+    /// <param name="sighting">How it came to be seen.</param>
+    /// <param name="now">The time of the look; never before that of an earlier call.</param>
+    /// <param name="wallNow">The same moment on the clock that stamps files, in ticks of 100 ns, UTC.</param>
+    member _.Sight
+        (name: TaskName, stamp: Stamp, sighting: Sighting, now: Instant, wallNow: int64)
+        : unit =
+        let fresh whole = { stamp = stamp; since = now; scan = scan; taken = whole }
+        let wholeAtOnce = sighting = MovedIn || settle = 0L<ms>
+
+        match known.TryGetValue name with
+        | false, _ -> plan name (fresh (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
+        | true, was when was.stamp <> stamp ->
+            forgetPlans name was
+            plan name (fresh wholeAtOnce)
+        | true, was when was.taken -> known[name] <- { was with scan = scan }
+        | true, was when sighting = MovedIn || now - was.since >= settle ->
+            forgetPlans name was
+            plan name { was with scan = scan; taken = true }
+        | true, was -> known[name] <- { was with scan = scan }
+
+    /// Files that may be whole by now: look at each, and report what there is.
+    /// Without such a report they stay due.
+    member _.Due(now: Instant) : TaskName[] = [|
+        for struct (since, name) in
+            waiting |> Seq.takeWhile (fun struct (s, _) -> now - s >= settle) do
+            name
+    |]
+
+    /// The files to take now, ordered by name, each with its version.
+    member _.Take() : struct (TaskName * Stamp)[] =
+        let names = Seq.toArray ready
+        ready.Clear()
+        Array.Sort(names, Comparison(fun a b -> String.CompareOrdinal(string a, string b)))
+        names |> Array.map (fun name -> struct (name, known[name].stamp))
+
+    /// <summary>A file is no longer there: it is forgotten, and taken again if it comes back.</summary>
+    /// <returns>Whether a version of it was given out by <c>Take</c>.</returns>
+    member _.Vanish(name: TaskName) : bool =
+        match known.TryGetValue name with
+        | false, _ -> false
+        | true, was ->
+            let given = was.taken && not (ready.Contains name)
+            forgetPlans name was
+            known.Remove name |> ignore
+            given
+
+    /// A look failed, or a version that was taken turned out to be unusable: the file settles anew,
+    /// for at least `ReconsiderMin`, and is then taken even if it is still the same.
+    member _.Reconsider(name: TaskName, now: Instant) : unit =
+        match known.TryGetValue name with
+        | false, _ -> ()
+        | true, was ->
+            forgetPlans name was
+            let extra = max 0L<ms> (FileTracker.ReconsiderMin - settle)
+            plan name { was with since = now + extra; taken = false }
+
+    /// A scan of the whole folder begins.
+    member _.BeginScan() : unit = scan <- scan + 1
+
+    /// The files that nobody has seen since the scan began, ordered by name: once it has ended, they
+    /// are probably gone.
+    member _.Missing() : TaskName[] =
+        let names = [|
+            for KeyValue(name, is) in known do
+                if is.scan <> scan then
+                    name
+        |]
+
+        Array.Sort(names, Comparison(fun a b -> String.CompareOrdinal(string a, string b)))
+        names
+
+    /// The files known in a folder and below it.
+    member _.Below(folder: string) : TaskName[] =
+        let prefix = folder + "/"
+
+        [|
+            for name in known.Keys do
+                if (TaskName.toString name).StartsWith(prefix, StringComparison.Ordinal) then
+                    name
+        |]
+
 module FileTracker =
-    let placeholder = 0
+
+    /// Endings that browsers and download tools give to what is not whole yet.
+    let private partialEndings = [| ".tmp"; ".part"; ".crdownload" |]
+
+    /// Whether a folder, or a file, is hidden by its own name.
+    let isHidden (part: ReadOnlySpan<char>) = part.Length > 0 && part[0] = '.'
+
+    /// <summary>Whether a file is left alone for its name: it or a folder above it is hidden, or it ends like
+    /// something unfinished, in either case of letters.</summary>
+    /// <param name="path">Relative to the folder, with <c>/</c> between its parts.</param>
+    let isIgnored (path: string) =
+        isHidden (path.AsSpan())
+        || path.Contains "/."
+        || partialEndings
+           |> Array.exists (fun e -> path.EndsWith(e, StringComparison.OrdinalIgnoreCase))
