@@ -14,5 +14,4 @@ let main args =
             GateTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
-            DependencyTests.tests
         ])

@@ -4,4 +4,4 @@ open Expecto
 
 [<EntryPoint>]
 let main args =
-    runTestsWithCLIArgs [] args (testList "system" [ SystemTests.tests ])
+    runTestsWithCLIArgs [] args (testList "system" [ RepositoryTests.tests; SystemTests.tests ])

@@ -1,5 +1,0 @@
-module FsScheduler.Core.Tests.DependencyTests
-
-open Expecto
-
-let tests = testList "DependencyTests" []
