@@ -182,11 +182,14 @@ module FileTracker =
     /// Whether a folder, or a file, is hidden by its own name.
     let isHidden (part: ReadOnlySpan<char>) = part.Length > 0 && part[0] = '.'
 
+    /// Whether a path, relative to the folder, or a folder above it is hidden.
+    let isHiddenPath (path: string) =
+        isHidden (path.AsSpan()) || path.Contains "/."
+
     /// <summary>Whether a file is left alone for its name: it or a folder above it is hidden, or it ends like
     /// something unfinished, in either case of letters.</summary>
     /// <param name="path">Relative to the folder, with <c>/</c> between its parts.</param>
     let isIgnored (path: string) =
-        isHidden (path.AsSpan())
-        || path.Contains "/."
+        isHiddenPath path
         || partialEndings
            |> Array.exists (fun e -> path.EndsWith(e, StringComparison.OrdinalIgnoreCase))

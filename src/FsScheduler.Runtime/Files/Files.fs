@@ -1,4 +1,0 @@
-namespace FsScheduler.Runtime
-
-module Files =
-    let placeholder = 0

@@ -1,0 +1,154 @@
+namespace FsScheduler.Runtime.Files
+
+open System
+open System.IO
+open FsScheduler.Core
+
+/// Why something in the folder is never read.
+type Refusal =
+    /// Its name cannot be that of a task; the reason, as the end of a sentence.
+    | BadName of reason: string
+    /// A link out of the folder.
+    | LinkOutside of target: string
+    | LinkToFolder
+    | BrokenLink
+    /// A fifo, a socket or a device.
+    | NotRegular
+    /// A folder that could not be listed.
+    | Unlisted of reason: string
+
+    /// A sentence for the log, without its subject.
+    member refusal.Message =
+        match refusal with
+        | BadName reason -> $"its name is no task's: {reason}"
+        | LinkOutside target -> $"it is a link that leads outside, to {target}"
+        | LinkToFolder ->
+            "it is a link to a folder; links to files are followed, links to folders are not"
+        | BrokenLink -> "it is a link that leads nowhere"
+        | NotRegular -> "it is not a regular file"
+        | Unlisted reason -> $"the folder cannot be listed: {reason}"
+
+/// What is found under a name.
+[<Struct>]
+type Look =
+    | Present of stamp: Stamp
+    | Folder
+    | Absent
+    | Refused of refusal: Refusal
+    /// There may be something; why it cannot be said. Worth another look later.
+    | Unknown of reason: string
+
+/// <summary>
+/// The folder that inputs come from. Looks at what is in it and never outside: a link is judged by
+/// where it really leads, through every link on the way.
+/// </summary>
+/// <param name="path">The folder. May itself be a link; need not exist yet.</param>
+type InputFolder(path: string) =
+    let path = Path.TrimEndingDirectorySeparator(Path.GetFullPath path)
+    let mutable real = path
+
+    let portableStamp (info: FileSystemInfo) (size: int64) : Stamp = {
+        size = size * 1L<B>
+        modified = info.LastWriteTimeUtc.Ticks
+    }
+
+    /// Follows every link of a path, at most as many as Linux does.
+    static let rec portableRealPath (path: string) (linksLeft: int) : string voption =
+        let root = nonNull (Path.GetPathRoot path)
+        let parts = path.Substring(root.Length).Split(Path.DirectorySeparatorChar)
+
+        let rec walk (at: string) (index: int) =
+            if index = parts.Length then
+                ValueSome at
+            else
+                let next = Path.Combine(at, parts[index])
+
+                match (FileInfo next).LinkTarget with
+                | null -> walk next (index + 1)
+                | _ when linksLeft = 0 -> ValueNone
+                | target ->
+                    let rest = parts[index + 1 ..]
+                    let whole = Path.Combine(Array.append [| at; target |] rest)
+                    portableRealPath (Path.GetFullPath whole) (linksLeft - 1)
+
+        walk root 0
+
+    static let realPath (path: string) : string voption =
+        if OperatingSystem.IsLinux() then
+            match Linux.realPath path with
+            | Ok real -> ValueSome real
+            | Error _ -> ValueNone
+        else
+            match portableRealPath path 40 with
+            | ValueSome real when Path.Exists real -> ValueSome real
+            | _ -> ValueNone
+
+    let isInside (target: string) =
+        target.StartsWith(
+            Path.TrimEndingDirectorySeparator real + string Path.DirectorySeparatorChar,
+            StringComparison.Ordinal
+        )
+
+    let lookBehindLink (link: string) (stat: string -> Look) =
+        match realPath link with
+        | ValueNone -> Refused BrokenLink
+        | ValueSome target when not (isInside target) -> Refused(LinkOutside target)
+        | ValueSome target ->
+            match stat target with
+            | Folder -> Refused LinkToFolder
+            | look -> look
+
+    let rec lookOnLinux (at: string) =
+        match Linux.statusOf at with
+        | Ok status when status.kind = Linux.S_IFREG ->
+            Present { size = status.size * 1L<B>; modified = status.modified }
+        | Ok status when status.kind = Linux.S_IFDIR -> Folder
+        | Ok status when status.kind = Linux.S_IFLNK -> lookBehindLink at lookOnLinux
+        | Ok _ -> Refused NotRegular
+        | Error errno when errno = Linux.Errno.ENOENT || errno = Linux.Errno.ENOTDIR -> Absent
+        | Error errno -> Unknown(Linux.message errno)
+
+    let rec lookAnywhere (at: string) =
+        try
+            let info = FileInfo at
+
+            if info.LinkTarget <> null then
+                lookBehindLink at lookAnywhere
+            elif info.Exists then
+                Present(portableStamp info info.Length)
+            elif Directory.Exists at then
+                Folder
+            else
+                Absent
+        with
+        | :? UnauthorizedAccessException
+        | :? IOException as e -> Unknown e.Message
+
+    /// The folder as it was named, absolute.
+    member _.Path = path
+
+    /// Where it really is, as of the last `Refresh`.
+    member _.RealPath = real
+
+    /// Finds out where the folder really is; it may have been replaced. False: it is not there.
+    member _.Refresh() : bool =
+        match realPath path with
+        | ValueSome found when Directory.Exists found ->
+            real <- found
+            true
+        | _ -> false
+
+    /// The path of something in the folder, given relative to it with `/`.
+    member _.Locate(relative: string) = String.Concat(path, "/", relative)
+
+    /// Whether a real path, one without links, is below the folder.
+    member _.Holds(realPath: string) = isInside realPath
+
+    /// What there is, links followed. Reads no file and opens none.
+    member folder.Look(relative: string) : Look =
+        folder.Look(relative, OperatingSystem.IsLinux())
+
+    /// The same, through the calls of Linux or through those that every system has.
+    member internal folder.Look(relative: string, linux: bool) : Look =
+        let at = folder.Locate relative
+        if linux then lookOnLinux at else lookAnywhere at

@@ -1,0 +1,195 @@
+namespace FsScheduler.Runtime.Files
+
+#nowarn "9" // stackalloc: the buffers of these calls live for one call.
+
+open System
+open System.Runtime.InteropServices
+open System.Text
+open Microsoft.FSharp.NativeInterop
+
+/// Calls of Linux that .NET has no equal for: what kind of thing a path is, opening without
+/// waiting, and inotify. Everywhere else `OperatingSystem.IsLinux()` is false and nobody calls them.
+/// The flags are those of every Linux that .NET runs on.
+module internal Linux =
+
+    [<Literal>]
+    let private Utf8 = UnmanagedType.LPUTF8Str
+
+    module Errno =
+        let ENOENT = 2
+        let ENOTDIR = 20
+        let ENOSPC = 28
+        let ELOOP = 40
+
+    [<Struct; StructLayout(LayoutKind.Sequential)>]
+    type PollFd = { fd: int; events: int16; happened: int16 }
+
+    let private POLLIN = 1s
+
+    module private Native =
+        [<DllImport("libc", SetLastError = true)>]
+        extern int ``open``([<MarshalAs(Utf8)>] string path, int flags, int mode)
+
+        [<DllImport("libc")>]
+        extern int close(int fd)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern nativeint read(int fd, byte& buffer, nativeint count)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern nativeint readlink([<MarshalAs(Utf8)>] string path, byte& buffer, nativeint count)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int statx(int fd, [<MarshalAs(Utf8)>] string path, int flags, uint mask, byte& status)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int inotify_init1(int flags)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int inotify_add_watch(int fd, [<MarshalAs(Utf8)>] string path, uint mask)
+
+        [<DllImport("libc")>]
+        extern int inotify_rm_watch(int fd, int watch)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int eventfd(uint initial, int flags)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern nativeint write(int fd, uint64& value, nativeint count)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int poll(PollFd[] fds, unativeint count, int timeoutMs)
+
+    /// What the last call that failed said, as a text for people.
+    let message (errno: int) = Marshal.GetPInvokeErrorMessage errno
+
+    let private lastError () = Marshal.GetLastPInvokeError()
+
+    let close (fd: int) = Native.close fd |> ignore
+
+    let private O_NONBLOCK = 0x800
+    let private O_CLOEXEC = 0x80000
+    let private O_PATH = 0x200000
+
+    /// Opens for reading, without waiting even if it is a fifo: a descriptor, or an errno.
+    let openForReading (path: string) : Result<int, int> =
+        match Native.``open`` (path, O_NONBLOCK ||| O_CLOEXEC, 0) with
+        | -1 -> Error(lastError ())
+        | fd -> Ok fd
+
+    /// Reads what there is, up to the length of `buffer`: bytes read, or an errno.
+    let read (fd: int) (buffer: Span<byte>) : Result<int, int> =
+        match
+            int (Native.read (fd, &MemoryMarshal.GetReference buffer, nativeint buffer.Length))
+        with
+        | -1 -> Error(lastError ())
+        | count -> Ok count
+
+    /// The path of what a descriptor was opened on, without any link in it.
+    let pathOf (fd: int) : Result<string, int> =
+        let size = 4096
+        let buffer = NativePtr.stackalloc<byte> size
+
+        match
+            int (Native.readlink ($"/proc/self/fd/{fd}", NativePtr.toByRef buffer, nativeint size))
+        with
+        | -1 -> Error(lastError ())
+        | length -> Ok(Encoding.UTF8.GetString(ReadOnlySpan(NativePtr.toVoidPtr buffer, length)))
+
+    /// The path itself without any link in it. Opens nothing: what the path names is not disturbed.
+    let realPath (path: string) : Result<string, int> =
+        match Native.``open`` (path, O_PATH ||| O_CLOEXEC, 0) with
+        | -1 -> Error(lastError ())
+        | fd ->
+            try
+                pathOf fd
+            finally
+                close fd
+
+    /// What `statx` tells: the type bits of the mode, the size, and the mtime in .NET ticks, UTC.
+    [<Struct>]
+    type Status = { kind: int; size: int64; modified: int64 }
+
+    let S_IFREG = 0x8000
+    let S_IFDIR = 0x4000
+    let S_IFLNK = 0xA000
+
+    let private AT_FDCWD = -100
+    let private AT_SYMLINK_NOFOLLOW = 0x100
+    let private AT_EMPTY_PATH = 0x1000
+    let private STATX_TYPE_SIZE_MTIME = 0x1u ||| 0x200u ||| 0x40u
+
+    let private status fd path flags : Result<Status, int> =
+        let buffer = NativePtr.stackalloc<byte> 256
+
+        match Native.statx (fd, path, flags, STATX_TYPE_SIZE_MTIME, NativePtr.toByRef buffer) with
+        | -1 -> Error(lastError ())
+        | _ ->
+            let field = ReadOnlySpan<byte>(NativePtr.toVoidPtr buffer, 256)
+            let seconds = MemoryMarshal.Read<int64>(field.Slice 112)
+            let nanoseconds = MemoryMarshal.Read<uint32>(field.Slice 120)
+
+            Ok {
+                kind = int (MemoryMarshal.Read<uint16>(field.Slice 28)) &&& 0xF000
+                size = MemoryMarshal.Read<int64>(field.Slice 40)
+                modified =
+                    DateTime.UnixEpoch.Ticks
+                    + seconds * TimeSpan.TicksPerSecond
+                    + int64 nanoseconds / 100L
+            }
+
+    /// Of a path, without following a link at its end.
+    let statusOf (path: string) =
+        status AT_FDCWD path AT_SYMLINK_NOFOLLOW
+
+    /// Of a path, or of what it leads to.
+    let statusOfTarget (path: string) = status AT_FDCWD path 0
+
+    /// Of what is open.
+    let statusOfOpen (fd: int) = status fd "" AT_EMPTY_PATH
+
+    module Inotify =
+        let IN_MODIFY = 0x2u
+        let IN_ATTRIB = 0x4u
+        let IN_CLOSE_WRITE = 0x8u
+        let IN_MOVED_FROM = 0x40u
+        let IN_MOVED_TO = 0x80u
+        let IN_CREATE = 0x100u
+        let IN_DELETE = 0x200u
+        let IN_DELETE_SELF = 0x400u
+        let IN_MOVE_SELF = 0x800u
+        let IN_UNMOUNT = 0x2000u
+        let IN_Q_OVERFLOW = 0x4000u
+        let IN_IGNORED = 0x8000u
+        let IN_ONLYDIR = 0x1000000u
+        let IN_DONT_FOLLOW = 0x2000000u
+        let IN_ISDIR = 0x40000000u
+
+        let init () : Result<int, int> =
+            match Native.inotify_init1 (O_NONBLOCK ||| O_CLOEXEC) with
+            | -1 -> Error(lastError ())
+            | fd -> Ok fd
+
+        let addWatch (fd: int) (path: string) (mask: uint) : Result<int, int> =
+            match Native.inotify_add_watch (fd, path, mask) with
+            | -1 -> Error(lastError ())
+            | watch -> Ok watch
+
+        let removeWatch (fd: int) (watch: int) =
+            Native.inotify_rm_watch (fd, watch) |> ignore
+
+    /// A descriptor that another thread can make readable.
+    module Wake =
+        let create () : Result<int, int> =
+            match Native.eventfd (0u, O_NONBLOCK ||| O_CLOEXEC) with
+            | -1 -> Error(lastError ())
+            | fd -> Ok fd
+
+        let signal (fd: int) =
+            let mutable one = 1UL
+            Native.write (fd, &one, 8n) |> ignore
+
+    /// Waits until one of two descriptors can be read, or a signal interrupts; the caller tries again.
+    let waitForEither (first: int) (second: int) : unit =
+        let readable fd = { fd = fd; events = POLLIN; happened = 0s }
+        Native.poll ([| readable first; readable second |], 2un, -1) |> ignore

@@ -1,0 +1,257 @@
+namespace FsScheduler.Runtime.Files
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Text.RegularExpressions
+open System.Threading
+open FsScheduler.Core
+
+/// Why a result could not be put in its place. Nothing of it is there.
+type PublishTrouble =
+    /// A folder has the name of the result, or a file that of a folder on the way.
+    | NameTaken of path: string
+    /// A folder on the way is a link.
+    | OutsideResults of path: string
+    | NoSpace
+    | NotPermitted of reason: string
+    | NameTooLong
+    /// The temporary file is not where `CreateTemp` put it, or is gone.
+    | TempLost of path: string
+    | DiskFailed of reason: string
+
+    /// A sentence for `NAME.err` and the log.
+    member trouble.Message =
+        match trouble with
+        | NameTaken path ->
+            $"{path} is in the way: a folder where a file goes, or the other way round"
+        | OutsideResults path ->
+            $"{path} is a link; results are written only below their own folder"
+        | NoSpace -> "there is no space left for the result"
+        | NotPermitted reason -> $"the result may not be written: {reason}"
+        | NameTooLong -> "the name of the result is too long for this file system"
+        | TempLost path -> $"the temporary file {path} is gone"
+        | DiskFailed reason -> $"the result cannot be written: {reason}"
+
+/// <summary>
+/// Puts results in place: <c>NAME.out</c> for <c>NAME</c> in the same subfolder, and <c>NAME.err</c> for what
+/// failed, each written under a temporary name and renamed, so that a final name always holds something whole.
+/// Safe to call from any thread. Where a file goes follows from a <c>TaskName</c> alone, which cannot lead outside; folders
+/// on the way are checked not to be links. Nothing is flushed to the device here.
+/// </summary>
+/// <param name="path">The folder of results. Exists, or is created.</param>
+type Publisher(path: string) =
+    static let slashed (path: string) =
+        path.Replace(Path.DirectorySeparatorChar, '/')
+
+    let root = slashed (Path.TrimEndingDirectorySeparator(Path.GetFullPath path))
+    do Directory.CreateDirectory root |> ignore
+
+    /// Below `root`, by absolute path. May have been deleted since: then opening fails and they are made again.
+    let folders = ConcurrentDictionary<string, unit>()
+
+    /// `NAME.err` that are there, by absolute path: thousands of results pay for no look at the disk.
+    let errors = ConcurrentDictionary<string, unit>()
+
+    let mutable count = 0L
+
+    /// Tells the temporary files of this run from any others.
+    let run = Random.Shared.NextInt64().ToString "x16"
+
+    /// `.NAME.out.fss-<run>-<count>.tmp`: at most 247 bytes, for a part of 200.
+    static let tempName =
+        Regex(@"^\..+\.fss-[0-9a-f]{16}-[0-9a-f]{8,16}\.tmp$", RegexOptions.CultureInvariant)
+
+    static let ENOSPC = 28
+    static let EDQUOT = 122
+    static let ENAMETOOLONG = 36
+
+    let target (name: TaskName) (ending: string) =
+        String.Concat(root, "/", TaskName.toString name, ending)
+
+    let folderOf (path: string) = path.Substring(0, path.LastIndexOf '/')
+
+    let tempBeside (target: string) =
+        let cut = target.LastIndexOf '/' + 1
+        let number = Interlocked.Increment(&count).ToString "x8"
+        String.Concat(target.AsSpan(0, cut), ".", target.AsSpan cut, $".fss-{run}-{number}.tmp")
+
+    let trouble (target: string) (e: exn) =
+        // On Unix .NET keeps errno in HResult where it has no exception of its own for it.
+        match e with
+        | _ when Directory.Exists target -> NameTaken target
+        | :? PathTooLongException -> NameTooLong
+        | :? UnauthorizedAccessException -> NotPermitted e.Message
+        | _ when e.HResult = ENAMETOOLONG -> NameTooLong
+        | _ when e.HResult = ENOSPC || e.HResult = EDQUOT || e.HResult = 0x80070070 -> NoSpace
+        | _ -> DiskFailed e.Message
+
+    /// Creates what is missing of the folders on the way, one by one, and looks at each once.
+    let rec ensure (folder: string) : Result<unit, PublishTrouble> =
+        if folder = root || folders.ContainsKey folder then
+            Ok()
+        else
+            match ensure (folderOf folder) with
+            | Error trouble -> Error trouble
+            | Ok() ->
+                let info = DirectoryInfo folder
+
+                if info.LinkTarget <> null then
+                    Error(OutsideResults folder)
+                elif IO.File.Exists folder then
+                    Error(NameTaken folder)
+                else
+                    info.Create()
+                    folders[folder] <- ()
+                    Ok()
+
+    /// Runs what needs the folder of `target`; once more if the folder turns out to have been deleted.
+    let inFolder (target: string) (action: unit -> Result<'T, PublishTrouble>) =
+        let folder = folderOf target
+
+        try
+            match ensure folder with
+            | Error trouble -> Error trouble
+            | Ok() ->
+                try
+                    action ()
+                with :? DirectoryNotFoundException ->
+                    folders.Clear()
+                    Directory.CreateDirectory root |> ignore
+
+                    match ensure folder with
+                    | Error trouble -> Error trouble
+                    | Ok() -> action ()
+        with
+        | :? UnauthorizedAccessException
+        | :? IOException as e -> Error(trouble target e)
+
+    let create (temp: string) =
+        IO.File.OpenHandle(
+            temp,
+            FileMode.CreateNew,
+            FileAccess.Write,
+            FileShare.ReadWrite ||| FileShare.Delete
+        )
+
+    let discard (temp: string) =
+        try
+            IO.File.Delete temp
+        with
+        | :? UnauthorizedAccessException
+        | :? IOException -> () // The sweep of the next start has it.
+
+    /// A rename is all that anybody sees.
+    let replace (temp: string) (target: string) =
+        try
+            IO.File.Move(temp, target, overwrite = true)
+        with _ ->
+            discard temp
+            reraise ()
+
+    let writeWhole (target: string) (bytes: ReadOnlyMemory<byte>) =
+        inFolder target (fun () ->
+            let temp = tempBeside target
+            let handle = create temp
+
+            try
+                use handle = handle
+                RandomAccess.Write(handle, bytes.Span, 0L)
+            with _ ->
+                discard temp
+                reraise ()
+
+            replace temp target
+            Ok())
+
+    let removeError (name: TaskName) =
+        if not errors.IsEmpty then
+            let path = target name ".err"
+
+            if errors.TryRemove(path, ref ()) then
+                discard path
+
+    let filesBelowRoot () =
+        Directory.EnumerateFiles(
+            root,
+            "*",
+            EnumerationOptions(
+                AttributesToSkip = FileAttributes.ReparsePoint,
+                RecurseSubdirectories = true
+            )
+        )
+
+    /// The folder, absolute.
+    member _.Path = root
+
+    /// <summary>To be called once, before anything is published: removes temporary files that an earlier
+    /// run left, and finds the <c>NAME.err</c> that are there. Nobody else may be publishing to the folder.</summary>
+    /// <returns>How many temporary files were removed.</returns>
+    member _.Sweep() : int =
+        let mutable swept = 0
+
+        for path in filesBelowRoot () do
+            let name = nonNull (Path.GetFileName path)
+
+            if name.EndsWith(".err", StringComparison.Ordinal) then
+                errors[slashed path] <- ()
+            elif name[0] = '.' && tempName.IsMatch name then
+                discard path
+                swept <- swept + 1
+
+        swept
+
+    /// Where the result of a task goes.
+    member _.TargetOf(name: TaskName) = target name ".out"
+
+    /// Publishes a result that is in memory, over an older one.
+    member _.Publish(name: TaskName, result: ReadOnlyMemory<byte>) : Result<unit, PublishTrouble> =
+        let published = writeWhole (target name ".out") result
+
+        if published.IsOk then
+            removeError name
+
+        published
+
+    /// <summary>An empty temporary file beside the result's place, for a result that arrives in pieces. Ends with
+    /// <c>PublishTemp</c> or <c>Discard</c>.</summary>
+    member _.CreateTemp(name: TaskName) : Result<string, PublishTrouble> =
+        let target = target name ".out"
+
+        inFolder target (fun () ->
+            let temp = tempBeside target
+            (create temp).Dispose()
+            Ok temp)
+
+    /// Publishes what a temporary file of `CreateTemp` for the same name holds; it must be closed.
+    member _.PublishTemp(name: TaskName, temp: string) : Result<unit, PublishTrouble> =
+        let target = target name ".out"
+
+        if
+            folderOf temp <> folderOf target
+            || not (tempName.IsMatch(nonNull (Path.GetFileName temp)))
+        then
+            Error(TempLost temp)
+        else
+            try
+                replace temp target
+                removeError name
+                Ok()
+            with
+            | :? FileNotFoundException
+            | :? DirectoryNotFoundException -> Error(TempLost temp)
+            | :? UnauthorizedAccessException
+            | :? IOException as e -> Error(trouble target e)
+
+    /// Removes a temporary file that is not needed. Does nothing when it is gone.
+    member _.Discard(temp: string) : unit = discard temp
+
+    /// Says in `NAME.err` why there is no result. An older result stays.
+    member _.PublishError(name: TaskName, text: string) : Result<unit, PublishTrouble> =
+        let path = target name ".err"
+        let published = writeWhole path (ReadOnlyMemory(Text.Encoding.UTF8.GetBytes text))
+
+        if published.IsOk then
+            errors[path] <- ()
+
+        published

@@ -1,0 +1,94 @@
+namespace FsScheduler.Runtime.Files
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.IO.Enumeration
+open FsScheduler.Core
+
+/// What a scan came upon.
+type Listing = {
+    files: ResizeArray<struct (TaskName * Stamp)>
+    /// What is never read, by its path relative to the folder.
+    refused: ResizeArray<struct (string * Refusal)>
+    /// What could not be looked at this time.
+    unknown: ResizeArray<struct (string * string)>
+}
+
+module Scanner =
+
+    /// Folders inside folders beyond this are refused: a name has at most 2,000 bytes anyway.
+    let depthMax = 256
+
+    let private options =
+        EnumerationOptions(
+            AttributesToSkip = enum 0,
+            IgnoreInaccessible = false,
+            MatchType = MatchType.Simple,
+            ReturnSpecialDirectories = false
+        )
+
+    /// The names in a folder, hidden ones left out. Throws when it cannot be listed.
+    let private names (folder: string) =
+        FileSystemEnumerable<string>(
+            folder,
+            (fun (entry: byref<FileSystemEntry>) -> entry.FileName.ToString()),
+            options,
+            ShouldIncludePredicate =
+                (fun (entry: byref<FileSystemEntry>) -> not (FileTracker.isHidden entry.FileName))
+        )
+
+    /// <summary>Lists a folder of the input folder and all below it, ignored names left out.</summary>
+    /// <param name="folder">The input folder.</param>
+    /// <param name="below">Where to begin, relative to it; empty for all of it.</param>
+    /// <returns>None when the beginning itself is not there or cannot be listed.</returns>
+    let scan (folder: InputFolder) (below: string) : Listing voption =
+        let listing = { files = ResizeArray(); refused = ResizeArray(); unknown = ResizeArray() }
+
+        let refuse path refusal =
+            listing.refused.Add(struct (path, refusal))
+
+        let folders = Stack [ struct (below, 0) ]
+
+        let visit (path: string) (depth: int) =
+            if not (FileTracker.isIgnored path) then
+                match folder.Look path with
+                | Present stamp ->
+                    match TaskName.parse path with
+                    | Ok name -> listing.files.Add(struct (name, stamp))
+                    | Error reason -> refuse path (BadName reason)
+                | Folder when depth = depthMax -> refuse path (Unlisted "it is nested too deeply")
+                | Folder -> folders.Push(struct (path, depth + 1))
+                | Refused refusal -> refuse path refusal
+                | Unknown reason -> listing.unknown.Add(struct (path, reason))
+                | Absent ->
+                    // Gone since it was listed; or a name that is not UTF-8, which cannot be asked for.
+                    match TaskName.parse path with
+                    | Ok _ -> ()
+                    | Error reason -> refuse path (BadName reason)
+
+        /// False when the folder could not be listed.
+        let list (path: string) (depth: int) =
+            try
+                for name in names (if path = "" then folder.Path else folder.Locate path) do
+                    visit (if path = "" then name else String.Concat(path, "/", name)) depth
+
+                true
+            with
+            | :? DirectoryNotFoundException -> false
+            | :? UnauthorizedAccessException
+            | :? IOException as e ->
+                refuse path (Unlisted e.Message)
+                false
+
+        let mutable listed = list below 0
+        folders.Pop() |> ignore
+
+        if not listed then
+            ValueNone
+        else
+            while folders.Count > 0 do
+                let struct (path, depth) = folders.Pop()
+                list path depth |> ignore
+
+            ValueSome listing
