@@ -111,7 +111,7 @@ module FinishedInput =
                 | :? IOException as e -> Error(Failing e.Message)
             | Absent -> Error Gone
             | Present _
-            | Folder
+            | Look.Folder
             | Refused _
             | Unknown _ -> Error Changed
 

@@ -133,8 +133,8 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                 vanish name
                 refuse path refusal
             | Refused refusal, Error _ -> refuse path refusal
-            | Folder, Ok name -> vanish name
-            | Folder, Error _ -> ()
+            | Look.Folder, Ok name -> vanish name
+            | Look.Folder, Error _ -> ()
 
     let lookAgain (name: TaskName) = lookAt (TaskName.toString name) Listed
 

@@ -45,7 +45,7 @@ module InputFile =
         match look with
         | Present _ -> Changed
         | Absent -> Gone
-        | Folder -> NotReadable NotRegular
+        | Look.Folder -> NotReadable NotRegular
         | Refused refusal -> NotReadable refusal
         | Unknown reason -> Failing reason
 

@@ -33,7 +33,7 @@ type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'m
 /// <param name="input">The bytes, however they are cut.</param>
 /// <param name="decode">Reads one line.</param>
 /// <param name="admit">Decides on every line, before its payload is read.</param>
-/// <param name="spool">A path for a payload that is too large for memory.</param>
+/// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
 /// <param name="memoryMax">The largest payload that is held in memory.</param>
 [<Sealed>]
 type FrameReader<'message>
@@ -41,7 +41,7 @@ type FrameReader<'message>
         input: PipeReader,
         decode: Decoder<'message>,
         admit: Func<Result<Frame<'message>, FrameError>, Admission>,
-        spool: Func<'message, string>,
+        spool: Func<'message, Task<string | null>>,
         memoryMax: Size
     ) =
     let scratch: byte[] = Array.zeroCreate Codec.lineBytesMax
@@ -125,7 +125,7 @@ type FrameReader<'message>
             let mutable ended = false
 
             try
-                handle <- File.OpenHandle(path, FileMode.CreateNew, FileAccess.Write, FileShare.Delete)
+                handle <- File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.Delete)
             with error when (error :? IOException || error :? UnauthorizedAccessException) ->
                 trouble <- error.Message
 
@@ -170,14 +170,20 @@ type FrameReader<'message>
         task {
             match awaited with
             | ValueSome frame when frame.bytes > memoryMax ->
-                let path = spool.Invoke frame.message
-                let! struct (whole, trouble) = streamTo path (int64 frame.bytes) ct
-                awaited <- ValueNone
+                match! spool.Invoke frame.message with
+                | null ->
+                    awaited <- ValueNone
+                    skip <- int64 frame.bytes
+                    return true
+                | path ->
+                    let! struct (whole, trouble) = streamTo path (int64 frame.bytes) ct
+                    awaited <- ValueNone
 
-                if whole then
-                    arrivals.Add { message = frame.message; payload = Spooled(path, frame.bytes); trouble = trouble }
+                    if whole then
+                        let payload = if isNull trouble then Spooled(path, frame.bytes) else Payload.empty
+                        arrivals.Add { message = frame.message; payload = payload; trouble = trouble }
 
-                return whole
+                    return whole
             | _ ->
                 let! read = input.ReadAsync ct
                 lastRead <- Environment.TickCount64

@@ -59,6 +59,8 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
     let mutable failure: exn | null = null
     let drained = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
     let mutable isClosing = false
+    let mutable lastProgress = Environment.TickCount64
+    let mutable room: TaskCompletionSource | null = null // somebody waits for the backlog to go down
 
     static let isFile payload =
         match payload with
@@ -73,6 +75,11 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         | Packed
         | Spooled _
         | Input _ -> 100L
+
+    let makeRoom () =
+        match Interlocked.Exchange(&room, null) with
+        | null -> ()
+        | waiting -> waiting.TrySetResult() |> ignore
 
     let flushAt limit =
         if unflushed < limit then
@@ -137,7 +144,7 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                 unflushed <- unflushed + 128
                 writeFile departure body
 
-    let takeQueued () =
+    let takeQueued () : List<Departure<'message>> | null =
         lock gate (fun () ->
             if queued.Count = 0 then
                 isWriting <- false
@@ -153,9 +160,10 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
     let writeAll () =
         task {
             try
-                let mutable batch = takeQueued ()
+                let mutable next = takeQueued ()
 
-                while not (isNull batch) do
+                while not (isNull next) do
+                    let batch = nonNull next
                     let mutable written = 0L
 
                     for index in 0 .. batch.Count - 1 do
@@ -165,19 +173,37 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                         written <- written + cost departure
                         let flush = flushAt flushBytes
                         if not flush.IsCompletedSuccessfully then do! flush
+                        lastProgress <- Environment.TickCount64
 
                     do! flushAt 1
                     batch.Clear()
                     Interlocked.Add(&backlog, -written) |> ignore
-                    batch <- takeQueued ()
+                    makeRoom ()
+                    next <- takeQueued ()
             with error ->
                 // The connection is gone; its reader finds out and says so.
                 failure <- error
+                makeRoom ()
                 drained.TrySetResult() |> ignore
         }
 
     /// Bytes that wait to go out, roughly.
     member _.Backlog = Volatile.Read &backlog
+
+    /// How long something has been waiting to go out without any of it going, in milliseconds.
+    member _.StuckFor = if Volatile.Read &isWriting then Environment.TickCount64 - lastProgress else 0L
+
+    /// Waits until less than this is waiting to go out, or nothing goes out any more.
+    member writer.RoomAsync(backlogMax: int64) : Task =
+        if writer.Backlog < backlogMax then
+            Task.CompletedTask
+        else
+            task {
+                while isNull failure && writer.Backlog >= backlogMax do
+                    let waiting = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                    room <- waiting
+                    if isNull failure && writer.Backlog >= backlogMax then do! waiting.Task
+            }
 
     /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
     member _.Post(departure: Departure<'message>) : bool =
@@ -200,6 +226,7 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         lock gate (fun () ->
             if not isWriting && queued.Count > 0 && isNull failure then
                 isWriting <- true
+                lastProgress <- Environment.TickCount64
                 start <- true
                 elsewhere <- queuedFiles)
 

@@ -1,0 +1,27 @@
+namespace FsScheduler.Core
+
+/// Where a result belongs, before it has come whole.
+[<RequireQualifiedAccess>]
+type Destination =
+    /// Nobody waits for it: its attempt is not the current one.
+    | Nowhere
+    /// It becomes a file of `resultados/`.
+    | Results of Submission
+    /// It goes to a client, or is the input of the next stage.
+    | Passing
+
+module Destination =
+
+    /// Of the result of an attempt that runs.
+    let ofResult (attempt: Attempt) (scheduler: Scheduler) : Destination =
+        let struct (tasks, _, _, _, _) = scheduler.Parts
+
+        match tasks.Find attempt.task with
+        | null -> Destination.Nowhere
+        | task ->
+            match task.State, task.Submission.Origin with
+            | TaskState.Running _, _ when task.Attempt <> attempt.number -> Destination.Nowhere
+            | TaskState.Running _, _ when int task.StageEnd < task.Pipeline.stages.Length -> Destination.Passing
+            | TaskState.Running _, (Folder | Client(_, File, _)) -> Destination.Results task.Submission
+            | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Passing
+            | _ -> Destination.Nowhere

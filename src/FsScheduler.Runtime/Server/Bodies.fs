@@ -1,0 +1,94 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Microsoft.Win32.SafeHandles
+open FsScheduler.Core
+open FsScheduler.Runtime.Files
+
+/// <summary>Opens the payloads that a scheduler sends from files: inputs where they are, and spooled ones.</summary>
+/// <param name="inputs">The folder of inputs.</param>
+/// <param name="tell">Takes what the machine is to be told; does not wait.</param>
+/// <param name="reconsider">Asks for another look at an input.</param>
+[<Sealed>]
+type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> unit) =
+
+    let attemptOf message =
+        match message with
+        | FromScheduler.Process work -> ValueSome work.attempt
+        | _ -> ValueNone
+
+    let unreadable message reason =
+        match attemptOf message with
+        | ValueSome attempt -> tell (Input.Unreadable(attempt, reason))
+        | ValueNone -> ()
+
+    let withdraw message name =
+        match attemptOf message with
+        | ValueSome attempt ->
+            reconsider name // first: so somebody always knows of the file
+            tell (Input.Withdraw attempt.task)
+        | ValueNone -> ()
+
+    let nameOf (departure: Departure<FromScheduler>) =
+        match departure.submission with
+        | null -> invalidOp "an input without its submission"
+        | submission ->
+            match TaskName.parse submission.Name with
+            | Ok name -> name
+            | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
+
+    let openInput (departure: Departure<FromScheduler>) (stamp: Stamp) =
+        let name = nameOf departure
+
+        let opened =
+            if stamp.size <= InputFile.smallMax then
+                InputFile.tryRead inputs name stamp
+                |> Result.map (fun bytes -> { bytes = ReadOnlyMemory bytes; file = null; size = stamp.size })
+            else
+                InputFile.openInput inputs name stamp
+                |> Result.map (fun file -> { bytes = ReadOnlyMemory.Empty; file = file; size = stamp.size })
+
+        match opened with
+        | Ok body -> ValueSome body
+        | Error(Gone | Changed) ->
+            withdraw departure.message name
+            ValueNone
+        | Error(NotReadable _ | Failing _ as trouble) ->
+            unreadable departure.message trouble.Message
+            ValueNone
+
+    let openSpooled (departure: Departure<FromScheduler>) path size =
+        try
+            let file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read ||| FileShare.Delete)
+            ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            unreadable departure.message $"{path} cannot be read: {error.Message}"
+            ValueNone
+
+    interface IBodies<FromScheduler> with
+        member _.Open departure =
+            match departure.payload with
+            | Input stamp -> openInput departure stamp
+            | Spooled(path, size) -> openSpooled departure path size
+            | Packed
+            | Bytes _ -> ValueNone
+
+        member _.Sent(departure, body, whole) =
+            match body.file with
+            | null -> ()
+            | file -> file.Dispose()
+
+            match departure.payload with
+            | Spooled(path, _) -> if departure.isLast then File.Delete path
+            | Input stamp when not (isNull body.file) ->
+                let name = nameOf departure
+                if not whole || not (InputFile.isCurrent inputs name stamp) then withdraw departure.message name
+            | Packed
+            | Bytes _
+            | Input _ -> ()

@@ -1,0 +1,320 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Net.Sockets
+open System.Security.Cryptography
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+
+/// What all connections of a scheduler share.
+type ConnectionContext = {
+    rules: GateRules
+    beat: Duration
+    lostAfter: Duration
+    agent: SchedulerAgent
+    bodies: IBodies<FromScheduler>
+    /// A path for a payload that is too large for memory; null where nobody wants it.
+    spool: ToScheduler -> Task<string | null>
+    log: ILogger
+}
+
+/// One peer: its frames in, in batches, and its messages out.
+[<Sealed>]
+type Connection(session: SessionId, socket: Socket, context: ConnectionContext) =
+    // A payload up to this size is held in memory with its task.
+    static let memoryMax = 64L * 1024L * 1L<B>
+    // A peer that leaves this much unread is not read from either.
+    static let backlogMax = 4L * 1024L * 1024L
+    // And is cut off when it has read nothing for this long.
+    static let stuckMax = 60_000L
+    static let farewellBytesMax = 16 * 1024 * 1024
+
+    let remote = string socket.RemoteEndPoint
+    let stream = new NetworkStream(socket, ownsSocket = true)
+    let openedAt = Environment.TickCount64
+    let closing = new CancellationTokenSource()
+    let arrivals = List<Arrival<ToScheduler>>()
+    let inputs = List<Input>()
+    let mutable standing = Standing.Stranger
+    let mutable name = remote
+    let mutable heardAt = openedAt
+    let mutable farewell = ValueNone
+    let mutable origins: Origin[] = [||]
+
+    let writer =
+        FrameWriter<FromScheduler>(
+            PipeWriter.Create(stream, StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)),
+            Encoder<FromScheduler>(fun output message bytes -> Codec.encodeFromScheduler output message bytes),
+            context.bodies
+        )
+
+    let post message =
+        writer.Post { message = message; payload = Payload.empty; submission = null; isLast = false } |> ignore
+
+    let close code message =
+        if farewell.IsNone then
+            farewell <- ValueSome(struct (code, message))
+            let text = FromScheduler.Error(code, message)
+            context.log.LogInformation("{Peer} is sent away: {Code} {Message}", name, code, message)
+            post text
+
+    let welcome (hello: Hello) =
+        name <- $"{hello.name} ({remote})"
+
+        match hello.role with
+        | Worker stages ->
+            standing <- Standing.Worker
+            let stages = stages |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
+            inputs.Add(Input.Join(session, hello.name, stages))
+            context.log.LogInformation("worker {Peer} joined as session {Session}", name, session)
+        | Client ->
+            standing <- Standing.Client
+            origins <- [| for want in [ Result; File; Nothing ] -> Origin.Client(session, want, None) |]
+
+        post (
+            FromScheduler.Welcome {
+                protocol = Codec.protocolVersion
+                session = string session
+                beat = context.beat
+                lostAfter = context.lostAfter
+                maxPayload = context.rules.maxPayload
+                maxResult = context.rules.maxResult
+            }
+        )
+
+    let admit (frame: Result<Frame<ToScheduler>, FrameError>) =
+        match Gate.judge context.rules standing frame with
+        | Verdict.Open hello ->
+            welcome hello
+            Admission.Skip
+        | Verdict.Deliver ->
+            match frame with
+            | Ok frame when frame.bytes > 0L<B> && not (Gate.hasPayload frame.message) ->
+                arrivals.Add { message = frame.message; payload = Payload.empty; trouble = null }
+                Admission.Skip
+            | Ok _
+            | Error _ -> Admission.Take
+        | Verdict.Answer(code, message) ->
+            post (FromScheduler.Error(code, message))
+            Admission.Skip
+        | Verdict.Close(code, message) ->
+            close code message
+            Admission.Stop
+
+    let reader =
+        FrameReader<ToScheduler>(
+            PipeReader.Create(stream, StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)),
+            Decoder<ToScheduler>(fun line -> Codec.decodeToScheduler line),
+            Func<_, _> admit,
+            Func<_, _> context.spool,
+            memoryMax
+        )
+
+    let contentOf (submit: Submit) payload =
+        task {
+            use hash = IncrementalHash.CreateHash HashAlgorithmName.SHA256
+            hash.AppendData(Encoding.UTF8.GetBytes $"{submit.name}\n{submit.pipeline}\n")
+
+            match payload with
+            | Bytes bytes -> hash.AppendData bytes
+            | Spooled(path, _) ->
+                use file = File.OpenRead path
+                let buffer = ArrayPool.Shared.Rent(64 * 1024)
+                let mutable count = 1
+
+                while count > 0 do
+                    let! read = file.ReadAsync(buffer, 0, buffer.Length)
+                    count <- read
+                    hash.AppendData(buffer, 0, read)
+
+                ArrayPool.Shared.Return buffer
+            | Packed
+            | Input _ -> ()
+
+            return Convert.ToHexString(hash.GetHashAndReset())
+        }
+
+    let reject (submit: Submit) code message =
+        post (FromScheduler.Rejected(submit.ref, code, message))
+
+    let submit (submit: Submit) payload =
+        task {
+            match TaskName.parse submit.name with
+            | Error reason ->
+                match payload with
+                | Spooled(path, _) -> File.Delete path
+                | _ -> ()
+
+                reject submit RejectionCode.BadName $"the name '{submit.name}' cannot be used: {reason}"
+            | Ok taskName ->
+                let! origin =
+                    match submit.key with
+                    | None ->
+                        let index =
+                            match submit.want with
+                            | Result -> 0
+                            | File -> 1
+                            | Nothing -> 2
+
+                        Task.FromResult origins[index]
+                    | Some key ->
+                        task {
+                            let! content = contentOf submit payload
+                            return Origin.Client(session, submit.want, Some { text = key; content = content })
+                        }
+
+                let submission = Submission.Create(taskName, submit.ref, submit.priority, origin, payload)
+                inputs.Add(Input.Submit(submission, submit.pipeline))
+        }
+
+    let take (arrival: Arrival<ToScheduler>) : Task =
+        match arrival.message with
+        | ToScheduler.Beat ->
+            post FromScheduler.Beat
+            Task.CompletedTask
+        | ToScheduler.Submit message when not (isNull arrival.trouble) ->
+            reject message RejectionCode.Busy $"the payload could not be stored: {arrival.trouble}"
+            Task.CompletedTask
+        | ToScheduler.Submit message -> submit message arrival.payload
+        | ToScheduler.Result(attempt, Succeeded) when not (isNull arrival.trouble) ->
+            let outcome = Failed($"the result could not be stored: {arrival.trouble}", true)
+            inputs.Add(Input.Report(session, attempt, outcome, Payload.empty))
+            Task.CompletedTask
+        | ToScheduler.Result(attempt, outcome) ->
+            inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
+            Task.CompletedTask
+        | ToScheduler.Ready slots ->
+            inputs.Add(Input.Ready(session, slots))
+            Task.CompletedTask
+        | ToScheduler.Status ->
+            inputs.Add(Input.Ask session)
+            Task.CompletedTask
+        | ToScheduler.Cancel task ->
+            inputs.Add(Input.Cancel(task, session))
+            Task.CompletedTask
+        | ToScheduler.Retry task ->
+            inputs.Add(Input.Retry(task, session))
+            Task.CompletedTask
+        | ToScheduler.Hello _ -> Task.CompletedTask // the gate has opened, or not
+
+    let deliver () =
+        task {
+            for index in 0 .. arrivals.Count - 1 do
+                let taking = take arrivals[index]
+                if not taking.IsCompletedSuccessfully then do! taking
+
+            arrivals.Clear()
+
+            if inputs.Count > 0 then
+                let batch = inputs.ToArray()
+                inputs.Clear()
+                do! context.agent.PostAsync(batch, CancellationToken.None)
+        }
+
+    /// Lets the last words reach the peer: closing with bytes unread would take them back.
+    let sayFarewell () =
+        task {
+            use patience = new CancellationTokenSource(2_000)
+
+            try
+                writer.Signal()
+                do! writer.DrainAsync().WaitAsync patience.Token
+
+                if farewell.IsSome then
+                    socket.Shutdown SocketShutdown.Send
+                    let buffer = ArrayPool.Shared.Rent(64 * 1024)
+                    let mutable left = farewellBytesMax
+
+                    while left > 0 do
+                        let! read = stream.ReadAsync(buffer.AsMemory(), patience.Token)
+                        left <- if read = 0 then 0 else left - read
+
+                    ArrayPool.Shared.Return buffer
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+        }
+
+    let readAll () =
+        task {
+            let mutable goOn = true
+
+            while goOn do
+                let! more = reader.ReadAsync(arrivals, closing.Token)
+                do! deliver ()
+                writer.Signal()
+                let room = writer.RoomAsync backlogMax
+                if not room.IsCompletedSuccessfully then do! room.WaitAsync closing.Token
+                goOn <- more
+        }
+
+    member _.Session = session
+    member _.Name = name
+
+    /// Set while effects are let out: it has something to send.
+    member val IsTouched = false with get, set
+
+    /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
+    member _.Post(departure) = writer.Post departure
+    member _.Signal() = writer.Signal()
+
+    /// Ends it, from outside.
+    member _.Close(reason: string) =
+        context.log.LogWarning("{Peer} is disconnected: {Reason}", name, reason)
+        closing.Cancel()
+
+    /// Looks at the time: ends a peer that keeps us waiting. Tells whether a worker gave a sign of life.
+    member _.Sweep() : bool =
+        let now = Environment.TickCount64
+
+        let verdict =
+            match standing with
+            | Standing.Stranger when now - openedAt > int64 Gate.helloWithin -> ValueSome Gate.helloIsLate
+            | _ when reader.IsInFrame && now - reader.LastRead > int64 Gate.frameSilenceMax ->
+                ValueSome Gate.frameIsStuck
+            | _ -> ValueNone
+
+        match verdict with
+        | ValueSome(Verdict.Close(code, message)) when not closing.IsCancellationRequested ->
+            close code message
+            closing.Cancel()
+        | _ -> ()
+
+        if writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
+            context.log.LogWarning("{Peer} has read nothing for {Seconds} s: disconnected", name, stuckMax / 1_000L)
+            closing.Cancel()
+
+        let heard = standing = Standing.Worker && reader.LastRead > heardAt
+        heardAt <- reader.LastRead
+        heard
+
+    /// Serves the peer until it goes or is sent away.
+    member _.RunAsync() : Task =
+        task {
+            try
+                try
+                    do! readAll ()
+                with
+                | :? IOException
+                | :? SocketException
+                | :? ObjectDisposedException
+                | :? OperationCanceledException -> ()
+
+                do! sayFarewell ()
+            finally
+                stream.Dispose()
+
+            if standing = Standing.Worker then
+                context.log.LogInformation("worker {Peer} left", name)
+
+            do! context.agent.PostAsync([| Input.Leave session |], CancellationToken.None)
+        }

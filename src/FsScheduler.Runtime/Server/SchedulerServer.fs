@@ -1,0 +1,276 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Runtime.Files
+
+/// What a scheduler works with.
+type SchedulerOptions = {
+    /// Port 0 takes a free one.
+    listen: IPEndPoint
+    entrada: string
+    resultados: string
+    /// For what is too large for memory.
+    state: string
+    settings: Settings
+    rules: GateRules
+    beat: Duration
+    /// How long a file must have been unchanged before it is taken.
+    settle: Duration
+    onDone: OnDone
+    journal: IJournal
+    clock: Clock
+    log: ILogger
+}
+
+/// <summary>A scheduler at work: the mailbox, its connections, and the flow of files.</summary>
+/// <exception cref="T:System.Net.Sockets.SocketException">The address cannot be listened on.</exception>
+/// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
+[<Sealed>]
+type SchedulerServer(options: SchedulerOptions) =
+    static let connectionsMax = 4_096
+    let log = options.log
+    let clock = options.clock
+    let stop = new CancellationTokenSource()
+    let spoolFolder = Path.Combine(options.state, "spool")
+    do Directory.CreateDirectory spoolFolder |> ignore
+    let inputs = InputFolder options.entrada
+    let publisher = Publisher options.resultados
+    let swept = publisher.Sweep()
+    let publishing = PublishQueue(inputs, publisher, options.onDone, clock, log)
+    let connections = ConcurrentDictionary<SessionId, Connection>()
+    let touched = List<Connection>()
+    let mutable sessions = 0L
+    let mutable spooled = 0L
+
+    do
+        if swept > 0 then
+            log.LogInformation("{Count} temporary files of an earlier run were removed from {Folder}", swept, publisher.Path)
+
+        for path in Directory.EnumerateFiles spoolFolder do
+            File.Delete path
+
+    let send session (departure: Departure<FromScheduler>) =
+        match connections.TryGetValue session with
+        | true, connection when connection.Post departure ->
+            if not connection.IsTouched then
+                connection.IsTouched <- true
+                touched.Add connection
+        | _ -> if departure.isLast then publishing.Post(Effect.Discard departure.payload)
+
+    let perform effect =
+        match effect with
+        | Effect.Assign(session, work, submission, payload) ->
+            send session {
+                message = FromScheduler.Process work
+                payload = payload
+                submission = submission
+                isLast = false
+            }
+        | Effect.Revoke(session, attempt) ->
+            send session {
+                message = FromScheduler.Cancel attempt
+                payload = Payload.empty
+                submission = null
+                isLast = false
+            }
+        | Effect.Reply(session, message, payload, kept) ->
+            send session { message = message; payload = payload; submission = null; isLast = not kept }
+        | Effect.Disconnect(session, reason) ->
+            match connections.TryGetValue session with
+            | true, connection -> connection.Close reason
+            | _ -> ()
+        | Effect.Publish _
+        | Effect.PublishError _
+        | Effect.Discard _ -> publishing.Post effect
+
+    let release (effects: List<Effect>) =
+        for index in 0 .. effects.Count - 1 do
+            perform effects[index]
+
+        for connection in touched do
+            connection.IsTouched <- false
+            connection.Signal()
+
+        touched.Clear()
+
+    let agent = SchedulerAgent(options.settings, options.journal, Release release, clock)
+
+    let tell (input: Input) =
+        agent.PostAsync([| input |], CancellationToken.None) |> ignore
+
+    let inbox =
+        new Inbox(
+            inputs,
+            { InboxOptions.defaults log with settle = options.settle; clock = clock.Provider },
+            {
+                take =
+                    fun files ->
+                        let submit struct (name, stamp) =
+                            Input.Submit(Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp), "")
+
+                        agent.PostAsync(Array.map submit files, stop.Token)
+                vanished =
+                    fun names -> agent.PostAsync(names |> Array.map (string >> Input.Vanish), stop.Token)
+            }
+        )
+
+    let bodies = Bodies(inputs, tell, (fun name -> inbox.Reconsider name |> ignore))
+
+    let newSpool () : string | null =
+        Path.Combine(spoolFolder, string (Interlocked.Increment &spooled))
+
+    let spool message : Task<string | null> =
+        match message with
+        | ToScheduler.Result(attempt, _) ->
+            task {
+                match! agent.LookAsync(Destination.ofResult attempt) with
+                | Destination.Nowhere -> return null
+                | Destination.Passing -> return newSpool ()
+                | Destination.Results submission ->
+                    match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
+                    | Ok(Ok path) -> return path
+                    | Ok(Error _)
+                    | Error _ -> return newSpool () // publishing it will say what is wrong
+            }
+        | _ -> Task.FromResult(newSpool ())
+
+    let context = {
+        rules = options.rules
+        beat = options.beat
+        lostAfter = options.settings.lostAfter
+        agent = agent
+        bodies = bodies
+        spool = spool
+        log = log
+    }
+
+    let listener = new TcpListener(options.listen)
+
+    do
+        listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true)
+        if not (OperatingSystem.IsWindows()) then
+            listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true)
+        listener.Start 512
+
+    let serve (connection: Connection) =
+        task {
+            try
+                do! connection.RunAsync()
+            finally
+                connections.TryRemove connection.Session |> ignore
+        }
+
+    let accept () =
+        task {
+            try
+                while not stop.IsCancellationRequested do
+                    let! socket = listener.AcceptSocketAsync stop.Token
+
+                    if connections.Count >= connectionsMax then
+                        log.LogWarning("{Peer} is refused: there are {Count} connections", socket.RemoteEndPoint, connectionsMax)
+                        socket.Dispose()
+                    else
+                        socket.NoDelay <- true
+                        let session = LanguagePrimitives.Int64WithMeasure<sessionId>(Interlocked.Increment &sessions)
+                        let connection = Connection(session, socket, context)
+                        connections[session] <- connection
+                        Task.Run<unit>(fun () -> serve connection) |> ignore
+            with
+            | :? OperationCanceledException
+            | :? ObjectDisposedException -> ()
+        }
+
+    /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
+    let tick () =
+        task {
+            let period = max 10L (min 50L (int64 options.settings.lostAfter / 8L))
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
+
+            try
+                while not stop.IsCancellationRequested do
+                    let! _ = timer.WaitForNextTickAsync stop.Token
+
+                    let batch = [|
+                        for KeyValue(session, connection) in connections do
+                            if connection.Sweep() then Input.Heard session
+
+                        Input.Tick
+                    |]
+
+                    do! agent.PostAsync(batch, stop.Token)
+            with :? OperationCanceledException ->
+                ()
+        }
+
+    let running =
+        let failing = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        let watch (part: Task) =
+            part.ContinueWith(
+                (fun (part: Task) -> if part.IsFaulted then failing.TrySetException(nonNull part.Exception).Equals true |> ignore),
+                TaskScheduler.Default
+            )
+            |> ignore
+
+        watch agent.Completion
+        watch inbox.Completion
+        watch (Task.Run<unit>(fun () -> accept ()))
+        watch (Task.Run<unit>(fun () -> tick ()))
+        watch (publishing.RunAsync((fun inputs -> agent.PostAsync(inputs, CancellationToken.None)), stop.Token))
+        failing.Task
+
+    /// Where it listens.
+    member _.EndPoint = listener.LocalEndpoint :?> IPEndPoint
+
+    /// Faults when a part of it has failed that it cannot live without.
+    member _.Completion: Task = running
+
+    member _.StatusAsync() : Task<StatusReport> = agent.LookAsync _.Status
+
+    /// How many files of `entrada/` cannot be taken.
+    member _.Refused = inbox.Refused
+
+    /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
+    /// <returns>How many tasks are in quarantine.</returns>
+    member _.WaitUntilDoneAsync(ct: CancellationToken) : Task<int> =
+        task {
+            let mutable quarantined = ValueNone
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
+
+            while quarantined.IsNone do
+                do! inbox.WaitUntilSettled().WaitAsync ct
+
+                // Between the two, a task could have gone back to the inbox.
+                let! isDone = agent.LookAsync _.IsDone
+                do! inbox.WaitUntilSettled().WaitAsync ct
+
+                match! agent.LookAsync(fun scheduler -> struct (scheduler.IsDone, scheduler.Quarantined)) with
+                | struct (true, count) when isDone -> quarantined <- ValueSome count
+                | _ ->
+                    let! _ = timer.WaitForNextTickAsync ct
+                    ()
+
+            return quarantined.Value
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                listener.Stop()
+                stop.Cancel()
+
+                for connection in connections.Values do
+                    connection.Close "the scheduler ends"
+
+                do! (inbox :> IAsyncDisposable).DisposeAsync()
+            }
+            |> ValueTask

@@ -1,0 +1,227 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Channels
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Runtime.Stages
+
+/// A task that a worker has been given.
+type Job = { work: Process; payload: Payload; cancellation: CancellationToken }
+
+/// What became of it: the outcome, and the result where it succeeded.
+[<Struct>]
+type JobResult = { outcome: Outcome; payload: Payload }
+
+/// <summary>Runs the stages of jobs. Built-in stages run on as many threads as there are processors, stage functions
+/// on the thread pool, all jobs at once.</summary>
+/// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
+/// <param name="temporary">A folder for what is too large for memory.</param>
+/// <param name="slots">How many jobs there are at once, at most.</param>
+/// <param name="finish">Gets each job with its result, on any thread.</param>
+[<Sealed>]
+type Executor
+    (
+        functions: IReadOnlyDictionary<string, StageFunction>,
+        temporary: string,
+        slots: int,
+        finish: Job -> JobResult -> unit
+    ) =
+    // Results up to this stay in memory.
+    static let memoryMax = 4 * 1024 * 1024
+    // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
+    static let inlineMax = 4 * 1024
+    static let newRunner () = StageRunner(BuiltIn.tryStart, memoryMax)
+
+    let inlineRunner = newRunner ()
+    let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
+    let jobs = Channel.CreateUnbounded<Job>() // never more of them than slots
+    let mutable files = 0L
+
+    let nameOf (wire: string) =
+        match wire.IndexOf ':' with
+        | -1 -> wire
+        | colon -> wire.Substring(0, colon)
+
+    let isBuiltIn (work: Process) =
+        functions.Count = 0
+        || not (work.stages |> Array.exists (fun wire -> functions.ContainsKey(nameOf wire)))
+
+    let failed (error: exn) =
+        let message, retry =
+            match error with
+            | :? StageException as error -> error.Message, error.Retry
+            | :? OperationCanceledException -> "cancelled", true
+            | error -> $"{error.GetType().Name}: {error.Message}", true
+
+        { outcome = Failed(message, retry); payload = Payload.empty }
+
+    let newFile () =
+        Path.Combine(temporary, string (Interlocked.Increment &files))
+
+    let openInput payload : Stream =
+        match payload with
+        | Spooled(path, _) -> File.OpenRead path
+        | Bytes bytes -> new MemoryStream(bytes, false)
+        | Packed
+        | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
+
+    let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
+        task {
+            use input = openInput payload
+            let path = newFile ()
+            let output = File.Create path
+
+            try
+                let! size = runner.RunAsync(stages, input, output, ct)
+                do! output.DisposeAsync()
+                return Spooled(path, size)
+            with error ->
+                do! output.DisposeAsync()
+                File.Delete path
+                return raise error
+        }
+
+    let builtIn (runner: StageRunner) (stages: string[]) payload ct : Task<Payload> =
+        match payload with
+        | Bytes bytes ->
+            match runner.TryRun(stages, ReadOnlySpan bytes) with
+            | ValueSome result -> Task.FromResult(Bytes(result.ToArray()))
+            | ValueNone -> streamed runner stages payload ct
+        | Packed
+        | Spooled _
+        | Input _ -> streamed runner stages payload ct
+
+    let callFunction (job: Job) (wire: string) payload =
+        task {
+            let! bytes =
+                match payload with
+                | Bytes bytes -> Task.FromResult bytes
+                | Spooled(_, size) when size > StageFunction.payloadMax ->
+                    raise (StageException($"{size} bytes are too many for the stage function '{nameOf wire}'", false))
+                | Spooled(path, _) -> File.ReadAllBytesAsync(path, job.cancellation)
+                | Packed
+                | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
+
+            let name = nameOf wire
+
+            let! result =
+                functions[name].Invoke {
+                    argument = if name.Length = wire.Length then "" else wire.Substring(name.Length + 1)
+                    name = job.work.name
+                    attempt = job.work.attempt
+                    payload = ReadOnlyMemory bytes
+                    cancellation = job.cancellation
+                }
+
+            return Bytes(result.ToArray())
+        }
+
+    let discard payload =
+        match payload with
+        | Spooled(path, _) -> File.Delete path
+        | Packed
+        | Bytes _
+        | Input _ -> ()
+
+    /// Stages one by one, where some are functions.
+    let mixed (runner: StageRunner) (job: Job) =
+        task {
+            let mutable payload = job.payload
+
+            for wire in job.work.stages do
+                let! result =
+                    if functions.ContainsKey(nameOf wire) then
+                        callFunction job wire payload
+                    else
+                        builtIn runner [| wire |] payload job.cancellation
+
+                discard payload
+                payload <- result
+
+            return payload
+        }
+
+    let run (runner: StageRunner) (job: Job) =
+        task {
+            let! result =
+                task {
+                    try
+                        let! payload =
+                            if isBuiltIn job.work then
+                                builtIn runner job.work.stages job.payload job.cancellation
+                            else
+                                mixed runner job
+
+                        return { outcome = Succeeded; payload = payload }
+                    with error ->
+                        return failed error
+                }
+
+            discard job.payload
+            finish job result
+        }
+
+    let consume () =
+        task {
+            let runner = newRunner ()
+            let! first = jobs.Reader.WaitToReadAsync()
+            let mutable goOn = first
+
+            while goOn do
+                let mutable job = Unchecked.defaultof<Job>
+
+                while jobs.Reader.TryRead(&job) do
+                    do! run runner job
+
+                let! more = jobs.Reader.WaitToReadAsync()
+                goOn <- more
+        }
+
+    let consumers = [
+        for _ in 1 .. min slots Environment.ProcessorCount -> Task.Run<unit>(fun () -> consume ())
+    ]
+
+    static member InlineMax = inlineMax
+    member _.IsBuiltIn(work: Process) = isBuiltIn work
+
+    /// Runs a job: at once, if it is small and built in, or later on another thread.
+    member _.Take(job: Job) =
+        match job.payload with
+        | Bytes bytes when bytes.Length <= inlineMax && isBuiltIn job.work ->
+            // Reused from one payload to the next, so it cannot be shared: the reader is one thread.
+            let result =
+                try
+                    match inlineRunner.TryRun(job.work.stages, ReadOnlySpan bytes) with
+                    | ValueSome result -> ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
+                    | ValueNone -> ValueNone
+                with error ->
+                    ValueSome(failed error)
+
+            match result with
+            | ValueSome result -> finish job result
+            | ValueNone -> jobs.Writer.TryWrite job |> ignore
+        | Packed
+        | Bytes _
+        | Spooled _
+        | Input _ when isBuiltIn job.work -> jobs.Writer.TryWrite job |> ignore
+        | _ ->
+            Task.Run<unit>(fun () ->
+                task {
+                    let runner =
+                        match runners.TryTake() with
+                        | true, runner -> runner
+                        | _ -> newRunner ()
+
+                    do! run runner job
+                    runners.Add runner
+                })
+            |> ignore
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            jobs.Writer.TryComplete() |> ignore
+            ValueTask(Task.WhenAll consumers :> Task)

@@ -1,0 +1,52 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Runtime.Stages
+
+/// What a stage function is called with.
+type StageCall = {
+    /// What follows the colon in `stage:argument`; empty when there is none.
+    argument: string
+    /// The name of the task: a relative path with `/`.
+    name: string
+    attempt: Attempt
+    /// Valid during the call.
+    payload: ReadOnlyMemory<byte>
+    /// Cancelled when nobody waits for the result any more.
+    cancellation: CancellationToken
+}
+
+/// A stage in code: a payload in, a result out. It may run at the same time for as many tasks as the worker has
+/// slots. A `StageException` says whether another attempt makes sense; any other exception asks for one.
+type StageFunction = delegate of StageCall -> Task<ReadOnlyMemory<byte>>
+
+module StageFunction =
+
+    /// The largest payload, and the largest result, of a stage function: it has them in memory.
+    let payloadMax = 256L * 1024L * 1024L * 1L<B>
+
+    /// Bytes that are not UTF-8 throw: text is never changed by being read.
+    let private strict = UTF8Encoding(false, true)
+
+    let private decode (payload: ReadOnlyMemory<byte>) =
+        try
+            strict.GetString payload.Span
+        with :? DecoderFallbackException as error ->
+            raise (StageException($"invalid UTF-8 at byte {error.Index}", false))
+
+    /// A function of bytes.
+    let ofBytes (run: byte[] -> byte[]) =
+        StageFunction(fun call -> Task.FromResult(ReadOnlyMemory(run (call.payload.ToArray()))))
+
+    /// A function of the argument and of text in UTF-8.
+    let ofTextWith (run: string -> string -> string) =
+        StageFunction(fun call ->
+            let result: byte[] = strict.GetBytes(run call.argument (decode call.payload))
+            Task.FromResult(ReadOnlyMemory result))
+
+    /// A function of text in UTF-8.
+    let ofText (run: string -> string) = ofTextWith (fun _ text -> run text)

@@ -1,0 +1,183 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Logging.Abstractions
+open FsScheduler.Core
+
+/// What a worker is and where its scheduler is.
+type WorkerOptions = {
+    /// `HOST:PORT`.
+    connect: string
+    /// For people; need not be unique.
+    name: string
+    /// How many tasks it holds at once, from 1 to 65,536.
+    slots: int
+    token: string option
+    /// The built-in stages that it offers.
+    builtIn: string list
+    /// Its own stages, by name.
+    functions: (string * StageFunction) list
+    /// How long it may go on with what it holds once it is asked to stop.
+    drain: TimeSpan
+    /// How long it looks for a scheduler before it gives up. None: for ever.
+    giveUp: TimeSpan option
+    log: ILogger
+}
+
+/// How a worker ended.
+type WorkerEnd =
+    /// As it was asked to.
+    | Ended
+    /// No scheduler, or one that will not have it; the reason, with what to do.
+    | Unserved of reason: string
+
+/// Workers in code: a script with some functions is one.
+module Worker =
+
+    let private delayMax = TimeSpan.FromSeconds 10.0
+
+    /// `HOST:PORT` as an address to connect to, or what is wrong with it.
+    let parseAddress (text: string) : Result<DnsEndPoint, string> =
+        match text.LastIndexOf ':' with
+        | colon when colon > 0 ->
+            match Int32.TryParse(text.Substring(colon + 1)) with
+            | true, port when port > 0 && port < 65_536 ->
+                Ok(DnsEndPoint(text.Substring(0, colon).Trim('[', ']'), port))
+            | _ -> Error $"'{text}' has no port from 1 to 65535 after its colon; write HOST:PORT"
+        | _ -> Error $"'{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070"
+
+    /// All built-in stages, two slots a processor, the scheduler of this machine; no functions of its own.
+    let options: WorkerOptions = {
+        connect = "127.0.0.1:7070"
+        name = $"{Environment.MachineName}-{Environment.ProcessId}"
+        slots = Environment.ProcessorCount
+        token = None
+        builtIn = [ for stage in Stage.builtIn -> stage.name ]
+        functions = []
+        drain = TimeSpan.FromSeconds 10.0
+        giveUp = None
+        log = NullLogger.Instance
+    }
+
+    let private connect (address: DnsEndPoint) (stop: CancellationToken) =
+        task {
+            let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
+
+            try
+                use patience = CancellationTokenSource.CreateLinkedTokenSource stop
+                patience.CancelAfter(TimeSpan.FromSeconds 10.0)
+                do! socket.ConnectAsync(address, patience.Token)
+                return Ok socket
+            with
+            | :? SocketException
+            | :? OperationCanceledException as error ->
+                socket.Dispose()
+                return Error error.Message
+        }
+
+    /// <summary>Works until it is asked to stop, over as many connections as it takes.</summary>
+    /// <param name="options">Start from <c>Worker.options</c>.</param>
+    /// <param name="stop">Asks it to finish what it holds and end.</param>
+    /// <returns>How it ended; it does not throw for what the world does to it.</returns>
+    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range.</exception>
+    let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
+        task {
+            let address =
+                match parseAddress options.connect with
+                | Ok address -> address
+                | Error message -> raise (ArgumentException message)
+
+            if options.slots < 1 || options.slots > Limit.slotsMax then
+                raise (ArgumentException $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}")
+
+            for name, _ in options.functions do
+                if not (Limit.isStageName name) then
+                    raise (ArgumentException $"'{name}' cannot be the name of a stage: use a to z, 0 to 9, - and _")
+
+            let temporary = Directory.CreateTempSubdirectory("fs-worker-").FullName
+
+            let profile = {
+                name = options.name
+                slots = options.slots
+                token = options.token
+                stages = List.distinct (options.builtIn @ List.map fst options.functions) |> List.toArray
+                functions = Dictionary(dict options.functions)
+                drain = options.drain
+                log = options.log
+            }
+
+            let mutable ending = ValueNone
+            let mutable failures = 0
+            let mutable lostAt = DateTime.UtcNow
+            let mutable random = uint64 Environment.ProcessId * 2_654_435_761UL ^^^ uint64 DateTime.UtcNow.Ticks
+
+            try
+                while ending.IsNone do
+                    let! connected = connect address stop
+
+                    let! outcome =
+                        match connected with
+                        | Ok socket ->
+                            task {
+                                let! outcome = WorkerSession(socket, profile, temporary).RunAsync stop
+                                failures <- 0
+                                lostAt <- DateTime.UtcNow
+                                return outcome
+                            }
+                        | Error message -> Task.FromResult(Broken message)
+
+                    match outcome with
+                    | Stopped -> ending <- ValueSome Ended
+                    | _ when stop.IsCancellationRequested -> ending <- ValueSome Ended
+                    | SentAway message ->
+                        ending <- ValueSome(Unserved $"the scheduler at {options.connect} says: {message}")
+                    | Broken reason ->
+                        failures <- failures + 1
+                        let searched = DateTime.UtcNow - lostAt
+
+                        match options.giveUp with
+                        | Some giveUp when searched >= giveUp ->
+                            ending <-
+                                ValueSome(Unserved $"no scheduler at {options.connect} for {giveUp.TotalSeconds:F0} s: {reason}")
+                        | giveUp ->
+                            let struct (state, chance) = Backoff.random random
+                            random <- state
+
+                            let delay =
+                                [
+                                    TimeSpan.FromMilliseconds(float (Backoff.delay failures chance))
+                                    delayMax
+                                    match giveUp with
+                                    | Some giveUp -> giveUp - searched
+                                    | None -> ()
+                                ]
+                                |> List.min
+
+                            options.log.LogWarning("no scheduler at {Address}: {Reason}; next try in {Delay} ms", options.connect, reason, int delay.TotalMilliseconds)
+
+                            try
+                                do! Task.Delay(delay, stop)
+                            with :? OperationCanceledException ->
+                                ending <- ValueSome Ended
+            finally
+                Directory.Delete(temporary, true)
+
+            return ending.Value
+        }
+
+    /// Works until Ctrl+C: the last line of a script that is a worker.
+    let run (options: WorkerOptions) : WorkerEnd =
+        use stop = new CancellationTokenSource()
+
+        Console.CancelKeyPress.Add(fun pressed ->
+            pressed.Cancel <- true
+            stop.Cancel())
+
+        (runAsync options stop.Token).GetAwaiter().GetResult()

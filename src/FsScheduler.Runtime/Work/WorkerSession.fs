@@ -1,0 +1,281 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+
+/// How a worker's connection ended.
+type SessionEnd =
+    /// It was asked to stop, and has finished or dropped its work.
+    | Stopped
+    /// The connection broke, or the scheduler fell silent; worth another try.
+    | Broken of reason: string
+    /// The scheduler will not have this worker; another try would end the same.
+    | SentAway of message: string
+
+/// What a worker brings to its scheduler.
+type WorkerProfile = {
+    name: string
+    slots: int
+    token: string option
+    /// All that it can run: built-in ones, and those of `functions`.
+    stages: string[]
+    functions: IReadOnlyDictionary<string, StageFunction>
+    /// How long it may go on with what it holds once it is asked to stop.
+    drain: TimeSpan
+    log: ILogger
+}
+
+/// <summary>One connection of a worker: HELLO, READY, then work until it ends.</summary>
+/// <param name="socket">Connected. It is closed at the end.</param>
+/// <param name="profile">What the worker brings.</param>
+/// <param name="temporary">A folder for what is too large for memory.</param>
+[<Sealed>]
+type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
+    static let memoryMax = 1024L * 1024L * 1L<B>
+    // Until WELCOME says otherwise.
+    static let patienceMs = 10_000L
+
+    let stream = new NetworkStream(socket, ownsSocket = true)
+    let lost = new CancellationTokenSource()
+    let held = ConcurrentDictionary<Attempt, CancellationTokenSource>()
+    let mutable lostAfterMs = patienceMs
+    let mutable maxResult = Int64.MaxValue * 1L<B>
+    let mutable ending: SessionEnd voption = ValueNone
+    let mutable isWelcome = false
+    let mutable beating = Task.CompletedTask
+    let emptied = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+    let mutable isDraining = false
+    let mutable files = 0L
+
+    let bodies =
+        { new IBodies<ToScheduler> with
+            member _.Open departure =
+                match departure.payload with
+                | Spooled(path, size) ->
+                    let file = File.OpenHandle(path, options = FileOptions.SequentialScan)
+                    ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                | Packed
+                | Bytes _
+                | Input _ -> ValueNone
+
+            member _.Sent(departure, body, _) =
+                match body.file with
+                | null -> ()
+                | file -> file.Dispose()
+
+                match departure.payload with
+                | Spooled(path, _) -> File.Delete path
+                | Packed
+                | Bytes _
+                | Input _ -> ()
+        }
+
+    let writer =
+        FrameWriter<ToScheduler>(
+            PipeWriter.Create(stream, StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)),
+            Encoder<ToScheduler>(fun output message bytes -> Codec.encodeToScheduler output message bytes),
+            bodies
+        )
+
+    let post message payload =
+        writer.Post { message = message; payload = payload; submission = null; isLast = true } |> ignore
+
+    let finish (job: Job) (result: JobResult) =
+        let isHeld = job.cancellation.CanBeCanceled // what is run at once is not registered
+        let mutable source = Unchecked.defaultof<CancellationTokenSource>
+
+        if isHeld && held.TryRemove(job.work.attempt, &source) then source.Dispose()
+
+        let size =
+            match result.payload with
+            | Bytes bytes -> int64 bytes.Length * 1L<B>
+            | Spooled(_, size) -> size
+            | Packed
+            | Input _ -> 0L<B>
+
+        let drop () =
+            match result.payload with
+            | Spooled(path, _) -> File.Delete path
+            | Packed
+            | Bytes _
+            | Input _ -> ()
+
+        if job.cancellation.IsCancellationRequested then
+            drop ()
+        elif size > maxResult then
+            drop ()
+            let message = $"a result of {size} bytes; the scheduler takes {maxResult}"
+            post (ToScheduler.Result(job.work.attempt, Failed(message, false))) Payload.empty
+        else
+            post (ToScheduler.Result(job.work.attempt, result.outcome)) result.payload
+
+        if isHeld then writer.Signal()
+        if isDraining && held.IsEmpty then emptied.TrySetResult() |> ignore
+
+    let executor = new Executor(profile.functions, temporary, profile.slots, finish)
+
+    let beat (period: TimeSpan) =
+        task {
+            use timer = new PeriodicTimer(period)
+
+            try
+                let mutable goOn = true
+
+                while goOn do
+                    let! _ = timer.WaitForNextTickAsync lost.Token
+                    post ToScheduler.Beat Payload.empty
+                    writer.Signal()
+            with :? OperationCanceledException ->
+                ()
+        }
+
+    let admit (frame: Result<Frame<FromScheduler>, FrameError>) =
+        match frame with
+        | Ok _ -> Admission.Take
+        | Error { code = ErrorCode.UnknownType } -> Admission.Skip
+        | Error error ->
+            ending <- ValueSome(Broken $"the scheduler sent what is no frame: {error.message}")
+            Admission.Stop
+
+    let reader =
+        FrameReader<FromScheduler>(
+            PipeReader.Create(stream, StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)),
+            Decoder<FromScheduler>(fun line -> Codec.decodeFromScheduler line),
+            Func<_, _> admit,
+            Func<_, _>(fun _ -> Task.FromResult<string | null>(Path.Combine(temporary, $"in{Interlocked.Increment &files}"))),
+            memoryMax
+        )
+
+    let start (work: Process) payload =
+        match payload with
+        | Bytes bytes when bytes.Length <= Executor.InlineMax && executor.IsBuiltIn work ->
+            executor.Take { work = work; payload = payload; cancellation = CancellationToken.None }
+        | _ ->
+            let source = CancellationTokenSource.CreateLinkedTokenSource lost.Token
+            held[work.attempt] <- source
+            executor.Take { work = work; payload = payload; cancellation = source.Token }
+
+    let take (arrival: Arrival<FromScheduler>) =
+        match arrival.message with
+        | FromScheduler.Welcome welcome ->
+            isWelcome <- true
+            lostAfterMs <- int64 welcome.lostAfter
+            maxResult <- welcome.maxResult
+            post (ToScheduler.Ready(if isDraining then 0 else profile.slots)) Payload.empty
+            beating <- beat (TimeSpan.FromMilliseconds(float welcome.beat))
+            profile.log.LogInformation("{Name} is session {Session}, with {Slots} slots", profile.name, welcome.session, profile.slots)
+        | FromScheduler.Process work when not (isNull arrival.trouble) ->
+            let outcome = Failed($"the worker could not store its input: {arrival.trouble}", true)
+            post (ToScheduler.Result(work.attempt, outcome)) Payload.empty
+        | FromScheduler.Process work -> start work arrival.payload
+        | FromScheduler.Cancel attempt ->
+            match held.TryGetValue attempt with
+            | true, source ->
+                try
+                    source.Cancel()
+                with :? ObjectDisposedException ->
+                    () // it has just finished
+            | _ -> ()
+        | FromScheduler.Error(code, message) ->
+            match code with
+            | ErrorCode.Unauthorized
+            | ErrorCode.BadVersion -> ending <- ValueSome(SentAway message)
+            | _ -> profile.log.LogWarning("the scheduler says {Code}: {Message}", code, message)
+        | FromScheduler.Beat -> ()
+        | FromScheduler.Accepted _
+        | FromScheduler.Done _
+        | FromScheduler.Rejected _
+        | FromScheduler.Status _ -> profile.log.LogWarning("the scheduler sent a worker what is a client's")
+
+    let readAll () =
+        task {
+            let arrivals = List<Arrival<FromScheduler>>()
+            let mutable goOn = true
+
+            while goOn do
+                let! more = reader.ReadAsync(arrivals, lost.Token)
+
+                for index in 0 .. arrivals.Count - 1 do
+                    take arrivals[index]
+
+                arrivals.Clear()
+                writer.Signal()
+                goOn <- more && ending.IsNone
+        }
+
+    /// Takes a scheduler that gives no sign of life for lost.
+    let watch () =
+        task {
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 100.0)
+
+            try
+                while ending.IsNone do
+                    let! _ = timer.WaitForNextTickAsync lost.Token
+                    let silentMs = Environment.TickCount64 - reader.LastRead
+
+                    if silentMs > lostAfterMs then
+                        ending <- ValueSome(Broken $"the scheduler was silent for {silentMs} ms")
+                        lost.Cancel()
+            with :? OperationCanceledException ->
+                ()
+        }
+
+    let drain () =
+        task {
+            isDraining <- true
+            if isWelcome then post (ToScheduler.Ready 0) Payload.empty
+            writer.Signal()
+            if held.IsEmpty then emptied.TrySetResult() |> ignore
+
+            try
+                do! emptied.Task.WaitAsync(profile.drain)
+                do! writer.DrainAsync().WaitAsync(profile.drain)
+            with :? TimeoutException ->
+                profile.log.LogWarning("{Count} tasks were not finished within {Drain}", held.Count, profile.drain)
+
+            if ending.IsNone then ending <- ValueSome Stopped
+            lost.Cancel()
+        }
+
+    /// <summary>Serves the scheduler until the connection ends.</summary>
+    /// <param name="stop">Asks it to finish what it holds and to take nothing new.</param>
+    member _.RunAsync(stop: CancellationToken) : Task<SessionEnd> =
+        task {
+            let hello: Hello = {
+                protocol = Codec.protocolVersion
+                role = Worker(Some profile.stages)
+                name = profile.name
+                token = profile.token
+            }
+
+            post (ToScheduler.Hello hello) Payload.empty
+            writer.Signal()
+            let watching = watch ()
+            use _ = stop.Register(fun () -> drain () |> ignore)
+
+            try
+                do! readAll ()
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+
+            lost.Cancel()
+            stream.Dispose()
+            do! (executor :> IAsyncDisposable).DisposeAsync()
+            do! watching
+            do! beating
+
+            match ending with
+            | ValueSome ending -> return ending
+            | ValueNone -> return Broken "the connection was closed"
+        }
