@@ -13,8 +13,8 @@ open FsScheduler.Runtime.Stages
 let utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 /// A letter with case, and what is looked past between it and a sigma, as far as the texts here have them.
-let private cased = @"[\p{Lu}\p{Ll}\p{Lt}ªºⅠⓐ]"
-let private ignorable = @"[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'’.:·]*"
+let private cased = @"(?:[\p{Lu}\p{Ll}\p{Lt}ªºⅠⓐ]|𐐀|𝐀)"
+let private ignorable = @"(?:[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'’.:·]|𑄱|\ud804\udd27)*"
 
 let private finalSigma = Regex $"(?<={cased}{ignorable})Σ(?!{ignorable}{cased})"
 
@@ -190,7 +190,7 @@ let text =
     Gen.listOf fragment
     |> Gen.map (String.concat "")
     |> Gen.bind (fun text ->
-        Gen.frequency [ 9, Gen.constant 1; 1, Gen.choose (300, 900) ]
+        Gen.frequency [ 9, Gen.constant 1; 1, Gen.constant (40_000 / (1 + text.Length)) ]
         |> Gen.map (fun times -> String.replicate times text))
 
 /// Sizes of pieces, most of them smaller than a character can be.
