@@ -2,4 +2,5 @@ module FsScheduler.Runtime.Tests.StageTests
 
 open Expecto
 
-let tests = testList "StageTests" []
+let tests =
+    testList "stages" [ StageExampleTests.tests; StagePropertyTests.tests; StageRunnerTests.tests ]

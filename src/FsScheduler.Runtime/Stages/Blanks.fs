@@ -93,7 +93,11 @@ type internal TrimRun() =
             inLine <- true
 
         if inLine then
-            Held.append held (content.Slice trimmed.Length) heldBytesMax "trim: blanks in a line"
+            Held.append
+                held
+                (content.Slice trimmed.Length)
+                heldBytesMax
+                "trim: blanks inside a line are"
 
         endsInReturn <- part[part.Length - 1] = '\r'B
 

@@ -180,7 +180,7 @@ type internal CaseRun(isUpper: bool) =
         output.Advance written
 
         if read < text.Length then
-            Held.append held (text.Slice read) heldBytesMax "lower: punctuation after a sigma"
+            Held.append held (text.Slice read) heldBytesMax "lower: punctuation after a sigma is"
         elif not isUpper then
             afterCased <- isAfterCased text
 
@@ -202,7 +202,7 @@ type internal CaseRun(isUpper: bool) =
             mapAndHold text output
         else
             match afterIgnorables text with
-            | -1 -> Held.append held text heldBytesMax "lower: punctuation after a sigma"
+            | -1 -> Held.append held text heldBytesMax "lower: punctuation after a sigma is"
             | next ->
                 release (not (casedAt text next)) output
                 mapAndHold text output

@@ -29,7 +29,10 @@ module internal Normalization =
 
         for rune in (normalize NormalizationForm.FormD text).EnumerateRunes() do
             if Rune.GetUnicodeCategory rune <> UnicodeCategory.NonSpacingMark then
-                stripped.Append(rune.ToString()) |> ignore
+                if rune.IsBmp then
+                    stripped.Append(char rune.Value) |> ignore
+                else
+                    stripped.Append(rune.ToString()) |> ignore
 
         compose (string stripped)
 
@@ -45,20 +48,39 @@ module internal Normalization =
             |]
         )
 
-    let isStable (text: ReadOnlySpan<byte>) = not (text.ContainsAny unstable)
+    /// Where the first character is that may change, or -1.
+    let firstUnstable (text: ReadOnlySpan<byte>) = text.IndexOfAny unstable
+
+    let private isBoundary lead =
+        (lead < 0xCCuy && not (Utf8Text.isContinuation lead))
+        || (lead >= 0xE4uy && lead <= 0xE9uy)
 
     /// Where the last stable character begins, or -1. What comes before it is independent of the rest.
     let lastBoundary (text: ReadOnlySpan<byte>) =
-        let isBoundary lead =
-            (lead < 0xCCuy && not (Utf8Text.isContinuation lead))
-            || (lead >= 0xE4uy && lead <= 0xE9uy)
-
         let mutable index = text.Length - 1
 
         while index >= 0 && not (isBoundary text[index]) do
             index <- index - 1
 
         index
+
+    /// Stable stretches shorter than this are not worth the cost of another call into ICU.
+    let private stretchMin = 32
+
+    /// Where it ends what begins to be unstable at `start`: at a stable stretch, or with the text.
+    let unstableEnd (text: ReadOnlySpan<byte>) start =
+        let mutable ending = start
+        let mutable next = 0
+
+        while next >= 0 && next < stretchMin do
+            ending <- ending + next
+
+            while ending < text.Length && not (isBoundary text[ending]) do
+                ending <- ending + 1
+
+            next <- firstUnstable (text.Slice ending)
+
+        ending
 
 /// `nfc` and `strip-accents`: both work on runs of characters between which nothing can compose.
 [<AbstractClass>]
@@ -84,12 +106,26 @@ type internal NormalizeRun(name: string) =
 
     abstract Normalize: text: string -> string
 
+    /// Takes text that is independent of what comes before it and after it.
     member private run.Write(text: ReadOnlySpan<byte>, output: IBufferWriter<byte>) =
-        if Normalization.isStable text then
-            run.WriteStable(text, output)
-        else
-            Encoding.UTF8.GetBytes((run.Normalize(Encoding.UTF8.GetString text)).AsSpan(), output)
-            |> ignore
+        let mutable rest = text
+
+        while not rest.IsEmpty do
+            match Normalization.firstUnstable rest with
+            | -1 ->
+                run.WriteStable(rest, output)
+                rest <- ReadOnlySpan.Empty
+            | first ->
+                // What may change can compose with the stable character before it.
+                let start = max 0 (Normalization.lastBoundary (rest.Slice(0, first)))
+
+                if start > 0 then
+                    run.WriteStable(rest.Slice(0, start), output)
+
+                let ending = Normalization.unstableEnd rest first
+                let unstable = Encoding.UTF8.GetString(rest.Slice(start, ending - start))
+                Encoding.UTF8.GetBytes((run.Normalize unstable).AsSpan(), output) |> ignore
+                rest <- rest.Slice ending
 
     override _.ResetText() = Held.clear &held
 

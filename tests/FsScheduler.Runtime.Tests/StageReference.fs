@@ -1,0 +1,204 @@
+/// What each stage means, on whole strings, and texts to try it on.
+module FsScheduler.Runtime.Tests.StageReference
+
+open System
+open System.Buffers
+open System.Globalization
+open System.Text
+open System.Text.RegularExpressions
+open FsCheck.FSharp
+open FsScheduler.Core
+open FsScheduler.Runtime.Stages
+
+let utf8 (text: string) = Encoding.UTF8.GetBytes text
+
+/// A letter with case, and what is looked past between it and a sigma, as far as the texts here have them.
+let private cased = @"(?:[\p{Lu}\p{Ll}\p{Lt}ªºⅠⓐ]|𐐀|𝐀)"
+let private ignorable = @"(?:[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'’.:·]|𑄱|\ud804\udd27)*"
+
+let private finalSigma = Regex $"(?<={cased}{ignorable})Σ(?!{ignorable}{cased})"
+
+let private mapRunes (mapping: Rune -> string) (text: string) =
+    text.EnumerateRunes() |> Seq.map mapping |> String.concat ""
+
+let private lower (text: string) =
+    finalSigma.Replace(text, "ς")
+    |> mapRunes (fun rune ->
+        if rune.Value = 0x130 then
+            "i\u0307"
+        else
+            string (Rune.ToLowerInvariant rune))
+
+let private upper =
+    mapRunes (fun rune ->
+        match string rune with
+        | "ß" -> "SS"
+        | "ŉ" -> "ʼN"
+        | "ﬁ" -> "FI"
+        | "ﬃ" -> "FFI"
+        | "ΐ" -> "Ι\u0308\u0301"
+        | "ᾳ" -> "ΑΙ"
+        | "ᾷ" -> "Α\u0342Ι"
+        | "ı" -> "I"
+        | _ -> string (Rune.ToUpperInvariant rune))
+
+/// Lines with their endings, the last one maybe without.
+let private linesOf (text: string) =
+    let lines = text.Split '\n'
+
+    [|
+        for line in lines[.. lines.Length - 2] do
+            line + "\n"
+
+        if lines[lines.Length - 1] <> "" then
+            lines[lines.Length - 1]
+    |]
+
+let private trimLine (line: string) =
+    let ending =
+        if line.EndsWith "\r\n" then "\r\n"
+        elif line.EndsWith '\n' then "\n"
+        else ""
+
+    line.Trim() + ending
+
+let private stripAccents (text: string) =
+    let marks =
+        fun (rune: Rune) ->
+            if Rune.GetUnicodeCategory rune = UnicodeCategory.NonSpacingMark then
+                ""
+            else
+                string rune
+
+    (text.Normalize NormalizationForm.FormD |> mapRunes marks).Normalize NormalizationForm.FormC
+
+/// The stages on text, each with its meaning.
+let textStages: (string * (string -> string)) list = [
+    "lower", lower
+    "upper", upper
+    "trim", linesOf >> Array.map trimLine >> String.concat ""
+    "squeeze", (fun text -> Regex.Replace(text, @"[\t\p{Zs}]+", " "))
+    "strip-accents", stripAccents
+    "nfc", (fun text -> text.Normalize NormalizationForm.FormC)
+    "grep:a", linesOf >> Array.filter _.Contains('a') >> String.concat ""
+    "grep:É ç", linesOf >> Array.filter _.Contains("É ç") >> String.concat ""
+    "replace:a/éé", _.Replace("a", "éé")
+    @"replace:É ç/\/\\", _.Replace("É ç", @"/\")
+    "replace:abab/", _.Replace("abab", "")
+    "head:0", (fun _ -> "")
+    "head:2", linesOf >> Array.truncate 2 >> String.concat ""
+    "lines", linesOf >> (fun lines -> $"{lines.Length}\n")
+    "words",
+    (fun text ->
+        let words = text.Split(Array.empty<char>, StringSplitOptions.RemoveEmptyEntries)
+        $"{words.Length}\n")
+]
+
+let start (wire: string) =
+    match Stage.parse wire |> Result.map BuiltIn.tryStart with
+    | Ok(ValueSome run) ->
+        run.Reset()
+        run
+    | other -> failwith $"{wire}: {other}"
+
+/// Runs a stage over a payload that comes in pieces of these sizes, the rest in one.
+let runPieces (wire: string) (sizes: int list) (payload: byte[]) =
+    let run = start wire
+    let output = ArrayBufferWriter<byte>()
+    let mutable offset = 0
+
+    for size in sizes do
+        let size = min size (payload.Length - offset)
+        run.Push(ReadOnlySpan(payload, offset, size), output)
+        offset <- offset + size
+
+    run.Push(ReadOnlySpan(payload, offset, payload.Length - offset), output)
+    run.Finish output
+    output.WrittenSpan.ToArray()
+
+let runText wire (text: string) =
+    Encoding.UTF8.GetString(runPieces wire [] (utf8 text))
+
+/// Pieces of letters, marks, blanks and line ends that mean something to some stage.
+let private fragment =
+    Gen.frequency [
+        6,
+        Gen.elements [
+            "a"
+            "b"
+            "abab"
+            "Z"
+            "É ç"
+            "ção"
+            "À"
+            "×÷ß"
+            "µÿª"
+            "Olá, mundo. "
+            "O sistema distribuído é poderoso."
+        ]
+        3,
+        Gen.elements [
+            " "
+            "  "
+            "\t"
+            "\n"
+            "\r\n"
+            "\r"
+            "\u00A0"
+            "\u2003"
+            "\u3000"
+            "\u2028"
+            "\u0085"
+            "\v"
+        ]
+        3,
+        Gen.elements [ "Σ"; "σ"; "Α"; "ΣΣ"; "'"; "."; ":"; "\u0301"; "\u00AD"; "ʰ"; "Ⅰ"; "ⓐ"; "º" ]
+        2,
+        Gen.elements [
+            "e\u0301"
+            "a\u0323\u0307"
+            "\u0307\u0323"
+            "각"
+            "\u1100\u1161"
+            "\u11A8"
+            "か\u3099"
+            "\u0F71\u0F72"
+        ]
+        2,
+        Gen.elements [
+            "İ"
+            "ı"
+            "ŉ"
+            "ﬁ"
+            "ﬃ"
+            "ΐ"
+            "ᾳ"
+            "ᾷ"
+            "ǅ"
+            "K"
+            "Ⱥ"
+            "Я"
+            "中文"
+            "\u212B"
+            "“–”"
+        ]
+        1, Gen.elements [ "😀"; "𐐀"; "𝐀"; "\u0000"; "\uFEFF"; "\uFFFD"; "𑄱\U00011127" ]
+    ]
+
+/// Valid text; some of it longer than what a stage looks at in one go.
+let text =
+    Gen.listOf fragment
+    |> Gen.map (String.concat "")
+    |> Gen.bind (fun text ->
+        Gen.frequency [ 9, Gen.constant 1; 1, Gen.constant (40_000 / (1 + text.Length)) ]
+        |> Gen.map (fun times -> String.replicate times text))
+
+/// Sizes of pieces, most of them smaller than a character can be.
+let sizes =
+    Gen.listOf (
+        Gen.frequency [
+            6, Gen.choose (0, 5)
+            2, Gen.choose (6, 60)
+            1, Gen.choose (10_000, 20_000)
+        ]
+    )
