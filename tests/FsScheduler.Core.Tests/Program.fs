@@ -11,6 +11,7 @@ let main args =
             TaskNameTests.tests
             PipelineTests.tests
             CodecTests.tests
+            CodecProperties.tests
             GateTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
