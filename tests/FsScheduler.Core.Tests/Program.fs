@@ -12,6 +12,7 @@ let main args =
             PipelineTests.tests
             CodecTests.tests
             CodecProperties.tests
+            CodecOracle.tests
             GateTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
