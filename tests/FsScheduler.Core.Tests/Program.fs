@@ -11,6 +11,10 @@ let main args =
             TaskNameTests.tests
             PipelineTests.tests
             CodecTests.tests
+            CodecRefusalTests.tests
+            CodecProperties.tests
+            CodecOracle.tests
+            TokensTests.tests
             GateTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests

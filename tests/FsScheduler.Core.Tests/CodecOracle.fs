@@ -1,0 +1,209 @@
+/// The same messages by FSharp.SystemTextJson: slower and plainer than the codec, which must not
+/// disagree with it.
+module FsScheduler.Core.Tests.CodecOracle
+
+open System
+open System.Buffers
+open System.Text.Json
+open System.Text.Json.Nodes
+open System.Text.Json.Serialization
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+open FsScheduler.Core.Tests.CodecLines
+
+let private unless usual value =
+    if value = usual then Skip else Include value
+
+let private ofOption value = Skippable.ofOption value
+
+let private wantWord want =
+    match want with
+    | Want.Result -> "result"
+    | Want.File -> "file"
+    | Want.Nothing -> "none"
+
+let private rejectionWord code =
+    match code with
+    | RejectionCode.BadPipeline -> "bad-pipeline"
+    | RejectionCode.BadName -> "bad-name"
+    | RejectionCode.BadKey -> "bad-key"
+    | RejectionCode.Busy -> "busy"
+
+let private errorWord code =
+    match code with
+    | ErrorCode.BadFrame -> "bad-frame"
+    | ErrorCode.BadField -> "bad-field"
+    | ErrorCode.UnknownType -> "unknown-type"
+    | ErrorCode.TooLarge -> "too-large"
+    | ErrorCode.BadVersion -> "bad-version"
+    | ErrorCode.Unauthorized -> "unauthorized"
+    | ErrorCode.NotWelcome -> "not-welcome"
+    | ErrorCode.Timeout -> "timeout"
+
+let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLine =
+    let bytes = unless 0L (int64 size)
+
+    match message with
+    | ToScheduler.Hello hello ->
+        HelloLine {
+            protocol = hello.protocol
+            role =
+                (match hello.role with
+                 | Worker _ -> "worker"
+                 | Client -> "client")
+            name = hello.name
+            stages =
+                (match hello.role with
+                 | Worker stages -> ofOption stages
+                 | Client -> Skip)
+            token = ofOption hello.token
+            bytes = bytes
+        }
+    | ToScheduler.Beat -> ToSchedulerLine.BeatLine { bytes = bytes }
+    | ToScheduler.Ready slots -> ReadyLine { slots = slots; bytes = bytes }
+    | ToScheduler.Result(attempt, outcome) ->
+        ResultLine {
+            task = int64 attempt.task
+            attempt = attempt.number
+            ok = outcome.IsSucceeded
+            error =
+                (match outcome with
+                 | Succeeded -> Skip
+                 | Failed(error, _) -> Include error)
+            retry =
+                (match outcome with
+                 | Failed(_, false) -> Include false
+                 | _ -> Skip)
+            bytes = bytes
+        }
+    | ToScheduler.Submit submit ->
+        SubmitLine {
+            ref = submit.ref
+            name = submit.name
+            pipeline = unless "" submit.pipeline
+            priority = unless 0 submit.priority
+            key = ofOption submit.key
+            want = unless "result" (wantWord submit.want)
+            bytes = bytes
+        }
+    | ToScheduler.Status -> StatusLine { bytes = bytes }
+    | ToScheduler.Cancel task -> CancelLine { task = int64 task; bytes = bytes }
+    | ToScheduler.Retry task -> RetryLine { task = int64 task; bytes = bytes }
+
+let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedulerLine =
+    let bytes = unless 0L (int64 size)
+
+    match message with
+    | FromScheduler.Welcome welcome ->
+        WelcomeLine {
+            protocol = welcome.protocol
+            session = welcome.session
+            beatMs = int64 welcome.beat
+            lostAfterMs = int64 welcome.lostAfter
+            maxPayload = int64 welcome.maxPayload
+            maxResult = int64 welcome.maxResult
+            bytes = bytes
+        }
+    | FromScheduler.Beat -> BeatLine { bytes = bytes }
+    | FromScheduler.Process job ->
+        ProcessLine {
+            task = int64 job.attempt.task
+            attempt = job.attempt.number
+            name = job.name
+            stages = job.stages
+            timeoutMs = int64 job.timeout
+            bytes = bytes
+        }
+    | FromScheduler.Cancel attempt ->
+        AttemptLine { task = int64 attempt.task; attempt = attempt.number; bytes = bytes }
+    | FromScheduler.Accepted(ref, task) ->
+        AcceptedLine { ref = ref; task = int64 task; bytes = bytes }
+    | FromScheduler.Done finished ->
+        DoneLine {
+            ref = unless "" finished.ref
+            task = int64 finished.task
+            ok = finished.error.IsNone
+            error = ofOption finished.error
+            attempts = finished.attempts
+            bytes = bytes
+        }
+    | FromScheduler.Rejected(ref, code, message) ->
+        RejectedLine { ref = ref; code = rejectionWord code; message = message; bytes = bytes }
+    | FromScheduler.Status report ->
+        ReportLine {
+            queued = report.queued
+            running = report.running
+            waiting = report.waiting
+            publishing = report.publishing
+            quarantined = report.quarantined
+            finished = report.finished
+            cancelled = report.cancelled
+            idle = report.idle
+            busy = report.busy
+            uptimeMs = int64 report.uptime
+            oldestMs = int64 report.oldest
+            workers =
+                report.workers
+                |> Array.map (fun worker -> {
+                    session = int64 worker.session
+                    name = worker.name
+                    slots = worker.slots
+                    held = worker.held
+                    finished = worker.finished
+                    failed = worker.failed
+                })
+            bytes = bytes
+        }
+    | FromScheduler.Error(code, message) ->
+        ErrorLine { code = errorWord code; message = message; bytes = bytes }
+
+let private config = { FsCheckConfig.defaultConfig with maxTest = 500; endSize = 60 }
+
+/// What the codec writes is the JSON that the oracle writes; what the oracle writes, the codec reads
+/// as the message; and what the codec writes, the oracle reads as its line.
+let private agrees
+    name
+    (gen: Gen<'message>)
+    encode
+    decode
+    (lineOf: 'message -> Size -> 'line when 'line: not null)
+    =
+    let check (message: 'message, bytes: Size) =
+        let output = ArrayBufferWriter<byte>()
+        encode (output :> IBufferWriter<byte>) message bytes
+        let written = output.WrittenSpan.ToArray()
+        let line = lineOf message bytes
+        let expected = JsonSerializer.SerializeToUtf8Bytes<'line>(line, options)
+        let asJson (bytes: byte[]) = JsonNode.Parse(ReadOnlySpan bytes)
+        Expect.isTrue (JsonNode.DeepEquals(asJson written, asJson expected)) "written alike"
+
+        if expected.Length <= Codec.lineBytesMax then
+            Expect.equal (decode expected) (Ok { message = message; bytes = bytes }) "read"
+
+        Expect.equal
+            (nonNull (JsonSerializer.Deserialize(ReadOnlySpan written, typeof<'line>, options)))
+            (line :> obj)
+            "read by the oracle"
+
+    testPropertyWithConfig
+        config
+        name
+        (Prop.forAll (Arb.fromGen (Gen.zip gen Messages.sizes)) check)
+
+let tests =
+    testList "codec oracle" [
+        agrees
+            "agrees on what is said to a scheduler"
+            Messages.toScheduler
+            Codec.encodeToScheduler
+            (fun line -> Codec.decodeToScheduler (ReadOnlySpan line))
+            toSchedulerLine
+        agrees
+            "agrees on what a scheduler says"
+            Messages.fromScheduler
+            Codec.encodeFromScheduler
+            (fun line -> Codec.decodeFromScheduler (ReadOnlySpan line))
+            fromSchedulerLine
+    ]

@@ -1,0 +1,284 @@
+/// Messages to test with: every case, every bound, and texts that are awkward to write.
+module FsScheduler.Core.Tests.Messages
+
+open System
+open System.Text
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+
+/// Escaped or not, of one to four bytes, combining, unassigned, private, from right to left.
+let private pieces = [|
+    yield! [| "a"; "Z"; "0"; " "; "/"; "<"; "&"; "'"; "{"; "]"; ","; ":"; "|" |]
+    yield! [| "\""; "\\"; "\n"; "\r"; "\t"; "\000"; "\001"; "\127"; "\u0085" |]
+    yield! [| "é"; "e\u0301"; "ß"; "ﷺ"; "שלום"; "中"; "\u2028"; "\u200b"; "\uFEFF" |]
+    yield! [|
+        "\uFFFD"
+        "\uFFFE"
+        "\uE000"
+        "\u0378"
+        "😀"
+        "𝄞"
+        "\U000E0041"
+        "\U0010FFFF"
+    |]
+    yield! [| "\\u0041"; "\\ud800"; "{\"type\":\"BEAT\"}" |]
+|]
+
+/// As many of the runes as fit into that many bytes.
+let private within (bytesMax: int) (text: string) =
+    let kept = StringBuilder()
+    let mutable bytes = 0
+
+    for rune in text.EnumerateRunes() do
+        bytes <- bytes + rune.Utf8SequenceLength
+
+        if bytes <= bytesMax then
+            kept.Append(rune.ToString()) |> ignore
+
+    kept.ToString()
+
+let private text bytesMax =
+    Gen.frequency [
+        10,
+        Gen.elements pieces
+        |> Gen.listOf
+        |> Gen.map (String.concat "" >> within bytesMax)
+        // As long as it may be, of the longest escapes.
+        1,
+        Gen.elements [| "a"; "\001"; "é"; "\uFFFE"; "\U0010FFFF" |]
+        |> Gen.map (fun piece -> String.replicate bytesMax piece |> within bytesMax)
+    ]
+
+let private errorText =
+    Gen.frequency [
+        10, text 1_000
+        1,
+        Gen.elements [| "a"; "\001"; "é"; "\uFFFE" |]
+        |> Gen.map (String.replicate Limit.textCharsMax)
+    ]
+
+let private upTo (most: int64) =
+    Gen.frequency [
+        1, Gen.elements [ 0L; 1L; most ]
+        2, Gen.choose64 (0L, most)
+        4, Gen.choose64 (0L, 1_000L)
+    ]
+    |> Gen.map (min most)
+
+let private upToInt (most: int) = upTo (int64 most) |> Gen.map int
+
+let private count = upTo Limit.integerMax
+let private durations: Gen<Duration> = count |> Gen.map ((*) 1L<ms>)
+
+let sizes: Gen<Size> =
+    Gen.frequency [ 1, Gen.constant 0L<B>; 2, count |> Gen.map ((*) 1L<B>) ]
+
+let private tasks: Gen<TaskId> = count |> Gen.map (fun id -> max 1L id * 1L<taskId>)
+
+let private attempts: Gen<Attempt> =
+    gen {
+        let! task = tasks
+        let! number = upToInt Int32.MaxValue
+        return { task = task; number = max 1 number }
+    }
+
+let private stageName =
+    gen {
+        let! first = Gen.choose (int 'a', int 'z') |> Gen.map char
+        let! size = Gen.choose (0, Limit.stageNameBytesMax - 1)
+
+        let! rest =
+            Gen.elements (Seq.append [ 'a' .. 'z' ] "0189-_") |> Gen.arrayOfLength size
+
+        return string first + String rest
+    }
+
+let private role: Gen<Role> =
+    let named =
+        gen {
+            let! size = Gen.frequency [ 9, Gen.choose (0, 9); 1, Gen.constant Limit.stagesMax ]
+            let! names = Gen.arrayOfLength size stageName
+            return Worker(Some names)
+        }
+
+    Gen.oneof [ Gen.constant Client; Gen.constant (Worker None); named ]
+
+let private hello: Gen<Hello> =
+    gen {
+        let! role = role
+        let! name = text Limit.peerNameBytesMax
+        let! token = Gen.optionOf (text Limit.tokenBytesMax)
+
+        return { protocol = Limit.protocolVersion; role = role; name = name; token = token }
+    }
+
+let private outcome: Gen<Outcome> =
+    let failed =
+        gen {
+            let! error = errorText
+            let! mayRetry = Gen.elements [ true; false ]
+            return Failed(error, mayRetry)
+        }
+
+    Gen.oneof [ Gen.constant Succeeded; failed ]
+
+let private submit: Gen<Submit> =
+    gen {
+        let! ref = text Limit.refBytesMax
+        let! name = text 2_100
+        let! pipeline = text Limit.pipelineBytesMax
+        let! priority = Gen.choose (-Limit.priorityMax, Limit.priorityMax)
+        let! isUsual = Gen.elements [ true; false ]
+        let! key = Gen.optionOf (text Limit.keyBytesMax)
+        let! want = Gen.elements [ Want.Result; Want.File; Want.Nothing ]
+
+        return {
+            ref = ref
+            name = name
+            pipeline = pipeline
+            priority = if isUsual then 0 else priority
+            key = key
+            want = want
+        }
+    }
+
+let toScheduler: Gen<ToScheduler> =
+    Gen.oneof [
+        hello |> Gen.map ToScheduler.Hello
+        Gen.constant ToScheduler.Beat
+        upToInt Limit.slotsMax |> Gen.map ToScheduler.Ready
+        Gen.zip attempts outcome |> Gen.map ToScheduler.Result
+        submit |> Gen.map ToScheduler.Submit
+        Gen.constant ToScheduler.Status
+        tasks |> Gen.map ToScheduler.Cancel
+        tasks |> Gen.map ToScheduler.Retry
+    ]
+
+let private welcome: Gen<Welcome> =
+    gen {
+        let! session = text Limit.sessionBytesMax
+        let! beat = durations
+        let! lostAfter = durations
+        let! maxPayload = sizes
+        let! maxResult = sizes
+
+        return {
+            protocol = Limit.protocolVersion
+            session = session
+            beat = beat
+            lostAfter = lostAfter
+            maxPayload = maxPayload
+            maxResult = maxResult
+        }
+    }
+
+let private processing: Gen<Process> =
+    gen {
+        let! attempt = attempts
+        let! name = text TaskName.bytesMax
+
+        let! stages =
+            Gen.frequency [
+                9, text 90 |> Gen.arrayOf |> Gen.map (Array.truncate 80)
+                // The most that a pipeline can be: of one stage, or of as many as there can be.
+                1, text Limit.pipelineBytesMax |> Gen.map Array.singleton
+                1, Gen.constant (Array.replicate (Limit.pipelineBytesMax / 2) "\001")
+            ]
+
+        let! timeout = durations
+
+        return { attempt = attempt; name = name; stages = stages; timeout = timeout }
+    }
+
+let private finished: Gen<Done> =
+    gen {
+        let! ref = text Limit.refBytesMax
+        let! task = tasks
+        let! attempts = upToInt Int32.MaxValue
+        let! error = Gen.optionOf errorText
+
+        return { ref = ref; task = task; attempts = attempts; error = error }
+    }
+
+/// The longest name that a STATUS never cuts, whatever is in it, in bytes.
+let private reportNameBytes = 30
+
+let private worker: Gen<WorkerReport> =
+    gen {
+        let! session = count
+        let! name = text reportNameBytes
+        let! slots = upToInt Limit.slotsMax
+        let! held = upToInt Int32.MaxValue
+        let! finished = count
+        let! failed = count
+
+        return {
+            session = max 1L session * 1L<sessionId>
+            name = name
+            slots = slots
+            held = held
+            finished = finished
+            failed = failed
+        }
+    }
+
+let private status: Gen<StatusReport> =
+    gen {
+        let! counts = Gen.arrayOfLength 7 count
+        let! idle = upToInt Int32.MaxValue
+        let! busy = upToInt Int32.MaxValue
+        let! uptime = durations
+        let! oldest = durations
+        let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
+        let! workers = Gen.arrayOfLength size worker
+
+        return {
+            queued = counts[0]
+            running = counts[1]
+            waiting = counts[2]
+            publishing = counts[3]
+            quarantined = counts[4]
+            finished = counts[5]
+            cancelled = counts[6]
+            idle = idle
+            busy = busy
+            uptime = uptime
+            oldest = oldest
+            workers = workers
+        }
+    }
+
+let private rejections =
+    Gen.elements [
+        RejectionCode.BadPipeline
+        RejectionCode.BadName
+        RejectionCode.BadKey
+        RejectionCode.Busy
+    ]
+
+let private errors =
+    Gen.elements [
+        ErrorCode.BadFrame
+        ErrorCode.BadField
+        ErrorCode.UnknownType
+        ErrorCode.TooLarge
+        ErrorCode.BadVersion
+        ErrorCode.Unauthorized
+        ErrorCode.NotWelcome
+        ErrorCode.Timeout
+    ]
+
+let fromScheduler: Gen<FromScheduler> =
+    Gen.oneof [
+        welcome |> Gen.map FromScheduler.Welcome
+        Gen.constant FromScheduler.Beat
+        processing |> Gen.map FromScheduler.Process
+        attempts |> Gen.map FromScheduler.Cancel
+        Gen.zip (text Limit.refBytesMax) tasks |> Gen.map FromScheduler.Accepted
+        finished |> Gen.map FromScheduler.Done
+        Gen.zip3 (text Limit.refBytesMax) rejections errorText
+        |> Gen.map FromScheduler.Rejected
+        status |> Gen.map FromScheduler.Status
+        Gen.zip errors errorText |> Gen.map FromScheduler.Error
+    ]
