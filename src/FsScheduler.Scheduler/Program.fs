@@ -1,4 +1,178 @@
 module FsScheduler.Scheduler.Program
 
+open System
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Argu
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
+
+let private listenAddress (text: string) =
+    let wrong () =
+        raise (WrongArguments $"--listen: '{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070")
+
+    match text.LastIndexOf ':' with
+    | -1 -> wrong ()
+    | colon ->
+        let host = text.Substring(0, colon).Trim('[', ']')
+
+        match Int32.TryParse(text.Substring(colon + 1)), IPAddress.TryParse host with
+        | (true, port), (true, address) when port >= 0 && port < 65_536 -> IPEndPoint(nonNull address, port)
+        | (true, port), _ when host = "localhost" && port >= 0 && port < 65_536 -> IPEndPoint(IPAddress.Loopback, port)
+        | (true, _), _ ->
+            raise (WrongArguments $"--listen: '{host}' is not an IP address of this machine; write one, or localhost, or 0.0.0.0 for all")
+        | _ -> wrong ()
+
+let private tokensOf (arguments: ParseResults<Arguments>) =
+    arguments.TryGetResult Token_File
+    |> Option.map (fun path ->
+        match Tokens.parse (CommandLine.readFile "--token-file" path) with
+        | Ok tokens -> tokens
+        | Error message -> raise (WrongArguments $"--token-file: {path}: {message}"))
+
+let private settingsOf (arguments: ParseResults<Arguments>) : Settings =
+    let expected =
+        arguments.TryGetResult Expect
+        |> Option.map (CommandLine.names "--expect" >> Array.ofList)
+        |> Option.defaultValue [||]
+
+    let pipeline =
+        match FsScheduler.Core.Pipeline.parse (System.Collections.Generic.HashSet expected) (arguments.GetResult(Pipeline, "lower")) with
+        | Ok pipeline -> pipeline
+        | Error error -> raise (WrongArguments $"--pipeline: {error.message}")
+
+    let beat = arguments.GetResult(Beat, "1s") |> CommandLine.durationFrom 10L<ms> "--beat"
+
+    let lostAfter =
+        arguments.GetResult(Lost_After, "5s") |> CommandLine.durationFrom 100L<ms> "--lost-after"
+
+    if lostAfter < 2L * beat then
+        raise (WrongArguments $"--lost-after: {lostAfter} ms is less than two beats of {beat} ms; a worker would be lost between them")
+
+    {
+        pipeline = pipeline
+        expected = expected
+        maxAttempts = arguments.GetResult(Max_Attempts, 3) |> CommandLine.countBetween 1 100 "--max-attempts"
+        taskTimeout = arguments.GetResult(Task_Timeout, "5m") |> CommandLine.durationFrom 10L<ms> "--task-timeout"
+        lostAfter = lostAfter
+        seed = uint64 (Random.Shared.NextInt64())
+    }
+
+let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : SchedulerOptions =
+    let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
+    let tokens = tokensOf arguments
+
+    match Gate.mayListen listen.Address tokens with
+    | Ok() -> ()
+    | Error message -> raise (WrongArguments $"--listen: {message}")
+
+    {
+        listen = listen
+        entrada = arguments.GetResult(Entrada, "entrada")
+        resultados = arguments.GetResult(Resultados, "resultados")
+        state = arguments.GetResult(State, ".fs-scheduler")
+        settings = settingsOf arguments
+        rules = {
+            tokens = tokens
+            maxPayload = arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
+            maxResult = arguments.GetResult(Max_Result, "16GiB") |> CommandLine.size "--max-result"
+        }
+        beat = arguments.GetResult(Beat, "1s") |> CommandLine.duration "--beat"
+        settle = arguments.GetResult(Settle, "500ms") |> CommandLine.durationFrom 0L<ms> "--settle"
+        onDone =
+            match arguments.GetResult(On_Done, "keep") |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done" with
+            | "move" -> Move
+            | "delete" -> Delete
+            | _ -> Keep
+        journal = MemoryJournal 4_096
+        clock = Clock TimeProvider.System
+        log = log
+    }
+
+let private workerArguments (arguments: ParseResults<Arguments>) = [
+    for option, value in
+        [
+            "--token-file", arguments.TryGetResult Token_File |> Option.map Path.GetFullPath
+            "--log-level", Some(arguments.GetResult(Log_Level, "info"))
+            "--log-format", arguments.TryGetResult Log_Format
+            "--drain", arguments.TryGetResult Drain
+        ] do
+        match value with
+        | Some value ->
+            option
+            value
+        | None -> ()
+]
+
+/// The address that workers of this machine connect to.
+let private localAddress (listening: IPEndPoint) =
+    if listening.Address.Equals IPAddress.Any then IPEndPoint(IPAddress.Loopback, listening.Port)
+    elif listening.Address.Equals IPAddress.IPv6Any then IPEndPoint(IPAddress.IPv6Loopback, listening.Port)
+    else listening
+
+let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOptions) (log: ILogger) =
+    task {
+        let drain =
+            arguments.GetResult(Drain, "10s") |> CommandLine.duration "--drain" |> float |> TimeSpan.FromMilliseconds
+
+        let count = arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
+        use interruption = new Interruption()
+        use server = new SchedulerServer(options)
+        printfn $"listening on {server.EndPoint}"
+        stdout.Flush()
+        use workers = new LocalWorkers(localAddress server.EndPoint, count, workerArguments arguments, log)
+
+        let whole: Task =
+            if arguments.Contains Once then
+                server.WaitUntilDoneAsync interruption.Token
+            else
+                Task.Delay(Timeout.Infinite, interruption.Token)
+
+        let! ended = Task.WhenAny(whole, server.Completion, (if count > 0 then workers.Completion else server.Completion))
+
+        if interruption.Token.IsCancellationRequested then
+            do! server.DrainAsync drain
+            return ExitCode.interrupted
+        elif obj.ReferenceEquals(ended, whole) then
+            do! whole
+            let! status = server.StatusAsync()
+            log.LogInformation("{Finished} done, {Quarantined} in quarantine, {Refused} refused", status.finished, status.quarantined, server.Refused)
+            return if status.quarantined > 0L || server.Refused > 0 then ExitCode.quarantined else ExitCode.ok
+        else
+            do! ended // throws: a part that we cannot live without has failed
+            return ExitCode.broken
+    }
+
+let private run (arguments: ParseResults<Arguments>) =
+    let level = arguments.GetResult(Log_Level, "info") |> CommandLine.oneOf Logs.levels "--log-level"
+    let format = arguments.GetResult(Log_Format, "text") |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+    use logs = Logs.create level (format = "json")
+    let log = logs.CreateLogger "fs-scheduler"
+    let options = optionsOf arguments log
+
+    let cannotStart (message: string) =
+        eprintfn $"fs-scheduler: {message}"
+        ExitCode.cannotStart
+
+    if not (Directory.Exists options.entrada) then
+        cannotStart $"there is no folder '{options.entrada}' to take files from; make it, or name another with --entrada"
+    else
+        try
+            (serve arguments options log).GetAwaiter().GetResult()
+        with
+        | :? SocketException as error ->
+            cannotStart $"cannot listen on {options.listen}: {error.Message}; name another port with --listen, or 0 for a free one"
+        | :? IOException
+        | :? UnauthorizedAccessException as error -> cannotStart error.Message
+        | WrongArguments _ -> reraise ()
+        | error ->
+            log.LogCritical(error, "a defect of the scheduler: it ends rather than go on in a state that it does not trust")
+            ExitCode.broken
+
 [<EntryPoint>]
-let main _ = 0
+let main args = CommandLine.main<Arguments> "fs-scheduler" args run

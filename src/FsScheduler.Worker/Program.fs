@@ -1,4 +1,76 @@
 module FsScheduler.Worker.Program
 
+open System
+open System.Threading.Tasks
+open Argu
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : WorkerOptions =
+    let defaults = Worker.options
+    let connect = arguments.GetResult(Connect, defaults.connect)
+
+    match Worker.parseAddress connect with
+    | Ok _ -> ()
+    | Error message -> raise (WrongArguments $"--connect: {message}")
+
+    let builtIn =
+        match arguments.TryGetResult Stages with
+        | None -> defaults.builtIn
+        | Some text ->
+            let names = CommandLine.names "--stages" text
+
+            for name in names do
+                if Stage.tryBuiltIn name |> Option.isNone then
+                    let known = String.Join(", ", defaults.builtIn)
+                    raise (WrongArguments $"--stages: '{name}' is not built in; built in are {known}")
+
+            names
+
+    {
+        connect = connect
+        name = arguments.GetResult(Name, defaults.name)
+        slots = arguments.GetResult(Slots, defaults.slots) |> CommandLine.countBetween 1 Limit.slotsMax "--slots"
+        token = arguments.TryGetResult Token_File |> Option.map (CommandLine.tokenFor "worker" "--token-file")
+        builtIn = builtIn
+        functions = []
+        drain =
+            arguments.GetResult(Drain, "10s")
+            |> CommandLine.duration "--drain"
+            |> fun drain -> TimeSpan.FromMilliseconds(float drain)
+        giveUp =
+            arguments.TryGetResult Give_Up
+            |> Option.map (CommandLine.duration "--give-up" >> fun giveUp -> TimeSpan.FromMilliseconds(float giveUp))
+        log = log
+    }
+
+/// Asks to end when standard input does.
+let private watchStdin (interruption: Interruption) =
+    Task.Run(fun () ->
+        use input = Console.OpenStandardInput()
+
+        while input.ReadByte() >= 0 do
+            ()
+
+        interruption.Request())
+    |> ignore
+
+let private run (arguments: ParseResults<Arguments>) =
+    let level = arguments.GetResult(Log_Level, "info") |> CommandLine.oneOf Logs.levels "--log-level"
+    let format = arguments.GetResult(Log_Format, "text") |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+    use logs = Logs.create level (format = "json")
+    let options = optionsOf arguments (logs.CreateLogger "fs-worker")
+    use interruption = new Interruption()
+
+    if arguments.Contains End_With_Stdin then
+        watchStdin interruption
+
+    match (Worker.runAsync options interruption.Token).GetAwaiter().GetResult() with
+    | Ended -> if interruption.IsSignal then ExitCode.interrupted else ExitCode.ok
+    | Unserved reason ->
+        eprintfn $"fs-worker: {reason}"
+        ExitCode.cannotStart
+
 [<EntryPoint>]
-let main _ = 0
+let main args = CommandLine.main<Arguments> "fs-worker" args run

@@ -14,14 +14,12 @@ module Destination =
 
     /// Of the result of an attempt that runs.
     let ofResult (attempt: Attempt) (scheduler: Scheduler) : Destination =
-        let struct (tasks, _, _, _, _) = scheduler.Parts
-
-        match tasks.Find attempt.task with
+        match scheduler.State.Current attempt with
         | null -> Destination.Nowhere
         | task ->
             match task.State, task.Submission.Origin with
-            | TaskState.Running _, _ when task.Attempt <> attempt.number -> Destination.Nowhere
-            | TaskState.Running _, _ when int task.StageEnd < task.Pipeline.stages.Length -> Destination.Passing
+            | TaskState.Running _, _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
+                Destination.Passing
             | TaskState.Running _, (Folder | Client(_, File, _)) -> Destination.Results task.Submission
             | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Passing
             | _ -> Destination.Nowhere

@@ -262,6 +262,33 @@ type SchedulerServer(options: SchedulerOptions) =
             return quarantined.Value
         }
 
+    /// <summary>Takes nothing new, and waits until nothing runs.</summary>
+    /// <param name="atMost">How long; what still runs then is dropped.</param>
+    member _.DrainAsync(atMost: TimeSpan) : Task =
+        task {
+            listener.Stop()
+            do! (inbox :> IAsyncDisposable).DisposeAsync()
+            // Every worker is drained, as if it had asked for it.
+            let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
+            do! agent.PostAsync(drains, CancellationToken.None)
+            use patience = new CancellationTokenSource(atMost)
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
+
+            try
+                let mutable isBusy = true
+
+                while isBusy do
+                    let! status = agent.LookAsync _.Status
+                    isBusy <- status.running + status.publishing > 0L
+
+                    if isBusy then
+                        let! _ = timer.WaitForNextTickAsync patience.Token
+                        ()
+            with :? OperationCanceledException ->
+                let! status = agent.LookAsync _.Status
+                log.LogWarning("{Count} tasks were still running after {Seconds} s: dropped", status.running, atMost.TotalSeconds)
+        }
+
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {

@@ -1,0 +1,114 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open Argu
+open FsScheduler.Core
+
+/// Exit codes of both executables.
+module ExitCode =
+
+    let ok = 0
+
+    /// With `--once`: something is in quarantine, or could not be taken.
+    let quarantined = 1
+    let wrongArguments = 2
+
+    /// A port is taken, a folder is missing or cannot be written, no scheduler is to be found.
+    let cannotStart = 3
+
+    /// A defect of ours: the process ended itself rather than go on with a state it does not trust.
+    let broken = 70
+    let interrupted = 130
+
+/// What a command line says that cannot be.
+exception WrongArguments of message: string
+
+/// Values of a command line, with errors that say what to do.
+module CommandLine =
+
+    let private orRaise option result =
+        match result with
+        | Ok value -> value
+        | Error message -> raise (WrongArguments $"{option}: {message}")
+
+    let duration option text = Quantity.duration text |> orRaise option
+    let size option text = Quantity.size text |> orRaise option
+
+    /// A duration that is not shorter, nor longer than a hundred days.
+    let durationFrom (least: Duration) option text =
+        let value = duration option text
+
+        if value < least || value > 8_640_000_000L<ms> then
+            raise (WrongArguments $"{option}: '{text}' is not from {least} ms to 100d")
+
+        value
+
+    let countBetween least most option (value: int) =
+        if value < least || value > most then
+            raise (WrongArguments $"{option}: {value} is not from {least} to {most}")
+
+        value
+
+    let oneOf (choices: string list) option (value: string) =
+        if not (List.contains value choices) then
+            let names = String.concat ", " choices
+            raise (WrongArguments $"{option}: '{value}' is none of {names}")
+
+        value
+
+    /// Names between commas.
+    let names option (text: string) =
+        let names = text.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
+
+        for name in names do
+            if not (Limit.isStageName name) then
+                raise (WrongArguments $"{option}: '{name}' cannot be the name of a stage: a letter a to z, then a to z, 0 to 9, - and _")
+
+        if names.Length = 0 then
+            raise (WrongArguments $"{option}: there is no name in '{text}'")
+
+        List.ofArray names
+
+    let readFile option (path: string) =
+        try
+            File.ReadAllText path
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error -> raise (WrongArguments $"{option}: {error.Message}")
+
+    /// The first token for a role in a token file.
+    let tokenFor (role: string) option (path: string) =
+        let isOfRole (line: string) =
+            match line.Split([| ' '; '\t'; '\r' |], StringSplitOptions.RemoveEmptyEntries) with
+            | [| first; token |] when first = role -> Some token
+            | _ -> None
+
+        match readFile option path |> _.Split('\n') |> Array.tryPick isOfRole with
+        | Some token -> token
+        | None -> raise (WrongArguments $"{option}: {path} has no line '{role} TOKEN'")
+
+    /// <summary>The frame of an executable: parses, runs, and turns what was wrong into a message and an exit code.</summary>
+    /// <param name="program">The name of the executable.</param>
+    /// <param name="args">Its arguments.</param>
+    /// <param name="run">Returns the exit code. May throw `WrongArguments`.</param>
+    let main<'arguments when 'arguments :> IArgParserTemplate>
+        (program: string)
+        (args: string[])
+        (run: ParseResults<'arguments> -> int)
+        : int =
+        let parser = ArgumentParser.Create<'arguments>(programName = program)
+
+        try
+            run (parser.ParseCommandLine(args, raiseOnUsage = true))
+        with
+        | :? ArguParseException as error when error.ErrorCode = Argu.ErrorCode.HelpText ->
+            printfn $"{error.Message}"
+            ExitCode.ok
+        | :? ArguParseException as error ->
+            let message = error.Message.Split("\nUSAGE:")[0]
+            eprintfn $"{program}: {message.Trim()}\n{program} --help says more."
+            ExitCode.wrongArguments
+        | WrongArguments message ->
+            eprintfn $"{program}: {message}"
+            ExitCode.wrongArguments

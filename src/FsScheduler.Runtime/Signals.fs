@@ -1,0 +1,37 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Runtime.InteropServices
+open System.Threading
+
+/// Ctrl+C and SIGTERM: the first asks to end in order, the second ends at once.
+[<Sealed>]
+type Interruption() =
+    let source = new CancellationTokenSource()
+    let mutable count = 0
+
+    let onSignal (context: PosixSignalContext) =
+        if Interlocked.Increment &count = 1 then
+            context.Cancel <- true
+            // Whoever waits for it runs elsewhere: a handler of a signal should be short.
+            ThreadPool.UnsafeQueueUserWorkItem((fun _ -> source.Cancel()), null) |> ignore
+
+    // Windows has both by emulation: Ctrl+C, and the console's closing.
+    let handlers = [
+        PosixSignalRegistration.Create(PosixSignal.SIGINT, onSignal)
+        PosixSignalRegistration.Create(PosixSignal.SIGTERM, onSignal)
+    ]
+
+    /// Cancelled at the first signal.
+    member _.Token = source.Token
+
+    /// Whether it was a signal.
+    member _.IsSignal = count > 0
+
+    /// Acts as if a signal had come.
+    member _.Request() = source.Cancel()
+
+    interface IDisposable with
+        member _.Dispose() =
+            for handler in handlers do
+                handler.Dispose()
