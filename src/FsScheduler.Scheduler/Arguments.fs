@@ -38,7 +38,7 @@ type Arguments =
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
-            | Beat _ -> "how often workers give a sign of life (default: 1s)"
+            | Beat _ -> "how often workers give a sign of life (default: 1s, or a third of --lost-after)"
             | Lost_After _ -> "take a worker that was silent for this long for lost (default: 5s)"
             | Max_Payload _ -> "the largest payload that a client may submit (default: 64MiB)"
             | Max_Result _ -> "the largest result that a worker may send (default: 16GiB)"

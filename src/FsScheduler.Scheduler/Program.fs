@@ -35,7 +35,21 @@ let private tokensOf (arguments: ParseResults<Arguments>) =
         | Ok tokens -> tokens
         | Error message -> raise (WrongArguments $"--token-file: {path}: {message}"))
 
-let private settingsOf (arguments: ParseResults<Arguments>) : Settings =
+/// How often workers beat, and when a silent one is lost.
+let private beatsOf (arguments: ParseResults<Arguments>) =
+    let lostAfter = arguments.GetResult(Lost_After, "5s") |> CommandLine.durationFrom 100L<ms> "--lost-after"
+
+    let beat =
+        match arguments.TryGetResult Beat with
+        | None -> min 1_000L<ms> (lostAfter / 3L)
+        | Some text -> CommandLine.durationFrom 10L<ms> "--beat" text
+
+    if lostAfter < 2L * beat then
+        raise (WrongArguments $"--lost-after: {lostAfter} ms is less than two beats of {beat} ms; a worker would be lost between them")
+
+    struct (beat, lostAfter)
+
+let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
     let expected =
         arguments.TryGetResult Expect
         |> Option.map (CommandLine.names "--expect" >> Array.ofList)
@@ -45,14 +59,6 @@ let private settingsOf (arguments: ParseResults<Arguments>) : Settings =
         match FsScheduler.Core.Pipeline.parse (System.Collections.Generic.HashSet expected) (arguments.GetResult(Pipeline, "lower")) with
         | Ok pipeline -> pipeline
         | Error error -> raise (WrongArguments $"--pipeline: {error.message}")
-
-    let beat = arguments.GetResult(Beat, "1s") |> CommandLine.durationFrom 10L<ms> "--beat"
-
-    let lostAfter =
-        arguments.GetResult(Lost_After, "5s") |> CommandLine.durationFrom 100L<ms> "--lost-after"
-
-    if lostAfter < 2L * beat then
-        raise (WrongArguments $"--lost-after: {lostAfter} ms is less than two beats of {beat} ms; a worker would be lost between them")
 
     {
         pipeline = pipeline
@@ -67,6 +73,8 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Sche
     let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
     let tokens = tokensOf arguments
 
+    let struct (beat, lostAfter) = beatsOf arguments
+
     match Gate.mayListen listen.Address tokens with
     | Ok() -> ()
     | Error message -> raise (WrongArguments $"--listen: {message}")
@@ -76,13 +84,13 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Sche
         entrada = arguments.GetResult(Entrada, "entrada")
         resultados = arguments.GetResult(Resultados, "resultados")
         state = arguments.GetResult(State, ".fs-scheduler")
-        settings = settingsOf arguments
+        settings = settingsOf arguments lostAfter
         rules = {
             tokens = tokens
             maxPayload = arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
             maxResult = arguments.GetResult(Max_Result, "16GiB") |> CommandLine.size "--max-result"
         }
-        beat = arguments.GetResult(Beat, "1s") |> CommandLine.duration "--beat"
+        beat = beat
         settle = arguments.GetResult(Settle, "500ms") |> CommandLine.durationFrom 0L<ms> "--settle"
         onDone =
             match arguments.GetResult(On_Done, "keep") |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done" with
