@@ -114,14 +114,11 @@ type internal Fields() =
                     isEscaped = isEscaped
                 }
 
+    /// Nobody escapes these names but to try us: it need not be fast.
     static member private FindEscaped(reader: byref<Utf8JsonReader>) =
-        // Too long for any name that is known, and for the stack.
-        if reader.ValueSpan.Length > 256 then
-            -1
-        else
-            let name = Span(Array.zeroCreate<byte> 256)
-            let length = reader.CopyString name
-            Field.find (Span.op_Implicit (name.Slice(0, length)))
+        let name = Array.zeroCreate<byte> reader.ValueSpan.Length
+        let length = reader.CopyString(Span name)
+        Field.find (ReadOnlySpan(name, 0, length))
 
     /// An integer from `least` to `most`.
     member _.Integer(line: ReadOnlySpan<byte>, field: Field, least: int64, most: int64) : int64 =

@@ -125,9 +125,10 @@ module Gate =
         | Error error -> frameError rules standing error
         | Ok frame ->
             let bytesMax =
-                match frame.message with
-                | ToScheduler.Result _ -> rules.maxResult
-                | _ -> rules.maxPayload
+                if frame.message.IsResult then
+                    rules.maxResult
+                else
+                    rules.maxPayload
 
             match message rules standing frame.message with
             | Verdict.Open _

@@ -249,7 +249,8 @@ let private listening =
 
     testList "listening" [
         test "on this machine needs no tokens" {
-            for address in [ "127.0.0.1"; "127.9.9.9"; "::1"; "::ffff:127.0.0.1" ] do
+            for address in
+                [ "127.0.0.1"; "127.9.9.9"; "::1"; "::ffff:127.0.0.1"; "::ffff:127.9.9.9" ] do
                 Expect.equal (may address None) (Ok()) address
         }
         test "beyond it does, and the refusal says what to do" {

@@ -12,6 +12,7 @@ let main args =
             PipelineTests.tests
             CodecTests.tests
             CodecRefusalTests.tests
+            CodecLimitTests.tests
             CodecProperties.tests
             CodecOracle.tests
             TokensTests.tests

@@ -25,7 +25,7 @@ let tests =
         test "of both roles, with comments, blank lines, tabs and any line ends" {
             let tokens =
                 parsed
-                    $"\uFEFF# ours\r\n\r\n  worker \t {good}w\r\n  # client {good}x\nclient {good}c\nworker {good}w"
+                    $"\uFEFF# ours\r\n#{good}x\r\n\r\n  worker \t {good}w\r\n  # client {good}x\nclient {good}c\nworker {good}w"
 
             Expect.isTrue (tokens.Admit(Worker None, Some(good + "w"))) "the worker's"
             Expect.isTrue (tokens.Admit(Client, Some(good + "c"))) "the client's"
