@@ -1,6 +1,8 @@
 module FsScheduler.Runtime.Tests.StagePropertyTests
 
+open System
 open System.Text
+open System.Text.Unicode
 open Expecto
 open FsCheck.FSharp
 open FsScheduler.Runtime.Stages
@@ -30,17 +32,12 @@ let private damaged =
         return payload
     }
 
-let private strict = UTF8Encoding(false, true)
-
 /// Where the first byte is that begins no character, found by trying.
 let private invalidAt (payload: byte[]) =
-    let isCharacter (offset: int) length =
+    // No shorter length is valid, so this is one character.
+    let isCharacter offset length =
         offset + length <= payload.Length
-        && try
-            let text = strict.GetString(payload, offset, length)
-            Rune.GetRuneAt(text, 0).Utf8SequenceLength = length
-           with :? DecoderFallbackException ->
-               false
+        && Utf8.IsValid(ReadOnlySpan(payload, offset, length))
 
     let rec from offset =
         if offset = payload.Length then
