@@ -220,7 +220,8 @@ let private withoutEvents = [
 
             Expect.exists
                 "with a reason"
-                (fun (line: string) -> line.Contains("leads outside, to " + setup.Temp.At "secret"))
+                (fun (line: string) ->
+                    line.Contains("leads outside, to " + setup.Temp.At "secret"))
                 lines
         })
 
