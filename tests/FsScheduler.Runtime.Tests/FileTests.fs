@@ -2,4 +2,5 @@ module FsScheduler.Runtime.Tests.FileTests
 
 open Expecto
 
-let tests = testList "FileTests" []
+let tests =
+    testList "FileTests" [ InputFileTests.tests; InboxTests.tests; PublisherTests.tests ]

@@ -48,7 +48,7 @@ module Scanner =
         let refuse path refusal =
             listing.refused.Add(struct (path, refusal))
 
-        let folders = Stack [ struct (below, 0) ]
+        let folders = Stack<struct (string * int)>()
 
         let visit (path: string) (depth: int) =
             if not (FileTracker.isIgnored path) then
@@ -81,10 +81,7 @@ module Scanner =
                 refuse path (Unlisted e.Message)
                 false
 
-        let mutable listed = list below 0
-        folders.Pop() |> ignore
-
-        if not listed then
+        if not (list below 0) then
             ValueNone
         else
             while folders.Count > 0 do
