@@ -149,6 +149,6 @@ module Gate =
             Error
                 $"refusing to listen on {address} without tokens: anybody who reaches it could submit tasks and \
                   take them. Write a file with lines 'worker TOKEN' and 'client TOKEN', each token at least \
-                  {Tokens.charsMin} characters, and name it with --token-file; or listen on 127.0.0.1."
+                  {Tokens.charsAdvised} random characters, and name it with --token-file; or listen on 127.0.0.1."
         | None
         | Some _ -> Ok()

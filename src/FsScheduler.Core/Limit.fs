@@ -49,17 +49,14 @@ let stageNameBytesMax = 50
 /// The most workers that a STATUS lists.
 let workersMax = 200
 
-/// What a stage may be called: a lower-case letter, then lower-case letters, digits, `-` and `_`.
+/// What a stage may be called: ASCII letters, digits, `-`, `_` and `.`, the first a letter or a digit.
 let isStageName (text: string) =
     let isRest letter =
-        Char.IsAsciiLetterLower letter
-        || Char.IsAsciiDigit letter
-        || letter = '-'
-        || letter = '_'
+        Char.IsAsciiLetterOrDigit letter || letter = '-' || letter = '_' || letter = '.'
 
     text.Length >= 1
     && text.Length <= stageNameBytesMax
-    && Char.IsAsciiLetterLower text[0]
+    && Char.IsAsciiLetterOrDigit text[0]
     && Seq.forall isRest text
 
 /// The text, or its first characters if it is longer than `charsMax`. A surrogate pair stays whole.

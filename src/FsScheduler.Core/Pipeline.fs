@@ -136,7 +136,7 @@ module Pipeline =
         if start = ending then
             fail start $"empty stage at character {start + 1}"
         elif
-            Stage.isName name
+            Limit.isStageName name
             && (Stage.tryBuiltIn name).IsNone
             && not (offered.Contains name)
         then

@@ -109,13 +109,6 @@ module Stage =
     /// The built-in stage of that name.
     let tryBuiltIn (name: string) : BuiltInStage option = Map.tryFind name builtInByName
 
-    /// ASCII letters, digits, `-`, `_` and `.`, the first a letter or a digit.
-    let isName (text: string) : bool =
-        text <> ""
-        && Char.IsAsciiLetterOrDigit text[0]
-        && text
-           |> Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.')
-
     /// No half of a surrogate pair: the text has a form in UTF-8.
     let private isUnicode (text: string) =
         let rec from index =
@@ -154,7 +147,7 @@ module Stage =
     /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`.</summary>
     /// <returns>The stage, or what is wrong with its name or its argument.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
-        if not (isName name) then
+        if not (Limit.isStageName name) then
             Error
                 $"stage name '{name}' is not made of letters, digits, '-', '_' and '.', with a letter or a digit first"
         elif not (isUnicode argument) then

@@ -7,7 +7,10 @@ open System.Text
 /// The secrets that open a connection: those of workers and those of clients, at least one.
 /// Kept as digests, so that neither a dump of memory nor the time of a comparison tells them.
 [<Sealed>]
-type Tokens internal (workers: byte[][], clients: byte[][]) =
+type Tokens internal (workers: byte[][], clients: byte[][], shortest: int) =
+
+    /// The length of the shortest of them, in characters.
+    member _.Shortest = shortest
 
     static member internal DigestOf(token: string) =
         SHA256.HashData(Encoding.UTF8.GetBytes token)
@@ -35,8 +38,8 @@ type Tokens internal (workers: byte[][], clients: byte[][]) =
 
 module Tokens =
 
-    /// The shortest token, in characters: nobody guesses 16 random ones.
-    let charsMin = 16
+    /// A shorter token can be guessed, in characters: whoever uses one is warned.
+    let charsAdvised = 16
 
     /// The longest token file, in tokens: each is compared at every HELLO.
     let countMax = 1_000
@@ -45,8 +48,6 @@ module Tokens =
 
     let private entry (number: int) (words: string[]) : Result<Entry, string> =
         match words with
-        | [| "worker" | "client"; token |] when token.Length < charsMin ->
-            Error $"line {number}: a token has at least {charsMin} characters"
         | [| "worker" | "client"; token |] when
             Encoding.UTF8.GetByteCount token > Limit.tokenBytesMax
             ->
@@ -103,4 +104,5 @@ module Tokens =
                     |> Array.filter (fun entry -> entry.isWorker = isWorker)
                     |> Array.map (fun entry -> Tokens.DigestOf entry.token)
 
-                Ok(Tokens(digests true, digests false))
+                let shortest = entries |> Array.map _.token.Length |> Array.min
+                Ok(Tokens(digests true, digests false, shortest))

@@ -16,4 +16,5 @@ type Clock(time: TimeProvider) =
         sinceStart = int64 (time.GetElapsedTime start).TotalMilliseconds * 1L<ms>
     }
 
-    member _.DateOf(instant: Instant) = startDate.AddMilliseconds(float (int64 instant.sinceStart))
+    member _.DateOf(instant: Instant) =
+        startDate.AddMilliseconds(float (int64 instant.sinceStart))

@@ -32,7 +32,9 @@ module CommandLine =
         | Ok value -> value
         | Error message -> raise (WrongArguments $"{option}: {message}")
 
-    let duration option text = Quantity.duration text |> orRaise option
+    let duration option text =
+        Quantity.duration text |> orRaise option
+
     let size option text = Quantity.size text |> orRaise option
 
     /// A duration that is not shorter, nor longer than a hundred days.
@@ -59,11 +61,18 @@ module CommandLine =
 
     /// Names between commas.
     let names option (text: string) =
-        let names = text.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
+        let names =
+            text.Split(
+                ',',
+                StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries
+            )
 
         for name in names do
             if not (Limit.isStageName name) then
-                raise (WrongArguments $"{option}: '{name}' cannot be the name of a stage: a letter a to z, then a to z, 0 to 9, - and _")
+                raise (
+                    WrongArguments
+                        $"{option}: '{name}' cannot be the name of a stage: use letters, digits, - _ and ."
+                )
 
         if names.Length = 0 then
             raise (WrongArguments $"{option}: there is no name in '{text}'")
@@ -75,7 +84,8 @@ module CommandLine =
             File.ReadAllText path
         with
         | :? IOException
-        | :? UnauthorizedAccessException as error -> raise (WrongArguments $"{option}: {error.Message}")
+        | :? UnauthorizedAccessException as error ->
+            raise (WrongArguments $"{option}: {error.Message}")
 
     /// The first token for a role in a token file.
     let tokenFor (role: string) option (path: string) =

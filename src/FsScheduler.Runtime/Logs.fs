@@ -38,5 +38,6 @@ module Logs =
                     options.ColorBehavior <- LoggerColorBehavior.Disabled)
                 |> ignore
 
-            builder.AddConsole(fun options -> options.LogToStandardErrorThreshold <- LogLevel.Trace)
+            builder.AddConsole(fun options ->
+                options.LogToStandardErrorThreshold <- LogLevel.Trace)
             |> ignore)

@@ -30,7 +30,8 @@ type Arguments =
             match argument with
             | Entrada _ -> "the folder that files are taken from (default: entrada)"
             | Resultados _ -> "the folder that results go to, as NAME.out (default: resultados)"
-            | Listen _ -> "where workers and clients connect; port 0 takes a free one (default: 127.0.0.1:7070)"
+            | Listen _ ->
+                "where workers and clients connect; port 0 takes a free one (default: 127.0.0.1:7070)"
             | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
             | State _ -> "a folder for the scheduler's own files (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
@@ -38,13 +39,17 @@ type Arguments =
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
-            | Beat _ -> "how often workers give a sign of life (default: 1s, or a third of --lost-after)"
+            | Beat _ ->
+                "how often workers give a sign of life (default: 1s, or a third of --lost-after)"
             | Lost_After _ -> "take a worker that was silent for this long for lost (default: 5s)"
             | Max_Payload _ -> "the largest payload that a client may submit (default: 64MiB)"
             | Max_Result _ -> "the largest result that a worker may send (default: 16GiB)"
-            | Expect _ -> "stages that workers will offer later, such as 'ocr,pdf2txt': they are known before"
-            | On_Done _ -> "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
-            | Token_File _ -> "a file with lines 'worker TOKEN' and 'client TOKEN'; needed beyond loopback"
+            | Expect _ ->
+                "stages that workers will offer later, such as 'ocr,pdf2txt': they are known before"
+            | On_Done _ ->
+                "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
+            | Token_File _ ->
+                "a file with lines 'worker TOKEN' and 'client TOKEN'; needed beyond loopback"
             | Drain _ -> "how long running tasks may go on when asked to end (default: 10s)"
             | Log_Level _ -> "trace, debug, info, warn, error or none (default: info)"
             | Log_Format _ -> "text or json (default: text); logs go to stderr"

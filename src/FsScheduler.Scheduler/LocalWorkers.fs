@@ -24,13 +24,27 @@ type LocalWorkers(scheduler: IPEndPoint, count: int, arguments: string list, log
     let stop = new CancellationTokenSource()
 
     let program =
-        Path.Combine(AppContext.BaseDirectory, (if OperatingSystem.IsWindows() then "fs-worker.exe" else "fs-worker"))
+        Path.Combine(
+            AppContext.BaseDirectory,
+            (if OperatingSystem.IsWindows() then
+                 "fs-worker.exe"
+             else
+                 "fs-worker")
+        )
 
     let start index =
-        let info = ProcessStartInfo(program, RedirectStandardInput = true, UseShellExecute = false)
+        let info =
+            ProcessStartInfo(program, RedirectStandardInput = true, UseShellExecute = false)
 
         for argument in
-            [ "--connect"; string scheduler; "--name"; $"local-{index}"; "--end-with-stdin" ] @ arguments do
+            [
+                "--connect"
+                string scheduler
+                "--name"
+                $"local-{index}"
+                "--end-with-stdin"
+            ]
+            @ arguments do
             info.ArgumentList.Add argument
 
         nonNull (Process.Start info)

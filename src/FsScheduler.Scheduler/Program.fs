@@ -14,7 +14,10 @@ open FsScheduler.Runtime.Files
 
 let private listenAddress (text: string) =
     let wrong () =
-        raise (WrongArguments $"--listen: '{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070")
+        raise (
+            WrongArguments
+                $"--listen: '{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070"
+        )
 
     match text.LastIndexOf ':' with
     | -1 -> wrong ()
@@ -22,10 +25,15 @@ let private listenAddress (text: string) =
         let host = text.Substring(0, colon).Trim('[', ']')
 
         match Int32.TryParse(text.Substring(colon + 1)), IPAddress.TryParse host with
-        | (true, port), (true, address) when port >= 0 && port < 65_536 -> IPEndPoint(nonNull address, port)
-        | (true, port), _ when host = "localhost" && port >= 0 && port < 65_536 -> IPEndPoint(IPAddress.Loopback, port)
+        | (true, port), (true, address) when port >= 0 && port < 65_536 ->
+            IPEndPoint(nonNull address, port)
+        | (true, port), _ when host = "localhost" && port >= 0 && port < 65_536 ->
+            IPEndPoint(IPAddress.Loopback, port)
         | (true, _), _ ->
-            raise (WrongArguments $"--listen: '{host}' is not an IP address of this machine; write one, or localhost, or 0.0.0.0 for all")
+            raise (
+                WrongArguments
+                    $"--listen: '{host}' is not an IP address of this machine; write one, or localhost, or 0.0.0.0 for all"
+            )
         | _ -> wrong ()
 
 let private tokensOf (arguments: ParseResults<Arguments>) =
@@ -37,7 +45,9 @@ let private tokensOf (arguments: ParseResults<Arguments>) =
 
 /// How often workers beat, and when a silent one is lost.
 let private beatsOf (arguments: ParseResults<Arguments>) =
-    let lostAfter = arguments.GetResult(Lost_After, "5s") |> CommandLine.durationFrom 100L<ms> "--lost-after"
+    let lostAfter =
+        arguments.GetResult(Lost_After, "5s")
+        |> CommandLine.durationFrom 100L<ms> "--lost-after"
 
     let beat =
         match arguments.TryGetResult Beat with
@@ -45,7 +55,10 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
         | Some text -> CommandLine.durationFrom 10L<ms> "--beat" text
 
     if lostAfter < 2L * beat then
-        raise (WrongArguments $"--lost-after: {lostAfter} ms is less than two beats of {beat} ms; a worker would be lost between them")
+        raise (
+            WrongArguments
+                $"--lost-after: {lostAfter} ms is less than two beats of {beat} ms; a worker would be lost between them"
+        )
 
     struct (beat, lostAfter)
 
@@ -56,15 +69,23 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
         |> Option.defaultValue [||]
 
     let pipeline =
-        match FsScheduler.Core.Pipeline.parse (System.Collections.Generic.HashSet expected) (arguments.GetResult(Pipeline, "lower")) with
+        match
+            FsScheduler.Core.Pipeline.parse
+                (System.Collections.Generic.HashSet expected)
+                (arguments.GetResult(Pipeline, "lower"))
+        with
         | Ok pipeline -> pipeline
         | Error error -> raise (WrongArguments $"--pipeline: {error.message}")
 
     {
         pipeline = pipeline
         expected = expected
-        maxAttempts = arguments.GetResult(Max_Attempts, 3) |> CommandLine.countBetween 1 100 "--max-attempts"
-        taskTimeout = arguments.GetResult(Task_Timeout, "5m") |> CommandLine.durationFrom 10L<ms> "--task-timeout"
+        maxAttempts =
+            arguments.GetResult(Max_Attempts, 3)
+            |> CommandLine.countBetween 1 100 "--max-attempts"
+        taskTimeout =
+            arguments.GetResult(Task_Timeout, "5m")
+            |> CommandLine.durationFrom 10L<ms> "--task-timeout"
         lostAfter = lostAfter
         seed = uint64 (Random.Shared.NextInt64())
     }
@@ -74,6 +95,15 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Sche
     let tokens = tokensOf arguments
 
     let struct (beat, lostAfter) = beatsOf arguments
+
+    match tokens with
+    | Some tokens when tokens.Shortest < Tokens.charsAdvised ->
+        log.LogWarning(
+            "the token file has a token of {Length} characters, which can be guessed; use {Advised} random ones",
+            tokens.Shortest,
+            Tokens.charsAdvised
+        )
+    | _ -> ()
 
     match Gate.mayListen listen.Address tokens with
     | Ok() -> ()
@@ -87,13 +117,19 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Sche
         settings = settingsOf arguments lostAfter
         rules = {
             tokens = tokens
-            maxPayload = arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
+            maxPayload =
+                arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
             maxResult = arguments.GetResult(Max_Result, "16GiB") |> CommandLine.size "--max-result"
         }
         beat = beat
-        settle = arguments.GetResult(Settle, "500ms") |> CommandLine.durationFrom 0L<ms> "--settle"
+        settle =
+            arguments.GetResult(Settle, "500ms")
+            |> CommandLine.durationFrom 0L<ms> "--settle"
         onDone =
-            match arguments.GetResult(On_Done, "keep") |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done" with
+            match
+                arguments.GetResult(On_Done, "keep")
+                |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done"
+            with
             | "move" -> Move
             | "delete" -> Delete
             | _ -> Keep
@@ -119,21 +155,31 @@ let private workerArguments (arguments: ParseResults<Arguments>) = [
 
 /// The address that workers of this machine connect to.
 let private localAddress (listening: IPEndPoint) =
-    if listening.Address.Equals IPAddress.Any then IPEndPoint(IPAddress.Loopback, listening.Port)
-    elif listening.Address.Equals IPAddress.IPv6Any then IPEndPoint(IPAddress.IPv6Loopback, listening.Port)
-    else listening
+    if listening.Address.Equals IPAddress.Any then
+        IPEndPoint(IPAddress.Loopback, listening.Port)
+    elif listening.Address.Equals IPAddress.IPv6Any then
+        IPEndPoint(IPAddress.IPv6Loopback, listening.Port)
+    else
+        listening
 
 let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOptions) (log: ILogger) =
     task {
         let drain =
-            arguments.GetResult(Drain, "10s") |> CommandLine.duration "--drain" |> float |> TimeSpan.FromMilliseconds
+            arguments.GetResult(Drain, "10s")
+            |> CommandLine.duration "--drain"
+            |> float
+            |> TimeSpan.FromMilliseconds
 
-        let count = arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
+        let count =
+            arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
+
         use interruption = new Interruption()
         use server = new SchedulerServer(options)
         printfn $"listening on {server.EndPoint}"
         stdout.Flush()
-        use workers = new LocalWorkers(localAddress server.EndPoint, count, workerArguments arguments, log)
+
+        use workers =
+            new LocalWorkers(localAddress server.EndPoint, count, workerArguments arguments, log)
 
         let whole: Task =
             if arguments.Contains Once then
@@ -141,7 +187,12 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
             else
                 Task.Delay(Timeout.Infinite, interruption.Token)
 
-        let! ended = Task.WhenAny(whole, server.Completion, (if count > 0 then workers.Completion else server.Completion))
+        let! ended =
+            Task.WhenAny(
+                whole,
+                server.Completion,
+                (if count > 0 then workers.Completion else server.Completion)
+            )
 
         if interruption.Token.IsCancellationRequested then
             do! server.DrainAsync drain
@@ -149,16 +200,33 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
         elif obj.ReferenceEquals(ended, whole) then
             do! whole
             let! status = server.StatusAsync()
-            log.LogInformation("{Finished} done, {Quarantined} in quarantine, {Refused} refused", status.finished, status.quarantined, server.Refused)
-            return if status.quarantined > 0L || server.Refused > 0 then ExitCode.quarantined else ExitCode.ok
+
+            log.LogInformation(
+                "{Finished} done, {Quarantined} in quarantine, {Refused} refused",
+                status.finished,
+                status.quarantined,
+                server.Refused
+            )
+
+            return
+                if status.quarantined > 0L || server.Refused > 0 then
+                    ExitCode.quarantined
+                else
+                    ExitCode.ok
         else
             do! ended // throws: a part that we cannot live without has failed
             return ExitCode.broken
     }
 
 let private run (arguments: ParseResults<Arguments>) =
-    let level = arguments.GetResult(Log_Level, "info") |> CommandLine.oneOf Logs.levels "--log-level"
-    let format = arguments.GetResult(Log_Format, "text") |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+    let level =
+        arguments.GetResult(Log_Level, "info")
+        |> CommandLine.oneOf Logs.levels "--log-level"
+
+    let format =
+        arguments.GetResult(Log_Format, "text")
+        |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+
     use logs = Logs.create level (format = "json")
     let log = logs.CreateLogger "fs-scheduler"
     let options = optionsOf arguments log
@@ -168,19 +236,26 @@ let private run (arguments: ParseResults<Arguments>) =
         ExitCode.cannotStart
 
     if not (Directory.Exists options.entrada) then
-        cannotStart $"there is no folder '{options.entrada}' to take files from; make it, or name another with --entrada"
+        cannotStart
+            $"there is no folder '{options.entrada}' to take files from; make it, or name another with --entrada"
     else
         try
             (serve arguments options log).GetAwaiter().GetResult()
         with
         | :? SocketException as error ->
-            cannotStart $"cannot listen on {options.listen}: {error.Message}; name another port with --listen, or 0 for a free one"
+            cannotStart
+                $"cannot listen on {options.listen}: {error.Message}; name another port with --listen, or 0 for a free one"
         | :? IOException
         | :? UnauthorizedAccessException as error -> cannotStart error.Message
         | WrongArguments _ -> reraise ()
         | error ->
-            log.LogCritical(error, "a defect of the scheduler: it ends rather than go on in a state that it does not trust")
+            log.LogCritical(
+                error,
+                "a defect of the scheduler: it ends rather than go on in a state that it does not trust"
+            )
+
             ExitCode.broken
 
 [<EntryPoint>]
-let main args = CommandLine.main<Arguments> "fs-scheduler" args run
+let main args =
+    CommandLine.main<Arguments> "fs-scheduler" args run

@@ -23,7 +23,8 @@ type Arguments =
             | Name _ -> "what people call this worker (default: HOST-PID)"
             | Stages _ -> "the stages to run, such as 'lower,trim' (default: all that are built in)"
             | Token_File _ -> "a file with a line 'worker TOKEN', where the scheduler asks for one"
-            | Give_Up _ -> "end when no scheduler was found for this long, such as 30s (default: never)"
+            | Give_Up _ ->
+                "end when no scheduler was found for this long, such as 30s (default: never)"
             | Drain _ -> "how long to go on with its tasks when asked to end (default: 10s)"
             | Log_Level _ -> "trace, debug, info, warn, error or none (default: info)"
             | Log_Format _ -> "text or json (default: text); logs go to stderr"

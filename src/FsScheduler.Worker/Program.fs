@@ -24,15 +24,29 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
             for name in names do
                 if Stage.tryBuiltIn name |> Option.isNone then
                     let known = String.Join(", ", defaults.builtIn)
-                    raise (WrongArguments $"--stages: '{name}' is not built in; built in are {known}")
+
+                    raise (
+                        WrongArguments $"--stages: '{name}' is not built in; built in are {known}"
+                    )
 
             names
 
     {
         connect = connect
-        name = arguments.GetResult(Name, defaults.name)
-        slots = arguments.GetResult(Slots, defaults.slots) |> CommandLine.countBetween 1 Limit.slotsMax "--slots"
-        token = arguments.TryGetResult Token_File |> Option.map (CommandLine.tokenFor "worker" "--token-file")
+        name =
+            let name = arguments.GetResult(Name, defaults.name)
+            let bytes = Text.Encoding.UTF8.GetByteCount name
+
+            CommandLine.countBetween 1 Limit.peerNameBytesMax "--name, in bytes" bytes
+            |> ignore
+
+            name
+        slots =
+            arguments.GetResult(Slots, defaults.slots)
+            |> CommandLine.countBetween 1 Limit.slotsMax "--slots"
+        token =
+            arguments.TryGetResult Token_File
+            |> Option.map (CommandLine.tokenFor "worker" "--token-file")
         builtIn = builtIn
         functions = []
         drain =
@@ -41,7 +55,10 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
             |> fun drain -> TimeSpan.FromMilliseconds(float drain)
         giveUp =
             arguments.TryGetResult Give_Up
-            |> Option.map (CommandLine.duration "--give-up" >> fun giveUp -> TimeSpan.FromMilliseconds(float giveUp))
+            |> Option.map (
+                CommandLine.duration "--give-up"
+                >> fun giveUp -> TimeSpan.FromMilliseconds(float giveUp)
+            )
         log = log
     }
 
@@ -57,8 +74,14 @@ let private watchStdin (interruption: Interruption) =
     |> ignore
 
 let private run (arguments: ParseResults<Arguments>) =
-    let level = arguments.GetResult(Log_Level, "info") |> CommandLine.oneOf Logs.levels "--log-level"
-    let format = arguments.GetResult(Log_Format, "text") |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+    let level =
+        arguments.GetResult(Log_Level, "info")
+        |> CommandLine.oneOf Logs.levels "--log-level"
+
+    let format =
+        arguments.GetResult(Log_Format, "text")
+        |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
+
     use logs = Logs.create level (format = "json")
     let options = optionsOf arguments (logs.CreateLogger "fs-worker")
     use interruption = new Interruption()
@@ -67,10 +90,15 @@ let private run (arguments: ParseResults<Arguments>) =
         watchStdin interruption
 
     match (Worker.runAsync options interruption.Token).GetAwaiter().GetResult() with
-    | Ended -> if interruption.IsSignal then ExitCode.interrupted else ExitCode.ok
+    | Ended ->
+        if interruption.IsSignal then
+            ExitCode.interrupted
+        else
+            ExitCode.ok
     | Unserved reason ->
         eprintfn $"fs-worker: {reason}"
         ExitCode.cannotStart
 
 [<EntryPoint>]
-let main args = CommandLine.main<Arguments> "fs-worker" args run
+let main args =
+    CommandLine.main<Arguments> "fs-worker" args run

@@ -44,7 +44,6 @@ let tests =
             Expect.isFalse (tokens.Admit(Client, None)) "none at all"
         }
         refuses "not there at all" "# nothing\n\n" "it has no token"
-        refuses "not 16 characters long" $"worker {good}\nclient 123456789abcdef" "line 2: "
         refuses "over 1,000 bytes" ("worker " + String('é', 501)) "line 1: "
         refuses "missing" "\nworker \n" "line 2: the token is missing"
         refuses "with a blank" $"client {good} {good}" "line 1: a token has no blanks"

@@ -20,6 +20,7 @@ module Destination =
             match task.State, task.Submission.Origin with
             | TaskState.Running _, _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
                 Destination.Passing
-            | TaskState.Running _, (Folder | Client(_, File, _)) -> Destination.Results task.Submission
+            | TaskState.Running _, (Folder | Client(_, File, _)) ->
+                Destination.Results task.Submission
             | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Passing
             | _ -> Destination.Nowhere

@@ -57,7 +57,8 @@ module Scanner =
                     match TaskName.parse path with
                     | Ok name -> listing.files.Add(struct (name, stamp))
                     | Error reason -> refuse path (BadName reason)
-                | Look.Folder when depth = depthMax -> refuse path (Unlisted "it is nested too deeply")
+                | Look.Folder when depth = depthMax ->
+                    refuse path (Unlisted "it is nested too deeply")
                 | Look.Folder -> folders.Push(struct (path, depth + 1))
                 | Refused refusal -> refuse path refusal
                 | Unknown reason -> listing.unknown.Add(struct (path, reason))

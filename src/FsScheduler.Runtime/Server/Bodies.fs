@@ -47,10 +47,18 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
         let opened =
             if stamp.size <= InputFile.smallMax then
                 InputFile.tryRead inputs name stamp
-                |> Result.map (fun bytes -> { bytes = ReadOnlyMemory bytes; file = null; size = stamp.size })
+                |> Result.map (fun bytes -> {
+                    bytes = ReadOnlyMemory bytes
+                    file = null
+                    size = stamp.size
+                })
             else
                 InputFile.openInput inputs name stamp
-                |> Result.map (fun file -> { bytes = ReadOnlyMemory.Empty; file = file; size = stamp.size })
+                |> Result.map (fun file -> {
+                    bytes = ReadOnlyMemory.Empty
+                    file = file
+                    size = stamp.size
+                })
 
         match opened with
         | Ok body -> ValueSome body
@@ -63,7 +71,14 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
 
     let openSpooled (departure: Departure<FromScheduler>) path size =
         try
-            let file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read ||| FileShare.Delete)
+            let file =
+                File.OpenHandle(
+                    path,
+                    FileMode.Open,
+                    FileAccess.Read,
+                    FileShare.Read ||| FileShare.Delete
+                )
+
             ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
         with
         | :? IOException
@@ -85,10 +100,14 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
             | file -> file.Dispose()
 
             match departure.payload with
-            | Spooled(path, _) -> if departure.isLast then File.Delete path
+            | Spooled(path, _) ->
+                if departure.isLast then
+                    File.Delete path
             | Input stamp when not (isNull body.file) ->
                 let name = nameOf departure
-                if not whole || not (InputFile.isCurrent inputs name stamp) then withdraw departure.message name
+
+                if not whole || not (InputFile.isCurrent inputs name stamp) then
+                    withdraw departure.message name
             | Packed
             | Bytes _
             | Input _ -> ()

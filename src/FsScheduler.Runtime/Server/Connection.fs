@@ -50,13 +50,23 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
     let writer =
         FrameWriter<FromScheduler>(
-            PipeWriter.Create(stream, StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)),
-            Encoder<FromScheduler>(fun output message bytes -> Codec.encodeFromScheduler output message bytes),
+            PipeWriter.Create(
+                stream,
+                StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)
+            ),
+            Encoder<FromScheduler>(fun output message bytes ->
+                Codec.encodeFromScheduler output message bytes),
             context.bodies
         )
 
     let post message =
-        writer.Post { message = message; payload = Payload.empty; submission = null; isLast = false } |> ignore
+        writer.Post {
+            message = message
+            payload = Payload.empty
+            submission = null
+            isLast = false
+        }
+        |> ignore
 
     let close code message =
         if farewell.IsNone then
@@ -66,17 +76,29 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             post text
 
     let welcome (hello: Hello) =
-        name <- $"{hello.name} ({remote})"
+        // It stands in the log: whoever connects does not write its lines.
+        let printable =
+            hello.name
+            |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
+
+        name <- $"{printable} ({remote})"
 
         match hello.role with
         | Worker stages ->
             standing <- Standing.Worker
-            let stages = stages |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
+
+            let stages =
+                stages
+                |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
+
             inputs.Add(Input.Join(session, hello.name, stages))
             context.log.LogInformation("worker {Peer} joined as session {Session}", name, session)
         | Client ->
             standing <- Standing.Client
-            origins <- [| for want in [ Result; File; Nothing ] -> Origin.Client(session, want, None) |]
+
+            origins <- [|
+                for want in [ Result; File; Nothing ] -> Origin.Client(session, want, None)
+            |]
 
         post (
             FromScheduler.Welcome {
@@ -110,7 +132,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
     let reader =
         FrameReader<ToScheduler>(
-            PipeReader.Create(stream, StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)),
+            PipeReader.Create(
+                stream,
+                StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)
+            ),
             Decoder<ToScheduler>(fun line -> Codec.decodeToScheduler line),
             Func<_, _> admit,
             Func<_, _> context.spool,
@@ -152,7 +177,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 | Spooled(path, _) -> File.Delete path
                 | _ -> ()
 
-                reject submit RejectionCode.BadName $"the name '{submit.name}' cannot be used: {reason}"
+                reject
+                    submit
+                    RejectionCode.BadName
+                    $"the name '{submit.name}' cannot be used: {reason}"
             | Ok taskName ->
                 let! origin =
                     match submit.key with
@@ -167,10 +195,18 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                     | Some key ->
                         task {
                             let! content = contentOf submit payload
-                            return Origin.Client(session, submit.want, Some { text = key; content = content })
+
+                            return
+                                Origin.Client(
+                                    session,
+                                    submit.want,
+                                    Some { text = key; content = content }
+                                )
                         }
 
-                let submission = Submission.Create(taskName, submit.ref, submit.priority, origin, payload)
+                let submission =
+                    Submission.Create(taskName, submit.ref, submit.priority, origin, payload)
+
                 inputs.Add(Input.Submit(submission, submit.pipeline))
         }
 
@@ -208,7 +244,9 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         task {
             for index in 0 .. arrivals.Count - 1 do
                 let taking = take arrivals[index]
-                if not taking.IsCompletedSuccessfully then do! taking
+
+                if not taking.IsCompletedSuccessfully then
+                    do! taking
 
             arrivals.Clear()
 
@@ -253,7 +291,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 do! deliver ()
                 writer.Signal()
                 let room = writer.RoomAsync backlogMax
-                if not room.IsCompletedSuccessfully then do! room.WaitAsync closing.Token
+
+                if not room.IsCompletedSuccessfully then
+                    do! room.WaitAsync closing.Token
+
                 goOn <- more
         }
 
@@ -278,7 +319,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
         let verdict =
             match standing with
-            | Standing.Stranger when now - openedAt > int64 Gate.helloWithin -> ValueSome Gate.helloIsLate
+            | Standing.Stranger when now - openedAt > int64 Gate.helloWithin ->
+                ValueSome Gate.helloIsLate
             | _ when reader.IsInFrame && now - reader.LastRead > int64 Gate.frameSilenceMax ->
                 ValueSome Gate.frameIsStuck
             | _ -> ValueNone
@@ -290,7 +332,12 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | _ -> ()
 
         if writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
-            context.log.LogWarning("{Peer} has read nothing for {Seconds} s: disconnected", name, stuckMax / 1_000L)
+            context.log.LogWarning(
+                "{Peer} has read nothing for {Seconds} s: disconnected",
+                name,
+                stuckMax / 1_000L
+            )
+
             closing.Cancel()
 
         let heard = standing = Standing.Worker && reader.LastRead > heardAt

@@ -12,7 +12,12 @@ module ErrorReport =
     /// <param name="task">The task in quarantine.</param>
     /// <param name="name">Its name.</param>
     /// <param name="troubles">Oldest first, at least one.</param>
-    let write (dateOf: Instant -> DateTimeOffset) (task: TaskId) (name: string) (troubles: Trouble list) =
+    let write
+        (dateOf: Instant -> DateTimeOffset)
+        (task: TaskId)
+        (name: string)
+        (troubles: Trouble list)
+        =
         let text = StringBuilder()
         let last = List.last troubles
 
@@ -23,10 +28,16 @@ module ErrorReport =
         |> ignore
 
         for trouble in troubles do
-            let worker = if trouble.worker = "" then "the scheduler" else $"worker {trouble.worker}"
+            let worker =
+                if trouble.worker = "" then
+                    "the scheduler"
+                else
+                    $"worker {trouble.worker}"
 
             text
-                .Append($"attempt {trouble.attempt}, {dateOf trouble.at:``yyyy-MM-dd HH:mm:ss.fff zzz``}, {worker}, ")
+                .Append(
+                    $"attempt {trouble.attempt}, {dateOf trouble.at:``yyyy-MM-dd HH:mm:ss.fff zzz``}, {worker}, "
+                )
                 .Append($"stage {trouble.stages}\n    {trouble.error}\n")
             |> ignore
 

@@ -31,7 +31,9 @@ type MemoryJournal(capacity: int) =
                 count <- count + int64 appended.Count
 
                 for index in max 0 (appended.Count - capacity) .. appended.Count - 1 do
-                    if events.Count = capacity then events.Dequeue() |> ignore
+                    if events.Count = capacity then
+                        events.Dequeue() |> ignore
+
                     events.Enqueue(struct (at, appended[index])))
 
             ValueTask.CompletedTask

@@ -17,7 +17,8 @@ open FsScheduler.Runtime.Files
 /// <param name="clock">For the dates in `NAME.err`.</param>
 /// <param name="log">For what nobody else is told.</param>
 [<Sealed>]
-type PublishQueue(inputs: InputFolder, publisher: Publisher, onDone: OnDone, clock: Clock, log: ILogger) =
+type PublishQueue
+    (inputs: InputFolder, publisher: Publisher, onDone: OnDone, clock: Clock, log: ILogger) =
     let batchMax = 64
     let threads = 2
     let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
@@ -27,7 +28,8 @@ type PublishQueue(inputs: InputFolder, publisher: Publisher, onDone: OnDone, clo
             File.Delete path
         with
         | :? IOException
-        | :? UnauthorizedAccessException as error -> log.LogWarning("{Path} cannot be deleted: {Reason}", path, error.Message)
+        | :? UnauthorizedAccessException as error ->
+            log.LogWarning("{Path} cannot be deleted: {Reason}", path, error.Message)
 
     let discardPayload payload =
         match payload with
@@ -51,7 +53,12 @@ type PublishQueue(inputs: InputFolder, publisher: Publisher, onDone: OnDone, clo
     let finishInput name stamp =
         match FinishedInput.finish inputs onDone name stamp with
         | Ok() -> ()
-        | Error trouble -> log.LogWarning("{Name} is done and stays where it is: {Reason}", string name, trouble.Message)
+        | Error trouble ->
+            log.LogWarning(
+                "{Name} is done and stays where it is: {Reason}",
+                string name,
+                trouble.Message
+            )
 
     let publish (attempt: Attempt) (submission: Submission) result =
         let name = nameOf submission
@@ -80,11 +87,17 @@ type PublishQueue(inputs: InputFolder, publisher: Publisher, onDone: OnDone, clo
         | Effect.Publish(attempt, submission, result) -> told.Add(publish attempt submission result)
         | Effect.PublishError(task, submission, troubles) ->
             let text = ErrorReport.write clock.DateOf task submission.Name troubles
-            log.LogError("{Name} is in quarantine: {Reason}", submission.Name, (List.last troubles).error)
+
+            log.LogError(
+                "{Name} is in quarantine: {Reason}",
+                submission.Name,
+                (List.last troubles).error
+            )
 
             match publisher.PublishError(nameOf submission, text) with
             | Ok() -> ()
-            | Error trouble -> log.LogError("{Name}.err: {Reason}", submission.Name, trouble.Message)
+            | Error trouble ->
+                log.LogError("{Name}.err: {Reason}", submission.Name, trouble.Message)
         | Effect.Discard payload -> discardPayload payload
         | Effect.Assign _
         | Effect.Revoke _
@@ -92,7 +105,8 @@ type PublishQueue(inputs: InputFolder, publisher: Publisher, onDone: OnDone, clo
         | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
 
     /// Posts an effect that is a matter of the disk.
-    member _.Post(effect: Effect) = effects.Writer.TryWrite effect |> ignore
+    member _.Post(effect: Effect) =
+        effects.Writer.TryWrite effect |> ignore
 
     /// <summary>Works until it is stopped.</summary>
     /// <param name="tell">Takes what the machine is to be told.</param>

@@ -34,7 +34,9 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
     let mutable pending = 0
 
     let undurable =
-        Channel.CreateUnbounded<struct (Task * Decisions)>(UnboundedChannelOptions(SingleReader = true))
+        Channel.CreateUnbounded<struct (Task * Decisions)>(
+            UnboundedChannelOptions(SingleReader = true)
+        )
 
     let rent () =
         match pool.TryDequeue() with
@@ -141,11 +143,15 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
     /// <param name="look">Must be quick and change nothing.</param>
     /// <exception cref="T:System.TimeoutException">No answer within 10 s.</exception>
     member _.LookAsync(look: Scheduler -> 'answer) : Task<'answer> =
-        let answer = TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
+        let answer =
+            TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
+
         agent.Post(Look(fun scheduler -> answer.TrySetResult(look scheduler) |> ignore))
 
         task {
-            let! first = Task.WhenAny(answer.Task :> Task, died.Task).WaitAsync(TimeSpan.FromSeconds 10.0)
+            let! first =
+                Task.WhenAny(answer.Task :> Task, died.Task).WaitAsync(TimeSpan.FromSeconds 10.0)
+
             do! first
             return! answer.Task
         }

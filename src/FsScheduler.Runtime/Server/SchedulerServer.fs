@@ -53,7 +53,11 @@ type SchedulerServer(options: SchedulerOptions) =
 
     do
         if swept > 0 then
-            log.LogInformation("{Count} temporary files of an earlier run were removed from {Folder}", swept, publisher.Path)
+            log.LogInformation(
+                "{Count} temporary files of an earlier run were removed from {Folder}",
+                swept,
+                publisher.Path
+            )
 
         for path in Directory.EnumerateFiles spoolFolder do
             File.Delete path
@@ -64,7 +68,9 @@ type SchedulerServer(options: SchedulerOptions) =
             if not connection.IsTouched then
                 connection.IsTouched <- true
                 touched.Add connection
-        | _ -> if departure.isLast then publishing.Post(Effect.Discard departure.payload)
+        | _ ->
+            if departure.isLast then
+                publishing.Post(Effect.Discard departure.payload)
 
     let perform effect =
         match effect with
@@ -83,7 +89,12 @@ type SchedulerServer(options: SchedulerOptions) =
                 isLast = false
             }
         | Effect.Reply(session, message, payload, kept) ->
-            send session { message = message; payload = payload; submission = null; isLast = not kept }
+            send session {
+                message = message
+                payload = payload
+                submission = null
+                isLast = not kept
+            }
         | Effect.Disconnect(session, reason) ->
             match connections.TryGetValue session with
             | true, connection -> connection.Close reason
@@ -102,7 +113,8 @@ type SchedulerServer(options: SchedulerOptions) =
 
         touched.Clear()
 
-    let agent = SchedulerAgent(options.settings, options.journal, Release release, clock)
+    let agent =
+        SchedulerAgent(options.settings, options.journal, Release release, clock)
 
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
@@ -110,16 +122,24 @@ type SchedulerServer(options: SchedulerOptions) =
     let inbox =
         new Inbox(
             inputs,
-            { InboxOptions.defaults log with settle = options.settle; clock = clock.Provider },
+            {
+                InboxOptions.defaults log with
+                    settle = options.settle
+                    clock = clock.Provider
+            },
             {
                 take =
                     fun files ->
                         let submit struct (name, stamp) =
-                            Input.Submit(Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp), "")
+                            Input.Submit(
+                                Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp),
+                                ""
+                            )
 
                         agent.PostAsync(Array.map submit files, stop.Token)
                 vanished =
-                    fun names -> agent.PostAsync(names |> Array.map (string >> Input.Vanish), stop.Token)
+                    fun names ->
+                        agent.PostAsync(names |> Array.map (string >> Input.Vanish), stop.Token)
             }
         )
 
@@ -157,8 +177,14 @@ type SchedulerServer(options: SchedulerOptions) =
 
     do
         listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true)
+
         if not (OperatingSystem.IsWindows()) then
-            listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true)
+            listener.Server.SetSocketOption(
+                SocketOptionLevel.Socket,
+                SocketOptionName.ReuseAddress,
+                true
+            )
+
         listener.Start 512
 
     let serve (connection: Connection) =
@@ -176,11 +202,21 @@ type SchedulerServer(options: SchedulerOptions) =
                     let! socket = listener.AcceptSocketAsync stop.Token
 
                     if connections.Count >= connectionsMax then
-                        log.LogWarning("{Peer} is refused: there are {Count} connections", socket.RemoteEndPoint, connectionsMax)
+                        log.LogWarning(
+                            "{Peer} is refused: there are {Count} connections",
+                            socket.RemoteEndPoint,
+                            connectionsMax
+                        )
+
                         socket.Dispose()
                     else
                         socket.NoDelay <- true
-                        let session = LanguagePrimitives.Int64WithMeasure<sessionId>(Interlocked.Increment &sessions)
+
+                        let session =
+                            LanguagePrimitives.Int64WithMeasure<sessionId>(
+                                Interlocked.Increment &sessions
+                            )
+
                         let connection = Connection(session, socket, context)
                         connections[session] <- connection
                         Task.Run<unit>(fun () -> serve connection) |> ignore
@@ -193,7 +229,9 @@ type SchedulerServer(options: SchedulerOptions) =
     let tick () =
         task {
             let period = max 10L (min 50L (int64 options.settings.lostAfter / 8L))
-            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
+
+            use timer =
+                new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
 
             try
                 while not stop.IsCancellationRequested do
@@ -201,7 +239,8 @@ type SchedulerServer(options: SchedulerOptions) =
 
                     let batch = [|
                         for KeyValue(session, connection) in connections do
-                            if connection.Sweep() then Input.Heard session
+                            if connection.Sweep() then
+                                Input.Heard session
 
                         Input.Tick
                     |]
@@ -212,11 +251,14 @@ type SchedulerServer(options: SchedulerOptions) =
         }
 
     let running =
-        let failing = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+        let failing =
+            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
         let watch (part: Task) =
             part.ContinueWith(
-                (fun (part: Task) -> if part.IsFaulted then failing.TrySetException(nonNull part.Exception).Equals true |> ignore),
+                (fun (part: Task) ->
+                    if part.IsFaulted then
+                        failing.TrySetException(nonNull part.Exception).Equals true |> ignore),
                 TaskScheduler.Default
             )
             |> ignore
@@ -225,7 +267,14 @@ type SchedulerServer(options: SchedulerOptions) =
         watch inbox.Completion
         watch (Task.Run<unit>(fun () -> accept ()))
         watch (Task.Run<unit>(fun () -> tick ()))
-        watch (publishing.RunAsync((fun inputs -> agent.PostAsync(inputs, CancellationToken.None)), stop.Token))
+
+        watch (
+            publishing.RunAsync(
+                (fun inputs -> agent.PostAsync(inputs, CancellationToken.None)),
+                stop.Token
+            )
+        )
+
         failing.Task
 
     /// Where it listens.
@@ -253,7 +302,10 @@ type SchedulerServer(options: SchedulerOptions) =
                 let! isDone = agent.LookAsync _.IsDone
                 do! inbox.WaitUntilSettled().WaitAsync ct
 
-                match! agent.LookAsync(fun scheduler -> struct (scheduler.IsDone, scheduler.Quarantined)) with
+                match!
+                    agent.LookAsync(fun scheduler ->
+                        struct (scheduler.IsDone, scheduler.Quarantined))
+                with
                 | struct (true, count) when isDone -> quarantined <- ValueSome count
                 | _ ->
                     let! _ = timer.WaitForNextTickAsync ct
@@ -286,7 +338,12 @@ type SchedulerServer(options: SchedulerOptions) =
                         ()
             with :? OperationCanceledException ->
                 let! status = agent.LookAsync _.Status
-                log.LogWarning("{Count} tasks were still running after {Seconds} s: dropped", status.running, atMost.TotalSeconds)
+
+                log.LogWarning(
+                    "{Count} tasks were still running after {Seconds} s: dropped",
+                    status.running,
+                    atMost.TotalSeconds
+                )
         }
 
     interface IAsyncDisposable with

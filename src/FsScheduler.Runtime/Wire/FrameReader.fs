@@ -76,11 +76,17 @@ type FrameReader<'message>
             let position = rest.PositionOf(byte '\n')
 
             let length =
-                if position.HasValue then rest.Slice(0, position.Value).Length else rest.Length
+                if position.HasValue then
+                    rest.Slice(0, position.Value).Length
+                else
+                    rest.Length
 
             if length >= int64 Codec.lineBytesMax then
                 let message = $"no newline within {Codec.lineBytesMax} bytes"
-                admit.Invoke(Error { code = ErrorCode.BadFrame; message = message; bytes = 0L<B> }) |> ignore
+
+                admit.Invoke(Error { code = ErrorCode.BadFrame; message = message; bytes = 0L<B> })
+                |> ignore
+
                 stopped <- true
                 false
             elif position.HasValue then
@@ -114,7 +120,12 @@ type FrameReader<'message>
                         rest.Slice(0, size).CopyTo(bytes.AsSpan())
                         rest <- rest.Slice size
                         awaited <- ValueNone
-                        arrivals.Add { message = frame.message; payload = Bytes bytes; trouble = null }
+
+                        arrivals.Add {
+                            message = frame.message
+                            payload = Bytes bytes
+                            trouble = null
+                        }
                 | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
 
     let streamTo (path: string) (size: int64) ct =
@@ -150,8 +161,11 @@ type FrameReader<'message>
                     input.AdvanceTo piece.End
                     ended <- read.IsCompleted && piece.IsEmpty
             finally
-                if not (obj.ReferenceEquals(handle, null)) then handle.Dispose()
-                if offset < size || not (isNull trouble) then File.Delete path
+                if not (obj.ReferenceEquals(handle, null)) then
+                    handle.Dispose()
+
+                if offset < size || not (isNull trouble) then
+                    File.Delete path
 
             return struct (not ended, trouble)
         }
@@ -180,8 +194,17 @@ type FrameReader<'message>
                     awaited <- ValueNone
 
                     if whole then
-                        let payload = if isNull trouble then Spooled(path, frame.bytes) else Payload.empty
-                        arrivals.Add { message = frame.message; payload = payload; trouble = trouble }
+                        let payload =
+                            if isNull trouble then
+                                Spooled(path, frame.bytes)
+                            else
+                                Payload.empty
+
+                        arrivals.Add {
+                            message = frame.message
+                            payload = payload
+                            trouble = trouble
+                        }
 
                     return whole
             | _ ->

@@ -31,7 +31,8 @@ type Body = {
 }
 
 /// Writes a line and its newline.
-type Encoder<'message> = delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
+type Encoder<'message> =
+    delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
 
 /// Where the payloads are that are neither packed nor in memory.
 type IBodies<'message> =
@@ -47,7 +48,8 @@ type IBodies<'message> =
 /// <remarks>The thread that signals does the writing if nobody is at it, which saves a switch of threads for every
 /// message of a quiet system; messages with files are written by a pool thread.</remarks>
 [<Sealed>]
-type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>) =
+type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>)
+    =
     let flushBytes = 64 * 1024
     let gate = Lock()
     let mutable queued = List<Departure<'message>>()
@@ -57,7 +59,10 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
     let mutable backlog = 0L // payload bytes and messages that have not gone out
     let mutable unflushed = 0
     let mutable failure: exn | null = null
-    let drained = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let drained =
+        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
     let mutable isClosing = false
     let mutable lastProgress = Environment.TickCount64
     let mutable room: TaskCompletionSource | null = null // somebody waits for the backlog to go down
@@ -87,7 +92,11 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         else
             unflushed <- 0
             let flush = output.FlushAsync()
-            if flush.IsCompletedSuccessfully then ValueTask.CompletedTask else ValueTask(flush.AsTask() :> Task)
+
+            if flush.IsCompletedSuccessfully then
+                ValueTask.CompletedTask
+            else
+                ValueTask(flush.AsTask() :> Task)
 
     let writeFile (departure: Departure<'message>) (body: Body) =
         task {
@@ -102,7 +111,10 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                     let piece = memory.Slice(0, int (min (size - offset) (int64 memory.Length)))
 
                     let! read =
-                        if whole then RandomAccess.ReadAsync(file, piece, offset) else ValueTask<int>(0)
+                        if whole then
+                            RandomAccess.ReadAsync(file, piece, offset)
+                        else
+                            ValueTask<int>(0)
 
                     // The size has been promised: what a file has lost meanwhile is made up, and said.
                     if read = 0 then
@@ -120,7 +132,10 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
 
     let writeBytes (message: 'message) (bytes: ReadOnlyMemory<byte>) =
         encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
-        if not bytes.IsEmpty then output.Write bytes.Span
+
+        if not bytes.IsEmpty then
+            output.Write bytes.Span
+
         unflushed <- unflushed + bytes.Length + 128
 
     let write (departure: Departure<'message>) : Task =
@@ -129,7 +144,12 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
             writeBytes departure.message (ReadOnlyMemory bytes)
             Task.CompletedTask
         | Packed ->
-            writeBytes departure.message (match departure.submission with null -> ReadOnlyMemory.Empty | s -> s.Packed)
+            writeBytes
+                departure.message
+                (match departure.submission with
+                 | null -> ReadOnlyMemory.Empty
+                 | s -> s.Packed)
+
             Task.CompletedTask
         | Spooled _
         | Input _ ->
@@ -148,7 +168,10 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         lock gate (fun () ->
             if queued.Count = 0 then
                 isWriting <- false
-                if isClosing then drained.TrySetResult() |> ignore
+
+                if isClosing then
+                    drained.TrySetResult() |> ignore
+
                 null
             else
                 let batch = queued
@@ -169,10 +192,16 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                     for index in 0 .. batch.Count - 1 do
                         let departure = batch[index]
                         let writing = write departure
-                        if not writing.IsCompletedSuccessfully then do! writing
+
+                        if not writing.IsCompletedSuccessfully then
+                            do! writing
+
                         written <- written + cost departure
                         let flush = flushAt flushBytes
-                        if not flush.IsCompletedSuccessfully then do! flush
+
+                        if not flush.IsCompletedSuccessfully then
+                            do! flush
+
                         lastProgress <- Environment.TickCount64
 
                     do! flushAt 1
@@ -191,7 +220,11 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
     member _.Backlog = Volatile.Read &backlog
 
     /// How long something has been waiting to go out without any of it going, in milliseconds.
-    member _.StuckFor = if Volatile.Read &isWriting then Environment.TickCount64 - lastProgress else 0L
+    member _.StuckFor =
+        if Volatile.Read &isWriting then
+            Environment.TickCount64 - lastProgress
+        else
+            0L
 
     /// Waits until less than this is waiting to go out, or nothing goes out any more.
     member writer.RoomAsync(backlogMax: int64) : Task =
@@ -200,9 +233,13 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         else
             task {
                 while isNull failure && writer.Backlog >= backlogMax do
-                    let waiting = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                    let waiting =
+                        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
                     room <- waiting
-                    if isNull failure && writer.Backlog >= backlogMax then do! waiting.Task
+
+                    if isNull failure && writer.Backlog >= backlogMax then
+                        do! waiting.Task
             }
 
     /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
@@ -231,13 +268,18 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                 elsewhere <- queuedFiles)
 
         if start then
-            if elsewhere then Task.Run<unit>(fun () -> writeAll ()) |> ignore else writeAll () |> ignore
+            if elsewhere then
+                Task.Run<unit>(fun () -> writeAll ()) |> ignore
+            else
+                writeAll () |> ignore
 
     /// Completes when all that was posted has gone out, or cannot.
     member writer.DrainAsync() : Task =
         lock gate (fun () ->
             isClosing <- true
-            if not isWriting && queued.Count = 0 then drained.TrySetResult() |> ignore)
+
+            if not isWriting && queued.Count = 0 then
+                drained.TrySetResult() |> ignore)
 
         writer.Signal()
         drained.Task

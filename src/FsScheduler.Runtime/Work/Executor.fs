@@ -34,7 +34,9 @@ type Executor
     static let memoryMax = 4 * 1024 * 1024
     // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
     static let inlineMax = 4 * 1024
-    static let newRunner () = StageRunner(BuiltIn.tryStart, memoryMax)
+
+    static let newRunner () =
+        StageRunner(BuiltIn.tryStart, memoryMax)
 
     let inlineRunner = newRunner ()
     let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
@@ -101,7 +103,12 @@ type Executor
                 match payload with
                 | Bytes bytes -> Task.FromResult bytes
                 | Spooled(_, size) when size > StageFunction.payloadMax ->
-                    raise (StageException($"{size} bytes are too many for the stage function '{nameOf wire}'", false))
+                    raise (
+                        StageException(
+                            $"{size} bytes are too many for the stage function '{nameOf wire}'",
+                            false
+                        )
+                    )
                 | Spooled(path, _) -> File.ReadAllBytesAsync(path, job.cancellation)
                 | Packed
                 | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
@@ -110,7 +117,11 @@ type Executor
 
             let! result =
                 functions[name].Invoke {
-                    argument = if name.Length = wire.Length then "" else wire.Substring(name.Length + 1)
+                    argument =
+                        if name.Length = wire.Length then
+                            ""
+                        else
+                            wire.Substring(name.Length + 1)
                     name = job.work.name
                     attempt = job.work.attempt
                     payload = ReadOnlyMemory bytes
@@ -196,7 +207,8 @@ type Executor
             let result =
                 try
                     match inlineRunner.TryRun(job.work.stages, ReadOnlySpan bytes) with
-                    | ValueSome result -> ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
+                    | ValueSome result ->
+                        ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
                     | ValueNone -> ValueNone
                 with error ->
                     ValueSome(failed error)

@@ -95,11 +95,23 @@ module Worker =
                 | Error message -> raise (ArgumentException message)
 
             if options.slots < 1 || options.slots > Limit.slotsMax then
-                raise (ArgumentException $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}")
+                raise (
+                    ArgumentException
+                        $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}"
+                )
+
+            if Text.Encoding.UTF8.GetByteCount options.name > Limit.peerNameBytesMax then
+                raise (
+                    ArgumentException
+                        $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
+                )
 
             for name, _ in options.functions do
                 if not (Limit.isStageName name) then
-                    raise (ArgumentException $"'{name}' cannot be the name of a stage: use a to z, 0 to 9, - and _")
+                    raise (
+                        ArgumentException
+                            $"'{name}' cannot be the name of a stage: use letters, digits, - _ and ."
+                    )
 
             let temporary = Directory.CreateTempSubdirectory("fs-worker-").FullName
 
@@ -107,7 +119,8 @@ module Worker =
                 name = options.name
                 slots = options.slots
                 token = options.token
-                stages = List.distinct (options.builtIn @ List.map fst options.functions) |> List.toArray
+                stages =
+                    List.distinct (options.builtIn @ List.map fst options.functions) |> List.toArray
                 functions = Dictionary(dict options.functions)
                 drain = options.drain
                 log = options.log
@@ -116,7 +129,9 @@ module Worker =
             let mutable ending = ValueNone
             let mutable failures = 0
             let mutable lostAt = DateTime.UtcNow
-            let mutable random = uint64 Environment.ProcessId * 2_654_435_761UL ^^^ uint64 DateTime.UtcNow.Ticks
+
+            let mutable random =
+                uint64 Environment.ProcessId * 2_654_435_761UL ^^^ uint64 DateTime.UtcNow.Ticks
 
             try
                 while ending.IsNone do
@@ -126,7 +141,9 @@ module Worker =
                         match connected with
                         | Ok socket ->
                             task {
-                                let! outcome = WorkerSession(socket, profile, temporary).RunAsync stop
+                                let! outcome =
+                                    WorkerSession(socket, profile, temporary).RunAsync stop
+
                                 failures <- 0
                                 lostAt <- DateTime.UtcNow
                                 return outcome
@@ -137,7 +154,10 @@ module Worker =
                     | Stopped -> ending <- ValueSome Ended
                     | _ when stop.IsCancellationRequested -> ending <- ValueSome Ended
                     | SentAway message ->
-                        ending <- ValueSome(Unserved $"the scheduler at {options.connect} says: {message}")
+                        ending <-
+                            ValueSome(
+                                Unserved $"the scheduler at {options.connect} says: {message}"
+                            )
                     | Broken reason ->
                         failures <- failures + 1
                         let searched = DateTime.UtcNow - lostAt
@@ -145,7 +165,10 @@ module Worker =
                         match options.giveUp with
                         | Some giveUp when searched >= giveUp ->
                             ending <-
-                                ValueSome(Unserved $"no scheduler at {options.connect} for {giveUp.TotalSeconds:F0} s: {reason}")
+                                ValueSome(
+                                    Unserved
+                                        $"no scheduler at {options.connect} for {giveUp.TotalSeconds:F0} s: {reason}"
+                                )
                         | giveUp ->
                             let struct (state, chance) = Backoff.random random
                             random <- state
@@ -160,7 +183,12 @@ module Worker =
                                 ]
                                 |> List.min
 
-                            options.log.LogWarning("no scheduler at {Address}: {Reason}; next try in {Delay} ms", options.connect, reason, int delay.TotalMilliseconds)
+                            options.log.LogWarning(
+                                "no scheduler at {Address}: {Reason}; next try in {Delay} ms",
+                                options.connect,
+                                reason,
+                                int delay.TotalMilliseconds
+                            )
 
                             try
                                 do! Task.Delay(delay, stop)

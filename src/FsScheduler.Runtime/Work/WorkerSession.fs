@@ -51,12 +51,15 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
     let mutable ending: SessionEnd voption = ValueNone
     let mutable isWelcome = false
     let mutable beating = Task.CompletedTask
-    let emptied = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let emptied =
+        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
     let mutable isDraining = false
     let mutable files = 0L
 
-    let bodies =
-        { new IBodies<ToScheduler> with
+    let bodies = {
+        new IBodies<ToScheduler> with
             member _.Open departure =
                 match departure.payload with
                 | Spooled(path, size) ->
@@ -76,23 +79,29 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                 | Packed
                 | Bytes _
                 | Input _ -> ()
-        }
+    }
 
     let writer =
         FrameWriter<ToScheduler>(
-            PipeWriter.Create(stream, StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)),
-            Encoder<ToScheduler>(fun output message bytes -> Codec.encodeToScheduler output message bytes),
+            PipeWriter.Create(
+                stream,
+                StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)
+            ),
+            Encoder<ToScheduler>(fun output message bytes ->
+                Codec.encodeToScheduler output message bytes),
             bodies
         )
 
     let post message payload =
-        writer.Post { message = message; payload = payload; submission = null; isLast = true } |> ignore
+        writer.Post { message = message; payload = payload; submission = null; isLast = true }
+        |> ignore
 
     let finish (job: Job) (result: JobResult) =
         let isHeld = job.cancellation.CanBeCanceled // what is run at once is not registered
         let mutable source = Unchecked.defaultof<CancellationTokenSource>
 
-        if isHeld && held.TryRemove(job.work.attempt, &source) then source.Dispose()
+        if isHeld && held.TryRemove(job.work.attempt, &source) then
+            source.Dispose()
 
         let size =
             match result.payload with
@@ -117,8 +126,11 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
         else
             post (ToScheduler.Result(job.work.attempt, result.outcome)) result.payload
 
-        if isHeld then writer.Signal()
-        if isDraining && held.IsEmpty then emptied.TrySetResult() |> ignore
+        if isHeld then
+            writer.Signal()
+
+        if isDraining && held.IsEmpty then
+            emptied.TrySetResult() |> ignore
 
     let executor = new Executor(profile.functions, temporary, profile.slots, finish)
 
@@ -147,10 +159,16 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
     let reader =
         FrameReader<FromScheduler>(
-            PipeReader.Create(stream, StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)),
+            PipeReader.Create(
+                stream,
+                StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)
+            ),
             Decoder<FromScheduler>(fun line -> Codec.decodeFromScheduler line),
             Func<_, _> admit,
-            Func<_, _>(fun _ -> Task.FromResult<string | null>(Path.Combine(temporary, $"in{Interlocked.Increment &files}"))),
+            Func<_, _>(fun _ ->
+                Task.FromResult<string | null>(
+                    Path.Combine(temporary, $"in{Interlocked.Increment &files}")
+                )),
             memoryMax
         )
 
@@ -171,9 +189,17 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             maxResult <- welcome.maxResult
             post (ToScheduler.Ready(if isDraining then 0 else profile.slots)) Payload.empty
             beating <- beat (TimeSpan.FromMilliseconds(float welcome.beat))
-            profile.log.LogInformation("{Name} is session {Session}, with {Slots} slots", profile.name, welcome.session, profile.slots)
+
+            profile.log.LogInformation(
+                "{Name} is session {Session}, with {Slots} slots",
+                profile.name,
+                welcome.session,
+                profile.slots
+            )
         | FromScheduler.Process work when not (isNull arrival.trouble) ->
-            let outcome = Failed($"the worker could not store its input: {arrival.trouble}", true)
+            let outcome =
+                Failed($"the worker could not store its input: {arrival.trouble}", true)
+
             post (ToScheduler.Result(work.attempt, outcome)) Payload.empty
         | FromScheduler.Process work -> start work arrival.payload
         | FromScheduler.Cancel attempt ->
@@ -193,7 +219,8 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
         | FromScheduler.Accepted _
         | FromScheduler.Done _
         | FromScheduler.Rejected _
-        | FromScheduler.Status _ -> profile.log.LogWarning("the scheduler sent a worker what is a client's")
+        | FromScheduler.Status _ ->
+            profile.log.LogWarning("the scheduler sent a worker what is a client's")
 
     let readAll () =
         task {
@@ -231,17 +258,28 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
     let drain () =
         task {
             isDraining <- true
-            if isWelcome then post (ToScheduler.Ready 0) Payload.empty
+
+            if isWelcome then
+                post (ToScheduler.Ready 0) Payload.empty
+
             writer.Signal()
-            if held.IsEmpty then emptied.TrySetResult() |> ignore
+
+            if held.IsEmpty then
+                emptied.TrySetResult() |> ignore
 
             try
                 do! emptied.Task.WaitAsync(profile.drain)
                 do! writer.DrainAsync().WaitAsync(profile.drain)
             with :? TimeoutException ->
-                profile.log.LogWarning("{Count} tasks were not finished within {Drain}", held.Count, profile.drain)
+                profile.log.LogWarning(
+                    "{Count} tasks were not finished within {Drain}",
+                    held.Count,
+                    profile.drain
+                )
 
-            if ending.IsNone then ending <- ValueSome Stopped
+            if ending.IsNone then
+                ending <- ValueSome Stopped
+
             lost.Cancel()
         }
 
