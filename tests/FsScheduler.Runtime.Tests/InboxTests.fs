@@ -488,11 +488,17 @@ let private byInotify = [
                 use temp = new TempFolder()
                 Directory.CreateDirectory(temp.At "in") |> ignore
                 use blocked = new ManualResetEventSlim()
-                let events = Collector<FolderEvent>()
+                let lost = TaskCompletionSource()
+                let written = TaskCompletionSource()
 
                 let deliver (batch: FolderEvent[]) =
                     blocked.Wait()
-                    Array.iter events.Add batch
+
+                    if Array.contains EventsLost batch then
+                        lost.TrySetResult() |> ignore
+
+                    if Array.contains (FileWritten "d/a") batch then
+                        written.TrySetResult() |> ignore
 
                 match
                     InotifyWatcher.TryStart(temp.At "in", Action<_> deliver, NullLogger.Instance)
@@ -512,10 +518,9 @@ let private byInotify = [
 
                     Directory.CreateDirectory(temp.At "in/d") |> ignore
                     blocked.Set()
-                    let! _ = events.Until(List.exists _.IsEventsLost)
+                    do! ended lost.Task
                     temp.Write("in/d/a", "a")
-                    let! _ = events.Until(has (FileWritten "d/a"))
-                    ()
+                    do! ended written.Task
         })
 
     testCaseTask "a file renamed in is taken at once, with the real events" (fun () ->

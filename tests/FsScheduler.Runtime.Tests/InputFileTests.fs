@@ -60,6 +60,8 @@ let private scanning = [
         temp.Link("in/inside", temp.At "in/real.txt")
         temp.Link("in/d/inside too", "../real.txt")
         temp.Link("in/outside", temp.At "secret/key.txt")
+        temp.Write("in side/key.txt", "another secret")
+        temp.Link("in/next door", temp.At "in side/key.txt")
         temp.Link("in/d/up and out", "../../secret/key.txt")
         temp.Link("in/twice", "outside")
         temp.Link("in/folder", temp.At "secret")
@@ -75,6 +77,7 @@ let private scanning = [
 
         let expected = [
             "outside", secret
+            "next door", LinkOutside(temp.At "in side/key.txt")
             "d/up and out", secret
             "twice", secret
             "through a folder", secret

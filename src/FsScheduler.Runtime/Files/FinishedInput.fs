@@ -110,10 +110,10 @@ module FinishedInput =
                 | :? UnauthorizedAccessException
                 | :? IOException as e -> Error(Failing e.Message)
             | Absent -> Error Gone
+            | Unknown reason -> Error(Failing reason)
             | Present _
             | Folder
-            | Refused _
-            | Unknown _ -> Error Changed
+            | Refused _ -> Error Changed
 
         match onDone with
         | Keep -> Ok()

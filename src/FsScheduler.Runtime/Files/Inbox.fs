@@ -26,7 +26,7 @@ type InboxOptions = {
     /// How long a file must stay unchanged.
     settle: Duration
     /// How often all of the folder is scanned, whatever the events say. At least ten times as long as the
-    /// last scan took is left between two.
+    /// last scan took is left between two. At least 1 ms.
     rescan: Duration
     clock: TimeProvider
     log: ILogger
@@ -69,6 +69,7 @@ type private InboxMessage =
 /// <param name="options">Times, clock, log and source of events.</param>
 /// <param name="handlers">Who gets the files.</param>
 type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) =
+    do ArgumentOutOfRangeException.ThrowIfLessThan(int64 options.rescan, 1L)
     let log = options.log
     let clock = options.clock
     let tracker = FileTracker options.settle
@@ -128,7 +129,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
             | (Present _ | Unknown _), Error reason -> refuse path (BadName reason)
             | Unknown reason, Ok name ->
                 log.LogDebug("{Path} cannot be looked at now: {Reason}", path, reason)
-                tracker.Reconsider(name, now ())
+                tracker.Postpone(name, now ())
             | Refused refusal, Ok name ->
                 vanish name
                 refuse path refusal
