@@ -310,6 +310,21 @@ let private finishing =
             Expect.isEmpty "nothing was moved" (processed temp)
         }
 
+        test "what was replaced after the look is put back" {
+            use temp = new TempFolder()
+            let folder = inputFolder temp
+
+            for step in [ FinishedInput.move; FinishedInput.delete ] do
+                temp.Write("in/a.txt", "old")
+                let stamp = stampOf folder "a.txt"
+                IO.File.WriteAllText(temp.At "in/a.txt", "newer")
+                Expect.equal "told" (Error Changed) (step folder (name "a.txt") stamp)
+                Expect.equal "in its place" "newer" (IO.File.ReadAllText(temp.At "in/a.txt"))
+                Expect.equal "alone" [ "a.txt" ] (left temp)
+
+            Expect.isEmpty "nothing was moved" (processed temp)
+        }
+
         test "what is replaced while it is finished survives" {
             use temp = new TempFolder()
             let folder = inputFolder temp
