@@ -356,6 +356,37 @@ let private withInjectedEvents = [
             Expect.equal "both" [ "not told of"; "told of" ] (List.sort setup.Names)
         })
 
+    testCaseTask "nothing is settled while a file settles" (fun () ->
+        task {
+            let watcher = FakeWatcher()
+
+            use setup =
+                inboxWith (fun options -> {
+                    options with
+                        watch = watcher.Watch
+                        settle = 3_600_000L<ms>
+                })
+
+            setup.WriteNow("settling", "a")
+            let inbox = setup.Start()
+            do! setup.Clock.Asleep()
+            let settled = inbox.WaitUntilSettled()
+            setup.Temp.Write("in/b", "b")
+            watcher.Send [ FileMovedIn "b" ]
+            let! _ = setup.Taken.Until(fun items -> items.Length = 1)
+
+            // Scans go on, and find nothing new.
+            for _ in 1..5 do
+                do! setup.Clock.Advance 2_000
+
+            Expect.isFalse "it is pending" settled.IsCompleted
+
+            while not settled.IsCompleted do
+                do! setup.Clock.Advance 600_000
+
+            Expect.equal "all of it" [ "b"; "settling" ] setup.Names
+        })
+
     testCaseTask "a folder that is removed takes its files along" (fun () ->
         task {
             let watcher = FakeWatcher()
