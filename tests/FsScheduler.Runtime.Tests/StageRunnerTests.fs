@@ -86,6 +86,17 @@ let tests =
                 Expect.equal (tryRun runner [ wire; "upper" ] (utf8 text)) (Some expected) wire
         }
 
+        test "a payload that fails half way leaves nothing between the stages" {
+            let runner = runner ()
+            let broken = Array.append (utf8 (String('a', 20_000))) [| 0xFFuy |]
+
+            Expect.throwsT<StageException>
+                (fun () -> tryRun runner [ "lower"; "upper" ] broken |> ignore)
+                ""
+
+            Expect.equal (tryRun runner [ "lower"; "upper" ] (utf8 "b")) (Some "B") ""
+        }
+
         test "a stage that is not there, or not so" {
             let failure stages =
                 try
