@@ -154,17 +154,21 @@ let tests =
         testTask "cancellation ends it, also in the middle of a piece" {
             let cancellation = new CancellationTokenSource()
             use input = new MemoryStream(utf8 (String('a', 60_000)))
+            let writes = ref 0
 
             use output = {
                 new MemoryStream() with
-                    override _.Write(_: ReadOnlySpan<byte>) = cancellation.Cancel()
+                    override _.Write(_: ReadOnlySpan<byte>) =
+                        writes.Value <- writes.Value + 1
+                        cancellation.Cancel()
             }
 
             let run =
                 runner().RunAsync(Array.ofList exploding, input, output, cancellation.Token)
 
             do! (run :> Tasks.Task).ContinueWith(fun (_: Tasks.Task) -> ())
-            Expect.isTrue run.IsCanceled "15 GB were not written"
+            Expect.isTrue run.IsCanceled ""
+            Expect.equal writes.Value 1 "of 15 GB, 1 MiB was written"
         }
 
         test "the same stages over small payloads allocate nothing" {
