@@ -149,6 +149,32 @@ let private wanting =
         }
     ]
 
+let private busy =
+    test "is refused as busy while there are as many tasks as there may be" {
+        let machine = Machine(settings, 2)
+        machine.SubmitAll [ "1"; "2" ]
+
+        expect (machine.Take(Input.Submit(submission "3" 0 Result None (spooled "in"), ""))) [] [
+            Effect.Discard(spooled "in")
+            reply (
+                FromScheduler.Rejected(
+                    "3",
+                    RejectionCode.Busy,
+                    "there are 2 tasks; try again later"
+                )
+            )
+        ]
+
+        machine.Do(Input.Submit(file "f" 1, "")) // What is in the folder is in the folder.
+        Expect.equal machine.States [ 1L, "queued"; 2L, "queued"; 3L, "queued" ] "states"
+
+        for task in 1..2 do
+            machine.Do(Input.Cancel(taskId task, client))
+
+        let events, _ = machine.Submit "4"
+        Expect.isNonEmpty events "accepted again"
+    }
+
 let private keys =
     let submit ref want content payload =
         let key = { text = "k"; content = content }
@@ -366,4 +392,4 @@ let private statusOrder =
     }
 
 let tests =
-    testList "a client" [ cancelling; retrying; wanting; keys; status; statusOrder ]
+    testList "a client" [ cancelling; retrying; wanting; busy; keys; status; statusOrder ]

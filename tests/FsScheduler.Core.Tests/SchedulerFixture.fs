@@ -50,9 +50,11 @@ let file name version =
     Submission.Create(taskName name, "", 0, Folder, Input stamp)
 
 /// A scheduler and its clock. Every step leaves a state without violations.
-type Machine(settings: Settings) =
-    let scheduler = Scheduler settings
+type Machine(settings: Settings, tasksMax: int) =
+    let scheduler = Scheduler(settings, tasksMax)
     let mutable now = Instant.zero
+
+    new(settings) = Machine(settings, Limits.tasksMax)
 
     member _.Scheduler = scheduler
     member _.Now = now
