@@ -158,3 +158,19 @@ let expect (events: Event list, effects: Effect list) eventsExpected effectsExpe
     Expect.equal effects effectsExpected "effects"
 
 let nothing: Event list * Effect list = [], []
+
+/// One worker with some slots of `a`, and tasks `x1`, `x2`… in its hands.
+let running slots tasks =
+    let machine = Machine settings
+    machine.Worker(1, [ "a" ], slots) |> ignore
+    machine.SubmitAll [ for i in 1..tasks -> $"x{i}" ]
+    machine
+
+/// What is recorded of an attempt at stage `a`.
+let trouble number worker error at = {
+    attempt = number
+    stages = "a"
+    worker = worker
+    error = error
+    at = instant at
+}

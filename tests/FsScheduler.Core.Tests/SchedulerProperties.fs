@@ -289,7 +289,7 @@ let tests =
                 Expect.equal (List.ofSeq decisions.Effects) effects "effects")
 
         property "the machine and the plain model agree" (fun history ->
-            let mutable model = SchedulerModel.initial settings
+            let mutable model = SchedulerModelState.initial settings
 
             let check (run: Run) =
                 let struct (input, at, events, _) = run.Steps[run.Steps.Count - 1]

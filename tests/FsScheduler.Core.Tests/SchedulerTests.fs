@@ -6,6 +6,7 @@ let tests =
     testList "the scheduler" [
         SchedulerServingTests.tests
         SchedulerFailureTests.tests
+        SchedulerLossTests.tests
         SchedulerClientTests.tests
         SchedulerFileTests.tests
         SchedulerProperties.tests
