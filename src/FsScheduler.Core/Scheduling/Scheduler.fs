@@ -113,7 +113,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | worker ->
             worker.LastHeard <- state.Now
             state.Workers.SetSlots(worker, max 0 slots)
-            state.IsChanged <- true
+            state.Offer worker
 
     let heard session =
         match state.Workers.Find session with

@@ -62,6 +62,13 @@ type internal State(settings: Settings, tasksMax: int) =
         | Bytes _
         | Input _ -> ()
 
+    /// A worker may have become able to take a task.
+    member state.Offer(worker: Worker) =
+        state.IsChanged <- true
+
+        if worker.IsIdle && isNull worker.Reserved then
+            state.Queues.OpenFor worker
+
     /// The latest attempt of a task.
     member _.AttemptOf(task: Task) = { task = task.Id; number = task.Attempt }
 
