@@ -1,6 +1,8 @@
 namespace FsScheduler.Core
 
+open System
 open System.Collections.Generic
+open System.Text
 
 /// Stages that are run one after the other, at least one.
 type Pipeline = {
@@ -18,6 +20,188 @@ type PipelineError = {
 
 module Pipeline =
 
-    /// Reads a pipeline such as `lower | grep:erro | words`.
+    /// The longest text, in characters (UTF-16).
+    let lengthMax = 4_096
+
+    /// The most stages of a pipeline.
+    let stagesMax = 64
+
+    let private fail position message =
+        Error { position = position; message = message }
+
+    /// Insertions, deletions and substitutions that make one text of the other (Levenshtein, 1965).
+    let private editDistance (left: string) (right: string) =
+        let mutable row = Array.init (right.Length + 1) id
+
+        for i in 1 .. left.Length do
+            let next = Array.zeroCreate row.Length
+            next[0] <- i
+
+            for j in 1 .. right.Length do
+                let substituted = row[j - 1] + (if left[i - 1] = right[j - 1] then 0 else 1)
+                next[j] <- min substituted (1 + min row[j] next[j - 1])
+
+            row <- next
+
+        row[right.Length]
+
+    /// A hint is worth giving up to this distance, and never when it would replace the whole name.
+    let private hintDistanceMax = 2
+
+    let private unknown (offered: IReadOnlySet<string>) (name: string) =
+        let known = [
+            for stage in Stage.builtIn do
+                stage.name
+
+            yield! offered
+        ]
+
+        let near = [
+            for candidate in known do
+                // Much longer or shorter names are far; this keeps the work small on hostile ones.
+                if abs (candidate.Length - name.Length) <= hintDistanceMax then
+                    let distance = editDistance (name.ToLowerInvariant()) candidate
+
+                    if distance <= hintDistanceMax && distance < name.Length then
+                        distance, candidate
+        ]
+
+        match near with
+        | [] ->
+            let names = known |> List.distinct |> List.truncate 40 |> String.concat ", "
+            $"unknown stage '{name}'; known are {names}"
+        | _ -> $"unknown stage '{name}'; did you mean '{snd (List.min near)}'?"
+
+    let private skipBlanks (text: string) start =
+        let mutable index = start
+
+        while index < text.Length && Char.IsWhiteSpace text[index] do
+            index <- index + 1
+
+        index
+
+    /// Where the stage ends that `start` is in: at the next `|` or at the end of the text.
+    let private stageEnd (text: string) (start: int) =
+        match text.IndexOf('|', start) with
+        | -1 -> text.Length
+        | bar -> bar
+
+    /// The argument whose quote opens at `opening`, and where its stage ends.
+    let private quoted (text: string) (opening: int) =
+        let argument = StringBuilder()
+
+        let rec from (index: int) =
+            match text.IndexOf('"', index) with
+            | -1 -> fail opening $"the quote at character {opening + 1} is not closed"
+            | quote when quote + 1 < text.Length && text[quote + 1] = '"' ->
+                argument.Append(text, index, quote + 1 - index) |> ignore
+                from (quote + 2)
+            | quote ->
+                argument.Append(text, index, quote - index) |> ignore
+                let after = skipBlanks text (quote + 1)
+
+                if after = text.Length || text[after] = '|' then
+                    Ok struct (string argument, after)
+                else
+                    fail after $"'|' expected at character {after + 1}, after the closing quote"
+
+        from (opening + 1)
+
+    let private argumentAt (text: string) colon =
+        let start = skipBlanks text (colon + 1)
+
+        if start < text.Length && text[start] = '"' then
+            quoted text start
+        else
+            let ending = stageEnd text start
+            Ok struct (text[start .. ending - 1].TrimEnd(), ending)
+
+    /// The stage that begins at `start`, which is no blank, and where it ends.
+    let private stageAt (offered: IReadOnlySet<string>) (text: string) (start: int) =
+        let ending = stageEnd text start
+
+        let nameEnd =
+            match text.IndexOf(':', start, ending - start) with
+            | -1 -> ending
+            | colon -> colon
+
+        let name = text[start .. nameEnd - 1].TrimEnd()
+
+        let argument =
+            if nameEnd = ending then
+                Ok struct ("", ending)
+            else
+                argumentAt text nameEnd
+
+        if start = ending then
+            fail start $"empty stage at character {start + 1}"
+        elif
+            Stage.isName name
+            && (Stage.tryBuiltIn name).IsNone
+            && not (offered.Contains name)
+        then
+            fail start (unknown offered name)
+        else
+            match argument with
+            | Error error -> Error error
+            | Ok struct (argument, ending) ->
+                match Stage.create name argument with
+                | Ok stage -> Ok struct (stage, ending)
+                | Error message -> fail start message
+
+    let private isFirstOnly (stage: Stage) =
+        match Stage.tryBuiltIn stage.name with
+        | Some builtIn -> builtIn.isFirstOnly
+        | None -> false
+
+    /// <summary>Reads a pipeline such as `lower | grep:erro | words`.</summary>
+    /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
+    /// <param name="text">
+    /// Stages with `|` between them, blanks around them as one likes, each `name` or
+    /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
+    /// </param>
     let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
-        Error { position = 0; message = "" }
+        let stages = List<Stage>()
+
+        let rec from start =
+            let start = skipBlanks text start
+
+            if stages.Count = stagesMax then
+                fail start $"a pipeline has at most {stagesMax} stages"
+            else
+                match stageAt offered text start with
+                | Error error -> Error error
+                | Ok struct (stage, _) when stages.Count > 0 && isFirstOnly stage ->
+                    fail start $"{stage.name} can only be the first stage"
+                | Ok struct (stage, ending) ->
+                    stages.Add stage
+
+                    if ending < text.Length then
+                        from (ending + 1)
+                    else
+                        let stages = stages.ToArray()
+                        Ok { stages = stages; wire = Array.map Stage.toWire stages }
+
+        if text.Length > lengthMax then
+            fail lengthMax $"a pipeline has at most {lengthMax} characters"
+        elif String.IsNullOrWhiteSpace text then
+            fail 0 "the pipeline is empty"
+        else
+            from 0
+
+    let private printArgument (argument: string) =
+        if argument.Contains '|' || argument[0] = '"' || argument.Trim() <> argument then
+            let doubled = argument.Replace("\"", "\"\"")
+            $"\"{doubled}\""
+        else
+            argument
+
+    /// A text that `parse` reads as this pipeline, with quotes where they are needed.
+    let print (pipeline: Pipeline) : string =
+        pipeline.stages
+        |> Seq.map (fun stage ->
+            if stage.argument = "" then
+                stage.name
+            else
+                $"{stage.name}:{printArgument stage.argument}")
+        |> String.concat " | "

@@ -1,5 +1,10 @@
 namespace FsScheduler.Core
 
+open System
+open System.Collections.Generic
+open System.Globalization
+open System.Text
+
 /// What a stage may be run on.
 type StageKind =
     /// Each line by itself: pieces of a file, cut at line ends, give the pieces of its result.
@@ -16,3 +21,162 @@ type Stage = {
     argument: string
     kind: StageKind
 }
+
+/// What a built-in stage wants after its name.
+type ArgumentRule =
+    | NoArgument
+    /// A text of at least one character, without line ends.
+    | SearchText
+    /// A whole number from 0.
+    | LineCount
+    /// `OLD/NEW`; see `Replacement`.
+    | OldAndNew
+
+/// A stage that every worker can run, unless it says otherwise.
+type BuiltInStage = {
+    name: string
+    kind: StageKind
+    argument: ArgumentRule
+    /// Makes sense only on the payload itself, not on what another stage gives.
+    isFirstOnly: bool
+}
+
+/// The argument of `replace`.
+[<Struct>]
+type Replacement = { oldText: string; newText: string }
+
+module Replacement =
+
+    /// <summary>Reads `OLD/NEW`, where `\/` stands for a slash and `\\` for a backslash.</summary>
+    /// <returns>OLD, never empty, and NEW; or what `replace` wants.</returns>
+    let parse (argument: string) : Result<Replacement, string> =
+        let parts = [| StringBuilder(); StringBuilder() |]
+
+        let rec from index part =
+            if index = argument.Length then
+                if part = 1 && parts[0].Length > 0 then
+                    Ok { oldText = string parts[0]; newText = string parts[1] }
+                elif part = 1 then
+                    Error "replace wants a text before the '/', as in replace:old/new"
+                else
+                    Error "replace wants two texts with a '/' between, as in replace:old/new"
+            else
+                match argument[index] with
+                | '\\' when
+                    index + 1 < argument.Length
+                    && (argument[index + 1] = '/' || argument[index + 1] = '\\')
+                    ->
+                    parts[part].Append argument[index + 1] |> ignore
+                    from (index + 2) part
+                | '\\' -> Error @"replace wants each backslash written as \\ or, before a slash, \/"
+                | '/' when part = 1 -> Error @"replace wants one '/'; those of the texts as \/"
+                | '/' -> from (index + 1) 1
+                | character ->
+                    parts[part].Append character |> ignore
+                    from (index + 1) part
+
+        from 0 0
+
+module Stage =
+
+    /// The stages that are built in, in the order in which a manual would show them.
+    let builtIn: IReadOnlyList<BuiltInStage> =
+        let stage name kind argument = {
+            name = name
+            kind = kind
+            argument = argument
+            isFirstOnly = false
+        }
+
+        [|
+            { stage "latin1" PerLine NoArgument with isFirstOnly = true }
+            stage "lower" PerLine NoArgument
+            stage "upper" PerLine NoArgument
+            stage "trim" PerLine NoArgument
+            stage "squeeze" PerLine NoArgument
+            stage "strip-accents" PerLine NoArgument
+            stage "nfc" PerLine NoArgument
+            stage "grep" PerLine SearchText
+            stage "replace" PerLine OldAndNew
+            stage "head" WholeFile LineCount
+            stage "lines" Aggregating NoArgument
+            stage "words" Aggregating NoArgument
+            stage "bytes" Aggregating NoArgument
+        |]
+
+    let private builtInByName = Map.ofSeq [ for stage in builtIn -> stage.name, stage ]
+
+    /// The built-in stage of that name.
+    let tryBuiltIn (name: string) : BuiltInStage option = Map.tryFind name builtInByName
+
+    /// ASCII letters, digits, `-`, `_` and `.`, the first a letter or a digit.
+    let isName (text: string) : bool =
+        text <> ""
+        && Char.IsAsciiLetterOrDigit text[0]
+        && text
+           |> Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.')
+
+    /// No half of a surrogate pair: the text has a form in UTF-8.
+    let private isUnicode (text: string) =
+        let rec from index =
+            index = text.Length
+            || match Rune.TryGetRuneAt(text, index) with
+               | true, rune -> from (index + rune.Utf16SequenceLength)
+               | false, _ -> false
+
+        from 0
+
+    /// <returns>A count of lines below 2^63, if that is what the text is.</returns>
+    let tryLineCount (text: string) : int64 voption =
+        match Int64.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture) with
+        | true, count -> ValueSome count
+        | false, _ -> ValueNone
+
+    /// What is wrong with an argument of a built-in stage, if anything.
+    let private argumentFault (stage: BuiltInStage) (argument: string) =
+        match stage.argument with
+        | NoArgument when argument <> "" -> Some $"{stage.name} takes no argument"
+        | SearchText when argument = "" ->
+            Some $"{stage.name} wants a text, as in {stage.name}:erro"
+        | SearchText
+        | OldAndNew when argument.AsSpan().ContainsAny('\r', '\n') ->
+            Some $"{stage.name} works line by line: its argument has no line ends"
+        | LineCount when (tryLineCount argument).IsNone ->
+            Some $"{stage.name} wants a whole number from 0, as in {stage.name}:10"
+        | OldAndNew ->
+            match Replacement.parse argument with
+            | Error fault -> Some fault
+            | Ok _ -> None
+        | NoArgument
+        | SearchText
+        | LineCount -> None
+
+    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`.</summary>
+    /// <returns>The stage, or what is wrong with its name or its argument.</returns>
+    let create (name: string) (argument: string) : Result<Stage, string> =
+        if not (isName name) then
+            Error
+                $"stage name '{name}' is not made of letters, digits, '-', '_' and '.', with a letter or a digit first"
+        elif not (isUnicode argument) then
+            Error $"the argument of {name} is not valid Unicode"
+        else
+            match tryBuiltIn name with
+            | None -> Ok { name = name; argument = argument; kind = WholeFile }
+            | Some stage ->
+                match argumentFault stage argument with
+                | Some fault -> Error fault
+                | None -> Ok { name = name; argument = argument; kind = stage.kind }
+
+    /// `name` or `name:argument`, unquoted, as it stands in a PROCESS message.
+    let toWire (stage: Stage) : string =
+        if stage.argument = "" then
+            stage.name
+        else
+            $"{stage.name}:{stage.argument}"
+
+    /// <summary>Reads what `toWire` writes.</summary>
+    /// <returns>The stage, or what is wrong with its name or its argument.</returns>
+    let parse (wire: string) : Result<Stage, string> =
+        match wire.IndexOf ':' with
+        | -1 -> create wire ""
+        | colon -> create wire[.. colon - 1] wire[colon + 1 ..]

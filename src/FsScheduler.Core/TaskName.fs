@@ -29,13 +29,18 @@ module TaskName =
             Some $"one of its parts is over {partBytesMax} bytes"
         elif part |> Seq.exists Char.IsControl then
             Some "it has a control character"
-        elif
-            part.Contains '\uFFFD'
-            || part |> Seq.exists Char.IsSurrogate && not (part.IsNormalized())
-        then
-            Some "it is not valid Unicode"
         else
             None
+
+    /// Half a surrogate pair reads as U+FFFD too. U+FFFD itself is what a name that was not
+    /// Unicode has become on its way here: it would name another file, or none.
+    let private isUnicode (text: string) =
+        let mutable valid = true
+
+        for rune in text.EnumerateRunes() do
+            valid <- valid && rune <> Rune.ReplacementChar
+
+        valid
 
     /// <summary>Checks a name.</summary>
     /// <returns>The name, or what is wrong with it as the end of a sentence.</returns>
@@ -46,9 +51,12 @@ module TaskName =
             Error "it is absolute; use a path relative to the folder"
         elif Encoding.UTF8.GetByteCount text > bytesMax then
             Error $"it is over {bytesMax} bytes"
+        elif not (isUnicode text) then
+            Error "it is not valid Unicode"
         else
             match text.Split '/' |> Array.tryPick refusal with
             | Some reason -> Error reason
             | None -> Ok(TaskName text)
 
+    /// The name as it was given to `parse`.
     let toString (TaskName text) = text
