@@ -2,10 +2,32 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// A task, as the scheduler keeps it: 72 bytes beside its submission.
+/// How far a task has come. What was never given out has none, and a million of those may wait.
+type internal Progress(payload: Payload) =
+    /// The input of its next stage.
+    member val Payload = payload with get, set
+
+    /// The latest first, at most `Limits.troublesMax`.
+    member val Troubles: Trouble list = [] with get, set
+
+    /// The number of its latest attempt.
+    member val Attempt = 0 with get, set
+    member val Failures = 0 with get, set
+
+    /// How often a worker was lost that held it.
+    member val Losses = 0uy with get, set
+
+    /// The index of its next stage.
+    member val Stage = 0uy with get, set
+
+    /// The stages given to its worker end before this index.
+    member val StageEnd = 0uy with get, set
+
+/// A task, as the scheduler keeps it: 80 bytes beside its submission.
 type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     let mutable previous: Task | null = null
     let mutable next: Task | null = null
+    let mutable progress: Progress | null = null
 
     member _.Id = id
     member _.Submission = submission
@@ -25,25 +47,46 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     /// When it came into its state.
     member val Since = Instant.zero with get, set
 
-    /// Its place among tasks of one priority: the lower, the earlier.
-    member val Order = 0L with get, set
+    /// Whether it was ever given out.
+    member _.IsBegun = not (isNull progress)
+
+    /// Only of a task that is begun.
+    member _.Progress: Progress = nonNull progress
+
+    /// Its progress, from the first attempt on.
+    member _.Begin() : Progress =
+        match progress with
+        | null ->
+            let made = Progress submission.Payload
+            progress <- made
+            made
+        | progress -> progress
 
     /// The input of its next stage.
-    member val Payload = submission.Payload with get, set
-    member val Troubles: Trouble list = [] with get, set
+    member _.Payload =
+        match progress with
+        | null -> submission.Payload
+        | progress -> progress.Payload
 
     /// The number of its latest attempt; 0 before the first.
-    member val Attempt = 0 with get, set
-    member val Failures = 0uy with get, set
+    member _.Attempt =
+        match progress with
+        | null -> 0
+        | progress -> progress.Attempt
 
-    /// How often a worker was lost that held it.
-    member val Losses = 0uy with get, set
+    member _.Losses =
+        match progress with
+        | null -> 0
+        | progress -> int progress.Losses
 
     /// The index of its next stage.
-    member val Stage = 0uy with get, set
+    member _.Stage =
+        match progress with
+        | null -> 0
+        | progress -> int progress.Stage
 
-    /// The stages given to its worker end before this index.
-    member val StageEnd = 0uy with get, set
+    /// The stage that it waits for.
+    member task.StageName = pipeline.stages[task.Stage].name
 
 /// Where a task is. Each case carries what is true there and nowhere else.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
@@ -54,9 +97,11 @@ and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     /// Failed; tried again at this moment.
     | Waiting of until: Instant
     | Publishing
-    /// A newer version of a file whose older version is being published.
-    | Succeeding
+    /// A newer version of a file whose older version, this one, is being published.
+    | Succeeding of Task
     | Quarantined
+    /// Completed or cancelled: out of the table, though somebody may still hold a reference.
+    | Ended
 
 /// A worker, and what it holds, oldest first.
 and internal Worker(session: SessionId, name: string, stages: string[]) =

@@ -23,119 +23,165 @@ module Invariants =
         | TaskState.Running _ -> "running"
         | TaskState.Waiting _ -> "waiting"
         | TaskState.Publishing -> "publishing"
-        | TaskState.Succeeding -> "succeeding"
+        | TaskState.Succeeding _ -> "succeeding"
         | TaskState.Quarantined -> "quarantined"
+        | TaskState.Ended -> "ended"
+
+    let private viewOf (task: Task) = {
+        id = task.Id
+        name = task.Submission.Name
+        state = stateName task.State
+        attempt = task.Attempt
+        failures = (if task.IsBegun then task.Progress.Failures else 0)
+        losses = task.Losses
+        stage = task.Stage
+        worker =
+            match task.State with
+            | TaskState.Running worker -> ValueSome worker.Session
+            | _ -> ValueNone
+    }
 
     /// Every task that is not finished, by id.
     let view (scheduler: Scheduler) : TaskView[] =
-        let struct (tasks, _, _, _, _) = scheduler.Parts
+        scheduler.State.Tasks.ToSeq() |> Seq.map viewOf |> Seq.toArray
 
-        tasks.ToSeq()
-        |> Seq.map (fun task -> {
-            id = task.Id
-            name = task.Submission.Name
-            state = stateName task.State
-            attempt = task.Attempt
-            failures = int task.Failures
-            losses = int task.Losses
-            stage = int task.Stage
-            worker =
-                match task.State with
-                | TaskState.Running worker -> ValueSome worker.Session
-                | _ -> ValueNone
-        })
-        |> Seq.toArray
+    /// Where each task was found, by walking the lists rather than by asking the tasks.
+    let private places (state: State) = [
+        for task in state.Queues.ToSeq() do
+            task, "queued"
+        for task in state.Queues.Suspects.ToSeq() do
+            task, "suspected"
+        for task in state.Successors.Values do
+            task, "succeeding"
+        for worker in state.Workers.All do
+            for task in worker.Held.ToSeq() do
+                task, $"running on {worker.Session}"
+    ]
 
-    /// What is wrong, as sentences; empty when all is well.
-    let violations (scheduler: Scheduler) : string list =
-        let struct (tasks, workers, queues, successors, files) = scheduler.Parts
-        let status = scheduler.Status
+    let private placeOf (task: Task) =
+        match task.State with
+        | TaskState.Running worker -> $"running on {worker.Session}"
+        | state -> stateName state
 
-        // Where each task was found, by walking the lists rather than by asking the tasks.
-        let places = [
-            for task in queues.ToSeq() do
-                task, TaskState.Queued
-            for task in queues.Suspects.ToSeq() do
-                task, TaskState.Suspected
-            for task in successors.Values do
-                task, TaskState.Succeeding
-            for worker in workers.All do
-                for task in worker.Held.ToSeq() do
-                    task, worker.Running
-        ]
-
+    let private ofTasks (state: State) = [
+        let places = places state
         let found = places |> List.countBy (fun (task, _) -> task.Id) |> Map.ofList
-        let all = Seq.toList (tasks.ToSeq())
 
-        let inState name =
-            all
-            |> List.filter (fun task -> stateName task.State = name)
-            |> List.length
-            |> int64
+        let alarms =
+            set [
+                for struct (task, struct (at, _)) in state.Waiting.UnorderedItems do
+                    task.Id, at
+            ]
 
-        [
-            for task, place in places do
-                if not (obj.ReferenceEquals(tasks.Find task.Id, task)) then
-                    $"task {task.Id} is in a list but not in the table"
+        for task, place in places do
+            if not (obj.ReferenceEquals(state.Tasks.Find task.Id, task)) then
+                $"task {task.Id} is {place} but not in the table"
 
-                if task.State <> place then
-                    $"task {task.Id} says {stateName task.State} and stands among the {stateName place}"
+            if placeOf task <> place then
+                $"task {task.Id} says {placeOf task} and is found {place}"
 
-            for task in all do
-                match task.State, Map.tryFind task.Id found with
-                | (TaskState.Queued | TaskState.Suspected | TaskState.Succeeding | TaskState.Running _),
-                  Some 1
-                | (TaskState.Waiting _ | TaskState.Publishing | TaskState.Quarantined), None -> ()
-                | state, count ->
-                    $"task {task.Id} is {stateName state} and stands in {defaultArg count 0} lists"
+        for task in state.Tasks.ToSeq() do
+            let lists = found |> Map.tryFind task.Id |> Option.defaultValue 0
 
-                if int task.Stage >= task.Pipeline.stages.Length then
-                    $"task {task.Id} has no stage left and is not finished"
+            let listsExpected =
+                match task.State with
+                | TaskState.Queued
+                | TaskState.Suspected
+                | TaskState.Succeeding _
+                | TaskState.Running _ -> 1
+                | TaskState.Waiting _
+                | TaskState.Publishing
+                | TaskState.Quarantined -> 0
+                | TaskState.Ended -> -1
 
-            for name, count in
-                [
-                    "running", status.running
-                    "waiting", status.waiting
-                    "publishing", status.publishing
-                    "quarantined", status.quarantined
-                ] do
-                if count <> inState name then
-                    $"{count} tasks are counted as {name} and {inState name} are"
+            if lists <> listsExpected then
+                $"task {task.Id} is {stateName task.State} and stands in {lists} lists"
 
-            if status.queued <> inState "queued" + inState "suspected" + inState "succeeding" then
-                $"{status.queued} tasks are counted as queued"
+            if task.Stage >= task.Pipeline.stages.Length then
+                $"task {task.Id} has no stage left and is not finished"
 
-            for KeyValue(name, task) in files do
-                if task.Submission.Name <> name || isNull (tasks.Find task.Id) then
-                    $"the file {name} belongs to task {task.Id}, which is not there"
+            match task.State with
+            | TaskState.Waiting until when not (alarms.Contains((task.Id, until.sinceStart))) ->
+                $"task {task.Id} waits and nothing will wake it"
+            | TaskState.Succeeding older when older.State <> TaskState.Publishing ->
+                $"task {task.Id} waits for task {older.Id}, which is {stateName older.State}"
+            | _ -> ()
 
-            for worker in workers.All do
-                let held = worker.Held.Count
+        for KeyValue(name, task) in state.Files do
+            if task.Submission.Name <> name || isNull (state.Tasks.Find task.Id) then
+                $"the file {name} belongs to task {task.Id}, which is not there"
 
-                if held > worker.Ceiling then
-                    $"worker {worker.Session} holds {held} tasks and may hold {worker.Ceiling}"
+        for stage, tasks in
+            state.Queues.ToSeq()
+            |> Seq.filter (fun task -> not task.IsBegun)
+            |> Seq.groupBy (fun task -> task.StageName, task.Submission.Priority) do
+            if
+                tasks
+                |> Seq.pairwise
+                |> Seq.exists (fun (one, next) -> one.Since - next.Since > 0L<ms>)
+            then
+                $"the queue {stage} is out of order"
+    ]
 
-                if worker.IsIdle <> (held < worker.Slots) then
-                    $"worker {worker.Session} holds {held} of {worker.Slots} and is idle: {worker.IsIdle}"
+    let private ofCounts (state: State) = [
+        let status = Answers.status state
 
-                for task in worker.Held.ToSeq() do
-                    if int task.Losses >= Limits.lossesMax - 1 && held > 1 then
-                        $"the suspected task {task.Id} is not alone on worker {worker.Session}"
+        let inStates =
+            state.Tasks.ToSeq()
+            |> Seq.countBy (fun task -> stateName task.State)
+            |> Map.ofSeq
 
-                if worker.IsIdle && isNull worker.Reserved then
-                    for stage in queues.Stages do
+        let count name =
+            inStates |> Map.tryFind name |> Option.defaultValue 0 |> int64
+
+        for name, counted, is in
+            [
+                "queued", status.queued, count "queued" + count "suspected" + count "succeeding"
+                "running", status.running, count "running"
+                "waiting", status.waiting, count "waiting"
+                "publishing", status.publishing, count "publishing"
+                "quarantined", status.quarantined, count "quarantined"
+                "idle",
+                int64 status.idle,
+                state.Workers.All |> Seq.filter _.IsIdle |> Seq.length |> int64
+            ] do
+            if counted <> is then
+                $"{counted} are counted as {name} and {is} are"
+    ]
+
+    let private ofWorkers (state: State) = [
+        for worker in state.Workers.All do
+            let held = worker.Held.Count
+
+            if held > worker.Ceiling then
+                $"worker {worker.Session} holds {held} tasks and may hold {worker.Ceiling}"
+
+            if worker.IsIdle <> (held < worker.Slots) then
+                $"worker {worker.Session} holds {held} of {worker.Slots} and is idle: {worker.IsIdle}"
+
+            for task in worker.Held.ToSeq() do
+                if task.Losses >= Limits.lossesMax - 1 && held > 1 then
+                    $"the suspected task {task.Id} is not alone on worker {worker.Session}"
+
+            match worker.Reserved with
+            | null ->
+                if worker.IsIdle then
+                    for stage in state.Queues.Stages do
                         if worker.Can stage then
                             $"worker {worker.Session} is idle while a task waits for {stage}"
 
-            if workers.Idle.Count <> (workers.All |> Seq.filter _.IsIdle |> Seq.length) then
-                $"{workers.Idle.Count} workers are listed as idle"
+                if worker.Slots > 0 then
+                    for task in state.Queues.Suspects.ToSeq() do
+                        if worker.Can task.StageName && not (state.Workers.IsReservedFor task) then
+                            $"no worker is kept for the suspected task {task.Id}"
+            | task ->
+                if task.State = TaskState.Suspected && held = 0 then
+                    $"worker {worker.Session} is kept for task {task.Id} and does not run it"
 
-            for priority, tasks in
-                queues.ToSeq()
-                |> Seq.groupBy (fun task ->
-                    task.Pipeline.stages[int task.Stage].name, task.Submission.Priority) do
-                if
-                    tasks |> Seq.pairwise |> Seq.exists (fun (one, next) -> one.Order >= next.Order)
-                then
-                    $"the queue {priority} is out of order"
-        ]
+                if task.State <> TaskState.Suspected && task.State <> worker.Running then
+                    $"worker {worker.Session} is kept for task {task.Id}, which does not come"
+    ]
+
+    /// What is wrong, as sentences; empty when all is well.
+    let violations (scheduler: Scheduler) : string list =
+        ofTasks scheduler.State @ ofCounts scheduler.State @ ofWorkers scheduler.State

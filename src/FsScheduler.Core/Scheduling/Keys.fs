@@ -10,6 +10,8 @@ type internal Waiter = { session: SessionId; ref: string; want: Want }
 type internal KeyEntry = {
     key: Key
     task: TaskId
+    /// Whether its result is stored: whoever wants it sent comes too late.
+    isStored: bool
     /// Beside the submitter: those who came later with the same key.
     waiters: ResizeArray<Waiter>
     mutable outcome: struct (Done * Payload) voption
@@ -33,15 +35,22 @@ type internal Keys() =
         | true, entry -> ValueSome entry
         | _ -> ValueNone
 
-    member _.Add(key: Key, task: TaskId) =
+    member _.Add(key: Key, task: TaskId, isStored: bool) =
         entries[key.text] <- {
             key = key
             task = task
+            isStored = isStored
             waiters = ResizeArray()
             outcome = ValueNone
         }
 
-    member _.Remove(key: Key) = entries.Remove key.text |> ignore
+    /// The payloads that are kept: for tests.
+    member _.Kept =
+        finished
+        |> Seq.choose (fun entry ->
+            match entry.outcome with
+            | ValueSome(struct (_, payload)) -> Some payload
+            | ValueNone -> None)
 
     /// <summary>Keeps the outcome for those who come back with the key, and forgets the oldest ones that are too many.</summary>
     /// <returns>The payloads of those.</returns>

@@ -8,16 +8,10 @@ type internal Queues() =
     let byStage = Dictionary<string, TaskQueue>()
     let suspects = TaskList()
     let mutable count = 0
-    let mutable back = 0L
-    let mutable front = 0L
     let mutable turn = 0
+    let mutable latest = TaskQueue ""
 
-    let stageOf (task: Task) =
-        task.Pipeline.stages[int task.Stage].name
-
-    let queueOf (task: Task) =
-        let stage = stageOf task
-
+    let find (stage: string) =
         match byStage.TryGetValue stage with
         | true, queue -> queue
         | _ ->
@@ -26,9 +20,22 @@ type internal Queues() =
             queues.Add queue
             queue
 
+    let queueOf (task: Task) =
+        let stage = task.StageName
+
+        // Most tasks wait for the same stage, by the same string.
+        if not (obj.ReferenceEquals(latest.Stage, stage)) then
+            latest <- find stage
+
+        latest
+
+    /// Whether a task goes before another that is also first in its queue.
     let precedes (task: Task) (other: Task) =
         let priority, otherPriority = task.Submission.Priority, other.Submission.Priority
-        priority > otherPriority || priority = otherPriority && task.Order < other.Order
+
+        if priority <> otherPriority then priority > otherPriority
+        elif task.IsBegun <> other.IsBegun then task.IsBegun
+        else task.Id < other.Id
 
     let first (worker: Worker) : Task | null =
         let mutable best: Task | null = null
@@ -44,6 +51,7 @@ type internal Queues() =
 
         best
 
+    /// The oldest of those that a worker could run, if it has been waiting too long.
     let aged (worker: Worker) (now: Instant) : Task | null =
         let mutable oldest: Task | null = null
 
@@ -55,7 +63,7 @@ type internal Queues() =
                     if now - task.Since >= Limits.agingAfter then
                         oldest <- task
                 | task, other ->
-                    if now - task.Since > now - other.Since then
+                    if task.Since - other.Since < 0L<ms> then
                         oldest <- task
 
         oldest
@@ -68,14 +76,10 @@ type internal Queues() =
         queues |> Seq.filter (fun queue -> queue.Count > 0) |> Seq.map _.Stage
 
     member _.AddLast(task: Task) =
-        back <- back + 1L
-        task.Order <- back
         (queueOf task).AddLast task
         count <- count + 1
 
     member _.AddFirst(task: Task) =
-        front <- front - 1L
-        task.Order <- front
         (queueOf task).AddFirst task
         count <- count + 1
 
@@ -83,18 +87,23 @@ type internal Queues() =
         (queueOf task).Remove task
         count <- count - 1
 
-    /// What a worker should run next: the first of the highest priority; and now and then, so that
-    /// no task starves, the one that has been waiting too long.
+    /// What a worker should run next: the first of the highest priority; and once in so many times, so
+    /// that no task starves, the one that has been waiting too long.
     member _.Next(worker: Worker, now: Instant) : Task | null =
-        turn <- (turn + 1) % Limits.agingTurns
+        let task =
+            if turn < Limits.agingTurns - 1 then
+                first worker
+            else
+                match aged worker now with
+                | null -> first worker
+                | task -> task
 
-        if turn <> 0 then
-            first worker
-        else
-            match aged worker now with
-            | null -> first worker
-            | task -> task
+        if not (isNull task) then
+            turn <- (turn + 1) % Limits.agingTurns
 
+        task
+
+    /// The one that has been waiting longest, of those that are first of their kind.
     member _.Oldest: Task | null =
         let mutable oldest = suspects.First
 
@@ -103,7 +112,7 @@ type internal Queues() =
             | null, _ -> ()
             | task, null -> oldest <- task
             | task, other ->
-                if (task.Since - other.Since) < 0L<ms> then
+                if task.Since - other.Since < 0L<ms> then
                     oldest <- task
 
         oldest

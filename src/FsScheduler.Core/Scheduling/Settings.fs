@@ -25,6 +25,15 @@ module Limits =
     /// A task that took down this many workers is quarantined: the last of them had nothing else to do.
     let lossesMax = 3
 
+    /// Troubles that are remembered of a task: the latest ones.
+    let troublesMax = 100
+
+    /// Those who wait for one task, beside its submitter; more are refused as `busy`.
+    let waitersMax = 1_000
+
+    /// Pipelines that are remembered as they were parsed.
+    let pipelinesMax = 1_000
+
     /// Finished tasks whose keys are remembered.
     let keysMax = 10_000
 

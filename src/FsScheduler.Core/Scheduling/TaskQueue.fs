@@ -1,9 +1,40 @@
 namespace FsScheduler.Core
 
-/// The tasks that wait for one stage: higher priority first, then first come, first served.
+/// Queued tasks of one stage and one priority.
+type internal QueueLevel(priority: int) =
+    let begun = TaskList()
+    let fresh = TaskList()
+
+    member _.Priority = priority
+
+    /// Tasks that have been given out before. They come first: what was begun is finished first, so
+    /// little is spooled, and what was lost does not wait twice.
+    member _.Begun = begun
+
+    /// The others, in the order in which they came.
+    member _.Fresh = fresh
+    member _.ListOf(task: Task) = if task.IsBegun then begun else fresh
+    member _.Count = begun.Count + fresh.Count
+
+    member _.First: Task | null =
+        match begun.First with
+        | null -> fresh.First
+        | task -> task
+
+    /// The older of the two at the heads.
+    member _.Oldest: Task | null =
+        match begun.First, fresh.First with
+        | null, task
+        | task, null -> task
+        | task, other -> if task.Since - other.Since <= 0L<ms> then task else other
+
+    member _.ToSeq() =
+        Seq.append (begun.ToSeq()) (fresh.ToSeq())
+
+/// The tasks that wait for one stage: higher priority first, then begun before fresh, then first come, first served.
 type internal TaskQueue(stage: string) =
     // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
-    let levels = ResizeArray<struct (int * TaskList)>()
+    let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
     let mutable count = 0
 
@@ -14,28 +45,24 @@ type internal TaskQueue(stage: string) =
 
         while low < high do
             let middle = (low + high) >>> 1
-            let struct (other, _) = levels[middle]
 
-            if other > priority then
+            if levels[middle].Priority > priority then
                 low <- middle + 1
             else
                 high <- middle
 
         low
 
-    let level priority =
+    let levelOf (task: Task) =
+        let priority = task.Submission.Priority
         let index = indexOf priority
 
-        if
-            index < levels.Count
-            && (let struct (other, _) = levels[index] in other = priority)
-        then
-            let struct (_, tasks) = levels[index]
-            tasks
+        if index < levels.Count && levels[index].Priority = priority then
+            levels[index]
         else
-            let tasks = TaskList()
-            levels.Insert(index, struct (priority, tasks))
-            tasks
+            let level = QueueLevel priority
+            levels.Insert(index, level)
+            level
 
     member _.Stage = stage
     member _.Count = count
@@ -46,43 +73,41 @@ type internal TaskQueue(stage: string) =
         let mutable index = 0
 
         while isNull first && index < levels.Count do
-            let struct (_, tasks) = levels[index]
-            first <- tasks.First
+            first <- levels[index].First
             index <- index + 1
 
         first
 
-    /// The one that has been waiting longest, of any priority.
+    /// The one that has been waiting longest, of those that are first of their priority.
     member _.Oldest: Task | null =
         let mutable oldest: Task | null = null
 
-        for struct (_, tasks) in levels do
-            match tasks.First, oldest with
+        for level in levels do
+            match level.Oldest, oldest with
             | null, _ -> ()
             | first, null -> oldest <- first
             | first, other ->
-                if first.Since.sinceStart < other.Since.sinceStart then
+                if first.Since - other.Since < 0L<ms> then
                     oldest <- first
 
         oldest
 
-    /// Behind its equals. Its order is set by the caller, above all before it.
+    /// Behind its equals.
     member _.AddLast(task: Task) =
-        (level task.Submission.Priority).AddLast task
+        (levelOf task).ListOf(task).AddLast task
         count <- count + 1
 
-    /// Before its equals. Its order is set by the caller, below all behind it.
+    /// Before its equals.
     member _.AddFirst(task: Task) =
-        (level task.Submission.Priority).AddFirst task
+        (levelOf task).ListOf(task).AddFirst task
         count <- count + 1
 
     member _.Remove(task: Task) =
-        let tasks = level task.Submission.Priority
-        tasks.Remove task
+        let level = levelOf task
+        level.ListOf(task).Remove task
         count <- count - 1
 
-        if tasks.Count = 0 && levels.Count > levelsEmptyMax then
-            levels.RemoveAt(indexOf task.Submission.Priority)
+        if level.Count = 0 && levels.Count > levelsEmptyMax then
+            levels.RemoveAt(indexOf level.Priority)
 
-    member _.ToSeq() =
-        levels |> Seq.collect (fun (struct (_, tasks)) -> tasks.ToSeq())
+    member _.ToSeq() = levels |> Seq.collect _.ToSeq()

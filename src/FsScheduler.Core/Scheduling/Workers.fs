@@ -119,9 +119,7 @@ type internal Workers() =
 
             for candidate in all.Values do
                 if
-                    candidate.Slots > 0
-                    && isNull candidate.Reserved
-                    && candidate.Can task.Pipeline.stages[int task.Stage].name
+                    candidate.Slots > 0 && isNull candidate.Reserved && candidate.Can task.StageName
                 then
                     match best with
                     | null -> best <- candidate
@@ -135,6 +133,8 @@ type internal Workers() =
                 worker.Reserved <- task
                 reservations[task.Id] <- worker
                 worker
+
+    member _.IsReservedFor(task: Task) = reservations.ContainsKey task.Id
 
     /// A suspected task has left the queue, or its worker.
     member _.Unreserve(task: Task) =

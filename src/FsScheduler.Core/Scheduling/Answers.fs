@@ -1,0 +1,121 @@
+namespace FsScheduler.Core
+
+/// Who waits for a task, and what they are told.
+module internal Answers =
+
+    let private doneOf (task: Task) ref error = {
+        ref = ref
+        task = task.Id
+        attempts = task.Attempt
+        error = error
+    }
+
+    /// <summary>Tells one who waits how a task ended.</summary>
+    /// <param name="state">The scheduler's.</param>
+    /// <param name="waiter">Gets the payload if it wants the result, and there is one.</param>
+    /// <param name="outcome">The end, with any reference.</param>
+    /// <param name="payload">The result.</param>
+    /// <param name="kept">Whether the result stays ours.</param>
+    let private tell (state: State) (waiter: Waiter) (outcome: Done) payload kept =
+        let message = FromScheduler.Done outcome
+
+        match waiter.want with
+        | Result when outcome.error.IsNone ->
+            state.Ask(Effect.Reply(waiter.session, message, payload, kept))
+        | Result
+        | File
+        | Nothing -> state.Reply(waiter.session, message)
+
+    let private submitter (task: Task) =
+        match task.Submission.Origin with
+        | Folder -> ValueNone
+        | Client(session, want, _) ->
+            ValueSome { session = session; ref = task.Submission.Ref; want = want }
+
+    let private entryOf (state: State) (task: Task) =
+        match task.Submission.Origin with
+        | Client(_, _, Some key) -> state.Keys.Find key
+        | Client(_, _, None)
+        | Folder -> ValueNone
+
+    /// Tells all who wait for a task, without forgetting them.
+    let tellAll (state: State) (task: Task) error payload kept =
+        match submitter task with
+        | ValueSome waiter -> tell state waiter (doneOf task waiter.ref error) payload kept
+        | ValueNone -> ()
+
+        match entryOf state task with
+        | ValueSome entry ->
+            for waiter in entry.waiters do
+                tell state waiter (doneOf task waiter.ref error) payload kept
+        | ValueNone -> ()
+
+    /// Puts the result in the hands of those who wait for it. Whoever keeps it last, discards it.
+    let settle (state: State) (task: Task) error payload =
+        match entryOf state task with
+        | ValueSome entry ->
+            tellAll state task error payload true
+
+            for forgotten in state.Keys.Finish(entry, doneOf task "" error, payload) do
+                state.Discard forgotten
+        | ValueNone ->
+            tellAll state task error payload false
+
+            match submitter task with
+            | ValueSome { want = Result } when Option.isNone error -> ()
+            | ValueSome _
+            | ValueNone -> state.Discard payload
+
+    /// Adds one who comes later, with the key of a task, and tells it at once what is known of the end.
+    let join (state: State) (entry: KeyEntry) (waiter: Waiter) =
+        match entry.outcome with
+        | ValueSome(struct (outcome, payload)) ->
+            tell state waiter { outcome with ref = waiter.ref } payload true
+        | ValueNone ->
+            entry.waiters.Add waiter
+
+            match state.Tasks.Find entry.task with
+            | null -> ()
+            | task when task.State = TaskState.Quarantined ->
+                let error = task.Progress.Troubles |> List.tryHead |> Option.map _.error
+                tell state waiter (doneOf task waiter.ref error) Payload.empty false
+            | _ -> ()
+
+    let refuse (state: State) session (submission: Submission) code message =
+        state.Discard submission.Payload
+        state.Reply(session, FromScheduler.Rejected(submission.Ref, code, message))
+
+    let error (state: State) session message =
+        state.Reply(session, FromScheduler.Error(ErrorCode.BadField, message))
+
+    let private reportOf (worker: Worker) = {
+        session = worker.Session
+        name = worker.Name
+        slots = worker.Slots
+        held = worker.Held.Count
+        finished = worker.Finished
+        failed = worker.Failed
+    }
+
+    let status (state: State) = {
+        queued = int64 (state.Queues.Count + state.Queues.Suspects.Count + state.Successors.Count)
+        running = int64 state.Running
+        waiting = int64 state.WaitingCount
+        publishing = int64 state.Publishing
+        quarantined = int64 state.Quarantined
+        finished = state.Finished
+        cancelled = state.Cancelled
+        idle = state.Workers.Idle.Count
+        busy = state.Workers.All.Count - state.Workers.Idle.Count
+        uptime = state.Now - ValueOption.defaultValue state.Now state.Started
+        oldest =
+            match state.Queues.Oldest with
+            | null -> 0L<ms>
+            | task -> state.Now - task.Since
+        workers =
+            state.Workers.All
+            |> Seq.sortBy _.Session
+            |> Seq.truncate Limits.workersListedMax
+            |> Seq.map reportOf
+            |> Seq.toArray
+    }

@@ -1,0 +1,85 @@
+namespace FsScheduler.Core
+
+open System
+open System.Collections.Generic
+
+/// What the scheduler knows between inputs, and what it has decided on the present one.
+[<Sealed>]
+type internal State(settings: Settings) =
+    member _.Settings = settings
+    member val Tasks = TaskTable()
+    member val Workers = Workers()
+    member val Queues = Queues()
+
+    /// Failed tasks by the moment of their next attempt. Those that were cancelled or retried meanwhile
+    /// are skipped when it comes.
+    member val Waiting = PriorityQueue<Task, struct (Duration * TaskId)>()
+
+    /// The newest version of each file.
+    member val Files = Dictionary<string, Task>()
+
+    /// By the task whose result is being published: the newer version of its file.
+    member val Successors = Dictionary<TaskId, Task>()
+    member val Keys = Keys()
+
+    /// Stages that a pipeline may name.
+    member val Known = HashSet<string>(settings.expected)
+
+    /// Pipelines that were parsed, by their text.
+    member val Pipelines = Dictionary<string, Pipeline>()
+
+    member val Decisions = Decisions() with get, set
+    member val Now = Instant.zero with get, set
+    member val LastTick = Instant.zero with get, set
+    member val Started: Instant voption = ValueNone with get, set
+    member val LastId = 0L<taskId> with get, set
+
+    /// Where the random sequence is.
+    member val Chance = settings.seed with get, set
+
+    /// Whether somebody idle may now have something to do.
+    member val IsChanged = false with get, set
+
+    member val Running = 0 with get, set
+    member val WaitingCount = 0 with get, set
+    member val Publishing = 0 with get, set
+    member val Quarantined = 0 with get, set
+    member val Finished = 0L with get, set
+    member val Cancelled = 0L with get, set
+
+    member state.Record event = state.Decisions.Events.Add event
+    member state.Ask effect = state.Decisions.Effects.Add effect
+
+    member state.Reply(session, message) =
+        state.Ask(Effect.Reply(session, message, Payload.empty, false))
+
+    /// Lets go of a payload that nobody needs any more.
+    member state.Discard payload =
+        match payload with
+        | Spooled _ -> state.Ask(Effect.Discard payload)
+        | Packed
+        | Bytes _
+        | Input _ -> ()
+
+    /// The latest attempt of a task.
+    member _.AttemptOf(task: Task) = { task = task.Id; number = task.Attempt }
+
+    /// The task, if this attempt of it is the current one: the fence.
+    member state.Current(attempt: Attempt) : Task | null =
+        match state.Tasks.Find attempt.task with
+        | null -> null
+        | task -> if task.Attempt = attempt.number then task else null
+
+    /// What went wrong with a task's latest attempt.
+    member state.Trouble(task: Task, worker, error) =
+        let progress = task.Progress
+        let first = int progress.Stage
+        let last = max first (int progress.StageEnd - 1)
+
+        {
+            attempt = progress.Attempt
+            stages = String.Join(" | ", task.Pipeline.wire[first..last])
+            worker = worker
+            error = error
+            at = state.Now
+        }

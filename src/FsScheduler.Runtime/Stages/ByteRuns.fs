@@ -1,0 +1,115 @@
+namespace FsScheduler.Runtime.Stages
+
+open System
+open System.Buffers
+
+/// `latin1`: ISO-8859-1 to UTF-8. Any bytes are valid.
+[<Sealed>]
+type internal Latin1Run() =
+    inherit StageRun()
+
+    override _.Reset() = ()
+
+    override _.Push(input, output) =
+        let mutable rest = input
+
+        while not rest.IsEmpty do
+            let piece = rest.Slice(0, min rest.Length TextRun.PieceBytesMax)
+            rest <- rest.Slice piece.Length
+            let target = output.GetSpan(2 * piece.Length)
+            let mutable read = 0
+            let mutable written = 0
+
+            while read < piece.Length do
+                let value = piece[read]
+
+                if value >= 0x80uy then
+                    target[written] <- 0xC0uy ||| (value >>> 6)
+                    target[written + 1] <- 0x80uy ||| (value &&& 0x3Fuy)
+                    read <- read + 1
+                    written <- written + 2
+                else
+                    let from = piece.Slice read
+
+                    let ascii =
+                        match from.IndexOfAnyExceptInRange(0uy, 0x7Fuy) with
+                        | -1 -> from.Length
+                        | index -> index
+
+                    from.Slice(0, ascii).CopyTo(target.Slice written)
+                    read <- read + ascii
+                    written <- written + ascii
+
+            output.Advance written
+
+    override _.Finish _ = ()
+
+module internal Count =
+
+    /// The number in decimal, and a newline.
+    let write (count: int64) (output: IBufferWriter<byte>) =
+        let target = output.GetSpan 24
+        let mutable written = 0
+        count.TryFormat(target, &written) |> ignore
+        target[written] <- '\n'B
+        output.Advance(written + 1)
+
+/// `bytes`: the size of the payload, whatever it is.
+[<Sealed>]
+type internal BytesRun() =
+    inherit StageRun()
+
+    let mutable count = 0L
+
+    override _.Reset() = count <- 0L
+    override _.Push(input, _) = count <- count + int64 input.Length
+    override _.Finish output = Count.write count output
+
+/// `lines`: how many there are, with a last one that has no newline.
+[<Sealed>]
+type internal LinesRun() =
+    inherit TextRun()
+
+    let mutable count = 0L
+    let mutable inLine = false
+
+    override _.ResetText() =
+        count <- 0L
+        inLine <- false
+
+    override _.PushText(text, _) =
+        count <- count + int64 (text.Count '\n'B)
+        inLine <- text[text.Length - 1] <> '\n'B
+
+    override _.FinishText output =
+        Count.write (if inLine then count + 1L else count) output
+
+/// `words`: how many runs of characters there are without White_Space.
+[<Sealed>]
+type internal WordsRun() =
+    inherit TextRun()
+
+    let mutable count = 0L
+    let mutable inWord = false
+
+    override _.ResetText() =
+        count <- 0L
+        inWord <- false
+
+    override _.PushText(text, _) =
+        let mutable read = 0
+
+        while read < text.Length do
+            match Blanks.firstLength (text.Slice read) with
+            | 0 ->
+                if not inWord then
+                    count <- count + 1L
+
+                inWord <- true
+                // Bytes inside a character are no blanks either.
+                read <- read + 1
+            | length ->
+                inWord <- false
+                read <- read + length
+
+    override _.FinishText output = Count.write count output

@@ -1,0 +1,96 @@
+namespace FsScheduler.Runtime.Stages
+
+open System
+open System.Buffers
+open FsScheduler.Core
+
+/// Takes what a stage gives and pushes it on, often enough to stay small however much that is.
+[<Sealed>]
+type private Link(next: StageRun) =
+
+    static let pushedAt = 65_536
+
+    let buffer = ArrayBufferWriter<byte>()
+
+    /// Where the next stage writes to.
+    member val Output: IBufferWriter<byte> = buffer with get, set
+
+    member _.Clear() = buffer.ResetWrittenCount()
+
+    member link.Flush() =
+        if buffer.WrittenCount > 0 then
+            next.Push(buffer.WrittenSpan, link.Output)
+            buffer.ResetWrittenCount()
+
+    interface IBufferWriter<byte> with
+        member link.Advance count =
+            buffer.Advance count
+
+            if buffer.WrittenCount >= pushedAt then
+                link.Flush()
+
+        member _.GetMemory sizeHint = buffer.GetMemory sizeHint
+        member _.GetSpan sizeHint = buffer.GetSpan sizeHint
+
+/// <summary>Stages one after the other, as one.</summary>
+/// <param name="runs">At least one.</param>
+[<Sealed>]
+type Chain(runs: StageRun[]) =
+    inherit StageRun()
+
+    let last = runs.Length - 1
+
+    /// The link before each stage but the first.
+    let links = Array.init last (fun index -> Link runs[index + 1])
+
+    do
+        for index in 0 .. last - 2 do
+            links[index].Output <- links[index + 1]
+
+    let outputOf index (output: IBufferWriter<byte>) : IBufferWriter<byte> =
+        if index = last then output else links[index]
+
+    /// <summary>Starts stages as they stand in a PROCESS message.</summary>
+    /// <param name="tryStart">`BuiltIn.tryStart`, or what knows more stages than that.</param>
+    /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">A stage cannot be run here.</exception>
+    static member Start(tryStart: Stage -> StageRun voption, stages: string[]) =
+        let start wire =
+            match Stage.parse wire with
+            | Error message -> raise (StageException(message, false))
+            | Ok stage ->
+                match tryStart stage with
+                | ValueSome run -> run
+                | ValueNone ->
+                    raise (StageException($"this worker has no stage '{stage.name}'", true))
+
+        if Array.isEmpty stages then
+            raise (StageException("there is no stage to run", false))
+
+        Chain(Array.map start stages)
+
+    override _.Reset() =
+        for run in runs do
+            run.Reset()
+
+        for link in links do
+            link.Clear()
+
+    override _.Push(input, output) =
+        if last > 0 then
+            links[last - 1].Output <- output
+
+        runs[0].Push(input, outputOf 0 output)
+
+        for link in links do
+            link.Flush()
+
+    override _.Finish output =
+        if last > 0 then
+            links[last - 1].Output <- output
+
+        for index in 0..last do
+            runs[index].Finish(outputOf index output)
+
+            if index < last then
+                links[index].Flush()

@@ -1,0 +1,31 @@
+namespace FsScheduler.Runtime.Stages
+
+open System
+open System.Buffers
+
+/// <summary>A stage cannot give a result for this payload. Stages of users may throw it too.</summary>
+/// <param name="message">For a person: what is wrong, and where in the payload.</param>
+/// <param name="retry">Another attempt, maybe on another worker, could succeed.</param>
+type StageException(message: string, retry: bool) =
+    inherit Exception(message)
+
+    /// Another attempt, maybe on another worker, could succeed.
+    member _.Retry = retry
+
+/// A stage at work: bytes in, in pieces of any size, and bytes out, in bounded memory.
+/// For one payload at a time and one thread. The pieces make no difference to the result.
+[<AbstractClass>]
+type StageRun() =
+
+    /// Forgets the payload before, whether it ended well or not. To be called before each payload.
+    abstract Reset: unit -> unit
+
+    /// <summary>Takes the next bytes of the payload, and appends what they settle of the result.</summary>
+    /// <param name="input">May be empty, and may end inside a character.</param>
+    /// <param name="output">Where the result goes.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">The payload has no result.</exception>
+    abstract Push: input: ReadOnlySpan<byte> * output: IBufferWriter<byte> -> unit
+
+    /// <summary>Says that the payload has ended, and appends the rest of the result.</summary>
+    /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">The payload has no result.</exception>
+    abstract Finish: output: IBufferWriter<byte> -> unit

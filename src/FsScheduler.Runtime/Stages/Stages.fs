@@ -1,4 +1,0 @@
-namespace FsScheduler.Runtime
-
-module Stages =
-    let placeholder = 0
