@@ -11,6 +11,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
     let mailbox = Queue<Input>()
     let mutable isPlanned = false
     let mutable journalUntil = 0L<ms>
+    let mutable journalWasUntil = 0L<ms> // without the last batch
     let mutable asleepUntil = 0L<ms>
 
     let nameOf (case: obj) =
@@ -61,7 +62,10 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
             count "effect" effect
             answers.Decided effect
 
-        look ()
+        match input with
+        | Input.Heard _
+        | Input.Tick when events.Count = 0 && effects.Count = 0 -> () // moves no task and no worker
+        | _ -> look ()
 
     let release (decisions: Decisions) perform =
         for event in decisions.Events do
@@ -92,6 +96,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
             if now < journalUntil then
                 scene.coverage.Count "seen: batch decided while the journal writes"
 
+            journalWasUntil <- journalUntil
             journalUntil <- max journalUntil now + takes
             scene.timeline.At(journalUntil, fun () -> release decisions host.Perform)
 
@@ -103,13 +108,14 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
             isPlanned <- true
             let soon = scene.Now.sinceStart + scene.chance.Time(0L<ms>, 3L<ms>)
 
-            let at =
+            // One batch is decided while another is written, and no more: they grow instead.
+            let free =
                 if scene.climate.journalOverlaps then
-                    soon
+                    journalWasUntil
                 else
-                    max soon journalUntil
+                    journalUntil
 
-            scene.timeline.At(at, host.Turn)
+            scene.timeline.At(max soon free, host.Turn)
 
     member host.Post(input: Input) =
         mailbox.Enqueue input

@@ -43,7 +43,7 @@ let private runAll (first: uint64) (count: int) =
     if failures.Count = 0 then 0 else 1
 
 let private usage =
-    "--seed N: runs one seed. --seeds N [--from M]: runs N seeds from M on (1). Otherwise: Expecto's options."
+    "--seed N [--lines L]: runs one seed, and shows the last L lines. --seeds N [--from M]: runs N seeds from M on (1). Otherwise: Expecto's options."
 
 [<EntryPoint>]
 let main args =
@@ -54,7 +54,12 @@ let main args =
         | None -> fallback
 
     if Array.contains "--seed" args then
-        let run = Simulation.run (valueOf "--seed" 1UL)
+        let lines = int (valueOf "--lines" 40UL)
+        let run = Simulation.runKeeping lines (valueOf "--seed" 1UL)
+
+        if run.failure.IsNone && Array.contains "--lines" args then
+            for line in run.trace.Lines do
+                printfn $"{line}"
 
         match run.failure with
         | Some _ ->

@@ -133,15 +133,18 @@ module Simulation =
         checkSpool world
         Seq.length world.Observer.Tasks
 
-    /// One world, from its first moment to its last. The same seed gives the same run.
-    let run (seed: uint64) : Run =
+    /// Lines of a failing run that are worth reading.
+    let private linesMax = 40
+
+    /// A run that keeps so many of its last lines.
+    let runKeeping (linesMax: int) (seed: uint64) : Run =
         let chance = Chance seed
 
         let scene = {
             climate = Climate.draw chance
             chance = chance
             timeline = Timeline()
-            trace = Trace()
+            trace = Trace linesMax
             coverage = Coverage()
             faulty = true
         }
@@ -165,6 +168,9 @@ module Simulation =
             tasks = tasks
             ended = scene.Now
         }
+
+    /// One world, from its first moment to its last. The same seed gives the same run.
+    let run (seed: uint64) : Run = runKeeping linesMax seed
 
     /// What to read of a run that failed.
     let report (run: Run) =

@@ -6,8 +6,7 @@ open FsScheduler.Core
 /// What has happened in a run: a hash of all of it, and the latest lines. Lines are put into words
 /// only when somebody reads them, because nobody reads those of a run that goes well.
 [<Sealed>]
-type Trace() =
-    let linesMax = 40
+type Trace(linesMax: int) =
     let lines = Queue<struct (Duration * string * int64 * obj)>()
     let mutable hash = 0xCBF29CE484222325UL
 
