@@ -1,6 +1,7 @@
 module FsScheduler.Simulation.Tests.SimulationTests
 
 open Expecto
+open FsScheduler.Core
 
 /// Seeds that every run of the tests tries.
 let private seeds = 300
@@ -50,5 +51,17 @@ let tests =
 
             for what in Required.occurrences do
                 Expect.isGreaterThan (all.Of what) 0L $"never in {seeds} seeds: {what}"
+        }
+
+        test "work that nobody hurries is done under any load" {
+            // Older than agingAfter, and then a few turns of those that are as old.
+            let boundMs = 30_000L<ms> + 60_000L<ms>
+
+            for seed in 1UL .. 20UL do
+                let chance = Chance seed
+                let stages = [| "a"; "b"; "c" |]
+                let workers = Array.init (chance.Between(1, 5)) (fun _ -> chance.Pick stages)
+                let takes () = chance.Time(50L<ms>, 900L<ms>)
+                Expect.isLessThan (Starvation.longestWait workers takes) boundMs $"seed {seed}"
         }
     ]
