@@ -2,4 +2,4 @@ module FsScheduler.Core.Tests.SchedulerTests
 
 open Expecto
 
-let tests = testList "SchedulerTests" []
+let tests = testList "the scheduler" [ SchedulerProperties.tests ]

@@ -210,7 +210,7 @@ type Scheduler(settings: Settings) =
         if slept > settings.lostAfter / 2L then
             forgive slept
 
-        for worker in Seq.toArray state.Workers.All do
+        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
             let silence = state.Now - worker.LastHeard
 
             if silence > settings.lostAfter then
