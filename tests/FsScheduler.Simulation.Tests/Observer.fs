@@ -67,6 +67,10 @@ type Observer(scene: Scene, spool: Spool) =
                 task.Attempt = attempt.number && task.Session = session && task.IsRunning
                 ->
                 free task
+            | true, task when task.Attempt = attempt.number && task.IsRunning ->
+                scene.coverage.Count "seen: result by another session"
+            | true, task when task.Session = session && task.IsRunning ->
+                scene.coverage.Count "seen: result of an earlier attempt by the same session"
             | _ -> scene.coverage.Count "seen: result fenced off"
         | _ -> ()
 
