@@ -62,9 +62,6 @@ type Link(scene: Scene, session: SessionId) =
 
     member _.Session = session
 
-    /// Whether frames can still get through, as nobody at its ends knows.
-    member _.IsAlive = not dead
-
     member _.OnUp
         with set handler = up.OnFrame <- fun (struct (message, content)) -> handler message content
 
