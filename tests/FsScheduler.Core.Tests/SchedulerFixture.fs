@@ -50,9 +50,11 @@ let file name version =
     Submission.Create(taskName name, "", 0, Folder, Input stamp)
 
 /// A scheduler and its clock. Every step leaves a state without violations.
-type Machine(settings: Settings) =
-    let scheduler = Scheduler settings
+type Machine(settings: Settings, tasksMax: int) =
+    let scheduler = Scheduler(settings, tasksMax)
     let mutable now = Instant.zero
+
+    new(settings) = Machine(settings, Limits.tasksMax)
 
     member _.Scheduler = scheduler
     member _.Now = now
@@ -90,9 +92,28 @@ type Machine(settings: Settings) =
         machine.Do(Input.Join(session number, $"w{number}", Array.ofList stages))
         machine.Take(Input.Ready(session number, slots))
 
-    /// Submits `a`, `b`… as named by the client, with a result wanted.
-    member machine.Submit(ref: string) =
-        machine.Take(Input.Submit(submission ref 0 Result None (bytes ref), ""))
+    /// A submission of the client, result wanted; its own bytes are its ref.
+    member machine.Submit(ref: string, ?priority: int, ?pipeline: string) =
+        let submission = submission ref (defaultArg priority 0) Result None (bytes ref)
+        machine.Take(Input.Submit(submission, defaultArg pipeline ""))
+
+    member machine.SubmitAll(refs: string list) =
+        for ref in refs do
+            machine.Submit ref |> ignore
+
+    member machine.Report(worker: int, of': Attempt, outcome: Outcome, payload: Payload) =
+        machine.Take(Input.Report(session worker, of', outcome, payload))
+
+    /// A worker succeeds with an attempt; the result is the text "done".
+    member machine.Succeed(worker: int, of': Attempt) =
+        machine.Report(worker, of', Succeeded, bytes "done")
+
+    member machine.Fail(worker: int, of': Attempt) =
+        machine.Report(worker, of', Failed("it failed", true), Payload.empty)
+
+    /// The worker has this task in its hands, then its connection ends.
+    member machine.Lose(worker: int) =
+        machine.Take(Input.Leave(session worker))
 
     /// What the tasks are doing, by id.
     member _.States = [
@@ -107,3 +128,49 @@ let assignments (effects: Effect list) =
         | Effect.Assign(worker, message, _, _) ->
             Some(int64 worker, int64 message.attempt.task, message.attempt.number)
         | _ -> None)
+
+let assigned task number worker first last =
+    Event.Assigned(attempt task number, session worker, struct (first, last))
+
+let assign (submission: Submission) task number worker stages payload =
+    let message = {
+        attempt = attempt task number
+        name = submission.Name
+        stages = Array.ofList stages
+        timeout = settings.taskTimeout
+    }
+
+    Effect.Assign(session worker, message, submission, payload)
+
+let reply message =
+    Effect.Reply(client, message, Payload.empty, false)
+
+let doneFor ref task attempts error =
+    FromScheduler.Done { ref = ref; task = taskId task; attempts = attempts; error = error }
+
+/// The answer of a task that is given a number of attempts and the result "done".
+let doneWell ref task attempts =
+    Effect.Reply(client, doneFor ref task attempts None, bytes "done", false)
+
+/// Exactly these, and nothing else came out.
+let expect (events: Event list, effects: Effect list) eventsExpected effectsExpected =
+    Expect.equal events eventsExpected "events"
+    Expect.equal effects effectsExpected "effects"
+
+let nothing: Event list * Effect list = [], []
+
+/// One worker with some slots of `a`, and tasks `x1`, `x2`… in its hands.
+let running slots tasks =
+    let machine = Machine settings
+    machine.Worker(1, [ "a" ], slots) |> ignore
+    machine.SubmitAll [ for i in 1..tasks -> $"x{i}" ]
+    machine
+
+/// What is recorded of an attempt at stage `a`.
+let trouble number worker error at = {
+    attempt = number
+    stages = "a"
+    worker = worker
+    error = error
+    at = instant at
+}

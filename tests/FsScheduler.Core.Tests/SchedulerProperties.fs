@@ -4,6 +4,7 @@ module FsScheduler.Core.Tests.SchedulerProperties
 open System.Collections.Generic
 open Expecto
 open FsCheck
+open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerHistory
@@ -168,8 +169,79 @@ let private keptSpools (run: Run) =
             | _ -> ()
     ]
 
+/// What is worth seeing at least once, by name.
+let private sights (run: Run) = [
+    for event in run.Events do
+        match event with
+        | Event.Requeued _ -> "requeued"
+        | Event.Advanced _ -> "advanced"
+        | Event.Quarantined(_, trouble) ->
+            "quarantined"
+
+            if trouble.error.Contains "number 3" then
+                "poison"
+        | Event.Retried _ -> "retried"
+        | Event.Cancelled(_, reason) -> reason
+        | Event.Completed attempt when attempt.number > 3 -> "completed late"
+        | Event.Delayed(_, trouble, _) -> trouble.error
+        | Event.Left(_, _, reason) when reason.StartsWith "silent" -> "silent"
+        | _ -> ()
+
+    for effect in run.Effects do
+        match effect with
+        | Effect.Reply(_, FromScheduler.Rejected(_, code, _), _, _) -> $"%A{code}"
+        | Effect.Reply(_, _, Spooled _, true) -> "kept"
+        | Effect.Revoke _ -> "revoked"
+        | _ -> ()
+
+    for task in Invariants.view run.Scheduler do
+        task.state
+]
+
+let private reachesEveryCorner =
+    test "the histories are not vain: they reach every corner" {
+        let mutable seen = Set.empty
+        let gen = Histories.History().Generator
+        let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 400 gen
+
+        for history in histories do
+            let see run =
+                seen <- Set.union seen (set (sights run))
+
+            Run().Follow(history, see)
+
+        let expected =
+            set [
+                "requeued"
+                "advanced"
+                "quarantined"
+                "poison"
+                "retried"
+                "cancelled"
+                "superseded by a newer version of the file"
+                "the file changed or went"
+                "the file is gone"
+                "completed late"
+                "it failed"
+                "disk full"
+                "no such file"
+                "not finished within 4000 ms"
+                "silent"
+                "BadKey"
+                "kept"
+                "revoked"
+                "suspected"
+                "succeeding"
+                "waiting"
+            ]
+
+        Expect.isEmpty (Set.difference expected seen) "never seen"
+    }
+
 let tests =
     testList "whatever happens" [
+        reachesEveryCorner
+
         property "the state is sound after every step" (fun history ->
             let check (run: Run) =
                 let violations = Invariants.violations run.Scheduler
@@ -217,7 +289,7 @@ let tests =
                 Expect.equal (List.ofSeq decisions.Effects) effects "effects")
 
         property "the machine and the plain model agree" (fun history ->
-            let mutable model = SchedulerModel.initial settings
+            let mutable model = SchedulerModelState.initial settings
 
             let check (run: Run) =
                 let struct (input, at, events, _) = run.Steps[run.Steps.Count - 1]
