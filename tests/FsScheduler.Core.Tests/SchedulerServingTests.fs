@@ -17,6 +17,37 @@ let private assigning =
             ] [ reply (FromScheduler.Accepted("x", taskId 1)); assign x 1 1 1 [ "a" ] Packed ]
         }
 
+        test "is found again among many, until it ends" {
+            let scheduler = Scheduler settings
+            let decisions = Decisions()
+
+            let step input =
+                scheduler.Step(input, Instant.zero, decisions)
+
+            let x = submission "x" 0 Result None (bytes "x")
+
+            let ids () =
+                Invariants.view scheduler |> Array.map (fun task -> int task.id)
+
+            for _ in 1..10_000 do
+                step (Input.Submit(x, ""))
+
+            Expect.equal (ids ()) [| 1..10_000 |] "all"
+
+            for id in 1..10_000 do
+                if id % 1_000 <> 0 then
+                    step (Input.Cancel(taskId id, client))
+
+            Expect.equal (ids ()) [| 1_000..1_000..10_000 |] "those that stay"
+
+            for id in 1_000..1_000..10_000 do
+                step (Input.Cancel(taskId id, client))
+
+            Expect.isTrue scheduler.IsDone "none stays"
+            step (Input.Submit(x, ""))
+            Expect.equal (ids ()) [| 10_001 |] "the next one"
+        }
+
         test "costs little when it comes alone" {
             // A page of the table, 32 KiB, was once made for each.
             let scheduler = Scheduler settings
