@@ -199,7 +199,7 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Report(session, reported, Succeeded, given) ->
             must
                 (reported = attempt && reported.number = task.Attempt && session = task.Session)
-                $"a result of attempt {reported.number} counts for attempt {task.Attempt} of task {task.Id}"
+                $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
 
             must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
         | _ -> violation $"task {task.Id} succeeded by {input}"
