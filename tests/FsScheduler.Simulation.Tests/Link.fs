@@ -62,9 +62,6 @@ type Link(scene: Scene, session: SessionId) =
 
     member _.Session = session
 
-    /// Whether frames can still get through, as nobody at its ends knows.
-    member _.IsAlive = not dead
-
     member _.OnUp
         with set handler = up.OnFrame <- fun (struct (message, content)) -> handler message content
 
@@ -114,7 +111,10 @@ type Link(scene: Scene, session: SessionId) =
                     scene.chance.Time(0L<ms>, scene.climate.delayMax + 50L<ms>)
 
                 scene.timeline.After(later (), link.TellPeer)
-                scene.timeline.After(later (), link.TellScheduler)
+
+                // The scheduler may not hear of it: then the peer is back while it still seems to be there.
+                if not (scene.Fault(25, "link half open")) then
+                    scene.timeline.After(later (), link.TellScheduler)
 
     /// The peer gives it up: it is gone for the peer now, and for the scheduler when it hears of it.
     member link.Abandon(silent: bool) =

@@ -13,6 +13,7 @@ type Observer(scene: Scene, spool: Spool) =
     let keys = Dictionary<string, TaskId>()
     let slotsAt = Dictionary<Attempt, int>()
     let cancels = HashSet<TaskId>()
+    let mutable isCurrent = false // whether the input is a report of a current attempt
     let lossesMax = 3 // as the protocol's users are told, not as the machine's limits say
 
     let violation text = raise (Violation text)
@@ -49,6 +50,8 @@ type Observer(scene: Scene, spool: Spool) =
 
     /// What the machine learns from an input frees slots before its events say so.
     let before input =
+        isCurrent <- false
+
         match input with
         | Input.Join(session, _, stages) -> sessions.TryAdd(session, SessionRecord stages) |> ignore
         | Input.Ready(session, slots) ->
@@ -67,6 +70,11 @@ type Observer(scene: Scene, spool: Spool) =
                 task.Attempt = attempt.number && task.Session = session && task.IsRunning
                 ->
                 free task
+                isCurrent <- true
+            | true, task when task.Attempt = attempt.number && task.IsRunning ->
+                scene.coverage.Count "seen: result by another session"
+            | true, task when task.Session = session && task.IsRunning ->
+                scene.coverage.Count "seen: result of an earlier attempt by the same session"
             | _ -> scene.coverage.Count "seen: result fenced off"
         | _ -> ()
 
@@ -191,7 +199,7 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Report(session, reported, Succeeded, given) ->
             must
                 (reported = attempt && reported.number = task.Attempt && session = task.Session)
-                $"a result of attempt {reported.number} counts for attempt {task.Attempt} of task {task.Id}"
+                $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
 
             must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
         | _ -> violation $"task {task.Id} succeeded by {input}"
@@ -313,3 +321,14 @@ type Observer(scene: Scene, spool: Spool) =
 
         for event in events do
             happened input event
+
+        match input, Seq.tryHead events with
+        | Input.Report(_, attempt, Failed(_, false), _), first when isCurrent ->
+            must
+                (match first with
+                 | Some(Event.Quarantined _) -> true
+                 | _ -> false)
+                $"attempt {attempt.number} of task {attempt.task} asked not to be retried, and was"
+        | Input.Report(_, attempt, _, _), first when isCurrent ->
+            must first.IsSome $"the report of {attempt} counts, and nothing came of it"
+        | _ -> ()

@@ -29,9 +29,6 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
         if scene.Fault(climate.duplicatePercent, "RESULT sent twice") then
             up (ToScheduler.Result(attempt, outcome)) content
 
-    member _.Stages = stages
-    member _.IsDown = isDown
-
     member private worker.Later(delay, action) =
         let then' = life
 

@@ -161,7 +161,6 @@ type World(scene: Scene) =
             SimClient(scene, $"client{index}", pipelines, connect))
 
     member _.Scheduler = scheduler
-    member _.Host = host
     member _.Observer = observer
     member _.Folder = folder
     member _.Publisher = publisher

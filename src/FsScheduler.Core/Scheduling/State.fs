@@ -5,8 +5,9 @@ open System.Collections.Generic
 
 /// What the scheduler knows between inputs, and what it has decided on the present one.
 [<Sealed>]
-type internal State(settings: Settings) =
+type internal State(settings: Settings, tasksMax: int) =
     member _.Settings = settings
+    member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
     member val Workers = Workers()
     member val Queues = Queues()
