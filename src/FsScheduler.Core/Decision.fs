@@ -30,9 +30,10 @@ type Input =
     | Published of Attempt
     /// The result could not be stored.
     | Unpublished of Attempt * error: string
-    /// The file that a task was made from is no longer what it was: whatever is done with that version is void.
-    /// Also the answer to `Publish` where the publisher sees it: the result is then the publisher's to delete.
-    | Withdraw of TaskId
+    /// The file that an attempt was to read, or has read, is no longer the version that its task was made from.
+    | Withdraw of Attempt
+    /// The answer to `Publish` where the file has changed since: the result is the publisher's to delete.
+    | Outdated of Attempt
     /// The file is gone from `entrada/`.
     | Vanish of name: string
     /// The input of an attempt could not be read, so it was never given out.

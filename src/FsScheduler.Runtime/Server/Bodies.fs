@@ -30,7 +30,7 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
         match attemptOf message with
         | ValueSome attempt ->
             reconsider name // first: so somebody always knows of the file
-            tell (Input.Withdraw attempt.task)
+            tell (Input.Withdraw attempt)
         | ValueNone -> ()
 
     let nameOf (departure: Departure<FromScheduler>) =

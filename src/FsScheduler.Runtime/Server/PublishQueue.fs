@@ -67,7 +67,7 @@ type PublishQueue
         match submission.Payload with
         | Input stamp when not (InputFile.isCurrent inputs name stamp) ->
             discardPayload result
-            Input.Withdraw attempt.task
+            Input.Outdated attempt
         | payload ->
             match store name result with
             | Ok() ->
