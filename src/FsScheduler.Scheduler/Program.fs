@@ -208,6 +208,9 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 server.Refused
             )
 
+            for worker in status.workers do
+                printfn $"worker {worker.name} finished {worker.finished} failed {worker.failed}"
+
             return
                 if status.quarantined > 0L || server.Refused > 0 then
                     ExitCode.quarantined

@@ -308,10 +308,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     member _.Post(departure) = writer.Post departure
     member _.Signal() = writer.Signal()
 
-    /// Ends it, from outside.
+    /// Ends it, because of something that is wrong with it.
     member _.Close(reason: string) =
         context.log.LogWarning("{Peer} is disconnected: {Reason}", name, reason)
         closing.Cancel()
+
+    /// Ends it in order.
+    member _.End() = closing.Cancel()
 
     /// Looks at the time: ends a peer that keeps us waiting. Tells whether a worker gave a sign of life.
     member _.Sweep() : bool =

@@ -353,7 +353,7 @@ type SchedulerServer(options: SchedulerOptions) =
                 stop.Cancel()
 
                 for connection in connections.Values do
-                    connection.Close "the scheduler ends"
+                    connection.End()
 
                 do! (inbox :> IAsyncDisposable).DisposeAsync()
             }

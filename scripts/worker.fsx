@@ -1,0 +1,50 @@
+// A worker whose stages are F# functions, written here. Start a scheduler that knows of them, then this:
+//
+//     src/FsScheduler.Scheduler/bin/Release/net10.0/fs-scheduler --pipeline 'lower | vowels' --expect vowels,title
+//     dotnet fsi scripts/worker.fsx
+//
+// It takes HOST:PORT as its argument; without one, the scheduler of this machine. Ctrl+C ends it in order.
+// The library has to be built once: `dotnet build`.
+
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Core.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Runtime.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/Microsoft.Extensions.Logging.Abstractions.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/Microsoft.Extensions.Logging.dll"
+
+open System
+open System.Globalization
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Stages
+
+/// How often each vowel stands in a text. An accent does not make it another vowel.
+let vowels (text: string) =
+    let plain = text.Normalize(Text.NormalizationForm.FormD).ToLowerInvariant()
+
+    "aeiou"
+    |> Seq.map (fun vowel -> $"{vowel} {plain |> Seq.filter ((=) vowel) |> Seq.length}\n")
+    |> String.concat ""
+
+/// `title:pt-BR` capitalises words as that culture does. What makes no sense is said, and not tried again.
+let title (culture: string) (text: string) =
+    try
+        CultureInfo.GetCultureInfo(culture, predefinedOnly = true).TextInfo.ToTitleCase text
+    with :? CultureNotFoundException ->
+        raise (StageException($"there is no culture '{culture}'", retry = false))
+
+let options = {
+    Worker.options with
+        connect = fsi.CommandLineArgs |> Array.tryItem 1 |> Option.defaultValue "127.0.0.1:7070"
+        name = "worker.fsx"
+        functions = [
+            "vowels", StageFunction.ofText vowels
+            "title", StageFunction.ofTextWith title
+        ]
+}
+
+printfn $"{options.name} works for {options.connect}"
+
+match Worker.run options with
+| Ended -> exit 0
+| Unserved reason ->
+    eprintfn $"{reason}"
+    exit 3
