@@ -269,10 +269,17 @@ let workersNow (progress: Progress) =
 
 if Console.IsOutputRedirected then
     let mutable told = -1L
+    let mutable toldAt = -1_000L
 
     watch
         (fun progress ->
-            if progress.finished <> told then
+            let isNews = progress.finished <> told && clock.ElapsedMilliseconds - toldAt >= 500L
+
+            if
+                isNews
+                || progress.finished > 0L && progress.left = 0L && progress.finished <> told
+            then
+                toldAt <- clock.ElapsedMilliseconds
                 told <- progress.finished
 
                 printfn

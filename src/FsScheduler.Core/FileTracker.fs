@@ -12,7 +12,7 @@ type Sighting =
     /// An event said that it was renamed into the folder: whoever did so had finished writing it.
     | MovedIn
 
-/// What the tracker remembers of a file: 40 bytes.
+/// What the tracker remembers of a file.
 [<Struct>]
 type private Known = {
     stamp: Stamp
@@ -139,8 +139,8 @@ type FileTracker(settle: Duration) =
             known.Remove name |> ignore
             given
 
-    /// A look failed, or a version that was taken turned out to be unusable: the file settles anew,
-    /// for at least `ReconsiderMin`, and is then taken even if it is still the same.
+    /// A version that was taken turned out to be unusable: the file settles anew, for at least
+    /// `ReconsiderMin`, and is then taken even if it is still the same.
     member _.Reconsider(name: TaskName, now: Instant) : unit =
         match known.TryGetValue name with
         | false, _ -> ()
@@ -148,6 +148,13 @@ type FileTracker(settle: Duration) =
             forgetPlans name was
             let extra = max 0L<ms> (FileTracker.ReconsiderMin - settle)
             plan name { was with since = now + extra; taken = false }
+
+    /// A look failed, and nobody knows what is there. A file that is not whole yet settles anew, as for
+    /// `Reconsider`; one that was taken stays taken.
+    member tracker.Postpone(name: TaskName, now: Instant) : unit =
+        match known.TryGetValue name with
+        | true, was when not was.taken -> tracker.Reconsider(name, now)
+        | _ -> ()
 
     /// A scan of the whole folder begins.
     member _.BeginScan() : unit = scan <- scan + 1

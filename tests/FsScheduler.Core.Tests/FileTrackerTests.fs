@@ -122,7 +122,10 @@ let private examples = [
         for file in [ "kept"; "lost"; "d/lost too" ] do
             sight tracker file (version 1L<B> 0L) Written 0L
 
+        sight tracker "taken" (version 1L<B> 0L) MovedIn 0L
+        Expect.hasLength "taken" 1 (tracker.Take())
         tracker.BeginScan()
+        sight tracker "taken" (version 1L<B> 0L) Listed 1L
         sight tracker "kept" (version 1L<B> 0L) Listed 1L
         sight tracker "by event" (version 1L<B> 0L) Written 1L
         Expect.equal "by name" [| name "d/lost too"; name "lost" |] (tracker.Missing())
@@ -139,6 +142,21 @@ let private examples = [
         Expect.isEmpty "too early" (taken tracker)
         sight tracker "a" (version 1L<B> 0L) Listed 510L
         Expect.equal "again" [ "a", 1 ] (taken tracker)
+    }
+
+    test "a look that failed changes nothing about what was taken" {
+        let tracker = FileTracker 500L<ms>
+        sight tracker "taken" (version 1L<B> -1000L) Listed 0L
+        sight tracker "settling" (version 1L<B> 0L) Written 0L
+        Expect.equal "taken" [ "taken", 1 ] (taken tracker)
+        tracker.Postpone(name "taken", at 500L)
+        tracker.Postpone(name "settling", at 500L)
+        tracker.Postpone(name "unknown", at 500L)
+
+        Expect.equal
+            "the other settles anew"
+            (1, ValueSome(at 1000L))
+            (tracker.Pending, tracker.NextDue)
     }
 
     test "names that are left alone" {

@@ -117,6 +117,7 @@ let private refusals =
         test "an unknown stage, with what was meant" {
             refused "lowr" 0 "unknown stage 'lowr'; did you mean 'lower'?"
             refused "lower | pdftxt" 8 "unknown stage 'pdftxt'; did you mean 'pdf2txt'?"
+            refused "lwoer" 0 "unknown stage 'lwoer'; did you mean 'lower'?"
             refused "LOWER" 0 "unknown stage 'LOWER'; did you mean 'lower'?"
             refused "strip-acents:x" 0 "unknown stage 'strip-acents'; did you mean 'strip-accents'?"
         }
@@ -126,6 +127,13 @@ let private refusals =
                 "zip"
                 0
                 "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, lines, words, bytes, ocr, pdf2txt"
+        }
+
+        test "three letters away is too far to guess" {
+            match parse "skweese" with
+            | Error error ->
+                Expect.stringStarts error.message "unknown stage 'skweese'; known are latin1" ""
+            | Ok _ -> failtest "it is unknown"
         }
 
         test "nothing, and nothing between two bars" {

@@ -2,4 +2,12 @@ module FsScheduler.Core.Tests.SchedulerTests
 
 open Expecto
 
-let tests = testList "SchedulerTests" []
+let tests =
+    testList "the scheduler" [
+        SchedulerServingTests.tests
+        SchedulerFailureTests.tests
+        SchedulerLossTests.tests
+        SchedulerClientTests.tests
+        SchedulerFileTests.tests
+        SchedulerProperties.tests
+    ]

@@ -3,4 +3,9 @@ module FsScheduler.Runtime.Tests.FileTests
 open Expecto
 
 let tests =
-    testList "FileTests" [ InputFileTests.tests; InboxTests.tests; PublisherTests.tests ]
+    testList "FileTests" [
+        InputFileTests.tests
+        WatcherTests.tests
+        InboxTests.tests
+        PublisherTests.tests
+    ]

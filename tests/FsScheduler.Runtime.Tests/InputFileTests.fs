@@ -60,6 +60,8 @@ let private scanning = [
         temp.Link("in/inside", temp.At "in/real.txt")
         temp.Link("in/d/inside too", "../real.txt")
         temp.Link("in/outside", temp.At "secret/key.txt")
+        temp.Write("in side/key.txt", "another secret")
+        temp.Link("in/next door", temp.At "in side/key.txt")
         temp.Link("in/d/up and out", "../../secret/key.txt")
         temp.Link("in/twice", "outside")
         temp.Link("in/folder", temp.At "secret")
@@ -75,6 +77,7 @@ let private scanning = [
 
         let expected = [
             "outside", secret
+            "next door", LinkOutside(temp.At "in side/key.txt")
             "d/up and out", secret
             "twice", secret
             "through a folder", secret
@@ -303,6 +306,21 @@ let private finishing =
                 IO.File.Delete(temp.At "in/a.txt")
                 let outcome = FinishedInput.finish folder what (name "a.txt") stamp
                 Expect.equal $"{what}" (Error Gone) outcome
+
+            Expect.isEmpty "nothing was moved" (processed temp)
+        }
+
+        test "what was replaced after the look is put back" {
+            use temp = new TempFolder()
+            let folder = inputFolder temp
+
+            for step in [ FinishedInput.move; FinishedInput.delete ] do
+                temp.Write("in/a.txt", "old")
+                let stamp = stampOf folder "a.txt"
+                IO.File.WriteAllText(temp.At "in/a.txt", "newer")
+                Expect.equal "told" (Error Changed) (step folder (name "a.txt") stamp)
+                Expect.equal "in its place" "newer" (IO.File.ReadAllText(temp.At "in/a.txt"))
+                Expect.equal "alone" [ "a.txt" ] (left temp)
 
             Expect.isEmpty "nothing was moved" (processed temp)
         }

@@ -86,6 +86,17 @@ let tests =
                 Expect.equal (tryRun runner [ wire; "upper" ] (utf8 text)) (Some expected) wire
         }
 
+        test "a payload that fails half way leaves nothing between the stages" {
+            let runner = runner ()
+            let broken = Array.append (utf8 (String('a', 20_000))) [| 0xFFuy |]
+
+            Expect.throwsT<StageException>
+                (fun () -> tryRun runner [ "lower"; "upper" ] broken |> ignore)
+                ""
+
+            Expect.equal (tryRun runner [ "lower"; "upper" ] (utf8 "b")) (Some "B") ""
+        }
+
         test "a stage that is not there, or not so" {
             let failure stages =
                 try
@@ -143,17 +154,21 @@ let tests =
         testTask "cancellation ends it, also in the middle of a piece" {
             let cancellation = new CancellationTokenSource()
             use input = new MemoryStream(utf8 (String('a', 60_000)))
+            let writes = ref 0
 
             use output = {
                 new MemoryStream() with
-                    override _.Write(_: ReadOnlySpan<byte>) = cancellation.Cancel()
+                    override _.Write(_: ReadOnlySpan<byte>) =
+                        writes.Value <- writes.Value + 1
+                        cancellation.Cancel()
             }
 
             let run =
                 runner().RunAsync(Array.ofList exploding, input, output, cancellation.Token)
 
             do! (run :> Tasks.Task).ContinueWith(fun (_: Tasks.Task) -> ())
-            Expect.isTrue run.IsCanceled "15 GB were not written"
+            Expect.isTrue run.IsCanceled ""
+            Expect.equal writes.Value 1 "of 15 GB, 1 MiB was written"
         }
 
         test "the same stages over small payloads allocate nothing" {

@@ -44,14 +44,6 @@ type internal Keys() =
             outcome = ValueNone
         }
 
-    /// The payloads that are kept: for tests.
-    member _.Kept =
-        finished
-        |> Seq.choose (fun entry ->
-            match entry.outcome with
-            | ValueSome(struct (_, payload)) -> Some payload
-            | ValueNone -> None)
-
     /// <summary>Keeps the outcome for those who come back with the key, and forgets the oldest ones that are too many.</summary>
     /// <returns>The payloads of those.</returns>
     member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload) : Payload list =

@@ -15,12 +15,14 @@ module internal Life =
         | TaskState.Queued -> state.Queues.Remove task
         | TaskState.Suspected ->
             state.Queues.Suspects.Remove task
-            state.Workers.Unreserve task
-            state.IsChanged <- true
+
+            match state.Workers.Unreserve task with
+            | null -> ()
+            | worker -> state.Offer worker
         | TaskState.Running worker ->
             state.Workers.TakeBack(worker, task)
             state.Running <- state.Running - 1
-            state.IsChanged <- true
+            state.Offer worker
         | TaskState.Waiting _ -> state.WaitingCount <- state.WaitingCount - 1
         | TaskState.Publishing -> state.Publishing <- state.Publishing - 1
         | TaskState.Succeeding older -> state.Successors.Remove older.Id |> ignore

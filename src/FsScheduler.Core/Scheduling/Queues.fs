@@ -8,6 +8,7 @@ type internal Queues() =
     let byStage = Dictionary<string, TaskQueue>()
     let suspects = TaskList()
     let mutable count = 0
+    let mutable openCount = 0 // of those in open queues
     let mutable turn = 0
     let mutable latest = TaskQueue ""
 
@@ -41,7 +42,7 @@ type internal Queues() =
         let mutable best: Task | null = null
 
         for queue in queues do
-            if queue.Count > 0 && worker.Can queue.Stage then
+            if queue.IsOpen && queue.Count > 0 && worker.Can queue.Stage then
                 match queue.First, best with
                 | null, _ -> ()
                 | task, null -> best <- task
@@ -56,7 +57,7 @@ type internal Queues() =
         let mutable oldest: Task | null = null
 
         for queue in queues do
-            if queue.Count > 0 && worker.Can queue.Stage then
+            if queue.IsOpen && queue.Count > 0 && worker.Can queue.Stage then
                 match queue.Oldest, oldest with
                 | null, _ -> ()
                 | task, null ->
@@ -68,24 +69,52 @@ type internal Queues() =
 
         oldest
 
+    let counted (queue: TaskQueue) difference =
+        count <- count + difference
+
+        if queue.IsOpen then
+            openCount <- openCount + difference
+
     /// All that wait in a queue, without the suspects.
     member _.Count = count
+
+    /// Whether an idle worker may be able to run something.
+    member _.IsAnyOpen = openCount > 0
+
+    /// A worker is idle that was not: it may run what nobody could.
+    member _.OpenFor(worker: Worker) =
+        for queue in queues do
+            if not queue.IsOpen && worker.Can queue.Stage then
+                queue.IsOpen <- true
+                openCount <- openCount + queue.Count
+
+    /// No idle worker can run anything. A thousand of them need not be asked again at every step.
+    member _.Close() =
+        for queue in queues do
+            if queue.Count > 0 then
+                queue.IsOpen <- false
+
+        openCount <- 0
+
     member _.Suspects = suspects
 
     member _.Stages =
         queues |> Seq.filter (fun queue -> queue.Count > 0) |> Seq.map _.Stage
 
     member _.AddLast(task: Task) =
-        (queueOf task).AddLast task
-        count <- count + 1
+        let queue = queueOf task
+        queue.AddLast task
+        counted queue 1
 
     member _.AddFirst(task: Task) =
-        (queueOf task).AddFirst task
-        count <- count + 1
+        let queue = queueOf task
+        queue.AddFirst task
+        counted queue 1
 
     member _.Remove(task: Task) =
-        (queueOf task).Remove task
-        count <- count - 1
+        let queue = queueOf task
+        queue.Remove task
+        counted queue -1
 
     /// What a worker should run next: the first of the highest priority; and once in so many times, so
     /// that no task starves, the one that has been waiting too long.

@@ -3,15 +3,17 @@ namespace FsScheduler.Core
 /// The scheduler: who runs what, when, and whose result counts. Deterministic: the same inputs at
 /// the same times give the same decisions. It reads no clock and does nothing; `Effect` says what
 /// is to be done, `Event` what is to be remembered. Not for use by two threads at once.
+/// Clients get no more than `tasksMax` unfinished tasks in: further ones are refused as `busy`.
 [<Sealed>]
-type Scheduler(settings: Settings) =
-    let state = State settings
+type Scheduler(settings: Settings, tasksMax: int) =
+    let state = State(settings, tasksMax)
+    let ownPipeline = Ok settings.pipeline
 
     // Submissions.
 
     let resolve text =
         if text = "" then
-            Ok settings.pipeline
+            ownPipeline
         else
             match state.Pipelines.TryGetValue text with
             | true, pipeline -> Ok pipeline
@@ -25,7 +27,7 @@ type Scheduler(settings: Settings) =
                     pipeline)
 
     let accept (submission: Submission) pipeline session (want: Want) (key: Key option) =
-        if state.Tasks.Count >= Limits.tasksMax then
+        if state.Tasks.Count >= state.TasksMax then
             Answers.refuse
                 state
                 session
@@ -34,7 +36,11 @@ type Scheduler(settings: Settings) =
                 $"there are {state.Tasks.Count} tasks; try again later"
         else
             let task = Life.submit state submission pipeline
-            key |> Option.iter (fun key -> state.Keys.Add(key, task.Id, want.IsFile))
+
+            match key with
+            | Some key -> state.Keys.Add(key, task.Id, want.IsFile)
+            | None -> ()
+
             state.Reply(session, FromScheduler.Accepted(submission.Ref, task.Id))
 
     /// A key that was used before: the task is the one of that time.
@@ -107,7 +113,7 @@ type Scheduler(settings: Settings) =
         | worker ->
             worker.LastHeard <- state.Now
             state.Workers.SetSlots(worker, max 0 slots)
-            state.IsChanged <- true
+            state.Offer worker
 
     let heard session =
         match state.Workers.Find session with
@@ -210,7 +216,7 @@ type Scheduler(settings: Settings) =
         if slept > settings.lostAfter / 2L then
             forgive slept
 
-        for worker in Seq.toArray state.Workers.All do
+        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
             let silence = state.Now - worker.LastHeard
 
             if silence > settings.lostAfter then
@@ -242,6 +248,8 @@ type Scheduler(settings: Settings) =
         | Input.Vanish name -> vanish name
         | Input.Unreadable(attempt, error) -> unreadable attempt error
         | Input.Tick -> tick ()
+
+    new(settings) = Scheduler(settings, Limits.tasksMax)
 
     /// <summary>Takes one input. Total: any input, in any state, at any time.</summary>
     /// <param name="input">What has arrived.</param>

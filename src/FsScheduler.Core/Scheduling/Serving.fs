@@ -17,7 +17,7 @@ module internal Serving =
         let idle = state.Workers.Idle
         let mutable unserved = 0
 
-        while state.Queues.Count > 0 && unserved < idle.Count do
+        while state.Queues.IsAnyOpen && unserved < idle.Count do
             let worker = nonNull idle.First
             idle.MoveToBack worker
 
@@ -31,6 +31,9 @@ module internal Serving =
             | task ->
                 Life.assign state worker task
                 unserved <- 0
+
+        if unserved > 0 && state.Queues.IsAnyOpen then
+            state.Queues.Close()
 
     let serve (state: State) =
         if state.Queues.Suspects.Count > 0 then

@@ -5,8 +5,9 @@ open System.Collections.Generic
 
 /// What the scheduler knows between inputs, and what it has decided on the present one.
 [<Sealed>]
-type internal State(settings: Settings) =
+type internal State(settings: Settings, tasksMax: int) =
     member _.Settings = settings
+    member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
     member val Workers = Workers()
     member val Queues = Queues()
@@ -60,6 +61,13 @@ type internal State(settings: Settings) =
         | Packed
         | Bytes _
         | Input _ -> ()
+
+    /// A worker may have become able to take a task.
+    member state.Offer(worker: Worker) =
+        state.IsChanged <- true
+
+        if worker.IsIdle && isNull worker.Reserved then
+            state.Queues.OpenFor worker
 
     /// The latest attempt of a task.
     member _.AttemptOf(task: Task) = { task = task.Id; number = task.Attempt }

@@ -67,6 +67,9 @@ type internal TaskQueue(stage: string) =
     member _.Stage = stage
     member _.Count = count
 
+    /// False where it is known that no idle worker can run this stage: then nobody need look.
+    member val IsOpen = true with get, set
+
     /// The one to be served next.
     member _.First: Task | null =
         let mutable first: Task | null = null

@@ -136,8 +136,10 @@ type internal Workers() =
 
     member _.IsReservedFor(task: Task) = reservations.ContainsKey task.Id
 
-    /// A suspected task has left the queue, or its worker.
-    member _.Unreserve(task: Task) =
+    /// A suspected task has left the queue. Gives back the worker that was kept for it.
+    member _.Unreserve(task: Task) : Worker | null =
         match reservations.TryGetValue task.Id with
-        | true, worker -> unreserve worker
-        | _ -> ()
+        | true, worker ->
+            unreserve worker
+            worker
+        | _ -> null

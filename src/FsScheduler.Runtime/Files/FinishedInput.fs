@@ -60,7 +60,8 @@ module FinishedInput =
         // A link that is relative leads elsewhere from its new place; it was judged in its old one.
         (FileInfo moved).LinkTarget <> null || stampAt moved = ValueSome stamp
 
-    let private move (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
+    /// Without the look before it, for the tests.
+    let internal move (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
         Directory.CreateDirectory(nonNull (Path.GetDirectoryName(target folder name 0)))
         |> ignore
 
@@ -73,7 +74,7 @@ module FinishedInput =
             Error Changed
 
     /// By way of a hidden name beside it: what is deleted is what was looked at.
-    let private delete (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
+    let internal delete (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
         let source = folder.Locate(TaskName.toString name)
         let beside = nonNull (Path.GetDirectoryName source)
         let aside = Path.Combine(beside, ".done-" + Guid.NewGuid().ToString "N")
@@ -110,10 +111,10 @@ module FinishedInput =
                 | :? UnauthorizedAccessException
                 | :? IOException as e -> Error(Failing e.Message)
             | Absent -> Error Gone
+            | Unknown reason -> Error(Failing reason)
             | Present _
             | Look.Folder
-            | Refused _
-            | Unknown _ -> Error Changed
+            | Refused _ -> Error Changed
 
         match onDone with
         | Keep -> Ok()

@@ -15,7 +15,7 @@ type InboxHandlers = {
     /// The inbox waits for the task to end before it does anything else: that is how it is slowed down.
     /// An exception ends the inbox.
     take: struct (TaskName * Stamp)[] -> Task
-    /// Files that were taken and are no longer there.
+    /// Files that were taken and are no longer there: removed by somebody, or by `FinishedInput`.
     vanished: TaskName[] -> Task
 }
 
@@ -26,7 +26,7 @@ type InboxOptions = {
     /// How long a file must stay unchanged.
     settle: Duration
     /// How often all of the folder is scanned, whatever the events say. At least ten times as long as the
-    /// last scan took is left between two.
+    /// last scan took is left between two. At least 1 ms.
     rescan: Duration
     clock: TimeProvider
     log: ILogger
@@ -69,16 +69,23 @@ type private InboxMessage =
 /// <param name="options">Times, clock, log and source of events.</param>
 /// <param name="handlers">Who gets the files.</param>
 type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) =
+    do ArgumentOutOfRangeException.ThrowIfLessThan(int64 options.rescan, 1L)
     let log = options.log
     let clock = options.clock
     let tracker = FileTracker options.settle
     let stop = new CancellationTokenSource()
     let epoch = clock.GetTimestamp()
 
+    let messagesMax = 256
+
     /// Full: the watcher waits, and then the system loses events and says so.
     let messages =
         Channel.CreateBounded<InboxMessage>(
-            BoundedChannelOptions(256, SingleReader = true, FullMode = BoundedChannelFullMode.Wait)
+            BoundedChannelOptions(
+                messagesMax,
+                SingleReader = true,
+                FullMode = BoundedChannelFullMode.Wait
+            )
         )
 
     let refused = HashSet<string>(StringComparer.Ordinal)
@@ -128,7 +135,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
             | (Present _ | Unknown _), Error reason -> refuse path (BadName reason)
             | Unknown reason, Ok name ->
                 log.LogDebug("{Path} cannot be looked at now: {Reason}", path, reason)
-                tracker.Reconsider(name, now ())
+                tracker.Postpone(name, now ())
             | Refused refusal, Ok name ->
                 vanish name
                 refuse path refusal
@@ -275,6 +282,15 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         | Reconsidered name -> tracker.Reconsider(name, now ())
         | SettleWanted waiting -> waitingForSettled.Add waiting
 
+    /// At most what the channel holds: a flood of events does not keep files from being taken.
+    let drain () =
+        let mutable message = Unchecked.defaultof<InboxMessage>
+        let mutable left = messagesMax
+
+        while left > 0 && messages.Reader.TryRead &message do
+            left <- left - 1
+            onMessage message
+
     /// Until a message, a file that is due, or the time of a scan.
     let sleep () : Task =
         task {
@@ -283,7 +299,8 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                 | ValueSome due when due.sinceStart < nextScan.sinceStart -> due
                 | _ -> nextScan
 
-            let wait = wake - now ()
+            // A day, because a timer has a longest wait.
+            let wait = min (wake - now ()) 86_400_000L<ms>
 
             if wait > 0L<ms> then
                 use timer = CancellationTokenSource.CreateLinkedTokenSource stop.Token
@@ -301,10 +318,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                         if now () - nextScan >= 0L<ms> then
                             scanAll ()
 
-                        let mutable message = Unchecked.defaultof<InboxMessage>
-
-                        while messages.Reader.TryRead &message do
-                            onMessage message
+                        drain ()
 
                         Array.iter lookAgain (tracker.Due(now ()))
                         do! handOver ()

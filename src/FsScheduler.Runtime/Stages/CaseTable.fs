@@ -77,8 +77,8 @@ module internal CaseTables =
          \uFB06\u0053\u0054 \uFB13\u0544\u0546 \uFB14\u0544\u0535 \uFB15\u0544\u053B \
          \uFB16\u054E\u0546 \uFB17\u0544\u053D"
 
-    /// .NET does as Windows did and leaves the dotless i as it is; Unicode does not.
-    let upper = CaseTable(_.ToUpperInvariant(), fullUpper, [ 'ı', 'I' ])
+    /// .NET leaves the dotless i as it is, as Windows did, and the long s where it has no ICU.
+    let upper = CaseTable(_.ToUpperInvariant(), fullUpper, [ 'ı', 'I'; 'ſ', 'S' ])
 
     /// The capital sigma depends on what is around it, and is left to `CaseRun`.
     let lower = CaseTable(_.ToLowerInvariant(), "\u0130\u0069\u0307", [])

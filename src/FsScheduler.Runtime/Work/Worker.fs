@@ -183,7 +183,9 @@ module Worker =
                                 ]
                                 |> List.min
 
-                            options.log.LogWarning(
+                            // A scheduler that ends is no trouble; one that stays away is.
+                            options.log.Log(
+                                (if failures = 1 then LogLevel.Information else LogLevel.Warning),
                                 "no scheduler at {Address}: {Reason}; next try in {Delay} ms",
                                 options.connect,
                                 reason,

@@ -1,0 +1,106 @@
+namespace FsScheduler.Bench
+
+open System
+open System.Diagnostics
+open System.IO
+
+/// A figure, as a row of the table.
+type Row = { what: string; value: string; note: string }
+
+module Measure =
+
+    let median (values: float seq) =
+        let sorted = values |> Seq.sort |> Seq.toArray
+        sorted[sorted.Length / 2]
+
+    let percentile (share: float) (values: float seq) =
+        let sorted = values |> Seq.sort |> Seq.toArray
+        sorted[min (sorted.Length - 1) (int (share * float sorted.Length))]
+
+/// A scheduler and its workers, as processes of their own in a folder of their own.
+[<Sealed>]
+type Farm(root: string, arguments: string list, workers: int, slots: int) =
+    let folder =
+        Directory
+            .CreateDirectory(Path.Combine(root, $"fs-scheduler-bench-{Guid.NewGuid():N}"))
+            .FullName
+
+    let entrada = Directory.CreateDirectory(Path.Combine(folder, "entrada")).FullName
+
+    let resultados =
+        Directory.CreateDirectory(Path.Combine(folder, "resultados")).FullName
+
+    let start (name: string) (arguments: string list) =
+        let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
+
+        let info =
+            ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, name + suffix), arguments)
+
+        info.RedirectStandardInput <- true
+        info.RedirectStandardOutput <- true
+        nonNull (Process.Start info)
+
+    let scheduler =
+        start
+            "fs-scheduler"
+            ([ "--listen"; "127.0.0.1:0"; "--log-level"; "error" ]
+             @ [
+                 "--entrada"
+                 entrada
+                 "--resultados"
+                 resultados
+                 "--state"
+                 Path.Combine(folder, "state")
+             ]
+             @ arguments)
+
+    let port =
+        match scheduler.StandardOutput.ReadLine() with
+        | null -> failwith "the scheduler did not start"
+        | line -> int (line.Substring(line.LastIndexOf ':' + 1))
+
+    let workers = [
+        for number in 1..workers ->
+            start
+                "fs-worker"
+                ([
+                    "--connect"
+                    $"127.0.0.1:{port}"
+                    "--slots"
+                    string slots
+                    "--name"
+                    $"bench-{number}"
+                 ]
+                 @ [ "--end-with-stdin"; "--log-level"; "error" ])
+    ]
+
+    member _.Port = port
+    member _.Folder = folder
+    member _.Entrada = entrada
+    member _.Resultados = resultados
+
+    /// The memory that the scheduler holds, in bytes, as the operating system sees it.
+    member _.ResidentBytes =
+        scheduler.Refresh()
+        scheduler.WorkingSet64
+
+    /// Processor time so far, in seconds: the scheduler's, and that of all workers.
+    member _.ProcessorSeconds =
+        scheduler.Refresh()
+
+        let ofWorkers =
+            workers
+            |> List.sumBy (fun worker ->
+                worker.Refresh()
+                worker.TotalProcessorTime.TotalSeconds)
+
+        struct (scheduler.TotalProcessorTime.TotalSeconds, ofWorkers)
+
+    interface IDisposable with
+        member _.Dispose() =
+            for running in scheduler :: workers do
+                running.Kill()
+                running.WaitForExit()
+                running.Dispose()
+
+            Directory.Delete(folder, true)

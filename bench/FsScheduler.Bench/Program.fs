@@ -1,0 +1,45 @@
+module FsScheduler.Bench.Program
+
+open Spectre.Console
+
+let private benches = [
+    "tasks", TaskBench.throughput
+    "latency", TaskBench.latency
+    "memory", TaskBench.memory
+    "files", FileBench.run
+]
+
+[<EntryPoint>]
+let main args =
+    let names = List.map fst benches
+
+    match args |> Array.tryFind (fun arg -> not (List.contains arg names)) with
+    | Some unknown ->
+        let known = String.concat ", " names
+
+        eprintfn
+            $"there is no bench '{unknown}'; there are {known}; without a name, all of them run"
+
+        2
+    | None ->
+        let table =
+            Table()
+                .AddColumn("what")
+                .AddColumn(TableColumn("measured").RightAligned())
+                .AddColumn("how")
+
+        for name, bench in benches do
+            if args.Length = 0 || Array.contains name args then
+                eprintfn $"{name} ..."
+
+                for row in bench () do
+                    table.AddRow(
+                        Markup.Escape row.what,
+                        Markup.Escape row.value,
+                        Markup.Escape row.note
+                    )
+                    |> ignore
+
+        AnsiConsole.Profile.Width <- max 110 AnsiConsole.Profile.Width
+        AnsiConsole.Write table
+        0

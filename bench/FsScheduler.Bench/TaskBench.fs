@@ -1,0 +1,96 @@
+namespace FsScheduler.Bench
+
+open System
+open System.Diagnostics
+open System.IO
+
+/// No-op tasks of 64 bytes from one client, over two workers, all on this machine.
+module TaskBench =
+
+    let private slots = 256
+
+    let private warm (client: LeanClient) =
+        let requests = LeanClient.Requests 20_000
+
+        for _ in 1..3 do
+            let before = client.Done
+            client.Run(requests, (fun () -> client.Done >= before + 20_000L))
+
+    let throughput () =
+        use farm = new Farm(Path.GetTempPath(), [], 2, slots)
+        use client = new LeanClient(farm.Port)
+        warm client
+        let count = 200_000
+        let requests = LeanClient.Requests count
+        let struct (schedulerBefore, workersBefore) = farm.ProcessorSeconds
+
+        let rates = [
+            for _ in 1..5 ->
+                let before = client.Done
+                let clock = Stopwatch.StartNew()
+                client.Run(requests, (fun () -> client.Done >= before + int64 count))
+                float count / clock.Elapsed.TotalSeconds
+        ]
+
+        let struct (scheduler, workers) = farm.ProcessorSeconds
+        let micros seconds = seconds * 1e6 / (5.0 * float count)
+
+        [
+            {
+                what = "tasks/s, pipelined"
+                value = $"{Measure.median rates:N0}"
+                note = $"median of 5 x {count:N0}; best {List.max rates:N0}"
+            }
+            {
+                what = "processor time a task"
+                value = $"{micros (scheduler - schedulerBefore):F1} us"
+                note = $"in the scheduler; {micros (workers - workersBefore):F1} us in the workers"
+            }
+        ]
+
+    let latency () =
+        use farm = new Farm(Path.GetTempPath(), [], 2, slots)
+        use client = new LeanClient(farm.Port)
+        warm client
+        let request = LeanClient.Requests 1
+
+        for _ in 1..2_000 do
+            client.RoundTrip request
+
+        let micros = [
+            for _ in 1..5_000 ->
+                let started = Stopwatch.GetTimestamp()
+                client.RoundTrip request
+                Stopwatch.GetElapsedTime(started).TotalMicroseconds
+        ]
+
+        [
+            {
+                what = "one task at a time, p50"
+                value = $"{Measure.percentile 0.5 micros:F0} us"
+                note = $"5,000 of them; p99 {Measure.percentile 0.99 micros:F0} us"
+            }
+        ]
+
+    let memory () =
+        use farm = new Farm(Path.GetTempPath(), [], 0, slots)
+        use client = new LeanClient(farm.Port)
+        let count = 1_000_000
+        let batch = 100_000
+        let requests = LeanClient.Requests batch
+        client.Run(requests, (fun () -> client.Accepted >= int64 batch)) // the first of them pay for the buffers
+        let before = farm.ResidentBytes
+
+        for number in 1 .. count / batch do
+            client.Run(requests, (fun () -> client.Accepted >= int64 (batch * (number + 1))))
+
+        let each = float (farm.ResidentBytes - before) / float count - 64.0
+
+        [
+            {
+                what = "memory a queued task"
+                value = $"{each:F0} bytes"
+                note =
+                    $"over its 64 bytes of payload; resident, {count:N0} tasks, whole process {farm.ResidentBytes / 1_048_576L} MiB"
+            }
+        ]

@@ -1,0 +1,205 @@
+module FsScheduler.Core.Tests.SchedulerFileTests
+
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+
+let private first, second, third = file "f" 1, file "f" 2, file "f" 3
+let private submit submission = Input.Submit(submission, "")
+
+let private stamp version =
+    Input { size = 1L<B>; modified = int64<int> version }
+
+let private superseded task =
+    Event.Cancelled(taskId task, "superseded by a newer version of the file")
+
+let private gone task =
+    Event.Cancelled(taskId task, "the file is gone")
+
+let private submitted task submission =
+    Event.Submitted(taskId task, submission, settings.pipeline)
+
+let private worker () =
+    let machine = Machine settings
+    machine.Worker(1, [ "a" ], 2) |> ignore
+    machine
+
+/// Version 1 of a file is being published.
+let private publishing () =
+    let machine = worker ()
+    machine.Do(submit first)
+    machine.Succeed(1, attempt 1 1) |> ignore
+    machine
+
+let private publishingTests =
+    testList "a file" [
+        test "is read from its version, and its result is published" {
+            let machine = worker ()
+
+            expect (machine.Take(submit first)) [ submitted 1 first; assigned 1 1 1 0 1 ] [
+                assign first 1 1 1 [ "a" ] (stamp 1)
+            ]
+
+            expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
+                Event.Accepted(attempt 1 1, spooled "out")
+            ] [ Effect.Publish(attempt 1 1, first, spooled "out") ]
+
+            Expect.isFalse machine.Scheduler.IsDone "not before it is published"
+            expect (machine.Take(Input.Published(attempt 1 1))) [ Event.Completed(attempt 1 1) ] []
+            Expect.isTrue machine.Scheduler.IsDone "done"
+            Expect.equal (machine.Take(Input.Published(attempt 1 1))) nothing "once"
+        }
+
+        test "is published by its current attempt only" {
+            let machine = publishing ()
+            Expect.equal (machine.Take(Input.Published(attempt 1 2))) nothing "stale"
+            Expect.equal (machine.Take(Input.Unpublished(attempt 1 0, "?"))) nothing "stale"
+        }
+
+        test "whose result cannot be stored is run again, and put into quarantine in the end" {
+            let machine = publishing ()
+
+            for number in 1..2 do
+                let unpublished = Input.Unpublished(attempt 1 number, "disk full")
+
+                match machine.Take unpublished with
+                | [ Event.Delayed(1L<taskId>, trouble, _) ], [] ->
+                    Expect.equal (trouble.error, trouble.worker) ("disk full", "") "trouble"
+                | other -> failtest $"%A{other}"
+
+                machine.Pass(1_000L<ms>, [ session 1 ]) |> ignore
+                machine.Succeed(1, attempt 1 (number + 1)) |> ignore
+
+            match machine.Take(Input.Unpublished(attempt 1 3, "disk full")) with
+            | [ Event.Quarantined(1L<taskId>, _) ], [ Effect.PublishError(1L<taskId>, _, troubles) ] ->
+                Expect.equal [ for trouble in troubles -> trouble.attempt ] [ 1; 2; 3 ] "in order"
+            | other -> failtest $"%A{other}"
+        }
+
+        test "that goes is forgotten" {
+            let machine = worker ()
+            machine.Do(submit first)
+
+            expect (machine.Take(Input.Vanish "f")) [ gone 1 ] [
+                Effect.Revoke(session 1, attempt 1 1)
+            ]
+
+            Expect.equal (machine.Take(Input.Vanish "f")) nothing "twice"
+            Expect.equal (machine.Take(Input.Vanish "other")) nothing "another"
+        }
+
+        test "that goes while its result is published is done all the same" {
+            let machine = publishing ()
+            Expect.equal (machine.Take(Input.Vanish "f")) nothing "it was whole"
+            expect (machine.Take(Input.Published(attempt 1 1))) [ Event.Completed(attempt 1 1) ] []
+        }
+
+        test "that changes voids what is done with it, even while it is published" {
+            let cancelled = Event.Cancelled(taskId 1, "the file changed or went")
+            let machine = worker ()
+            machine.Do(submit first)
+            let revoke = Effect.Revoke(session 1, attempt 1 1)
+            expect (machine.Take(Input.Withdraw(taskId 1))) [ cancelled ] [ revoke ]
+            let machine = publishing ()
+            expect (machine.Take(Input.Withdraw(taskId 1))) [ cancelled ] []
+            Expect.equal (machine.Take(Input.Published(attempt 1 1))) nothing "void"
+            Expect.equal (machine.Take(Input.Withdraw(taskId 1))) nothing "twice"
+        }
+    ]
+
+let private versions =
+    testList "a newer version of a file" [
+        test "replaces one that is queued" {
+            let machine = Machine settings
+            machine.Do(submit first)
+            expect (machine.Take(submit second)) [ submitted 2 second; superseded 1 ] []
+        }
+
+        test "replaces one that runs, which is revoked" {
+            let machine = worker ()
+            machine.Do(submit first)
+
+            expect (machine.Take(submit second)) [
+                submitted 2 second
+                superseded 1
+                assigned 2 1 1 0 1
+            ] [ Effect.Revoke(session 1, attempt 1 1); assign second 2 1 1 [ "a" ] (stamp 2) ]
+        }
+
+        test "replaces one that is in quarantine" {
+            let machine = worker ()
+            machine.Do(submit first)
+            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Do(submit second)
+            Expect.equal machine.States [ 2L, "running" ] "states"
+        }
+
+        test "waits for one that is being published, then runs" {
+            let machine = publishing ()
+            expect (machine.Take(submit second)) [ submitted 2 second ] []
+
+            expect (machine.Take(Input.Published(attempt 1 1))) [
+                Event.Completed(attempt 1 1)
+                assigned 2 1 1 0 1
+            ] [ assign second 2 1 1 [ "a" ] (stamp 2) ]
+
+            machine.Report(1, attempt 2 1, Succeeded, spooled "out") |> ignore
+            expect (machine.Take(Input.Published(attempt 2 1))) [ Event.Completed(attempt 2 1) ] []
+        }
+
+        test "replaces one that waits so, and waits in its place" {
+            // The third version once ran at once, beside the publishing of the first.
+            let machine = publishing ()
+            machine.Do(submit second)
+            expect (machine.Take(submit third)) [ submitted 3 third; superseded 2 ] []
+            Expect.equal machine.States [ 1L, "publishing"; 3L, "succeeding" ] "states"
+
+            expect (machine.Take(Input.Published(attempt 1 1))) [
+                Event.Completed(attempt 1 1)
+                assigned 3 1 1 0 1
+            ] [ assign third 3 1 1 [ "a" ] (stamp 3) ]
+        }
+
+        test "that goes leaves the one that is being published in its place" {
+            // The one after it once ran at once, beside the publishing of the first.
+            for input, cancelled in
+                [
+                    Input.Vanish "f", gone 2
+                    Input.Withdraw(taskId 2), Event.Cancelled(taskId 2, "the file changed or went")
+                    Input.Cancel(taskId 2, client), Event.Cancelled(taskId 2, "cancelled")
+                ] do
+                let machine = publishing ()
+                machine.Do(submit second)
+                expect (machine.Take input) [ cancelled ] []
+                expect (machine.Take(submit third)) [ submitted 3 third ] []
+                Expect.equal machine.States [ 1L, "publishing"; 3L, "succeeding" ] "states"
+        }
+
+        test "runs at once where the older result cannot be stored" {
+            let machine = publishing ()
+            machine.Do(submit second)
+
+            expect (machine.Take(Input.Unpublished(attempt 1 1, "disk full"))) [
+                superseded 1
+                assigned 2 1 1 0 1
+            ] [ assign second 2 1 1 [ "a" ] (stamp 2) ]
+        }
+
+        test "runs at once where the older one is withdrawn" {
+            let machine = publishing ()
+            machine.Do(submit second)
+            machine.Do(Input.Withdraw(taskId 1))
+            Expect.equal machine.States [ 2L, "running" ] "states"
+        }
+
+        test "does not touch other files, nor a client's task of the same name" {
+            let machine = Machine settings
+            machine.Do(submit first)
+            machine.Do(submit (file "g" 1))
+            machine.Do(submit (submission "f" 0 File None (bytes "x")))
+            machine.Do(submit second)
+            Expect.equal [ for id, _ in machine.States -> id ] [ 2L; 3L; 4L ] "ids"
+        }
+    ]
+
+let tests = testList "files" [ publishingTests; versions ]

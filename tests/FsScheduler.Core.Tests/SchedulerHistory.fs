@@ -1,0 +1,250 @@
+/// Random histories: actions that mean something in whatever state they meet.
+module FsScheduler.Core.Tests.SchedulerHistory
+
+open System.Collections.Generic
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+
+/// The number `pick` chooses among what is there, modulo how many there are.
+type Action =
+    | Submit of priority: int * pipeline: int * want: int * key: int
+    | SubmitFile of name: int
+    | Join of stages: int
+    | Ready of pick: int * slots: int
+    | Leave of pick: int
+    | HeardAll
+    | Succeed of pick: int
+    | Fail of pick: int * retry: bool
+    /// A result for an attempt of the past, from the worker that had it.
+    | Late of pick: int
+    /// A result for a current attempt, from another worker.
+    | Foreign of pick: int * worker: int
+    | Publish of pick: int
+    | Unpublish of pick: int
+    | Unread of pick: int
+    | Cancel of pick: int
+    | Retry of pick: int
+    | Withdraw of pick: int
+    | Vanish of name: int
+    | Tick of span: int
+
+let private pipelines = [| ""; "a"; "a | b"; "b | c | d"; "a | b | c | d"; "d | a" |]
+let private spans = [| 0; 100; 1_000; 2_400; 2_400; 6_000; 35_000 |]
+
+let private action =
+    let pick = Gen.choose (0, 1_000)
+    let upTo n = Gen.choose (0, n - 1)
+
+    Gen.frequency [
+        12,
+        Gen.map4
+            (fun a b c d -> Submit(a - 1, b, c, d))
+            (upTo 3)
+            (upTo pipelines.Length)
+            (upTo 3)
+            (upTo 12)
+        3, Gen.map SubmitFile (upTo 3)
+        3, Gen.map Join (upTo 16)
+        5, Gen.map2 (fun a b -> Ready(a, b)) pick (upTo 5)
+        2, Gen.map Leave pick
+        5, Gen.constant HeardAll
+        14, Gen.map Succeed pick
+        4, Gen.map2 (fun a b -> Fail(a, b <> 0)) pick (upTo 5)
+        2, Gen.map Late pick
+        1, Gen.map2 (fun a b -> Foreign(a, b)) pick pick
+        6, Gen.map Publish pick
+        1, Gen.map Unpublish pick
+        1, Gen.map Unread pick
+        2, Gen.map Cancel pick
+        2, Gen.map Retry pick
+        1, Gen.map Withdraw pick
+        1, Gen.map Vanish (upTo 3)
+        8, Gen.map Tick (upTo spans.Length)
+    ]
+
+type Histories =
+    static member History() : Arbitrary<Action list> =
+        let shrink = ArbMap.defaults |> ArbMap.arbitrary<Action list> |> Arb.toShrink
+
+        let gen = Gen.choose (5, 150) |> Gen.bind (fun n -> Gen.listOfLength n action)
+        Arb.fromGenShrink (gen, shrink)
+
+/// A worker as the outside sees it.
+type SeenWorker = { stages: Set<string>; mutable slots: int; held: HashSet<Attempt> }
+
+/// What can be known from the inputs and the outputs alone, and nothing else.
+type World() =
+    let mutable now = Instant.zero
+    let mutable sessions = 0
+    let mutable refs = 0
+    let mutable spools = 0
+
+    let choose (items: 'item seq) pick =
+        let items = Array.ofSeq items
+
+        if items.Length = 0 then
+            None
+        else
+            Some items[abs pick % items.Length]
+
+    member val Workers = SortedDictionary<SessionId, SeenWorker>()
+
+    /// Every attempt that was ever given out, in order.
+    member val Past = ResizeArray<struct (SessionId * Attempt)>()
+    member val Publishing = ResizeArray<Attempt>()
+    member val Tasks = 0 with get, set
+    member _.Now = now
+
+    /// A path that nobody had.
+    member _.Spool() =
+        spools <- spools + 1
+        Spooled($"spool{spools}", 10L<B>)
+
+    member world.Outstanding = [
+        for KeyValue(worker, seen) in world.Workers do
+            for attempt in Seq.sort seen.held do
+                worker, attempt
+    ]
+
+    member world.Submit(priority, pipeline: int, want, key) =
+        refs <- refs + 1
+
+        let want =
+            match abs want % 3 with
+            | 0 -> Result
+            | 1 -> File
+            | _ -> Nothing
+
+        // Of twelve submissions, eight have no key, and one has a key with other content.
+        let key =
+            match abs key % 12 with
+            | 0 -> Some { text = "k0"; content = "x" }
+            | 1 -> Some { text = "k0"; content = "y" }
+            | 2 -> Some { text = "k1"; content = "x" }
+            | 3 -> Some { text = $"k-{refs}"; content = "x" }
+            | _ -> None
+
+        let payload = if refs % 2 = 0 then world.Spool() else bytes "small"
+        let origin = Origin.Client(client, want, key)
+
+        let submission =
+            Submission.Create(taskName $"t{refs}", $"r{refs}", priority, origin, payload)
+
+        Input.Submit(submission, pipelines[abs pipeline % pipelines.Length])
+
+    /// A new worker; bit i of `stages` says whether it can run stage i.
+    member _.Join stages =
+        sessions <- sessions + 1
+
+        let stages = [|
+            for bit, stage in List.indexed [ "a"; "b"; "c"; "d" ] do
+                if (stages >>> bit) &&& 1 = 1 then
+                    stage
+        |]
+
+        Input.Join(session (100 + sessions), $"w{sessions}", stages)
+
+    member world.Wait(span: Duration) = now <- now + span
+
+    /// The inputs that an action comes to, now.
+    member world.Resolve(action: Action) : Input list =
+        let worker pick = choose world.Workers.Keys pick
+
+        let task pick =
+            taskId (1 + abs pick % max 1 world.Tasks)
+
+        let running pick = choose world.Outstanding pick
+
+        let report attempt worker outcome =
+            let payload =
+                match outcome with
+                | Succeeded -> world.Spool()
+                | Failed _ -> Payload.empty
+
+            Input.Report(worker, attempt, outcome, payload)
+
+        match action with
+        | Submit(priority, pipeline, want, key) -> [ world.Submit(priority, pipeline, want, key) ]
+        | SubmitFile name ->
+            refs <- refs + 1
+            [ Input.Submit(file $"f{abs name % 3}" refs, "") ]
+        | Join stages -> [ world.Join stages ]
+        | Ready(pick, slots) -> [
+            for w in Option.toList (worker pick) -> Input.Ready(w, abs slots)
+          ]
+        | Leave pick -> [ for w in Option.toList (worker pick) -> Input.Leave w ]
+        | HeardAll -> [ for w in List.ofSeq world.Workers.Keys -> Input.Heard w ]
+        | Succeed pick -> [ for w, a in Option.toList (running pick) -> report a w Succeeded ]
+        | Fail(pick, retry) -> [
+            for w, a in Option.toList (running pick) -> report a w (Failed("it failed", retry))
+          ]
+        | Late pick -> [
+            for struct (w, a) in Option.toList (choose world.Past pick) -> report a w Succeeded
+          ]
+        | Foreign(pick, other) -> [
+            for _, a in Option.toList (running pick) do
+                for w in Option.toList (worker other) -> report a w Succeeded
+          ]
+        | Publish pick -> [
+            for a in Option.toList (choose world.Publishing pick) -> Input.Published a
+          ]
+        | Unpublish pick -> [
+            for a in Option.toList (choose world.Publishing pick) ->
+                Input.Unpublished(a, "disk full")
+          ]
+        | Unread pick -> [
+            for _, a in Option.toList (running pick) -> Input.Unreadable(a, "no such file")
+          ]
+        | Cancel pick -> [ Input.Cancel(task pick, client) ]
+        | Retry pick -> [ Input.Retry(task pick, client) ]
+        | Withdraw pick -> [ Input.Withdraw(task pick) ]
+        | Vanish name -> [ Input.Vanish $"f{abs name % 3}" ]
+        | Tick span ->
+            world.Wait(1L<ms> * int64 spans[abs span % spans.Length])
+            [ Input.Tick ]
+
+    /// Follows what an input and its outputs did. Fails where an assignment breaks a promise.
+    member world.Observe(input: Input, events: Event seq, effects: Effect seq) =
+        let free (attempt: Attempt) =
+            for seen in world.Workers.Values do
+                seen.held.Remove attempt |> ignore
+
+        match input with
+        | Input.Join(session, _, stages) ->
+            world.Workers[session] <- { stages = set stages; slots = 0; held = HashSet() }
+        | Input.Ready(session, slots) -> world.Workers[session].slots <- slots
+        | Input.Report(session, attempt, _, _) ->
+            if world.Workers.ContainsKey session then
+                world.Workers[session].held.Remove attempt |> ignore
+        | Input.Unreadable(attempt, _) -> free attempt
+        | Input.Published attempt
+        | Input.Unpublished(attempt, _) -> world.Publishing.Remove attempt |> ignore
+        | _ -> ()
+
+        for event in events do
+            match event with
+            | Event.Submitted _ -> world.Tasks <- world.Tasks + 1
+            | Event.Left(session, _, _) -> world.Workers.Remove session |> ignore
+            | _ -> ()
+
+        for effect in effects do
+            match effect with
+            | Effect.Revoke(_, attempt) -> free attempt
+            | Effect.Publish(attempt, _, _) -> world.Publishing.Add attempt
+            | Effect.Assign(session, message, _, _) ->
+                let seen = world.Workers[session]
+
+                if seen.held.Count >= seen.slots then
+                    failwith $"worker {session} got a task for which it has no slot"
+
+                if not (Seq.forall seen.stages.Contains message.stages) then
+                    failwith $"worker {session} cannot run all of %A{message.stages}"
+
+                if world.Past |> Seq.exists (fun struct (_, past) -> past = message.attempt) then
+                    failwith $"%A{message.attempt} was given out twice"
+
+                seen.held.Add message.attempt |> ignore
+                world.Past.Add(struct (session, message.attempt))
+            | _ -> ()

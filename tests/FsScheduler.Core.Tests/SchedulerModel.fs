@@ -1,0 +1,262 @@
+/// The scheduler's rules once more: immutable, slow and plain. It takes two things from the machine,
+/// because any choice is right there: which worker is served next, and how long a delay is.
+module FsScheduler.Core.Tests.SchedulerModel
+
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerModelState
+
+let private succeed (task: ModelTask) (model: Model) =
+    if task.stageEnd < task.stages.Length then
+        enqueue toBack { task with stage = task.stageEnd } model
+    else
+        match task.submission.Origin with
+        | Origin.Client(_, (Result | Nothing), _) -> finish task model
+        | Origin.Client(_, File, _)
+        | Folder -> enter Publishing task model
+
+let private submit (submission: Submission) (text: string) (model: Model) : Model =
+    let id = model.lastId + 1L<taskId>
+
+    let task = {
+        id = id
+        submission = submission
+        stages =
+            if text = "" then
+                [ "a" ]
+            else
+                [ for part in text.Split '|' -> part.Trim() ]
+        where = Queued
+        since = model.now
+        position = 0
+        attempt = 0
+        failures = 0
+        losses = 0
+        stage = 0
+        stageEnd = 0
+    }
+
+    let name = submission.Name
+
+    let newest (model: Model) =
+        Map.tryFind name model.files |> Option.map (fun id -> model.tasks[id])
+
+    match submission.Origin with
+    | Origin.Client(_, _, Some key) when model.keys.Contains key.text -> model
+    | Origin.Client(_, _, key) ->
+        let keys = Set.union model.keys (set [ for key in Option.toList key -> key.text ])
+        enqueue toBack task { model with lastId = id; keys = keys }
+    | Folder ->
+        let model = { model with lastId = id }
+
+        let model =
+            match newest model with
+            | Some older when older.where <> Publishing -> finish older model
+            | _ -> model
+
+        let model =
+            match newest model with
+            | Some older -> enter (Succeeding older.id) task model
+            | None -> enqueue toBack task model
+
+        { model with files = Map.add name id model.files }
+
+let private tick events (model: Model) =
+    let slept = model.now - model.lastTick
+    let isAsleep = slept > model.settings.lostAfter / 2L
+
+    let later since =
+        if isAsleep then min model.now (since + slept) else since
+
+    let model = {
+        model with
+            lastTick = model.now
+            workers = model.workers |> Map.map (fun _ w -> { w with heard = later w.heard })
+            tasks =
+                model.tasks
+                |> Map.map (fun _ task ->
+                    match task.where with
+                    | Running _ -> { task with since = later task.since }
+                    | _ -> task)
+    }
+
+    let look (model: Model) (KeyValue(session, worker)) =
+        if model.now - worker.heard > model.settings.lostAfter then
+            lose session model
+        else
+            held session model
+            |> List.filter (fun task -> model.now - task.since > model.settings.taskTimeout)
+            |> List.fold (fun model task -> fail events true task model) model
+
+    let model = model.workers |> Seq.fold look model
+
+    model.tasks.Values
+    |> Seq.choose (fun task ->
+        match task.where with
+        | Waiting until when until <= model.now -> Some((until, task.id), task)
+        | _ -> None)
+    |> Seq.sortBy fst
+    |> Seq.fold (fun model (_, task) -> enqueue toBack task model) model
+
+/// Everything but the assignments.
+let private take input events (model: Model) =
+    let unlessPublishing change (task: ModelTask) model =
+        if task.where = Publishing then model else change task model
+
+    let onTask id change =
+        match Map.tryFind id model.tasks with
+        | Some task -> change task model
+        | None -> model
+
+    match input with
+    | Input.Submit(submission, text) -> submit submission text model
+    | Input.Cancel(id, _) -> onTask id (unlessPublishing finish)
+    | Input.Retry(id, _) ->
+        onTask id (fun task model ->
+            if task.where = Quarantined then
+                enqueue toBack { task with failures = 0; losses = 0 } model
+            else
+                model)
+    | Input.Ask _ -> model
+    | Input.Join(session, _, stages) ->
+        let worker = { can = set stages; slots = 0; heard = model.now }
+        { model with workers = Map.add session worker model.workers }
+    | Input.Ready(session, slots) ->
+        let worker = { model.workers[session] with slots = slots; heard = model.now }
+        { model with workers = Map.add session worker model.workers }
+    | Input.Heard session -> heard session model
+    | Input.Leave session -> lose session model
+    | Input.Report(session, attempt, outcome, _) ->
+        let model = heard session model
+
+        match current attempt model, outcome with
+        | Some task, Succeeded when task.where = Running session -> succeed task model
+        | Some task, Failed(_, retry) when task.where = Running session ->
+            fail events retry task model
+        | _ -> model
+    | Input.Published attempt ->
+        match current attempt model with
+        | Some task when task.where = Publishing -> finish task model
+        | _ -> model
+    | Input.Unpublished(attempt, _) ->
+        match current attempt model with
+        | Some task when task.where = Publishing ->
+            if model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id) then
+                finish task model
+            else
+                fail events true task model
+        | _ -> model
+    | Input.Withdraw id -> onTask id finish
+    | Input.Vanish name ->
+        match Map.tryFind name model.files with
+        | Some id -> onTask id (unlessPublishing finish)
+        | None -> model
+    | Input.Unreadable(attempt, _) ->
+        match current attempt model with
+        | Some({ where = Running _ } as task) -> fail events true task model
+        | _ -> model
+    | Input.Tick -> tick events model
+
+/// The task that a worker has to be given next.
+let private next (worker: ModelWorker) (model: Model) =
+    let runnable =
+        model.tasks.Values
+        |> Seq.filter (fun task -> task.where = Queued && worker.can.Contains task.StageName)
+        |> List.ofSeq
+
+    let kind (task: ModelTask) =
+        -task.submission.Priority, not task.IsBegun
+
+    let heads key =
+        runnable
+        |> List.groupBy key
+        |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
+
+    let first =
+        heads _.StageName
+        |> List.sortBy (fun task -> kind task, task.id)
+        |> List.tryHead
+
+    let aged =
+        heads (fun task -> task.StageName, kind task)
+        |> List.sortBy (fun task ->
+            let queue = List.findIndex ((=) task.StageName) model.stagesSeen
+            task.since, queue, kind task)
+        |> List.tryHead
+        |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
+
+    if model.turn = Limits.agingTurns - 1 then
+        Option.orElse first aged
+    else
+        first
+
+/// Follows an assignment of the machine; fails where it is not the one that had to be made.
+let private assign (model: Model) (attempt: Attempt, session, struct (first, last)) =
+    let worker = model.workers[session]
+    let task = model.tasks[attempt.task]
+    let holds = List.length (held session model)
+
+    if holds >= worker.slots then
+        failwith $"worker {session} holds {holds} of {worker.slots}"
+
+    let model =
+        if task.where = Suspected then
+            if holds > 0 then
+                failwith $"the suspected task {task.id} is not alone"
+
+            model
+        else
+            let expected = next worker model |> Option.map _.id
+
+            if expected <> Some task.id then
+                failwith $"worker {session} got {task.id} and not {expected}"
+
+            { model with turn = (model.turn + 1) % Limits.agingTurns }
+
+    let can = task.stages |> List.skip task.stage |> List.takeWhile worker.can.Contains
+
+    if
+        attempt.number <> task.attempt + 1
+        || first <> task.stage
+        || last <> first + can.Length
+    then
+        failwith $"%A{attempt} runs {first} to {last}"
+
+    let task = { task with attempt = attempt.number; stageEnd = last }
+    let task, model = toBack task model
+    enter (Running session) task model
+
+let step (model: Model) input now (events: Event list) : Model =
+    let assigned =
+        events
+        |> List.choose (function
+            | Event.Assigned(attempt, session, stages) -> Some(attempt, session, stages)
+            | _ -> None)
+
+    take input events { model with now = now }
+    |> fun model -> List.fold assign model assigned
+
+/// As `Invariants.view` shows the machine.
+let view (model: Model) : TaskView[] = [|
+    for task in model.tasks.Values do
+        {
+            id = task.id
+            name = task.submission.Name
+            state =
+                match task.where with
+                | Queued -> "queued"
+                | Suspected -> "suspected"
+                | Running _ -> "running"
+                | Waiting _ -> "waiting"
+                | Publishing -> "publishing"
+                | Succeeding _ -> "succeeding"
+                | Quarantined -> "quarantined"
+            attempt = task.attempt
+            failures = task.failures
+            losses = task.losses
+            stage = task.stage
+            worker =
+                match task.where with
+                | Running session -> ValueSome session
+                | _ -> ValueNone
+        }
+|]

@@ -1,0 +1,160 @@
+namespace FsScheduler.Simulation.Tests
+
+open FsScheduler.Core
+
+/// Holds every effect against what the observer knows: when it is decided, and again when it is let out.
+[<Sealed>]
+type Answers(scene: Scene, spool: Spool, observer: Observer) =
+    let must isSo text =
+        if not isSo then
+            raise (Violation text)
+
+    let request session ref =
+        match observer.Requests.TryGetValue(struct (session, ref)) with
+        | true, request -> request
+        | _ -> raise (Violation $"'{ref}' of session {session} is answered and was not asked")
+
+    let decidedDone session (outcome: Done) (payload: Payload) =
+        let request = request session outcome.ref
+        let task = observer.Task outcome.task
+
+        must
+            (request.Task = outcome.task)
+            $"DONE of task {task.Id} for '{outcome.ref}', which is task {request.Task}"
+
+        must (task.Ends > request.Told) $"'{outcome.ref}' is told twice of one end of {task.Id}"
+        request.Told <- task.Ends
+
+        must
+            (outcome.error.IsNone = (task.Ending = ValueSome Ending.Completed))
+            $"DONE of task {task.Id} says {outcome.error} and the task is {task.Ending}"
+
+        must
+            (task.IsQuarantined || task.Ending.IsSome)
+            $"DONE of task {task.Id}, which has not ended"
+
+        if outcome.error.IsNone && request.Want = Result then
+            let content = spool.Content(payload, task.Submission)
+
+            must
+                (content = task.Result)
+                $"DONE of task {task.Id} brings '{content}', not '{task.Result}'"
+
+    let decidedReply session message payload =
+        match message with
+        | FromScheduler.Accepted(ref, id) ->
+            let request = request session ref
+
+            must
+                (request.Task = 0L<taskId> && not request.IsRejected)
+                $"'{ref}' of session {session} is answered twice"
+
+            must
+                ((observer.Task id).Origin = request.Content)
+                $"'{ref}' is answered with the task of other content"
+
+            request.Task <- id
+        | FromScheduler.Rejected(ref, code, _) ->
+            let request = request session ref
+
+            must
+                (request.Task = 0L<taskId> && not request.IsRejected)
+                $"'{ref}' of session {session} is answered twice"
+
+            request.IsRejected <- true
+            scene.coverage.Count $"seen: rejected as {code}"
+        | FromScheduler.Done outcome -> decidedDone session outcome payload
+        | FromScheduler.Status status ->
+            must
+                (status.running = int64 observer.Running)
+                $"STATUS counts {status.running} running of {observer.Running}"
+        | FromScheduler.Error _
+        | FromScheduler.Welcome _
+        | FromScheduler.Beat
+        | FromScheduler.Process _
+        | FromScheduler.Cancel _ -> ()
+
+    /// What a step asks for, after the observer has seen its events.
+    member _.Decided effect =
+        match effect with
+        | Effect.Assign(session, work, submission, payload) ->
+            let task = observer.Task work.attempt.task
+            let struct (first, last) = task.Range
+
+            must
+                (task.IsRunning
+                 && task.Session = session
+                 && task.Attempt = work.attempt.number
+                 && work.stages = task.Pipeline.wire[first .. last - 1]
+                 && work.name = submission.Name
+                 && obj.ReferenceEquals(submission, task.Submission))
+                $"PROCESS of task {task.Id} is not what was assigned"
+
+            must
+                (spool.Content(payload, submission) = task.Content)
+                $"task {task.Id} is given out with the wrong input"
+        | Effect.Publish(attempt, submission, payload) ->
+            let task = observer.Task attempt.task
+
+            must
+                (task.IsPublishing
+                 && task.Attempt = attempt.number
+                 && obj.ReferenceEquals(submission, task.Submission)
+                 && spool.Content(payload, submission) = task.Result)
+                $"what is to be published of task {task.Id} was not accepted"
+        | Effect.PublishError(id, _, troubles) ->
+            must
+                ((observer.Task id).IsQuarantined && not troubles.IsEmpty)
+                $"task {id} is not in quarantine"
+        | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
+        | Effect.Revoke _
+        | Effect.Discard _
+        | Effect.Disconnect _ -> ()
+
+    /// An event cannot be forgotten any more.
+    member _.Durable event =
+        match event with
+        | Event.Submitted(id, _, _) -> (observer.Task id).IsDurable <- true
+        | Event.Assigned(attempt, _, _) ->
+            (observer.Task attempt.task).DurableAttempt <- attempt.number
+        | Event.Accepted(attempt, _) ->
+            (observer.Task attempt.task).DurableAccepted <- attempt.number
+        | Event.Quarantined(id, _)
+        | Event.Cancelled(id, _) ->
+            let task = observer.Task id
+            task.DurableEnds <- task.DurableEnds + 1
+        | Event.Completed attempt ->
+            let task = observer.Task attempt.task
+            task.DurableEnds <- task.DurableEnds + 1
+        | Event.Advanced _
+        | Event.Delayed _
+        | Event.Requeued _
+        | Event.Retried _
+        | Event.Joined _
+        | Event.Left _ -> ()
+
+    /// An effect becomes visible: what it shows must be durable by now.
+    member _.Released effect =
+        match effect with
+        | Effect.Assign(_, work, _, _) ->
+            must
+                ((observer.Task work.attempt.task).DurableAttempt >= work.attempt.number)
+                $"PROCESS of task {work.attempt.task} before it is durable"
+        | Effect.Publish(attempt, _, _) ->
+            must
+                ((observer.Task attempt.task).DurableAccepted >= attempt.number)
+                $"the result of task {attempt.task} is published before it is durable"
+        | Effect.PublishError(id, _, _) ->
+            must
+                ((observer.Task id).DurableEnds > 0)
+                $"the error of task {id} is published before it is durable"
+        | Effect.Reply(_, FromScheduler.Accepted(_, id), _, _) ->
+            must (observer.Task id).IsDurable $"ACCEPTED of task {id} before it is durable"
+        | Effect.Reply(_, FromScheduler.Done outcome, _, _) ->
+            must
+                ((observer.Task outcome.task).DurableEnds > 0)
+                $"DONE of task {outcome.task} before it is durable"
+        | Effect.Reply _
+        | Effect.Revoke _
+        | Effect.Discard _
+        | Effect.Disconnect _ -> ()

@@ -1,0 +1,47 @@
+namespace FsScheduler.Simulation.Tests
+
+open System.Collections.Generic
+open FsScheduler.Core
+
+/// `resultados/`: gives results their names, some of them later than others, and keeps what is there.
+[<Sealed>]
+type Publisher(scene: Scene, spool: Spool, post: Input -> unit) =
+    let climate = scene.climate
+    let published = Dictionary<string, struct (int64 * string)>()
+
+    let versionOf (submission: Submission) =
+        match submission.Payload with
+        | Input stamp -> stamp.modified
+        | Packed
+        | Bytes _
+        | Spooled _ -> 0L
+
+    let rename attempt (submission: Submission) payload =
+        let content = spool.Content(payload, submission)
+        spool.Consume payload
+
+        if scene.Fault(climate.unpublishedPercent, "result not stored") then
+            post (Input.Unpublished(attempt, "disk full"))
+        else
+            let version = versionOf submission
+
+            match published.TryGetValue submission.Name with
+            | true, struct (newest, _) when newest > version ->
+                raise (
+                    Violation
+                        $"version {version} of {submission.Name} is published over version {newest}"
+                )
+            | _ -> ()
+
+            published[submission.Name] <- struct (version, content)
+            scene.Note("published", version, submission.Name)
+            post (Input.Published attempt)
+
+    member _.Of(name: string) : string voption =
+        match published.TryGetValue name with
+        | true, struct (_, content) -> ValueSome content
+        | _ -> ValueNone
+
+    member _.Publish(attempt, submission, payload) =
+        let takes = scene.chance.Time(0L<ms>, climate.publishMax)
+        scene.timeline.After(takes, fun () -> rename attempt submission payload)

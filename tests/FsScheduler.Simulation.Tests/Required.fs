@@ -1,0 +1,83 @@
+namespace FsScheduler.Simulation.Tests
+
+open FSharp.Reflection
+open FsScheduler.Core
+
+/// What has to occur over all seeds, so that their success means something.
+module Required =
+
+    let private cases kind (union: System.Type) = [
+        for case in FSharpType.GetUnionCases union do
+            $"{kind}: {case.Name}"
+    ]
+
+    let private faults = [
+        "CANCEL"
+        "RESULT sent twice"
+        "RETRY"
+        "RETRY of anything"
+        "STATUS"
+        "client's link reset"
+        "crash without a word"
+        "drain"
+        "file changed"
+        "file vanished"
+        "frames lost in flight"
+        "hang"
+        "input unreadable"
+        "key sent twice"
+        "link half open"
+        "link reset"
+        "link silent"
+        "link stalled"
+        "poison"
+        "result not stored"
+        "scheduler asleep"
+        "slots changed"
+        "stage failed"
+        "stage refused"
+        "work kept over a reconnect"
+        "worker crashed"
+    ]
+
+    let private sights = [
+        "batch decided while the journal writes"
+        "drained and closed"
+        "file changed before it was read"
+        "key sent again after a reconnect"
+        "lost while draining"
+        "quarantine, failed too often"
+        "quarantine, lost too often"
+        "quarantine, refused"
+        "rejected as BadKey"
+        "rejected as BadPipeline"
+        "result by another session"
+        "result fenced off"
+        "result of an earlier attempt by the same session"
+        "suspect run alone"
+        "worker back as a new session"
+        "worker finds its scheduler silent"
+    ]
+
+    let private states = [
+        "queued"
+        "suspected"
+        "running"
+        "waiting"
+        "publishing"
+        "succeeding"
+        "quarantined"
+    ]
+
+    /// Every input, event and effect that there is, every state of a task, and every fault.
+    let occurrences = [
+        yield! cases "input" typeof<Input>
+        yield! cases "event" typeof<Event>
+        yield! cases "effect" typeof<Effect>
+        for state in states do
+            "state: " + state
+        for fault in faults do
+            "fault: " + fault
+        for sight in sights do
+            "seen: " + sight
+    ]

@@ -1,0 +1,56 @@
+namespace FsScheduler.Simulation.Tests
+
+open System.Text
+open FsScheduler.Core
+
+/// What happens in a run, in words for a failing seed's last lines.
+module Wording =
+
+    let private payload payload =
+        match payload with
+        | Packed -> "packed"
+        | Bytes bytes -> "'" + Encoding.UTF8.GetString bytes + "'"
+        | Spooled(path, _) -> path
+        | Payload.Input stamp -> $"version {stamp.modified}"
+
+    let private attempt (attempt: Attempt) = $"{attempt.task}#{attempt.number}"
+
+    let private plain (value: obj) =
+        RegularExpressions.Regex.Replace(sprintf "%A" value, @"\s+", " ")
+
+    let private input value =
+        match value with
+        | Input.Submit(submission, pipeline) ->
+            $"Submit {submission.Name}, {payload submission.Payload}, '{pipeline}', ref '{submission.Ref}', {plain submission.Origin}"
+        | Input.Report(session, of', outcome, result) ->
+            $"Report by {session} of {attempt of'}: {plain outcome}, {payload result}"
+        | other -> plain other
+
+    let private event value =
+        match value with
+        | Event.Submitted(id, submission, _) -> $"Submitted {id}: {submission.Name}"
+        | Event.Assigned(of', session, struct (first, last)) ->
+            $"Assigned {attempt of'} to {session}: stages {first} to {last - 1}"
+        | Event.Advanced(of', stage, result) ->
+            $"Advanced {attempt of'} to stage {stage}: {payload result}"
+        | Event.Accepted(of', result) -> $"Accepted {attempt of'}: {payload result}"
+        | other -> plain other
+
+    let private effect value =
+        match value with
+        | Effect.Assign(session, work, _, input) ->
+            $"Assign {attempt work.attempt} to {session}: {work.name}, {payload input}"
+        | Effect.Reply(session, message, result, kept) ->
+            $"Reply to {session}: {plain message}, {payload result}, kept: {kept}"
+        | Effect.Publish(of', submission, result) ->
+            $"Publish {attempt of'}: {submission.Name}, {payload result}"
+        | Effect.PublishError(id, submission, _) -> $"PublishError {id}: {submission.Name}"
+        | Effect.Discard gone -> $"Discard {payload gone}"
+        | other -> plain other
+
+    let ofAny (value: obj) =
+        match value with
+        | :? Input as value -> input value
+        | :? Event as value -> event value
+        | :? Effect as value -> effect value
+        | other -> plain other

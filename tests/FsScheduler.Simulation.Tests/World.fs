@@ -1,0 +1,200 @@
+namespace FsScheduler.Simulation.Tests
+
+open System.Collections.Generic
+open FsScheduler.Core
+
+/// A scheduler, its workers, its clients and its folders in one thread.
+[<Sealed>]
+type World(scene: Scene) =
+    let chance = scene.chance
+    let climate = scene.climate
+    let spool = Spool()
+    let observer = Observer(scene, spool)
+    let answers = Answers(scene, spool, observer)
+    let links = Dictionary<SessionId, Link>()
+    let mutable sessions = 0L<sessionId>
+
+    // The last stage becomes known when a worker offers it.
+    let expected = climate.stages |> Array.take (max 1 (climate.stages.Length - 1))
+
+    let scheduler =
+        let pipeline =
+            match Pipeline.parse (HashSet climate.stages) (String.concat " | " climate.stages) with
+            | Ok pipeline -> pipeline
+            | Error error -> invalidOp error.message
+
+        Scheduler {
+            pipeline = pipeline
+            expected = expected
+            maxAttempts = climate.maxAttempts
+            taskTimeout = climate.taskTimeout
+            lostAfter = climate.lostAfter
+            seed = chance.Next()
+        }
+
+    let host = Host(scene, observer, answers, scheduler)
+    let folder = SimFolder(scene, host.Post)
+    let publisher = Publisher(scene, spool, host.Post)
+
+    let toPayload (content: string) =
+        if scene.faulty && chance.Percent climate.spooledPercent then
+            spool.Write(content, climate.spooledSize)
+        else
+            Bytes(Content.toBytes content)
+
+    let toSubmission session (submit: Submit) content =
+        let key =
+            submit.key
+            |> Option.map (fun key -> {
+                text = key
+                content = $"{submit.name}\n{submit.pipeline}\n{content}"
+            })
+
+        match TaskName.parse submit.name with
+        | Error error -> raise (Violation error)
+        | Ok name ->
+            let origin = Origin.Client(session, submit.want, key)
+            Submission.Create(name, submit.ref, submit.priority, origin, toPayload content)
+
+    let hear (link: Link) message content =
+        let session = link.Session
+
+        match message with
+        | ToScheduler.Hello { role = Worker stages; name = name } ->
+            host.Post(Input.Join(session, name, defaultArg stages [||]))
+        | ToScheduler.Hello { role = Role.Client } -> ()
+        | ToScheduler.Beat ->
+            host.Post(Input.Heard session)
+            link.Down(fun () -> ValueSome struct (FromScheduler.Beat, ""))
+        | ToScheduler.Ready slots -> host.Post(Input.Ready(session, slots))
+        | ToScheduler.Result(attempt, outcome) ->
+            let payload =
+                if outcome = Succeeded then
+                    toPayload content
+                else
+                    Payload.empty
+
+            host.Post(Input.Report(session, attempt, outcome, payload))
+        | ToScheduler.Submit submit ->
+            host.Post(Input.Submit(toSubmission session submit content, submit.pipeline))
+        | ToScheduler.Status -> host.Post(Input.Ask session)
+        | ToScheduler.Cancel id -> host.Post(Input.Cancel(id, session))
+        | ToScheduler.Retry id -> host.Post(Input.Retry(id, session))
+
+    let connect () =
+        sessions <- sessions + 1L<sessionId>
+        let link = Link(scene, sessions)
+        links.Add(sessions, link)
+        link.OnUp <- hear link
+        link.OnSchedulerClosed <- fun () -> host.Post(Input.Leave link.Session)
+        link
+
+    /// A file is read while it is sent, so it may turn out then that there is nothing to send.
+    let readFor (work: Process) stamp () =
+        if scene.Fault(climate.unreadablePercent, "input unreadable") then
+            host.Post(Input.Unreadable(work.attempt, "I/O error"))
+            ValueNone
+        else
+            match folder.Read(work.name, stamp) with
+            | ValueSome content -> ValueSome struct (FromScheduler.Process work, content)
+            | ValueNone ->
+                folder.Forget(work.name, stamp)
+                host.Post(Input.Withdraw work.attempt.task)
+                ValueNone
+
+    let perform effect =
+        match effect with
+        | Effect.Assign(session, work, _, Payload.Input stamp) ->
+            links[session].Down(readFor work stamp)
+        | Effect.Assign(session, work, submission, payload) ->
+            let content = spool.Content(payload, submission)
+            links[session].Down(fun () -> ValueSome struct (FromScheduler.Process work, content))
+        | Effect.Revoke(session, attempt) ->
+            links[session].Down(fun () -> ValueSome struct (FromScheduler.Cancel attempt, ""))
+        | Effect.Reply(session, message, payload, kept) ->
+            // Looked at even when nobody listens any more, since it has to be there.
+            match payload with
+            | Spooled(path, _) ->
+                spool.Read path |> ignore
+
+                if not kept then
+                    spool.Delete path
+            | Packed
+            | Bytes _
+            | Payload.Input _ -> ()
+
+            links[session].Down(fun () -> ValueSome struct (message, ""))
+        | Effect.Publish(attempt, submission, payload) ->
+            publisher.Publish(attempt, submission, payload)
+        | Effect.PublishError _ -> ()
+        | Effect.Discard payload -> spool.Consume payload
+        | Effect.Disconnect(session, _) -> links[session].Disconnect()
+
+    let workers =
+        let able =
+            Array.init climate.workers (fun _ ->
+                climate.stages
+                |> Array.filter (fun _ -> chance.Percent climate.capablePercent)
+                |> ResizeArray)
+
+        // Somebody stays who can do it.
+        for stage in climate.stages do
+            if able |> Array.forall (fun stages -> not (stages.Contains stage)) then
+                (chance.Pick able).Add stage
+
+        able
+        |> Array.mapi (fun index stages ->
+            SimWorker(scene, $"worker{index}", stages.ToArray(), connect, observer.SlotsAt))
+
+    let clients =
+        let pipelines = [|
+            ""
+            String.concat " | " climate.stages
+            climate.stages[0]
+            climate.stages[climate.stages.Length - 1]
+            climate.stages |> Array.rev |> String.concat " | "
+            if scene.climate.refusePercent > 0 then
+                "s1 | nosuch"
+        |]
+
+        Array.init climate.clients (fun index ->
+            SimClient(scene, $"client{index}", pipelines, connect))
+
+    member _.Scheduler = scheduler
+    member _.Observer = observer
+    member _.Folder = folder
+    member _.Publisher = publisher
+    member _.Spool = spool
+    member _.Clients = clients
+
+    member _.IsSettled =
+        scheduler.IsDone && folder.IsScanned && clients |> Array.forall _.IsContent
+
+    member _.Start() =
+        host.Perform <- perform
+
+        for worker in workers do
+            scene.timeline.After(chance.Time(0L<ms>, 3_000L<ms>), worker.Start)
+
+        for client in clients do
+            scene.timeline.After(chance.Time(0L<ms>, 2_000L<ms>), client.Start)
+
+        folder.Start()
+
+        scene.timeline.Every(
+            climate.tick,
+            fun () ->
+                host.Post Input.Tick
+                true
+        )
+
+        scene.timeline.Every(
+            1_000L<ms>,
+            fun () ->
+                host.CountStates()
+
+                if scene.Fate(climate.pauses, "scheduler asleep") then
+                    host.SleepUntil(scene.Now.sinceStart + chance.Time(500L<ms>, 15_000L<ms>))
+
+                scene.faulty
+        )
