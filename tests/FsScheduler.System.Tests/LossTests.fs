@@ -110,14 +110,14 @@ let tests =
         task {
             use place = new Workplace()
             use stop = new CancellationTokenSource()
-        let watching = watchResults place stop.Token
+            let watching = watchResults place stop.Token
 
-        try
-            do! run place
-        finally
-            stop.Cancel()
+            try
+                do! run place
+            finally
+                stop.Cancel()
 
-        let! struct (looks, partial) = watching
+            let! struct (looks, partial) = watching
             Expect.equal partial [] "what was seen under a final name, and was not whole"
             Expect.isGreaterThan looks files "results that were looked at while it ran"
 
