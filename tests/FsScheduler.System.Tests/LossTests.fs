@@ -12,6 +12,7 @@ open FsScheduler.System.Tests.Farm
 
 let private files = 2_000
 let private firstFiles = 500
+let private slots = 32
 
 /// Of very different lengths: some fill a packet, some several reads.
 let private text number =
@@ -20,7 +21,14 @@ let private text number =
 
     String.replicate (1 + (if number % 50 = 0 then 2_000 else number % 7)) line
 
-let private name number = $"pasta{number % 10}/f{number:D4}.txt"
+let private name number =
+    let folder =
+        if number < firstFiles || number = files then
+            "primeira"
+        else
+            "segunda"
+
+    $"{folder}/{number % 10}/f{number:D4}.txt"
 
 /// What results must be, by name.
 let private expected =
@@ -56,14 +64,33 @@ let private watchResults (place: Workplace) (stop: CancellationToken) =
 
     Task.Run<struct (int * string list)> look
 
-/// Joins of the worker of that name.
-let private joins (scheduler: Program) (worker: string) =
-    scheduler.Errors.Count(fun line ->
-        line.Contains $"worker {worker} (" && line.Contains " joined as session ")
+/// Whether the log has a line about that worker with this text.
+let private said (scheduler: Program) (worker: string) (text: string) =
+    scheduler.Errors.Count(fun line -> line.Contains $"{worker} (" && line.Contains text)
 
-let private isLost (scheduler: Program) (worker: string) =
-    scheduler.Errors.Count(fun line -> line.Contains $"{worker} (" && line.Contains "silent for") >
-        0
+/// How many tasks the worker of that name holds, or None if it is not there.
+let private held (client: Peer) (worker: string) =
+    task {
+        do! client.Send "{\"type\":\"STATUS\"}\n"
+        let! status = client.Expect "STATUS"
+
+        return
+            status.line.GetProperty("workers").EnumerateArray()
+            |> Seq.tryFind (fun each -> each.GetProperty("name").GetString() = worker)
+            |> Option.map (fun each -> each.GetProperty("held").GetInt32())
+    }
+
+/// Waits until a worker that does not answer has been given all that it takes.
+let private untilFull (client: Peer) (worker: string) =
+    task {
+        let mutable isWaiting = true
+
+        while isWaiting do
+            let! count = held client worker
+            // Gone: on a machine as slow as that, it was lost before anybody looked.
+            isWaiting <- Option.exists (fun count -> count < slots) count
+    }
+    |> within $"{worker} is given {slots} files"
 
 let private run (place: Workplace) =
     task {
@@ -74,30 +101,47 @@ let private run (place: Workplace) =
             startScheduler place [ "--once"; "--lost-after"; "1s"; "--settle"; "1h" ]
 
         use scheduler = scheduler
+        use! client = Peer.client port
 
         let start worker =
-            startWorker place port [ "--name"; worker; "--slots"; "32" ]
+            startWorker place port [ "--name"; worker; "--slots"; string slots ]
 
         // Fresh, so that it has not settled: the job goes on until it is renamed over.
-        File.WriteAllText(place.At("entrada/" + name files), "half of")
-        use killed = start "killed"
-        use stopped = start "stopped"
-        let! _ = stopped.Says "is session"
-        let areDone count () = place.Results.Length >= count
-        do! eventually "the first files are done" (areDone firstFiles)
-        // It is given as many of the next files as it has slots for, and all of them hang.
-        stopped.Signal Signal.Stop
+        let last = place.At("entrada/" + name files)
+        Directory.CreateDirectory(nonNull (Path.GetDirectoryName last)) |> ignore
+        File.WriteAllText(last, "half of")
 
         for number in firstFiles .. files - 1 do
-            place.Rename(name number, text number)
+            place.Put("../aside/" + name number, text number)
 
-        do! eventually "a hundred more are done" (areDone (firstFiles + 100))
-        killed.Signal Signal.Kill
+        use killed = start "killed"
+        use stopped = start "stopped"
         use third = start "third"
-        do! eventually "the stopped one is lost" (fun () -> isLost scheduler "stopped")
+
+        for worker in [ killed; stopped; third ] do
+            let! _ = worker.Says "is session"
+            ()
+
+        do! eventually "the first files are done" (fun () -> place.Results.Length = firstFiles)
+        // Both are given as many of the next files as they have slots for, and all of them hang.
+        killed.Signal Signal.Stop
+        stopped.Signal Signal.Stop
+        Directory.Move(place.At "aside/segunda", place.At "entrada/segunda")
+        do! untilFull client "killed"
+        do! untilFull client "stopped"
+        killed.Signal Signal.Kill
+
+        let isLost () =
+            said scheduler "stopped" "silent for" > 0
+
+        do! eventually "the stopped one is lost" isLost
         stopped.Signal Signal.Continue
-        do! eventually "it is back" (fun () -> joins scheduler "stopped" > 1)
-        do! eventually "all but the last are done" (areDone files)
+
+        let isBack () =
+            said scheduler "stopped" " joined as session " > 1
+
+        do! eventually "it is back" isBack
+        do! eventually "all but the last are done" (fun () -> place.Results.Length = files)
         place.Rename(name files, text files)
         let! code = scheduler.Exit
         Expect.equal code 0 scheduler.Said
