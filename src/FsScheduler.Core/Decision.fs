@@ -31,6 +31,7 @@ type Input =
     /// The result could not be stored.
     | Unpublished of Attempt * error: string
     /// The file that a task was made from is no longer what it was: whatever is done with that version is void.
+    /// Also the answer to `Publish` where the publisher sees it: the result is then the publisher's to delete.
     | Withdraw of TaskId
     /// The file is gone from `entrada/`.
     | Vanish of name: string
@@ -65,8 +66,9 @@ type Effect =
     | Assign of SessionId * Process * Submission * Payload
     | Revoke of SessionId * Attempt
     /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
+    /// A later effect may discard one that is kept: open it before.
     | Reply of SessionId * FromScheduler * Payload * kept: bool
-    /// Give the result its final name.
+    /// Give the result its final name. From here on the payload is the publisher's.
     | Publish of Attempt * Submission * Payload
     /// Tell, beside the results, why there is none.
     | PublishError of TaskId * Submission * Trouble list
