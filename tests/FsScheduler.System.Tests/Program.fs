@@ -9,6 +9,7 @@ let private all =
         ExecutableTests.tests
         FolderTests.tests
         LifeTests.tests
+        ClientTests.tests
         PythonTests.tests
         // These want the machine to themselves.
         testSequenced (
