@@ -1,0 +1,5 @@
+module FsScheduler.Runtime.Tests.WorkerTests
+
+open Expecto
+
+let tests = testList "worker" []
