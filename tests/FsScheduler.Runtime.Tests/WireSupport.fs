@@ -198,6 +198,9 @@ type Peer(socket: Socket) =
     interface IDisposable with
         member _.Dispose() = stream.Dispose()
 
+    interface IAsyncDisposable with
+        member _.DisposeAsync() = stream.DisposeAsync()
+
 let text (json: JsonElement) (field: string) =
     match json.TryGetProperty field with
     | true, value -> value.ToString()
