@@ -189,9 +189,11 @@ let private errors =
                 cluster.Time.Advance(seconds 29.0)
                 do! client.SendBytes(utf8 part)
                 use! (other: Peer) = cluster.ClientAsync()
-                do! other.Send """{"type":"STATUS"}"""
-                let! _ = other.ReadJson()
-                ()
+
+                for _ in 1..20 do
+                    do! other.Send """{"type":"STATUS"}"""
+                    let! _ = other.ReadJson()
+                    ()
 
             cluster.Time.Advance(seconds 31.0)
             let! (error: JsonElement) = client.ReadJson()

@@ -136,6 +136,13 @@ module Worker =
                             $"'{name}' cannot be the name of a stage: use letters, digits, - _ and ."
                     )
 
+            for name, same in List.groupBy fst options.functions do
+                if same.Length > 1 then
+                    raise (
+                        ArgumentException
+                            $"there are {same.Length} functions for the stage '{name}'"
+                    )
+
             if options.builtIn.Length + options.functions.Length > Limit.stagesMax then
                 raise (ArgumentException $"a worker names at most {Limit.stagesMax} stages")
 
