@@ -17,13 +17,25 @@ module Measure =
         let sorted = values |> Seq.sort |> Seq.toArray
         sorted[min (sorted.Length - 1) (int (share * float sorted.Length))]
 
+/// Folders of a bench. They go when all is measured: for some seconds after many files were deleted, ext4 looks
+/// long for a free inode at every file that is created, and what is measured would be that.
+module Folders =
+
+    let private made = System.Collections.Generic.List<string>()
+
+    let create (root: string) =
+        let path = Path.Combine(root, $"fs-scheduler-bench-{Guid.NewGuid():N}")
+        made.Add path
+        Directory.CreateDirectory(path).FullName
+
+    let deleteAll () =
+        for path in made do
+            Directory.Delete(path, true)
+
 /// A scheduler and its workers, as processes of their own in a folder of their own.
 [<Sealed>]
 type Farm(root: string, arguments: string list, workers: int, slots: int) =
-    let folder =
-        Directory
-            .CreateDirectory(Path.Combine(root, $"fs-scheduler-bench-{Guid.NewGuid():N}"))
-            .FullName
+    let folder = Folders.create root
 
     let entrada = Directory.CreateDirectory(Path.Combine(folder, "entrada")).FullName
 
@@ -102,5 +114,3 @@ type Farm(root: string, arguments: string list, workers: int, slots: int) =
                 running.Kill()
                 running.WaitForExit()
                 running.Dispose()
-
-            Directory.Delete(folder, true)

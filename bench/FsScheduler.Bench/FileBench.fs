@@ -16,27 +16,21 @@ module FileBench =
 
     /// What a program does that does nothing else: read, write a temporary name, rename. One thread.
     let private bareLoop (root: string) =
-        let folder =
-            Directory.CreateDirectory(Path.Combine(root, $"bare-{Guid.NewGuid():N}")).FullName
-
+        let folder = Folders.create root
         let input = Directory.CreateDirectory(Path.Combine(folder, "in")).FullName
         let output = Directory.CreateDirectory(Path.Combine(folder, "out")).FullName
+        fill input
+        let clock = Stopwatch.StartNew()
 
-        try
-            fill input
-            let clock = Stopwatch.StartNew()
+        for number in 1..count do
+            let bytes = File.ReadAllBytes(Path.Combine(input, $"f{number:D5}"))
+            let temporary = Path.Combine(output, $".f{number:D5}.tmp")
+            File.WriteAllBytes(temporary, bytes)
+            File.Move(temporary, Path.Combine(output, $"f{number:D5}.out"), true)
 
-            for number in 1..count do
-                let bytes = File.ReadAllBytes(Path.Combine(input, $"f{number:D5}"))
-                let temporary = Path.Combine(output, $".f{number:D5}.tmp")
-                File.WriteAllBytes(temporary, bytes)
-                File.Move(temporary, Path.Combine(output, $"f{number:D5}.out"), true)
+        float count / clock.Elapsed.TotalSeconds
 
-            float count / clock.Elapsed.TotalSeconds
-        finally
-            Directory.Delete(folder, true)
-
-    /// From the first result to the last, so that the start of the processes and the settling do not count.
+    /// From the moment when all files are moved in at once to the last result.
     let private farm (root: string) =
         use farm = new Farm(root, [ "--settle"; "0ms" ], 2, 256)
         use client = new LeanClient(farm.Port)
@@ -45,10 +39,7 @@ module FileBench =
         Directory.CreateDirectory arriving |> ignore
         fill arriving
 
-        let results () =
-            Directory.EnumerateFiles(farm.Resultados, "*.out", SearchOption.AllDirectories)
-            |> Seq.length
-
+        let before = client.AskFinished()
         let clock = Stopwatch.StartNew()
         Directory.Move(arriving, Path.Combine(farm.Entrada, "batch")) // all of them at once
         let mutable there = 0
@@ -57,8 +48,8 @@ module FileBench =
             if clock.Elapsed > TimeSpan.FromMinutes 2.0 then
                 failwith $"stuck: {there} results"
 
-            Threading.Thread.Sleep 10
-            there <- results ()
+            Threading.Thread.Sleep 5
+            there <- client.AskFinished() - before
 
         float count / clock.Elapsed.TotalSeconds
 

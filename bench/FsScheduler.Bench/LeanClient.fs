@@ -19,20 +19,19 @@ type LeanClient(port: int) =
     let doneMark = "{\"type\":\"DONE\""B
     let acceptedMark = "{\"type\":\"ACCEPTED\""B
     let errorMarks = [| "{\"type\":\"ERROR\""B; "{\"type\":\"REJECTED\""B |]
+    let statusMark = "{\"type\":\"STATUS\""B
+    let finishedMark = "\"finished\":"B
     let okMark = "\"ok\":true"B
     let bytesMark = "\"bytes\":"B
 
-    let payloadSize (line: ReadOnlySpan<byte>) =
-        let at = line.IndexOf(ReadOnlySpan bytesMark)
+    /// The number after the first such mark; 0 without it.
+    let numberAfter (mark: byte[]) (line: ReadOnlySpan<byte>) =
+        let at = line.IndexOf(ReadOnlySpan mark)
         let mutable value = 0
         let mutable read = 0
 
         if at >= 0 then
-            System.Buffers.Text.Utf8Parser.TryParse(
-                line.Slice(at + bytesMark.Length),
-                &value,
-                &read
-            )
+            System.Buffers.Text.Utf8Parser.TryParse(line.Slice(at + mark.Length), &value, &read)
             |> ignore
 
         value
@@ -53,6 +52,9 @@ type LeanClient(port: int) =
 
     member val Done = 0L with get, set
     member val Accepted = 0L with get, set
+
+    /// Of all tasks of the scheduler, by its last STATUS; -1 while it has not come.
+    member val Finished = -1 with get, set
 
     /// Requests with 64 bytes each, for `Send`.
     static member Requests(count: int) : byte[] =
@@ -100,12 +102,14 @@ type LeanClient(port: int) =
                     client.Done <- client.Done + 1L
                 elif line.StartsWith(ReadOnlySpan acceptedMark) then
                     client.Accepted <- client.Accepted + 1L
+                elif line.StartsWith(ReadOnlySpan statusMark) then
+                    client.Finished <- numberAfter finishedMark line
                 else
                     for mark in errorMarks do
                         if line.StartsWith(ReadOnlySpan mark) then
                             failwith (Encoding.UTF8.GetString line)
 
-                skip <- payloadSize line
+                skip <- numberAfter bytesMark line
                 at <- at + length + 1
 
         Buffer.BlockCopy(buffer, at, buffer, 0, have - at)
@@ -146,6 +150,16 @@ type LeanClient(port: int) =
 
         while client.Done = before do
             client.Receive()
+
+    /// Asks how many tasks the scheduler has finished.
+    member client.AskFinished() =
+        client.Finished <- -1
+        send (ReadOnlySpan "{\"type\":\"STATUS\"}\n"B)
+
+        while client.Finished < 0 do
+            client.Receive()
+
+        client.Finished
 
     interface IDisposable with
         member _.Dispose() = socket.Dispose()

@@ -40,6 +40,7 @@ let main args =
                     )
                     |> ignore
 
+        Folders.deleteAll ()
         AnsiConsole.Profile.Width <- max 110 AnsiConsole.Profile.Width
         AnsiConsole.Write table
         0

@@ -30,8 +30,10 @@ type Input =
     | Published of Attempt
     /// The result could not be stored.
     | Unpublished of Attempt * error: string
-    /// The file that a task was made from is no longer what it was: whatever is done with that version is void.
-    | Withdraw of TaskId
+    /// The file that an attempt was to read, or has read, is no longer the version that its task was made from.
+    | Withdraw of Attempt
+    /// The answer to `Publish` where the file has changed since: the result is the publisher's to delete.
+    | Outdated of Attempt
     /// The file is gone from `entrada/`.
     | Vanish of name: string
     /// The input of an attempt could not be read, so it was never given out.
@@ -65,8 +67,9 @@ type Effect =
     | Assign of SessionId * Process * Submission * Payload
     | Revoke of SessionId * Attempt
     /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
+    /// A later effect may discard one that is kept: open it before.
     | Reply of SessionId * FromScheduler * Payload * kept: bool
-    /// Give the result its final name.
+    /// Give the result its final name. From here on the payload is the publisher's.
     | Publish of Attempt * Submission * Payload
     /// Tell, beside the results, why there is none.
     | PublishError of TaskId * Submission * Trouble list

@@ -99,11 +99,25 @@ let private publishingTests =
             let machine = worker ()
             machine.Do(submit first)
             let revoke = Effect.Revoke(session 1, attempt 1 1)
-            expect (machine.Take(Input.Withdraw(taskId 1))) [ cancelled ] [ revoke ]
+            Expect.equal (machine.Take(Input.Outdated(attempt 1 1))) nothing "not published yet"
+            expect (machine.Take(Input.Withdraw(attempt 1 1))) [ cancelled ] [ revoke ]
             let machine = publishing ()
-            expect (machine.Take(Input.Withdraw(taskId 1))) [ cancelled ] []
+            expect (machine.Take(Input.Outdated(attempt 1 1))) [ cancelled ] []
             Expect.equal (machine.Take(Input.Published(attempt 1 1))) nothing "void"
-            Expect.equal (machine.Take(Input.Withdraw(taskId 1))) nothing "twice"
+            Expect.equal (machine.Take(Input.Outdated(attempt 1 1))) nothing "twice"
+        }
+
+        test "that a late reader finds changed leaves the one that is being published in its place" {
+            // The version after it once ran at once: two results of one name were on their way.
+            let machine = publishing ()
+
+            Expect.equal
+                (machine.Take(Input.Withdraw(attempt 1 1)))
+                nothing
+                "the publisher looks itself"
+
+            machine.Do(submit second)
+            Expect.equal machine.States [ 1L, "publishing"; 2L, "succeeding" ] "states"
         }
     ]
 
@@ -165,7 +179,6 @@ let private versions =
             for input, cancelled in
                 [
                     Input.Vanish "f", gone 2
-                    Input.Withdraw(taskId 2), Event.Cancelled(taskId 2, "the file changed or went")
                     Input.Cancel(taskId 2, client), Event.Cancelled(taskId 2, "cancelled")
                 ] do
                 let machine = publishing ()
@@ -188,7 +201,7 @@ let private versions =
         test "runs at once where the older one is withdrawn" {
             let machine = publishing ()
             machine.Do(submit second)
-            machine.Do(Input.Withdraw(taskId 1))
+            machine.Do(Input.Outdated(attempt 1 1))
             Expect.equal machine.States [ 2L, "running" ] "states"
         }
 

@@ -27,6 +27,7 @@ type Action =
     | Cancel of pick: int
     | Retry of pick: int
     | Withdraw of pick: int
+    | Outdate of pick: int
     | Vanish of name: int
     | Tick of span: int
 
@@ -46,9 +47,9 @@ let private action =
             (upTo 3)
             (upTo 12)
         3, Gen.map SubmitFile (upTo 3)
-        3, Gen.map Join (upTo 16)
+        4, Gen.map Join (upTo 16)
         5, Gen.map2 (fun a b -> Ready(a, b)) pick (upTo 5)
-        2, Gen.map Leave pick
+        4, Gen.map Leave pick
         5, Gen.constant HeardAll
         14, Gen.map Succeed pick
         4, Gen.map2 (fun a b -> Fail(a, b <> 0)) pick (upTo 5)
@@ -60,6 +61,7 @@ let private action =
         2, Gen.map Cancel pick
         2, Gen.map Retry pick
         1, Gen.map Withdraw pick
+        1, Gen.map Outdate pick
         1, Gen.map Vanish (upTo 3)
         8, Gen.map Tick (upTo spans.Length)
     ]
@@ -199,7 +201,10 @@ type World() =
           ]
         | Cancel pick -> [ Input.Cancel(task pick, client) ]
         | Retry pick -> [ Input.Retry(task pick, client) ]
-        | Withdraw pick -> [ Input.Withdraw(task pick) ]
+        | Withdraw pick -> [ for _, a in Option.toList (running pick) -> Input.Withdraw a ]
+        | Outdate pick -> [
+            for a in Option.toList (choose world.Publishing pick) -> Input.Outdated a
+          ]
         | Vanish name -> [ Input.Vanish $"f{abs name % 3}" ]
         | Tick span ->
             world.Wait(1L<ms> * int64 spans[abs span % spans.Length])

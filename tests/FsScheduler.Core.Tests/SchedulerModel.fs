@@ -118,7 +118,7 @@ let private take input events (model: Model) =
                 model)
     | Input.Ask _ -> model
     | Input.Join(session, _, stages) ->
-        let worker = { can = set stages; slots = 0; heard = model.now }
+        let worker = { can = set stages; slots = 0; heard = model.now; turn = 0 }
         { model with workers = Map.add session worker model.workers }
     | Input.Ready(session, slots) ->
         let worker = { model.workers[session] with slots = slots; heard = model.now }
@@ -145,7 +145,14 @@ let private take input events (model: Model) =
             else
                 fail events true task model
         | _ -> model
-    | Input.Withdraw id -> onTask id finish
+    | Input.Withdraw attempt ->
+        match current attempt model with
+        | Some({ where = Running _ } as task) -> finish task model
+        | _ -> model
+    | Input.Outdated attempt ->
+        match current attempt model with
+        | Some({ where = Publishing } as task) -> finish task model
+        | _ -> model
     | Input.Vanish name ->
         match Map.tryFind name model.files with
         | Some id -> onTask id (unlessPublishing finish)
@@ -184,7 +191,7 @@ let private next (worker: ModelWorker) (model: Model) =
         |> List.tryHead
         |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
 
-    if model.turn = Limits.agingTurns - 1 then
+    if worker.turn = Limits.agingTurns - 1 then
         Option.orElse first aged
     else
         first
@@ -210,7 +217,8 @@ let private assign (model: Model) (attempt: Attempt, session, struct (first, las
             if expected <> Some task.id then
                 failwith $"worker {session} got {task.id} and not {expected}"
 
-            { model with turn = (model.turn + 1) % Limits.agingTurns }
+            let worker = { worker with turn = (worker.turn + 1) % Limits.agingTurns }
+            { model with workers = Map.add session worker model.workers }
 
     let can = task.stages |> List.skip task.stage |> List.takeWhile worker.can.Contains
 

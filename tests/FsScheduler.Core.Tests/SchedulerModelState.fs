@@ -30,7 +30,7 @@ type ModelTask = {
     member task.IsBegun = task.attempt > 0
     member task.StageName = task.stages[task.stage]
 
-type ModelWorker = { can: Set<string>; slots: int; heard: Instant }
+type ModelWorker = { can: Set<string>; slots: int; heard: Instant; turn: int }
 
 type Model = {
     settings: Settings
@@ -46,7 +46,6 @@ type Model = {
     stagesSeen: string list
     front: int
     back: int
-    turn: int
 }
 
 let initial settings = {
@@ -61,7 +60,6 @@ let initial settings = {
     stagesSeen = []
     front = 0
     back = 0
-    turn = 0
 }
 
 let put (task: ModelTask) (model: Model) = { model with tasks = Map.add task.id task model.tasks }

@@ -202,7 +202,7 @@ let private reachesEveryCorner =
     test "the histories are not vain: they reach every corner" {
         let mutable seen = Set.empty
         let gen = Histories.History().Generator
-        let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 400 gen
+        let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 800 gen
 
         for history in histories do
             let see run =
@@ -235,7 +235,8 @@ let private reachesEveryCorner =
                 "waiting"
             ]
 
-        Expect.isEmpty (Set.difference expected seen) "never seen"
+        let unseen = Set.difference expected seen
+        Expect.isEmpty unseen $"never seen: %A{unseen}"
     }
 
 let tests =

@@ -17,6 +17,59 @@ let private assigning =
             ] [ reply (FromScheduler.Accepted("x", taskId 1)); assign x 1 1 1 [ "a" ] Packed ]
         }
 
+        test "is found again among many, until it ends" {
+            let scheduler = Scheduler settings
+            let decisions = Decisions()
+
+            let step input =
+                scheduler.Step(input, Instant.zero, decisions)
+
+            let x = submission "x" 0 Result None (bytes "x")
+
+            let ids () =
+                Invariants.view scheduler |> Array.map (fun task -> int task.id)
+
+            for _ in 1..10_000 do
+                step (Input.Submit(x, ""))
+
+            Expect.equal (ids ()) [| 1..10_000 |] "all"
+
+            for id in 1..10_000 do
+                if id % 1_000 <> 0 then
+                    step (Input.Cancel(taskId id, client))
+
+            Expect.equal (ids ()) [| 1_000..1_000..10_000 |] "those that stay"
+
+            for id in 1_000..1_000..10_000 do
+                step (Input.Cancel(taskId id, client))
+
+            Expect.isTrue scheduler.IsDone "none stays"
+            step (Input.Submit(x, ""))
+            Expect.equal (ids ()) [| 10_001 |] "the next one"
+        }
+
+        test "costs little when it comes alone" {
+            // A page of the table, 32 KiB, was once made for each.
+            let scheduler = Scheduler settings
+            let decisions = Decisions()
+
+            let step input =
+                scheduler.Step(input, Instant.zero, decisions)
+
+            step (Input.Join(session 1, "w1", [| "a" |]))
+            step (Input.Ready(session 1, 1))
+            let x = submission "x" 0 Result None (bytes "x")
+            let before = System.GC.GetAllocatedBytesForCurrentThread()
+
+            for i in 1..1_000 do
+                step (Input.Submit(x, ""))
+                step (Input.Report(session 1, attempt i 1, Succeeded, Packed))
+                decisions.Clear()
+
+            let bytes = System.GC.GetAllocatedBytesForCurrentThread() - before
+            Expect.isLessThan (bytes / 1_000L) 1_500L "bytes a task"
+        }
+
         test "waits for a worker, and goes to the one that becomes ready" {
             let machine = Machine settings
             let x = submission "x" 0 Result None (bytes "x")
@@ -98,6 +151,22 @@ let private slots =
             expect (machine.Succeed(1, attempt 1 1)) [ Event.Completed(attempt 1 1) ] [
                 doneWell "x" 1 1
             ]
+        }
+
+        test "that comes, or comes back, gets what the idle ones cannot run" {
+            let machine = Machine settings
+            machine.Worker(1, [ "a" ], 1) |> ignore
+            machine.Submit("x", pipeline = "b") |> ignore
+            machine.Submit("y", pipeline = "b") |> ignore
+            machine.Submit("z", pipeline = "b") |> ignore
+            let _, effects = machine.Worker(2, [ "b" ], 1)
+            Expect.equal (assignments effects) [ 2L, 1L, 1 ] "comes"
+            let _, effects = machine.Succeed(2, attempt 1 1)
+            Expect.equal (assignments effects) [ 2L, 2L, 1 ] "has a free slot again"
+            machine.Do(Input.Ready(session 2, 0))
+            machine.Succeed(2, attempt 2 1) |> ignore
+            let _, effects = machine.Take(Input.Ready(session 2, 1))
+            Expect.equal (assignments effects) [ 2L, 3L, 1 ] "is ready again"
         }
 
         test "keeps what it holds when its slots are lowered, and gets nothing until it is below" {

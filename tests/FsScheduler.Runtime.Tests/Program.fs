@@ -10,6 +10,9 @@ let main args =
         (testList "runtime" [
             StageTests.tests
             FileTests.tests
-            HostTests.tests
+            QuantityTests.tests
+            FrameTests.tests
+            AgentTests.tests
             ConnectionTests.tests
+            WorkerTests.tests
         ])

@@ -173,8 +173,9 @@ type Observer(scene: Scene, spool: Spool) =
 
         let isDue =
             match input with
-            | Input.Cancel(other, _)
-            | Input.Withdraw other -> other = id
+            | Input.Cancel(other, _) -> other = id
+            | Input.Withdraw attempt
+            | Input.Outdated attempt -> attempt.task = id
             | Input.Vanish name -> name = task.Submission.Name
             | Input.Submit(submission, _) ->
                 submission.Origin = Origin.Folder && submission.Name = task.Submission.Name
@@ -199,7 +200,7 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Report(session, reported, Succeeded, given) ->
             must
                 (reported = attempt && reported.number = task.Attempt && session = task.Session)
-                $"a result of attempt {reported.number} counts for attempt {task.Attempt} of task {task.Id}"
+                $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
 
             must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
         | _ -> violation $"task {task.Id} succeeded by {input}"

@@ -5,7 +5,7 @@ open FsScheduler.Core
 
 /// `resultados/`: gives results their names, some of them later than others, and keeps what is there.
 [<Sealed>]
-type Publisher(scene: Scene, spool: Spool, post: Input -> unit) =
+type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> unit) =
     let climate = scene.climate
     let published = Dictionary<string, struct (int64 * string)>()
 
@@ -15,6 +15,14 @@ type Publisher(scene: Scene, spool: Spool, post: Input -> unit) =
         | Packed
         | Bytes _
         | Spooled _ -> 0L
+
+    /// A look at the input, some time before the rename: what happens in between, it does not see.
+    let isOutdated (submission: Submission) =
+        match submission.Payload with
+        | Input stamp -> (folder.Read(submission.Name, stamp)).IsNone
+        | Packed
+        | Bytes _
+        | Spooled _ -> false
 
     let rename attempt (submission: Submission) payload =
         let content = spool.Content(payload, submission)
@@ -43,5 +51,9 @@ type Publisher(scene: Scene, spool: Spool, post: Input -> unit) =
         | _ -> ValueNone
 
     member _.Publish(attempt, submission, payload) =
-        let takes = scene.chance.Time(0L<ms>, climate.publishMax)
-        scene.timeline.After(takes, fun () -> rename attempt submission payload)
+        if isOutdated submission then
+            spool.Consume payload
+            post (Input.Outdated attempt)
+        else
+            let takes = scene.chance.Time(0L<ms>, climate.publishMax)
+            scene.timeline.After(takes, fun () -> rename attempt submission payload)

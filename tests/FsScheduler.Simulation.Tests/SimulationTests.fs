@@ -64,4 +64,11 @@ let tests =
                 let takes () = chance.Time(50L<ms>, 900L<ms>)
                 Expect.isLessThan (Starvation.longestWait workers takes) boundMs $"seed {seed}"
         }
+
+        test "workers in lockstep starve nobody" {
+            for count in 1..8 do
+                let workers = Array.init count (fun index -> $"s{index}")
+                let longest = Starvation.longestWait workers (fun () -> 500L<ms>)
+                Expect.isLessThan longest 60_000L<ms> $"{count} workers, each with its own stage"
+        }
     ]

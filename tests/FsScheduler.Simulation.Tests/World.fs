@@ -34,7 +34,7 @@ type World(scene: Scene) =
 
     let host = Host(scene, observer, answers, scheduler)
     let folder = SimFolder(scene, host.Post)
-    let publisher = Publisher(scene, spool, host.Post)
+    let publisher = Publisher(scene, spool, folder, host.Post)
 
     let toPayload (content: string) =
         if scene.faulty && chance.Percent climate.spooledPercent then
@@ -99,7 +99,7 @@ type World(scene: Scene) =
             | ValueSome content -> ValueSome struct (FromScheduler.Process work, content)
             | ValueNone ->
                 folder.Forget(work.name, stamp)
-                host.Post(Input.Withdraw work.attempt.task)
+                host.Post(Input.Withdraw work.attempt)
                 ValueNone
 
     let perform effect =

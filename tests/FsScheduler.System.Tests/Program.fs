@@ -2,6 +2,25 @@ module FsScheduler.System.Tests.Program
 
 open Expecto
 
+let private all =
+    testList "system" [
+        RepositoryTests.tests
+        HostileTests.tests
+        ExecutableTests.tests
+        FolderTests.tests
+        LifeTests.tests
+        ClientTests.tests
+        PythonTests.tests
+        // These want the machine to themselves.
+        testSequenced (
+            testList "one by one" [
+                LossTests.tests
+                FuzzTests.tests
+                HostileTests.memory
+                ScriptTests.tests
+            ]
+        )
+    ]
+
 [<EntryPoint>]
-let main args =
-    runTestsWithCLIArgs [] args (testList "system" [ RepositoryTests.tests; SystemTests.tests ])
+let main args = runTestsWithCLIArgs [] args all

@@ -134,6 +134,11 @@ and internal Worker(session: SessionId, name: string, stages: string[]) =
     /// The suspected task that it is kept free for, or that it runs.
     member val Reserved: Task | null = null with get, set
     member val LastHeard = Instant.zero with get, set
+
+    /// Counts what it was given, up to the turn of a task that has waited too long. Its own count: with one for
+    /// all, workers in lockstep would give that turn always to the same of them.
+    member val Turn = 0 with get, set
+
     member val Finished = 0L with get, set
     member val Failed = 0L with get, set
 

@@ -9,7 +9,6 @@ type internal Queues() =
     let suspects = TaskList()
     let mutable count = 0
     let mutable openCount = 0 // of those in open queues
-    let mutable turn = 0
     let mutable latest = TaskQueue ""
 
     let find (stage: string) =
@@ -120,7 +119,7 @@ type internal Queues() =
     /// that no task starves, the one that has been waiting too long.
     member _.Next(worker: Worker, now: Instant) : Task | null =
         let task =
-            if turn < Limits.agingTurns - 1 then
+            if worker.Turn < Limits.agingTurns - 1 then
                 first worker
             else
                 match aged worker now with
@@ -128,7 +127,7 @@ type internal Queues() =
                 | task -> task
 
         if not (isNull task) then
-            turn <- (turn + 1) % Limits.agingTurns
+            worker.Turn <- (worker.Turn + 1) % Limits.agingTurns
 
         task
 

@@ -171,10 +171,16 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     // Files that change or go.
 
-    let withdraw id =
-        match state.Tasks.Find id with
+    /// Void, if the attempt is in that state; a publishing one has to end before the next version may be published.
+    let void' attempt isThere =
+        match state.Current attempt with
         | null -> ()
-        | task -> Life.cancel state task "the file changed or went"
+        | task ->
+            if isThere task.State then
+                Life.cancel state task "the file changed or went"
+
+    let withdraw attempt = void' attempt _.IsRunning
+    let outdated attempt = void' attempt _.IsPublishing
 
     let vanish name =
         match state.Files.TryGetValue name with
@@ -244,7 +250,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Report(session, attempt, outcome, result) -> report session attempt outcome result
         | Input.Published attempt -> published attempt
         | Input.Unpublished(attempt, error) -> unpublished attempt error
-        | Input.Withdraw id -> withdraw id
+        | Input.Withdraw attempt -> withdraw attempt
+        | Input.Outdated attempt -> outdated attempt
         | Input.Vanish name -> vanish name
         | Input.Unreadable(attempt, error) -> unreadable attempt error
         | Input.Tick -> tick ()

@@ -14,6 +14,11 @@ type internal TaskTable() =
     let page (id: TaskId) = int (int64 id >>> pageBits)
     let index (id: TaskId) = int (int64 id &&& int64 (pageSize - 1))
 
+    /// Lets a page go that is empty.
+    let letGo page =
+        if page >= 0 && counts[page] = 0 then
+            pages[page] <- null
+
     member _.Count = count
 
     member _.Find(id: TaskId) : Task | null =
@@ -26,6 +31,7 @@ type internal TaskTable() =
 
     member _.Add(task: Task) =
         while pages.Count <= page task.Id do
+            letGo (pages.Count - 1)
             pages.Add null
             counts.Add 0
 
@@ -50,8 +56,9 @@ type internal TaskTable() =
             counts[page] <- counts[page] - 1
             count <- count - 1
 
-            if counts[page] = 0 then
-                pages[page] <- null
+            // More tasks will come into the last one: it is not made again for each of them.
+            if page < pages.Count - 1 then
+                letGo page
 
     member _.ToSeq() : Task seq =
         pages

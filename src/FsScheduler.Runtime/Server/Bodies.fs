@@ -30,7 +30,7 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
         match attemptOf message with
         | ValueSome attempt ->
             reconsider name // first: so somebody always knows of the file
-            tell (Input.Withdraw attempt.task)
+            tell (Input.Withdraw attempt)
         | ValueNone -> ()
 
     let nameOf (departure: Departure<FromScheduler>) =
@@ -102,7 +102,7 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
             match departure.payload with
             | Spooled(path, _) ->
                 if departure.isLast then
-                    File.Delete path
+                    SpoolFile.delete path
             | Input stamp when not (isNull body.file) ->
                 let name = nameOf departure
 
@@ -111,3 +111,7 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
             | Packed
             | Bytes _
             | Input _ -> ()
+
+        member _.Unsent departure =
+            if departure.isLast then
+                SpoolFile.discard departure.payload

@@ -22,6 +22,7 @@ type ConnectionContext = {
     bodies: IBodies<FromScheduler>
     /// A path for a payload that is too large for memory; null where nobody wants it.
     spool: ToScheduler -> Task<string | null>
+    clock: Clock
     log: ILogger
 }
 
@@ -33,19 +34,20 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     // A peer that leaves this much unread is not read from either.
     static let backlogMax = 4L * 1024L * 1024L
     // And is cut off when it has read nothing for this long.
-    static let stuckMax = 60_000L
+    static let stuckMax = 60_000L<ms>
     static let farewellBytesMax = 16 * 1024 * 1024
 
     let remote = string socket.RemoteEndPoint
     let stream = new NetworkStream(socket, ownsSocket = true)
-    let openedAt = Environment.TickCount64
+    let clock = context.clock
+    let openedAt = clock.Now
     let closing = new CancellationTokenSource()
     let arrivals = List<Arrival<ToScheduler>>()
     let inputs = List<Input>()
     let mutable standing = Standing.Stranger
     let mutable name = remote
     let mutable heardAt = openedAt
-    let mutable farewell = ValueNone
+    let mutable farewells = 0 // the last words to it, at most one
     let mutable origins: Origin[] = [||]
 
     let writer =
@@ -56,7 +58,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             ),
             Encoder<FromScheduler>(fun output message bytes ->
                 Codec.encodeFromScheduler output message bytes),
-            context.bodies
+            context.bodies,
+            clock
         )
 
     let post message =
@@ -69,8 +72,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         |> ignore
 
     let close code message =
-        if farewell.IsNone then
-            farewell <- ValueSome(struct (code, message))
+        // The reader and the sweep may both want to.
+        if Interlocked.Exchange(&farewells, 1) = 0 then
             let text = FromScheduler.Error(code, message)
             context.log.LogInformation("{Peer} is sent away: {Code} {Message}", name, code, message)
             post text
@@ -139,7 +142,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             Decoder<ToScheduler>(fun line -> Codec.decodeToScheduler line),
             Func<_, _> admit,
             Func<_, _> context.spool,
-            memoryMax
+            memoryMax,
+            clock
         )
 
     let contentOf (submit: Submit) payload =
@@ -151,15 +155,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             | Bytes bytes -> hash.AppendData bytes
             | Spooled(path, _) ->
                 use file = File.OpenRead path
-                let buffer = ArrayPool.Shared.Rent(64 * 1024)
+                let buffer: byte[] = Array.zeroCreate (64 * 1024)
                 let mutable count = 1
 
                 while count > 0 do
                     let! read = file.ReadAsync(buffer, 0, buffer.Length)
                     count <- read
                     hash.AppendData(buffer, 0, read)
-
-                ArrayPool.Shared.Return buffer
             | Packed
             | Input _ -> ()
 
@@ -173,9 +175,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         task {
             match TaskName.parse submit.name with
             | Error reason ->
-                match payload with
-                | Spooled(path, _) -> File.Delete path
-                | _ -> ()
+                SpoolFile.discard payload
 
                 reject
                     submit
@@ -265,16 +265,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 writer.Signal()
                 do! writer.DrainAsync().WaitAsync patience.Token
 
-                if farewell.IsSome then
+                if farewells > 0 then
                     socket.Shutdown SocketShutdown.Send
-                    let buffer = ArrayPool.Shared.Rent(64 * 1024)
+                    let buffer: byte[] = Array.zeroCreate (16 * 1024)
                     let mutable left = farewellBytesMax
 
                     while left > 0 do
                         let! read = stream.ReadAsync(buffer.AsMemory(), patience.Token)
                         left <- if read = 0 then 0 else left - read
-
-                    ArrayPool.Shared.Return buffer
             with
             | :? IOException
             | :? SocketException
@@ -318,14 +316,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
     /// Looks at the time: ends a peer that keeps us waiting. Tells whether a worker gave a sign of life.
     member _.Sweep() : bool =
-        let now = Environment.TickCount64
-
         let verdict =
             match standing with
-            | Standing.Stranger when now - openedAt > int64 Gate.helloWithin ->
+            | Standing.Stranger when clock.Now - openedAt > Gate.helloWithin ->
                 ValueSome Gate.helloIsLate
-            | _ when reader.IsInFrame && now - reader.LastRead > int64 Gate.frameSilenceMax ->
-                ValueSome Gate.frameIsStuck
+            | _ when reader.StuckFor > Gate.frameSilenceMax -> ValueSome Gate.frameIsStuck
             | _ -> ValueNone
 
         match verdict with
@@ -334,11 +329,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             closing.Cancel()
         | _ -> ()
 
-        if writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
+        if not (isNull writer.Failure) then
+            closing.Cancel() // its socket may still bring bytes, but nobody could answer
+        elif writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
             context.log.LogWarning(
                 "{Peer} has read nothing for {Seconds} s: disconnected",
                 name,
-                stuckMax / 1_000L
+                stuckMax / 1_000L<ms>
             )
 
             closing.Cancel()
@@ -347,21 +344,23 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         heardAt <- reader.LastRead
         heard
 
-    /// Serves the peer until it goes or is sent away.
+    /// Serves the peer until it goes or is sent away. Whatever goes wrong ends this connection and no other.
     member _.RunAsync() : Task =
         task {
             try
-                try
-                    do! readAll ()
-                with
-                | :? IOException
-                | :? SocketException
-                | :? ObjectDisposedException
-                | :? OperationCanceledException -> ()
+                do! readAll ()
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+            | error -> context.log.LogError(error, "{Peer} is disconnected", name)
 
-                do! sayFarewell ()
-            finally
-                stream.Dispose()
+            for arrival in arrivals do
+                SpoolFile.discard arrival.payload // came, and was not handed on
+
+            do! sayFarewell ()
+            stream.Dispose()
 
             if standing = Standing.Worker then
                 context.log.LogInformation("worker {Peer} left", name)

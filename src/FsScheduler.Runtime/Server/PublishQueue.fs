@@ -20,7 +20,8 @@ open FsScheduler.Runtime.Files
 type PublishQueue
     (inputs: InputFolder, publisher: Publisher, onDone: OnDone, clock: Clock, log: ILogger) =
     let batchMax = 64
-    let threads = 2
+    // Results of one folder wait for each other in the file system, and spin while they do.
+    let threads = max 1 (Environment.ProcessorCount / 2)
     let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
 
     let discard path =
@@ -66,7 +67,7 @@ type PublishQueue
         match submission.Payload with
         | Input stamp when not (InputFile.isCurrent inputs name stamp) ->
             discardPayload result
-            Input.Withdraw attempt.task
+            Input.Outdated attempt
         | payload ->
             match store name result with
             | Ok() ->

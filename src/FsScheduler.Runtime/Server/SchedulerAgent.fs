@@ -7,9 +7,28 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 
+/// Takes a look at the machine; what it returns tells the asker.
+type private Glance = delegate of Scheduler -> (unit -> unit)
+
 type private Message =
     | Inputs of Input[]
-    | Look of (Scheduler -> unit)
+    | Look of Glance
+
+/// What follows from one turn of the mailbox. Used again.
+[<Sealed>]
+type private Turn() =
+    member val Decisions = Decisions()
+    /// Answers to those who looked: what they saw may not be durable yet either.
+    member val Answers = List<unit -> unit>()
+
+    member turn.IsEmpty =
+        turn.Decisions.Events.Count = 0
+        && turn.Decisions.Effects.Count = 0
+        && turn.Answers.Count = 0
+
+    member turn.Clear() =
+        turn.Decisions.Clear()
+        turn.Answers.Clear()
 
 /// Lets effects out, in order. Called by one thread at a time; must not block or throw.
 type Release = delegate of effects: List<Effect> -> unit
@@ -27,26 +46,34 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
     let turnInputsMax = 4_096
     let turnsMax = 16 // decided, not yet durable
     let credit = new SemaphoreSlim(postsMax)
+    let posters = 1_000_000 // more than there can be
     let turns = new SemaphoreSlim(turnsMax)
     let died = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
     let scheduler = Scheduler settings
-    let pool = System.Collections.Concurrent.ConcurrentQueue<Decisions>()
+    let pool = System.Collections.Concurrent.ConcurrentQueue<Turn>()
     let mutable pending = 0
 
     let undurable =
-        Channel.CreateUnbounded<struct (Task * Decisions)>(
-            UnboundedChannelOptions(SingleReader = true)
-        )
+        Channel.CreateUnbounded<struct (Task * Turn)>(UnboundedChannelOptions(SingleReader = true))
 
     let rent () =
         match pool.TryDequeue() with
-        | true, decisions -> decisions
-        | _ -> Decisions()
+        | true, turn -> turn
+        | _ -> Turn()
 
-    let letOut (decisions: Decisions) =
-        release.Invoke decisions.Effects
-        decisions.Clear()
-        pool.Enqueue decisions
+    let letOut (turn: Turn) =
+        release.Invoke turn.Decisions.Effects
+
+        for index in 0 .. turn.Answers.Count - 1 do
+            turn.Answers[index]()
+
+        turn.Clear()
+        pool.Enqueue turn
+
+    /// Nobody waits for a dead mailbox: who would, finds out at once.
+    let die (error: exn) =
+        if died.TrySetException error then
+            credit.Release posters |> ignore
 
     /// Effects whose events were not durable at once wait here, in order.
     let releaseLater () =
@@ -55,69 +82,73 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
                 let mutable goOn = true
 
                 while goOn do
-                    let! struct (durable, decisions) = undurable.Reader.ReadAsync()
+                    let! struct (durable, turn) = undurable.Reader.ReadAsync()
                     do! durable
-                    letOut decisions
+                    letOut turn
                     Interlocked.Decrement &pending |> ignore
                     turns.Release() |> ignore
             with error ->
-                died.TrySetException error |> ignore
+                die error
         }
 
     /// One turn is over: its events become durable, its effects visible, in that order.
-    let commit now (decisions: Decisions) =
+    let commit now (turn: Turn) =
         async {
-            if decisions.Events.Count = 0 && decisions.Effects.Count = 0 then
-                pool.Enqueue decisions
+            if turn.IsEmpty then
+                pool.Enqueue turn
             else
                 let durable =
-                    if decisions.Events.Count = 0 then
+                    if turn.Decisions.Events.Count = 0 then
                         ValueTask.CompletedTask
                     else
-                        journal.AppendAsync(now, decisions.Events)
+                        journal.AppendAsync(now, turn.Decisions.Events)
 
                 if durable.IsCompletedSuccessfully && Volatile.Read &pending = 0 then
-                    letOut decisions
+                    durable.GetAwaiter().GetResult()
+                    letOut turn
                 else
                     // The next turn is decided meanwhile; only so many, or a slow disk would fill the memory.
                     do! turns.WaitAsync() |> Async.AwaitTask
                     Interlocked.Increment &pending |> ignore
-                    undurable.Writer.TryWrite(struct (durable.AsTask(), decisions)) |> ignore
+                    undurable.Writer.TryWrite(struct (durable.AsTask(), turn)) |> ignore
         }
 
-    let take now decisions message =
+    let take now (turn: Turn) message =
         match message with
         | Inputs inputs ->
             for input in inputs do
-                scheduler.Step(input, now, decisions)
+                scheduler.Step(input, now, turn.Decisions)
 
             credit.Release() |> ignore
             inputs.Length
         | Look look ->
-            look scheduler
+            turn.Answers.Add(look.Invoke scheduler)
             1
 
     let agent =
         new MailboxProcessor<Message>(fun inbox ->
-            let rec turn () =
+            let rec loop () =
                 async {
                     let! first = inbox.Receive()
                     let now = clock.Now
-                    let decisions = rent ()
-                    let mutable taken = take now decisions first
+                    let turn = rent ()
+                    let mutable taken = take now turn first
 
                     while taken < turnInputsMax && inbox.CurrentQueueLength > 0 do
                         let! next = inbox.Receive()
-                        taken <- taken + take now decisions next
+                        taken <- taken + take now turn next
 
-                    do! commit now decisions
-                    return! turn ()
+                    do! commit now turn
+
+                    // A journal that has failed ends the mailbox too.
+                    if not died.Task.IsCompleted then
+                        return! loop ()
                 }
 
-            turn ())
+            loop ())
 
     do
-        agent.Error.Add(fun error -> died.TrySetException error |> ignore)
+        agent.Error.Add die
         agent.Start()
         releaseLater () |> ignore
 
@@ -127,26 +158,39 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
     /// <summary>Posts a batch; waits while too many are waiting, which slows the sender down.</summary>
     /// <param name="inputs">In order. Not to be changed afterwards.</param>
     /// <param name="ct">Ends the wait.</param>
+    /// <returns>Completes when they are in the mailbox; faults as `Completion` does once that has.</returns>
     member _.PostAsync(inputs: Input[], ct: CancellationToken) : Task =
         let waiting = credit.WaitAsync ct
 
-        if waiting.IsCompletedSuccessfully then
+        if died.Task.IsCompleted then
+            died.Task
+        elif waiting.IsCompletedSuccessfully then
             agent.Post(Inputs inputs)
             Task.CompletedTask
         else
             task {
                 do! waiting
+
+                if died.Task.IsCompleted then
+                    do! died.Task
+
                 agent.Post(Inputs inputs)
             }
 
-    /// <summary>Looks at the machine between two turns.</summary>
+    /// <summary>Looks at the machine between two inputs. The answer comes once what it rests on is durable.</summary>
     /// <param name="look">Must be quick and change nothing.</param>
     /// <exception cref="T:System.TimeoutException">No answer within 10 s.</exception>
     member _.LookAsync(look: Scheduler -> 'answer) : Task<'answer> =
         let answer =
             TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-        agent.Post(Look(fun scheduler -> answer.TrySetResult(look scheduler) |> ignore))
+        agent.Post(
+            Look(
+                Glance(fun scheduler ->
+                    let seen = look scheduler
+                    fun () -> answer.TrySetResult seen |> ignore)
+            )
+        )
 
         task {
             let! first =

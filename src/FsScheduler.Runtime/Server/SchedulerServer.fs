@@ -40,6 +40,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let log = options.log
     let clock = options.clock
     let stop = new CancellationTokenSource()
+    let stopAccepting = new CancellationTokenSource()
     let spoolFolder = Path.Combine(options.state, "spool")
     do Directory.CreateDirectory spoolFolder |> ignore
     let inputs = InputFolder options.entrada
@@ -48,6 +49,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let publishing = PublishQueue(inputs, publisher, options.onDone, clock, log)
     let connections = ConcurrentDictionary<SessionId, Connection>()
     let touched = List<Connection>()
+    let serving = ConcurrentDictionary<SessionId, Task>()
     let mutable sessions = 0L
     let mutable spooled = 0L
 
@@ -170,6 +172,7 @@ type SchedulerServer(options: SchedulerOptions) =
         agent = agent
         bodies = bodies
         spool = spool
+        clock = clock
         log = log
     }
 
@@ -187,42 +190,62 @@ type SchedulerServer(options: SchedulerOptions) =
 
         listener.Start 512
 
-    let serve (connection: Connection) =
+    let serve (connection: Connection) : Task =
         task {
             try
                 do! connection.RunAsync()
             finally
                 connections.TryRemove connection.Session |> ignore
+                serving.TryRemove connection.Session |> ignore
         }
+
+    let welcome (socket: Socket) =
+        if connections.Count >= connectionsMax then
+            log.LogWarning(
+                "{Peer} is refused: there are {Count} connections",
+                socket.RemoteEndPoint,
+                connectionsMax
+            )
+
+            socket.Dispose()
+        else
+            socket.NoDelay <- true
+
+            let session =
+                LanguagePrimitives.Int64WithMeasure<sessionId>(Interlocked.Increment &sessions)
+
+            let connection = Connection(session, socket, context)
+            connections[session] <- connection
+            // It is there before the connection runs: whoever waits for all of them waits for this one.
+            let start = new Task<Task>(fun () -> serve connection)
+            serving[session] <- start.Unwrap()
+            start.Start TaskScheduler.Default
 
     let accept () =
         task {
-            try
-                while not stop.IsCancellationRequested do
-                    let! socket = listener.AcceptSocketAsync stop.Token
+            while not stopAccepting.IsCancellationRequested do
+                try
+                    let! socket = listener.AcceptSocketAsync stopAccepting.Token
 
-                    if connections.Count >= connectionsMax then
-                        log.LogWarning(
-                            "{Peer} is refused: there are {Count} connections",
-                            socket.RemoteEndPoint,
-                            connectionsMax
-                        )
-
+                    try
+                        welcome socket
+                    with
+                    | :? SocketException
+                    | :? IOException as error ->
+                        log.LogInformation("a peer was gone at once: {Reason}", error.Message)
                         socket.Dispose()
-                    else
-                        socket.NoDelay <- true
+                with
+                | :? OperationCanceledException
+                | :? ObjectDisposedException -> stopAccepting.Cancel()
+                | :? SocketException as error when not stopAccepting.IsCancellationRequested ->
+                    // Too many open files, say: those who are connected go on, and others can come later.
+                    log.LogError("nobody can connect: {Reason}; next try in 1 s", error.Message)
 
-                        let session =
-                            LanguagePrimitives.Int64WithMeasure<sessionId>(
-                                Interlocked.Increment &sessions
-                            )
-
-                        let connection = Connection(session, socket, context)
-                        connections[session] <- connection
-                        Task.Run<unit>(fun () -> serve connection) |> ignore
-            with
-            | :? OperationCanceledException
-            | :? ObjectDisposedException -> ()
+                    do!
+                        Task
+                            .Delay(TimeSpan.FromSeconds 1.0, clock.Provider, stopAccepting.Token)
+                            .ContinueWith((fun (_: Task) -> ()), TaskScheduler.Default)
+                | :? SocketException -> ()
         }
 
     /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
@@ -250,6 +273,15 @@ type SchedulerServer(options: SchedulerOptions) =
                 ()
         }
 
+    let accepting: Task = Task.Run<unit>(fun () -> accept ())
+    let ticking: Task = Task.Run<unit>(fun () -> tick ())
+
+    let published =
+        publishing.RunAsync(
+            (fun inputs -> agent.PostAsync(inputs, CancellationToken.None)),
+            stop.Token
+        )
+
     let running =
         let failing =
             TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -265,16 +297,9 @@ type SchedulerServer(options: SchedulerOptions) =
 
         watch agent.Completion
         watch inbox.Completion
-        watch (Task.Run<unit>(fun () -> accept ()))
-        watch (Task.Run<unit>(fun () -> tick ()))
-
-        watch (
-            publishing.RunAsync(
-                (fun inputs -> agent.PostAsync(inputs, CancellationToken.None)),
-                stop.Token
-            )
-        )
-
+        watch accepting
+        watch ticking
+        watch published
         failing.Task
 
     /// Where it listens.
@@ -318,12 +343,13 @@ type SchedulerServer(options: SchedulerOptions) =
     /// <param name="atMost">How long; what still runs then is dropped.</param>
     member _.DrainAsync(atMost: TimeSpan) : Task =
         task {
+            stopAccepting.Cancel()
             listener.Stop()
             do! (inbox :> IAsyncDisposable).DisposeAsync()
             // Every worker is drained, as if it had asked for it.
             let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
             do! agent.PostAsync(drains, CancellationToken.None)
-            use patience = new CancellationTokenSource(atMost)
+            use patience = new CancellationTokenSource(atMost, clock.Provider)
             use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
 
             try
@@ -349,6 +375,7 @@ type SchedulerServer(options: SchedulerOptions) =
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {
+                stopAccepting.Cancel()
                 listener.Stop()
                 stop.Cancel()
 
@@ -356,5 +383,7 @@ type SchedulerServer(options: SchedulerOptions) =
                     connection.End()
 
                 do! (inbox :> IAsyncDisposable).DisposeAsync()
+                let last = Task.WhenAll [| yield! serving.Values; accepting; ticking; published |]
+                do! last.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing // it is in `Completion`
             }
             |> ValueTask

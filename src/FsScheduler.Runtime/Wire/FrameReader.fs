@@ -35,6 +35,7 @@ type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'m
 /// <param name="admit">Decides on every line, before its payload is read.</param>
 /// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
 /// <param name="memoryMax">The largest payload that is held in memory.</param>
+/// <param name="clock">Tells how long the peer has been silent.</param>
 [<Sealed>]
 type FrameReader<'message>
     (
@@ -42,15 +43,31 @@ type FrameReader<'message>
         decode: Decoder<'message>,
         admit: Func<Result<Frame<'message>, FrameError>, Admission>,
         spool: Func<'message, Task<string | null>>,
-        memoryMax: Size
+        memoryMax: Size,
+        clock: Clock
     ) =
-    let scratch: byte[] = Array.zeroCreate Codec.lineBytesMax
     let mutable rest = ReadOnlySequence<byte>.Empty
     let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
     let mutable skip = 0L
     let mutable isCut = false // a line has begun
     let mutable stopped = false
-    let mutable lastRead = Environment.TickCount64
+    let mutable lastRead = clock.Now
+    let mutable isWaiting = false
+    let mutable waitingSince = lastRead
+
+    /// What comes next; until `hasRead`, it is the peer that is waited for, and nobody else.
+    let startRead (ct: CancellationToken) =
+        let reading = input.ReadAsync ct
+
+        if not reading.IsCompleted then
+            waitingSince <- clock.Now
+            Volatile.Write(&isWaiting, true)
+
+        reading
+
+    let hasRead () =
+        Volatile.Write(&isWaiting, false)
+        lastRead <- clock.Now
 
     let readLine (arrivals: List<Arrival<'message>>) (line: ReadOnlySpan<byte>) =
         let frame = decode.Invoke line
@@ -90,8 +107,10 @@ type FrameReader<'message>
                 stopped <- true
                 false
             elif position.HasValue then
-                rest.Slice(0, length).CopyTo(scratch.AsSpan())
-                readLine arrivals (ReadOnlySpan(scratch, 0, int length))
+                let line = ArrayPool.Shared.Rent(int length)
+                rest.Slice(0, length).CopyTo(line.AsSpan())
+                readLine arrivals (ReadOnlySpan(line, 0, int length))
+                ArrayPool.Shared.Return line
                 rest <- rest.Slice(length + 1L)
                 true
             else
@@ -142,8 +161,8 @@ type FrameReader<'message>
 
             try
                 while offset < size && not ended do
-                    let! read = input.ReadAsync ct
-                    lastRead <- Environment.TickCount64
+                    let! read = startRead ct
+                    hasRead ()
                     let piece = read.Buffer.Slice(0, min (size - offset) read.Buffer.Length)
                     let mutable segments = piece.GetEnumerator()
 
@@ -164,17 +183,22 @@ type FrameReader<'message>
                 if not (obj.ReferenceEquals(handle, null)) then
                     handle.Dispose()
 
-                if offset < size || not (isNull trouble) then
-                    File.Delete path
+                    if offset < size || not (isNull trouble) then
+                        SpoolFile.delete path
 
             return struct (not ended, trouble)
         }
 
-    /// When the last byte came, in milliseconds of `Environment.TickCount64`.
+    /// When the last byte came; at first, when the reader was made.
     member _.LastRead = lastRead
 
-    /// Whether a frame has begun and not ended.
-    member _.IsInFrame = awaited.IsSome || skip > 0L || isCut
+    /// How long the next byte of a frame that has begun has been waited for. Time in which nobody read, because what
+    /// had come was still being worked on, is not the peer's.
+    member _.StuckFor: Duration =
+        if Volatile.Read &isWaiting && (awaited.IsSome || skip > 0L || isCut) then
+            clock.Now - waitingSince
+        else
+            0L<ms>
 
     /// <summary>Waits for bytes, and adds the messages that they complete; often none.</summary>
     /// <param name="arrivals">Where they are added.</param>
@@ -208,8 +232,8 @@ type FrameReader<'message>
 
                     return whole
             | _ ->
-                let! read = input.ReadAsync ct
-                lastRead <- Environment.TickCount64
+                let! read = startRead ct
+                hasRead ()
                 rest <- read.Buffer
                 parse arrivals
                 let consumed = rest.Start

@@ -40,31 +40,35 @@ type IBodies<'message> =
     abstract Open: Departure<'message> -> Body voption
     /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
     abstract Sent: Departure<'message> * Body * whole: bool -> unit
+    /// Instead of both: it was posted, and the stream failed before it was its turn.
+    abstract Unsent: Departure<'message> -> unit
 
 /// <summary>Messages to bytes of a stream: whatever is queued goes out in one flush.</summary>
 /// <param name="output">The bytes go here.</param>
 /// <param name="encode">Writes one line.</param>
 /// <param name="bodies">Opens payloads.</param>
+/// <param name="clock">Tells how long the peer has read nothing.</param>
 /// <remarks>The thread that signals does the writing if nobody is at it, which saves a switch of threads for every
 /// message of a quiet system; messages with files are written by a pool thread.</remarks>
 [<Sealed>]
-type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>)
-    =
+type FrameWriter<'message>
+    (output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>, clock: Clock) =
     let flushBytes = 64 * 1024
-    let gate = Lock()
+    let gate = obj ()
     let mutable queued = List<Departure<'message>>()
     let mutable spare = List<Departure<'message>>()
     let mutable queuedFiles = false
     let mutable isWriting = false
     let mutable backlog = 0L // payload bytes and messages that have not gone out
     let mutable unflushed = 0
-    let mutable failure: exn | null = null
+    let mutable failure: exn | null = null // written inside the gate
+    let mutable reached = 0 // how far the batch that is being written has come
 
     let drained =
         TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
     let mutable isClosing = false
-    let mutable lastProgress = Environment.TickCount64
+    let mutable lastProgress = clock.Now
     let mutable room: TaskCompletionSource | null = null // somebody waits for the backlog to go down
 
     static let isFile payload =
@@ -86,6 +90,16 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         | null -> ()
         | waiting -> waiting.TrySetResult() |> ignore
 
+    /// Whoever makes room afterwards sees it: a plain store could come after the look at the backlog that follows.
+    let awaitRoom waiting =
+        Interlocked.Exchange(&room, waiting) |> ignore
+
+    let finishFlush (flush: ValueTask<FlushResult>) =
+        task {
+            let! _ = flush
+            lastProgress <- clock.Now
+        }
+
     let flushAt limit =
         if unflushed < limit then
             ValueTask.CompletedTask
@@ -94,9 +108,11 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
             let flush = output.FlushAsync()
 
             if flush.IsCompletedSuccessfully then
+                flush.Result |> ignore // gives back what the result was kept in
+                lastProgress <- clock.Now
                 ValueTask.CompletedTask
             else
-                ValueTask(flush.AsTask() :> Task)
+                ValueTask(finishFlush flush :> Task)
 
     let writeFile (departure: Departure<'message>) (body: Body) =
         task {
@@ -111,10 +127,15 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                     let piece = memory.Slice(0, int (min (size - offset) (int64 memory.Length)))
 
                     let! read =
-                        if whole then
-                            RandomAccess.ReadAsync(file, piece, offset)
-                        else
-                            ValueTask<int>(0)
+                        task {
+                            try
+                                if whole then
+                                    return! RandomAccess.ReadAsync(file, piece, offset)
+                                else
+                                    return 0
+                            with :? IOException ->
+                                return 0
+                        }
 
                     // The size has been promised: what a file has lost meanwhile is made up, and said.
                     if read = 0 then
@@ -178,7 +199,30 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                 queued <- spare
                 spare <- batch
                 queuedFiles <- false
+                reached <- 0
                 batch)
+
+    /// What was posted and will not go out.
+    let giveUp (error: exn) =
+        let unsent =
+            lock gate (fun () ->
+                failure <- error
+
+                // `spare` is the batch that failed, unless it was finished and cleared.
+                let unsent = [|
+                    for index in reached .. spare.Count - 1 -> spare[index]
+                    yield! queued
+                |]
+
+                spare.Clear()
+                queued.Clear()
+                unsent)
+
+        for departure in unsent do
+            bodies.Unsent departure
+
+        makeRoom ()
+        drained.TrySetResult() |> ignore
 
     let writeAll () =
         task {
@@ -191,6 +235,7 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
 
                     for index in 0 .. batch.Count - 1 do
                         let departure = batch[index]
+                        reached <- index + 1
                         let writing = write departure
 
                         if not writing.IsCompletedSuccessfully then
@@ -202,29 +247,27 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                         if not flush.IsCompletedSuccessfully then
                             do! flush
 
-                        lastProgress <- Environment.TickCount64
-
                     do! flushAt 1
                     batch.Clear()
                     Interlocked.Add(&backlog, -written) |> ignore
                     makeRoom ()
                     next <- takeQueued ()
             with error ->
-                // The connection is gone; its reader finds out and says so.
-                failure <- error
-                makeRoom ()
-                drained.TrySetResult() |> ignore
+                giveUp error
         }
 
     /// Bytes that wait to go out, roughly.
     member _.Backlog = Volatile.Read &backlog
 
-    /// How long something has been waiting to go out without any of it going, in milliseconds.
-    member _.StuckFor =
+    /// How long something has been waiting to go out without any of it going.
+    member _.StuckFor: Duration =
         if Volatile.Read &isWriting then
-            Environment.TickCount64 - lastProgress
+            clock.Now - lastProgress
         else
-            0L
+            0L<ms>
+
+    /// Why nothing is sent any more; null while all is well.
+    member _.Failure = failure
 
     /// Waits until less than this is waiting to go out, or nothing goes out any more.
     member writer.RoomAsync(backlogMax: int64) : Task =
@@ -236,7 +279,7 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
                     let waiting =
                         TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
-                    room <- waiting
+                    awaitRoom waiting
 
                     if isNull failure && writer.Backlog >= backlogMax then
                         do! waiting.Task
@@ -244,16 +287,14 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
 
     /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
     member _.Post(departure: Departure<'message>) : bool =
-        if not (isNull failure) then
-            false
-        else
-            Interlocked.Add(&backlog, cost departure) |> ignore
-
-            lock gate (fun () ->
+        lock gate (fun () ->
+            if isNull failure then
                 queued.Add departure
-                queuedFiles <- queuedFiles || isFile departure.payload)
-
-            true
+                queuedFiles <- queuedFiles || isFile departure.payload
+                Interlocked.Add(&backlog, cost departure) |> ignore
+                true
+            else
+                false)
 
     /// Sees to it that what is queued is sent.
     member _.Signal() =
@@ -263,7 +304,7 @@ type FrameWriter<'message>(output: PipeWriter, encode: Encoder<'message>, bodies
         lock gate (fun () ->
             if not isWriting && queued.Count > 0 && isNull failure then
                 isWriting <- true
-                lastProgress <- Environment.TickCount64
+                lastProgress <- clock.Now
                 start <- true
                 elsewhere <- queuedFiles)
 

@@ -83,7 +83,7 @@ type Executor
                 return Spooled(path, size)
             with error ->
                 do! output.DisposeAsync()
-                File.Delete path
+                SpoolFile.delete path
                 return raise error
         }
 
@@ -131,29 +131,28 @@ type Executor
             return Bytes(result.ToArray())
         }
 
-    let discard payload =
-        match payload with
-        | Spooled(path, _) -> File.Delete path
-        | Packed
-        | Bytes _
-        | Input _ -> ()
-
     /// Stages one by one, where some are functions.
     let mixed (runner: StageRunner) (job: Job) =
         task {
             let mutable payload = job.payload
 
-            for wire in job.work.stages do
-                let! result =
-                    if functions.ContainsKey(nameOf wire) then
-                        callFunction job wire payload
-                    else
-                        builtIn runner [| wire |] payload job.cancellation
+            try
+                for wire in job.work.stages do
+                    job.cancellation.ThrowIfCancellationRequested()
 
-                discard payload
-                payload <- result
+                    let! result =
+                        if functions.ContainsKey(nameOf wire) then
+                            callFunction job wire payload
+                        else
+                            builtIn runner [| wire |] payload job.cancellation
 
-            return payload
+                    SpoolFile.discard payload
+                    payload <- result
+
+                return payload
+            with error ->
+                SpoolFile.discard payload
+                return raise error
         }
 
     let run (runner: StageRunner) (job: Job) =
@@ -172,7 +171,7 @@ type Executor
                         return failed error
                 }
 
-            discard job.payload
+            SpoolFile.discard job.payload
             finish job result
         }
 

@@ -66,6 +66,17 @@ module Worker =
         log = NullLogger.Instance
     }
 
+    /// Functions that block, or compute for long, hold as many threads of the pool as the worker has slots. It adds
+    /// threads slowly, by one or two a second, and the beats would wait for that: the worker would seem lost.
+    let private leaveThreadsForBeats (options: WorkerOptions) =
+        let mutable workers = 0
+        let mutable completions = 0
+        ThreadPool.GetMinThreads(&workers, &completions)
+        let busy = min options.slots 512
+
+        ThreadPool.SetMinThreads(max workers (busy + Environment.ProcessorCount), completions)
+        |> ignore
+
     let private connect (address: DnsEndPoint) (stop: CancellationToken) =
         task {
             let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
@@ -89,6 +100,8 @@ module Worker =
     /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range.</exception>
     let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
         task {
+            let clock = Clock TimeProvider.System
+
             let address =
                 match parseAddress options.connect with
                 | Ok address -> address
@@ -106,6 +119,16 @@ module Worker =
                         $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
                 )
 
+            match options.token with
+            | Some token when Text.Encoding.UTF8.GetByteCount token > Limit.tokenBytesMax ->
+                raise (ArgumentException $"a token has at most {Limit.tokenBytesMax} bytes")
+            | Some _
+            | None -> ()
+
+            for name in options.builtIn do
+                if Stage.builtIn |> Seq.forall (fun stage -> stage.name <> name) then
+                    raise (ArgumentException $"the stage '{name}' is not built in")
+
             for name, _ in options.functions do
                 if not (Limit.isStageName name) then
                     raise (
@@ -113,6 +136,17 @@ module Worker =
                             $"'{name}' cannot be the name of a stage: use letters, digits, - _ and ."
                     )
 
+            for name, same in List.groupBy fst options.functions do
+                if same.Length > 1 then
+                    raise (
+                        ArgumentException
+                            $"there are {same.Length} functions for the stage '{name}'"
+                    )
+
+            if options.builtIn.Length + options.functions.Length > Limit.stagesMax then
+                raise (ArgumentException $"a worker names at most {Limit.stagesMax} stages")
+
+            leaveThreadsForBeats options
             let temporary = Directory.CreateTempSubdirectory("fs-worker-").FullName
 
             let profile = {
@@ -123,15 +157,14 @@ module Worker =
                     List.distinct (options.builtIn @ List.map fst options.functions) |> List.toArray
                 functions = Dictionary(dict options.functions)
                 drain = options.drain
+                clock = clock
                 log = options.log
             }
 
             let mutable ending = ValueNone
             let mutable failures = 0
-            let mutable lostAt = DateTime.UtcNow
-
-            let mutable random =
-                uint64 Environment.ProcessId * 2_654_435_761UL ^^^ uint64 DateTime.UtcNow.Ticks
+            let mutable lostAt = clock.Now
+            let mutable random = uint64 (Random.Shared.NextInt64())
 
             try
                 while ending.IsNone do
@@ -141,11 +174,14 @@ module Worker =
                         match connected with
                         | Ok socket ->
                             task {
-                                let! outcome =
-                                    WorkerSession(socket, profile, temporary).RunAsync stop
+                                let session = WorkerSession(socket, profile, temporary)
+                                let! outcome = session.RunAsync stop
 
-                                failures <- 0
-                                lostAt <- DateTime.UtcNow
+                                // Whatever takes connections and ends them is no scheduler that was found.
+                                if session.IsWelcome then
+                                    failures <- 0
+                                    lostAt <- clock.Now
+
                                 return outcome
                             }
                         | Error message -> Task.FromResult(Broken message)
@@ -160,7 +196,7 @@ module Worker =
                             )
                     | Broken reason ->
                         failures <- failures + 1
-                        let searched = DateTime.UtcNow - lostAt
+                        let searched = TimeSpan.FromMilliseconds(float (clock.Now - lostAt))
 
                         match options.giveUp with
                         | Some giveUp when searched >= giveUp ->
@@ -197,17 +233,21 @@ module Worker =
                             with :? OperationCanceledException ->
                                 ending <- ValueSome Ended
             finally
-                Directory.Delete(temporary, true)
+                try
+                    Directory.Delete(temporary, true)
+                with
+                | :? IOException
+                | :? UnauthorizedAccessException as error ->
+                    options.log.LogWarning(
+                        "{Folder} cannot be removed: {Reason}",
+                        temporary,
+                        error.Message
+                    )
 
             return ending.Value
         }
 
     /// Works until Ctrl+C: the last line of a script that is a worker.
     let run (options: WorkerOptions) : WorkerEnd =
-        use stop = new CancellationTokenSource()
-
-        Console.CancelKeyPress.Add(fun pressed ->
-            pressed.Cancel <- true
-            stop.Cancel())
-
-        (runAsync options stop.Token).GetAwaiter().GetResult()
+        use interruption = new Interruption()
+        (runAsync options interruption.Token).GetAwaiter().GetResult()

@@ -30,6 +30,7 @@ type WorkerProfile = {
     functions: IReadOnlyDictionary<string, StageFunction>
     /// How long it may go on with what it holds once it is asked to stop.
     drain: TimeSpan
+    clock: Clock
     log: ILogger
 }
 
@@ -41,12 +42,15 @@ type WorkerProfile = {
 type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     // Until WELCOME says otherwise.
-    static let patienceMs = 10_000L
+    static let patience = 10_000L<ms>
+    // No scheduler that makes sense asks for more, or for less.
+    static let beatMin = 10L<ms>
+    static let beatMax = 3_600_000L<ms>
 
     let stream = new NetworkStream(socket, ownsSocket = true)
     let lost = new CancellationTokenSource()
     let held = ConcurrentDictionary<Attempt, CancellationTokenSource>()
-    let mutable lostAfterMs = patienceMs
+    let mutable lostAfter = patience
     let mutable maxResult = Int64.MaxValue * 1L<B>
     let mutable ending: SessionEnd voption = ValueNone
     let mutable isWelcome = false
@@ -74,11 +78,9 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                 | null -> ()
                 | file -> file.Dispose()
 
-                match departure.payload with
-                | Spooled(path, _) -> File.Delete path
-                | Packed
-                | Bytes _
-                | Input _ -> ()
+                SpoolFile.discard departure.payload
+
+            member _.Unsent departure = SpoolFile.discard departure.payload
     }
 
     let writer =
@@ -89,19 +91,18 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             ),
             Encoder<ToScheduler>(fun output message bytes ->
                 Codec.encodeToScheduler output message bytes),
-            bodies
+            bodies,
+            profile.clock
         )
 
     let post message payload =
-        writer.Post { message = message; payload = payload; submission = null; isLast = true }
-        |> ignore
+        let departure = { message = message; payload = payload; submission = null; isLast = true }
+
+        if not (writer.Post departure) then
+            SpoolFile.discard payload
 
     let finish (job: Job) (result: JobResult) =
         let isHeld = job.cancellation.CanBeCanceled // what is run at once is not registered
-        let mutable source = Unchecked.defaultof<CancellationTokenSource>
-
-        if isHeld && held.TryRemove(job.work.attempt, &source) then
-            source.Dispose()
 
         let size =
             match result.payload with
@@ -110,17 +111,10 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             | Packed
             | Input _ -> 0L<B>
 
-        let drop () =
-            match result.payload with
-            | Spooled(path, _) -> File.Delete path
-            | Packed
-            | Bytes _
-            | Input _ -> ()
-
         if job.cancellation.IsCancellationRequested then
-            drop ()
+            SpoolFile.discard result.payload
         elif size > maxResult then
-            drop ()
+            SpoolFile.discard result.payload
             let message = $"a result of {size} bytes; the scheduler takes {maxResult}"
             post (ToScheduler.Result(job.work.attempt, Failed(message, false))) Payload.empty
         else
@@ -128,6 +122,11 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
         if isHeld then
             writer.Signal()
+            let mutable source = Unchecked.defaultof<CancellationTokenSource>
+
+            // Only now: who drains closes when nothing is held, and the result has to be in the queue before.
+            if held.TryRemove(job.work.attempt, &source) then
+                source.Dispose()
 
         if isDraining && held.IsEmpty then
             emptied.TrySetResult() |> ignore
@@ -136,7 +135,7 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
     let beat (period: TimeSpan) =
         task {
-            use timer = new PeriodicTimer(period)
+            use timer = new PeriodicTimer(period, profile.clock.Provider)
 
             try
                 let mutable goOn = true
@@ -169,7 +168,8 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                 Task.FromResult<string | null>(
                     Path.Combine(temporary, $"in{Interlocked.Increment &files}")
                 )),
-            memoryMax
+            memoryMax,
+            profile.clock
         )
 
     let start (work: Process) payload =
@@ -183,12 +183,15 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
     let take (arrival: Arrival<FromScheduler>) =
         match arrival.message with
+        | FromScheduler.Welcome _ when isWelcome ->
+            ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
         | FromScheduler.Welcome welcome ->
             isWelcome <- true
-            lostAfterMs <- int64 welcome.lostAfter
+            lostAfter <- welcome.lostAfter
             maxResult <- welcome.maxResult
             post (ToScheduler.Ready(if isDraining then 0 else profile.slots)) Payload.empty
-            beating <- beat (TimeSpan.FromMilliseconds(float welcome.beat))
+            let period = welcome.beat |> max beatMin |> min beatMax
+            beating <- beat (TimeSpan.FromMilliseconds(float period))
 
             profile.log.LogInformation(
                 "{Name} is session {Session}, with {Slots} slots",
@@ -241,15 +244,23 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
     /// Takes a scheduler that gives no sign of life for lost.
     let watch () =
         task {
-            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 100.0)
+            use timer =
+                new PeriodicTimer(TimeSpan.FromMilliseconds 100.0, profile.clock.Provider)
 
             try
                 while ending.IsNone do
                     let! _ = timer.WaitForNextTickAsync lost.Token
-                    let silentMs = Environment.TickCount64 - reader.LastRead
+                    let silence = profile.clock.Now - reader.LastRead
 
-                    if silentMs > lostAfterMs then
-                        ending <- ValueSome(Broken $"the scheduler was silent for {silentMs} ms")
+                    if not (isNull writer.Failure) then
+                        let reason = (nonNull writer.Failure).Message
+
+                        ending <-
+                            ValueSome(Broken $"nothing can be sent to the scheduler: {reason}")
+
+                        lost.Cancel()
+                    elif silence > lostAfter then
+                        ending <- ValueSome(Broken $"the scheduler was silent for {silence} ms")
                         lost.Cancel()
             with :? OperationCanceledException ->
                 ()
@@ -282,6 +293,9 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
             lost.Cancel()
         }
+
+    /// Whether the scheduler has taken this worker in.
+    member _.IsWelcome = isWelcome
 
     /// <summary>Serves the scheduler until the connection ends.</summary>
     /// <param name="stop">Asks it to finish what it holds and to take nothing new.</param>

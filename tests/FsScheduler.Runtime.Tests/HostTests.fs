@@ -1,5 +1,0 @@
-module FsScheduler.Runtime.Tests.HostTests
-
-open Expecto
-
-let tests = testList "HostTests" []

@@ -1,0 +1,61 @@
+/// The scripts, as the README has people run them.
+module FsScheduler.System.Tests.ScriptTests
+
+open System.IO
+open Expecto
+open FsScheduler.System.Tests.Farm
+
+let private fsi (script: string) (args: string list) =
+    new Program("dotnet", [ "fsi"; Path.Combine("scripts", script) ] @ args, RepositoryTests.root)
+
+let tests =
+    testList "the scripts" [
+        scenario "run-local.fsx does its job with a worker killed in the middle"
+        <| fun () ->
+            task {
+                use script = fsi "run-local.fsx" [ "--files"; "200"; "--workers"; "2"; "--kill" ]
+                let! code = script.Exit
+                Expect.equal code 0 script.Said
+
+                let! killed =
+                    script.Output.First(fun line -> line.StartsWith "killed worker-1 after")
+                    |> within "a kill"
+
+                Expect.stringContains killed "of 200 files" "the kill"
+
+                Expect.contains
+                    script.Output.All
+                    "200 of 200 results are there and right"
+                    script.Said
+            }
+
+        scenario "run-local.fsx refuses what it does not know"
+        <| fun () ->
+            task {
+                use script = fsi "run-local.fsx" [ "--fast" ]
+                let! code = script.Exit
+                Expect.equal code 2 script.Said
+            }
+
+        scenario "worker.fsx brings its own stages"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                place.Put("a.txt", "O SISTEMA É BOM\n")
+
+                let! struct (scheduler, port) =
+                    startScheduler place [
+                        "--once"
+                        "--pipeline"
+                        "lower | title:pt-BR | vowels"
+                        "--expect"
+                        "vowels,title"
+                    ]
+
+                use scheduler = scheduler
+                use _ = fsi "worker.fsx" [ $"127.0.0.1:{port}" ]
+                let! code = scheduler.Exit
+                Expect.equal code 0 scheduler.Said
+                Expect.equal (place.Result "a.txt.out") "a 1\ne 2\ni 1\no 2\nu 0\n" "the result"
+            }
+    ]

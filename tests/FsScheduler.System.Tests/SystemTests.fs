@@ -1,5 +1,0 @@
-module FsScheduler.System.Tests.SystemTests
-
-open Expecto
-
-let tests = testList "system" []
