@@ -2,6 +2,7 @@ module FsScheduler.Runtime.Tests.ConnectionTests
 
 open System
 open System.IO
+open System.Net
 open System.Net.Sockets
 open System.Text
 open System.Text.Json
@@ -251,6 +252,40 @@ let private opening =
 
             use! (_: Peer) = cluster.ClientAsync()
             Expect.isFalse cluster.Server.Completion.IsCompleted "it goes on"
+        }
+
+        testTask "whatever goes wrong in a connection ends only it, and the machine is told" {
+            let log = RecordingLog()
+            let clock = Clock(HandTime())
+            let nothing = Release(fun _ -> ())
+            let agent = SchedulerAgent(settings, MemoryJournal 10, nothing, clock)
+
+            let context = {
+                rules = { tokens = None; maxPayload = 1_000_000L<B>; maxResult = 1_000_000L<B> }
+                beat = 1_000L<ms>
+                lostAfter = 5_000L<ms>
+                agent = agent
+                bodies = SpoolBodies<FromScheduler>()
+                spool = fun _ -> invalidOp "a bug"
+                clock = clock
+                log = log
+            }
+
+            let listener = new TcpListener(IPAddress.Loopback, 0)
+            listener.Start()
+            use! (peer: Peer) = Peer.ConnectAsync(listener.LocalEndpoint :?> IPEndPoint)
+            let! (socket: Socket) = listener.AcceptSocketAsync()
+            listener.Stop()
+            let running = Connection(1L<sessionId>, socket, context).RunAsync()
+            do! peer.Send(hello "worker")
+            let! _ = peer.ReadJson()
+            let! (workers: WorkerReport[]) = agent.LookAsync _.Status.workers
+            Expect.hasLength workers 1 "it has joined"
+            do! peer.Send """{"type":"RESULT","task":1,"attempt":1,"ok":true,"bytes":100000}"""
+            do! ended running
+            let! (workers: WorkerReport[]) = agent.LookAsync _.Status.workers
+            Expect.isEmpty workers "it has left"
+            Expect.exists log.Lines (fun line -> line.StartsWith "Error") "and the log tells"
         }
 
         testTask "it ends without a fault" {

@@ -114,6 +114,15 @@ type FrameWriter<'message>
             else
                 ValueTask(finishFlush flush :> Task)
 
+    /// A file that cannot be read any more has nothing any more.
+    let readAt file (piece: Memory<byte>) offset =
+        task {
+            try
+                return! RandomAccess.ReadAsync(file, piece, offset)
+            with :? IOException ->
+                return 0
+        }
+
     let writeFile (departure: Departure<'message>) (body: Body) =
         task {
             let file = nonNull body.file
@@ -127,15 +136,10 @@ type FrameWriter<'message>
                     let piece = memory.Slice(0, int (min (size - offset) (int64 memory.Length)))
 
                     let! read =
-                        task {
-                            try
-                                if whole then
-                                    return! RandomAccess.ReadAsync(file, piece, offset)
-                                else
-                                    return 0
-                            with :? IOException ->
-                                return 0
-                        }
+                        if whole then
+                            readAt file piece offset
+                        else
+                            Task.FromResult 0
 
                     // The size has been promised: what a file has lost meanwhile is made up, and said.
                     if read = 0 then
@@ -269,7 +273,7 @@ type FrameWriter<'message>
     /// Why nothing is sent any more; null while all is well.
     member _.Failure = failure
 
-    /// Waits until less than this is waiting to go out, or nothing goes out any more.
+    /// Waits until less than this is waiting to go out, or nothing goes out any more. One at a time.
     member writer.RoomAsync(backlogMax: int64) : Task =
         if writer.Backlog < backlogMax then
             Task.CompletedTask

@@ -93,6 +93,36 @@ module Worker =
                 return Error error.Message
         }
 
+    /// What is wrong with the options, if anything is.
+    let private problem (options: WorkerOptions) : string option =
+        let bytes (text: string) = Text.Encoding.UTF8.GetByteCount text
+        let names = List.map fst options.functions
+
+        let isBuiltIn name =
+            Stage.builtIn |> Seq.exists (fun stage -> stage.name = name)
+
+        if options.slots < 1 || options.slots > Limit.slotsMax then
+            Some $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}"
+        elif bytes options.name > Limit.peerNameBytesMax then
+            Some $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
+        elif options.token |> Option.exists (fun token -> bytes token > Limit.tokenBytesMax) then
+            Some $"a token has at most {Limit.tokenBytesMax} bytes"
+        elif options.builtIn.Length + names.Length > Limit.stagesMax then
+            Some $"a worker names at most {Limit.stagesMax} stages"
+        else
+            match List.tryFind (isBuiltIn >> not) options.builtIn with
+            | Some name -> Some $"the stage '{name}' is not built in"
+            | None ->
+                match
+                    List.tryFind (Limit.isStageName >> not) names,
+                    List.tryFind (fun (_, count) -> count > 1) (List.countBy id names)
+                with
+                | Some name, _ ->
+                    Some $"'{name}' cannot be the name of a stage: use letters, digits, - _ and ."
+                | None, Some(name, count) ->
+                    Some $"there are {count} functions for the stage '{name}'"
+                | None, None -> None
+
     /// <summary>Works until it is asked to stop, over as many connections as it takes.</summary>
     /// <param name="options">Start from <c>Worker.options</c>.</param>
     /// <param name="stop">Asks it to finish what it holds and end.</param>
@@ -103,48 +133,10 @@ module Worker =
             let clock = Clock TimeProvider.System
 
             let address =
-                match parseAddress options.connect with
-                | Ok address -> address
-                | Error message -> raise (ArgumentException message)
-
-            if options.slots < 1 || options.slots > Limit.slotsMax then
-                raise (
-                    ArgumentException
-                        $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}"
-                )
-
-            if Text.Encoding.UTF8.GetByteCount options.name > Limit.peerNameBytesMax then
-                raise (
-                    ArgumentException
-                        $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
-                )
-
-            match options.token with
-            | Some token when Text.Encoding.UTF8.GetByteCount token > Limit.tokenBytesMax ->
-                raise (ArgumentException $"a token has at most {Limit.tokenBytesMax} bytes")
-            | Some _
-            | None -> ()
-
-            for name in options.builtIn do
-                if Stage.builtIn |> Seq.forall (fun stage -> stage.name <> name) then
-                    raise (ArgumentException $"the stage '{name}' is not built in")
-
-            for name, _ in options.functions do
-                if not (Limit.isStageName name) then
-                    raise (
-                        ArgumentException
-                            $"'{name}' cannot be the name of a stage: use letters, digits, - _ and ."
-                    )
-
-            for name, same in List.groupBy fst options.functions do
-                if same.Length > 1 then
-                    raise (
-                        ArgumentException
-                            $"there are {same.Length} functions for the stage '{name}'"
-                    )
-
-            if options.builtIn.Length + options.functions.Length > Limit.stagesMax then
-                raise (ArgumentException $"a worker names at most {Limit.stagesMax} stages")
+                match parseAddress options.connect, problem options with
+                | Ok address, None -> address
+                | Error message, _
+                | _, Some message -> raise (ArgumentException message)
 
             leaveThreadsForBeats options
             let temporary = Directory.CreateTempSubdirectory("fs-worker-").FullName
