@@ -19,19 +19,18 @@ let private ending =
                 place.Put("b.txt", "B")
                 let! struct (scheduler, port) = startScheduler place (slow @ [ "--drain"; "1m" ])
                 use scheduler = scheduler
+                use! client = Peer.client port
                 use! worker = Peer.worker port "\"slow\"" 1
                 let! work = worker.Expect "PROCESS"
                 scheduler.Signal Signal.Term
-                // It stops listening first: once that is so, the drain has begun.
-                let refused () =
-                    try
-                        use _ = new Net.Sockets.TcpClient("127.0.0.1", port)
-                        false
-                    with :? Net.Sockets.SocketException ->
-                        true
+                // Once it counts no slots any more, it gives nothing out.
+                let mutable slots = 1L
 
-                do! eventually "it listens no longer" refused
-                do! worker.Send "{\"type\":\"BEAT\"}\n"
+                while slots > 0L do
+                    do! client.Send "{\"type\":\"STATUS\"}\n"
+                    let! status = client.Expect "STATUS"
+                    slots <- status.line.GetProperty("workers").[0].GetProperty("slots").GetInt64()
+
                 Expect.isFalse scheduler.HasExited "it waits for the task"
                 do! Peer.answer worker work "done"
                 let! code = scheduler.Exit
