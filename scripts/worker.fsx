@@ -41,7 +41,8 @@ let options = {
         ]
 }
 
-printfn $"{options.name} works for {options.connect}"
+printfn
+    $"{options.name} works for {options.connect}, or waits until there is a scheduler; Ctrl+C ends it"
 
 match Worker.run options with
 | Ended -> exit 0

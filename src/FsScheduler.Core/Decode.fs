@@ -114,7 +114,7 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
                     fields.Refuse(
                         Field.stages,
                         $"at most {Limit.stagesMax} names of stages, each at most \
-                          {Limit.stageNameBytesMax} of a to z, 0 to 9, '-' and '_', a letter first"
+                          {Limit.stageNameBytesMax} of letters, digits, '-', '_' and '.', a letter or digit first"
                     )
 
                 Worker(Some stages)

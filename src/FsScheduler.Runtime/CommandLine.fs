@@ -37,12 +37,12 @@ module CommandLine =
 
     let size option text = Quantity.size text |> orRaise option
 
-    /// A duration that is not shorter, nor longer than a hundred days.
+    /// A duration that is not shorter, nor longer than twenty days: timers take no more.
     let durationFrom (least: Duration) option text =
         let value = duration option text
 
-        if value < least || value > 8_640_000_000L<ms> then
-            raise (WrongArguments $"{option}: '{text}' is not from {least} ms to 100d")
+        if value < least || value > 1_728_000_000L<ms> then
+            raise (WrongArguments $"{option}: '{text}' is not from {least} ms to 20d")
 
         value
 
@@ -85,7 +85,7 @@ module CommandLine =
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
-            raise (WrongArguments $"{option}: {error.Message}")
+            raise (WrongArguments $"{option}: cannot read '{path}': {error.Message}")
 
     /// The first token for a role in a token file.
     let tokenFor (role: string) option (path: string) =
@@ -116,7 +116,7 @@ module CommandLine =
             printfn $"{error.Message}"
             ExitCode.ok
         | :? ArguParseException as error ->
-            let message = error.Message.Split("\nUSAGE:")[0]
+            let message = (error.Message.Split "\nUSAGE:")[0].Replace("ERROR: ", "")
             eprintfn $"{program}: {message.Trim()}\n{program} --help says more."
             ExitCode.wrongArguments
         | WrongArguments message ->

@@ -166,7 +166,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
     task {
         let drain =
             arguments.GetResult(Drain, "10s")
-            |> CommandLine.duration "--drain"
+            |> CommandLine.durationFrom 0L<ms> "--drain"
             |> float
             |> TimeSpan.FromMilliseconds
 

@@ -51,12 +51,12 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
         functions = []
         drain =
             arguments.GetResult(Drain, "10s")
-            |> CommandLine.duration "--drain"
+            |> CommandLine.durationFrom 0L<ms> "--drain"
             |> fun drain -> TimeSpan.FromMilliseconds(float drain)
         giveUp =
             arguments.TryGetResult Give_Up
             |> Option.map (
-                CommandLine.duration "--give-up"
+                CommandLine.durationFrom 0L<ms> "--give-up"
                 >> fun giveUp -> TimeSpan.FromMilliseconds(float giveUp)
             )
         log = log

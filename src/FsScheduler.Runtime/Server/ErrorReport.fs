@@ -22,7 +22,7 @@ module ErrorReport =
         let last = List.last troubles
 
         text
-            .Append($"{name}: in quarantine as task {task}, after {last.attempt} attempts\n")
+            .Append($"{name}: in quarantine as task {task}, after attempt {last.attempt}\n")
             .Append($"stage:    {last.stages}\n")
             .Append($"error:    {last.error}\n\n")
         |> ignore

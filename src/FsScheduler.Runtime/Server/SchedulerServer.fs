@@ -41,8 +41,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let clock = options.clock
     let stop = new CancellationTokenSource()
     let stopAccepting = new CancellationTokenSource()
-    let spoolFolder = Path.Combine(options.state, "spool")
-    do Directory.CreateDirectory spoolFolder |> ignore
+    let state = new StateFolder(options.state)
     let inputs = InputFolder options.entrada
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
@@ -51,7 +50,6 @@ type SchedulerServer(options: SchedulerOptions) =
     let touched = List<Connection>()
     let serving = ConcurrentDictionary<SessionId, Task>()
     let mutable sessions = 0L
-    let mutable spooled = 0L
 
     do
         if swept > 0 then
@@ -60,9 +58,6 @@ type SchedulerServer(options: SchedulerOptions) =
                 swept,
                 publisher.Path
             )
-
-        for path in Directory.EnumerateFiles spoolFolder do
-            File.Delete path
 
     let send session (departure: Departure<FromScheduler>) =
         match connections.TryGetValue session with
@@ -147,23 +142,20 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let bodies = Bodies(inputs, tell, (fun name -> inbox.Reconsider name |> ignore))
 
-    let newSpool () : string | null =
-        Path.Combine(spoolFolder, string (Interlocked.Increment &spooled))
-
     let spool message : Task<string | null> =
         match message with
         | ToScheduler.Result(attempt, _) ->
             task {
                 match! agent.LookAsync(Destination.ofResult attempt) with
                 | Destination.Nowhere -> return null
-                | Destination.Passing -> return newSpool ()
+                | Destination.Passing -> return state.NewSpool()
                 | Destination.Results submission ->
                     match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
                     | Ok(Ok path) -> return path
                     | Ok(Error _)
-                    | Error _ -> return newSpool () // publishing it will say what is wrong
+                    | Error _ -> return state.NewSpool() // publishing it will say what is wrong
             }
-        | _ -> Task.FromResult(newSpool ())
+        | _ -> Task.FromResult(state.NewSpool())
 
     let context = {
         rules = options.rules
@@ -180,13 +172,6 @@ type SchedulerServer(options: SchedulerOptions) =
 
     do
         listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true)
-
-        if not (OperatingSystem.IsWindows()) then
-            listener.Server.SetSocketOption(
-                SocketOptionLevel.Socket,
-                SocketOptionName.ReuseAddress,
-                true
-            )
 
         listener.Start 512
 
@@ -385,5 +370,6 @@ type SchedulerServer(options: SchedulerOptions) =
                 do! (inbox :> IAsyncDisposable).DisposeAsync()
                 let last = Task.WhenAll [| yield! serving.Values; accepting; ticking; published |]
                 do! last.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing // it is in `Completion`
+                (state :> IDisposable).Dispose()
             }
             |> ValueTask

@@ -26,7 +26,7 @@ type StageFunction = delegate of StageCall -> Task<ReadOnlyMemory<byte>>
 
 module StageFunction =
 
-    /// The largest payload, and the largest result, of a stage function: it has them in memory.
+    /// The largest payload of a stage function, which has it in memory.
     let payloadMax = 256L * 1024L * 1024L * 1L<B>
 
     /// Bytes that are not UTF-8 throw: text is never changed by being read.

@@ -53,7 +53,7 @@ module Worker =
             | _ -> Error $"'{text}' has no port from 1 to 65535 after its colon; write HOST:PORT"
         | _ -> Error $"'{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070"
 
-    /// All built-in stages, two slots a processor, the scheduler of this machine; no functions of its own.
+    /// All built-in stages, a slot for each processor, the scheduler of this machine; no functions of its own.
     let options: WorkerOptions = {
         connect = "127.0.0.1:7070"
         name = $"{Environment.MachineName}-{Environment.ProcessId}"
@@ -213,7 +213,10 @@ module Worker =
 
                             // A scheduler that ends is no trouble; one that stays away is.
                             options.log.Log(
-                                (if failures = 1 then LogLevel.Information else LogLevel.Warning),
+                                (if failures = 1 then
+                                     LogLevel.Information
+                                 else
+                                     LogLevel.Warning),
                                 "no scheduler at {Address}: {Reason}; next try in {Delay} ms",
                                 options.connect,
                                 reason,
