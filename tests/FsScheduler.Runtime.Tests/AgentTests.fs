@@ -110,6 +110,9 @@ let private durability =
             do! post agent (submit "a")
             let! _ = journal.Appends.Until(count 1)
             do! post agent (Input.Ask session)
+            let looked = TaskCompletionSource()
+            let _ = agent.LookAsync(fun _ -> looked.SetResult())
+            do! ended looked.Task
             do! post agent (submit "b")
             let! _ = journal.Appends.Until(count 2)
             Expect.isEmpty released.Items "the answer would tell of a"
