@@ -110,6 +110,10 @@ let private durability =
             do! post agent (submit "a")
             let! _ = journal.Appends.Until(count 1)
             do! post agent (Input.Ask session)
+            // Elsewhere: inside the look it would still be the same turn.
+            let looked = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+            let _ = agent.LookAsync(fun _ -> looked.SetResult())
+            do! ended looked.Task
             do! post agent (submit "b")
             let! _ = journal.Appends.Until(count 2)
             Expect.isEmpty released.Items "the answer would tell of a"

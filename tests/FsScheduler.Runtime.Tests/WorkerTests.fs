@@ -101,6 +101,13 @@ let private result (peer: Peer) : Task<struct (JsonElement * byte[])> =
 let private functionOf (run: StageCall -> byte[]) =
     StageFunction(fun call -> Task.FromResult(ReadOnlyMemory(run call)))
 
+/// Threads that the pool starts without hesitating.
+let private threadsAtOnce () =
+    let mutable threads = 0
+    let mutable completions = 0
+    ThreadPool.GetMinThreads(&threads, &completions)
+    struct (threads, completions)
+
 /// Temporary folders of workers; those of other tests too.
 let private folders () =
     Directory.GetDirectories(Path.GetTempPath(), "fs-worker-*") |> Set.ofArray
@@ -427,6 +434,35 @@ let private work =
             do! give peer 3 "\"lower\"" (Array.create 100_000 65uy)
             let! struct (json, _) = result peer
             Expect.equal (text json "task") "3" "and the one after it"
+        }
+
+        testTask "functions that block leave threads for the beats" {
+            use fake = new FakeScheduler()
+            let slots = 40
+            let everybody = new CountdownEvent(slots)
+
+            let block (call: StageCall) =
+                everybody.Signal() |> ignore
+                everybody.Wait call.cancellation
+                call.payload.ToArray()
+
+            let own = {
+                options fake.Address with
+                    slots = slots
+                    functions = [ "block", functionOf block ]
+            }
+
+            use _ = new Running(own)
+            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let struct (threads, _) = threadsAtOnce ()
+            Expect.isGreaterThan threads slots "the pool does not hesitate"
+
+            for index in 1..slots do
+                do! give peer index "\"block\"" [| 1uy |]
+
+            for _ in 1..slots do
+                let! struct (json, _) = result peer
+                Expect.equal (text json "ok") "True" "all ran at once"
         }
 
         testTask "a type that it does not know is read over" {

@@ -66,13 +66,21 @@ module Worker =
         log = NullLogger.Instance
     }
 
-    /// Functions that block, or compute for long, hold as many threads of the pool as the worker has slots. It adds
-    /// threads slowly, by one or two a second, and the beats would wait for that: the worker would seem lost.
+    /// Functions that block, or compute for long, hold as many threads of the pool as the worker has slots; built-in
+    /// stages one for each processor. The pool adds threads slowly, by one or two a second, and the beats would wait
+    /// for that: the worker would seem lost.
     let private leaveThreadsForBeats (options: WorkerOptions) =
         let mutable workers = 0
         let mutable completions = 0
         ThreadPool.GetMinThreads(&workers, &completions)
-        let busy = min options.slots 512
+
+        let busyMax =
+            if options.functions.IsEmpty then
+                Environment.ProcessorCount
+            else
+                512
+
+        let busy = min options.slots busyMax
 
         ThreadPool.SetMinThreads(max workers (busy + Environment.ProcessorCount), completions)
         |> ignore
