@@ -116,7 +116,8 @@ module CommandLine =
             printfn $"{error.Message}"
             ExitCode.ok
         | :? ArguParseException as error ->
-            let message = (error.Message.Split "\nUSAGE:")[0].Replace("ERROR: ", "")
+            let whole = error.Message.Replace("ERROR: ", "")
+            let message = Array.head (whole.Split "\nUSAGE:")
             eprintfn $"{program}: {message.Trim()}\n{program} --help says more."
             ExitCode.wrongArguments
         | WrongArguments message ->

@@ -267,6 +267,7 @@ let private opening =
                 agent = agent
                 bodies = SpoolBodies<FromScheduler>()
                 spool = fun _ -> invalidOp "a bug"
+                isDraining = fun () -> false
                 clock = clock
                 log = log
             }

@@ -57,7 +57,7 @@ let tests =
                 let report = place.Result "bad.txt.err"
 
                 for part in
-                    [ "lower"; "after 1 attempts"; "invalid UTF-8 at byte 4"; "worker local-1" ] do
+                    [ "lower"; "after attempt 1"; "invalid UTF-8 at byte 4"; "worker local-1" ] do
                     Expect.stringContains report part "the report"
 
                 place.Put("bad.txt", "MÃE É FIM")
@@ -213,7 +213,7 @@ let tests =
                 let report = place.Result "a.txt.err"
 
                 for part in
-                    [ "after 2 attempts"; "trouble 1"; "trouble 2"; "worker peer"; "stage odd" ] do
+                    [ "after attempt 2"; "trouble 1"; "trouble 2"; "worker peer"; "stage odd" ] do
                     Expect.stringContains report part "the report"
             }
     ]

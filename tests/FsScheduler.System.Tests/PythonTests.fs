@@ -125,7 +125,7 @@ let tests =
 
                 Expect.stringContains
                     (place.Result "bad.txt.err")
-                    "after 1 attempts"
+                    "after attempt 1"
                     "not tried again"
                 // Longer than lost-after, which is known from the clock of the scheduler, and it is still there.
                 use! client = new Peer(port) |> System.Threading.Tasks.Task.FromResult

@@ -22,6 +22,8 @@ type ConnectionContext = {
     bodies: IBodies<FromScheduler>
     /// A path for a payload that is too large for memory; null where nobody wants it.
     spool: ToScheduler -> Task<string | null>
+    /// Whether no worker gets anything new, whatever it says.
+    isDraining: unit -> bool
     clock: Clock
     log: ILogger
 }
@@ -227,7 +229,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
             Task.CompletedTask
         | ToScheduler.Ready slots ->
-            inputs.Add(Input.Ready(session, slots))
+            inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
             Task.CompletedTask
         | ToScheduler.Status ->
             inputs.Add(Input.Ask session)

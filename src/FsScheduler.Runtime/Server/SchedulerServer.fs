@@ -50,6 +50,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let touched = List<Connection>()
     let serving = ConcurrentDictionary<SessionId, Task>()
     let mutable sessions = 0L
+    let mutable isDraining = false
 
     do
         if swept > 0 then
@@ -164,6 +165,7 @@ type SchedulerServer(options: SchedulerOptions) =
         agent = agent
         bodies = bodies
         spool = spool
+        isDraining = fun () -> isDraining
         clock = clock
         log = log
     }
@@ -330,10 +332,11 @@ type SchedulerServer(options: SchedulerOptions) =
         task {
             stopAccepting.Cancel()
             listener.Stop()
-            do! (inbox :> IAsyncDisposable).DisposeAsync()
+            isDraining <- true
             // Every worker is drained, as if it had asked for it.
             let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
             do! agent.PostAsync(drains, CancellationToken.None)
+            do! (inbox :> IAsyncDisposable).DisposeAsync()
             use patience = new CancellationTokenSource(atMost, clock.Provider)
             use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
 

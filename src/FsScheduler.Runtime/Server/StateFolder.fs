@@ -36,7 +36,7 @@ type StateFolder(path: string) =
             File.Delete left
 
     /// A path for a payload that is too large for memory.
-    member _.NewSpool() : string =
+    member _.NewSpool() : string | null =
         Path.Combine(spool, string (Interlocked.Increment &count))
 
     interface IDisposable with
