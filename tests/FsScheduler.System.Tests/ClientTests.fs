@@ -127,7 +127,7 @@ let private large =
                 "each byte is lower"
 
             let ownFiles =
-                Directory.EnumerateFiles(place.At ".fs-scheduler", "*", SearchOption.AllDirectories)
+                Directory.EnumerateFiles(Path.Combine(place.At ".fs-scheduler", "spool"))
 
             do! eventually "its own copies are gone" (fun () -> Seq.isEmpty ownFiles)
 

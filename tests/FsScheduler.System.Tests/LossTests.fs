@@ -176,7 +176,7 @@ let tests =
 
             Expect.isEmpty
                 (Directory.EnumerateFiles(
-                    place.At ".fs-scheduler",
+                    Path.Combine(place.At ".fs-scheduler", "spool"),
                     "*",
                     SearchOption.AllDirectories
                 ))
