@@ -18,8 +18,9 @@ type Origin =
     | Client of SessionId * Want * Key option
 
 /// What is to be done. Packed, because a million of them may wait: name, reference and a small
-/// payload share one array, which saves 110 of 290 bytes a task.
-[<Sealed>]
+/// payload share one array, which saves 110 of 290 bytes a task; and it is a part of its task, not an
+/// object beside it, which saves 24 more. 32 bytes.
+[<Struct>]
 type Submission
     private
     (

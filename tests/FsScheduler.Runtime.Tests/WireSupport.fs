@@ -116,7 +116,7 @@ type GatedStream() =
 let departure message payload = {
     message = message
     payload = payload
-    submission = null
+    submission = ValueNone
     isLast = true
 }
 

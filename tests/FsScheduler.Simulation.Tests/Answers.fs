@@ -87,7 +87,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                  && task.Attempt = work.attempt.number
                  && work.stages = task.Pipeline.wire[first .. last - 1]
                  && work.name = submission.Name
-                 && obj.ReferenceEquals(submission, task.Submission))
+                 && submission = task.Submission)
                 $"PROCESS of task {task.Id} is not what was assigned"
 
             must
@@ -99,7 +99,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 (task.IsPublishing
                  && task.Attempt = attempt.number
-                 && obj.ReferenceEquals(submission, task.Submission)
+                 && submission = task.Submission
                  && spool.Content(payload, submission) = task.Result)
                 $"what is to be published of task {task.Id} was not accepted"
         | Effect.PublishError(id, _, troubles) ->

@@ -80,8 +80,7 @@ type Observer(scene: Scene, spool: Spool) =
 
     let submitted input id (submission: Submission) pipeline =
         match input with
-        | Input.Submit(given, _) ->
-            must (obj.ReferenceEquals(given, submission)) $"task {id} is not what was submitted"
+        | Input.Submit(given, _) -> must (given = submission) $"task {id} is not what was submitted"
         | _ -> violation $"task {id} was made from nothing"
 
         let content = spool.Content(submission.Payload, submission)

@@ -35,8 +35,8 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
 
     let nameOf (departure: Departure<FromScheduler>) =
         match departure.submission with
-        | null -> invalidOp "an input without its submission"
-        | submission ->
+        | ValueNone -> invalidOp "an input without its submission"
+        | ValueSome submission ->
             match TaskName.parse submission.Name with
             | Ok name -> name
             | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"

@@ -68,7 +68,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         writer.Post {
             message = message
             payload = Payload.empty
-            submission = null
+            submission = ValueNone
             isLast = false
         }
         |> ignore

@@ -76,21 +76,21 @@ type SchedulerServer(options: SchedulerOptions) =
             send session {
                 message = FromScheduler.Process work
                 payload = payload
-                submission = submission
+                submission = ValueSome submission
                 isLast = false
             }
         | Effect.Revoke(session, attempt) ->
             send session {
                 message = FromScheduler.Cancel attempt
                 payload = Payload.empty
-                submission = null
+                submission = ValueNone
                 isLast = false
             }
         | Effect.Reply(session, message, payload, kept) ->
             send session {
                 message = message
                 payload = payload
-                submission = null
+                submission = ValueNone
                 isLast = not kept
             }
         | Effect.Disconnect(session, reason) ->

@@ -15,8 +15,8 @@ open FsScheduler.Core
 type Departure<'message> = {
     message: 'message
     payload: Payload
-    /// Holds the payload that is `Packed`; null when there is none.
-    submission: Submission | null
+    /// Holds the payload that is `Packed`.
+    submission: Submission voption
     /// Whether a payload that is a file is deleted once it was sent.
     isLast: bool
 }
@@ -172,8 +172,8 @@ type FrameWriter<'message>
             writeBytes
                 departure.message
                 (match departure.submission with
-                 | null -> ReadOnlyMemory.Empty
-                 | s -> s.Packed)
+                 | ValueNone -> ReadOnlyMemory.Empty
+                 | ValueSome submission -> submission.Packed)
 
             Task.CompletedTask
         | Spooled _

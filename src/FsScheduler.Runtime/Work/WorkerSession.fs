@@ -96,7 +96,12 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
         )
 
     let post message payload =
-        let departure = { message = message; payload = payload; submission = null; isLast = true }
+        let departure = {
+            message = message
+            payload = payload
+            submission = ValueNone
+            isLast = true
+        }
 
         if not (writer.Post departure) then
             SpoolFile.discard payload
