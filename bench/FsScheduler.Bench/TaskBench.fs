@@ -12,7 +12,7 @@ module TaskBench =
     let private warm (client: LeanClient) =
         let requests = LeanClient.Requests 20_000
 
-        for _ in 1..3 do
+        for _ in 1..10 do
             let before = client.Done
             client.Run(requests, (fun () -> client.Done >= before + 20_000L))
 
@@ -50,11 +50,15 @@ module TaskBench =
 
     let latency () =
         use farm = new Farm(Path.GetTempPath(), [], 2, slots)
+
+        do
+            use warming = new LeanClient(farm.Port)
+            warm warming
+
         use client = new LeanClient(farm.Port)
-        warm client
         let request = LeanClient.Requests 1
 
-        for _ in 1..2_000 do
+        for _ in 1..5_000 do
             client.RoundTrip request
 
         let micros = [
