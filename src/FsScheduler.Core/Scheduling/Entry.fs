@@ -2,8 +2,90 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
+/// A task, as the scheduler keeps it: 64 bytes beside its submission.
+[<Sealed>]
+type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
+    let mutable previous: Task | null = null
+    let mutable next: Task | null = null
+    // Its progress, which has its state; before the first attempt its state alone.
+    let mutable standing: obj = TaskState.Queued
+
+    let progress () : Progress | null =
+        match standing with
+        | :? Progress as progress -> progress
+        | _ -> null
+
+    member _.Id = id
+    member _.Submission = submission
+    member _.Pipeline = pipeline
+
+    /// Neighbours in the list that the task is in, if it is in one.
+    member _.Previous
+        with get () = previous
+        and set (task: Task | null) = previous <- task
+
+    member _.Next
+        with get () = next
+        and set (task: Task | null) = next <- task
+
+    member _.State
+        with get (): TaskState =
+            match standing with
+            | :? Progress as progress -> progress.State
+            | state -> downcast state
+        and set (state: TaskState) =
+            match standing with
+            | :? Progress as progress -> progress.State <- state
+            | _ -> standing <- state
+
+    /// When it came into its state.
+    member val Since = Instant.zero with get, set
+
+    /// Whether it was ever given out.
+    member _.IsBegun = not (isNull (progress ()))
+
+    /// Only of a task that is begun.
+    member _.Progress: Progress = nonNull (progress ())
+
+    /// Its progress, from the first attempt on.
+    member _.Begin() : Progress =
+        match standing with
+        | :? Progress as progress -> progress
+        | state ->
+            let made = Progress(submission.Payload, downcast state)
+            standing <- made
+            made
+
+    /// The input of its next stage.
+    member _.Payload =
+        match progress () with
+        | null -> submission.Payload
+        | progress -> progress.Payload
+
+    /// The number of its latest attempt; 0 before the first.
+    member _.Attempt =
+        match progress () with
+        | null -> 0
+        | progress -> progress.Attempt
+
+    member _.Losses =
+        match progress () with
+        | null -> 0
+        | progress -> int progress.Losses
+
+    /// The index of its next stage.
+    member _.Stage =
+        match progress () with
+        | null -> 0
+        | progress -> int progress.Stage
+
+    /// The stage that it waits for.
+    member task.StageName = pipeline.stages[task.Stage].name
+
 /// How far a task has come. What was never given out has none, and a million of those may wait.
-type internal Progress(payload: Payload) =
+and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
+    member val State = state with get, set
+
     /// The input of its next stage.
     member val Payload = payload with get, set
 
@@ -22,71 +104,6 @@ type internal Progress(payload: Payload) =
 
     /// The stages given to its worker end before this index.
     member val StageEnd = 0uy with get, set
-
-/// A task, as the scheduler keeps it: 80 bytes beside its submission.
-type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
-    let mutable previous: Task | null = null
-    let mutable next: Task | null = null
-    let mutable progress: Progress | null = null
-
-    member _.Id = id
-    member _.Submission = submission
-    member _.Pipeline = pipeline
-
-    /// Neighbours in the list that the task is in, if it is in one.
-    member _.Previous
-        with get () = previous
-        and set (task: Task | null) = previous <- task
-
-    member _.Next
-        with get () = next
-        and set (task: Task | null) = next <- task
-
-    member val State = TaskState.Queued with get, set
-
-    /// When it came into its state.
-    member val Since = Instant.zero with get, set
-
-    /// Whether it was ever given out.
-    member _.IsBegun = not (isNull progress)
-
-    /// Only of a task that is begun.
-    member _.Progress: Progress = nonNull progress
-
-    /// Its progress, from the first attempt on.
-    member _.Begin() : Progress =
-        match progress with
-        | null ->
-            let made = Progress submission.Payload
-            progress <- made
-            made
-        | progress -> progress
-
-    /// The input of its next stage.
-    member _.Payload =
-        match progress with
-        | null -> submission.Payload
-        | progress -> progress.Payload
-
-    /// The number of its latest attempt; 0 before the first.
-    member _.Attempt =
-        match progress with
-        | null -> 0
-        | progress -> progress.Attempt
-
-    member _.Losses =
-        match progress with
-        | null -> 0
-        | progress -> int progress.Losses
-
-    /// The index of its next stage.
-    member _.Stage =
-        match progress with
-        | null -> 0
-        | progress -> int progress.Stage
-
-    /// The stage that it waits for.
-    member task.StageName = pipeline.stages[task.Stage].name
 
 /// Where a task is. Each case carries what is true there and nowhere else.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
