@@ -56,9 +56,13 @@ let private linesOf (text: string) =
 
 let private trimLine (line: string) =
     let ending =
-        if line.EndsWith "\r\n" then "\r\n"
-        elif line.EndsWith '\n' then "\n"
-        else ""
+        // By code: culture would pass over a NUL between the two.
+        if line.EndsWith("\r\n", StringComparison.Ordinal) then
+            "\r\n"
+        elif line.EndsWith '\n' then
+            "\n"
+        else
+            ""
 
     line.Trim() + ending
 
