@@ -421,6 +421,33 @@ let private reading =
             Expect.equal reader.StuckFor 0L<ms> "it has ended"
             Expect.hasLength arrivals 2 "both"
         }
+
+        testTask "a large payload that has ended is no frame that is stuck" {
+            // Who had submitted one, and then waited 30 s for its end, was sent away.
+            let time = HandTime()
+            use folder = new TempFolder()
+            let spool _ = folder.At "spooled"
+            let pipe, reader, _ = pipeReader toScheduler 3L<B> spool (Clock time)
+            let arrivals = List<Arrival<ToScheduler>>()
+
+            let next () =
+                reader.ReadAsync(arrivals, CancellationToken.None)
+
+            let! _ =
+                pipe.Writer.WriteAsync(
+                    ReadOnlyMemory(
+                        bytesOf
+                            "{\"type\":\"SUBMIT\",\"ref\":\"r\",\"name\":\"n\",\"bytes\":9}\n123456789"
+                    )
+                )
+
+            let! _ = within (next ())
+            let! _ = within (next ())
+            Expect.hasLength arrivals 1 "it has come"
+            let _ = next ()
+            time.Advance(seconds 31.0)
+            Expect.equal reader.StuckFor 0L<ms> "nothing is waited for"
+        }
     ]
 
 let private gated () =

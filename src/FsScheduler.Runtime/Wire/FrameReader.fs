@@ -216,6 +216,7 @@ type FrameReader<'message>
                 | path ->
                     let! struct (whole, trouble) = streamTo path (int64 frame.bytes) ct
                     awaited <- ValueNone
+                    isCut <- false // what was left of the read before was this payload
 
                     if whole then
                         let payload =
