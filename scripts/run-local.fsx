@@ -132,8 +132,11 @@ let playground =
 let folder name =
     Path.Combine(defaultArg playground root, name)
 
-let entrada, resultados, state =
-    folder "entrada", folder "resultados", folder ".fs-scheduler"
+let entrada, resultados = folder "entrada", folder "resultados"
+
+// A journal of its own, so that each run does the whole job. A scheduler that keeps its state does not do again what
+// it has done.
+let state = Directory.CreateTempSubdirectory("fs-scheduler-state-").FullName
 
 let text number =
     $"Ficheiro número {number}: O SCHEDULER DEVE BALANCEAR A CARGA ENTRE NÓS.\nAÇÃO, ÓRGÃO, PINGÜIM.\n"
@@ -343,7 +346,8 @@ let wrong =
         printfn $"{right} of {files} results are there and right"
         files - right
 
-playground |> Option.iter (fun folder -> Directory.Delete(folder, true))
+Option.toList playground @ [ state ]
+|> List.iter (fun folder -> Directory.Delete(folder, true))
 
 let exitCode =
     if schedulerProcess.ExitCode = 0 && wrong > 0 then

@@ -7,6 +7,7 @@ let private benches = [
     "latency", TaskBench.latency
     "memory", TaskBench.memory
     "files", FileBench.run
+    "journal", JournalBench.run
 ]
 
 [<EntryPoint>]

@@ -1,8 +1,20 @@
 namespace FsScheduler.Core
 
+/// Whose fault a trouble is, and so what it counts for.
+type Cause =
+    /// The attempt failed: after so many, the task is in quarantine.
+    | Fault
+    /// Its worker was lost: after so many, the task is poison.
+    | Loss
+    /// Its worker left, having said so before, or was not seen again after a restart. Counts for nothing.
+    | Departure
+    /// The scheduler could not store its result. Counts for nothing.
+    | Disk
+
 /// One thing that went wrong with a task.
 type Trouble = {
     attempt: int
+    cause: Cause
     /// The stages that ran, or the first of them where that is not known.
     stages: string
     /// The name of the worker; empty when it was not a worker that failed.
@@ -10,6 +22,23 @@ type Trouble = {
     error: string
     at: Instant
 }
+
+/// What a stored result was: enough to tell later whether the disk still holds all of it.
+[<Struct>]
+type Proof = {
+    size: Size
+    /// XXH3, 64 bits.
+    hash: uint64
+}
+
+/// What is left of a task that is done.
+type Remainder =
+    /// Its result went to its client, or nobody wanted it.
+    | NothingLeft
+    /// Its result is kept, for those who come with its key.
+    | KeptResult of Payload
+    /// Its result is a file of `resultados/`.
+    | StoredResult of Proof
 
 /// What arrives at the scheduler.
 [<RequireQualifiedAccess>]
@@ -20,14 +49,20 @@ type Input =
     | Retry of TaskId * by: SessionId
     | Ask of by: SessionId
     | Join of SessionId * name: string * stages: string[]
+    /// What a worker that has just joined still holds, from before the scheduler was started again.
+    | Claim of SessionId * holding: Attempt[]
     | Ready of SessionId * slots: int
     /// A sign of life.
     | Heard of SessionId
     /// A connection has ended, a worker's or a client's.
     | Leave of SessionId
     | Report of SessionId * Attempt * Outcome * Payload
+    /// The scheduler could not store the result that a worker sent.
+    | Unstored of SessionId * Attempt * error: string
+    /// The submission of an attempt, all of it, as the journal has it.
+    | Recalled of Attempt * Submission
     /// The result has its final name.
-    | Published of Attempt
+    | Published of Attempt * Proof
     /// The result could not be stored.
     | Unpublished of Attempt * error: string
     /// The file that an attempt was to read, or has read, is no longer the version that its task was made from.
@@ -38,6 +73,12 @@ type Input =
     | Vanish of name: string
     /// The input of an attempt could not be read, so it was never given out.
     | Unreadable of Attempt * error: string
+    /// Every task in quarantine.
+    | RetryAll of by: SessionId
+    /// The workers of this name, or the one of this session, get nothing new.
+    | Drain of worker: string * by: SessionId
+    /// The journal forgets the finished tasks of these keys.
+    | Forget of keys: string[]
     | Tick
 
 /// What has happened: the history of every task, to be recorded before anything of it shows.
@@ -50,15 +91,21 @@ type Event =
     | Advanced of Attempt * stage: int * Payload
     /// Failed; to be tried again after a delay.
     | Delayed of TaskId * Trouble * Duration
+    /// Its time has come; in the queue again, at the back.
+    | Woken of TaskId
     /// Lost with its worker; in the queue again, at the front.
     | Requeued of TaskId * Trouble
+    /// A worker that has it since before a restart goes on with it.
+    | Claimed of Attempt * SessionId
     | Quarantined of TaskId * Trouble
     /// Its result is the one that counts, and is being published.
     | Accepted of Attempt * Payload
-    | Completed of Attempt
+    | Completed of Attempt * Remainder
     | Cancelled of TaskId * reason: string
     | Retried of TaskId
-    | Joined of SessionId * name: string
+    /// The file, of which a version was submitted, is not there any more.
+    | Gone of name: string
+    | Joined of SessionId * name: string * stages: string[]
     | Left of SessionId * name: string * reason: string
 
 /// What the world outside is asked to do.
@@ -66,6 +113,12 @@ type Event =
 type Effect =
     | Assign of SessionId * Process * Submission * Payload
     | Revoke of SessionId * Attempt
+    /// Read what this task was submitted with, for `Recalled`.
+    | Recall of Attempt
+    /// Welcome a worker, which may keep these of what it holds.
+    | Welcome of SessionId * keep: Attempt[]
+    /// Ask a worker to finish what it has and go.
+    | Dismiss of SessionId
     /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
     /// A later effect may discard one that is kept: open it before.
     | Reply of SessionId * FromScheduler * Payload * kept: bool

@@ -92,13 +92,19 @@ let private optionalText (fields: Fields) line field bytesMax =
     else
         None
 
+let private attempts (fields: Fields) line field =
+    if fields.Has field then
+        fields.Attempts(line, field)
+    else
+        [||]
+
 let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
     let protocol =
         int (fields.Integer(line, Field.protocol, int64 Int32.MinValue, int64 Int32.MaxValue))
 
     if protocol <> Limit.protocolVersion then
         // In another version the other fields may mean something else, or be gone.
-        { protocol = protocol; role = Client; name = ""; token = None }
+        { protocol = protocol; role = Client; name = ""; token = None; holding = [||] }
     else
         let isWorker = fields.RequiredWord(line, Field.role, Word.roles)
 
@@ -126,6 +132,11 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
             role = role
             name = fields.Text(line, Field.name, Limit.peerNameBytesMax)
             token = optionalText fields line Field.token Limit.tokenBytesMax
+            holding =
+                if isWorker then
+                    attempts fields line Field.holding
+                else
+                    [||]
         }
 
 let private outcome (fields: Fields) line =
@@ -166,6 +177,7 @@ let private welcome (fields: Fields) line : Welcome = {
     lostAfter = duration fields line Field.lostAfterMs
     maxPayload = size fields line Field.maxPayload
     maxResult = size fields line Field.maxResult
+    keep = attempts fields line Field.keep
 }
 
 let private processing (fields: Fields) line : Process = {
@@ -238,7 +250,32 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
     busy = int (fields.Integer(line, Field.busy, 0L, int64 Int32.MaxValue))
     uptime = duration fields line Field.uptimeMs
     oldest = duration fields line Field.oldestMs
+    finished10s = count fields line Field.finished10s
+    finished60s = count fields line Field.finished60s
+    trouble =
+        if fields.Has Field.trouble then
+            Some(fields.CutText(line, Field.trouble))
+        else
+            None
     workers = workers fields line
+}
+
+let private query (fields: Fields) line : EventQuery = {
+    task =
+        if fields.Has Field.task then
+            Some(task fields line)
+        else
+            None
+    after =
+        if fields.Has Field.after then
+            count fields line Field.after
+        else
+            0L
+    most =
+        if fields.Has Field.most then
+            int (fields.Integer(line, Field.most, 1L, int64 Limit.eventsMax))
+        else
+            1_000
 }
 
 /// The message, unless one of its fields was refused on the way.
@@ -297,7 +334,17 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
         | Kind.Hello -> complete fields bytes (ToScheduler.Hello(hello fields line))
         | Kind.Status -> complete fields bytes ToScheduler.Status
         | Kind.Cancel -> complete fields bytes (ToScheduler.Cancel(task fields line))
+        | Kind.Retry when fields.Has Field.every ->
+            if not (fields.Bool Field.every) then
+                fields.Refuse(Field.every, "true, or absent")
+
+            complete fields bytes ToScheduler.RetryAll
         | Kind.Retry -> complete fields bytes (ToScheduler.Retry(task fields line))
+        | Kind.Drain ->
+            let worker = fields.Text(line, Field.worker, Limit.peerNameBytesMax)
+            complete fields bytes (ToScheduler.Drain worker)
+        | Kind.Explain -> complete fields bytes (ToScheduler.Explain(task fields line))
+        | Kind.Events -> complete fields bytes (ToScheduler.Events(query fields line))
         | Kind.Welcome
         | Kind.Process
         | Kind.Accepted
@@ -330,6 +377,9 @@ let fromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, Fram
             let message = fields.CutText(line, Field.message)
             complete fields bytes (FromScheduler.Error(code, message))
         | Kind.Status -> complete fields bytes (FromScheduler.Status(status fields line))
+        | Kind.Drain -> complete fields bytes FromScheduler.Drain
+        | Kind.Explain -> complete fields bytes (FromScheduler.Explanation(task fields line))
+        | Kind.Events -> complete fields bytes (FromScheduler.Events(count fields line Field.after))
         | Kind.Hello
         | Kind.Ready
         | Kind.Result

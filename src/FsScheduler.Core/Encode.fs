@@ -40,6 +40,9 @@ let private submit = kindWord Kind.Submit
 let private status = kindWord Kind.Status
 let private cancel = kindWord Kind.Cancel
 let private retry = kindWord Kind.Retry
+let private drain = kindWord Kind.Drain
+let private explain = kindWord Kind.Explain
+let private events = kindWord Kind.Events
 let private welcome = kindWord Kind.Welcome
 let private processing = kindWord Kind.Process
 let private accepted = kindWord Kind.Accepted
@@ -92,6 +95,19 @@ let private attempt writer (attempt: Attempt) =
     number writer Field.task (int64 attempt.task)
     number writer Field.attempt (int64 attempt.number)
 
+/// Nothing, if there are none.
+let private attempts (writer: Utf8JsonWriter) (field: Field) (values: Attempt[]) =
+    if values.Length > 0 then
+        writer.WriteStartArray field.Encoded
+
+        for value in Seq.truncate Limit.holdingMax values do
+            writer.WriteStartArray()
+            writer.WriteNumberValue(int64 value.task)
+            writer.WriteNumberValue value.number
+            writer.WriteEndArray()
+
+        writer.WriteEndArray()
+
 let private helloFields writer (message: Hello) =
     number writer Field.protocol (int64 message.protocol)
 
@@ -103,6 +119,9 @@ let private helloFields writer (message: Hello) =
 
     text writer Field.name message.name
     Option.iter (text writer Field.token) message.token
+
+    if message.role <> Client then
+        attempts writer Field.holding message.holding
 
 let private submitFields writer (message: Submit) =
     text writer Field.ref message.ref
@@ -162,6 +181,28 @@ let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Siz
             let writer = start output retry
             number writer Field.task (int64 task)
             writer
+        | ToScheduler.RetryAll ->
+            let writer = start output retry
+            isTrue writer Field.every true
+            writer
+        | ToScheduler.Drain worker ->
+            let writer = start output drain
+            text writer Field.worker worker
+            writer
+        | ToScheduler.Explain task ->
+            let writer = start output explain
+            number writer Field.task (int64 task)
+            writer
+        | ToScheduler.Events query ->
+            let writer = start output events
+
+            match query.task with
+            | Some task -> number writer Field.task (int64 task)
+            | None -> ()
+
+            number writer Field.after query.after
+            number writer Field.most (int64 query.most)
+            writer
 
     finish writer output bytes
 
@@ -172,6 +213,7 @@ let private welcomeFields writer (message: Welcome) =
     number writer Field.lostAfterMs (int64 message.lostAfter)
     number writer Field.maxPayload (int64 message.maxPayload)
     number writer Field.maxResult (int64 message.maxResult)
+    attempts writer Field.keep message.keep
 
 let private processFields writer (message: Process) =
     attempt writer message.attempt
@@ -194,8 +236,11 @@ let private doneFields writer (message: Done) =
     number writer Field.attempts (int64 message.attempts)
 
 /// The most bytes that a name may take in a STATUS, so that 200 workers fit: each takes at most 136
-/// bytes beside its name, everything else at most 500.
-let private reportNameBytesMax = 185
+/// bytes beside its name, everything else at most 1,400.
+let private reportNameBytesMax = 180
+
+/// The most bytes that the trouble may take in a STATUS.
+let private troubleBytesMax = 700
 
 /// As much of the text as takes no more than `bytesMax` bytes in JSON.
 let private fit (bytesMax: int) (text: string) =
@@ -240,6 +285,13 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
     number writer Field.busy (int64 report.busy)
     number writer Field.uptimeMs (int64 report.uptime)
     number writer Field.oldestMs (int64 report.oldest)
+    number writer Field.finished10s report.finished10s
+    number writer Field.finished60s report.finished60s
+
+    match report.trouble with
+    | Some trouble -> text writer Field.trouble (fit troubleBytesMax trouble)
+    | None -> ()
+
     writer.WriteStartArray Field.workers.Encoded
 
     for worker in Seq.truncate Limit.workersMax report.workers do
@@ -281,6 +333,15 @@ let fromScheduler (output: IBufferWriter<byte>) (message: FromScheduler) (bytes:
         | FromScheduler.Status report ->
             let writer = start output status
             statusFields writer report
+            writer
+        | FromScheduler.Drain -> start output drain
+        | FromScheduler.Explanation task ->
+            let writer = start output explain
+            number writer Field.task (int64 task)
+            writer
+        | FromScheduler.Events last ->
+            let writer = start output events
+            number writer Field.after last
             writer
         | FromScheduler.Error(code, message) ->
             let writer = start output error

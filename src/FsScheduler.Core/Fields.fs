@@ -239,6 +239,45 @@ type internal Fields() =
 
         if areTexts then texts.ToArray() else null
 
+    /// Attempts, each as an array of a task and a number; at most `Limit.holdingMax`.
+    member fields.Attempts(line: ReadOnlySpan<byte>, field: Field) : Attempt[] =
+        let array = fields.Raw(line, field, JsonTokenType.StartArray)
+        let attempts = ResizeArray<Attempt>()
+        let mutable isGood = not array.IsEmpty
+        let mutable reader = Utf8JsonReader array
+        isGood <- isGood && reader.Read()
+
+        while isGood && reader.Read() && reader.TokenType <> JsonTokenType.EndArray do
+            let mutable task = 0L
+            let mutable number = 0
+
+            isGood <-
+                reader.TokenType = JsonTokenType.StartArray
+                && reader.Read()
+                && reader.TokenType = JsonTokenType.Number
+                && reader.TryGetInt64(&task)
+                && reader.Read()
+                && reader.TokenType = JsonTokenType.Number
+                && reader.TryGetInt32(&number)
+                && reader.Read()
+                && reader.TokenType = JsonTokenType.EndArray
+                && task >= 1L
+                && task <= Limit.integerMax
+                && number >= 1
+                && attempts.Count < Limit.holdingMax
+
+            attempts.Add { task = task * 1L<taskId>; number = number }
+
+        if isGood then
+            attempts.ToArray()
+        else
+            fields.Refuse(
+                field,
+                $"an array of at most {Limit.holdingMax} pairs of a task and an attempt, such as [[17,2]]"
+            )
+
+            [||]
+
     /// The bytes of an array or an object, or nothing if the field has another value.
     member _.Raw(line: ReadOnlySpan<byte>, field: Field, kind: JsonTokenType) : ReadOnlySpan<byte> =
         let slot = slots[field.Index]

@@ -90,6 +90,10 @@ type FileTracker(settle: Duration) =
             let struct (since, _) = Seq.head waiting
             ValueSome(since + settle)
 
+    /// A version that was taken in an earlier run: it is not taken again, and missed if it is not there.
+    member _.Remember(name: TaskName, stamp: Stamp) : unit =
+        known[name] <- { stamp = stamp; since = { sinceStart = 0L<ms> }; scan = scan; taken = true }
+
     /// <summary>A file is there.</summary>
     /// <param name="name">Its name, not an ignored one.</param>
     /// <param name="stamp">Its version, as just read from the disk.</param>

@@ -63,7 +63,11 @@ module Gate =
         | ToScheduler.Ready _
         | ToScheduler.Status
         | ToScheduler.Cancel _
-        | ToScheduler.Retry _ -> false
+        | ToScheduler.Retry _
+        | ToScheduler.RetryAll
+        | ToScheduler.Drain _
+        | ToScheduler.Explain _
+        | ToScheduler.Events _ -> false
 
     let private tooLarge (bytes: Size) (most: Size) =
         Verdict.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
@@ -91,12 +95,13 @@ module Gate =
         | _, Standing.Stranger -> notWelcome "the first message must be HELLO"
         | ToScheduler.Hello _, (Standing.Worker | Standing.Client) -> notWelcome "a second HELLO"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _), Standing.Worker
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Client -> Verdict.Deliver
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _), Standing.Client ->
-            notWelcome "a client says HELLO, SUBMIT, STATUS, CANCEL and RETRY, nothing else"
+            notWelcome
+                "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN and EVENTS, nothing else"
 
     let private frameError (rules: GateRules) (standing: Standing) (error: FrameError) =
         // Which type it was is not known: a worker may have meant a RESULT.

@@ -43,6 +43,12 @@ let textCharsMax = 4_096
 /// The most stages that a worker may name in its HELLO.
 let stagesMax = 1_000
 
+/// The most attempts that a HELLO or a WELCOME lists.
+let holdingMax = 150
+
+/// The most events that are asked for at once.
+let eventsMax = 10_000
+
 /// The longest name of a stage, in bytes.
 let stageNameBytesMax = 50
 

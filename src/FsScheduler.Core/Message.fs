@@ -7,7 +7,24 @@ type Role =
     /// Submits tasks and asks.
     | Client
 
-type Hello = { protocol: int; role: Role; name: string; token: string option }
+type Hello = {
+    protocol: int
+    role: Role
+    name: string
+    token: string option
+    /// What a worker still holds, of a scheduler that it has lost; at most `Limit.holdingMax`.
+    holding: Attempt[]
+}
+
+/// Which events are asked for.
+type EventQuery = {
+    /// None: those of all tasks.
+    task: TaskId option
+    /// The number of the last event that is known; 0 for the very first ones.
+    after: int64
+    /// From 1 to `Limit.eventsMax`.
+    most: int
+}
 
 /// What a client wants to have of a result.
 type Want =
@@ -48,6 +65,13 @@ type ToScheduler =
     | Status
     | Cancel of TaskId
     | Retry of TaskId
+    /// Every task in quarantine.
+    | RetryAll
+    /// The workers of that name, or the one of that session, are to get nothing new.
+    | Drain of worker: string
+    /// Why a task is where it is.
+    | Explain of TaskId
+    | Events of EventQuery
 
 type Welcome = {
     protocol: int
@@ -56,6 +80,8 @@ type Welcome = {
     lostAfter: Duration
     maxPayload: Size
     maxResult: Size
+    /// What a worker may go on with, of what it said that it holds. The rest it is to drop.
+    keep: Attempt[]
 }
 
 type Process = {
@@ -115,6 +141,11 @@ type StatusReport = {
     uptime: Duration
     /// How long the task that has been queued longest has been waiting.
     oldest: Duration
+    /// Tasks that were done in the last ten seconds, and in the last sixty.
+    finished10s: int64
+    finished60s: int64
+    /// Why no new work is taken, if it is not.
+    trouble: string option
     /// The first 200 workers by session; `idle + busy` counts them all.
     workers: WorkerReport[]
 }
@@ -130,4 +161,10 @@ type FromScheduler =
     | Done of Done
     | Rejected of ref: string * RejectionCode * message: string
     | Status of StatusReport
+    /// Finish what you hold, and go.
+    | Drain
+    /// The payload is a JSON object.
+    | Explanation of TaskId
+    /// The payload is JSON lines, one for each event; the number is that of the last, or the one asked for.
+    | Events of last: int64
     | Error of ErrorCode * message: string

@@ -16,6 +16,10 @@ type Payload =
     | Bytes of byte[]
     /// In a temporary file that belongs to the task and goes with it.
     | Spooled of path: string * size: Size
+    /// In the journal, with the submission: name and reference are there too.
+    | Filed
+    /// In the journal, with the event of this number.
+    | Recorded of number: int64 * size: Size
     /// In the file of `entrada/` that the task is named after, at that version.
     | Input of Stamp
 

@@ -117,7 +117,7 @@ module Pipeline =
             Ok struct (text[start .. ending - 1].TrimEnd(), ending)
 
     /// The stage that begins at `start`, which is no blank, and where it ends.
-    let private stageAt (offered: IReadOnlySet<string>) (text: string) (start: int) =
+    let private stageAt isKnown (offered: IReadOnlySet<string>) (text: string) (start: int) =
         let ending = stageEnd text start
 
         let nameEnd =
@@ -135,11 +135,7 @@ module Pipeline =
 
         if start = ending then
             fail start $"empty stage at character {start + 1}"
-        elif
-            Limit.isStageName name
-            && (Stage.tryBuiltIn name).IsNone
-            && not (offered.Contains name)
-        then
+        elif Limit.isStageName name && (Stage.tryBuiltIn name).IsNone && not (isKnown name) then
             fail start (unknown offered name)
         else
             match argument with
@@ -154,13 +150,7 @@ module Pipeline =
         | Some builtIn -> builtIn.isFirstOnly
         | None -> false
 
-    /// <summary>Reads a pipeline such as `lower | grep:erro | words`.</summary>
-    /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
-    /// <param name="text">
-    /// Stages with `|` between them, blanks around them as one likes, each `name` or
-    /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
-    /// </param>
-    let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
+    let private parseKnowing isKnown offered (text: string) : Result<Pipeline, PipelineError> =
         let stages = List<Stage>()
 
         let rec from start =
@@ -169,7 +159,7 @@ module Pipeline =
             if stages.Count = stagesMax then
                 fail start $"a pipeline has at most {stagesMax} stages"
             else
-                match stageAt offered text start with
+                match stageAt isKnown offered text start with
                 | Error error -> Error error
                 | Ok struct (stage, _) when stages.Count > 0 && isFirstOnly stage ->
                     fail start $"{stage.name} can only be the first stage"
@@ -188,6 +178,19 @@ module Pipeline =
             fail 0 "the pipeline is empty"
         else
             from 0
+
+    /// <summary>Reads a pipeline such as `lower | grep:erro | words`.</summary>
+    /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
+    /// <param name="text">
+    /// Stages with `|` between them, blanks around them as one likes, each `name` or
+    /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
+    /// </param>
+    let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
+        parseKnowing offered.Contains offered text
+
+    /// Reads a pipeline that was accepted once, whoever offers its stages now.
+    let parseRecorded (text: string) : Result<Pipeline, PipelineError> =
+        parseKnowing (fun _ -> true) (HashSet<string>()) text
 
     let private printArgument (argument: string) =
         if argument.Contains '|' || argument[0] = '"' || argument.Trim() <> argument then

@@ -34,10 +34,16 @@ type Submission
         content: obj, nameBytes: uint16, refBytes: uint16, priority: int, origin: Origin
     ) =
 
+    static let filedRef = String('?', 1)
+    static let filed = Unpacked(Array.empty, Filed)
+
     member private _.Bytes =
         match content with
         | :? Unpacked as unpacked -> unpacked.Packed
         | packed -> downcast packed
+
+    /// Stands for a reference that is not here; told by its identity.
+    static member FiledRef = filedRef
 
     /// <summary>Packs a submission.</summary>
     /// <param name="name">What it is called.</param>
@@ -57,6 +63,8 @@ type Submission
             | Bytes bytes -> bytes, Packed
             | Packed
             | Spooled _
+            | Filed
+            | Recorded _
             | Input _ -> Array.empty, payload
 
         let packed =
@@ -71,20 +79,49 @@ type Submission
             | Packed -> packed
             | Bytes _
             | Spooled _
+            | Filed
+            | Recorded _
             | Input _ -> Unpacked(packed, body) :> obj
 
         Submission(content, uint16 nameBytes, uint16 refBytes, priority, origin)
 
+    /// What is left of it in memory when the journal has it: the name only where a result is stored under it.
+    member submission.File() =
+        match origin with
+        | Folder
+        | Client(_, File, _) ->
+            let name = submission.Bytes.AsSpan(0, int nameBytes).ToArray()
+            Submission(Unpacked(name, Filed), nameBytes, 0us, priority, origin)
+        | Client(_, (Result | Nothing), _) -> Submission(filed, 0us, 0us, priority, origin)
+
+    /// The same, of this origin: the journal does not know who is connected.
+    member _.From(origin: Origin) =
+        Submission(content, nameBytes, refBytes, priority, origin)
+
+    /// Whether all of it is in the journal, and not here.
+    member submission.IsFiled = submission.Payload.IsFiled
+
+    /// What it takes in memory beside its task, in bytes.
+    member submission.MemorySize: Size =
+        if obj.ReferenceEquals(content, filed) then
+            0L<B>
+        else
+            int64 (submission.Bytes.Length + 24) * 1L<B>
+
     member submission.Name = Encoding.UTF8.GetString(submission.Bytes, 0, int nameBytes)
 
+    /// `Submission.FiledRef`, this very string, where it is in the journal and not here.
     member submission.Ref =
-        Encoding.UTF8.GetString(submission.Bytes, int nameBytes, int refBytes)
+        if submission.IsFiled then
+            Submission.FiledRef
+        else
+            Encoding.UTF8.GetString(submission.Bytes, int nameBytes, int refBytes)
 
     member _.Priority = priority
     member _.Origin = origin
 
     /// Where the bytes are.
-    member _.Payload =
+    member _.Payload: Payload =
         match content with
         | :? Unpacked as unpacked -> unpacked.Payload
         | _ -> Packed

@@ -63,6 +63,15 @@ module internal Field =
     let workers = field "workers"
     let held = field "held"
     let failed = field "failed"
+    let holding = field "holding"
+    let keep = field "keep"
+    let every = field "all"
+    let worker = field "worker"
+    let after = field "after"
+    let most = field "most"
+    let finished10s = field "finished10s"
+    let finished60s = field "finished60s"
+    let trouble = field "trouble"
 
     let all = known.ToArray()
 
@@ -115,6 +124,9 @@ type internal Kind =
     | Status
     | Cancel
     | Retry
+    | Drain
+    | Explain
+    | Events
     | Welcome
     | Process
     | Accepted
@@ -138,6 +150,9 @@ module internal Word =
         Word(Kind.Status, "STATUS")
         Word(Kind.Cancel, "CANCEL")
         Word(Kind.Retry, "RETRY")
+        Word(Kind.Drain, "DRAIN")
+        Word(Kind.Explain, "EXPLAIN")
+        Word(Kind.Events, "EVENTS")
         Word(Kind.Rejected, "REJECTED")
         Word(Kind.Error, "ERROR")
     |]

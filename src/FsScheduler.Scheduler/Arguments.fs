@@ -20,6 +20,9 @@ type Arguments =
     | [<Unique>] Max_Result of SIZE: string
     | [<Unique>] Expect of STAGES: string
     | [<Unique>] On_Done of ACTION: string
+    | [<Unique>] Sync of LEVEL: string
+    | [<Unique>] Retain of DURATION: string
+    | [<Unique>] Retain_Bytes of SIZE: string
     | [<Unique>] Token_File of FILE: string
     | [<Unique>] Drain of DURATION: string
     | [<Unique>] Log_Level of LEVEL: string
@@ -33,7 +36,8 @@ type Arguments =
             | Listen _ ->
                 "where workers and clients connect; port 0 takes a free one (default: 127.0.0.1:7070)"
             | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
-            | State _ -> "a folder for the scheduler's own files (default: .fs-scheduler)"
+            | State _ ->
+                "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
@@ -48,6 +52,11 @@ type Arguments =
                 "stages that workers will offer later, such as 'ocr,pdf2txt': they are known before"
             | On_Done _ ->
                 "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
+            | Sync _ ->
+                "normal: flush the journal; full: results too; off: neither, which survives a killed process but not a power cut (default: normal)"
+            | Retain _ -> "forget finished tasks after this time (default: 7d)"
+            | Retain_Bytes _ ->
+                "forget the oldest finished tasks when the journal takes more (default: 1GiB)"
             | Token_File _ ->
                 "a file with lines 'worker TOKEN' and 'client TOKEN'; needed beyond loopback"
             | Drain _ -> "how long running tasks may go on when asked to end (default: 10s)"

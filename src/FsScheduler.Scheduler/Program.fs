@@ -62,6 +62,9 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
 
     struct (beat, lostAfter)
 
+/// Of submissions that wait: what is more is in the journal only, and read when its turn comes.
+let private memoryMax = 24L * 1024L * 1024L * 1L<B>
+
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
     let expected =
         arguments.TryGetResult Expect
@@ -87,10 +90,31 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
             arguments.GetResult(Task_Timeout, "5m")
             |> CommandLine.durationFrom 10L<ms> "--task-timeout"
         lostAfter = lostAfter
+        memory = memoryMax
         seed = uint64 (Random.Shared.NextInt64())
     }
 
-let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : SchedulerOptions =
+/// The level of `--sync`.
+let private syncOf (arguments: ParseResults<Arguments>) =
+    match
+        arguments.GetResult(Sync, "normal")
+        |> CommandLine.oneOf [ "off"; "normal"; "full" ] "--sync"
+    with
+    | "off" -> FsScheduler.Runtime.Sync.Off
+    | "full" -> FsScheduler.Runtime.Sync.Full
+    | _ -> FsScheduler.Runtime.Sync.Normal
+
+let private retentionOf (arguments: ParseResults<Arguments>) : Retention = {
+    age = arguments.GetResult(Retain, "7d") |> CommandLine.duration "--retain"
+    bytes = arguments.GetResult(Retain_Bytes, "1GiB") |> CommandLine.size "--retain-bytes"
+}
+
+/// What all parts share, from the command line; the folder and the journal in it are opened last.
+let private optionsOf
+    (arguments: ParseResults<Arguments>)
+    (log: ILogger)
+    (openState: Clock -> Holdup -> struct (StateFolder * IJournal))
+    : SchedulerOptions =
     let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
     let tokens = tokensOf arguments
 
@@ -109,32 +133,46 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Sche
     | Ok() -> ()
     | Error message -> raise (WrongArguments $"--listen: {message}")
 
+    let settings = settingsOf arguments lostAfter
+    let clock = Clock TimeProvider.System
+    let holdup = Holdup log
+
+    let rules = {
+        tokens = tokens
+        maxPayload = arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
+        maxResult = arguments.GetResult(Max_Result, "16GiB") |> CommandLine.size "--max-result"
+    }
+
+    let settle =
+        arguments.GetResult(Settle, "500ms")
+        |> CommandLine.durationFrom 0L<ms> "--settle"
+
+    let onDone =
+        match
+            arguments.GetResult(On_Done, "keep")
+            |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done"
+        with
+        | "move" -> Move
+        | "delete" -> Delete
+        | _ -> Keep
+
+    let sync = syncOf arguments
+    let struct (state, journal) = openState clock holdup
+
     {
         listen = listen
         entrada = arguments.GetResult(Entrada, "entrada")
         resultados = arguments.GetResult(Resultados, "resultados")
-        state = arguments.GetResult(State, ".fs-scheduler")
-        settings = settingsOf arguments lostAfter
-        rules = {
-            tokens = tokens
-            maxPayload =
-                arguments.GetResult(Max_Payload, "64MiB") |> CommandLine.size "--max-payload"
-            maxResult = arguments.GetResult(Max_Result, "16GiB") |> CommandLine.size "--max-result"
-        }
+        state = state
+        sync = sync
+        settings = settings
+        rules = rules
         beat = beat
-        settle =
-            arguments.GetResult(Settle, "500ms")
-            |> CommandLine.durationFrom 0L<ms> "--settle"
-        onDone =
-            match
-                arguments.GetResult(On_Done, "keep")
-                |> CommandLine.oneOf [ "keep"; "move"; "delete" ] "--on-done"
-            with
-            | "move" -> Move
-            | "delete" -> Delete
-            | _ -> Keep
-        journal = MemoryJournal 4_096
-        clock = Clock TimeProvider.System
+        settle = settle
+        onDone = onDone
+        journal = journal
+        holdup = holdup
+        clock = clock
         log = log
     }
 
@@ -232,33 +270,73 @@ let private run (arguments: ParseResults<Arguments>) =
 
     use logs = Logs.create level (format = "json")
     let log = logs.CreateLogger "fs-scheduler"
-    let options = optionsOf arguments log
 
     let cannotStart (message: string) =
         eprintfn $"fs-scheduler: {message}"
         ExitCode.cannotStart
 
-    if not (Directory.Exists options.entrada) then
-        cannotStart
-            $"there is no folder '{options.entrada}' to take files from; make it, or name another with --entrada"
-    else
-        try
-            (serve arguments options log).GetAwaiter().GetResult()
-        with
-        | :? SocketException as error ->
-            cannotStart
-                $"cannot listen on {options.listen}: {error.Message}; name another port with --listen, or 0 for a free one"
-        | :? IOException
-        | :? UnauthorizedAccessException as error -> cannotStart error.Message
-        | WrongArguments _ -> reraise ()
-        | error ->
-            log.LogCritical(
-                error,
-                "a defect of the scheduler: it ends rather than go on in a state that it does not trust"
+    let retention = retentionOf arguments
+    let entrada = arguments.GetResult(Entrada, "entrada")
+
+    let openState clock holdup =
+        if not (Directory.Exists entrada) then
+            raise (
+                DirectoryNotFoundException
+                    $"there is no folder '{entrada}' to take files from; make it, or name another with --entrada"
             )
 
-            ExitCode.broken
+        let state = new StateFolder(arguments.GetResult(State, ".fs-scheduler"))
+
+        try
+            let journal =
+                new SqliteJournal(
+                    {
+                        folder = state.Path
+                        sync = syncOf arguments
+                        clock = clock
+                        retention = retention
+                        holdup = holdup
+                        log = log
+                    }
+                )
+
+            struct (state, journal :> IJournal)
+        with _ ->
+            (state :> IDisposable).Dispose()
+            reraise ()
+
+    let work () =
+        task {
+            let options = optionsOf arguments log openState
+            use _ = options.state
+            use _ = options.journal
+
+            try
+                return! serve arguments options log
+            with :? SocketException as error ->
+                return
+                    cannotStart
+                        $"cannot listen on {options.listen}: {error.Message}; name another port with --listen, or 0 for a free one"
+        }
+
+    try
+        work().GetAwaiter().GetResult()
+    with
+    | JournalRefused message -> cannotStart message
+    | :? IOException
+    | :? UnauthorizedAccessException as error -> cannotStart error.Message
+    | WrongArguments _ -> reraise ()
+    | error ->
+        log.LogCritical(
+            error,
+            "a defect of the scheduler: it ends rather than go on in a state that it does not trust"
+        )
+
+        ExitCode.broken
 
 [<EntryPoint>]
 let main args =
-    CommandLine.main<Arguments> "fs-scheduler" args run
+    match List.ofArray args with
+    | "check" :: rest ->
+        CommandLine.main<CheckArguments> "fs-scheduler check" (Array.ofList rest) CheckVerb.run
+    | _ -> CommandLine.main<Arguments> "fs-scheduler" args run

@@ -50,6 +50,9 @@ let private status workers =
         busy = Int32.MaxValue
         uptime = most * 1L<ms>
         oldest = most * 1L<ms>
+        finished10s = most
+        finished60s = most
+        trouble = Some(String('\001', 2_000))
         workers = workers
     }
 

@@ -10,6 +10,7 @@ type HelloLine = {
     name: string
     stages: Skippable<string[]>
     token: Skippable<string>
+    holding: Skippable<int64[][]>
     bytes: Skippable<int64>
 }
 
@@ -38,6 +39,12 @@ type SubmitLine = {
 
 type TaskLine = { task: int64; bytes: Skippable<int64> }
 
+type RetryLine = { task: Skippable<int64>; all: Skippable<bool>; bytes: Skippable<int64> }
+
+type DrainLine = { worker: string; bytes: Skippable<int64> }
+
+type EventsLine = { task: Skippable<int64>; after: int64; most: int; bytes: Skippable<int64> }
+
 type ToSchedulerLine =
     | [<JsonPropertyName "HELLO">] HelloLine of HelloLine
     | [<JsonPropertyName "BEAT">] BeatLine of EmptyLine
@@ -46,7 +53,10 @@ type ToSchedulerLine =
     | [<JsonPropertyName "SUBMIT">] SubmitLine of SubmitLine
     | [<JsonPropertyName "STATUS">] StatusLine of EmptyLine
     | [<JsonPropertyName "CANCEL">] CancelLine of TaskLine
-    | [<JsonPropertyName "RETRY">] RetryLine of TaskLine
+    | [<JsonPropertyName "RETRY">] RetryLine of RetryLine
+    | [<JsonPropertyName "DRAIN">] DrainLine of DrainLine
+    | [<JsonPropertyName "EXPLAIN">] ExplainLine of TaskLine
+    | [<JsonPropertyName "EVENTS">] EventsLine of EventsLine
 
 type WelcomeLine = {
     protocol: int
@@ -55,6 +65,7 @@ type WelcomeLine = {
     lostAfterMs: int64
     maxPayload: int64
     maxResult: int64
+    keep: Skippable<int64[][]>
     bytes: Skippable<int64>
 }
 
@@ -103,9 +114,14 @@ type ReportLine = {
     busy: int
     uptimeMs: int64
     oldestMs: int64
+    finished10s: int64
+    finished60s: int64
+    trouble: Skippable<string>
     workers: WorkerLine[]
     bytes: Skippable<int64>
 }
+
+type LastLine = { after: int64; bytes: Skippable<int64> }
 
 type ErrorLine = { code: string; message: string; bytes: Skippable<int64> }
 
@@ -118,6 +134,9 @@ type FromSchedulerLine =
     | [<JsonPropertyName "DONE">] DoneLine of DoneLine
     | [<JsonPropertyName "REJECTED">] RejectedLine of RejectedLine
     | [<JsonPropertyName "STATUS">] ReportLine of ReportLine
+    | [<JsonPropertyName "DRAIN">] DismissLine of EmptyLine
+    | [<JsonPropertyName "EXPLAIN">] ExplanationLine of TaskLine
+    | [<JsonPropertyName "EVENTS">] LastLine of LastLine
     | [<JsonPropertyName "ERROR">] ErrorLine of ErrorLine
 
 let options =

@@ -18,6 +18,12 @@ let private unless usual value =
 
 let private ofOption value = Skippable.ofOption value
 
+let private pairs (attempts: Attempt[]) =
+    if attempts.Length = 0 then
+        Skip
+    else
+        Include [| for attempt in attempts -> [| int64 attempt.task; int64 attempt.number |] |]
+
 let private wantWord want =
     match want with
     | Want.Result -> "result"
@@ -59,6 +65,7 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
                  | Worker stages -> ofOption stages
                  | Client -> Skip)
             token = ofOption hello.token
+            holding = pairs hello.holding
             bytes = bytes
         }
     | ToScheduler.Beat -> ToSchedulerLine.BeatLine { bytes = bytes }
@@ -90,7 +97,17 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
         }
     | ToScheduler.Status -> StatusLine { bytes = bytes }
     | ToScheduler.Cancel task -> CancelLine { task = int64 task; bytes = bytes }
-    | ToScheduler.Retry task -> RetryLine { task = int64 task; bytes = bytes }
+    | ToScheduler.Retry task -> RetryLine { task = Include(int64 task); all = Skip; bytes = bytes }
+    | ToScheduler.RetryAll -> RetryLine { task = Skip; all = Include true; bytes = bytes }
+    | ToScheduler.Drain worker -> DrainLine { worker = worker; bytes = bytes }
+    | ToScheduler.Explain task -> ExplainLine { task = int64 task; bytes = bytes }
+    | ToScheduler.Events query ->
+        EventsLine {
+            task = query.task |> Option.map int64 |> ofOption
+            after = query.after
+            most = query.most
+            bytes = bytes
+        }
 
 let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedulerLine =
     let bytes = unless 0L (int64 size)
@@ -104,6 +121,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             lostAfterMs = int64 welcome.lostAfter
             maxPayload = int64 welcome.maxPayload
             maxResult = int64 welcome.maxResult
+            keep = pairs welcome.keep
             bytes = bytes
         }
     | FromScheduler.Beat -> BeatLine { bytes = bytes }
@@ -144,6 +162,9 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             busy = report.busy
             uptimeMs = int64 report.uptime
             oldestMs = int64 report.oldest
+            finished10s = report.finished10s
+            finished60s = report.finished60s
+            trouble = ofOption report.trouble
             workers =
                 report.workers
                 |> Array.map (fun worker -> {
@@ -156,6 +177,9 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
                 })
             bytes = bytes
         }
+    | FromScheduler.Drain -> DismissLine { bytes = bytes }
+    | FromScheduler.Explanation task -> ExplanationLine { task = int64 task; bytes = bytes }
+    | FromScheduler.Events last -> LastLine { after = last; bytes = bytes }
     | FromScheduler.Error(code, message) ->
         ErrorLine { code = errorWord code; message = message; bytes = bytes }
 

@@ -215,7 +215,7 @@ let private refusedFields =
             ]
             badFields fromScheduler "STATUS" [
                 for name in
-                    "queued running waiting publishing quarantined finished cancelled idle busy uptimeMs oldestMs"
+                    "queued running waiting publishing quarantined finished cancelled idle busy uptimeMs oldestMs finished10s finished60s"
                         .Split
                         ' ' do
                     name, "0", "" :: integers
@@ -234,7 +234,13 @@ let private peculiar =
 
             Expect.equal
                 (messageOf said)
-                (ToScheduler.Hello { protocol = 2; role = Client; name = ""; token = None })
+                (ToScheduler.Hello {
+                    protocol = 2
+                    role = Client
+                    name = ""
+                    token = None
+                    holding = [||]
+                })
                 "its version"
         }
         test "a failure that says no more as one to try again" {

@@ -54,16 +54,55 @@ let private examples =
                 role = Worker(Some [| "lower"; "upper" |])
                 name = "node-7"
                 token = Some "t"
+                holding = [||]
             })
             0L<B>
         saidToScheduler
             """{"type":"HELLO","protocol":1,"role":"worker","name":"node-7"}"""
-            (ToScheduler.Hello { protocol = 1; role = Worker None; name = "node-7"; token = None })
+            (ToScheduler.Hello {
+                protocol = 1
+                role = Worker None
+                name = "node-7"
+                token = None
+                holding = [||]
+            })
             0L<B>
         saidToScheduler
             """{"type":"HELLO","protocol":1,"role":"client","name":"cli","token":"…"}"""
-            (ToScheduler.Hello { protocol = 1; role = Client; name = "cli"; token = Some "…" })
+            (ToScheduler.Hello {
+                protocol = 1
+                role = Client
+                name = "cli"
+                token = Some "…"
+                holding = [||]
+            })
             0L<B>
+        saidToScheduler
+            """{"type":"HELLO","protocol":1,"role":"worker","name":"node-7","holding":[[17,2],[19,1]]}"""
+            (ToScheduler.Hello {
+                protocol = 1
+                role = Worker None
+                name = "node-7"
+                token = None
+                holding = [|
+                    { task = 17L<taskId>; number = 2 }
+                    { task = 19L<taskId>; number = 1 }
+                |]
+            })
+            0L<B>
+        saidToScheduler """{"type":"RETRY","all":true}""" ToScheduler.RetryAll 0L<B>
+        saidToScheduler """{"type":"DRAIN","worker":"node-7"}""" (ToScheduler.Drain "node-7") 0L<B>
+        saidToScheduler """{"type":"EXPLAIN","task":17}""" (ToScheduler.Explain 17L<taskId>) 0L<B>
+        saidToScheduler
+            """{"type":"EVENTS","task":17,"after":5,"most":10}"""
+            (ToScheduler.Events { task = Some 17L<taskId>; after = 5L; most = 10 })
+            0L<B>
+        saidByScheduler """{"type":"DRAIN"}""" FromScheduler.Drain 0L<B>
+        saidByScheduler
+            """{"type":"EXPLAIN","task":17,"bytes":2}"""
+            (FromScheduler.Explanation 17L<taskId>)
+            2L<B>
+        saidByScheduler """{"type":"EVENTS","after":9}""" (FromScheduler.Events 9L) 0L<B>
         saidByScheduler
             """{"type":"WELCOME","protocol":1,"session":"…","beatMs":1000,"lostAfterMs":5000,"maxPayload":67108864,"maxResult":17179869184}"""
             (FromScheduler.Welcome {
@@ -73,6 +112,7 @@ let private examples =
                 lostAfter = 5000L<ms>
                 maxPayload = 67108864L<B>
                 maxResult = 17179869184L<B>
+                keep = [||]
             })
             0L<B>
         saidToScheduler """{"type":"READY","slots":4}""" (ToScheduler.Ready 4) 0L<B>

@@ -21,7 +21,13 @@ let private guarded: GateRules = {
 
 let private unguarded = { guarded with tokens = None }
 
-let private hello role token = { protocol = 1; role = role; name = "n"; token = token }
+let private hello role token = {
+    protocol = 1
+    role = role
+    name = "n"
+    token = token
+    holding = [||]
+}
 
 let private attempt = { task = 1L<taskId>; number = 1 }
 

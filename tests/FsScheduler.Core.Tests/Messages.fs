@@ -83,6 +83,13 @@ let private attempts: Gen<Attempt> =
         return { task = task; number = max 1 number }
     }
 
+let private holding: Gen<Attempt[]> =
+    Gen.frequency [
+        5, Gen.constant [||]
+        3, Gen.arrayOf attempts |> Gen.map (Array.truncate Limit.holdingMax)
+        1, Gen.arrayOfLength Limit.holdingMax attempts
+    ]
+
 let private stageName =
     gen {
         let! first = Gen.choose (int 'a', int 'z') |> Gen.map char
@@ -110,7 +117,15 @@ let private hello: Gen<Hello> =
         let! name = text Limit.peerNameBytesMax
         let! token = Gen.optionOf (text Limit.tokenBytesMax)
 
-        return { protocol = Limit.protocolVersion; role = role; name = name; token = token }
+        let! holding = holding
+
+        return {
+            protocol = Limit.protocolVersion
+            role = role
+            name = name
+            token = token
+            holding = if role = Client then [||] else holding
+        }
     }
 
 let private outcome: Gen<Outcome> =
@@ -143,6 +158,14 @@ let private submit: Gen<Submit> =
         }
     }
 
+let private query: Gen<EventQuery> =
+    gen {
+        let! task = Gen.optionOf tasks
+        let! after = count
+        let! most = Gen.choose (1, Limit.eventsMax)
+        return { task = task; after = after; most = most }
+    }
+
 let toScheduler: Gen<ToScheduler> =
     Gen.oneof [
         hello |> Gen.map ToScheduler.Hello
@@ -153,6 +176,10 @@ let toScheduler: Gen<ToScheduler> =
         Gen.constant ToScheduler.Status
         tasks |> Gen.map ToScheduler.Cancel
         tasks |> Gen.map ToScheduler.Retry
+        Gen.constant ToScheduler.RetryAll
+        text Limit.peerNameBytesMax |> Gen.map ToScheduler.Drain
+        tasks |> Gen.map ToScheduler.Explain
+        query |> Gen.map ToScheduler.Events
     ]
 
 let private welcome: Gen<Welcome> =
@@ -162,6 +189,7 @@ let private welcome: Gen<Welcome> =
         let! lostAfter = durations
         let! maxPayload = sizes
         let! maxResult = sizes
+        let! keep = holding
 
         return {
             protocol = Limit.protocolVersion
@@ -170,6 +198,7 @@ let private welcome: Gen<Welcome> =
             lostAfter = lostAfter
             maxPayload = maxPayload
             maxResult = maxResult
+            keep = keep
         }
     }
 
@@ -225,11 +254,13 @@ let private worker: Gen<WorkerReport> =
 
 let private status: Gen<StatusReport> =
     gen {
-        let! counts = Gen.arrayOfLength 7 count
+        let! counts = Gen.arrayOfLength 9 count
         let! idle = upToInt Int32.MaxValue
         let! busy = upToInt Int32.MaxValue
         let! uptime = durations
         let! oldest = durations
+        // Whatever is in it, so much is never cut.
+        let! trouble = Gen.optionOf (text 116)
         let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
         let! workers = Gen.arrayOfLength size worker
 
@@ -245,6 +276,9 @@ let private status: Gen<StatusReport> =
             busy = busy
             uptime = uptime
             oldest = oldest
+            finished10s = counts[7]
+            finished60s = counts[8]
+            trouble = trouble
             workers = workers
         }
     }
@@ -280,5 +314,8 @@ let fromScheduler: Gen<FromScheduler> =
         Gen.zip3 (text Limit.refBytesMax) rejections errorText
         |> Gen.map FromScheduler.Rejected
         status |> Gen.map FromScheduler.Status
+        Gen.constant FromScheduler.Drain
+        tasks |> Gen.map FromScheduler.Explanation
+        count |> Gen.map FromScheduler.Events
         Gen.zip errors errorText |> Gen.map FromScheduler.Error
     ]

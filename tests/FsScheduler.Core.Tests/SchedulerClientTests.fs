@@ -105,9 +105,7 @@ let private retrying =
             machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
             machine.Do(Input.Retry(taskId 1, client))
 
-            expect (machine.Succeed(1, attempt 1 2)) [ Event.Completed(attempt 1 2) ] [
-                doneWell "x" 1 2
-            ]
+            expect (machine.Succeed(1, attempt 1 2)) [ completed 1 2 ] [ doneWell "x" 1 2 ]
         }
     ]
 
@@ -122,13 +120,13 @@ let private wanting =
         test "the result gets it, and its file" {
             let _, outputs = ending Result
             let answer = Effect.Reply(client, doneFor "x" 1 1 None, spooled "out", false)
-            expect outputs [ Event.Completed(attempt 1 1) ] [ answer ]
+            expect outputs [ completed 1 1 ] [ answer ]
         }
 
         test "nothing gets word, and the result is discarded" {
             let _, outputs = ending Nothing
 
-            expect outputs [ Event.Completed(attempt 1 1) ] [
+            expect outputs [ completed 1 1 ] [
                 reply (doneFor "x" 1 1 None)
                 Effect.Discard(spooled "out")
             ]
@@ -143,9 +141,7 @@ let private wanting =
                 Expect.equal (published, payload) (attempt 1 1, spooled "out") "publish"
             | other -> failtest $"%A{other}"
 
-            expect (machine.Take(Input.Published(attempt 1 1))) [ Event.Completed(attempt 1 1) ] [
-                reply (doneFor "x" 1 1 None)
-            ]
+            expect (machine.Take(published 1 1)) [ stored 1 1 ] [ reply (doneFor "x" 1 1 None) ]
         }
     ]
 
@@ -199,7 +195,7 @@ let private keys =
             ]
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
-                Event.Completed(attempt 1 1)
+                Event.Completed(attempt 1 1, KeptResult(spooled "out"))
             ] [ doneFor "x" (spooled "out") true; doneFor "y" (spooled "out") true ]
         }
 
@@ -263,10 +259,9 @@ let private keys =
             let x =
                 Effect.Reply(client, SchedulerFixture.doneFor "x" 1 2 None, bytes "done", true)
 
-            expect (machine.Succeed(1, attempt 1 2)) [ Event.Completed(attempt 1 2) ] [
-                x
-                told "y"
-            ]
+            let kept = Event.Completed(attempt 1 2, KeptResult(bytes "done"))
+
+            expect (machine.Succeed(1, attempt 1 2)) [ kept ] [ x; told "y" ]
         }
 
         test "is remembered after the end, as many of them as there may be" {
@@ -361,6 +356,9 @@ let private status =
             busy = 1
             uptime = 30L<ms>
             oldest = 30L<ms>
+            finished10s = 1L
+            finished60s = 1L
+            trouble = None
             workers = [| report 1 4 1 2L 2L; report 2 1 1 0L 0L |]
         }
 

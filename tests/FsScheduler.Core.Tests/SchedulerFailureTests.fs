@@ -53,9 +53,7 @@ let private fence =
             machine.Worker(2, [ "a" ], 1) |> ignore
             expect (machine.Succeed(2, attempt 1 1)) [] []
 
-            expect (machine.Succeed(2, attempt 1 2)) [ Event.Completed(attempt 1 2) ] [
-                doneWell "x1" 1 2
-            ]
+            expect (machine.Succeed(2, attempt 1 2)) [ completed 1 2 ] [ doneWell "x1" 1 2 ]
         }
     ]
 
@@ -71,7 +69,7 @@ let private failing =
                 Expect.equal (machine.Take Input.Tick) nothing "not yet"
                 machine.Wait 1L<ms>
                 let events, _ = machine.Take Input.Tick
-                Expect.equal events [ assigned 1 2 1 0 1 ] "now"
+                Expect.equal events [ Event.Woken 1L<taskId>; assigned 1 2 1 0 1 ] "now"
             | other -> failtest $"%A{other}"
         }
 

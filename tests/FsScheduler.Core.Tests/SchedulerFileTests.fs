@@ -45,14 +45,14 @@ let private publishingTests =
             ] [ Effect.Publish(attempt 1 1, first, spooled "out") ]
 
             Expect.isFalse machine.Scheduler.IsDone "not before it is published"
-            expect (machine.Take(Input.Published(attempt 1 1))) [ Event.Completed(attempt 1 1) ] []
+            expect (machine.Take(published 1 1)) [ stored 1 1 ] []
             Expect.isTrue machine.Scheduler.IsDone "done"
-            Expect.equal (machine.Take(Input.Published(attempt 1 1))) nothing "once"
+            Expect.equal (machine.Take(published 1 1)) nothing "once"
         }
 
         test "is published by its current attempt only" {
             let machine = publishing ()
-            Expect.equal (machine.Take(Input.Published(attempt 1 2))) nothing "stale"
+            Expect.equal (machine.Take(published 1 2)) nothing "stale"
             Expect.equal (machine.Take(Input.Unpublished(attempt 1 0, "?"))) nothing "stale"
         }
 
@@ -80,18 +80,18 @@ let private publishingTests =
             let machine = worker ()
             machine.Do(submit first)
 
-            expect (machine.Take(Input.Vanish "f")) [ gone 1 ] [
+            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 1 ] [
                 Effect.Revoke(session 1, attempt 1 1)
             ]
 
-            Expect.equal (machine.Take(Input.Vanish "f")) nothing "twice"
-            Expect.equal (machine.Take(Input.Vanish "other")) nothing "another"
+            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f" ] []
+            expect (machine.Take(Input.Vanish "other")) [ Event.Gone "other" ] []
         }
 
         test "that goes while its result is published is done all the same" {
             let machine = publishing ()
-            Expect.equal (machine.Take(Input.Vanish "f")) nothing "it was whole"
-            expect (machine.Take(Input.Published(attempt 1 1))) [ Event.Completed(attempt 1 1) ] []
+            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f" ] []
+            expect (machine.Take(published 1 1)) [ stored 1 1 ] []
         }
 
         test "that changes voids what is done with it, even while it is published" {
@@ -103,7 +103,7 @@ let private publishingTests =
             expect (machine.Take(Input.Withdraw(attempt 1 1))) [ cancelled ] [ revoke ]
             let machine = publishing ()
             expect (machine.Take(Input.Outdated(attempt 1 1))) [ cancelled ] []
-            Expect.equal (machine.Take(Input.Published(attempt 1 1))) nothing "void"
+            Expect.equal (machine.Take(published 1 1)) nothing "void"
             Expect.equal (machine.Take(Input.Outdated(attempt 1 1))) nothing "twice"
         }
 
@@ -126,7 +126,7 @@ let private versions =
         test "replaces one that is queued" {
             let machine = Machine settings
             machine.Do(submit first)
-            expect (machine.Take(submit second)) [ submitted 2 second; superseded 1 ] []
+            expect (machine.Take(submit second)) [ superseded 1; submitted 2 second ] []
         }
 
         test "replaces one that runs, which is revoked" {
@@ -134,8 +134,8 @@ let private versions =
             machine.Do(submit first)
 
             expect (machine.Take(submit second)) [
-                submitted 2 second
                 superseded 1
+                submitted 2 second
                 assigned 2 1 1 0 1
             ] [ Effect.Revoke(session 1, attempt 1 1); assign second 2 1 1 [ "a" ] (stamp 2) ]
         }
@@ -152,38 +152,36 @@ let private versions =
             let machine = publishing ()
             expect (machine.Take(submit second)) [ submitted 2 second ] []
 
-            expect (machine.Take(Input.Published(attempt 1 1))) [
-                Event.Completed(attempt 1 1)
-                assigned 2 1 1 0 1
-            ] [ assign second 2 1 1 [ "a" ] (stamp 2) ]
+            expect (machine.Take(published 1 1)) [ stored 1 1; assigned 2 1 1 0 1 ] [
+                assign second 2 1 1 [ "a" ] (stamp 2)
+            ]
 
             machine.Report(1, attempt 2 1, Succeeded, spooled "out") |> ignore
-            expect (machine.Take(Input.Published(attempt 2 1))) [ Event.Completed(attempt 2 1) ] []
+            expect (machine.Take(published 2 1)) [ stored 2 1 ] []
         }
 
         test "replaces one that waits so, and waits in its place" {
             // The third version once ran at once, beside the publishing of the first.
             let machine = publishing ()
             machine.Do(submit second)
-            expect (machine.Take(submit third)) [ submitted 3 third; superseded 2 ] []
+            expect (machine.Take(submit third)) [ superseded 2; submitted 3 third ] []
             Expect.equal machine.States [ 1L, "publishing"; 3L, "succeeding" ] "states"
 
-            expect (machine.Take(Input.Published(attempt 1 1))) [
-                Event.Completed(attempt 1 1)
-                assigned 3 1 1 0 1
-            ] [ assign third 3 1 1 [ "a" ] (stamp 3) ]
+            expect (machine.Take(published 1 1)) [ stored 1 1; assigned 3 1 1 0 1 ] [
+                assign third 3 1 1 [ "a" ] (stamp 3)
+            ]
         }
 
         test "that goes leaves the one that is being published in its place" {
             // The one after it once ran at once, beside the publishing of the first.
             for input, cancelled in
                 [
-                    Input.Vanish "f", gone 2
-                    Input.Cancel(taskId 2, client), Event.Cancelled(taskId 2, "cancelled")
+                    Input.Vanish "f", [ Event.Gone "f"; gone 2 ]
+                    Input.Cancel(taskId 2, client), [ Event.Cancelled(taskId 2, "cancelled") ]
                 ] do
                 let machine = publishing ()
                 machine.Do(submit second)
-                expect (machine.Take input) [ cancelled ] []
+                expect (machine.Take input) cancelled []
                 expect (machine.Take(submit third)) [ submitted 3 third ] []
                 Expect.equal machine.States [ 1L, "publishing"; 3L, "succeeding" ] "states"
         }

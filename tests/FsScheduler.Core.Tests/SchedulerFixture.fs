@@ -20,6 +20,7 @@ let settings = {
     maxAttempts = 3
     taskTimeout = 60_000L<ms>
     lostAfter = 5_000L<ms>
+    memory = Settings.unlimited
     seed = 42UL
 }
 
@@ -142,6 +143,19 @@ let assign (submission: Submission) task number worker stages payload =
 
     Effect.Assign(session worker, message, submission, payload)
 
+let proof = { size = 4L<B>; hash = 7UL }
+
+/// The result of an attempt has its name.
+let published task number =
+    Input.Published(attempt task number, proof)
+
+let stored task number =
+    Event.Completed(attempt task number, StoredResult proof)
+
+/// It went to its client.
+let completed task number =
+    Event.Completed(attempt task number, NothingLeft)
+
 let reply message =
     Effect.Reply(client, message, Payload.empty, false)
 
@@ -169,6 +183,7 @@ let running slots tasks =
 /// What is recorded of an attempt at stage `a`.
 let trouble number worker error at = {
     attempt = number
+    cause = Fault
     stages = "a"
     worker = worker
     error = error

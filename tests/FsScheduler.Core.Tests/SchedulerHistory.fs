@@ -29,6 +29,14 @@ type Action =
     | Withdraw of pick: int
     | Outdate of pick: int
     | Vanish of name: int
+    | Unstore of pick: int
+    | RetryAll
+    | Drain of pick: int
+    | Forget of key: int
+    /// The scheduler is killed and started again.
+    | Restart
+    /// A new worker says that it holds some of what was given out, of old or now.
+    | Claim of stages: int * picks: int list
     | Tick of span: int
 
 let private pipelines = [| ""; "a"; "a | b"; "b | c | d"; "a | b | c | d"; "d | a" |]
@@ -63,6 +71,12 @@ let private action =
         1, Gen.map Withdraw pick
         1, Gen.map Outdate pick
         1, Gen.map Vanish (upTo 3)
+        1, Gen.map Unstore pick
+        1, Gen.constant RetryAll
+        1, Gen.map Drain pick
+        1, Gen.map Forget (upTo 3)
+        2, Gen.constant Restart
+        3, Gen.map2 (fun a b -> Claim(a, b)) (upTo 16) (Gen.listOfLength 3 pick)
         8, Gen.map Tick (upTo spans.Length)
     ]
 
@@ -190,7 +204,7 @@ type World() =
                 for w in Option.toList (worker other) -> report a w Succeeded
           ]
         | Publish pick -> [
-            for a in Option.toList (choose world.Publishing pick) -> Input.Published a
+            for a in Option.toList (choose world.Publishing pick) -> Input.Published(a, proof)
           ]
         | Unpublish pick -> [
             for a in Option.toList (choose world.Publishing pick) ->
@@ -206,9 +220,38 @@ type World() =
             for a in Option.toList (choose world.Publishing pick) -> Input.Outdated a
           ]
         | Vanish name -> [ Input.Vanish $"f{abs name % 3}" ]
+        | Unstore pick -> [
+            for w, a in Option.toList (running pick) -> Input.Unstored(w, a, "no space")
+          ]
+        | RetryAll -> [ Input.RetryAll client ]
+        | Drain pick -> [ for w in Option.toList (worker pick) -> Input.Drain(string w, client) ]
+        | Forget key -> [ Input.Forget [| $"k{abs key % 3}" |] ]
+        | Restart -> []
+        | Claim(stages, picks) ->
+            let join = world.Join stages
+
+            match join with
+            | Input.Join(session, _, _) -> [
+                join
+                Input.Claim(
+                    session,
+                    [|
+                        for pick in picks do
+                            match choose world.Past pick with
+                            | Some(struct (_, attempt)) -> attempt
+                            | None -> ()
+                    |]
+                )
+              ]
+            | _ -> []
         | Tick span ->
             world.Wait(1L<ms> * int64 spans[abs span % spans.Length])
             [ Input.Tick ]
+
+    /// The scheduler was killed: nobody is connected any more, and nothing is being published.
+    member world.Forget() =
+        world.Publishing.Clear()
+        world.Workers.Clear()
 
     /// Follows what an input and its outputs did. Fails where an assignment breaks a promise.
     member world.Observe(input: Input, events: Event seq, effects: Effect seq) =
@@ -224,7 +267,10 @@ type World() =
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
         | Input.Unreadable(attempt, _) -> free attempt
-        | Input.Published attempt
+        | Input.Unstored(session, attempt, _) ->
+            if world.Workers.ContainsKey session then
+                world.Workers[session].held.Remove attempt |> ignore
+        | Input.Published(attempt, _)
         | Input.Unpublished(attempt, _) -> world.Publishing.Remove attempt |> ignore
         | _ -> ()
 
@@ -232,11 +278,15 @@ type World() =
             match event with
             | Event.Submitted _ -> world.Tasks <- world.Tasks + 1
             | Event.Left(session, _, _) -> world.Workers.Remove session |> ignore
+            | Event.Claimed(attempt, session) ->
+                free attempt
+                world.Workers[session].held.Add attempt |> ignore
             | _ -> ()
 
         for effect in effects do
             match effect with
             | Effect.Revoke(_, attempt) -> free attempt
+            | Effect.Dismiss session -> world.Workers[session].slots <- 0
             | Effect.Publish(attempt, _, _) -> world.Publishing.Add attempt
             | Effect.Assign(session, message, _, _) ->
                 let seen = world.Workers[session]

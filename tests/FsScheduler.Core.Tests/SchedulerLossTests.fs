@@ -5,8 +5,10 @@ open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 
 let private losing =
-    let lost number at reason =
-        trouble number "w1" $"the worker w1 was lost: {reason}" at
+    let lost number at reason = {
+        trouble number "w1" $"the worker w1 was lost: {reason}" at with
+            cause = Loss
+    }
 
     testList "a lost worker" [
         test "gives back its tasks at the front, at the next attempt, in their order" {
@@ -14,10 +16,10 @@ let private losing =
             let reason = "its connection ended"
 
             expect (machine.Lose 1) [
-                Event.Left(session 1, "w1", reason)
                 Event.Requeued(taskId 3, lost 1 0L<ms> reason)
                 Event.Requeued(taskId 2, lost 1 0L<ms> reason)
                 Event.Requeued(taskId 1, lost 1 0L<ms> reason)
+                Event.Left(session 1, "w1", reason)
             ] []
 
             let _, effects = machine.Worker(2, [ "a" ], 5)
@@ -36,8 +38,8 @@ let private losing =
             let reason = "silent for 5001 ms"
 
             expect (machine.Take Input.Tick) [
-                Event.Left(session 1, "w1", reason)
                 Event.Requeued(taskId 1, lost 1 5_001L<ms> reason)
+                Event.Left(session 1, "w1", reason)
             ] [ Effect.Disconnect(session 1, reason) ]
         }
 
@@ -125,7 +127,7 @@ let private poison =
             machine.Worker(3, [ "a" ], 4) |> ignore
             machine.SubmitAll [ "x3" ]
             let events, effects = machine.Succeed(3, attempt 1 3)
-            Expect.equal events[0] (Event.Completed(attempt 1 3)) "innocent"
+            Expect.equal events[0] (completed 1 3) "innocent"
             Expect.equal (assignments effects) [ 3L, 2L, 3 ] "the next suspect, alone"
             let _, effects = machine.Succeed(3, attempt 2 3)
             Expect.equal (assignments effects) [ 3L, 3L, 1 ] "all are free"
@@ -136,7 +138,7 @@ let private poison =
             machine.Worker(3, [ "a" ], 4) |> ignore
 
             match fst (machine.Lose 3) with
-            | [ Event.Left _; Event.Quarantined(1L<taskId>, reported) ] ->
+            | [ Event.Quarantined(1L<taskId>, reported); Event.Left _ ] ->
                 Expect.stringContains reported.error "number 3" "why"
             | other -> failtest $"%A{other}"
 

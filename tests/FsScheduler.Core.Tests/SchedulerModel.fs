@@ -118,10 +118,20 @@ let private take input events (model: Model) =
                 model)
     | Input.Ask _ -> model
     | Input.Join(session, _, stages) ->
-        let worker = { can = set stages; slots = 0; heard = model.now; turn = 0 }
+        let worker = {
+            can = set stages
+            slots = 0
+            heard = model.now
+            turn = 0
+            isDismissed = false
+            isAbsent = false
+        }
+
         { model with workers = Map.add session worker model.workers }
     | Input.Ready(session, slots) ->
-        let worker = { model.workers[session] with slots = slots; heard = model.now }
+        let worker = model.workers[session]
+        let slots = if worker.isDismissed then 0 else slots
+        let worker = { worker with slots = slots; heard = model.now }
         { model with workers = Map.add session worker model.workers }
     | Input.Heard session -> heard session model
     | Input.Leave session -> lose session model
@@ -133,7 +143,7 @@ let private take input events (model: Model) =
         | Some task, Failed(_, retry) when task.where = Running session ->
             fail events retry task model
         | _ -> model
-    | Input.Published attempt ->
+    | Input.Published(attempt, _) ->
         match current attempt model with
         | Some task when task.where = Publishing -> finish task model
         | _ -> model
@@ -161,6 +171,46 @@ let private take input events (model: Model) =
         match current attempt model with
         | Some({ where = Running _ } as task) -> fail events true task model
         | _ -> model
+    | Input.Claim(session, holding) ->
+        holding
+        |> Array.fold
+            (fun model attempt ->
+                match current attempt model with
+                | Some({ where = Running other } as task) when model.workers[other].isAbsent ->
+                    let task, model = toBack task model
+                    enter (Running session) task model
+                | _ -> model)
+            model
+    | Input.Unstored(session, attempt, _) ->
+        let model = heard session model
+
+        match current attempt model with
+        | Some task when task.where = Running session -> delay events task model
+        | _ -> model
+    | Input.Recalled _ -> model
+    | Input.RetryAll _ ->
+        model.tasks.Values
+        |> Seq.filter (fun task -> task.where = Quarantined)
+        |> Seq.fold
+            (fun model task -> enqueue toBack { task with failures = 0; losses = 0 } model)
+            model
+    | Input.Drain(name, _) ->
+        let dismiss session (worker: ModelWorker) =
+            if string session = name && not worker.isAbsent then
+                { worker with slots = 0; isDismissed = true }
+            else
+                worker
+
+        { model with workers = Map.map dismiss model.workers }
+    | Input.Forget keys ->
+        let isInUse (key: string) =
+            model.tasks.Values
+            |> Seq.exists (fun task ->
+                match task.submission.Origin with
+                | Origin.Client(_, _, Some used) -> used.text = key
+                | _ -> false)
+
+        { model with keys = model.keys - set (Array.filter (isInUse >> not) keys) }
     | Input.Tick -> tick events model
 
 /// The task that a worker has to be given next.
@@ -185,9 +235,7 @@ let private next (worker: ModelWorker) (model: Model) =
 
     let aged =
         heads (fun task -> task.StageName, kind task)
-        |> List.sortBy (fun task ->
-            let queue = List.findIndex ((=) task.StageName) model.stagesSeen
-            task.since, queue, kind task)
+        |> List.sortBy (fun task -> task.since, kind task, task.id)
         |> List.tryHead
         |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
 
@@ -242,6 +290,39 @@ let step (model: Model) input now (events: Event list) : Model =
 
     take input events { model with now = now }
     |> fun model -> List.fold assign model assigned
+
+/// The scheduler is started again: whoever had work is expected back, and what was being published is run again.
+let restart now (model: Model) : Model =
+    let model = { model with now = now; lastTick = now }
+
+    let workers =
+        model.workers
+        |> Map.filter (fun session _ -> held session model <> [])
+        |> Map.map (fun _ worker -> {
+            worker with
+                slots = 0
+                heard = now
+                turn = 0
+                isAbsent = true
+        })
+
+    let tasks =
+        model.tasks
+        |> Map.map (fun _ task ->
+            match task.where with
+            | Running _ -> { task with since = now }
+            | _ -> task)
+
+    let again model (task: ModelTask) =
+        if model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id) then
+            finish task model
+        else
+            enqueue toFront task model
+
+    tasks.Values
+    |> Seq.filter (fun task -> task.where = Publishing)
+    |> Seq.rev
+    |> Seq.fold again { model with workers = workers; tasks = tasks }
 
 /// As `Invariants.view` shows the machine.
 let view (model: Model) : TaskView[] = [|

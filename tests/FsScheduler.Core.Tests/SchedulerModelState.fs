@@ -30,7 +30,15 @@ type ModelTask = {
     member task.IsBegun = task.attempt > 0
     member task.StageName = task.stages[task.stage]
 
-type ModelWorker = { can: Set<string>; slots: int; heard: Instant; turn: int }
+type ModelWorker = {
+    can: Set<string>
+    slots: int
+    heard: Instant
+    turn: int
+    isDismissed: bool
+    /// From before a restart, and not back.
+    isAbsent: bool
+}
 
 type Model = {
     settings: Settings
@@ -42,8 +50,6 @@ type Model = {
     /// The newest version of each file.
     files: Map<string, TaskId>
     keys: Set<string>
-    /// In the order in which they were first waited for.
-    stagesSeen: string list
     front: int
     back: int
 }
@@ -57,7 +63,6 @@ let initial settings = {
     workers = Map.empty
     files = Map.empty
     keys = Set.empty
-    stagesSeen = []
     front = 0
     back = 0
 }
@@ -80,10 +85,8 @@ let enqueue place (task: ModelTask) (model: Model) : Model =
 
     if task.losses >= 2 then
         enter Suspected task model
-    elif List.contains task.StageName model.stagesSeen then
-        enter Queued task model
     else
-        enter Queued task { model with stagesSeen = model.stagesSeen @ [ task.StageName ] }
+        enter Queued task model
 
 let held session (model: Model) =
     model.tasks.Values
@@ -109,19 +112,22 @@ let finish (task: ModelTask) (model: Model) : Model =
     | Some successor -> enqueue toBack successor model
     | None -> model
 
+let delay events (task: ModelTask) (model: Model) =
+    let delay =
+        events
+        |> List.pick (function
+            | Event.Delayed(id, _, delay) when id = task.id -> Some delay
+            | _ -> None)
+
+    enter (Waiting(model.now + delay)) task model
+
 let fail events retry (task: ModelTask) (model: Model) =
     let task = { task with failures = task.failures + 1 }
 
     if not retry || task.failures >= model.settings.maxAttempts then
         enter Quarantined task model
     else
-        let delay =
-            events
-            |> List.pick (function
-                | Event.Delayed(id, _, delay) when id = task.id -> Some delay
-                | _ -> None)
-
-        enter (Waiting(model.now + delay)) task model
+        delay events task model
 
 let lose session (model: Model) =
     let drained = model.workers[session].slots = 0

@@ -12,27 +12,131 @@ open FsScheduler.Core.Tests.SchedulerHistory
 /// Short, so that histories reach the timeouts.
 let private settings = { settings with taskTimeout = 4_000L<ms> }
 
-/// All that came of a history: every input with its outputs.
-type private Run() =
-    let scheduler = Scheduler settings
+/// What came in; None: the scheduler was started again.
+type private Step = { input: Input option; at: Instant; events: Event list; effects: Effect list }
+
+/// All that came of a history.
+type private Run(settings: Settings) =
+    let mutable scheduler = Scheduler settings
     let world = World()
-    let steps = ResizeArray<struct (Input * Instant * Event list * Effect list)>()
+    let steps = ResizeArray<Step>()
+    let submissions = Dictionary<TaskId, Submission>()
+    let ended = HashSet<TaskId>()
+    let forgotten = HashSet<TaskId>()
+    let mutable counts = struct (0L, 0L)
+
+    /// The journal forgets finished tasks of a key, and all that is known of them.
+    let forget (keys: string[]) =
+        for KeyValue(id, submission) in submissions do
+            match submission.Origin with
+            | Origin.Client(_, _, Some key) when ended.Contains id && Array.contains key.text keys ->
+                forgotten.Add id |> ignore
+            | _ -> ()
+
+    let taskOf event =
+        match event with
+        | Event.Submitted(id, _, _)
+        | Event.Delayed(id, _, _)
+        | Event.Woken id
+        | Event.Requeued(id, _)
+        | Event.Quarantined(id, _)
+        | Event.Cancelled(id, _)
+        | Event.Retried id -> ValueSome id
+        | Event.Assigned(attempt, _, _)
+        | Event.Claimed(attempt, _)
+        | Event.Advanced(attempt, _, _)
+        | Event.Accepted(attempt, _)
+        | Event.Completed(attempt, _) -> ValueSome attempt.task
+        | Event.Gone _
+        | Event.Joined _
+        | Event.Left _ -> ValueNone
+
+    let add input (decisions: Decisions) =
+        let step = {
+            input = input
+            at = world.Now
+            events = List.ofSeq decisions.Events
+            effects = List.ofSeq decisions.Effects
+        }
+
+        steps.Add step
+
+        for event in step.events do
+            match event with
+            | Event.Submitted(id, submission, _) -> submissions[id] <- submission
+            | Event.Completed(attempt, _) ->
+                ended.Add attempt.task |> ignore
+                let struct (completed, cancelled) = counts
+                counts <- struct (completed + 1L, cancelled)
+            | Event.Cancelled(id, _) ->
+                ended.Add id |> ignore
+                let struct (completed, cancelled) = counts
+                counts <- struct (completed, cancelled + 1L)
+            | _ -> ()
+
+        step
+
+    new() = Run settings
 
     member _.Scheduler = scheduler
     member _.World = world
     member _.Steps = steps
-    member _.Events = steps |> Seq.collect (fun struct (_, _, events, _) -> events)
-    member _.Effects = steps |> Seq.collect (fun struct (_, _, _, effects) -> effects)
 
-    member _.Take(input: Input) =
+    /// Tasks of keys that were forgotten.
+    member _.Forgotten: IReadOnlySet<TaskId> = forgotten
+
+    member _.Events = steps |> Seq.collect _.events
+    member _.Effects = steps |> Seq.collect _.effects
+
+    /// As a journal has it.
+    member _.Recorded = [
+        let mutable number = 0L
+
+        for step in steps do
+            for event in step.events do
+                number <- number + 1L
+
+                match taskOf event with
+                | ValueSome id when forgotten.Contains id -> ()
+                | _ -> struct (number, step.at, event)
+    ]
+
+    member run.Take(input: Input) =
+        match input with
+        | Input.Forget keys -> forget keys
+        | _ -> ()
+
         let decisions = Decisions()
         scheduler.Step(input, world.Now, decisions)
-        let events, effects = List.ofSeq decisions.Events, List.ofSeq decisions.Effects
-        steps.Add(struct (input, world.Now, events, effects))
-        world.Observe(input, events, effects)
+        let step = add (Some input) decisions
+        world.Observe(input, step.events, step.effects)
+
+        for effect in step.effects do
+            match effect with
+            | Effect.Recall attempt -> run.Take(Input.Recalled(attempt, submissions[attempt.task]))
+            | _ -> ()
+
+    /// A new scheduler goes on from what was recorded.
+    member run.Restart() =
+        let lived = Description.ofState scheduler
+        scheduler <- Scheduler settings
+        scheduler.Restore(run.Recorded, world.Now)
+        let tasks = submissions.Count
+        scheduler.Continue(int64 tasks * 1L<taskId>, int64 (Seq.length run.Events), 0L<sessionId>)
+        let struct (completed, cancelled) = counts
+        scheduler.Count(completed, cancelled)
+        Expect.equal (Description.ofState scheduler) lived "restored"
+        world.Forget()
+        let decisions = Decisions()
+        scheduler.Resume(world.Now, decisions)
+        add None decisions |> ignore
 
     member run.Follow(history: Action list, check: Run -> unit) =
         for action in history do
+            if action = Restart then
+                run.Restart()
+                check run
+
             for input in world.Resolve action do
                 run.Take input
                 check run
@@ -63,7 +167,7 @@ type private Run() =
                 take (Input.Report(worker, attempt, Succeeded, world.Spool()))
 
             for attempt in List.ofSeq world.Publishing do
-                take (Input.Published attempt)
+                take (Input.Published(attempt, proof))
 
             world.Wait 1_000L<ms>
             take (Input.Heard helper)
@@ -91,19 +195,20 @@ let private evolve (tasks: Map<TaskId, string * int>) event =
     | Event.Retried id -> enter "queued" id
     | Event.Quarantined(id, _) -> enter "quarantined" id
     | Event.Accepted(attempt, _) -> enter "publishing" attempt.task
-    | Event.Completed attempt -> Map.remove attempt.task tasks
+    | Event.Completed(attempt, _) -> Map.remove attempt.task tasks
     | Event.Cancelled(id, _) -> Map.remove id tasks
+    | Event.Woken id -> enter "queued" id
+    | Event.Claimed(attempt, session) ->
+        Map.add attempt.task ($"running on {session}", attempt.number) tasks
+    | Event.Gone _
     | Event.Joined _
     | Event.Left _ -> tasks
 
-let private viewForEvents (fromEvents: Map<TaskId, string * int>) (task: TaskView) =
+let private viewForEvents (task: TaskView) =
     let state =
         match task.state, task.worker with
         | "running", ValueSome session -> $"running on {session}"
-        | ("queued" | "suspected" | "waiting"), _ when
-            fst (Map.tryFind task.id fromEvents |> Option.defaultValue ("", 0)) = "delayed"
-            ->
-            "delayed" // No event tells that the delay is over: the moment did.
+        | "waiting", _ -> "delayed"
         | ("suspected" | "succeeding"), _ -> "queued"
         | state, _ -> state
 
@@ -123,15 +228,17 @@ let private spoolsOf payload =
     | Spooled(path, _) -> [ path ]
     | Packed
     | Bytes _
+    | Filed
+    | Recorded _
     | Input _ -> []
 
 /// Every path that came in; and every path that was let go of, as often as it was.
 let private spools (run: Run) =
     let entered = [
-        for struct (input, _, _, _) in run.Steps do
-            match input with
-            | Input.Submit(submission, _) -> yield! spoolsOf submission.Payload
-            | Input.Report(_, _, _, payload) -> yield! spoolsOf payload
+        for step in run.Steps do
+            match step.input with
+            | Some(Input.Submit(submission, _)) -> yield! spoolsOf submission.Payload
+            | Some(Input.Report(_, _, _, payload)) -> yield! spoolsOf payload
             | _ -> ()
     ]
 
@@ -160,10 +267,12 @@ let private keptSpools (run: Run) =
         ]
 
     [
-        for struct (input, _, events, _) in run.Steps do
-            match input with
-            | Input.Report(_, attempt, _, payload) when
-                keyed.Contains attempt.task && List.contains (Event.Completed attempt) events
+        for step in run.Steps do
+            match step.input with
+            | Some(Input.Report(_, attempt, _, payload)) when
+                keyed.Contains attempt.task
+                && not (run.Forgotten.Contains attempt.task)
+                && List.contains (Event.Completed(attempt, KeptResult payload)) step.events
                 ->
                 yield! spoolsOf payload
             | _ -> ()
@@ -173,6 +282,10 @@ let private keptSpools (run: Run) =
 let private sights (run: Run) = [
     for event in run.Events do
         match event with
+        | Event.Requeued(_,
+                         {
+                             error = "the scheduler was started again while its result was being published"
+                         }) -> "restarted while publishing"
         | Event.Requeued _ -> "requeued"
         | Event.Advanced _ -> "advanced"
         | Event.Quarantined(_, trouble) ->
@@ -181,8 +294,9 @@ let private sights (run: Run) = [
             if trouble.error.Contains "number 3" then
                 "poison"
         | Event.Retried _ -> "retried"
+        | Event.Claimed _ -> "claimed"
         | Event.Cancelled(_, reason) -> reason
-        | Event.Completed attempt when attempt.number > 3 -> "completed late"
+        | Event.Completed(attempt, _) when attempt.number > 3 -> "completed late"
         | Event.Delayed(_, trouble, _) -> trouble.error
         | Event.Left(_, _, reason) when reason.StartsWith "silent" -> "silent"
         | _ -> ()
@@ -192,6 +306,7 @@ let private sights (run: Run) = [
         | Effect.Reply(_, FromScheduler.Rejected(_, code, _), _, _) -> $"%A{code}"
         | Effect.Reply(_, _, Spooled _, true) -> "kept"
         | Effect.Revoke _ -> "revoked"
+        | Effect.Dismiss _ -> "dismissed"
         | _ -> ()
 
     for task in Invariants.view run.Scheduler do
@@ -233,6 +348,10 @@ let private reachesEveryCorner =
                 "suspected"
                 "succeeding"
                 "waiting"
+                "claimed"
+                "no space"
+                "restarted while publishing"
+                "dismissed"
             ]
 
         let unseen = Set.difference expected seen
@@ -263,7 +382,7 @@ let tests =
             let ended = [
                 for event in run.Events do
                     match event with
-                    | Event.Completed attempt -> attempt.task
+                    | Event.Completed(attempt, _) -> attempt.task
                     | Event.Cancelled(id, _) -> id
                     | _ -> ()
             ]
@@ -281,20 +400,29 @@ let tests =
 
         property "two machines that take the same inputs decide the same" (fun history ->
             let run = follow ignoreRun history
-            let other = Scheduler settings
+            let other = Run()
 
-            for struct (input, at, events, effects) in run.Steps do
-                let decisions = Decisions()
-                other.Step(input, at, decisions)
-                Expect.equal (List.ofSeq decisions.Events) events "events"
-                Expect.equal (List.ofSeq decisions.Effects) effects "effects")
+            for step in run.Steps do
+                if step.at - other.World.Now > 0L<ms> then
+                    other.World.Wait(step.at - other.World.Now)
+
+                match step.input with
+                | Some input -> other.Take input
+                | None -> other.Restart()
+
+                Expect.equal (Seq.last other.Steps) step "step")
 
         property "the machine and the plain model agree" (fun history ->
             let mutable model = SchedulerModelState.initial settings
 
             let check (run: Run) =
-                let struct (input, at, events, _) = run.Steps[run.Steps.Count - 1]
-                model <- SchedulerModel.step model input at events
+                let step = Seq.last run.Steps
+
+                model <-
+                    match step.input with
+                    | Some input -> SchedulerModel.step model input step.at step.events
+                    | None -> SchedulerModel.restart step.at model
+
                 Expect.equal (Invariants.view run.Scheduler) (SchedulerModel.view model) "tasks"
 
             follow check history |> ignore)
@@ -303,15 +431,72 @@ let tests =
             let mutable tasks = Map.empty
 
             let check (run: Run) =
-                let struct (_, _, events, _) = run.Steps[run.Steps.Count - 1]
-                tasks <- List.fold evolve tasks events
+                tasks <- List.fold evolve tasks (Seq.last run.Steps).events
 
-                let view =
-                    Invariants.view run.Scheduler |> Seq.map (viewForEvents tasks) |> Map.ofSeq
+                let view = Invariants.view run.Scheduler |> Seq.map viewForEvents |> Map.ofSeq
 
                 Expect.equal view tasks "tasks"
 
             follow check history |> ignore)
+
+        property
+            "what is left to the journal is recalled, and so is what a restart leaves to it"
+            (fun history ->
+                let run = Run { settings with memory = 100L<B> }
+
+                let check (run: Run) =
+                    Expect.isEmpty (Invariants.violations run.Scheduler) "violations"
+
+                    for effect in (Seq.last run.Steps).effects do
+                        match effect with
+                        | Effect.Assign(_, message, submission, payload) ->
+                            Expect.isFalse submission.IsFiled "all of it"
+                            Expect.notEqual message.name "" "name"
+                            Expect.isFalse payload.IsFiled "payload"
+                        | Effect.Publish(_, submission, _) ->
+                            Expect.notEqual submission.Name "" "name of the result"
+                        | _ -> ()
+
+                run.Follow(history, check)
+                run.Finish check)
+
+        property "attempts are counted on, over any number of restarts" (fun history ->
+            let run = follow ignoreRun history
+
+            let given = [
+                for event in run.Events do
+                    match event with
+                    | Event.Assigned(attempt, _, _) -> attempt
+                    | _ -> ()
+            ]
+
+            Expect.hasLength (List.distinct given) given.Length "no attempt is given twice")
+
+        testPropertyWithConfig
+            config
+            "clocks that were set neither stop a task nor make it wait longer"
+            (fun (history: Action list) (jumps: int list) ->
+                let run = Run()
+                run.Follow(history, ignoreRun)
+                let mutable jumps = jumps
+
+                let jumped = [
+                    for struct (number, at, event) in run.Recorded do
+                        match jumps with
+                        | jump :: rest ->
+                            jumps <- rest
+                            struct (number, at + 1L<ms> * int64 (jump * 100_000), event)
+                        | [] -> struct (number, at, event)
+                ]
+
+                let scheduler = Scheduler settings
+                scheduler.Restore(jumped, run.World.Now)
+                scheduler.Resume(run.World.Now, Decisions())
+                let decisions = Decisions()
+                scheduler.Step(Input.Tick, run.World.Now + Backoff.delayMax + 1L<ms>, decisions)
+
+                for task in Invariants.view scheduler do
+                    Expect.notEqual task.state "waiting" "no delay is longer than the longest")
 
         property "every spooled payload is let go of exactly once" (fun history ->
             let run = follow ignoreRun history
@@ -329,17 +514,24 @@ let tests =
             let answers = Dictionary<string, ResizeArray<string option>>()
             let accepted = Dictionary<string, TaskId>()
 
-            for effect in run.Effects do
-                match effect with
-                | Effect.Reply(_, FromScheduler.Accepted(ref, id), _, _) -> accepted.Add(ref, id)
-                | Effect.Reply(_, FromScheduler.Done outcome, _, _) ->
-                    Expect.equal accepted[outcome.ref] outcome.task "the task of the request"
+            for step in run.Steps do
+                if step.input.IsNone then
+                    accepted.Clear() // nobody is connected any more
 
-                    if not (answers.ContainsKey outcome.ref) then
-                        answers[outcome.ref] <- ResizeArray()
+                for effect in step.effects do
+                    match effect with
+                    | Effect.Reply(_, FromScheduler.Accepted(ref, id), _, _) ->
+                        accepted.Add(ref, id)
+                    | Effect.Reply(_, FromScheduler.Done outcome, _, _) when
+                        accepted.ContainsKey outcome.ref
+                        ->
+                        Expect.equal accepted[outcome.ref] outcome.task "the task of the request"
 
-                    answers[outcome.ref].Add outcome.error
-                | _ -> ()
+                        if not (answers.ContainsKey outcome.ref) then
+                            answers[outcome.ref] <- ResizeArray()
+
+                        answers[outcome.ref].Add outcome.error
+                    | _ -> ()
 
             for KeyValue(ref, id) in accepted do
                 Expect.isTrue (answers.ContainsKey ref) $"{ref} is told about {id}"

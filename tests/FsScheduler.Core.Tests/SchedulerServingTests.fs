@@ -90,10 +90,10 @@ let private assigning =
             let y = submission "y" 0 Result None (bytes "y")
             machine.Do(Input.Submit(y, ""))
 
-            expect (machine.Succeed(1, attempt 1 1)) [
-                Event.Completed(attempt 1 1)
-                assigned 2 1 1 0 1
-            ] [ doneWell "x" 1 1; assign y 2 1 1 [ "a" ] Packed ]
+            expect (machine.Succeed(1, attempt 1 1)) [ completed 1 1; assigned 2 1 1 0 1 ] [
+                doneWell "x" 1 1
+                assign y 2 1 1 [ "a" ] Packed
+            ]
         }
 
         test "is refused when its pipeline is not one" {
@@ -124,7 +124,7 @@ let private slots =
             machine.SubmitAll [ "x" ]
 
             expect (machine.Take(Input.Join(session 1, "w1", [| "a" |]))) [
-                Event.Joined(session 1, "w1")
+                Event.Joined(session 1, "w1", [| "a" |])
             ] []
         }
 
@@ -148,9 +148,7 @@ let private slots =
             machine.SubmitAll [ "x"; "y" ]
             expect (machine.Take(Input.Ready(session 1, 0))) [] []
 
-            expect (machine.Succeed(1, attempt 1 1)) [ Event.Completed(attempt 1 1) ] [
-                doneWell "x" 1 1
-            ]
+            expect (machine.Succeed(1, attempt 1 1)) [ completed 1 1 ] [ doneWell "x" 1 1 ]
         }
 
         test "that comes, or comes back, gets what the idle ones cannot run" {
@@ -351,9 +349,7 @@ let private routing =
                 assign x 1 2 2 [ "b"; "c" ] (spooled "between")
             ]
 
-            expect (machine.Report(2, attempt 1 2, Succeeded, spooled "out")) [
-                Event.Completed(attempt 1 2)
-            ] [
+            expect (machine.Report(2, attempt 1 2, Succeeded, spooled "out")) [ completed 1 2 ] [
                 Effect.Discard(spooled "between")
                 Effect.Reply(client, doneFor "x" 1 2 None, spooled "out", false)
             ]

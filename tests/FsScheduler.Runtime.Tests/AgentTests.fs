@@ -21,11 +21,20 @@ type private SlowJournal() =
     member _.Fail(index, error: exn) = waiting[index].SetException error
 
     interface IJournal with
-        member _.AppendAsync(_, events) =
+        member _.AppendAsync(_, _, events) =
             let source = TaskCompletionSource()
             waiting.Add source
             appends.Add events.Count
             ValueTask source.Task
+
+        member _.ReadSubmission _ =
+            invalidOp "nothing is left to the journal"
+
+        member _.ReadPayload _ =
+            invalidOp "nothing is left to the journal"
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() = ValueTask.CompletedTask
 
 let private session = 1L<sessionId>
 
@@ -46,7 +55,7 @@ let private start (journal: IJournal) =
         for effect in effects do
             released.Add(refOf effect)
 
-    released, SchedulerAgent(settings, journal, Release release, Clock(HandTime()))
+    released, SchedulerAgent(Scheduler settings, journal, Release release, Clock(HandTime()))
 
 let private post (agent: SchedulerAgent) input : Task =
     ended (agent.PostAsync([| input |], CancellationToken.None))
@@ -199,7 +208,11 @@ let private death =
 
             let journal = {
                 new IJournal with
-                    member _.AppendAsync(_, _) = raise error
+                    member _.AppendAsync(_, _, _) = raise error
+                    member _.ReadSubmission _ = raise error
+                    member _.ReadPayload _ = raise error
+                interface IAsyncDisposable with
+                    member _.DisposeAsync() = ValueTask.CompletedTask
             }
 
             let released, agent = start journal
@@ -212,7 +225,10 @@ let private death =
         testTask "an effect that cannot be let out ends it" {
             let error = InvalidOperationException "release"
             let release = Release(fun _ -> raise error)
-            let agent = SchedulerAgent(settings, MemoryJournal 10, release, Clock(HandTime()))
+
+            let agent =
+                SchedulerAgent(Scheduler settings, MemoryJournal 10, release, Clock(HandTime()))
+
             do! post agent (submit "a")
             do! failsWith error agent.Completion
             do! nobodyHangs agent error
@@ -222,7 +238,7 @@ let private death =
             let journal = SlowJournal()
             let error = InvalidOperationException "release"
             let release = Release(fun _ -> raise error)
-            let agent = SchedulerAgent(settings, journal, release, Clock(HandTime()))
+            let agent = SchedulerAgent(Scheduler settings, journal, release, Clock(HandTime()))
             do! post agent (submit "a")
             let! _ = journal.Appends.Until(count 1)
             journal.Commit 0
@@ -264,7 +280,7 @@ let private memory =
                     List<Event>(tasks |> Seq.map (fun id -> Event.Retried(id * 1L<taskId>)))
 
                 Expect.isTrue
-                    ((journal :> IJournal).AppendAsync(Instant.zero, events))
+                    ((journal :> IJournal).AppendAsync(Instant.zero, 1L, events))
                         .IsCompletedSuccessfully
                     "at once"
 

@@ -257,8 +257,18 @@ let private opening =
         testTask "whatever goes wrong in a connection ends only it, and the machine is told" {
             let log = RecordingLog()
             let clock = Clock(HandTime())
-            let nothing = Release(fun _ -> ())
-            let agent = SchedulerAgent(settings, MemoryJournal 10, nothing, clock)
+            let mutable connection: Connection voption = ValueNone
+
+            let welcome =
+                Release(fun effects ->
+                    for effect in effects do
+                        match effect, connection with
+                        | Effect.Welcome(_, keep), ValueSome connection ->
+                            connection.Welcome keep
+                            connection.Signal()
+                        | _ -> ())
+
+            let agent = SchedulerAgent(Scheduler settings, MemoryJournal 10, welcome, clock)
 
             let context = {
                 rules = { tokens = None; maxPayload = 1_000_000L<B>; maxResult = 1_000_000L<B> }
@@ -267,6 +277,9 @@ let private opening =
                 agent = agent
                 bodies = SpoolBodies<FromScheduler>()
                 spool = fun _ -> invalidOp "a bug"
+                isKept = fun _ -> false
+                answer = fun _ -> invalidOp "a bug"
+                holdup = fun () -> null
                 isDraining = fun () -> false
                 clock = clock
                 log = log
@@ -277,7 +290,8 @@ let private opening =
             use! (peer: Peer) = Peer.ConnectAsync(listener.LocalEndpoint :?> IPEndPoint)
             let! (socket: Socket) = listener.AcceptSocketAsync()
             listener.Stop()
-            let running = Connection(1L<sessionId>, socket, context).RunAsync()
+            connection <- ValueSome(Connection(1L<sessionId>, socket, context))
+            let running = connection.Value.RunAsync()
             do! peer.Send(hello "worker")
             let! _ = peer.ReadJson()
             let! (workers: WorkerReport[]) = agent.LookAsync _.Status.workers

@@ -26,6 +26,7 @@ type private Setup(configure: InboxOptions -> InboxOptions, gate: unit -> Task) 
     let options = {
         settle = 500L<ms>
         rescan = 2_000L<ms>
+        remembered = Seq.empty
         clock = clock
         log = log
         watch = StartWatcher(fun _ _ -> Error "this test has no events")

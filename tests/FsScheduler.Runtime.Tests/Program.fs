@@ -15,4 +15,6 @@ let main args =
             AgentTests.tests
             ConnectionTests.tests
             WorkerTests.tests
+            JournalTests.tests
+            JournalKeepingTests.tests
         ])

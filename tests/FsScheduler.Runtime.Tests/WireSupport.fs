@@ -217,6 +217,7 @@ let settings: Settings = {
     maxAttempts = 3
     taskTimeout = 300_000L<ms>
     lostAfter = 5_000L<ms>
+    memory = Settings.unlimited
     seed = 1UL
 }
 
@@ -229,9 +230,10 @@ let tokens =
 type Cluster(change: SchedulerOptions -> SchedulerOptions) =
     let folder = new TempFolder()
     let time = HandTime()
+    let state = new StateFolder(folder.At "state")
 
     let server =
-        for name in [ "entrada"; "resultados"; "state" ] do
+        for name in [ "entrada"; "resultados" ] do
             Directory.CreateDirectory(folder.At name) |> ignore
 
         new SchedulerServer(
@@ -239,7 +241,8 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
                 listen = IPEndPoint(IPAddress.Loopback, 0)
                 entrada = folder.At "entrada"
                 resultados = folder.At "resultados"
-                state = folder.At "state"
+                state = state
+                sync = Sync.Normal
                 settings = settings
                 rules = {
                     tokens = None
@@ -250,6 +253,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
                 settle = 0L<ms>
                 onDone = OnDone.Keep
                 journal = MemoryJournal 100
+                holdup = Holdup NullLogger.Instance
                 clock = Clock time
                 log = NullLogger.Instance
             }
@@ -295,6 +299,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             ValueTask(
                 task {
                     do! (server :> IAsyncDisposable).DisposeAsync()
+                    (state :> IDisposable).Dispose()
                     (folder :> IDisposable).Dispose()
                 }
                 :> Task

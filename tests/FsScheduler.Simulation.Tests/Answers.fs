@@ -72,7 +72,10 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | FromScheduler.Welcome _
         | FromScheduler.Beat
         | FromScheduler.Process _
-        | FromScheduler.Cancel _ -> ()
+        | FromScheduler.Cancel _
+        | FromScheduler.Drain
+        | FromScheduler.Explanation _
+        | FromScheduler.Events _ -> ()
 
     /// What a step asks for, after the observer has seen its events.
     member _.Decided effect =
@@ -108,6 +111,9 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 $"task {id} is not in quarantine"
         | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
         | Effect.Revoke _
+        | Effect.Recall _
+        | Effect.Welcome _
+        | Effect.Dismiss _
         | Effect.Discard _
         | Effect.Disconnect _ -> ()
 
@@ -123,12 +129,15 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Event.Cancelled(id, _) ->
             let task = observer.Task id
             task.DurableEnds <- task.DurableEnds + 1
-        | Event.Completed attempt ->
+        | Event.Completed(attempt, _) ->
             let task = observer.Task attempt.task
             task.DurableEnds <- task.DurableEnds + 1
         | Event.Advanced _
         | Event.Delayed _
+        | Event.Woken _
         | Event.Requeued _
+        | Event.Claimed _
+        | Event.Gone _
         | Event.Retried _
         | Event.Joined _
         | Event.Left _ -> ()
@@ -156,5 +165,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 $"DONE of task {outcome.task} before it is durable"
         | Effect.Reply _
         | Effect.Revoke _
+        | Effect.Recall _
+        | Effect.Welcome _
+        | Effect.Dismiss _
         | Effect.Discard _
         | Effect.Disconnect _ -> ()

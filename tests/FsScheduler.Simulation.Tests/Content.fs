@@ -47,6 +47,8 @@ type Spool() =
         | Packed -> Encoding.UTF8.GetString submission.Packed.Span
         | Bytes bytes -> Encoding.UTF8.GetString bytes
         | Spooled(path, _) -> spool.Read path
+        | Filed
+        | Recorded _ -> raise (Violation "nothing is left to the journal here")
         | Input stamp -> Content.ofFile submission.Name stamp.modified
 
     /// Whoever was given this payload for good has used it.
@@ -54,5 +56,7 @@ type Spool() =
         match payload with
         | Spooled(path, _) -> spool.Delete path
         | Packed
+        | Filed
+        | Recorded _
         | Bytes _
         | Input _ -> ()

@@ -218,7 +218,7 @@ type Observer(scene: Scene, spool: Spool) =
         must (attempt.number = task.Attempt) $"an old attempt completes task {task.Id}"
 
         match input with
-        | Input.Published published ->
+        | Input.Published(published, _) ->
             must (task.IsPublishing && published = attempt) $"task {task.Id} was not published"
         | Input.Report(_, _, Succeeded, payload) ->
             task.Result <- accepted input attempt payload
@@ -256,11 +256,19 @@ type Observer(scene: Scene, spool: Spool) =
             task.NotBefore <- scene.Now + delay
             requeued task
             task.QueuedSince <- task.NotBefore
-        | Event.Requeued(id, _) ->
+        | Event.Woken id ->
+            must ((taskOf id).NotBefore - scene.Now <= 0L<ms>) $"task {id} is woken too early"
+        | Event.Gone _ -> ()
+        | Event.Claimed _ -> violation "nobody was away"
+        | Event.Requeued(id, trouble) ->
             let task = taskOf id
             must task.IsRunning $"task {id} is queued again and was not running"
 
-            if (sessionOf task.Session).Slots > 0 then
+            must
+                ((trouble.cause = Loss) = ((sessionOf task.Session).Slots > 0))
+                $"the loss of task {id} counts wrongly"
+
+            if trouble.cause = Loss then
                 task.Losses <- task.Losses + 1
             else
                 scene.coverage.Count "seen: lost while draining"
@@ -274,7 +282,7 @@ type Observer(scene: Scene, spool: Spool) =
             must (isLast task) $"task {task.Id} is published before its last stage"
             task.Result <- accepted input attempt payload
             task.IsPublishing <- true
-        | Event.Completed attempt -> completed input attempt
+        | Event.Completed(attempt, _) -> completed input attempt
         | Event.Cancelled(id, _) -> cancelled input id
         | Event.Retried id ->
             let task = taskOf id
@@ -283,9 +291,9 @@ type Observer(scene: Scene, spool: Spool) =
             task.Failures <- 0
             task.Losses <- 0
             requeued task
-        | Event.Joined(session, _) -> must (sessions.ContainsKey session) "who joined?"
+        | Event.Joined(session, _, _) -> must (sessions.ContainsKey session) "who joined?"
         | Event.Left(session, _, _) ->
-            // Its tasks are requeued, or quarantined, by the events that follow.
+            // Its tasks were requeued, or quarantined, by the events before.
             must (sessions.ContainsKey session) $"session {session} leaves and never came"
 
     member _.Tasks = tasks.Values

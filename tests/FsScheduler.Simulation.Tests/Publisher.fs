@@ -13,6 +13,8 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
         match submission.Payload with
         | Input stamp -> stamp.modified
         | Packed
+        | Filed
+        | Recorded _
         | Bytes _
         | Spooled _ -> 0L
 
@@ -21,6 +23,8 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
         match submission.Payload with
         | Input stamp -> (folder.Read(submission.Name, stamp)).IsNone
         | Packed
+        | Filed
+        | Recorded _
         | Bytes _
         | Spooled _ -> false
 
@@ -43,7 +47,7 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
 
             published[submission.Name] <- struct (version, content)
             scene.Note("published", version, submission.Name)
-            post (Input.Published attempt)
+            post (Input.Published(attempt, { size = int64 content.Length * 1L<B>; hash = 0UL }))
 
     member _.Of(name: string) : string voption =
         match published.TryGetValue name with

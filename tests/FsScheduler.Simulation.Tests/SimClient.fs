@@ -67,7 +67,13 @@ type SimClient(scene: Scene, name: string, pipelines: string[], connect: unit ->
                         client.LoseLink()
 
             up
-                (ToScheduler.Hello { protocol = 1; role = Role.Client; name = name; token = None })
+                (ToScheduler.Hello {
+                    protocol = 1
+                    role = Role.Client
+                    name = name
+                    token = None
+                    holding = [||]
+                })
                 ""
 
             while again.Count > 0 do

@@ -85,6 +85,7 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
                     role = Worker(Some stages)
                     name = name
                     token = None
+                    holding = [||]
                 })
                 ""
 

@@ -12,6 +12,7 @@ module Starvation =
         maxAttempts = 3
         taskTimeout = 60_000L<ms>
         lostAfter = 3_600_000L<ms>
+        memory = Settings.unlimited
         seed = 1UL
     }
 

@@ -9,6 +9,8 @@ module Wording =
     let private payload payload =
         match payload with
         | Packed -> "packed"
+        | Filed -> "filed"
+        | Recorded(number, _) -> $"of event {number}"
         | Bytes bytes -> "'" + Encoding.UTF8.GetString bytes + "'"
         | Spooled(path, _) -> path
         | Payload.Input stamp -> $"version {stamp.modified}"

@@ -29,6 +29,7 @@ type World(scene: Scene) =
             maxAttempts = climate.maxAttempts
             taskTimeout = climate.taskTimeout
             lostAfter = climate.lostAfter
+            memory = Settings.unlimited
             seed = chance.Next()
         }
 
@@ -80,6 +81,10 @@ type World(scene: Scene) =
         | ToScheduler.Status -> host.Post(Input.Ask session)
         | ToScheduler.Cancel id -> host.Post(Input.Cancel(id, session))
         | ToScheduler.Retry id -> host.Post(Input.Retry(id, session))
+        | ToScheduler.RetryAll
+        | ToScheduler.Drain _
+        | ToScheduler.Explain _
+        | ToScheduler.Events _ -> raise (Violation "nobody says that here")
 
     let connect () =
         sessions <- sessions + 1L<sessionId>
@@ -120,6 +125,8 @@ type World(scene: Scene) =
                 if not kept then
                     spool.Delete path
             | Packed
+            | Filed
+            | Recorded _
             | Bytes _
             | Payload.Input _ -> ()
 
@@ -128,6 +135,9 @@ type World(scene: Scene) =
             publisher.Publish(attempt, submission, payload)
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
+        | Effect.Recall _
+        | Effect.Welcome _
+        | Effect.Dismiss _ -> raise (Violation "nobody asked for that")
         | Effect.Disconnect(session, _) -> links[session].Disconnect()
 
     let workers =

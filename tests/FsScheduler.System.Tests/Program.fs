@@ -15,6 +15,7 @@ let private all =
         testSequenced (
             testList "one by one" [
                 LossTests.tests
+                RestartTests.tests
                 FuzzTests.tests
                 HostileTests.memory
                 ScriptTests.tests

@@ -46,17 +46,39 @@ module internal Answers =
 
         match entryOf state task with
         | ValueSome entry ->
-            for waiter in entry.waiters do
-                tell state waiter (doneOf task waiter.ref error) payload kept
+            match entry.waiters with
+            | null -> ()
+            | waiters ->
+                for waiter in waiters do
+                    tell state waiter (doneOf task waiter.ref error) payload kept
         | ValueNone -> ()
 
-    /// Puts the result in the hands of those who wait for it. Whoever keeps it last, discards it.
+    /// How the result of a task is kept for those who come with its key: in the journal, if that can be read.
+    let private kept (state: State) payload =
+        match payload with
+        | Bytes bytes when state.Settings.memory < Settings.unlimited ->
+            Recorded(state.LastEvent, int64 bytes.Length * 1L<B>)
+        | _ -> payload
+
+    /// Whether somebody may come later for the result of a task, with its key.
+    let isKept (state: State) (task: Task) = (entryOf state task).IsSome
+
+    /// Keeps the end of a task for those who come with its key, if it has one.
+    let keep (state: State) (task: Task) error payload =
+        match entryOf state task with
+        | ValueSome entry ->
+            for forgotten in state.Keys.Finish(entry, doneOf task "" error, payload) do
+                state.Discard forgotten
+        | ValueNone -> ()
+
+    /// Puts the result in the hands of those who wait for it. Whoever keeps it last, discards it. The latest event
+    /// is that of the end.
     let settle (state: State) (task: Task) error payload =
         match entryOf state task with
         | ValueSome entry ->
             tellAll state task error payload true
 
-            for forgotten in state.Keys.Finish(entry, doneOf task "" error, payload) do
+            for forgotten in state.Keys.Finish(entry, doneOf task "" error, kept state payload) do
                 state.Discard forgotten
         | ValueNone ->
             tellAll state task error payload false
@@ -72,7 +94,15 @@ module internal Answers =
         | ValueSome(struct (outcome, payload)) ->
             tell state waiter { outcome with ref = waiter.ref } payload true
         | ValueNone ->
-            entry.waiters.Add waiter
+            let waiters =
+                match entry.waiters with
+                | null ->
+                    let made = ResizeArray()
+                    entry.waiters <- made
+                    made
+                | waiters -> waiters
+
+            waiters.Add waiter
 
             match state.Tasks.Find entry.task with
             | null -> ()
@@ -112,6 +142,9 @@ module internal Answers =
             match state.Queues.Oldest with
             | null -> 0L<ms>
             | task -> state.Now - task.Since
+        finished10s = state.Rates.Last(10, state.Now)
+        finished60s = state.Rates.Last(60, state.Now)
+        trouble = None
         workers =
             state.Workers.All
             |> Seq.sortBy _.Session

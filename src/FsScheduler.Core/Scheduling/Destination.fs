@@ -7,8 +7,10 @@ type Destination =
     | Nowhere
     /// It becomes a file of `resultados/`.
     | Results of Submission
-    /// It goes to a client, or is the input of the next stage.
-    | Passing
+    /// It is the input of the next stage, or kept for a client that comes with its key: it has to outlive the scheduler.
+    | Kept
+    /// It goes to a client, and is gone.
+    | Sent
 
 module Destination =
 
@@ -19,8 +21,9 @@ module Destination =
         | task ->
             match task.State, task.Submission.Origin with
             | TaskState.Running _, _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
-                Destination.Passing
+                Destination.Kept
             | TaskState.Running _, (Folder | Client(_, File, _)) ->
                 Destination.Results task.Submission
-            | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Passing
+            | TaskState.Running _, Client(_, Result, Some _) -> Destination.Kept
+            | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Sent
             | _ -> Destination.Nowhere

@@ -5,6 +5,7 @@ open System.Collections.Generic
 /// A task, as the scheduler keeps it: 64 bytes beside its submission.
 [<Sealed>]
 type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
+    let mutable submission = submission
     let mutable previous: Task | null = null
     let mutable next: Task | null = null
     // Its progress, which has its state; before the first attempt its state alone.
@@ -16,7 +17,11 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | _ -> null
 
     member _.Id = id
-    member _.Submission = submission
+
+    member _.Submission
+        with get () = submission
+        and set (recalled: Submission) = submission <- recalled
+
     member _.Pipeline = pipeline
 
     /// Neighbours in the list that the task is in, if it is in one.
@@ -147,6 +152,12 @@ and internal Worker(session: SessionId, name: string, stages: string[]) =
     /// It never holds more: its slots, or what it held when they were lowered.
     member val Ceiling = 0 with get, set
     member val IsIdle = false with get, set
+
+    /// Asked to finish what it has and go: it gets nothing new, whatever it says.
+    member val IsDismissed = false with get, set
+
+    /// Known from the journal only; it has not come back since the scheduler was started again.
+    member val IsAbsent = false with get, set
 
     /// The suspected task that it is kept free for, or that it runs.
     member val Reserved: Task | null = null with get, set

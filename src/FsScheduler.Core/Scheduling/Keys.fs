@@ -13,7 +13,7 @@ type internal KeyEntry = {
     /// Whether its result is stored: whoever wants it sent comes too late.
     isStored: bool
     /// Beside the submitter: those who came later with the same key.
-    waiters: ResizeArray<Waiter>
+    mutable waiters: ResizeArray<Waiter> | null
     mutable outcome: struct (Done * Payload) voption
 }
 
@@ -28,6 +28,8 @@ type internal Keys() =
         | Bytes bytes -> int64 bytes.Length * 1L<B>
         | Spooled(_, size) -> size
         | Packed
+        | Filed
+        | Recorded _ // in the journal, and bounded there
         | Input _ -> 0L<B>
 
     member _.Find(key: Key) : KeyEntry voption =
@@ -40,26 +42,43 @@ type internal Keys() =
             key = key
             task = task
             isStored = isStored
-            waiters = ResizeArray()
+            waiters = null
             outcome = ValueNone
         }
+
+    /// <summary>Forgets keys of finished tasks.</summary>
+    /// <returns>The payload that was kept, if it was forgotten.</returns>
+    member _.Forget(key: string) : Payload voption =
+        match entries.TryGetValue key with
+        | true, { outcome = ValueSome(struct (_, payload)) } ->
+            entries.Remove key |> ignore
+            keptBytes <- keptBytes - sizeOf payload
+            ValueSome payload
+        | _ -> ValueNone
+
+    /// Every key in use, with its task and what is known of the end.
+    member _.ToSeq() =
+        entries.Values
+        |> Seq.map (fun entry -> struct (entry.key, entry.task, entry.outcome))
 
     /// <summary>Keeps the outcome for those who come back with the key, and forgets the oldest ones that are too many.</summary>
     /// <returns>The payloads of those.</returns>
     member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload) : Payload list =
         entry.outcome <- ValueSome(struct (outcome, payload))
-        entry.waiters.Clear()
+        entry.waiters <- null
         finished.Enqueue entry
         keptBytes <- keptBytes + sizeOf payload
 
         [
             while finished.Count > Limits.keysMax || keptBytes > Limits.keptBytesMax do
                 let oldest = finished.Dequeue()
-                entries.Remove oldest.key.text |> ignore
 
-                match oldest.outcome with
-                | ValueSome(struct (_, payload)) ->
+                match entries.TryGetValue oldest.key.text, oldest.outcome with
+                | (true, entry), ValueSome(struct (_, payload)) when
+                    obj.ReferenceEquals(entry, oldest)
+                    ->
+                    entries.Remove oldest.key.text |> ignore
                     keptBytes <- keptBytes - sizeOf payload
                     payload
-                | ValueNone -> ()
+                | _ -> () // forgotten before
         ]

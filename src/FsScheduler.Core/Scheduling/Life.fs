@@ -10,7 +10,7 @@ type internal Place =
 module internal Life =
 
     /// Undoes what `enter` did: a task is in one state at a time.
-    let private leave (state: State) (task: Task) =
+    let leave (state: State) (task: Task) =
         match task.State with
         | TaskState.Queued -> state.Queues.Remove task
         | TaskState.Suspected ->
@@ -29,7 +29,7 @@ module internal Life =
         | TaskState.Quarantined -> state.Quarantined <- state.Quarantined - 1
         | TaskState.Ended -> ()
 
-    let private enter (state: State) (task: Task) taskState =
+    let enter (state: State) (task: Task) taskState =
         task.State <- taskState
         task.Since <- state.Now
 
@@ -47,12 +47,12 @@ module internal Life =
         | TaskState.Quarantined -> state.Quarantined <- state.Quarantined + 1
         | TaskState.Ended -> ()
 
-    let private move state task taskState =
+    let move state task taskState =
         leave state task
         enter state task taskState
 
     /// Puts a task that is in no list into its queue.
-    let private enqueue (state: State) (task: Task) place =
+    let enqueue (state: State) (task: Task) place =
         let isSuspected = task.Losses >= Limits.lossesMax - 1
 
         match isSuspected, place with
@@ -69,50 +69,51 @@ module internal Life =
              else
                  TaskState.Queued)
 
-    let private requeue state task place =
+    let requeue state task place =
         leave state task
         enqueue state task place
 
-    let private remember (task: Task) (trouble: Trouble) =
+    let remember (task: Task) (trouble: Trouble) =
         let progress = task.Progress
         progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
 
-    /// A new task, in no list yet.
-    let private add (state: State) submission pipeline =
-        state.LastId <- state.LastId + 1L<taskId>
-        let task = Task(state.LastId, submission, pipeline)
+    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
+    let add (state: State) id (submission: Submission) pipeline =
+        state.LastId <- max state.LastId id
+
+        let held =
+            match submission.Origin with
+            | Client _ when
+                submission.Payload.IsPacked
+                && state.Held + submission.MemorySize > state.Settings.memory
+                ->
+                submission.File()
+            | Client _
+            | Folder -> submission
+
+        let task = Task(id, held, pipeline)
+        state.Held <- state.Held + held.MemorySize
         state.Tasks.Add task
-        state.Record(Event.Submitted(task.Id, submission, pipeline))
         task
 
+    let private record (state: State) (submission: Submission) pipeline =
+        let id = state.LastId + 1L<taskId>
+        state.Record(Event.Submitted(id, submission, pipeline))
+        add state id submission pipeline
+
     let submit state submission pipeline =
-        let task = add state submission pipeline
+        let task = record state submission pipeline
         enqueue state task Back
         task
 
-    /// Gives a queued task to a worker: its next stage, and as many of the following ones as it can run.
-    let assign (state: State) (worker: Worker) (task: Task) =
+    /// Sends an attempt to its worker, once all that it needs is at hand.
+    let send (state: State) (worker: Worker) (task: Task) =
         let stages = task.Pipeline.stages
-        let first = task.Stage
-        let mutable last = first + 1
-
-        while last < stages.Length && worker.Can stages[last].name do
-            last <- last + 1
-
-        match task.State with
-        // It keeps its reservation while it runs: nothing else is put beside it.
-        | TaskState.Suspected -> state.Queues.Suspects.Remove task
-        | _ -> leave state task
-
-        let progress = task.Begin()
-        progress.Attempt <- progress.Attempt + 1
-        progress.StageEnd <- byte last
-        enter state task worker.Running
-        let attempt = state.AttemptOf task
-        state.Record(Event.Assigned(attempt, worker.Session, struct (first, last)))
+        let progress = task.Progress
+        let first, last = int progress.Stage, int progress.StageEnd
 
         let message = {
-            attempt = attempt
+            attempt = state.AttemptOf task
             name = task.Submission.Name
             stages =
                 if last - first = stages.Length then
@@ -123,6 +124,46 @@ module internal Life =
         }
 
         state.Ask(Effect.Assign(worker.Session, message, task.Submission, progress.Payload))
+
+    /// A task, wherever it is, becomes an attempt of a worker that runs its stages up to before `last`.
+    let start (state: State) (worker: Worker) (task: Task) number last =
+        match task.State with
+        // It keeps its reservation while it runs: nothing else is put beside it.
+        | TaskState.Suspected -> state.Queues.Suspects.Remove task
+        | _ -> leave state task
+
+        let progress = task.Begin()
+        progress.Attempt <- number
+        progress.StageEnd <- byte last
+        enter state task worker.Running
+
+    /// Gives a queued task to a worker: its next stage, and as many of the following ones as it can run.
+    let assign (state: State) (worker: Worker) (task: Task) =
+        let stages = task.Pipeline.stages
+        let first = task.Stage
+        let mutable last = first + 1
+
+        while last < stages.Length && worker.Can stages[last].name do
+            last <- last + 1
+
+        start state worker task (task.Attempt + 1) last
+        let attempt = state.AttemptOf task
+        state.Record(Event.Assigned(attempt, worker.Session, struct (first, last)))
+
+        if task.Submission.IsFiled then
+            state.Ask(Effect.Recall attempt)
+        else
+            send state worker task
+
+    /// What the journal had of a task that is given out is at hand.
+    let recalled (state: State) (worker: Worker) (task: Task) (submission: Submission) =
+        state.Held <- state.Held + submission.MemorySize - task.Submission.MemorySize
+        task.Submission <- submission.From task.Submission.Origin
+
+        if task.Progress.Payload.IsFiled then
+            task.Progress.Payload <- submission.Payload
+
+        send state worker task
 
     /// Takes an ended task out of the files, and lets the version behind it go on.
     let private forgetFile (state: State) (task: Task) =
@@ -139,18 +180,26 @@ module internal Life =
         | true, successor -> requeue state successor Back
         | _ -> ()
 
-    let private forget (state: State) (task: Task) =
+    let forget (state: State) (task: Task) =
         match task.Submission.Origin with
         | Folder -> forgetFile state task
         | Client _ -> ()
 
         move state task TaskState.Ended
         state.Tasks.Remove task
+        state.Held <- state.Held - task.Submission.MemorySize
         state.Discard task.Payload
 
-    let complete (state: State) (task: Task) result =
-        state.Record(Event.Completed(state.AttemptOf task))
+    let complete (state: State) (task: Task) result stored =
+        let remainder =
+            match stored with
+            | ValueSome proof -> StoredResult proof
+            | ValueNone when Answers.isKept state task -> KeptResult result
+            | ValueNone -> NothingLeft
+
+        state.Record(Event.Completed(state.AttemptOf task, remainder))
         state.Finished <- state.Finished + 1L
+        state.Rates.Add state.Now
         forget state task
         Answers.settle state task None result
 
@@ -175,12 +224,13 @@ module internal Life =
     /// A version of a file: the older ones give way, but for one whose result is on its way to the name
     /// that this one's will have. This one comes after it.
     let submitFile (state: State) (submission: Submission) pipeline =
-        let task = add state submission pipeline
         let name = submission.Name
 
         match state.Files.TryGetValue name with
         | true, older when older.State <> TaskState.Publishing -> cancel state older superseded
         | _ -> ()
+
+        let task = record state submission pipeline
 
         match state.Files.TryGetValue name with
         | true, publishing -> enter state task (TaskState.Succeeding publishing)
@@ -202,17 +252,41 @@ module internal Life =
 
         Answers.tellAll state task (Some trouble.error) Payload.empty false
 
+    /// Counts what went wrong against the task, if it is to blame for it.
+    let blame (task: Task) (trouble: Trouble) =
+        let progress = task.Progress
+
+        match trouble.cause with
+        | Fault -> progress.Failures <- progress.Failures + 1
+        | Loss -> progress.Losses <- progress.Losses + 1uy
+        | Departure
+        | Disk -> ()
+
     let fail (state: State) (task: Task) (trouble: Trouble) retry =
         let progress = task.Progress
-        progress.Failures <- progress.Failures + 1
+        blame task trouble
 
-        if not retry || progress.Failures >= state.Settings.maxAttempts then
+        if
+            trouble.cause = Fault
+            && (not retry || progress.Failures >= state.Settings.maxAttempts)
+        then
             quarantine state task trouble
         else
             remember task trouble
+
+            let failures =
+                match trouble.cause with
+                | Disk ->
+                    progress.Troubles
+                    |> List.takeWhile (fun past -> past.cause = Disk)
+                    |> List.length
+                | Fault
+                | Loss
+                | Departure -> progress.Failures
+
             let struct (chance, number) = Backoff.random state.Chance
             state.Chance <- chance
-            let delay = Backoff.delay progress.Failures number
+            let delay = Backoff.delay failures number
             move state task (TaskState.Waiting(state.Now + delay))
             state.Record(Event.Delayed(task.Id, trouble, delay))
 
@@ -227,7 +301,9 @@ module internal Life =
             let struct (at, _) = due
 
             match task.State with
-            | TaskState.Waiting until when until.sinceStart = at -> requeue state task Back
+            | TaskState.Waiting until when until.sinceStart = at ->
+                state.Record(Event.Woken task.Id)
+                requeue state task Back
             | _ -> () // cancelled meanwhile, or retried and waiting for another moment
 
     let retry (state: State) (task: Task) =
@@ -237,19 +313,16 @@ module internal Life =
         requeue state task Back
 
     /// Takes back what a worker holds, and forgets the worker. One that took no more work may leave before
-    /// it has finished: that says nothing against its tasks.
+    /// it has finished, and one that never came back after a restart says nothing: neither is held against its tasks.
     let lose (state: State) (worker: Worker) reason =
-        state.Record(Event.Left(worker.Session, worker.Name, reason))
-        let isDrained = worker.Slots = 0
+        let cause = if worker.Slots = 0 then Departure else Loss
 
         // The latest first, so that the oldest comes to the very front.
         for task in Array.rev (Seq.toArray (worker.Held.ToSeq())) do
             let error = $"the worker {worker.Name} was lost: {reason}"
-            let trouble = state.Trouble(task, worker.Name, error)
+            let trouble = state.Trouble(task, cause, worker.Name, error)
             let progress = task.Progress
-
-            if not isDrained then
-                progress.Losses <- progress.Losses + 1uy
+            blame task trouble
 
             if int progress.Losses >= Limits.lossesMax then
                 let error =
@@ -261,13 +334,24 @@ module internal Life =
                 requeue state task Front
                 state.Record(Event.Requeued(task.Id, trouble))
 
+        state.Record(Event.Left(worker.Session, worker.Name, reason))
         state.Workers.Remove worker
         state.IsChanged <- true
+
+    /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.
+    let claim (state: State) (worker: Worker) (task: Task) (absent: Worker) =
+        let isReserved = obj.ReferenceEquals(absent.Reserved, task)
+        leave state task
+        enter state task worker.Running
+        worker.Ceiling <- max worker.Ceiling worker.Held.Count
+
+        if isReserved then
+            state.Workers.Reserve(worker, task)
 
     /// The last stage is done.
     let publish (state: State) (task: Task) result =
         match task.Submission.Origin with
-        | Client(_, (Result | Nothing), _) -> complete state task result
+        | Client(_, (Result | Nothing), _) -> complete state task result ValueNone
         | Folder
         | Client(_, File, _) ->
             move state task TaskState.Publishing

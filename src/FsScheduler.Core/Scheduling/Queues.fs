@@ -63,7 +63,9 @@ type internal Queues() =
                     if now - task.Since >= Limits.agingAfter then
                         oldest <- task
                 | task, other ->
-                    if task.Since - other.Since < 0L<ms> then
+                    let age = task.Since - other.Since
+
+                    if age < 0L<ms> || age = 0L<ms> && precedes task other then
                         oldest <- task
 
         oldest
@@ -144,5 +146,8 @@ type internal Queues() =
                     oldest <- task
 
         oldest
+
+    /// How many tasks that wait for the same stage go before a queued one.
+    member _.CountBefore(task: Task) : int = (queueOf task).CountBefore task
 
     member _.ToSeq() = queues |> Seq.collect _.ToSeq()

@@ -56,10 +56,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
             refuse
                 RejectionCode.BadKey
                 $"the key '{key.text}' was used with another 'want', in task {entry.task}"
-        elif entry.waiters.Count >= Limits.waitersMax then
+        elif not (isNull entry.waiters) && (nonNull entry.waiters).Count >= Limits.waitersMax then
             refuse
                 RejectionCode.Busy
-                $"{entry.waiters.Count} requests wait for task {entry.task}; try again later"
+                $"{Limits.waitersMax} requests wait for task {entry.task}; try again later"
         else
             state.Discard submission.Payload
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
@@ -96,6 +96,25 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task when task.State = TaskState.Quarantined -> Life.retry state task
         | _ -> Answers.error state by $"task {id} is not in quarantine"
 
+    let retryAll by =
+        let quarantined =
+            state.Tasks.ToSeq()
+            |> Seq.filter (fun task -> task.State = TaskState.Quarantined)
+            |> Seq.toArray
+
+        if quarantined.Length = 0 then
+            Answers.error state by "no task is in quarantine"
+
+        for task in quarantined do
+            Life.retry state task
+
+    /// Those keys are free again, and what was kept for them is nobody's.
+    let forget (keys: string[]) =
+        for key in keys do
+            match state.Keys.Forget key with
+            | ValueSome payload -> state.Discard payload
+            | ValueNone -> ()
+
     // Workers.
 
     let join session name stages =
@@ -104,16 +123,54 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 if state.Known.Count < Limits.stagesMax then
                     state.Known.Add stage |> ignore
 
+            state.LastSession <- max state.LastSession session
             state.Workers.Join(session, name, stages, state.Now)
-            state.Record(Event.Joined(session, name))
+            state.Record(Event.Joined(session, name, stages))
 
     let ready session slots =
         match state.Workers.Find session with
         | null -> ()
         | worker ->
             worker.LastHeard <- state.Now
-            state.Workers.SetSlots(worker, max 0 slots)
+            state.Workers.SetSlots(worker, (if worker.IsDismissed then 0 else max 0 slots))
             state.Offer worker
+
+    /// A worker that comes back keeps what nobody has been given since. What it does not keep it is to drop.
+    let claim session holding =
+        match state.Workers.Find session with
+        | null -> ()
+        | worker ->
+            let kept = [|
+                for attempt in Array.distinct holding do
+                    match state.Current attempt with
+                    | null -> ()
+                    | task ->
+                        match task.State with
+                        | TaskState.Running absent when absent.IsAbsent ->
+                            Life.claim state worker task absent
+                            state.Record(Event.Claimed(attempt, session))
+                            attempt
+                        | _ -> ()
+            |]
+
+            state.Ask(Effect.Welcome(session, kept))
+
+    let drain (name: string) by =
+        let named =
+            state.Workers.All
+            |> Seq.filter (fun worker ->
+                not worker.IsAbsent && (worker.Name = name || string worker.Session = name))
+            |> Seq.sortBy _.Session
+            |> Seq.toArray
+
+        if named.Length = 0 then
+            Answers.error state by $"there is no worker '{name}'"
+
+        for worker in named do
+            worker.IsDismissed <- true
+            state.Workers.SetSlots(worker, 0)
+            state.IsChanged <- true
+            state.Ask(Effect.Dismiss worker.Session)
 
     let heard session =
         match state.Workers.Find session with
@@ -139,17 +196,37 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 | Failed(error, retry) ->
                     worker.Failed <- worker.Failed + 1L
                     state.Discard result
-                    Life.fail state task (state.Trouble(task, worker.Name, error)) retry
+                    Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
             | _ -> state.Discard result
+
+    let unstored session (attempt: Attempt) error =
+        heard session
+
+        match state.Current attempt with
+        | null -> ()
+        | task ->
+            match task.State with
+            | TaskState.Running worker when worker.Session = session ->
+                Life.fail state task (state.Trouble(task, Disk, worker.Name, error)) true
+            | _ -> ()
 
     // What became of an effect.
 
-    let published attempt =
+    let recalled attempt (submission: Submission) =
+        match state.Current attempt with
+        | null -> ()
+        | task ->
+            match task.State with
+            | TaskState.Running worker when task.Submission.IsFiled ->
+                Life.recalled state worker task submission
+            | _ -> ()
+
+    let published attempt proof =
         match state.Current attempt with
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing then
-                Life.complete state task Payload.empty
+                Life.complete state task Payload.empty (ValueSome proof)
 
     let unpublished attempt error =
         match state.Current attempt with
@@ -159,14 +236,15 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 if state.Successors.ContainsKey task.Id then
                     Life.cancel state task Life.superseded
                 else
-                    Life.fail state task (state.Trouble(task, "", error)) true
+                    Life.fail state task (state.Trouble(task, Fault, "", error)) true
 
     let unreadable attempt error =
         match state.Current attempt with
         | null -> ()
         | task ->
             match task.State with
-            | TaskState.Running _ -> Life.fail state task (state.Trouble(task, "", error)) true
+            | TaskState.Running _ ->
+                Life.fail state task (state.Trouble(task, Fault, "", error)) true
             | _ -> ()
 
     // Files that change or go.
@@ -183,6 +261,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
     let outdated attempt = void' attempt _.IsPublishing
 
     let vanish name =
+        state.Record(Event.Gone name)
+
         match state.Files.TryGetValue name with
         | true, task when task.State <> TaskState.Publishing ->
             Life.cancel state task "the file is gone"
@@ -212,7 +292,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
             let task = nonNull late
             state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
             let error = $"not finished within {timeout} ms"
-            Life.fail state task (state.Trouble(task, worker.Name, error)) true
+            Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
             late <- worker.Held.First
 
     let tick () =
@@ -226,7 +306,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
             let silence = state.Now - worker.LastHeard
 
             if silence > settings.lostAfter then
-                let reason = $"silent for {silence} ms"
+                let reason =
+                    if worker.IsAbsent then
+                        "it did not come back after the scheduler was started again"
+                    else
+                        $"silent for {silence} ms"
+
                 Life.lose state worker reason
                 state.Ask(Effect.Disconnect(worker.Session, reason))
             else
@@ -239,8 +324,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Submit(submission, text) -> submit submission text
         | Input.Cancel(id, by) -> cancel id by
         | Input.Retry(id, by) -> retry id by
+        | Input.RetryAll by -> retryAll by
+        | Input.Drain(worker, by) -> drain worker by
+        | Input.Forget keys -> forget keys
         | Input.Ask by -> state.Reply(by, FromScheduler.Status(Answers.status state))
         | Input.Join(session, name, stages) -> join session name stages
+        | Input.Claim(session, holding) -> claim session holding
         | Input.Ready(session, slots) -> ready session slots
         | Input.Heard session -> heard session
         | Input.Leave session ->
@@ -248,7 +337,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | null -> ()
             | worker -> Life.lose state worker "its connection ended"
         | Input.Report(session, attempt, outcome, result) -> report session attempt outcome result
-        | Input.Published attempt -> published attempt
+        | Input.Unstored(session, attempt, error) -> unstored session attempt error
+        | Input.Recalled(attempt, submission) -> recalled attempt submission
+        | Input.Published(attempt, proof) -> published attempt proof
         | Input.Unpublished(attempt, error) -> unpublished attempt error
         | Input.Withdraw attempt -> withdraw attempt
         | Input.Outdated attempt -> outdated attempt
@@ -275,6 +366,70 @@ type Scheduler(settings: Settings, tasksMax: int) =
         if state.IsChanged then
             state.IsChanged <- false
             Serving.serve state
+
+    /// <summary>Takes over what an earlier run recorded. To be called before any step, and followed by `Resume`.</summary>
+    /// <param name="events">In order, each with its number and its time. A time that lies after `now` or before that
+    /// of an earlier event, because a clock was set, is moved: no delay becomes longer than it was.</param>
+    /// <param name="now">When it is restored.</param>
+    member _.Restore(events: seq<struct (int64 * Instant * Event)>, now: Instant) =
+        let mutable first = true
+
+        for struct (number, at, event) in events do
+            let at = if at - now > 0L<ms> then now else at
+            let isLater = first || at - state.Now > 0L<ms>
+            first <- false
+
+            if isLater then
+                state.Now <- at
+
+            Replay.apply state number event
+
+    /// <summary>Goes on after `Restore`.</summary>
+    /// <param name="at">When; never before the time of the restored events.</param>
+    /// <param name="into">What follows from the restart itself is appended here.</param>
+    member _.Resume(at: Instant, into: Decisions) =
+        state.Decisions <- into
+        state.Now <- at
+        state.Started <- ValueSome at
+        state.LastTick <- at
+        Replay.resume state
+
+    /// Numbers that go on after those of earlier runs, where what was forgotten had the latest.
+    member _.Continue(task: TaskId, event: int64, session: SessionId) =
+        state.LastId <- max state.LastId task
+        state.LastEvent <- max state.LastEvent event
+        state.LastSession <- max state.LastSession session
+
+    /// Files of payloads that are still needed, by path.
+    member _.Spools: string seq =
+        let ofKeys =
+            state.Keys.ToSeq()
+            |> Seq.choose (fun struct (_, _, outcome) ->
+                match outcome with
+                | ValueSome(struct (_, payload)) -> Some payload
+                | ValueNone -> None)
+
+        state.Tasks.ToSeq()
+        |> Seq.map _.Payload
+        |> Seq.append ofKeys
+        |> Seq.choose (function
+            | Spooled(path, _) -> Some path
+            | Packed
+            | Bytes _
+            | Filed
+            | Recorded _
+            | Input _ -> None)
+
+    /// How many tasks are done and how many were cancelled, also those that are forgotten.
+    member _.Count(finished: int64, cancelled: int64) =
+        state.Finished <- finished
+        state.Cancelled <- cancelled
+
+    /// The number of the latest event.
+    member _.LastEvent = state.LastEvent
+
+    /// The latest session that the journal knows of.
+    member _.LastSession = state.LastSession
 
     member _.Status = Answers.status state
 

@@ -12,9 +12,17 @@ type Settings = {
     taskTimeout: Duration
     /// A worker that was silent for this long is lost.
     lostAfter: Duration
+    /// How much of what is queued is held in memory; the rest is only in the journal, and recalled. The largest
+    /// number where the journal cannot be read.
+    memory: Size
     /// Any number. The same seed and the same inputs give the same decisions.
     seed: uint64
 }
+
+module Settings =
+
+    /// Of `memory`: everything is held there.
+    let unlimited = System.Int64.MaxValue * 1L<B>
 
 /// Limits that nobody has needed to set yet.
 module Limits =
@@ -35,9 +43,9 @@ module Limits =
     let pipelinesMax = 1_000
 
     /// Finished tasks whose keys are remembered.
-    let keysMax = 10_000
+    let keysMax = 1_000_000
 
-    /// Bytes of results that are remembered with them.
+    /// Bytes of results that are remembered with them, where the journal does not have them.
     let keptBytesMax = 256L * 1024L * 1024L * 1L<B>
 
     /// Workers that a STATUS lists.

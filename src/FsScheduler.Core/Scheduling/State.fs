@@ -46,9 +46,22 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Publishing = 0 with get, set
     member val Quarantined = 0 with get, set
     member val Finished = 0L with get, set
+    member val Rates = Rates()
     member val Cancelled = 0L with get, set
 
-    member state.Record event = state.Decisions.Events.Add event
+    /// The number of the latest event.
+    member val LastEvent = 0L with get, set
+
+    /// The latest session that the journal has heard of.
+    member val LastSession = 0L<sessionId> with get, set
+
+    /// What the submissions of unfinished tasks take in memory.
+    member val Held = 0L<B> with get, set
+
+    member state.Record event =
+        state.LastEvent <- state.LastEvent + 1L
+        state.Decisions.Events.Add event
+
     member state.Ask effect = state.Decisions.Effects.Add effect
 
     member state.Reply(session, message) =
@@ -60,6 +73,8 @@ type internal State(settings: Settings, tasksMax: int) =
         | Spooled _ -> state.Ask(Effect.Discard payload)
         | Packed
         | Bytes _
+        | Filed
+        | Recorded _
         | Input _ -> ()
 
     /// A worker may have become able to take a task.
@@ -79,13 +94,14 @@ type internal State(settings: Settings, tasksMax: int) =
         | task -> if task.Attempt = attempt.number then task else null
 
     /// What went wrong with a task's latest attempt.
-    member state.Trouble(task: Task, worker, error) =
+    member state.Trouble(task: Task, cause, worker, error) =
         let progress = task.Progress
         let first = int progress.Stage
         let last = max first (int progress.StageEnd - 1)
 
         {
             attempt = progress.Attempt
+            cause = cause
             stages = String.Join(" | ", task.Pipeline.wire[first..last])
             worker = worker
             error = error

@@ -113,4 +113,26 @@ type internal TaskQueue(stage: string) =
         if level.Count = 0 && levels.Count > levelsEmptyMax then
             levels.RemoveAt(indexOf level.Priority)
 
+    /// How many of them go before one of them. Walks over those.
+    member _.CountBefore(task: Task) : int =
+        let mutable before = 0
+        let mutable index = 0
+
+        while levels[index].Priority > task.Submission.Priority do
+            before <- before + levels[index].Count
+            index <- index + 1
+
+        let level = levels[index]
+
+        if not task.IsBegun then
+            before <- before + level.Begun.Count
+
+        let mutable at = level.ListOf(task).First
+
+        while not (isNull at) && not (obj.ReferenceEquals(at, task)) do
+            before <- before + 1
+            at <- (nonNull at).Next
+
+        before
+
     member _.ToSeq() = levels |> Seq.collect _.ToSeq()

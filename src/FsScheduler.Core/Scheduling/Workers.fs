@@ -134,6 +134,12 @@ type internal Workers() =
                 reservations[task.Id] <- worker
                 worker
 
+    /// Keeps a worker free of anything else than this suspected task.
+    member _.Reserve(worker: Worker, task: Task) =
+        unreserve worker
+        worker.Reserved <- task
+        reservations[task.Id] <- worker
+
     member _.IsReservedFor(task: Task) = reservations.ContainsKey task.Id
 
     /// A suspected task has left the queue. Gives back the worker that was kept for it.

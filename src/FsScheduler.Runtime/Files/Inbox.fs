@@ -28,6 +28,8 @@ type InboxOptions = {
     /// How often all of the folder is scanned, whatever the events say. At least ten times as long as the
     /// last scan took is left between two. At least 1 ms.
     rescan: Duration
+    /// Versions that were taken in an earlier run.
+    remembered: struct (TaskName * Stamp) seq
     clock: TimeProvider
     log: ILogger
     watch: StartWatcher
@@ -51,6 +53,7 @@ module InboxOptions =
     let defaults (log: ILogger) : InboxOptions = {
         settle = 500L<ms>
         rescan = 2_000L<ms>
+        remembered = Seq.empty
         clock = TimeProvider.System
         log = log
         watch = watchBySystem log
@@ -313,6 +316,9 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
     let run () : Task =
         task {
             try
+                for struct (name, stamp) in options.remembered do
+                    tracker.Remember(name, stamp)
+
                 try
                     while not stop.IsCancellationRequested do
                         if now () - nextScan >= 0L<ms> then

@@ -34,6 +34,9 @@ module internal Linux =
         extern int close(int fd)
 
         [<DllImport("libc", SetLastError = true)>]
+        extern int syncfs(int fd)
+
+        [<DllImport("libc", SetLastError = true)>]
         extern nativeint read(int fd, byte& buffer, nativeint count)
 
         [<DllImport("libc", SetLastError = true)>]
@@ -76,6 +79,16 @@ module internal Linux =
         match Native.``open`` (path, O_NONBLOCK ||| O_CLOEXEC, 0) with
         | -1 -> Error(lastError ())
         | fd -> Ok fd
+
+    /// Flushes the whole file system that a path is in: Ok, or an errno.
+    let syncFileSystem (path: string) : Result<unit, int> =
+        match openForReading path with
+        | Error errno -> Error errno
+        | Ok fd ->
+            try
+                if Native.syncfs fd = 0 then Ok() else Error(lastError ())
+            finally
+                close fd
 
     /// Reads what there is, up to the length of `buffer`: bytes read, or an errno.
     let read (fd: int) (buffer: Span<byte>) : Result<int, int> =

@@ -14,11 +14,25 @@ type PublishTrouble =
     /// A folder on the way is a link.
     | OutsideResults of path: string
     | NoSpace
+    /// The disk itself fails, or has become read-only.
+    | DiskBroken of reason: string
     | NotPermitted of reason: string
     | NameTooLong
     /// The temporary file is not where `CreateTemp` put it, or is gone.
     | TempLost of path: string
     | DiskFailed of reason: string
+
+    /// Whether it says nothing of this result, and passes when the disk is well again.
+    member trouble.IsOfTheDisk =
+        match trouble with
+        | NoSpace
+        | DiskBroken _ -> true
+        | NameTaken _
+        | OutsideResults _
+        | NotPermitted _
+        | NameTooLong
+        | TempLost _
+        | DiskFailed _ -> false
 
     /// A sentence for `NAME.err` and the log.
     member trouble.Message =
@@ -28,6 +42,7 @@ type PublishTrouble =
         | OutsideResults path ->
             $"{path} is a link; results are written only below their own folder"
         | NoSpace -> "there is no space left for the result"
+        | DiskBroken reason -> $"the disk fails: {reason}"
         | NotPermitted reason -> $"the result may not be written: {reason}"
         | NameTooLong -> "the name of the result is too long for this file system"
         | TempLost path -> $"the temporary file {path} is gone"
@@ -65,6 +80,8 @@ type Publisher(path: string) =
     static let ENOSPC = 28
     static let EDQUOT = 122
     static let ENAMETOOLONG = 36
+    static let EIO = 5
+    static let EROFS = 30
 
     let target (name: TaskName) (ending: string) =
         String.Concat(root, "/", TaskName.toString name, ending)
@@ -84,6 +101,8 @@ type Publisher(path: string) =
         | :? UnauthorizedAccessException -> NotPermitted e.Message
         | _ when e.HResult = ENAMETOOLONG -> NameTooLong
         | _ when e.HResult = ENOSPC || e.HResult = EDQUOT || e.HResult = 0x80070070 -> NoSpace
+        | _ when not (OperatingSystem.IsWindows()) && (e.HResult = EIO || e.HResult = EROFS) ->
+            DiskBroken e.Message
         | _ -> DiskFailed e.Message
 
     /// Creates what is missing of the folders on the way, one by one, and looks at each once.

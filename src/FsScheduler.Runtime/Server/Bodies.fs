@@ -11,10 +11,12 @@ open FsScheduler.Runtime.Files
 
 /// <summary>Opens the payloads that a scheduler sends from files: inputs where they are, and spooled ones.</summary>
 /// <param name="inputs">The folder of inputs.</param>
+/// <param name="journal">Has the payloads that are recorded.</param>
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
 /// <param name="reconsider">Asks for another look at an input.</param>
 [<Sealed>]
-type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> unit) =
+type Bodies
+    (inputs: InputFolder, journal: IJournal, tell: Input -> unit, reconsider: TaskName -> unit) =
 
     let attemptOf message =
         match message with
@@ -86,12 +88,27 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
             unreadable departure.message $"{path} cannot be read: {error.Message}"
             ValueNone
 
+    let openRecorded (departure: Departure<FromScheduler>) number =
+        try
+            let bytes = journal.ReadPayload number
+
+            ValueSome {
+                bytes = ReadOnlyMemory bytes
+                file = null
+                size = int64 bytes.Length * 1L<B>
+            }
+        with :? IOException as error ->
+            unreadable departure.message error.Message
+            ValueNone
+
     interface IBodies<FromScheduler> with
         member _.Open departure =
             match departure.payload with
             | Input stamp -> openInput departure stamp
             | Spooled(path, size) -> openSpooled departure path size
+            | Recorded(number, _) -> openRecorded departure number
             | Packed
+            | Filed
             | Bytes _ -> ValueNone
 
         member _.Sent(departure, body, whole) =
@@ -109,6 +126,8 @@ type Bodies(inputs: InputFolder, tell: Input -> unit, reconsider: TaskName -> un
                 if not whole || not (InputFile.isCurrent inputs name stamp) then
                     withdraw departure.message name
             | Packed
+            | Filed
+            | Recorded _
             | Bytes _
             | Input _ -> ()
 

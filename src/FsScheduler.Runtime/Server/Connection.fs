@@ -22,6 +22,12 @@ type ConnectionContext = {
     bodies: IBodies<FromScheduler>
     /// A path for a payload that is too large for memory; null where nobody wants it.
     spool: ToScheduler -> Task<string | null>
+    /// Whether a payload at this path has to outlive the scheduler.
+    isKept: string -> bool
+    /// Answers EXPLAIN and EVENTS: the message and its payload.
+    answer: ToScheduler -> Task<struct (FromScheduler * byte[])>
+    /// Why no new work is taken, or null.
+    holdup: unit -> string | null
     /// Whether no worker gets anything new, whatever it says.
     isDraining: unit -> bool
     clock: Clock
@@ -64,14 +70,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             clock
         )
 
-    let post message =
-        writer.Post {
-            message = message
-            payload = Payload.empty
-            submission = ValueNone
-            isLast = false
-        }
+    let postWith message payload =
+        writer.Post { message = message; payload = payload; submission = ValueNone; isLast = false }
         |> ignore
+
+    let post message = postWith message Payload.empty
 
     let close code message =
         // The reader and the sweep may both want to.
@@ -79,6 +82,19 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             let text = FromScheduler.Error(code, message)
             context.log.LogInformation("{Peer} is sent away: {Code} {Message}", name, code, message)
             post text
+
+    let postWelcome keep =
+        post (
+            FromScheduler.Welcome {
+                protocol = Codec.protocolVersion
+                session = string session
+                beat = context.beat
+                lostAfter = context.lostAfter
+                maxPayload = context.rules.maxPayload
+                maxResult = context.rules.maxResult
+                keep = keep
+            }
+        )
 
     let welcome (hello: Hello) =
         // It stands in the log: whoever connects does not write its lines.
@@ -97,6 +113,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
 
             inputs.Add(Input.Join(session, hello.name, stages))
+            // Its WELCOME comes when the machine has decided what it may keep.
+            inputs.Add(Input.Claim(session, hello.holding))
             context.log.LogInformation("worker {Peer} joined as session {Session}", name, session)
         | Client ->
             standing <- Standing.Client
@@ -105,16 +123,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 for want in [ Result; File; Nothing ] -> Origin.Client(session, want, None)
             |]
 
-        post (
-            FromScheduler.Welcome {
-                protocol = Codec.protocolVersion
-                session = string session
-                beat = context.beat
-                lostAfter = context.lostAfter
-                maxPayload = context.rules.maxPayload
-                maxResult = context.rules.maxResult
-            }
-        )
+            postWelcome [||]
 
     let admit (frame: Result<Frame<ToScheduler>, FrameError>) =
         match Gate.judge context.rules standing frame with
@@ -145,7 +154,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             Func<_, _> admit,
             Func<_, _> context.spool,
             memoryMax,
-            clock
+            clock,
+            context.isKept
         )
 
     let contentOf (submit: Submit) payload =
@@ -165,6 +175,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                     count <- read
                     hash.AppendData(buffer, 0, read)
             | Packed
+            | Filed
+            | Recorded _
             | Input _ -> ()
 
             return Convert.ToHexString(hash.GetHashAndReset())
@@ -220,10 +232,16 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | ToScheduler.Submit message when not (isNull arrival.trouble) ->
             reject message RejectionCode.Busy $"the payload could not be stored: {arrival.trouble}"
             Task.CompletedTask
-        | ToScheduler.Submit message -> submit message arrival.payload
+        | ToScheduler.Submit message ->
+            match context.holdup () with
+            | null -> submit message arrival.payload
+            | reason ->
+                SpoolFile.discard arrival.payload
+                reject message RejectionCode.Busy $"no new work is taken now: {reason}"
+                Task.CompletedTask
         | ToScheduler.Result(attempt, Succeeded) when not (isNull arrival.trouble) ->
-            let outcome = Failed($"the result could not be stored: {arrival.trouble}", true)
-            inputs.Add(Input.Report(session, attempt, outcome, Payload.empty))
+            let error = $"the result could not be stored: {arrival.trouble}"
+            inputs.Add(Input.Unstored(session, attempt, error))
             Task.CompletedTask
         | ToScheduler.Result(attempt, outcome) ->
             inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
@@ -240,6 +258,18 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | ToScheduler.Retry task ->
             inputs.Add(Input.Retry(task, session))
             Task.CompletedTask
+        | ToScheduler.RetryAll ->
+            inputs.Add(Input.RetryAll session)
+            Task.CompletedTask
+        | ToScheduler.Drain worker ->
+            inputs.Add(Input.Drain(worker, session))
+            Task.CompletedTask
+        | ToScheduler.Explain _
+        | ToScheduler.Events _ as question ->
+            task {
+                let! struct (answer, payload) = context.answer question
+                postWith answer (Bytes payload)
+            }
         | ToScheduler.Hello _ -> Task.CompletedTask // the gate has opened, or not
 
     let deliver () =
@@ -307,6 +337,12 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
     member _.Post(departure) = writer.Post departure
     member _.Signal() = writer.Signal()
+
+    /// The machine has taken a worker in, which may go on with these of what it holds.
+    member _.Welcome(keep: Attempt[]) = postWelcome keep
+
+    /// The worker is to finish what it has and go.
+    member _.Dismiss() = post FromScheduler.Drain
 
     /// Ends it, because of something that is wrong with it.
     member _.Close(reason: string) =

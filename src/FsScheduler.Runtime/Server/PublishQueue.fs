@@ -10,19 +10,34 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
 
+/// A result that has its final name.
+[<Struct>]
+type private Stored = { attempt: Attempt; submission: Submission; name: TaskName; proof: Proof }
+
 /// <summary>Does on the disk what effects ask for, away from the mailbox, and tells the machine how it went.</summary>
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="publisher">The folder of results.</param>
 /// <param name="onDone">What becomes of an input whose result is published.</param>
-/// <param name="clock">For the dates in `NAME.err`.</param>
+/// <param name="sync">When results are flushed to the device.</param>
+/// <param name="clock">For the dates in `NAME.err`, and for the time between two tries.</param>
+/// <param name="holdup">Where it says that the disk takes nothing.</param>
 /// <param name="log">For what nobody else is told.</param>
 [<Sealed>]
 type PublishQueue
-    (inputs: InputFolder, publisher: Publisher, onDone: OnDone, clock: Clock, log: ILogger) =
+    (
+        inputs: InputFolder,
+        publisher: Publisher,
+        onDone: OnDone,
+        sync: Sync,
+        clock: Clock,
+        holdup: Holdup,
+        log: ILogger
+    ) =
     let batchMax = 64
     // Results of one folder wait for each other in the file system, and spin while they do.
     let threads = max 1 (Environment.ProcessorCount / 2)
     let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
+    let betweenTries = TimeSpan.FromSeconds 1.0
 
     let discard path =
         try
@@ -37,6 +52,8 @@ type PublishQueue
         | Spooled(path, _) -> discard path
         | Packed
         | Bytes _
+        | Filed
+        | Recorded _
         | Input _ -> ()
 
     let nameOf (submission: Submission) =
@@ -46,48 +63,64 @@ type PublishQueue
 
     let store name result =
         match result with
-        | Bytes bytes -> publisher.Publish(name, ReadOnlyMemory bytes)
-        | Spooled(path, _) -> publisher.PublishTemp(name, path)
+        | Bytes bytes ->
+            publisher.Publish(name, ReadOnlyMemory bytes)
+            |> Result.map (fun () -> ResultFile.proofOf bytes)
+        | Spooled(path, _) ->
+            ResultFile.tryProof path
+            |> Result.bind (fun proof ->
+                publisher.PublishTemp(name, path) |> Result.map (fun () -> proof))
         | Packed
+        | Filed
+        | Recorded _
         | Input _ -> invalidOp "a result is in memory or in a file of its own"
 
-    let finishInput name stamp =
-        match FinishedInput.finish inputs onDone name stamp with
-        | Ok() -> ()
-        | Error trouble ->
-            log.LogWarning(
-                "{Name} is done and stays where it is: {Reason}",
-                string name,
-                trouble.Message
-            )
+    /// Tries again while it is the disk that takes nothing: a result that is there is not computed once more.
+    let insist (ct: CancellationToken) (attempt: unit -> Result<'T, PublishTrouble>) =
+        task {
+            let mutable outcome = attempt ()
+            let mutable goOn = true
 
-    let publish (attempt: Attempt) (submission: Submission) result =
-        let name = nameOf submission
+            while goOn do
+                match outcome with
+                | Error trouble when trouble.IsOfTheDisk ->
+                    holdup.Begin(publisher.Path, trouble.Message)
+                    do! Task.Delay(betweenTries, clock.Provider, ct)
+                    outcome <- attempt ()
+                | _ -> goOn <- false
 
-        match submission.Payload with
-        | Input stamp when not (InputFile.isCurrent inputs name stamp) ->
-            discardPayload result
-            Input.Outdated attempt
-        | payload ->
-            match store name result with
-            | Ok() ->
-                match payload with
-                | Input stamp -> finishInput name stamp
-                | Packed
-                | Bytes _
-                | Spooled _ -> ()
+            holdup.End publisher.Path
+            return outcome
+        }
 
-                Input.Published attempt
-            | Error trouble ->
+    let publish (attempt: Attempt) (submission: Submission) result ct (stored: List<Stored>) =
+        task {
+            let name = nameOf submission
+
+            match submission.Payload with
+            | Input stamp when not (InputFile.isCurrent inputs name stamp) ->
                 discardPayload result
-                log.LogWarning("{Name}: {Reason}", string name, trouble.Message)
-                Input.Unpublished(attempt, trouble.Message)
+                return ValueSome(Input.Outdated attempt)
+            | _ ->
+                match! insist ct (fun () -> store name result) with
+                | Ok proof ->
+                    stored.Add {
+                        attempt = attempt
+                        submission = submission
+                        name = name
+                        proof = proof
+                    }
 
-    let perform effect (told: List<Input>) =
-        match effect with
-        | Effect.Publish(attempt, submission, result) -> told.Add(publish attempt submission result)
-        | Effect.PublishError(task, submission, troubles) ->
-            let text = ErrorReport.write clock.DateOf task submission.Name troubles
+                    return ValueNone
+                | Error trouble ->
+                    discardPayload result
+                    log.LogWarning("{Name}: {Reason}", string name, trouble.Message)
+                    return ValueSome(Input.Unpublished(attempt, trouble.Message))
+        }
+
+    let publishError id (submission: Submission) troubles ct : Task =
+        task {
+            let text = ErrorReport.write clock.DateOf id submission.Name troubles
 
             log.LogError(
                 "{Name} is in quarantine: {Reason}",
@@ -95,14 +128,78 @@ type PublishQueue
                 (List.last troubles).error
             )
 
-            match publisher.PublishError(nameOf submission, text) with
+            match! insist ct (fun () -> publisher.PublishError(nameOf submission, text)) with
             | Ok() -> ()
             | Error trouble ->
                 log.LogError("{Name}.err: {Reason}", submission.Name, trouble.Message)
-        | Effect.Discard payload -> discardPayload payload
+        }
+
+    /// Results whose inputs may not be there any more could not be computed again: those are flushed first.
+    let needsFlush (stored: Stored) =
+        match sync, stored.submission.Origin, onDone with
+        | Sync.Full, _, _
+        | _, Origin.Folder, (Move | Delete)
+        | Sync.Normal, Origin.Client _, _ -> true
+        | (Sync.Normal | Sync.Off), Origin.Folder, Keep
+        | Sync.Off, Origin.Client _, _ -> false
+
+    let finishInput (stored: Stored) =
+        match stored.submission.Payload with
+        | Input stamp ->
+            match FinishedInput.finish inputs onDone stored.name stamp with
+            | Ok() -> ()
+            | Error trouble ->
+                log.LogWarning(
+                    "{Name} is done and stays where it is: {Reason}",
+                    string stored.name,
+                    trouble.Message
+                )
+        | Packed
+        | Bytes _
+        | Filed
+        | Recorded _
+        | Spooled _ -> ()
+
+    /// One flush for all that have been renamed; then, and not before, they count as published.
+    let settle (stored: List<Stored>) (told: List<Input>) ct : Task =
+        task {
+            if Seq.exists needsFlush stored then
+                let paths = stored |> Seq.map (fun stored -> publisher.TargetOf stored.name)
+
+                let! _ =
+                    insist ct (fun () ->
+                        try
+                            Ok(Flush.all publisher.Path paths)
+                        with :? IOException as error ->
+                            Error(DiskBroken error.Message))
+
+                ()
+
+            for result in stored do
+                finishInput result
+                told.Add(Input.Published(result.attempt, result.proof))
+
+            stored.Clear()
+        }
+
+    let perform effect (stored: List<Stored>) (told: List<Input>) ct : Task =
+        match effect with
+        | Effect.Publish(attempt, submission, result) ->
+            task {
+                match! publish attempt submission result ct stored with
+                | ValueSome input -> told.Add input
+                | ValueNone -> ()
+            }
+        | Effect.PublishError(id, submission, troubles) -> publishError id submission troubles ct
+        | Effect.Discard payload ->
+            discardPayload payload
+            Task.CompletedTask
         | Effect.Assign _
         | Effect.Revoke _
         | Effect.Reply _
+        | Effect.Recall _
+        | Effect.Welcome _
+        | Effect.Dismiss _
         | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
 
     /// Posts an effect that is a matter of the disk.
@@ -111,11 +208,12 @@ type PublishQueue
 
     /// <summary>Works until it is stopped.</summary>
     /// <param name="tell">Takes what the machine is to be told.</param>
-    /// <param name="ct">Stops it, between two files.</param>
+    /// <param name="ct">Stops it, between two files, or while the disk takes nothing.</param>
     member _.RunAsync(tell: Input[] -> Task, ct: CancellationToken) : Task =
         let work () =
             task {
                 let told = List<Input>()
+                let stored = List<Stored>()
                 let mutable goOn = true
 
                 while goOn do
@@ -123,8 +221,11 @@ type PublishQueue
                     goOn <- more
                     let mutable effect = Unchecked.defaultof<Effect>
 
-                    while told.Count < batchMax && effects.Reader.TryRead(&effect) do
-                        perform effect told
+                    while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&effect) do
+                        do! perform effect stored told ct
+
+                    if stored.Count > 0 then
+                        do! settle stored told ct
 
                     if told.Count > 0 then
                         let batch = told.ToArray()

@@ -12,12 +12,17 @@ type private Glance = delegate of Scheduler -> (unit -> unit)
 
 type private Message =
     | Inputs of Input[]
+    /// The first one, after a restart.
+    | Resume
     | Look of Glance
 
 /// What follows from one turn of the mailbox. Used again.
 [<Sealed>]
 type private Turn() =
     member val Decisions = Decisions()
+
+    /// The number of its first event.
+    member val First = 0L with get, set
     /// Answers to those who looked: what they saw may not be durable yet either.
     member val Answers = List<unit -> unit>()
 
@@ -35,12 +40,12 @@ type Release = delegate of effects: List<Effect> -> unit
 
 /// <summary>The mailbox that owns the machine: takes what has arrived, steps the machine over all of it, has the
 /// batch of events made durable, and then lets the effects out.</summary>
-/// <param name="settings">The machine's settings.</param>
+/// <param name="scheduler">The machine: new, or restored. From now on nobody else's.</param>
 /// <param name="journal">Where events are made durable.</param>
 /// <param name="release">Where effects go.</param>
 /// <param name="clock">The time of every step.</param>
 [<Sealed>]
-type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clock: Clock) =
+type SchedulerAgent(scheduler: Scheduler, journal: IJournal, release: Release, clock: Clock) =
     // The mailbox has no bound of its own: whoever posts waits here.
     let postsMax = 256
     let turnInputsMax = 4_096
@@ -49,7 +54,6 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
     let posters = 1_000_000 // more than there can be
     let turns = new SemaphoreSlim(turnsMax)
     let died = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
-    let scheduler = Scheduler settings
     let pool = System.Collections.Concurrent.ConcurrentQueue<Turn>()
     let mutable pending = 0
 
@@ -101,7 +105,7 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
                     if turn.Decisions.Events.Count = 0 then
                         ValueTask.CompletedTask
                     else
-                        journal.AppendAsync(now, turn.Decisions.Events)
+                        journal.AppendAsync(now, turn.First, turn.Decisions.Events)
 
                 if durable.IsCompletedSuccessfully && Volatile.Read &pending = 0 then
                     durable.GetAwaiter().GetResult()
@@ -121,6 +125,9 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
 
             credit.Release() |> ignore
             inputs.Length
+        | Resume ->
+            scheduler.Resume(now, turn.Decisions)
+            1
         | Look look ->
             turn.Answers.Add(look.Invoke scheduler)
             1
@@ -132,6 +139,7 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
                     let! first = inbox.Receive()
                     let now = clock.Now
                     let turn = rent ()
+                    turn.First <- scheduler.LastEvent + 1L
                     let mutable taken = take now turn first
 
                     while taken < turnInputsMax && inbox.CurrentQueueLength > 0 do
@@ -149,8 +157,12 @@ type SchedulerAgent(settings: Settings, journal: IJournal, release: Release, clo
 
     do
         agent.Error.Add die
+        agent.Post Resume
         agent.Start()
         releaseLater () |> ignore
+
+    /// The time of the machine's next step.
+    member _.Now = clock.Now
 
     /// Faults with whatever ended the mailbox. Whoever hosts it goes down with it.
     member _.Completion: Task = died.Task

@@ -7,6 +7,7 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Threading
+open System.Threading.Channels
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
@@ -18,15 +19,18 @@ type SchedulerOptions = {
     listen: IPEndPoint
     entrada: string
     resultados: string
-    /// For what is too large for memory.
-    state: string
+    state: StateFolder
+    /// When results are flushed.
+    sync: Sync
     settings: Settings
     rules: GateRules
     beat: Duration
     /// How long a file must have been unchanged before it is taken.
     settle: Duration
     onDone: OnDone
+    /// What it has of earlier runs, if it is an `IRecovery`, is gone on with.
     journal: IJournal
+    holdup: Holdup
     clock: Clock
     log: ILogger
 }
@@ -41,15 +45,28 @@ type SchedulerServer(options: SchedulerOptions) =
     let clock = options.clock
     let stop = new CancellationTokenSource()
     let stopAccepting = new CancellationTokenSource()
-    let state = new StateFolder(options.state)
+    let state = options.state
+    let holdup = options.holdup
+
+    let recovery =
+        match options.journal with
+        | :? IRecovery as recovery -> Some recovery
+        | _ -> None
+
+    let scheduler = Restart.restore options.settings recovery clock log
     let inputs = InputFolder options.entrada
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
-    let publishing = PublishQueue(inputs, publisher, options.onDone, clock, log)
+
+    let publishing =
+        PublishQueue(inputs, publisher, options.onDone, options.sync, clock, holdup, log)
+
     let connections = ConcurrentDictionary<SessionId, Connection>()
     let touched = List<Connection>()
     let serving = ConcurrentDictionary<SessionId, Task>()
-    let mutable sessions = 0L
+    // Numbers of earlier runs are not given again: the journal names workers by them.
+    let mutable sessions = int64 scheduler.LastSession
+    let recalls = Channel.CreateUnbounded<Attempt>() // never more of them than slots
     let mutable isDraining = false
 
     do
@@ -60,6 +77,13 @@ type SchedulerServer(options: SchedulerOptions) =
                 publisher.Path
             )
 
+        state.Sweep(HashSet scheduler.Spools)
+
+    let remembered =
+        match recovery with
+        | Some recovery -> Restart.files recovery publisher state log
+        | None -> [||]
+
     let send session (departure: Departure<FromScheduler>) =
         match connections.TryGetValue session with
         | true, connection when connection.Post departure ->
@@ -69,6 +93,34 @@ type SchedulerServer(options: SchedulerOptions) =
         | _ ->
             if departure.isLast then
                 publishing.Post(Effect.Discard departure.payload)
+
+    /// The reference of a task that was cancelled before it was given out may be in the journal only.
+    let withRef session message =
+        match message with
+        | FromScheduler.Done outcome when
+            obj.ReferenceEquals(outcome.ref, Submission.FiledRef)
+            && connections.ContainsKey session
+            ->
+            let submission = options.journal.ReadSubmission outcome.task
+            FromScheduler.Done { outcome with ref = submission.Ref }
+        | _ -> message
+
+    /// Whoever asks how it goes is told what holds it up.
+    let withTrouble message =
+        match message, holdup.Reason with
+        | FromScheduler.Status report, (trouble: string | null) when not (isNull trouble) ->
+            FromScheduler.Status { report with trouble = Some(nonNull trouble) }
+        | _ -> message
+
+    let onConnection session (say: Connection -> unit) =
+        match connections.TryGetValue session with
+        | true, connection ->
+            say connection
+
+            if not connection.IsTouched then
+                connection.IsTouched <- true
+                touched.Add connection
+        | _ -> ()
 
     let perform effect =
         match effect with
@@ -88,11 +140,14 @@ type SchedulerServer(options: SchedulerOptions) =
             }
         | Effect.Reply(session, message, payload, kept) ->
             send session {
-                message = message
+                message = message |> withRef session |> withTrouble
                 payload = payload
                 submission = ValueNone
                 isLast = not kept
             }
+        | Effect.Recall attempt -> recalls.Writer.TryWrite attempt |> ignore
+        | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
+        | Effect.Dismiss session -> onConnection session _.Dismiss()
         | Effect.Disconnect(session, reason) ->
             match connections.TryGetValue session with
             | true, connection -> connection.Close reason
@@ -111,8 +166,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
         touched.Clear()
 
-    let agent =
-        SchedulerAgent(options.settings, options.journal, Release release, clock)
+    let agent = SchedulerAgent(scheduler, options.journal, Release release, clock)
 
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
@@ -123,25 +177,44 @@ type SchedulerServer(options: SchedulerOptions) =
             {
                 InboxOptions.defaults log with
                     settle = options.settle
+                    remembered = remembered
                     clock = clock.Provider
             },
             {
                 take =
                     fun files ->
-                        let submit struct (name, stamp) =
-                            Input.Submit(
-                                Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp),
-                                ""
-                            )
+                        task {
+                            // Files wait where they are.
+                            while not (isNull holdup.Reason) do
+                                do!
+                                    Task.Delay(
+                                        TimeSpan.FromMilliseconds 200.0,
+                                        clock.Provider,
+                                        stop.Token
+                                    )
 
-                        agent.PostAsync(Array.map submit files, stop.Token)
+                            let submit struct (name, stamp) =
+                                Input.Submit(
+                                    Submission.Create(
+                                        name,
+                                        "",
+                                        0,
+                                        Origin.Folder,
+                                        Payload.Input stamp
+                                    ),
+                                    ""
+                                )
+
+                            do! agent.PostAsync(Array.map submit files, stop.Token)
+                        }
                 vanished =
                     fun names ->
                         agent.PostAsync(names |> Array.map (string >> Input.Vanish), stop.Token)
             }
         )
 
-    let bodies = Bodies(inputs, tell, (fun name -> inbox.Reconsider name |> ignore))
+    let bodies =
+        Bodies(inputs, options.journal, tell, (fun name -> inbox.Reconsider name |> ignore))
 
     let spool message : Task<string | null> =
         match message with
@@ -149,14 +222,22 @@ type SchedulerServer(options: SchedulerOptions) =
             task {
                 match! agent.LookAsync(Destination.ofResult attempt) with
                 | Destination.Nowhere -> return null
-                | Destination.Passing -> return state.NewSpool()
+                | Destination.Kept -> return state.NewSpool true
+                | Destination.Sent -> return state.NewSpool false
                 | Destination.Results submission ->
                     match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
                     | Ok(Ok path) -> return path
                     | Ok(Error _)
-                    | Error _ -> return state.NewSpool() // publishing it will say what is wrong
+                    | Error _ -> return state.NewSpool false // publishing it will say what is wrong
             }
-        | _ -> Task.FromResult(state.NewSpool())
+        | _ -> Task.FromResult(state.NewSpool true)
+
+    let answer (question: ToScheduler) : Task<struct (FromScheduler * byte[])> =
+        match options.journal with
+        | :? IHistory as history -> Asking.answer history agent question
+        | _ ->
+            let message = FromScheduler.Error(ErrorCode.BadField, "there is no journal to ask")
+            Task.FromResult(struct (message, [||]))
 
     let context = {
         rules = options.rules
@@ -165,6 +246,9 @@ type SchedulerServer(options: SchedulerOptions) =
         agent = agent
         bodies = bodies
         spool = spool
+        isKept = fun path -> options.sync <> Sync.Off && state.IsKept path
+        holdup = fun () -> holdup.Reason
+        answer = answer
         isDraining = fun () -> isDraining
         clock = clock
         log = log
@@ -260,8 +344,43 @@ type SchedulerServer(options: SchedulerOptions) =
                 ()
         }
 
+    /// Reads what tasks were submitted with, for those that are given out.
+    let recall () =
+        task {
+            let inputs = List<Input>()
+            let mutable attempt = Unchecked.defaultof<Attempt>
+
+            try
+                while not stop.IsCancellationRequested do
+                    let! _ = recalls.Reader.WaitToReadAsync stop.Token
+
+                    while inputs.Count < 256 && recalls.Reader.TryRead(&attempt) do
+                        inputs.Add(
+                            try
+                                Input.Recalled(attempt, options.journal.ReadSubmission attempt.task)
+                            with :? IOException as error ->
+                                Input.Unreadable(attempt, error.Message)
+                        )
+
+                    let batch = inputs.ToArray()
+                    inputs.Clear()
+                    do! agent.PostAsync(batch, stop.Token)
+            with :? OperationCanceledException ->
+                ()
+        }
+
+    let upkeep =
+        recovery
+        |> Option.map (fun recovery -> Upkeep(recovery, agent, publisher, options.sync, clock, log))
+
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
+    let recalling: Task = Task.Run<unit>(fun () -> recall ())
+
+    let keepingUp: Task =
+        match upkeep with
+        | Some upkeep -> Task.Run(fun () -> upkeep.RunAsync stop.Token)
+        | None -> Task.CompletedTask
 
     let published =
         publishing.RunAsync(
@@ -286,6 +405,8 @@ type SchedulerServer(options: SchedulerOptions) =
         watch inbox.Completion
         watch accepting
         watch ticking
+        watch recalling
+        watch keepingUp
         watch published
         failing.Task
 
@@ -371,8 +492,17 @@ type SchedulerServer(options: SchedulerOptions) =
                     connection.End()
 
                 do! (inbox :> IAsyncDisposable).DisposeAsync()
-                let last = Task.WhenAll [| yield! serving.Values; accepting; ticking; published |]
+
+                let last =
+                    Task.WhenAll [|
+                        yield! serving.Values
+                        accepting
+                        ticking
+                        recalling
+                        keepingUp
+                        published
+                    |]
+
                 do! last.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing // it is in `Completion`
-                (state :> IDisposable).Dispose()
             }
             |> ValueTask

@@ -1,15 +1,19 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
+open System.Globalization
 open System.IO
 open System.Threading
 
-/// <summary>The scheduler's own folder, held by one scheduler at a time.</summary>
+/// <summary>The scheduler's own folder, held by one scheduler at a time: the journal, and the payloads that are too
+/// large for memory.</summary>
 /// <param name="path">Made if it is missing.</param>
 /// <exception cref="T:System.IO.IOException">It cannot be written, or another scheduler holds it.</exception>
 /// <exception cref="T:System.UnauthorizedAccessException">It may not be written.</exception>
 [<Sealed>]
 type StateFolder(path: string) =
+    let path = Path.GetFullPath path
     let spool = Path.Combine(path, "spool")
     do Directory.CreateDirectory spool |> ignore
 
@@ -22,22 +26,70 @@ type StateFolder(path: string) =
                 FileAccess.ReadWrite,
                 FileShare.None
             )
-        with :? IOException ->
+        with :? IOException as error ->
             raise (
-                IOException
-                    $"another scheduler works with the folder '{path}'; end it, or name another folder with --state"
+                if File.Exists(Path.Combine(path, "lock")) then
+                    IOException
+                        $"another scheduler works with the folder '{path}'; end it, or name another folder with --state"
+                else
+                    error
             )
 
-    let mutable count = 0L
+    let passing = ".passing"
 
-    // What an earlier run left: nobody knows any more what it was for.
-    do
-        for left in Directory.EnumerateFiles spool do
-            File.Delete left
+    let numberOf (file: string) =
+        match
+            Int64.TryParse(
+                Path.GetFileNameWithoutExtension(file.AsSpan()),
+                NumberStyles.None,
+                CultureInfo.InvariantCulture
+            )
+        with
+        | true, number -> number
+        | _ -> 0L
 
-    /// A path for a payload that is too large for memory.
-    member _.NewSpool() : string | null =
-        Path.Combine(spool, string (Interlocked.Increment &count))
+    // What an earlier run left may still be somebody's: its numbers are not given again.
+    let mutable count =
+        Directory.EnumerateFiles spool |> Seq.map numberOf |> Seq.fold max 0L
+
+    let bootFile = Path.Combine(path, "boot")
+
+    let boot =
+        try
+            File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim()
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ""
+
+    let isSameBoot =
+        boot <> "" && File.Exists bootFile && File.ReadAllText bootFile = boot
+
+    do File.WriteAllText(bootFile, boot)
+
+    /// The folder, absolute.
+    member _.Path = path
+
+    /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed
+    /// or not. False where the system does not tell.
+    member _.IsSameBoot = isSameBoot
+
+    /// <summary>A path for a payload that is too large for memory.</summary>
+    /// <param name="isKept">Whether it has to outlive the scheduler; else it is gone with this run.</param>
+    member _.NewSpool(isKept: bool) : string | null =
+        let number = Interlocked.Increment &count
+        Path.Combine(spool, (if isKept then string number else $"{number}{passing}"))
+
+    /// Whether a payload of this path has to outlive the scheduler.
+    member _.IsKept(file: string) =
+        file.StartsWith(spool, StringComparison.Ordinal)
+        && not (file.EndsWith(passing, StringComparison.Ordinal))
+
+    /// <summary>Deletes what an earlier run left and nobody needs. To be called before any payload comes.</summary>
+    /// <param name="needed">The paths that are needed.</param>
+    member _.Sweep(needed: IReadOnlySet<string>) =
+        for file in Directory.EnumerateFiles spool do
+            if not (needed.Contains file) then
+                File.Delete file
 
     interface IDisposable with
         member _.Dispose() = lock'.Dispose()

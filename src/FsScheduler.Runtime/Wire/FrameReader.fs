@@ -36,6 +36,7 @@ type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'m
 /// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
 /// <param name="memoryMax">The largest payload that is held in memory.</param>
 /// <param name="clock">Tells how long the peer has been silent.</param>
+/// <remarks>A file for which `isKept` says so is flushed before its message is handed on.</remarks>
 [<Sealed>]
 type FrameReader<'message>
     (
@@ -44,8 +45,10 @@ type FrameReader<'message>
         admit: Func<Result<Frame<'message>, FrameError>, Admission>,
         spool: Func<'message, Task<string | null>>,
         memoryMax: Size,
-        clock: Clock
+        clock: Clock,
+        ?isKept: string -> bool
     ) =
+    let isKept = defaultArg isKept (fun _ -> false)
     let mutable rest = ReadOnlySequence<byte>.Empty
     let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
     let mutable skip = 0L
@@ -179,6 +182,12 @@ type FrameReader<'message>
 
                     input.AdvanceTo piece.End
                     ended <- read.IsCompleted && piece.IsEmpty
+
+                if isNull trouble && not ended && isKept path then
+                    try
+                        RandomAccess.FlushToDisk handle
+                    with :? IOException as error ->
+                        trouble <- error.Message
             finally
                 if not (obj.ReferenceEquals(handle, null)) then
                     handle.Dispose()

@@ -74,6 +74,8 @@ type FrameWriter<'message>
     static let isFile payload =
         match payload with
         | Spooled _
+        | Filed
+        | Recorded _
         | Input _ -> true
         | Packed
         | Bytes _ -> false
@@ -82,6 +84,8 @@ type FrameWriter<'message>
         match departure.payload with
         | Bytes bytes -> 100L + int64 bytes.Length
         | Packed
+        | Filed
+        | Recorded _
         | Spooled _
         | Input _ -> 100L
 
@@ -177,6 +181,8 @@ type FrameWriter<'message>
 
             Task.CompletedTask
         | Spooled _
+        | Filed
+        | Recorded _
         | Input _ ->
             match bodies.Open departure with
             | ValueNone -> Task.CompletedTask

@@ -21,5 +21,7 @@ module SpoolFile =
         match payload with
         | Spooled(path, _) -> delete path
         | Packed
+        | Filed
+        | Recorded _
         | Bytes _
         | Input _ -> ()

@@ -69,6 +69,8 @@ type Executor
         | Spooled(path, _) -> File.OpenRead path
         | Bytes bytes -> new MemoryStream(bytes, false)
         | Packed
+        | Filed
+        | Recorded _
         | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
 
     let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
@@ -94,6 +96,8 @@ type Executor
             | ValueSome result -> Task.FromResult(Bytes(result.ToArray()))
             | ValueNone -> streamed runner stages payload ct
         | Packed
+        | Filed
+        | Recorded _
         | Spooled _
         | Input _ -> streamed runner stages payload ct
 
@@ -111,6 +115,8 @@ type Executor
                     )
                 | Spooled(path, _) -> File.ReadAllBytesAsync(path, job.cancellation)
                 | Packed
+                | Filed
+                | Recorded _
                 | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
 
             let name = nameOf wire
@@ -195,27 +201,27 @@ type Executor
         for _ in 1 .. min slots Environment.ProcessorCount -> Task.Run<unit>(fun () -> consume ())
     ]
 
-    static member InlineMax = inlineMax
-    member _.IsBuiltIn(work: Process) = isBuiltIn work
+    /// <summary>Runs what is small and built in, at once.</summary>
+    /// <returns>None: it is not, and is for `Take`.</returns>
+    /// <remarks>By one thread at a time: what runs it is used again for the next.</remarks>
+    member _.TryRunAtOnce(work: Process, payload: Payload) : JobResult voption =
+        match payload with
+        | Bytes bytes when bytes.Length <= inlineMax && isBuiltIn work ->
+            try
+                match inlineRunner.TryRun(work.stages, ReadOnlySpan bytes) with
+                | ValueSome result ->
+                    ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
+                | ValueNone -> ValueNone
+            with error ->
+                ValueSome(failed error)
+        | _ -> ValueNone
 
-    /// Runs a job: at once, if it is small and built in, or later on another thread.
+    /// Runs a job later, on another thread.
     member _.Take(job: Job) =
         match job.payload with
-        | Bytes bytes when bytes.Length <= inlineMax && isBuiltIn job.work ->
-            // Reused from one payload to the next, so it cannot be shared: the reader is one thread.
-            let result =
-                try
-                    match inlineRunner.TryRun(job.work.stages, ReadOnlySpan bytes) with
-                    | ValueSome result ->
-                        ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
-                    | ValueNone -> ValueNone
-                with error ->
-                    ValueSome(failed error)
-
-            match result with
-            | ValueSome result -> finish job result
-            | ValueNone -> jobs.Writer.TryWrite job |> ignore
         | Packed
+        | Filed
+        | Recorded _
         | Bytes _
         | Spooled _
         | Input _ when isBuiltIn job.work -> jobs.Writer.TryWrite job |> ignore

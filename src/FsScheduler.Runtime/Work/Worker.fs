@@ -161,6 +161,16 @@ module Worker =
                 log = options.log
             }
 
+            let holdings = Holdings()
+
+            let executor =
+                new Executor(
+                    profile.functions,
+                    temporary,
+                    options.slots,
+                    fun job result -> holdings.Finish(job, result)
+                )
+
             let mutable ending = ValueNone
             let mutable failures = 0
             let mutable lostAt = clock.Now
@@ -174,7 +184,9 @@ module Worker =
                         match connected with
                         | Ok socket ->
                             task {
-                                let session = WorkerSession(socket, profile, temporary)
+                                let session =
+                                    WorkerSession(socket, profile, holdings, executor, temporary)
+
                                 let! outcome = session.RunAsync stop
 
                                 // Whatever takes connections and ends them is no scheduler that was found.
@@ -236,16 +248,20 @@ module Worker =
                             with :? OperationCanceledException ->
                                 ending <- ValueSome Ended
             finally
-                try
-                    Directory.Delete(temporary, true)
-                with
-                | :? IOException
-                | :? UnauthorizedAccessException as error ->
-                    options.log.LogWarning(
-                        "{Folder} cannot be removed: {Reason}",
-                        temporary,
-                        error.Message
-                    )
+                holdings.Clear()
+
+            do! (executor :> IAsyncDisposable).DisposeAsync()
+
+            try
+                Directory.Delete(temporary, true)
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException as error ->
+                options.log.LogWarning(
+                    "{Folder} cannot be removed: {Reason}",
+                    temporary,
+                    error.Message
+                )
 
             return ending.Value
         }

@@ -1,7 +1,6 @@
 namespace FsScheduler.Runtime
 
 open System
-open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
 open System.IO.Pipelines
@@ -37,9 +36,18 @@ type WorkerProfile = {
 /// <summary>One connection of a worker: HELLO, READY, then work until it ends.</summary>
 /// <param name="socket">Connected. It is closed at the end.</param>
 /// <param name="profile">What the worker brings.</param>
+/// <param name="holdings">What it has in its hands, also from connections before.</param>
+/// <param name="executor">Runs it, and tells the holdings.</param>
 /// <param name="temporary">A folder for what is too large for memory.</param>
 [<Sealed>]
-type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
+type WorkerSession
+    (
+        socket: Socket,
+        profile: WorkerProfile,
+        holdings: Holdings,
+        executor: Executor,
+        temporary: string
+    ) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     // Until WELCOME says otherwise.
     static let patience = 10_000L<ms>
@@ -49,7 +57,6 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
     let stream = new NetworkStream(socket, ownsSocket = true)
     let lost = new CancellationTokenSource()
-    let held = ConcurrentDictionary<Attempt, CancellationTokenSource>()
     let mutable lostAfter = patience
     let mutable maxResult = Int64.MaxValue * 1L<B>
     let mutable ending: SessionEnd voption = ValueNone
@@ -70,6 +77,8 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                     let file = File.OpenHandle(path, options = FileOptions.SequentialScan)
                     ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
                 | Packed
+                | Filed
+                | Recorded _
                 | Bytes _
                 | Input _ -> ValueNone
 
@@ -95,48 +104,44 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             profile.clock
         )
 
-    let post message payload =
-        let departure = {
-            message = message
-            payload = payload
-            submission = ValueNone
-            isLast = true
-        }
+    /// False: nothing more goes out, and the payload is still the caller's.
+    let tryPost message payload =
+        writer.Post { message = message; payload = payload; submission = ValueNone; isLast = true }
 
-        if not (writer.Post departure) then
-            SpoolFile.discard payload
+    let post message = tryPost message Payload.empty |> ignore
 
-    let finish (job: Job) (result: JobResult) =
-        let isHeld = job.cancellation.CanBeCanceled // what is run at once is not registered
-
+    let deliver (work: Process) (result: JobResult) =
         let size =
             match result.payload with
             | Bytes bytes -> int64 bytes.Length * 1L<B>
             | Spooled(_, size) -> size
             | Packed
+            | Filed
+            | Recorded _
             | Input _ -> 0L<B>
 
-        if job.cancellation.IsCancellationRequested then
-            SpoolFile.discard result.payload
-        elif size > maxResult then
-            SpoolFile.discard result.payload
+        if size > maxResult then
             let message = $"a result of {size} bytes; the scheduler takes {maxResult}"
-            post (ToScheduler.Result(job.work.attempt, Failed(message, false))) Payload.empty
+
+            let sent =
+                tryPost (ToScheduler.Result(work.attempt, Failed(message, false))) Payload.empty
+
+            if sent then
+                SpoolFile.discard result.payload
+
+            sent
         else
-            post (ToScheduler.Result(job.work.attempt, result.outcome)) result.payload
+            tryPost (ToScheduler.Result(work.attempt, result.outcome)) result.payload
 
-        if isHeld then
-            writer.Signal()
-            let mutable source = Unchecked.defaultof<CancellationTokenSource>
+    let deliverHeld (job: Job) (result: JobResult) =
+        let sent = deliver job.work result
+        writer.Signal()
 
-            // Only now: who drains closes when nothing is held, and the result has to be in the queue before.
-            if held.TryRemove(job.work.attempt, &source) then
-                source.Dispose()
-
-        if isDraining && held.IsEmpty then
+        // Only now: who drains closes when nothing is held, and the result has to be in the queue before.
+        if sent && isDraining && holdings.Count <= 1 then
             emptied.TrySetResult() |> ignore
 
-    let executor = new Executor(profile.functions, temporary, profile.slots, finish)
+        sent
 
     let beat (period: TimeSpan) =
         task {
@@ -147,7 +152,7 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
 
                 while goOn do
                     let! _ = timer.WaitForNextTickAsync lost.Token
-                    post ToScheduler.Beat Payload.empty
+                    post ToScheduler.Beat
                     writer.Signal()
             with :? OperationCanceledException ->
                 ()
@@ -177,56 +182,91 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             profile.clock
         )
 
+    let drain () =
+        task {
+            isDraining <- true
+
+            if isWelcome then
+                post (ToScheduler.Ready 0)
+
+            writer.Signal()
+
+            if holdings.IsEmpty then
+                emptied.TrySetResult() |> ignore
+
+            try
+                do! emptied.Task.WaitAsync(profile.drain)
+                do! writer.DrainAsync().WaitAsync(profile.drain)
+            with :? TimeoutException ->
+                profile.log.LogWarning(
+                    "{Count} tasks were not finished within {Drain}",
+                    holdings.Count,
+                    profile.drain
+                )
+
+            if ending.IsNone then
+                ending <- ValueSome Stopped
+
+            lost.Cancel()
+        }
+
+    /// As if it had been asked to stop, but once.
+    let dismiss () =
+        if not isDraining then
+            drain () |> ignore
+
     let start (work: Process) payload =
-        match payload with
-        | Bytes bytes when bytes.Length <= Executor.InlineMax && executor.IsBuiltIn work ->
-            executor.Take { work = work; payload = payload; cancellation = CancellationToken.None }
-        | _ ->
-            let source = CancellationTokenSource.CreateLinkedTokenSource lost.Token
-            held[work.attempt] <- source
-            executor.Take { work = work; payload = payload; cancellation = source.Token }
+        match executor.TryRunAtOnce(work, payload) with
+        | ValueSome result -> deliver work result |> ignore // it is in memory: nothing is left behind
+        | ValueNone -> executor.Take(holdings.Add(work, payload))
+
+    let welcomed (welcome: Welcome) =
+        isWelcome <- true
+        lostAfter <- welcome.lostAfter
+        maxResult <- welcome.maxResult
+        holdings.Attach(welcome.keep, deliverHeld)
+        post (ToScheduler.Ready(if isDraining then 0 else profile.slots))
+        let period = welcome.beat |> max beatMin |> min beatMax
+        beating <- beat (TimeSpan.FromMilliseconds(float period))
+
+        profile.log.LogInformation(
+            "{Name} is session {Session}, with {Slots} slots, and goes on with {Count} tasks",
+            profile.name,
+            welcome.session,
+            profile.slots,
+            holdings.Count
+        )
 
     let take (arrival: Arrival<FromScheduler>) =
         match arrival.message with
         | FromScheduler.Welcome _ when isWelcome ->
             ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
-        | FromScheduler.Welcome welcome ->
-            isWelcome <- true
-            lostAfter <- welcome.lostAfter
-            maxResult <- welcome.maxResult
-            post (ToScheduler.Ready(if isDraining then 0 else profile.slots)) Payload.empty
-            let period = welcome.beat |> max beatMin |> min beatMax
-            beating <- beat (TimeSpan.FromMilliseconds(float period))
-
-            profile.log.LogInformation(
-                "{Name} is session {Session}, with {Slots} slots",
-                profile.name,
-                welcome.session,
-                profile.slots
-            )
+        | FromScheduler.Welcome welcome -> welcomed welcome
         | FromScheduler.Process work when not (isNull arrival.trouble) ->
             let outcome =
                 Failed($"the worker could not store its input: {arrival.trouble}", true)
 
-            post (ToScheduler.Result(work.attempt, outcome)) Payload.empty
+            post (ToScheduler.Result(work.attempt, outcome))
         | FromScheduler.Process work -> start work arrival.payload
         | FromScheduler.Cancel attempt ->
-            match held.TryGetValue attempt with
-            | true, source ->
-                try
-                    source.Cancel()
-                with :? ObjectDisposedException ->
-                    () // it has just finished
-            | _ -> ()
+            holdings.Cancel attempt
+
+            if isDraining && holdings.IsEmpty then
+                emptied.TrySetResult() |> ignore
         | FromScheduler.Error(code, message) ->
             match code with
             | ErrorCode.Unauthorized
             | ErrorCode.BadVersion -> ending <- ValueSome(SentAway message)
             | _ -> profile.log.LogWarning("the scheduler says {Code}: {Message}", code, message)
+        | FromScheduler.Drain ->
+            profile.log.LogInformation("the scheduler asks {Name} to finish and go", profile.name)
+            dismiss ()
         | FromScheduler.Beat -> ()
         | FromScheduler.Accepted _
         | FromScheduler.Done _
         | FromScheduler.Rejected _
+        | FromScheduler.Explanation _
+        | FromScheduler.Events _
         | FromScheduler.Status _ ->
             profile.log.LogWarning("the scheduler sent a worker what is a client's")
 
@@ -271,34 +311,6 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                 ()
         }
 
-    let drain () =
-        task {
-            isDraining <- true
-
-            if isWelcome then
-                post (ToScheduler.Ready 0) Payload.empty
-
-            writer.Signal()
-
-            if held.IsEmpty then
-                emptied.TrySetResult() |> ignore
-
-            try
-                do! emptied.Task.WaitAsync(profile.drain)
-                do! writer.DrainAsync().WaitAsync(profile.drain)
-            with :? TimeoutException ->
-                profile.log.LogWarning(
-                    "{Count} tasks were not finished within {Drain}",
-                    held.Count,
-                    profile.drain
-                )
-
-            if ending.IsNone then
-                ending <- ValueSome Stopped
-
-            lost.Cancel()
-        }
-
     /// Whether the scheduler has taken this worker in.
     member _.IsWelcome = isWelcome
 
@@ -311,12 +323,13 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
                 role = Worker(Some profile.stages)
                 name = profile.name
                 token = profile.token
+                holding = holdings.Holding
             }
 
-            post (ToScheduler.Hello hello) Payload.empty
+            post (ToScheduler.Hello hello)
             writer.Signal()
             let watching = watch ()
-            use _ = stop.Register(fun () -> drain () |> ignore)
+            use _ = stop.Register(fun () -> dismiss ())
 
             try
                 do! readAll ()
@@ -326,9 +339,9 @@ type WorkerSession(socket: Socket, profile: WorkerProfile, temporary: string) =
             | :? ObjectDisposedException
             | :? OperationCanceledException -> ()
 
+            holdings.Detach()
             lost.Cancel()
             stream.Dispose()
-            do! (executor :> IAsyncDisposable).DisposeAsync()
             do! watching
             do! beating
 

@@ -1,0 +1,144 @@
+namespace FsScheduler.Core
+
+open System
+open System.Text.Json
+
+/// Why a task is where it is, from what was recorded of it and from where it stands now.
+type Explanation = {
+    task: TaskId
+    name: string
+    /// One word: where it is.
+    state: string
+    /// For people, in the order of what happened; the last says how it stands.
+    sentences: string list
+    events: PastEvent[]
+}
+
+module Explanation =
+
+    let private time (at: DateTimeOffset) = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
+
+    let private span (duration: Duration) =
+        if duration < 10_000L<ms> then
+            $"{duration} ms"
+        else
+            TimeSpan.FromMilliseconds(float (int64 duration)).ToString @"d\.hh\:mm\:ss"
+
+    /// What an event says of the task; nothing, where it is only a step of the usual way.
+    let private sentence (workerName: SessionId -> string) (past: PastEvent) =
+        let struct (_, at, event) = past
+
+        match event with
+        | Event.Submitted(_, submission, pipeline) ->
+            Some
+                $"It was submitted at {time at} as '{submission.Name}', for {Pipeline.print pipeline}."
+        | Event.Assigned(attempt, session, _) ->
+            Some $"Attempt {attempt.number} was given to {workerName session} at {time at}."
+        | Event.Claimed(attempt, session) ->
+            Some
+                $"The scheduler was started again; {workerName session} came back at {time at} and went on with attempt {attempt.number}."
+        | Event.Advanced(attempt, stage, _) ->
+            Some $"Attempt {attempt.number} finished the stages before number {stage + 1}."
+        | Event.Delayed(_, trouble, delay) ->
+            Some
+                $"Attempt {trouble.attempt} failed at {time at}: {trouble.error}. It was to be tried again after {delay} ms."
+        | Event.Requeued(_, trouble) ->
+            Some
+                $"Attempt {trouble.attempt} came back at {time at}: {trouble.error}. It is run again."
+        | Event.Quarantined(_, trouble) ->
+            Some
+                $"It went into quarantine at {time at}, after attempt {trouble.attempt}: {trouble.error}."
+        | Event.Retried _ -> Some $"Somebody had it tried again at {time at}."
+        | Event.Completed(attempt, _) ->
+            Some $"It was done at {time at}, by attempt {attempt.number}."
+        | Event.Cancelled(_, reason) -> Some $"It was cancelled at {time at}: {reason}."
+        | Event.Woken _
+        | Event.Accepted _
+        | Event.Gone _
+        | Event.Joined _
+        | Event.Left _ -> None
+
+    let private noWorker stage =
+        $"No worker is connected that runs '{stage}': start one, or wait for it."
+
+    let private present standing =
+        match standing with
+        | InQueue(stage, false, before) ->
+            "queued", $"It is in the queue. {noWorker stage} {before} tasks are before it."
+        | InQueue(stage, true, 0) ->
+            "queued", $"It is the next one for '{stage}', and waits for a free slot."
+        | InQueue(stage, true, before) ->
+            "queued", $"It is in the queue for '{stage}'; {before} tasks are before it."
+        | Alone(stage, false) ->
+            "suspected",
+            $"It was lost with two workers, and is to run alone on a third. {noWorker stage}"
+        | Alone(stage, true) ->
+            "suspected",
+            $"It was lost with two workers, and waits for one that runs '{stage}' and has nothing else."
+        | RunningOn(worker, since) -> "running", $"{worker} has been at it for {span since}."
+        | Awaited worker ->
+            "running",
+            $"{worker} had it when the scheduler was started again, and is expected back."
+        | BackedOff left -> "waiting", $"It is tried again in {span left}."
+        | BeingPublished -> "publishing", "Its result is being put into its place."
+        | Behind older ->
+            "succeeding",
+            $"It waits until task {older}, an older version of its file, is published."
+        | InQuarantine ->
+            "quarantined", "It stays in quarantine until somebody says 'retry' or 'cancel'."
+
+    /// How it ended, by its events.
+    let private ended (events: PastEvent[]) =
+        match Array.tryLast events with
+        | Some(struct (_, _, Event.Completed _)) -> "done"
+        | Some(struct (_, _, Event.Cancelled _)) -> "cancelled"
+        | _ -> "unknown"
+
+    /// <summary>Explains a task.</summary>
+    /// <param name="task">The task.</param>
+    /// <param name="events">What was recorded of it, oldest first; at least that it was submitted.</param>
+    /// <param name="workerName">What the worker of a session is called.</param>
+    /// <param name="standing">Where it is now; None: it is finished.</param>
+    let make task (events: PastEvent[]) workerName (standing: Whereabouts option) : Explanation =
+        let told = events |> Seq.choose (sentence workerName) |> Seq.toList
+
+        let state, now =
+            match standing with
+            | Some standing ->
+                let state, sentence = present standing
+                state, [ sentence ]
+            | None -> ended events, []
+
+        {
+            task = task
+            name =
+                events
+                |> Seq.tryPick (fun (struct (_, _, event)) ->
+                    match event with
+                    | Event.Submitted(_, submission, _) -> Some submission.Name
+                    | _ -> None)
+                |> Option.defaultValue ""
+            state = state
+            sentences = told @ now
+            events = events
+        }
+
+    /// As a JSON object.
+    let write (json: Utf8JsonWriter) workerName (explanation: Explanation) =
+        json.WriteStartObject()
+        json.WriteNumber("task", int64 explanation.task)
+        json.WriteString("name", explanation.name)
+        json.WriteString("state", explanation.state)
+        json.WriteStartArray "sentences"
+
+        for sentence in explanation.sentences do
+            json.WriteStringValue sentence
+
+        json.WriteEndArray()
+        json.WriteStartArray "events"
+
+        for past in explanation.events do
+            EventJson.write json workerName past
+
+        json.WriteEndArray()
+        json.WriteEndObject()

@@ -1,0 +1,181 @@
+namespace FsScheduler.Core
+
+/// What is so after an event, whoever decided it: the scheduler of an earlier run. Decides nothing, refuses nothing,
+/// asks for nothing: it has happened already.
+module internal Replay =
+
+    /// The worker of a session, known from the journal only.
+    let private absent (state: State) session name stages =
+        state.LastSession <- max state.LastSession session
+        state.Workers.Join(session, name, stages, state.Now)
+        let worker = nonNull (state.Workers.Find session)
+        worker.IsAbsent <- true
+        worker
+
+    let private workerOf (state: State) (session: SessionId) =
+        match state.Workers.Find session with
+        | null -> absent state session $"session {session}" [||]
+        | worker -> worker
+
+    let private give (state: State) (worker: Worker) (task: Task) number last =
+        let isSuspected = task.State = TaskState.Suspected
+        Life.start state worker task number last
+        worker.Ceiling <- worker.Held.Count
+
+        if isSuspected then
+            state.Workers.Reserve(worker, task)
+
+    let private submit (state: State) id (submission: Submission) pipeline =
+        let task = Life.add state id submission pipeline
+
+        match submission.Origin with
+        | Folder ->
+            match state.Files.TryGetValue submission.Name with
+            | true, publishing when publishing.State = TaskState.Publishing ->
+                Life.enter state task (TaskState.Succeeding publishing)
+            | _ -> Life.enqueue state task Back
+
+            state.Files[submission.Name] <- task
+        | Client(_, want, key) ->
+            Life.enqueue state task Back
+
+            match key with
+            | Some key -> state.Keys.Add(key, id, want.IsFile)
+            | None -> ()
+
+    /// The end of a task. The payload, if one is kept, is where the journal has it.
+    let private finish (state: State) (task: Task) error payload =
+        Answers.keep state task error payload
+        Life.forget state task
+
+    /// The progress of a task whose attempts may not be told of. It leaves its queue before it is begun: begun tasks
+    /// have a list of their own there.
+    let private begin' (state: State) (task: Task) =
+        if not task.IsBegun then
+            Life.move state task TaskState.Publishing
+
+        task.Begin()
+
+    let private completed (state: State) number (attempt: Attempt) remainder =
+        state.Finished <- state.Finished + 1L
+
+        match state.Tasks.Find attempt.task with
+        | null -> ()
+        | task ->
+            let kept =
+                match remainder with
+                | KeptResult(Bytes bytes) when state.Settings.memory < Settings.unlimited ->
+                    Recorded(number, int64 bytes.Length * 1L<B>)
+                | KeptResult payload -> payload
+                | NothingLeft
+                | StoredResult _ -> Payload.empty
+
+            (begin' state task).Attempt <- attempt.number
+            finish state task None kept
+
+    let private onTask (state: State) id change =
+        match state.Tasks.Find id with
+        | null -> () // forgotten, and so not told of
+        | task -> change task
+
+    /// <summary>Applies one event.</summary>
+    /// <param name="state">Its time is that of the event.</param>
+    /// <param name="number">The event's.</param>
+    /// <param name="event">Of any run before.</param>
+    let apply (state: State) (number: int64) (event: Event) =
+        state.LastEvent <- max state.LastEvent number
+
+        match event with
+        | Event.Submitted(id, submission, pipeline) -> submit state id submission pipeline
+        | Event.Assigned(attempt, session, struct (_, last)) ->
+            onTask state attempt.task (fun task ->
+                give state (workerOf state session) task attempt.number last)
+        | Event.Claimed(attempt, session) ->
+            onTask state attempt.task (fun task ->
+                match task.State with
+                | TaskState.Running worker -> Life.claim state (workerOf state session) task worker
+                | _ -> ())
+        | Event.Advanced(attempt, stage, payload) ->
+            onTask state attempt.task (fun task ->
+                Life.leave state task
+                let progress = task.Begin()
+
+                progress.Payload <-
+                    match payload with
+                    | Bytes bytes when state.Settings.memory < Settings.unlimited ->
+                        Recorded(number, int64 bytes.Length * 1L<B>)
+                    | payload -> payload
+
+                progress.Stage <- byte stage
+                Life.enqueue state task Back)
+        | Event.Delayed(id, trouble, delay) ->
+            onTask state id (fun task ->
+                begin' state task |> ignore
+                Life.blame task trouble
+                Life.remember task trouble
+                Life.move state task (TaskState.Waiting(state.Now + delay)))
+        | Event.Woken id -> onTask state id (fun task -> Life.requeue state task Back)
+        | Event.Retried id ->
+            onTask state id (fun task ->
+                let progress = begin' state task
+                progress.Failures <- 0
+                progress.Losses <- 0uy
+                Life.requeue state task Back)
+        | Event.Requeued(id, trouble) ->
+            onTask state id (fun task ->
+                begin' state task |> ignore
+                Life.blame task trouble
+                Life.remember task trouble
+                Life.requeue state task Front)
+        | Event.Quarantined(id, trouble) ->
+            onTask state id (fun task ->
+                begin' state task |> ignore
+                Life.blame task trouble
+                Life.remember task trouble
+                Life.move state task TaskState.Quarantined)
+        | Event.Accepted(attempt, _) ->
+            onTask state attempt.task (fun task -> Life.move state task TaskState.Publishing)
+        | Event.Completed(attempt, remainder) -> completed state number attempt remainder
+        | Event.Cancelled(id, reason) ->
+            state.Cancelled <- state.Cancelled + 1L
+            onTask state id (fun task -> finish state task (Some reason) Payload.empty)
+        | Event.Gone _ -> ()
+        | Event.Joined(session, name, stages) ->
+            for stage in stages do
+                if state.Known.Count < Limits.stagesMax then
+                    state.Known.Add stage |> ignore
+
+            absent state session name stages |> ignore
+        | Event.Left(session, _, _) ->
+            match state.Workers.Find session with
+            | null -> ()
+            | worker -> state.Workers.Remove worker
+
+    /// All is applied, and the scheduler goes on. Whoever had work before is expected back, and has from now
+    /// on as long as a silent worker has. What was being published may or may not have its name: it is run again.
+    let resume (state: State) =
+        for worker in Seq.toArray state.Workers.All do
+            worker.LastHeard <- state.Now
+
+            for task in worker.Held.ToSeq() do
+                task.Since <- state.Now
+
+            if worker.Held.Count = 0 then
+                let reason = "the scheduler was started again"
+                state.Record(Event.Left(worker.Session, worker.Name, reason))
+                state.Workers.Remove worker
+
+        let publishing =
+            state.Tasks.ToSeq()
+            |> Seq.filter (fun task -> task.State = TaskState.Publishing)
+            |> Seq.toArray
+
+        for task in Array.rev publishing do
+            if state.Successors.ContainsKey task.Id then
+                Life.cancel state task Life.superseded
+            else
+                let error = "the scheduler was started again while its result was being published"
+                let trouble = state.Trouble(task, Departure, "", error)
+                Life.remember task trouble
+                Life.requeue state task Front
+                state.Record(Event.Requeued(task.Id, trouble))

@@ -1,0 +1,45 @@
+namespace FsScheduler.Core
+
+/// Where an unfinished task is, now, and what it waits for.
+type Whereabouts =
+    /// In the queue, for a worker that runs this stage.
+    | InQueue of stage: string * isOffered: bool * before: int
+    /// In the queue, to be run by a worker that has nothing else.
+    | Alone of stage: string * isOffered: bool
+    | RunningOn of worker: string * since: Duration
+    /// Known to be running before a restart; the worker has not come back yet.
+    | Awaited of worker: string
+    | BackedOff of for': Duration
+    | BeingPublished
+    /// Behind an older version of its file.
+    | Behind of older: TaskId
+    | InQuarantine
+
+module Whereabouts =
+
+    /// <summary>Where a task is.</summary>
+    /// <returns>None: it is finished, or never was.</returns>
+    let ofTask (id: TaskId) (now: Instant) (scheduler: Scheduler) : Whereabouts option =
+        let state = scheduler.State
+
+        let isOffered stage =
+            state.Workers.All
+            |> Seq.exists (fun worker -> worker.Slots > 0 && worker.Can stage)
+
+        match state.Tasks.Find id with
+        | null -> None
+        | task ->
+            match task.State with
+            | TaskState.Queued ->
+                let stage = task.StageName
+                Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
+            | TaskState.Suspected ->
+                let stage = task.StageName
+                Some(Alone(stage, isOffered stage))
+            | TaskState.Running worker when worker.IsAbsent -> Some(Awaited worker.Name)
+            | TaskState.Running worker -> Some(RunningOn(worker.Name, now - task.Since))
+            | TaskState.Waiting until -> Some(BackedOff(max 0L<ms> (until - now)))
+            | TaskState.Publishing -> Some BeingPublished
+            | TaskState.Succeeding older -> Some(Behind older.Id)
+            | TaskState.Quarantined -> Some InQuarantine
+            | TaskState.Ended -> None

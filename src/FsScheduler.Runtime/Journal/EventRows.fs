@@ -1,0 +1,242 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open SQLitePCL
+open FsScheduler.Core
+
+/// <summary>Writes events as rows. One owner, inside its transactions.</summary>
+/// <param name="db">The writing connection.</param>
+[<Sealed>]
+type EventRows(db: sqlite3) =
+    let task =
+        new Statement(db, "INSERT INTO task VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+
+    let event =
+        new Statement(db, "INSERT INTO event VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+
+    // What every task has: it binds fewer columns.
+    let assigned =
+        new Statement(
+            db,
+            "INSERT INTO event(number,at,kind,task,attempt,session,first,last,sum) VALUES(?,?,?,?,?,?,?,?,?)"
+        )
+
+    let finished =
+        new Statement(db, "INSERT INTO finished VALUES(?,?,?,?,?,?,?,?,?,?,?)")
+
+    let file =
+        new Statement(
+            db,
+            "INSERT INTO file VALUES(?,?,?,?) ON CONFLICT(name) DO UPDATE SET bytes=excluded.bytes, modified=excluded.modified, sum=excluded.sum"
+        )
+
+    let gone = new Statement(db, "DELETE FROM file WHERE name = ?")
+
+    let fileName (path: string) = nonNull (Path.GetFileName path)
+
+    let payload (row: Statement) blob spool bytes payload =
+        match payload with
+        | Bytes content ->
+            row.Blob(blob, ReadOnlySpan content)
+            row.Null spool
+            row.Null bytes
+        | Spooled(path, size) ->
+            row.Null blob
+            row.Text(spool, fileName path)
+            row.Int(bytes, int64 size)
+        | Packed
+        | Filed
+        | Recorded _
+        | Input _ ->
+            row.Null blob
+            row.Null spool
+            row.Null bytes
+
+    let submitted number at (id: TaskId) (submission: Submission) pipeline =
+        task.Int(1, int64 id)
+        task.Int(2, number)
+        task.Int(3, at)
+        task.Text(4, submission.Name)
+        task.Text(5, submission.Ref)
+        task.Int(6, int64 submission.Priority)
+        task.Int(7, int64 (WantCode.ofOrigin submission.Origin))
+        task.Text(8, Pipeline.print pipeline)
+
+        match submission.Payload with
+        | Packed ->
+            task.Blob(9, submission.Packed.Span)
+            task.Null 10
+            task.Null 11
+            task.Null 12
+        | Input stamp ->
+            task.Null 9
+            task.Null 10
+            task.Int(11, int64 stamp.size)
+            task.Int(12, stamp.modified)
+        | other ->
+            payload task 9 10 11 other
+            task.Null 12
+
+        match submission.Origin with
+        | Origin.Client(_, _, Some key) ->
+            task.Text(13, key.text)
+            task.Text(14, key.content)
+        | Origin.Client(_, _, None)
+        | Origin.Folder ->
+            task.Null 13
+            task.Null 14
+
+        task.Sum 15
+        task.Run()
+
+        match submission.Origin, submission.Payload with
+        | Origin.Folder, Input stamp ->
+            file.Text(1, submission.Name)
+            file.Int(2, int64 stamp.size)
+            file.Int(3, stamp.modified)
+            file.Sum 4
+            file.Run()
+        | _ -> ()
+
+    let begin' number at (kind: EventKind) =
+        event.Int(1, number)
+        event.Int(2, at)
+        event.Int(3, int64 (int kind))
+
+        for parameter in 4..16 do
+            event.Null parameter
+
+    let end' () =
+        event.Sum 17
+        event.Run()
+
+    let ofTask number at kind (task: TaskId) =
+        begin' number at kind
+        event.Int(4, int64 task)
+
+    let ofAttempt number at kind (attempt: Attempt) =
+        ofTask number at kind attempt.task
+        event.Int(5, int64 attempt.number)
+
+    let causeCode cause =
+        match cause with
+        | Fault -> 1L
+        | Loss -> 2L
+        | Departure -> 3L
+        | Disk -> 4L
+
+    /// Columns in order: the sum depends on it.
+    let ofTrouble number at kind (task: TaskId) (trouble: Trouble) (delay: Duration voption) =
+        ofAttempt number at kind { task = task; number = trouble.attempt }
+        event.Int(9, causeCode trouble.cause)
+
+        match delay with
+        | ValueSome delay -> event.Int(10, int64 delay)
+        | ValueNone -> ()
+
+        event.Text(11, trouble.worker)
+        event.Text(12, trouble.stages)
+        event.Text(13, trouble.error)
+        end' ()
+
+    let ended number at (task: TaskId) (attempt: int voption) outcome =
+        finished.Int(1, int64 task)
+        finished.Int(2, number)
+        finished.Int(3, at)
+
+        match attempt with
+        | ValueSome attempt -> finished.Int(4, int64 attempt)
+        | ValueNone -> finished.Null 4
+
+        finished.Int(5, outcome)
+
+        for parameter in 6..10 do
+            finished.Null parameter
+
+    /// <summary>Writes one event.</summary>
+    /// <param name="number">Its number.</param>
+    /// <param name="at">When, in Unix milliseconds.</param>
+    /// <param name="happened">The event.</param>
+    member _.Write(number: int64, at: int64, happened: Event) =
+        match happened with
+        | Event.Submitted(id, submission, pipeline) -> submitted number at id submission pipeline
+        | Event.Assigned(attempt, session, struct (first, last)) ->
+            assigned.Int(1, number)
+            assigned.Int(2, at)
+            assigned.Int(3, int64 (int EventKind.Assigned))
+            assigned.Int(4, int64 attempt.task)
+            assigned.Int(5, int64 attempt.number)
+            assigned.Int(6, int64 session)
+            assigned.Int(7, int64 first)
+            assigned.Int(8, int64 last)
+            assigned.Sum 9
+            assigned.Run()
+        | Event.Claimed(attempt, session) ->
+            ofAttempt number at EventKind.Claimed attempt
+            event.Int(6, int64 session)
+            end' ()
+        | Event.Advanced(attempt, stage, result) ->
+            ofAttempt number at EventKind.Advanced attempt
+            event.Int(7, int64 stage)
+            payload event 14 15 16 result
+            end' ()
+        | Event.Delayed(task, trouble, delay) ->
+            ofTrouble number at EventKind.Delayed task trouble (ValueSome delay)
+        | Event.Woken task ->
+            ofTask number at EventKind.Woken task
+            end' ()
+        | Event.Requeued(task, trouble) ->
+            ofTrouble number at EventKind.Requeued task trouble ValueNone
+        | Event.Quarantined(task, trouble) ->
+            ofTrouble number at EventKind.Quarantined task trouble ValueNone
+        | Event.Accepted(attempt, _) ->
+            ofAttempt number at EventKind.Accepted attempt
+            end' ()
+        | Event.Retried task ->
+            ofTask number at EventKind.Retried task
+            end' ()
+        | Event.Gone name ->
+            gone.Text(1, name)
+            gone.Run()
+            begin' number at EventKind.Gone
+            event.Text(13, name)
+            end' ()
+        | Event.Joined(session, name, stages) ->
+            begin' number at EventKind.Joined
+            event.Int(6, int64 session)
+            event.Text(11, name)
+            event.Text(12, String.Join(',', stages))
+            end' ()
+        | Event.Left(session, name, reason) ->
+            begin' number at EventKind.Left
+            event.Int(6, int64 session)
+            event.Text(11, name)
+            event.Text(13, reason)
+            end' ()
+        | Event.Completed(attempt, remainder) ->
+            ended number at attempt.task (ValueSome attempt.number) 0L
+
+            match remainder with
+            | NothingLeft -> ()
+            | StoredResult proof ->
+                finished.Int(7, int64 proof.size)
+                finished.Int(8, int64 proof.hash)
+            | KeptResult(Spooled(path, size)) ->
+                finished.Int(7, int64 size)
+                finished.Text(10, fileName path)
+            | KeptResult(Bytes bytes) -> finished.Blob(9, ReadOnlySpan bytes)
+            | KeptResult(Packed | Filed | Recorded _ | Input _) -> ()
+
+            finished.Sum 11
+            finished.Run()
+        | Event.Cancelled(task, reason) ->
+            ended number at task ValueNone 1L
+            finished.Text(6, reason)
+            finished.Sum 11
+            finished.Run()
+
+    interface IDisposable with
+        member _.Dispose() =
+            for statement in [ task; event; assigned; finished; file; gone ] do
+                (statement :> IDisposable).Dispose()

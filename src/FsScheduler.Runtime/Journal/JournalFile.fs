@@ -1,0 +1,253 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open Microsoft.Data.Sqlite
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+
+/// The file of a journal: how it is opened, and what is asked of it.
+module JournalFile =
+
+    /// The name of the file in the state folder.
+    let name = "journal.db"
+
+    let pathIn (folder: string) = Path.Combine(folder, name)
+
+    /// A Unix time in milliseconds as a moment of a clock; before its making, it is negative.
+    let toInstant (clock: Clock) =
+        let start = clock.DateOf(Instant.zero).ToUnixTimeMilliseconds()
+        fun (at: int64) -> { sinceStart = (at - start) * 1L<ms> }
+
+    /// SQLite's own locks are left out: a connection is used by one thread at a time here, and there are two locks
+    /// to a call otherwise. To be said before anything else is.
+    let private withoutLocks =
+        lazy
+            (SQLitePCL.Batteries_V2.Init()
+             SQLitePCL.raw.sqlite3_shutdown () |> ignore
+             SQLitePCL.raw.sqlite3_config SQLitePCL.raw.SQLITE_CONFIG_MULTITHREAD |> ignore
+             SQLitePCL.raw.sqlite3_initialize () |> ignore)
+
+    let private connect path mode =
+        withoutLocks.Force()
+
+        let text =
+            SqliteConnectionStringBuilder(DataSource = path, Mode = mode, Pooling = false)
+
+        let connection = new SqliteConnection(string text)
+        connection.Open()
+        connection
+
+    /// Pages that the write-ahead log may have before they are moved: 32 MiB.
+    let private checkpointPages = 4_096
+    let private pageBytes = 8_192
+
+    /// <summary>Opens a journal, new or old, checks it and makes it of this version.</summary>
+    /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is damaged, or of a newer version; nothing was changed.</exception>
+    /// <exception cref="T:System.IO.IOException">It cannot be opened or written.</exception>
+    let openForWriting (path: string) (sync: Sync) (log: ILogger) : SqliteConnection =
+        if File.Exists path && FileInfo(path).Length > 0L then
+            JournalCheck.verify path log
+
+        let connection =
+            try
+                connect path SqliteOpenMode.ReadWriteCreate
+            with :? SqliteException as error ->
+                raise (IOException $"the journal {path} cannot be opened: {error.Message}")
+
+        try
+            let synchronous =
+                match sync with
+                | Sync.Off -> "OFF"
+                | Sync.Normal
+                | Sync.Full -> "FULL"
+
+            Schema.execute connection $"PRAGMA page_size = {pageBytes}"
+            Schema.execute connection "PRAGMA journal_mode = WAL"
+            Schema.execute connection $"PRAGMA synchronous = {synchronous}"
+            Schema.execute connection $"PRAGMA wal_autocheckpoint = {checkpointPages}"
+            Schema.execute connection "PRAGMA cache_size = -8192"
+            Schema.execute connection "PRAGMA temp_store = MEMORY"
+            Schema.migrate connection
+            connection
+        with
+        | :? SqliteException as error ->
+            connection.Dispose()
+            raise (IOException $"the journal {path} cannot be written: {error.Message}")
+        | _ ->
+            connection.Dispose()
+            reraise ()
+
+    /// An empty journal of this version.
+    let openNew (path: string) : SqliteConnection =
+        let connection = connect path SqliteOpenMode.ReadWriteCreate
+        Schema.execute connection $"PRAGMA page_size = {pageBytes}"
+        Schema.migrate connection
+        connection
+
+    /// <summary>Opens what may be damaged.</summary>
+    /// <exception cref="T:System.IO.IOException">It cannot be opened at all.</exception>
+    let openToRepair (path: string) : SqliteConnection =
+        try
+            let connection = connect path SqliteOpenMode.ReadOnly
+            // Else a file that was cut off is not read at all.
+            Schema.execute connection "PRAGMA writable_schema = ON"
+            Schema.scalar connection "SELECT count(*) FROM sqlite_master" |> ignore
+            connection
+        with :? SqliteException as error ->
+            raise (IOException error.Message)
+
+    /// <summary>Opens a journal to read what is durable, also while a scheduler writes it.</summary>
+    /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
+    let openForReading (path: string) : SqliteConnection =
+        try
+            let connection = connect path SqliteOpenMode.ReadOnly
+            Schema.execute connection "PRAGMA cache_size = -2048"
+            connection
+        with :? SqliteException as error ->
+            raise (IOException $"the journal {path} cannot be read: {error.Message}")
+
+    let private metaOf connection name =
+        Schema.scalar connection $"SELECT value FROM meta WHERE name = '{name}'"
+
+    /// What the journal knows beside its rows: numbers by name.
+    let setMeta (connection: SqliteConnection) (name: string) (value: int64) =
+        use row =
+            new Statement(
+                nonNull connection.Handle,
+                "INSERT INTO meta VALUES(?,?,?) ON CONFLICT(name) DO UPDATE SET value = excluded.value, sum = excluded.sum"
+            )
+
+        row.Text(1, name)
+        row.Int(2, value)
+        row.Sum 3
+        row.Run()
+
+    /// Adds to such a number; from 0.
+    let addMeta connection name (more: int64) =
+        setMeta connection name (metaOf connection name + more)
+
+    let private most connection column table =
+        Schema.scalar connection $"SELECT max({column}) FROM {table}"
+
+    /// The highest task, event and session that were ever recorded.
+    let highest (connection: SqliteConnection) : struct (TaskId * int64 * SessionId) =
+        let task = max (metaOf connection "task") (most connection "id" "task")
+
+        let event =
+            [
+                metaOf connection "event"
+                most connection "number" "event"
+                Schema.scalar
+                    connection
+                    "SELECT number FROM task WHERE id = (SELECT max(id) FROM task)"
+                most connection "number" "finished"
+            ]
+            |> List.max
+
+        let session = max (metaOf connection "session") (most connection "session" "event")
+        struct (task * 1L<taskId>, event, session * 1L<sessionId>)
+
+    /// Done and cancelled, ever.
+    let ended (connection: SqliteConnection) : struct (int64 * int64) =
+        let count outcome =
+            Schema.scalar connection $"SELECT count(*) FROM finished WHERE outcome = {outcome}"
+
+        struct (count 0 + metaOf connection "finished", count 1 + metaOf connection "cancelled")
+
+    /// The version of each file that was taken.
+    let files (connection: SqliteConnection) : struct (string * Stamp)[] =
+        use command =
+            connection.CreateCommand(CommandText = "SELECT name, bytes, modified FROM file")
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                struct (rows.GetString 0,
+                        { size = rows.GetInt64 1 * 1L<B>; modified = rows.GetInt64 2 })
+        |]
+
+    /// Results of files stored since the last flush.
+    let unverified (connection: SqliteConnection) : Unverified[] =
+        use command =
+            connection.CreateCommand(
+                CommandText =
+                    $"SELECT t.name, f.bytes, f.hash FROM finished f JOIN task t ON t.id = f.task
+                      WHERE f.number > (SELECT coalesce(max(value), 0) FROM meta WHERE name = 'flushed')
+                      AND f.hash IS NOT NULL AND t.want = {WantCode.folder} ORDER BY f.number"
+            )
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                {
+                    name = rows.GetString 0
+                    proof = { size = rows.GetInt64 1 * 1L<B>; hash = uint64 (rows.GetInt64 2) }
+                }
+        |]
+
+    let forgetFile (connection: SqliteConnection) (name: string) =
+        use command =
+            connection.CreateCommand(CommandText = "DELETE FROM file WHERE name = $name")
+
+        command.Parameters.AddWithValue("$name", name) |> ignore
+        command.ExecuteNonQuery() |> ignore
+
+    /// What the workers of all sessions were called that the journal remembers.
+    let workerNames (connection: SqliteConnection) : struct (SessionId * string)[] =
+        use command =
+            connection.CreateCommand(
+                CommandText =
+                    $"SELECT session, worker FROM event WHERE kind = {int EventKind.Joined}"
+            )
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                struct (rows.GetInt64 0 * 1L<sessionId>, rows.GetString 1)
+        |]
+
+    /// The number of the last of so many events after one.
+    let lastOf (connection: SqliteConnection) (after: int64) (most: int) : int64 =
+        // Submissions have the order of their ids.
+        let rec firstAfter low high =
+            if low >= high then
+                low
+            else
+                let middle = low + (high - low) / 2L
+
+                let number =
+                    Schema.scalar
+                        connection
+                        $"SELECT number FROM task WHERE id >= {middle} ORDER BY id LIMIT 1"
+
+                if number > after then
+                    firstAfter low middle
+                else
+                    firstAfter (middle + 1L) high
+
+        let first = firstAfter 1L (1L + Schema.scalar connection "SELECT max(id) FROM task")
+
+        let last =
+            Schema.scalar
+                connection
+                $"SELECT max(number) FROM (SELECT number FROM (
+                    SELECT * FROM (SELECT number FROM task WHERE id >= {first} ORDER BY id LIMIT {most})
+                    UNION ALL SELECT * FROM (SELECT number FROM event WHERE number > {after} ORDER BY number LIMIT {most})
+                    UNION ALL SELECT * FROM (SELECT number FROM finished WHERE number > {after} ORDER BY number LIMIT {most}))
+                  ORDER BY number LIMIT {most})"
+
+        max after last
+
+    let private dateOf (instant: Instant) =
+        DateTimeOffset.FromUnixTimeMilliseconds(int64 instant.sinceStart)
+
+    /// Events with their dates, the first of them.
+    let dated (reader: EventReader) filter count =
+        reader.Read(filter, fun at -> { sinceStart = at * 1L<ms> })
+        |> Seq.truncate count
+        |> Seq.map (fun struct (number, at, event) -> struct (number, dateOf at, event))
+        |> Seq.toArray

@@ -1,0 +1,247 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Channels
+open System.Threading.Tasks
+open Microsoft.Data.Sqlite
+open Microsoft.Extensions.Logging
+open SQLitePCL
+open FsScheduler.Core
+
+/// What the journal's thread is asked to do, in order.
+type private Work =
+    /// Written with whatever else is there, as one transaction.
+    | Append of
+        at: int64 *
+        first: int64 *
+        events: IReadOnlyList<Event> *
+        durable: TaskCompletionSource
+    /// A transaction of its own.
+    | Change of change: (unit -> unit) * over: TaskCompletionSource
+
+/// What a journal is opened with.
+type JournalOptions = {
+    /// The folder of the scheduler's own files.
+    folder: string
+    sync: Sync
+    clock: Clock
+    retention: Retention
+    /// Told when the disk takes nothing.
+    holdup: Holdup
+    log: ILogger
+}
+
+/// <summary>The journal in an SQLite file. One thread writes: whatever has come while it wrote becomes the next
+/// transaction, so one flush serves all of it.</summary>
+/// <exception cref="T:FsScheduler.Runtime.JournalRefused">The file is damaged, or of a newer version.</exception>
+/// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
+[<Sealed>]
+type SqliteJournal(options: JournalOptions) =
+    let path = JournalFile.pathIn options.folder
+    let spool = Path.Combine(options.folder, "spool")
+    let toInstant = JournalFile.toInstant options.clock
+    let writing = JournalFile.openForWriting path options.sync options.log
+    let rows = new EventRows((nonNull writing.Handle))
+    let reading = JournalFile.openForReading path
+    let reader = new EventReader((nonNull reading.Handle), spool)
+
+    let names = ConcurrentDictionary<SessionId, string>()
+
+    do
+        for struct (session, name) in JournalFile.workerNames reading do
+            names[session] <- name
+
+    let retirement =
+        Retirement(writing, options.folder, options.retention, options.clock)
+
+    let work =
+        Channel.CreateUnbounded<Work>(UnboundedChannelOptions(SingleReader = true))
+
+    let place = $"the journal {path}"
+    let betweenTries = TimeSpan.FromSeconds 1.0
+
+    /// What one transaction is to hold, until the disk has taken it.
+    let batch = List<Work>()
+
+    let execute sql = Schema.execute writing sql
+
+    let rollBack () =
+        try
+            execute "ROLLBACK"
+        with :? SqliteException ->
+            () // some errors have rolled it back already
+
+    let perform work =
+        match work with
+        | Append(at, first, events, _) ->
+            for index in 0 .. events.Count - 1 do
+                rows.Write(first + int64 index, at, events[index])
+
+                match events[index] with
+                | Event.Joined(session, name, _) -> names[session] <- name
+                | _ -> ()
+
+            retirement.Observe events
+        | Change(change, _) -> change ()
+
+    /// Whether the same would succeed later: the disk is full, or fails.
+    let passes code =
+        match code &&& 0xff with
+        | 13 // SQLITE_FULL
+        | 10 // SQLITE_IOERR
+        | 14 // SQLITE_CANTOPEN
+        | 8 // SQLITE_READONLY
+        | 5 -> true // SQLITE_BUSY
+        | _ -> false
+
+    let tryCommit () : Result<unit, struct (int * string)> =
+        try
+            execute "BEGIN IMMEDIATE"
+            Seq.iter perform batch
+            execute "COMMIT"
+            Ok()
+        with
+        | SqliteTrouble(code, message) ->
+            rollBack ()
+            Error(struct (code, message))
+        | :? SqliteException as error ->
+            rollBack ()
+            Error(struct (error.SqliteExtendedErrorCode, error.Message))
+
+    let finish (outcome: exn | null) =
+        for work in batch do
+            match work with
+            | Append(_, _, _, over)
+            | Change(_, over) ->
+                match outcome with
+                | null -> over.TrySetResult() |> ignore
+                | error -> over.TrySetException error |> ignore
+
+        batch.Clear()
+
+    /// Until the disk takes it. An error that would come again ends the journal, and with it the scheduler.
+    let rec commit () =
+        match tryCommit () with
+        | Ok() ->
+            options.holdup.End place
+            finish null
+        | Error(struct (code, message)) when passes code ->
+            options.holdup.Begin(place, message)
+            Thread.Sleep betweenTries
+            commit ()
+        | Error(struct (code, message)) ->
+            raise (IOException $"{place} cannot be written: {message} (SQLite error {code})")
+
+    let run () =
+        let mutable failure: exn | null = null
+        let mutable next = Unchecked.defaultof<Work>
+
+        while isNull failure
+              && work.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult() do
+            while work.Reader.TryRead(&next) do
+                batch.Add next
+
+            try
+                commit ()
+            with error ->
+                failure <- error
+
+        if not (isNull failure) then
+            finish failure
+            work.Writer.TryComplete failure |> ignore
+
+            while work.Reader.TryRead(&next) do
+                batch.Add next
+
+            finish failure
+
+    let thread = Thread(run, IsBackground = true, Name = "journal")
+    do thread.Start()
+
+    let post make : Task =
+        let over = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        if not (work.Writer.TryWrite(make over)) then
+            over.TrySetException(IOException $"{place} is closed") |> ignore
+
+        over.Task
+
+    let change action : Task = post (fun over -> Change(action, over))
+
+    let read (look: EventReader -> 'T) : 'T = lock reader (fun () -> look reader)
+
+    let orMissing what value =
+        match value with
+        | ValueSome value -> value
+        | ValueNone -> raise (IOException $"the journal has no {what}")
+
+    /// The file.
+    member _.Path = path
+
+    interface IJournal with
+        member _.AppendAsync(at, first, events) =
+            let at = options.clock.DateOf(at).ToUnixTimeMilliseconds()
+            ValueTask(post (fun over -> Append(at, first, events, over)))
+
+        member _.ReadSubmission task =
+            read (fun reader -> reader.Submission task |> orMissing $"task {task}")
+
+        member _.ReadPayload number =
+            read (fun reader -> reader.Payload number |> orMissing $"payload of event {number}")
+
+    interface IRecovery with
+        member _.Recover() =
+            reader.Read(EventFilter.unfinished, toInstant)
+
+        member _.Highest = JournalFile.highest reading
+        member _.Ended = JournalFile.ended reading
+        member _.Files() = JournalFile.files reading
+
+        member _.Unverified() =
+            lock reader (fun () -> JournalFile.unverified reading)
+
+        member _.ForgetFile name =
+            change (fun () -> JournalFile.forgetFile writing name)
+
+        member _.SetFlushed number =
+            change (fun () -> JournalFile.setMeta writing "flushed" number)
+
+        member _.RetireAsync() =
+            task {
+                let mutable forgotten = { keys = [||]; spools = [||]; more = false }
+                do! change (fun () -> forgotten <- retirement.Step())
+                return forgotten
+            }
+
+    interface IHistory with
+        member _.EventsOf task =
+            read (fun reader -> JournalFile.dated reader (EventFilter.ofTask task) 10_000)
+
+        member _.EventsAfter(number, most) =
+            read (fun reader ->
+                let last = JournalFile.lastOf reading number most
+                JournalFile.dated reader (EventFilter.between number last) most)
+
+        member _.WorkerName session =
+            match names.TryGetValue session with
+            | true, name -> name
+            | _ -> $"session {session}"
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                work.Writer.TryComplete() |> ignore
+                do! Task.Run(fun () -> thread.Join())
+
+                lock reader (fun () ->
+                    (reader :> IDisposable).Dispose()
+                    reading.Dispose())
+
+                (rows :> IDisposable).Dispose()
+                writing.Dispose()
+            }
+            |> ValueTask

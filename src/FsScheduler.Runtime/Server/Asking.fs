@@ -1,0 +1,85 @@
+namespace FsScheduler.Runtime
+
+open System.Buffers
+open System.Text.Encodings.Web
+open System.Text.Json
+open System.Threading.Tasks
+open FsScheduler.Core
+
+/// Answers to EXPLAIN and EVENTS, from what is durable and from a look at the machine.
+module Asking =
+
+    let private options =
+        JsonWriterOptions(
+            Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+            SkipValidation = true
+        )
+
+    let private json (write: Utf8JsonWriter -> unit) =
+        let output = ArrayBufferWriter<byte>()
+        use writer = new Utf8JsonWriter(output, options)
+        write writer
+        writer.Flush()
+        output.WrittenSpan.ToArray()
+
+    /// Events as JSON lines.
+    let lines (history: IHistory) (events: PastEvent[]) : byte[] =
+        let output = ArrayBufferWriter<byte>()
+        use writer = new Utf8JsonWriter(output, options)
+
+        for past in events do
+            EventJson.write writer history.WorkerName past
+            writer.Flush()
+            writer.Reset()
+            output.Write(System.ReadOnlySpan [| '\n'B |])
+
+        output.WrittenSpan.ToArray()
+
+    let private unknown (task: TaskId) =
+        let message =
+            $"task {task} is not known: it never was, or it was finished so long ago that it is forgotten"
+
+        struct (FromScheduler.Error(ErrorCode.BadField, message), [||])
+
+    let private explain (history: IHistory) (agent: SchedulerAgent) (id: TaskId) =
+        task {
+            match history.EventsOf id with
+            | [||] -> return unknown id
+            | events ->
+                let! standing =
+                    agent.LookAsync(fun scheduler -> Whereabouts.ofTask id agent.Now scheduler)
+
+                let explanation = Explanation.make id events history.WorkerName standing
+
+                return
+                    struct (FromScheduler.Explanation id,
+                            json (fun writer ->
+                                Explanation.write writer history.WorkerName explanation))
+        }
+
+    let private events (history: IHistory) (query: EventQuery) =
+        let found =
+            match query.task with
+            | None -> history.EventsAfter(query.after, query.most)
+            | Some task ->
+                history.EventsOf task
+                |> Array.filter (fun (struct (number, _, _)) -> number > query.after)
+                |> Array.truncate query.most
+
+        let last =
+            match Array.tryLast found with
+            | Some(struct (number, _, _)) -> number
+            | None -> query.after
+
+        struct (FromScheduler.Events last, lines history found)
+
+    /// <summary>The answer to a question, and its payload.</summary>
+    let answer
+        (history: IHistory)
+        (agent: SchedulerAgent)
+        (question: ToScheduler)
+        : Task<struct (FromScheduler * byte[])> =
+        match question with
+        | ToScheduler.Explain task -> explain history agent task
+        | ToScheduler.Events query -> Task.Run(fun () -> events history query)
+        | _ -> invalidOp "not a question"

@@ -1,0 +1,70 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Runtime.Files
+
+/// What a scheduler takes over from its earlier runs.
+module Restart =
+
+    /// The machine as the journal has it; new, if there is no journal.
+    let restore (settings: Settings) (recovery: IRecovery option) (clock: Clock) (log: ILogger) =
+        let scheduler = Scheduler settings
+
+        match recovery with
+        | None -> ()
+        | Some recovery ->
+            scheduler.Restore(recovery.Recover(), clock.Now)
+            let struct (task, event, session) = recovery.Highest
+            scheduler.Continue(task, event, session)
+            let struct (finished, cancelled) = recovery.Ended
+            scheduler.Count(finished, cancelled)
+            let status = scheduler.Status
+            let unfinished = status.queued + status.running + status.waiting + status.publishing
+
+            if unfinished + status.quarantined > 0L then
+                log.LogInformation(
+                    "going on with {Unfinished} tasks of an earlier run, {Quarantined} more are in quarantine",
+                    unfinished,
+                    status.quarantined
+                )
+
+        scheduler
+
+    /// Whether a result that the journal calls stored is to be computed again. One that is not there, on a machine that
+    /// has run on, was taken away by somebody: it had been published.
+    let private isDamaged (publisher: Publisher) (state: StateFolder) (name: TaskName) proof =
+        let path = publisher.TargetOf name
+
+        if File.Exists path then
+            not (ResultFile.holds path proof)
+        else
+            not state.IsSameBoot
+
+    /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
+    /// the disk does not hold whole.</summary>
+    let files (recovery: IRecovery) (publisher: Publisher) (state: StateFolder) (log: ILogger) =
+        let damaged = Collections.Generic.HashSet<string>()
+
+        for result in recovery.Unverified() do
+            match TaskName.parse result.name with
+            | Ok name when isDamaged publisher state name result.proof ->
+                if damaged.Add result.name then
+                    log.LogWarning(
+                        "the result of {Name} is not whole: it is processed again",
+                        result.name
+                    )
+
+                    (recovery.ForgetFile result.name).GetAwaiter().GetResult()
+            | Ok _
+            | Error _ -> ()
+
+        [|
+            for struct (file, stamp) in recovery.Files() do
+                match TaskName.parse file with
+                | Ok name when not (damaged.Contains file) -> struct (name, stamp)
+                | Ok _
+                | Error _ -> ()
+        |]
