@@ -1,6 +1,7 @@
 namespace FsScheduler.Core
 
 open System
+open System.Globalization
 open System.Text.Json
 
 /// Why a task is where it is, from what was recorded of it and from where it stands now.
@@ -61,14 +62,21 @@ module Explanation =
     let private noWorker stage =
         $"No worker is connected that runs '{stage}': start one, or wait for it."
 
+    let private tasksBefore before =
+        match before with
+        | 0 -> "no task is before it"
+        | 1 -> "1 task is before it"
+        | before ->
+            String.Format(CultureInfo.InvariantCulture, "{0:N0} tasks are before it", before)
+
     let private present standing =
         match standing with
         | InQueue(stage, false, before) ->
-            "queued", $"It is in the queue. {noWorker stage} {before} tasks are before it."
+            "queued", $"It is in the queue; {tasksBefore before}. {noWorker stage}"
         | InQueue(stage, true, 0) ->
             "queued", $"It is the next one for '{stage}', and waits for a free slot."
         | InQueue(stage, true, before) ->
-            "queued", $"It is in the queue for '{stage}'; {before} tasks are before it."
+            "queued", $"It is in the queue for '{stage}'; {tasksBefore before}."
         | Alone(stage, false) ->
             "suspected",
             $"It was lost with two workers, and is to run alone on a third. {noWorker stage}"

@@ -336,7 +336,12 @@ let private run (arguments: ParseResults<Arguments>) =
 
 [<EntryPoint>]
 let main args =
-    match List.ofArray args with
-    | "check" :: rest ->
-        CommandLine.main<CheckArguments> "fs-scheduler check" (Array.ofList rest) CheckVerb.run
-    | _ -> CommandLine.main<Arguments> "fs-scheduler" args run
+    match Array.tryHead args |> Option.bind Verbs.tryFind with
+    | Some verb -> verb (Array.tail args)
+    | None ->
+        let code = CommandLine.main<Arguments> "fs-scheduler" args run
+
+        if Array.contains "--help" args then
+            printfn $"{Verbs.help}"
+
+        code

@@ -202,6 +202,11 @@ type Program(path: string, args: string list, folder: string) =
                 return failtest $"it has not ended. {program.Said}"
         }
 
+    /// What it reads, to the end.
+    member _.Feed(input: byte[]) =
+        child.StandardInput.BaseStream.Write(input, 0, input.Length)
+        child.StandardInput.Close()
+
     /// A line of the log that has this text, said already or to come.
     member program.Says(text: string) : Task<string> =
         task {

@@ -11,6 +11,7 @@ let private all =
         LifeTests.tests
         ClientTests.tests
         PythonTests.tests
+        VerbTests.tests
         // These want the machine to themselves.
         testSequenced (
             testList "one by one" [

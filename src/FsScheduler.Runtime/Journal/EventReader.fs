@@ -53,8 +53,10 @@ module EventFilter =
 /// <summary>Reads rows as the events that they were. What a payload was, its reference says; bytes are not read.</summary>
 /// <param name="db">A connection that nobody else uses meanwhile.</param>
 /// <param name="spool">The folder of spooled payloads.</param>
+/// <param name="isLean">Names and references of what waits are left in the journal too, for a scheduler; else they are
+/// read, for people.</param>
 [<Sealed>]
-type EventReader(db: sqlite3, spool: string) =
+type EventReader(db: sqlite3, spool: string, isLean: bool) =
     let pipelines = Dictionary<string, Pipeline>()
     // Made when they are first needed, and used again.
     let oneTask = lazy (new Statement(db, "SELECT * FROM task WHERE id = ?"))
@@ -123,7 +125,7 @@ type EventReader(db: sqlite3, spool: string) =
         | Origin.Folder ->
             submissionOf row (Input { size = row.GetInt 10 * 1L<B>; modified = row.GetInt 11 }) true
         | Origin.Client _ when not (row.IsNull 9) -> submissionOf row (spooled row 9 10) true
-        | Origin.Client _ -> submissionOf row Filed false
+        | Origin.Client _ -> submissionOf row Filed (not isLean)
 
     let submitted (row: Statement) =
         Event.Submitted(row.GetInt 0 * 1L<taskId>, lean row, pipelineOf (row.GetText 7))

@@ -47,7 +47,7 @@ type SqliteJournal(options: JournalOptions) =
     let writing = JournalFile.openForWriting path options.sync options.log
     let rows = new EventRows((nonNull writing.Handle))
     let reading = JournalFile.openForReading path
-    let reader = new EventReader((nonNull reading.Handle), spool)
+    let reader = new EventReader(nonNull reading.Handle, spool, false)
 
     let names = ConcurrentDictionary<SessionId, string>()
 
@@ -195,7 +195,10 @@ type SqliteJournal(options: JournalOptions) =
 
     interface IRecovery with
         member _.Recover() =
-            reader.Read(EventFilter.unfinished, toInstant)
+            seq {
+                use lean = new EventReader(nonNull reading.Handle, spool, true)
+                yield! lean.Read(EventFilter.unfinished, toInstant)
+            }
 
         member _.Highest = JournalFile.highest reading
         member _.Ended = JournalFile.ended reading

@@ -1,0 +1,186 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+
+/// The scheduler cannot be reached, or will not have this client; a sentence with what to do.
+exception Unreachable of message: string
+
+/// <summary>A client's connection: messages out, messages in, in order. Not for use by two threads at once.</summary>
+/// <param name="socket">Connected. It is closed at the end.</param>
+/// <param name="folder">Results that are too large for memory become files here.</param>
+[<Sealed>]
+type SchedulerClient private (socket: Socket, folder: string) =
+    static let memoryMax = 1024L * 1024L * 1L<B>
+    static let patience = TimeSpan.FromSeconds 10.0
+    let clock = Clock TimeProvider.System
+    let stream = new NetworkStream(socket, ownsSocket = true)
+    let arrived = Queue<Arrival<FromScheduler>>()
+    let mutable files = 0L
+
+    let bodies = {
+        new IBodies<ToScheduler> with
+            member _.Open departure =
+                match departure.payload with
+                | Spooled(path, size) ->
+                    let file = File.OpenHandle(path, options = FileOptions.SequentialScan)
+                    ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                | Packed
+                | Bytes _
+                | Filed
+                | Recorded _
+                | Input _ -> ValueNone
+
+            member _.Sent(_, body, _) =
+                match body.file with
+                | null -> ()
+                | file -> file.Dispose()
+
+            member _.Unsent _ = ()
+    }
+
+    let writer =
+        FrameWriter<ToScheduler>(
+            PipeWriter.Create(stream, StreamPipeWriterOptions(leaveOpen = true)),
+            Encoder<ToScheduler>(fun output message bytes ->
+                Codec.encodeToScheduler output message bytes),
+            bodies,
+            clock
+        )
+
+    let admit (frame: Result<Frame<FromScheduler>, FrameError>) =
+        match frame with
+        | Ok _ -> Admission.Take
+        | Error { code = ErrorCode.UnknownType } -> Admission.Skip
+        | Error _ -> Admission.Stop
+
+    let reader =
+        FrameReader<FromScheduler>(
+            PipeReader.Create(stream, StreamPipeReaderOptions(leaveOpen = true)),
+            Decoder<FromScheduler>(fun line -> Codec.decodeFromScheduler line),
+            Func<_, _> admit,
+            Func<_, _>(fun _ ->
+                let number = Interlocked.Increment &files
+                let name = $".fss-{Environment.ProcessId}-{number}.tmp"
+                Task.FromResult<string | null>(Path.Combine(folder, name))),
+            memoryMax,
+            clock
+        )
+
+    let batch = List<Arrival<FromScheduler>>()
+
+    /// What the scheduler said when it let us in.
+    member val Welcome: Welcome = Unchecked.defaultof<Welcome> with get, private set
+
+    /// Queues a message with a payload; a file's is its size now. False: the connection is gone.
+    member _.Post(message: ToScheduler, payload: Payload) : bool =
+        let posted =
+            writer.Post {
+                message = message
+                payload = payload
+                submission = ValueNone
+                isLast = false
+            }
+
+        writer.Signal()
+        posted
+
+    member client.Post(message: ToScheduler) = client.Post(message, Payload.empty)
+
+    /// <summary>The next message; None when the connection has ended.</summary>
+    member _.ReceiveAsync(ct: CancellationToken) : Task<Arrival<FromScheduler> option> =
+        task {
+            let mutable goOn = arrived.Count = 0
+
+            try
+                while goOn do
+                    let! more = reader.ReadAsync(batch, ct)
+
+                    for arrival in batch do
+                        arrived.Enqueue arrival
+
+                    batch.Clear()
+                    goOn <- more && arrived.Count = 0
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException -> ()
+
+            return if arrived.Count = 0 then None else Some(arrived.Dequeue())
+        }
+
+    /// <summary>Connects and says HELLO.</summary>
+    /// <param name="address">`HOST:PORT`.</param>
+    /// <param name="token">A client's, where one is asked for.</param>
+    /// <param name="folder">For results that are too large for memory.</param>
+    /// <param name="ct">Ends the wait, which is 10 s at the most.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Unreachable">There is no scheduler, or it refuses.</exception>
+    static member ConnectAsync
+        (address: string, token: string option, folder: string, ct: CancellationToken)
+        : Task<SchedulerClient> =
+        task {
+            let endPoint =
+                match Worker.parseAddress address with
+                | Ok endPoint -> endPoint
+                | Error message -> raise (Unreachable message)
+
+            let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
+            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
+            limited.CancelAfter patience
+
+            try
+                do! socket.ConnectAsync(endPoint, limited.Token)
+            with
+            | :? SocketException
+            | :? OperationCanceledException as error when not ct.IsCancellationRequested ->
+                socket.Dispose()
+
+                raise (
+                    Unreachable
+                        $"no scheduler at {address}: {error.Message}; start one, or name another with --connect"
+                )
+
+            let client = new SchedulerClient(socket, folder)
+
+            let hello: Hello = {
+                protocol = Codec.protocolVersion
+                role = Client
+                name = $"{Environment.MachineName}-{Environment.ProcessId}"
+                token = token
+                holding = [||]
+            }
+
+            client.Post(ToScheduler.Hello hello) |> ignore
+
+            let! answer =
+                task {
+                    try
+                        return! client.ReceiveAsync limited.Token
+                    with :? OperationCanceledException when not ct.IsCancellationRequested ->
+                        return None
+                }
+
+            match answer with
+            | Some { message = FromScheduler.Welcome welcome } ->
+                client.Welcome <- welcome
+                return client
+            | Some { message = FromScheduler.Error(ErrorCode.Unauthorized, _) } ->
+                return
+                    raise (
+                        Unreachable
+                            $"the scheduler at {address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
+                    )
+            | Some { message = FromScheduler.Error(_, message) } ->
+                return raise (Unreachable $"the scheduler at {address} says: {message}")
+            | Some _
+            | None -> return raise (Unreachable $"what is at {address} is no scheduler")
+        }
+
+    interface IDisposable with
+        member _.Dispose() = stream.Dispose()

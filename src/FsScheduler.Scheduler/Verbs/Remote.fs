@@ -1,0 +1,133 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// What all verbs share that ask a running scheduler.
+module Remote =
+
+    /// `--connect`, or what stands for it.
+    let addressOf (given: string option) =
+        let address = defaultArg given "127.0.0.1:7070"
+
+        match Worker.parseAddress address with
+        | Ok _ -> address
+        | Error message -> raise (WrongArguments $"--connect: {message}")
+
+    /// Text that came over the wire, or out of a journal, as it may be shown.
+    let shown (text: string) =
+        text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
+
+    /// <summary>Connects, and does something with the connection.</summary>
+    /// <param name="verb">For messages.</param>
+    /// <param name="address">`--connect`.</param>
+    /// <param name="tokenFile">`--token-file`.</param>
+    /// <param name="work">Returns the exit code.</param>
+    let run
+        (verb: string)
+        (address: string option)
+        (tokenFile: string option)
+        (work: SchedulerClient -> CancellationToken -> Task<int>)
+        : int =
+        let address = addressOf address
+        let token = tokenFile |> Option.map (CommandLine.tokenFor "client" "--token-file")
+
+        use interruption = new Interruption()
+
+        let connected () =
+            task {
+                use! client =
+                    SchedulerClient.ConnectAsync(
+                        address,
+                        token,
+                        Path.GetTempPath(),
+                        interruption.Token
+                    )
+
+                return! work client interruption.Token
+            }
+
+        try
+            connected().GetAwaiter().GetResult()
+        with
+        | Unreachable message ->
+            eprintfn $"fs-scheduler {verb}: {message}"
+            ExitCode.cannotStart
+        | :? OperationCanceledException -> ExitCode.interrupted
+
+    /// The next message that is wanted; the patience is 30 s.
+    let private next (client: SchedulerClient) (ct: CancellationToken) =
+        task {
+            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
+            limited.CancelAfter(TimeSpan.FromSeconds 30.0)
+
+            try
+                match! client.ReceiveAsync limited.Token with
+                | Some arrival -> return arrival
+                | None -> return raise (Unreachable "the scheduler has closed the connection")
+            with :? OperationCanceledException when not ct.IsCancellationRequested ->
+                return
+                    raise (
+                        Unreachable
+                            "the scheduler does not answer within 30 s; its disk may be full, or it is stopped"
+                    )
+        }
+
+    /// Asks one thing that has an answer of its own: the answer, or what is wrong.
+    let ask (client: SchedulerClient) (question: ToScheduler) (ct: CancellationToken) =
+        task {
+            client.Post question |> ignore
+            let! arrival = next client ct
+
+            match arrival.message with
+            | FromScheduler.Error(_, message) -> return Error message
+            | _ -> return Ok arrival
+        }
+
+    /// The bytes of an answer, wherever they are.
+    let bytesOf (arrival: Arrival<FromScheduler>) =
+        match arrival.payload with
+        | Bytes bytes -> bytes
+        | Spooled(path, _) ->
+            let bytes = File.ReadAllBytes path
+            File.Delete path
+            bytes
+        | Packed
+        | Filed
+        | Recorded _
+        | Input _ -> [||]
+
+    let status (client: SchedulerClient) (ct: CancellationToken) =
+        task {
+            match! ask client ToScheduler.Status ct with
+            | Ok { message = FromScheduler.Status report } -> return report
+            | Ok _
+            | Error _ -> return raise (Unreachable "the scheduler answers something else")
+        }
+
+    /// <summary>Says things that have no answer when they work, and finds out which did not: STATUS comes after whatever was
+    /// wrong.</summary>
+    /// <returns>What was wrong.</returns>
+    let say (client: SchedulerClient) (messages: ToScheduler list) (ct: CancellationToken) =
+        task {
+            for message in messages do
+                client.Post message |> ignore
+
+            client.Post ToScheduler.Status |> ignore
+            let errors = ResizeArray<string>()
+            let mutable goOn = true
+
+            while goOn do
+                let! arrival = next client ct
+
+                match arrival.message with
+                | FromScheduler.Error(_, message) -> errors.Add message
+                | FromScheduler.Status _ -> goOn <- false
+                | _ -> ()
+
+            return List.ofSeq errors
+        }

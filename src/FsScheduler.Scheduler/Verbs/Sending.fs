@@ -1,0 +1,158 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.IO
+open Argu
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// The command line of `fs-scheduler submit`.
+[<RequireQualifiedAccess>]
+type SubmitArguments =
+    | [<MainCommand>] Files of FILE: string list
+    | [<Unique>] Pipeline of STAGES: string
+    | [<Unique>] Priority of NUMBER: int
+    | [<Unique>] Key of KEY: string
+    | [<Unique>] Out of FOLDER: string
+    | [<Unique>] No_Wait
+    | [<Unique>] Connect of ``HOST:PORT``: string
+    | [<Unique>] Token_File of FILE: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | SubmitArguments.Files _ ->
+                "the files; - is standard input, whose result goes to standard output"
+            | SubmitArguments.Pipeline _ -> "what is done with each (default: the scheduler's own)"
+            | SubmitArguments.Priority _ -> "higher first (default: 0)"
+            | SubmitArguments.Key _ ->
+                "for idempotence: the same key with the same files runs nothing twice (default: a new one)"
+            | SubmitArguments.Out _ -> "where results go, as NAME.out (default: the current folder)"
+            | SubmitArguments.No_Wait ->
+                "end when all are accepted; results go to the scheduler's own folder of results"
+            | SubmitArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
+            | SubmitArguments.Token_File _ -> "a file with a line 'client TOKEN'"
+            | SubmitArguments.Json -> "for programs: a JSON object for each file"
+
+/// A file on its way.
+type Sending = {
+    /// As it was named.
+    file: string
+    name: string
+    /// Where its bytes are.
+    path: string
+    size: Size
+    message: Submit
+}
+
+/// The files of a `submit`, and their results.
+module Sending =
+
+    let private wrong message = raise (WrongArguments message)
+
+    /// Standard input has no size, so it goes into a file first.
+    let private spoolInput (temporary: string) =
+        let path = Path.Combine(temporary, "stdin")
+        use file = File.Create path
+        use input = Console.OpenStandardInput()
+        input.CopyTo file
+        path
+
+    let all (arguments: ParseResults<SubmitArguments>) (temporary: string) =
+        let files =
+            match arguments.TryGetResult SubmitArguments.Files with
+            | Some files -> files
+            | None -> wrong "say which files"
+
+        let key =
+            arguments.TryGetResult SubmitArguments.Key
+            |> Option.defaultWith (fun () -> Guid.NewGuid().ToString "N")
+
+        let priority = arguments.GetResult(SubmitArguments.Priority, 0)
+
+        if abs priority > Limit.priorityMax then
+            wrong $"--priority is from -{Limit.priorityMax} to {Limit.priorityMax}"
+
+        let sending index file =
+            let path =
+                if file = "-" then spoolInput temporary
+                elif File.Exists file then file
+                else wrong $"there is no file '{file}'"
+
+            let name =
+                if file = "-" then
+                    "stdin"
+                else
+                    nonNull (Path.GetFileName file)
+
+            match TaskName.parse name with
+            | Error reason -> wrong $"the name '{name}' cannot be used: {reason}"
+            | Ok _ ->
+                let key = if files.Length = 1 then key else $"{key}/{index + 1}"
+
+                if Text.Encoding.UTF8.GetByteCount key > Limit.keyBytesMax then
+                    wrong
+                        $"--key is too long; the key of each file has at most {Limit.keyBytesMax} bytes"
+
+                {
+                    file = file
+                    name = name
+                    path = path
+                    size = FileInfo(path).Length * 1L<B>
+                    message = {
+                        ref = string index
+                        name = name
+                        pipeline = arguments.GetResult(SubmitArguments.Pipeline, "")
+                        priority = priority
+                        key = Some key
+                        want =
+                            if arguments.Contains SubmitArguments.No_Wait then
+                                Want.File
+                            else
+                                Want.Result
+                    }
+                }
+
+        let sendings = List.mapi sending files
+
+        match sendings |> List.countBy _.name |> List.tryFind (fun (_, count) -> count > 1) with
+        | Some(name, count) ->
+            wrong
+                $"{count} files are called {name}: their results would have one name; submit them apart"
+        | None -> sendings
+
+    /// Writes a result: whole under its name, or not at all.
+    let store (folder: string) (sending: Sending) (payload: Payload) =
+        if sending.file = "-" then
+            use output = Console.OpenStandardOutput()
+
+            match payload with
+            | Spooled(path, _) ->
+                do
+                    use file = File.OpenRead path
+                    file.CopyTo output
+
+                File.Delete path
+            | Bytes bytes -> output.Write(bytes, 0, bytes.Length)
+            | Packed
+            | Filed
+            | Recorded _
+            | Input _ -> ()
+
+            "standard output"
+        else
+            let target = Path.Combine(folder, sending.name + ".out")
+
+            match payload with
+            | Spooled(path, _) -> File.Move(path, target, true)
+            | Bytes bytes ->
+                let temporary = target + $".{Environment.ProcessId}.tmp"
+                File.WriteAllBytes(temporary, bytes)
+                File.Move(temporary, target, true)
+            | Packed
+            | Filed
+            | Recorded _
+            | Input _ -> ()
+
+            target

@@ -1,0 +1,157 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Text.Json
+open System.Threading
+open System.Threading.Tasks
+open Argu
+open Spectre.Console
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// The command lines of `fs-scheduler status` and `fs-scheduler watch`.
+[<RequireQualifiedAccess>]
+type StatusArguments =
+    | [<Unique>] Connect of ``HOST:PORT``: string
+    | [<Unique>] Token_File of FILE: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | StatusArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
+            | StatusArguments.Token_File _ -> "a file with a line 'client TOKEN'"
+            | StatusArguments.Json -> "for programs: a JSON object a line"
+
+/// `status` and `watch`: what a scheduler is doing.
+module StatusVerb =
+
+    let asJson (report: StatusReport) =
+        JsonSerializer.Serialize {|
+            queued = report.queued
+            running = report.running
+            waiting = report.waiting
+            publishing = report.publishing
+            quarantined = report.quarantined
+            finished = report.finished
+            cancelled = report.cancelled
+            idle = report.idle
+            busy = report.busy
+            uptimeMs = int64 report.uptime
+            oldestMs = int64 report.oldest
+            finished10s = report.finished10s
+            finished60s = report.finished60s
+            trouble = Option.toObj report.trouble
+            workers =
+                report.workers
+                |> Array.map (fun worker -> {|
+                    session = int64 worker.session
+                    name = worker.name
+                    slots = worker.slots
+                    held = worker.held
+                    finished = worker.finished
+                    failed = worker.failed
+                |})
+        |}
+
+    let private span (duration: Duration) =
+        (TimeSpan.FromMilliseconds(float (int64 duration))).ToString @"d\.hh\:mm\:ss"
+
+    let private tables (report: StatusReport) : Rendering.IRenderable =
+        let counts =
+            Table().RoundedBorder().AddColumn("tasks").AddColumn(TableColumn("").RightAligned())
+
+        for name, value in
+            [
+                "queued", string report.queued
+                "running", string report.running
+                "waiting for another try", string report.waiting
+                "being published", string report.publishing
+                "in quarantine", string report.quarantined
+                "done", string report.finished
+                "cancelled", string report.cancelled
+                "done in the last 10 s, a second", $"{float report.finished10s / 10.0:F1}"
+                "done in the last minute", string report.finished60s
+                "oldest in the queue", span report.oldest
+                "up for", span report.uptime
+            ] do
+            counts.AddRow(name, value) |> ignore
+
+        let workers =
+            Table()
+                .RoundedBorder()
+                .AddColumns("session", "worker", "slots", "held", "done", "failed")
+
+        for worker in report.workers do
+            workers.AddRow(
+                string worker.session,
+                Markup.Escape(Remote.shown worker.name),
+                string worker.slots,
+                string worker.held,
+                string worker.finished,
+                string worker.failed
+            )
+            |> ignore
+
+        let trouble =
+            match report.trouble with
+            | Some trouble -> [
+                Markup("[red]" + Markup.Escape(Remote.shown trouble) + "[/]")
+                :> Rendering.IRenderable
+              ]
+            | None -> []
+
+        Rows(trouble @ [ counts; workers ])
+
+    let private line (report: StatusReport) =
+        $"{report.finished} done, {report.queued} queued, {report.running} running, {report.waiting} waiting, {report.quarantined} in quarantine, {float report.finished10s / 10.0:F1} a second, {report.idle} idle and {report.busy} busy workers"
+
+    let private connection (arguments: ParseResults<StatusArguments>) =
+        arguments.TryGetResult StatusArguments.Connect,
+        arguments.TryGetResult StatusArguments.Token_File
+
+    let run (arguments: ParseResults<StatusArguments>) : int =
+        let address, tokenFile = connection arguments
+
+        Remote.run "status" address tokenFile (fun client ct ->
+            task {
+                let! report = Remote.status client ct
+
+                if arguments.Contains StatusArguments.Json then
+                    printfn $"{asJson report}"
+                else
+                    AnsiConsole.Write(tables report)
+
+                return ExitCode.ok
+            })
+
+    let private every = TimeSpan.FromSeconds 1.0
+
+    /// A picture that changes, in a terminal; a line a second, elsewhere.
+    let watch (arguments: ParseResults<StatusArguments>) : int =
+        let address, tokenFile = connection arguments
+        let isJson = arguments.Contains StatusArguments.Json
+
+        let again (client: SchedulerClient) (ct: CancellationToken) (show: StatusReport -> unit) =
+            task {
+                while true do
+                    let! report = Remote.status client ct
+                    show report
+                    do! Task.Delay(every, ct)
+            }
+
+        Remote.run "watch" address tokenFile (fun client ct ->
+            task {
+                if isJson || Console.IsOutputRedirected then
+                    do!
+                        again client ct (fun report ->
+                            printfn "%s" (if isJson then asJson report else line report))
+                else
+                    do!
+                        AnsiConsole
+                            .Live(Text "")
+                            .StartAsync(fun live ->
+                                again client ct (fun report -> live.UpdateTarget(tables report)))
+
+                return ExitCode.ok
+            })
