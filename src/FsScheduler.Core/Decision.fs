@@ -124,6 +124,8 @@ type Effect =
     | Reply of SessionId * FromScheduler * Payload * kept: bool
     /// Give the result its final name. From here on the payload is the publisher's.
     | Publish of Attempt * Submission * Payload
+    /// Its result has its final name already, since before a restart: do the rest, and say `Published`.
+    | Settle of Attempt * Submission * Proof
     /// Tell, beside the results, why there is none.
     | PublishError of TaskId * Submission * Trouble list
     /// A payload that nobody needs any more.

@@ -271,6 +271,7 @@ type World() =
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
         | Input.Published(attempt, _)
+        | Input.Outdated attempt
         | Input.Unpublished(attempt, _) -> world.Publishing.Remove attempt |> ignore
         | _ -> ()
 

@@ -291,8 +291,9 @@ let step (model: Model) input now (events: Event list) : Model =
     take input events { model with now = now }
     |> fun model -> List.fold assign model assigned
 
-/// The scheduler is started again: whoever had work is expected back, and what was being published is run again.
-let restart now (model: Model) : Model =
+/// The scheduler is started again: whoever had work is expected back, and what was being published is run again,
+/// unless its result has been found.
+let restart now (found: Set<TaskId>) (model: Model) : Model =
     let model = { model with now = now; lastTick = now }
 
     let workers =
@@ -320,7 +321,7 @@ let restart now (model: Model) : Model =
             enqueue toFront task model
 
     tasks.Values
-    |> Seq.filter (fun task -> task.where = Publishing)
+    |> Seq.filter (fun task -> task.where = Publishing && not (found.Contains task.id))
     |> Seq.rev
     |> Seq.fold again { model with workers = workers; tasks = tasks }
 

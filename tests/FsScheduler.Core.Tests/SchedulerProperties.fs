@@ -126,10 +126,39 @@ type private Run(settings: Settings) =
         let struct (completed, cancelled) = counts
         scheduler.Count(completed, cancelled)
         Expect.equal (Description.ofState scheduler) lived "restored"
+
+        // Of what was being published, half has its name.
+        let proof: Proof = { size = 1L<B>; hash = 1UL }
+
+        let found =
+            dict [
+                for attempt in world.Publishing do
+                    if int64 attempt.task % 2L = 0L then
+                        attempt, proof
+            ]
+
         world.Forget()
         let decisions = Decisions()
-        scheduler.Resume(world.Now, decisions)
-        add None decisions |> ignore
+        scheduler.Resume(Dictionary found, world.Now, decisions)
+        let step = add None decisions
+
+        for effect in step.effects do
+            match effect with
+            | Effect.Settle(attempt, submission, proof') ->
+                Expect.equal proof' proof "what was found"
+                Expect.equal submission.Name submissions[attempt.task].Name "of that task"
+                world.Publishing.Add attempt
+            | _ -> ()
+
+        Expect.equal
+            (set world.Publishing)
+            (set found.Keys)
+            "what has its name is settled, and nothing else"
+
+        Expect.equal
+            scheduler.Status.publishing
+            (int64 world.Publishing.Count)
+            "and nothing else is being published"
 
     member run.Follow(history: Action list, check: Run -> unit) =
         for action in history do
@@ -421,7 +450,16 @@ let tests =
                 model <-
                     match step.input with
                     | Some input -> SchedulerModel.step model input step.at step.events
-                    | None -> SchedulerModel.restart step.at model
+                    | None ->
+                        let found =
+                            set [
+                                for effect in step.effects do
+                                    match effect with
+                                    | Effect.Settle(attempt, _, _) -> attempt.task
+                                    | _ -> ()
+                            ]
+
+                        SchedulerModel.restart step.at found model
 
                 Expect.equal (Invariants.view run.Scheduler) (SchedulerModel.view model) "tasks"
 
@@ -491,7 +529,7 @@ let tests =
 
                 let scheduler = Scheduler settings
                 scheduler.Restore(jumped, run.World.Now)
-                scheduler.Resume(run.World.Now, Decisions())
+                scheduler.Resume(Dictionary(), run.World.Now, Decisions())
                 let decisions = Decisions()
                 scheduler.Step(Input.Tick, run.World.Now + Backoff.delayMax + 1L<ms>, decisions)
 

@@ -11,6 +11,7 @@ open FsScheduler.Core.Tests
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerHistory
 open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 
@@ -258,4 +259,61 @@ let private recovering =
         }
     ]
 
-let tests = testList "journal" [ writing; recovering ]
+let private publishing =
+    testList "a result that was accepted" [
+        testTask "is found under its final name after a restart, and no other is" {
+            use folder = new TempFolder()
+            let publisher = Publisher(folder.At "out")
+
+            let temporary =
+                match publisher.CreateTemp(name "large") with
+                | Ok path -> path
+                | Error trouble -> failtest trouble.Message
+
+            File.WriteAllText(temporary, "a large result")
+            let large = Spooled(temporary, 14L<B>)
+            let journal = openIn folder.Path
+
+            do!
+                append journal 1L [
+                    for task, named in [ 1, "small"; 2, "large"; 3, "done" ] do
+                        Event.Submitted(taskId task, file named 1, pipeline [ "a" ])
+                        Event.Assigned(attemptOf task 1, 1L<sessionId>, struct (0, 1))
+
+                    Event.Accepted(attemptOf 1 1, bytes "small result")
+                    Event.Accepted(attemptOf 2 1, large)
+                    Event.Accepted(attemptOf 3 1, bytes "done")
+                    Event.Completed(attemptOf 3 1, NothingLeft)
+                ]
+
+            do! close journal
+            let journal = openIn folder.Path
+            let accepted = (journal :> IRecovery).Accepted()
+            do! close journal
+
+            Expect.equal
+                [ for accepted in accepted -> accepted.attempt, accepted.name ]
+                [ attemptOf 1 1, "small"; attemptOf 2 1, "large" ]
+                "those that are not finished"
+
+            let find isSameBoot (file: string) =
+                let mark = (accepted |> Array.find (fun one -> one.name = file)).mark
+                ResultMark.find isSameBoot (publisher.TargetOf(name file)) mark
+
+            Expect.equal (find true "small") ValueNone "not renamed"
+            Expect.equal (find true "large") ValueNone "not renamed"
+            publisher.Publish(name "small", ReadOnlyMemory "small result"B) |> ignore
+            publisher.PublishTemp(name "large", temporary) |> ignore
+            let proof = ResultFile.proofOf "small result"B
+            Expect.equal (find false "small") (ValueSome proof) "renamed"
+            let proof = ResultFile.proofOf "a large result"B
+            Expect.equal (find true "large") (ValueSome proof) "renamed"
+            Expect.equal (find false "large") ValueNone "it may be torn after a power cut"
+            publisher.Publish(name "small", ReadOnlyMemory "other result"B) |> ignore
+            publisher.Publish(name "large", ReadOnlyMemory "a large resulT"B) |> ignore
+            Expect.equal (find true "small") ValueNone "another result of that size"
+            Expect.equal (find true "large") ValueNone "another result of that size"
+        }
+    ]
+
+let tests = testList "journal" [ writing; recovering; publishing ]

@@ -112,6 +112,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
         | Effect.Revoke _
         | Effect.Recall _
+        | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Discard _
@@ -166,6 +167,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Reply _
         | Effect.Revoke _
         | Effect.Recall _
+        | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Discard _

@@ -19,6 +19,7 @@ module Required =
             "Drain"
             "Dismiss"
             "Forget"
+            "Settle"
         ]
 
     let private cases kind (union: System.Type) = [

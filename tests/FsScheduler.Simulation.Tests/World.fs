@@ -136,6 +136,7 @@ type World(scene: Scene) =
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
         | Effect.Recall _
+        | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _ -> raise (Violation "nobody asked for that")
         | Effect.Disconnect(session, _) -> links[session].Disconnect()

@@ -1,5 +1,7 @@
 namespace FsScheduler.Core
 
+open System.Collections.Generic
+
 /// What is so after an event, whoever decided it: the scheduler of an earlier run. Decides nothing, refuses nothing,
 /// asks for nothing: it has happened already.
 module internal Replay =
@@ -152,8 +154,8 @@ module internal Replay =
             | worker -> state.Workers.Remove worker
 
     /// All is applied, and the scheduler goes on. Whoever had work before is expected back, and has from now
-    /// on as long as a silent worker has. What was being published may or may not have its name: it is run again.
-    let resume (state: State) =
+    /// on as long as a silent worker has. What was being published is run again, unless its result has been found.
+    let resume (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
         for worker in Seq.toArray state.Workers.All do
             worker.LastHeard <- state.Now
 
@@ -171,7 +173,11 @@ module internal Replay =
             |> Seq.toArray
 
         for task in Array.rev publishing do
-            if state.Successors.ContainsKey task.Id then
+            let attempt = state.AttemptOf task
+
+            if found.ContainsKey attempt then
+                state.Ask(Effect.Settle(attempt, task.Submission, found[attempt]))
+            elif state.Successors.ContainsKey task.Id then
                 Life.cancel state task Life.superseded
             else
                 let error = "the scheduler was started again while its result was being published"

@@ -1,5 +1,7 @@
 namespace FsScheduler.Core
 
+open System.Collections.Generic
+
 /// The scheduler: who runs what, when, and whose result counts. Deterministic: the same inputs at
 /// the same times give the same decisions. It reads no clock and does nothing; `Effect` says what
 /// is to be done, `Event` what is to be remembered. Not for use by two threads at once.
@@ -385,14 +387,15 @@ type Scheduler(settings: Settings, tasksMax: int) =
             Replay.apply state number event
 
     /// <summary>Goes on after `Restore`.</summary>
+    /// <param name="found">Results that have their final name, of attempts that were accepted and not completed.</param>
     /// <param name="at">When; never before the time of the restored events.</param>
     /// <param name="into">What follows from the restart itself is appended here.</param>
-    member _.Resume(at: Instant, into: Decisions) =
+    member _.Resume(found: IReadOnlyDictionary<Attempt, Proof>, at: Instant, into: Decisions) =
         state.Decisions <- into
         state.Now <- at
         state.Started <- ValueSome at
         state.LastTick <- at
-        Replay.resume state
+        Replay.resume state found
 
     /// Numbers that go on after those of earlier runs, where what was forgotten had the latest.
     member _.Continue(task: TaskId, event: int64, session: SessionId) =

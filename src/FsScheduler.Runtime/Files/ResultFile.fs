@@ -50,3 +50,76 @@ module ResultFile =
         with
         | :? IOException
         | :? UnauthorizedAccessException -> false
+
+/// <summary>By what a result is told from every other before it has its final name: what it holds, where it is in memory;
+/// where it is a large file, which file that is, since a rename does not change when it was last written.</summary>
+[<Struct>]
+type ResultMark =
+    | Holding of proof: Proof
+    /// The time of its last change, in ticks.
+    | Written of size: Size * modified: int64
+
+    member mark.Size =
+        match mark with
+        | Holding proof -> proof.size
+        | Written(size, _) -> size
+
+module ResultMark =
+
+    /// None: it is not there to be marked.
+    let ofPayload (result: Payload) : ResultMark voption =
+        match result with
+        | Bytes bytes -> ValueSome(Holding(ResultFile.proofOf bytes))
+        | Spooled(path, size) ->
+            let file = FileInfo path
+
+            if file.Exists then
+                ValueSome(Written(size, file.LastWriteTimeUtc.Ticks))
+            else
+                ValueNone
+        | Packed
+        | Filed
+        | Recorded _
+        | Input _ -> ValueNone
+
+    /// Without the size.
+    let toBytes (mark: ResultMark) : byte[] =
+        match mark with
+        | Holding proof -> BitConverter.GetBytes proof.hash
+        | Written(_, modified) -> BitConverter.GetBytes modified
+
+    let ofBytes (bytes: byte[]) (size: Size) (isHolding: bool) : ResultMark =
+        let value = BitConverter.ToInt64(bytes, 0)
+
+        if isHolding then
+            Holding { size = size; hash = uint64 value }
+        else
+            Written(size, value)
+
+    /// <summary>Whether a file is that result, and then what it holds.</summary>
+    /// <param name="isSameBoot">Whether the machine has run on since: else a large file may be torn.</param>
+    /// <param name="path">The file; it may be missing.</param>
+    /// <param name="mark">Of the result.</param>
+    let find (isSameBoot: bool) (path: string) (mark: ResultMark) : Proof voption =
+        try
+            match mark with
+            | Holding proof ->
+                if ResultFile.holds path proof then
+                    ValueSome proof
+                else
+                    ValueNone
+            | Written(size, modified) ->
+                let file = FileInfo path
+
+                if
+                    isSameBoot
+                    && file.Exists
+                    && file.Length * 1L<B> = size
+                    && file.LastWriteTimeUtc.Ticks = modified
+                then
+                    ValueSome(ResultFile.read path)
+                else
+                    ValueNone
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ValueNone

@@ -4,6 +4,7 @@ open System
 open System.IO
 open SQLitePCL
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// <summary>Writes events as rows. One owner, inside its transactions.</summary>
 /// <param name="db">The writing connection.</param>
@@ -190,8 +191,20 @@ type EventRows(db: sqlite3) =
             ofTrouble number at EventKind.Requeued task trouble ValueNone
         | Event.Quarantined(task, trouble) ->
             ofTrouble number at EventKind.Quarantined task trouble ValueNone
-        | Event.Accepted(attempt, _) ->
+        | Event.Accepted(attempt, result) ->
             ofAttempt number at EventKind.Accepted attempt
+
+            match ResultMark.ofPayload result with
+            | ValueSome mark ->
+                event.Blob(14, ReadOnlySpan(ResultMark.toBytes mark))
+
+                match result with
+                | Spooled(path, _) -> event.Text(15, fileName path)
+                | _ -> ()
+
+                event.Int(16, int64 mark.Size)
+            | ValueNone -> ()
+
             end' ()
         | Event.Retried task ->
             ofTask number at EventKind.Retried task

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// Where the history of the tasks is kept. Nothing that the scheduler decided shows before the events
 /// that it rests on are durable here.
@@ -40,6 +41,10 @@ type Sync =
 [<Struct>]
 type Unverified = { name: string; proof: Proof }
 
+/// A result that was accepted, and of which the journal does not know whether it got its final name.
+[<Struct>]
+type Accepted = { attempt: Attempt; name: string; mark: ResultMark }
+
 /// Finished tasks that a journal is about to forget.
 type Forgotten = {
     /// Their keys, free again from now on.
@@ -67,6 +72,9 @@ type IRecovery =
 
     /// Results stored since the last `SetFlushed`.
     abstract Unverified: unit -> Unverified[]
+
+    /// Results that were accepted, of tasks that are not finished.
+    abstract Accepted: unit -> Accepted[]
 
     /// That version of a file is to be taken again.
     abstract ForgetFile: name: string -> Task

@@ -5,6 +5,7 @@ open System.IO
 open Microsoft.Data.Sqlite
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// The file of a journal: how it is opened, and what is asked of it.
 module JournalFile =
@@ -185,6 +186,31 @@ module JournalFile =
                 {
                     name = rows.GetString 0
                     proof = { size = rows.GetInt64 1 * 1L<B>; hash = uint64 (rows.GetInt64 2) }
+                }
+        |]
+
+    let accepted (connection: SqliteConnection) : Accepted[] =
+        use command =
+            connection.CreateCommand(
+                CommandText =
+                    $"SELECT e.task, e.attempt, t.name, e.payload, e.spool, e.bytes
+                      FROM event e JOIN task t ON t.id = e.task
+                      WHERE e.kind = {int EventKind.Accepted} AND e.payload IS NOT NULL
+                      AND NOT EXISTS (SELECT 1 FROM finished f WHERE f.task = e.task)"
+            )
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                {
+                    attempt = { task = rows.GetInt64 0 * 1L<taskId>; number = rows.GetInt32 1 }
+                    name = rows.GetString 2
+                    mark =
+                        ResultMark.ofBytes
+                            (rows.GetFieldValue<byte[]> 3)
+                            (rows.GetInt64 5 * 1L<B>)
+                            (rows.IsDBNull 4)
                 }
         |]
 

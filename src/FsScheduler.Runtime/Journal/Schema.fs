@@ -48,7 +48,8 @@ module Schema =
     let private steps = [|
         // Version 1. A task is submitted once and ends once, so these two stand in tables of their own, by task;
         // everything else that happens to it in between is appended to `event`. Every index is paid for with each
-        // task, so there is one, for those who ask what happened since.
+        // task, so there is one, for those who ask what happened since. The `payload` of what was accepted is its mark:
+        // see `ResultMark`.
         """
         CREATE TABLE task(
             id INTEGER PRIMARY KEY, number INTEGER NOT NULL, at INTEGER NOT NULL,

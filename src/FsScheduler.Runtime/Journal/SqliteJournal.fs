@@ -207,6 +207,9 @@ type SqliteJournal(options: JournalOptions) =
         member _.Unverified() =
             lock reader (fun () -> JournalFile.unverified reading)
 
+        member _.Accepted() =
+            lock reader (fun () -> JournalFile.accepted reading)
+
         member _.ForgetFile name =
             change (fun () -> JournalFile.forgetFile writing name)
 

@@ -190,6 +190,15 @@ type PublishQueue
                 | ValueSome input -> told.Add input
                 | ValueNone -> ()
             }
+        | Effect.Settle(attempt, submission, proof) ->
+            stored.Add {
+                attempt = attempt
+                submission = submission
+                name = nameOf submission
+                proof = proof
+            }
+
+            Task.CompletedTask
         | Effect.PublishError(id, submission, troubles) -> publishError id submission troubles ct
         | Effect.Discard payload ->
             discardPayload payload

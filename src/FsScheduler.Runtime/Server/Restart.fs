@@ -43,6 +43,20 @@ module Restart =
         else
             not state.IsSameBoot
 
+    /// Results that were given their final names, which the journal does not know yet.
+    let published (recovery: IRecovery) (publisher: Publisher) (state: StateFolder) =
+        let found = Collections.Generic.Dictionary<Attempt, Proof>()
+
+        for accepted in recovery.Accepted() do
+            match TaskName.parse accepted.name with
+            | Ok name ->
+                match ResultMark.find state.IsSameBoot (publisher.TargetOf name) accepted.mark with
+                | ValueSome proof -> found[accepted.attempt] <- proof
+                | ValueNone -> ()
+            | Error _ -> ()
+
+        found
+
     /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
     /// the disk does not hold whole.</summary>
     let files (recovery: IRecovery) (publisher: Publisher) (state: StateFolder) (log: ILogger) =

@@ -41,11 +41,19 @@ type Release = delegate of effects: List<Effect> -> unit
 /// <summary>The mailbox that owns the machine: takes what has arrived, steps the machine over all of it, has the
 /// batch of events made durable, and then lets the effects out.</summary>
 /// <param name="scheduler">The machine: new, or restored. From now on nobody else's.</param>
+/// <param name="found">Of a restored one: results that have their final names, for `Resume`.</param>
 /// <param name="journal">Where events are made durable.</param>
 /// <param name="release">Where effects go.</param>
 /// <param name="clock">The time of every step.</param>
 [<Sealed>]
-type SchedulerAgent(scheduler: Scheduler, journal: IJournal, release: Release, clock: Clock) =
+type SchedulerAgent
+    (
+        scheduler: Scheduler,
+        found: IReadOnlyDictionary<Attempt, Proof>,
+        journal: IJournal,
+        release: Release,
+        clock: Clock
+    ) =
     // The mailbox has no bound of its own: whoever posts waits here.
     let postsMax = 256
     let turnInputsMax = 4_096
@@ -126,7 +134,7 @@ type SchedulerAgent(scheduler: Scheduler, journal: IJournal, release: Release, c
             credit.Release() |> ignore
             inputs.Length
         | Resume ->
-            scheduler.Resume(now, turn.Decisions)
+            scheduler.Resume(found, now, turn.Decisions)
             1
         | Look look ->
             turn.Answers.Add(look.Invoke scheduler)
@@ -160,6 +168,10 @@ type SchedulerAgent(scheduler: Scheduler, journal: IJournal, release: Release, c
         agent.Post Resume
         agent.Start()
         releaseLater () |> ignore
+
+    /// Of a machine that is new.
+    new(scheduler, journal, release, clock) =
+        SchedulerAgent(scheduler, Dictionary(), journal, release, clock)
 
     /// The time of the machine's next step.
     member _.Now = clock.Now

@@ -153,6 +153,7 @@ type SchedulerServer(options: SchedulerOptions) =
             | true, connection -> connection.Close reason
             | _ -> ()
         | Effect.Publish _
+        | Effect.Settle _
         | Effect.PublishError _
         | Effect.Discard _ -> publishing.Post effect
 
@@ -166,7 +167,13 @@ type SchedulerServer(options: SchedulerOptions) =
 
         touched.Clear()
 
-    let agent = SchedulerAgent(scheduler, options.journal, Release release, clock)
+    let found =
+        match recovery with
+        | Some recovery -> Restart.published recovery publisher state
+        | None -> Dictionary()
+
+    let agent =
+        SchedulerAgent(scheduler, found, options.journal, Release release, clock)
 
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
