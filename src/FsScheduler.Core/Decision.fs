@@ -77,8 +77,8 @@ type Input =
     | RetryAll of by: SessionId
     /// The workers of this name, or the one of this session, get nothing new.
     | Drain of worker: string * by: SessionId
-    /// The journal forgets the finished tasks of these keys.
-    | Forget of keys: string[]
+    /// The journal is about to forget these finished tasks, with what is kept for them: their keys are free again.
+    | Forget of struct (string * TaskId)[]
     | Tick
 
 /// What has happened: the history of every task, to be recorded before anything of it shows.

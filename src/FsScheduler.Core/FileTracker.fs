@@ -144,20 +144,20 @@ type FileTracker(settle: Duration) =
             given
 
     /// A version that was taken turned out to be unusable: the file settles anew, for at least
-    /// `ReconsiderMin`, and is then taken even if it is still the same.
-    member _.Reconsider(name: TaskName, now: Instant) : unit =
+    /// `ReconsiderMin`, and is then taken even if it is still the same. A newer version is known already: then nothing.
+    member _.Reconsider(name: TaskName, version: Stamp, now: Instant) : unit =
         match known.TryGetValue name with
-        | false, _ -> ()
-        | true, was ->
+        | true, was when was.stamp = version ->
             forgetPlans name was
             let extra = max 0L<ms> (FileTracker.ReconsiderMin - settle)
             plan name { was with since = now + extra; taken = false }
+        | _ -> ()
 
     /// A look failed, and nobody knows what is there. A file that is not whole yet settles anew, as for
     /// `Reconsider`; one that was taken stays taken.
     member tracker.Postpone(name: TaskName, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when not was.taken -> tracker.Reconsider(name, now)
+        | true, was when not was.taken -> tracker.Reconsider(name, was.stamp, now)
         | _ -> ()
 
     /// A scan of the whole folder begins.

@@ -136,12 +136,23 @@ let private examples = [
         let tracker = FileTracker 0L<ms>
         sight tracker "a" (version 1L<B> 0L) Written 0L
         Expect.equal "taken" [ "a", 1 ] (taken tracker)
-        tracker.Reconsider(name "a", at 10L)
+        tracker.Reconsider(name "a", version 1L<B> 0L, at 10L)
         Expect.equal "not in a hot loop" (ValueSome(at 510L)) tracker.NextDue
         sight tracker "a" (version 1L<B> 0L) Listed 509L
         Expect.isEmpty "too early" (taken tracker)
         sight tracker "a" (version 1L<B> 0L) Listed 510L
         Expect.equal "again" [ "a", 1 ] (taken tracker)
+    }
+
+    test "a version that could not be used does not have a newer one taken twice" {
+        let tracker = FileTracker 0L<ms>
+        sight tracker "a" (version 1L<B> 0L) Written 0L
+        sight tracker "a" (version 2L<B> 5L) Written 5L
+        Expect.equal "the newer one" [ "a", 2 ] (taken tracker)
+        tracker.Reconsider(name "a", version 1L<B> 0L, at 10L)
+        sight tracker "a" (version 2L<B> 5L) Listed 2_000L
+        Expect.isEmpty "once" (taken tracker)
+        Expect.equal "nothing is pending" 0 tracker.Pending
     }
 
     test "a look that failed changes nothing about what was taken" {

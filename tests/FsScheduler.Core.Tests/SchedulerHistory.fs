@@ -32,7 +32,7 @@ type Action =
     | Unstore of pick: int
     | RetryAll
     | Drain of pick: int
-    | Forget of key: int
+    | Forget of pick: int
     /// The scheduler is killed and started again.
     | Restart
     /// A new worker says that it holds some of what was given out, of old or now.
@@ -109,6 +109,8 @@ type World() =
 
     /// Every attempt that was ever given out, in order.
     member val Past = ResizeArray<struct (SessionId * Attempt)>()
+    /// Keys with the tasks that had them.
+    member val Keyed = ResizeArray<struct (string * TaskId)>()
     member val Publishing = ResizeArray<Attempt>()
     member val Tasks = 0 with get, set
     member _.Now = now
@@ -225,7 +227,9 @@ type World() =
           ]
         | RetryAll -> [ Input.RetryAll client ]
         | Drain pick -> [ for w in Option.toList (worker pick) -> Input.Drain(string w, client) ]
-        | Forget key -> [ Input.Forget [| $"k{abs key % 3}" |] ]
+        | Forget pick -> [
+            for keyed in Option.toList (choose world.Keyed pick) -> Input.Forget [| keyed |]
+          ]
         | Restart -> []
         | Claim(stages, picks) ->
             let join = world.Join stages
@@ -277,7 +281,12 @@ type World() =
 
         for event in events do
             match event with
-            | Event.Submitted _ -> world.Tasks <- world.Tasks + 1
+            | Event.Submitted(id, submission, _) ->
+                world.Tasks <- world.Tasks + 1
+
+                match submission.Origin with
+                | Origin.Client(_, _, Some key) -> world.Keyed.Add(struct (key.text, id))
+                | _ -> ()
             | Event.Left(session, _, _) -> world.Workers.Remove session |> ignore
             | Event.Claimed(attempt, session) ->
                 free attempt

@@ -41,9 +41,13 @@ let private submit (submission: Submission) (text: string) (model: Model) : Mode
         Map.tryFind name model.files |> Option.map (fun id -> model.tasks[id])
 
     match submission.Origin with
-    | Origin.Client(_, _, Some key) when model.keys.Contains key.text -> model
+    | Origin.Client(_, _, Some key) when model.keys.ContainsKey key.text -> model
     | Origin.Client(_, _, key) ->
-        let keys = Set.union model.keys (set [ for key in Option.toList key -> key.text ])
+        let keys =
+            match key with
+            | Some key -> Map.add key.text id model.keys
+            | None -> model.keys
+
         enqueue toBack task { model with lastId = id; keys = keys }
     | Folder ->
         let model = { model with lastId = id }
@@ -202,15 +206,14 @@ let private take input events (model: Model) =
                 worker
 
         { model with workers = Map.map dismiss model.workers }
-    | Input.Forget keys ->
-        let isInUse (key: string) =
-            model.tasks.Values
-            |> Seq.exists (fun task ->
-                match task.submission.Origin with
-                | Origin.Client(_, _, Some used) -> used.text = key
-                | _ -> false)
+    | Input.Forget tasks ->
+        let isForgotten key id =
+            Array.contains (struct (key, id)) tasks && not (model.tasks.ContainsKey id)
 
-        { model with keys = model.keys - set (Array.filter (isInUse >> not) keys) }
+        {
+            model with
+                keys = Map.filter (fun key id -> not (isForgotten key id)) model.keys
+        }
     | Input.Tick -> tick events model
 
 /// The task that a worker has to be given next.

@@ -49,7 +49,7 @@ type Model = {
     workers: Map<SessionId, ModelWorker>
     /// The newest version of each file.
     files: Map<string, TaskId>
-    keys: Set<string>
+    keys: Map<string, TaskId>
     front: int
     back: int
 }
@@ -62,7 +62,7 @@ let initial settings = {
     tasks = Map.empty
     workers = Map.empty
     files = Map.empty
-    keys = Set.empty
+    keys = Map.empty
     front = 0
     back = 0
 }

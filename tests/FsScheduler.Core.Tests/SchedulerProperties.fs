@@ -25,13 +25,11 @@ type private Run(settings: Settings) =
     let forgotten = HashSet<TaskId>()
     let mutable counts = struct (0L, 0L)
 
-    /// The journal forgets finished tasks of a key, and all that is known of them.
-    let forget (keys: string[]) =
-        for KeyValue(id, submission) in submissions do
-            match submission.Origin with
-            | Origin.Client(_, _, Some key) when ended.Contains id && Array.contains key.text keys ->
+    /// The journal forgets finished tasks, and all that is known of them.
+    let forget (tasks: struct (string * TaskId)[]) =
+        for struct (_, id) in tasks do
+            if ended.Contains id then
                 forgotten.Add id |> ignore
-            | _ -> ()
 
     let taskOf event =
         match event with
@@ -103,7 +101,7 @@ type private Run(settings: Settings) =
 
     member run.Take(input: Input) =
         match input with
-        | Input.Forget keys -> forget keys
+        | Input.Forget tasks -> forget tasks
         | _ -> ()
 
         let decisions = Decisions()
@@ -300,7 +298,6 @@ let private keptSpools (run: Run) =
             match step.input with
             | Some(Input.Report(_, attempt, _, payload)) when
                 keyed.Contains attempt.task
-                && not (run.Forgotten.Contains attempt.task)
                 && List.contains (Event.Completed(attempt, KeptResult payload)) step.events
                 ->
                 yield! spoolsOf payload

@@ -189,9 +189,9 @@ let private withoutEvents = [
             use setup = inboxWith id
             setup.Temp.Write("in/a", "a")
             let inbox = setup.Start()
-            let! _ = setup.Taken.Until(fun items -> items.Length = 1)
+            let! first = setup.Taken.Until(fun items -> items.Length = 1)
             do! setup.Clock.Asleep()
-            do! inbox.Reconsider(name "a")
+            do! inbox.Reconsider(name "a", snd (List.head first))
             let settled = inbox.WaitUntilSettled()
 
             while not settled.IsCompleted do

@@ -42,10 +42,15 @@ let private retention =
             Expect.isEmpty forgotten.keys "not yet"
             time.Advance(TimeSpan.FromMinutes 2.0)
             let! forgotten = retire journal
-            Expect.equal forgotten.keys [| "k" |] "its key"
-            Expect.equal forgotten.spools [| folder.At "spool/7" |] "its result"
+            Expect.equal forgotten.keys [| struct ("k", taskId 1) |] "its key"
+
+            Expect.isEmpty
+                forgotten.spools
+                "its result is still needed, should the scheduler be killed"
+
             Expect.equal (tasksOf journal) [ 1L; 2L; 3L ] "still there for who is being answered"
-            let! _ = retire journal
+            let! forgotten = retire journal
+            Expect.equal forgotten.spools [| folder.At "spool/7" |] "its result"
             Expect.equal (tasksOf journal) [ 2L ] "only what is not finished"
             Expect.equal (journal :> IRecovery).Ended (struct (1L, 1L)) "counted all the same"
             do! close journal

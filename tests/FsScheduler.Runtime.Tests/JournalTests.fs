@@ -245,16 +245,28 @@ let private recovering =
                     Event.Submitted(taskId 3, file "a" 2, pipeline [ "a" ])
                     Event.Completed(attemptOf 3 1, StoredResult proof)
                     Event.Gone "b"
+                    Event.Submitted(taskId 4, file "c" 1, pipeline [ "a" ])
+                    Event.Completed(attemptOf 4 1, StoredResult proof)
+                    Event.Submitted(taskId 5, file "c" 2, pipeline [ "a" ])
                 ]
 
             let recovery = journal :> IRecovery
             let stamp = { size = 1L<B>; modified = 2L }
-            Expect.equal (recovery.Files()) [| struct ("a", stamp) |] "the newest of what is there"
-            Expect.equal (recovery.Unverified()) [| { name = "a"; proof = proof } |] "not flushed"
+
+            Expect.equal
+                (recovery.Files())
+                [| struct ("a", stamp); struct ("c", stamp) |]
+                "the newest of what is there"
+
+            Expect.equal
+                (recovery.Unverified())
+                [| { name = "a"; proof = proof } |]
+                "not flushed, and not about to be replaced"
+
             do! recovery.SetFlushed 4L
             Expect.isEmpty (recovery.Unverified()) "flushed"
             do! recovery.ForgetFile "a"
-            Expect.isEmpty (recovery.Files()) "to be taken again"
+            Expect.equal (recovery.Files()) [| struct ("c", stamp) |] "a is to be taken again"
             do! close journal
         }
     ]

@@ -15,6 +15,13 @@ module Content =
         stages
         |> Array.fold (fun content stage -> $"{content};{stage}#{attempt}") content
 
+    let ofBytes (bytes: byte[]) = Encoding.UTF8.GetString bytes
+
+    let proofOf (content: string) : Proof = {
+        size = int64 content.Length * 1L<B>
+        hash = uint64 (content.GetHashCode StringComparison.Ordinal)
+    }
+
     /// What a version of a file holds.
     let ofFile (name: string) (version: int64) = $"{name}.v{version}"
 

@@ -4,6 +4,7 @@ open System
 open System.Diagnostics
 open System.Threading.Tasks
 open Expecto
+open FsScheduler.Simulation.Tests.Crashes
 
 /// Runs seeds on all processors. The failures, and the coverage of all.
 let private runAll (first: uint64) (count: int) =
@@ -42,8 +43,29 @@ let private runAll (first: uint64) (count: int) =
 
     if failures.Count = 0 then 0 else 1
 
+/// The same for crashes.
+let private crashAll (first: uint64) (count: int) =
+    let watch = Stopwatch.StartNew()
+    let runs = CrashTests.many first count
+    let failures = runs |> Array.filter _.failure.IsSome
+    let coverage = Coverage()
+
+    for run in runs do
+        coverage.Add run.coverage
+
+    for struct (what, times) in coverage.All do
+        printfn $"%10d{times}  %s{what}"
+
+    for run in Array.truncate 50 failures do
+        printfn $"{CrashTests.describe run}"
+
+    printfn
+        $"{count} seeds from {first} with crashes: {failures.Length} failed; {watch.Elapsed.TotalSeconds:F1} s"
+
+    if failures.Length = 0 then 0 else 1
+
 let private usage =
-    "--seed N [--lines L]: runs one seed, and shows the last L lines. --seeds N [--from M]: runs N seeds from M on (1). Otherwise: Expecto's options."
+    "--seed N [--lines L]: runs one seed, and shows the last L lines. --seeds N [--from M]: runs N seeds from M on (1). --crash N [--lines L], --crashes N [--from M]: the same with crashes of the scheduler. Otherwise: Expecto's options."
 
 [<EntryPoint>]
 let main args =
@@ -72,5 +94,19 @@ let main args =
             0
     elif Array.contains "--seeds" args then
         runAll (valueOf "--from" 1UL) (int (valueOf "--seeds" 1UL))
+    elif Array.contains "--crash" args then
+        let run =
+            CrashRun.largeKeeping (int (valueOf "--lines" 40UL)) (valueOf "--crash" 1UL)
+
+        for line in run.trace.Lines do
+            printfn $"{line}"
+
+        printfn $"seed {run.seed}: {Option.defaultValue (string run.boundaries) run.failure}"
+        if run.failure.IsSome then 1 else 0
+    elif Array.contains "--crashes" args then
+        crashAll (valueOf "--from" 1UL) (int (valueOf "--crashes" 1UL))
     else
-        runTestsWithCLIArgs [] args (testList "simulation" [ SimulationTests.tests ])
+        runTestsWithCLIArgs
+            []
+            args
+            (testList "simulation" [ SimulationTests.tests; CrashTests.tests ])

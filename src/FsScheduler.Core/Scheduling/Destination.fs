@@ -24,6 +24,6 @@ module Destination =
                 Destination.Kept
             | TaskState.Running _, (Folder | Client(_, File, _)) ->
                 Destination.Results task.Submission
-            | TaskState.Running _, Client(_, Result, Some _) -> Destination.Kept
-            | TaskState.Running _, Client(_, (Result | Nothing), _) -> Destination.Sent
+            | TaskState.Running _, Client(_, (Result | Nothing), Some _) -> Destination.Kept
+            | TaskState.Running _, Client(_, (Result | Nothing), None) -> Destination.Sent
             | _ -> Destination.Nowhere

@@ -17,19 +17,22 @@ type internal KeyEntry = {
     mutable outcome: struct (Done * Payload) voption
 }
 
-/// The keys in use, and the latest of those whose tasks are finished.
-type internal Keys() =
+/// <summary>The keys in use, and the latest of those whose tasks are finished.</summary>
+/// <param name="isJournaled">Results that are kept are the journal's, and bounded there.</param>
+type internal Keys(isJournaled: bool) =
     let entries = Dictionary<string, KeyEntry>()
     let finished = Queue<KeyEntry>()
     let mutable keptBytes = 0L<B>
 
     let sizeOf payload =
         match payload with
-        | Bytes bytes -> int64 bytes.Length * 1L<B>
-        | Spooled(_, size) -> size
+        | Bytes bytes when not isJournaled -> int64 bytes.Length * 1L<B>
+        | Spooled(_, size) when not isJournaled -> size
+        | Bytes _
+        | Spooled _
         | Packed
         | Filed
-        | Recorded _ // in the journal, and bounded there
+        | Recorded _
         | Input _ -> 0L<B>
 
     member _.Find(key: Key) : KeyEntry voption =
@@ -46,15 +49,14 @@ type internal Keys() =
             outcome = ValueNone
         }
 
-    /// <summary>Forgets keys of finished tasks.</summary>
-    /// <returns>The payload that was kept, if it was forgotten.</returns>
-    member _.Forget(key: string) : Payload voption =
+    /// Forgets the key of a finished task, unless a later one uses it. What was kept is the journal's, which forgets it
+    /// after that.
+    member _.Forget(struct (key: string, task: TaskId)) =
         match entries.TryGetValue key with
-        | true, { outcome = ValueSome(struct (_, payload)) } ->
+        | true, { task = user; outcome = ValueSome(struct (_, payload)) } when user = task ->
             entries.Remove key |> ignore
             keptBytes <- keptBytes - sizeOf payload
-            ValueSome payload
-        | _ -> ValueNone
+        | _ -> ()
 
     /// Every key in use, with its task and what is known of the end.
     member _.ToSeq() =

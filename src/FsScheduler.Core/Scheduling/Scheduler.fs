@@ -110,13 +110,6 @@ type Scheduler(settings: Settings, tasksMax: int) =
         for task in quarantined do
             Life.retry state task
 
-    /// Those keys are free again, and what was kept for them is nobody's.
-    let forget (keys: string[]) =
-        for key in keys do
-            match state.Keys.Forget key with
-            | ValueSome payload -> state.Discard payload
-            | ValueNone -> ()
-
     // Workers.
 
     let join session name stages =
@@ -328,7 +321,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Retry(id, by) -> retry id by
         | Input.RetryAll by -> retryAll by
         | Input.Drain(worker, by) -> drain worker by
-        | Input.Forget keys -> forget keys
+        | Input.Forget tasks -> Array.iter state.Keys.Forget tasks
         | Input.Ask by -> state.Reply(by, FromScheduler.Status(Answers.status state))
         | Input.Join(session, name, stages) -> join session name stages
         | Input.Claim(session, holding) -> claim session holding

@@ -21,7 +21,7 @@ type internal State(settings: Settings, tasksMax: int) =
 
     /// By the task whose result is being published: the newer version of its file.
     member val Successors = Dictionary<TaskId, Task>()
-    member val Keys = Keys()
+    member val Keys = Keys(settings.memory < Settings.unlimited)
 
     /// Stages that a pipeline may name.
     member val Known = HashSet<string>(settings.expected)

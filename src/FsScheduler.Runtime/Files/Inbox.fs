@@ -61,7 +61,7 @@ module InboxOptions =
 
 type private InboxMessage =
     | Events of FolderEvent[]
-    | Reconsidered of TaskName
+    | Reconsidered of TaskName * Stamp
     | SettleWanted of TaskCompletionSource
 
 /// <summary>
@@ -282,7 +282,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         | Events events ->
             scanIsCurrent <- false
             Array.iter onEvent events
-        | Reconsidered name -> tracker.Reconsider(name, now ())
+        | Reconsidered(name, version) -> tracker.Reconsider(name, version, now ())
         | SettleWanted waiting -> waitingForSettled.Add waiting
 
     /// At most what the channel holds: a flood of events does not keep files from being taken.
@@ -356,8 +356,8 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
 
     /// A version that was taken could not be used (it changed, or could not be read): it is looked at again
     /// after settling, and taken again if it is there, even if it is the same.
-    member _.Reconsider(name: TaskName) : ValueTask =
-        messages.Writer.WriteAsync(Reconsidered name, stop.Token)
+    member _.Reconsider(name: TaskName, version: Stamp) : ValueTask =
+        messages.Writer.WriteAsync(Reconsidered(name, version), stop.Token)
 
     /// <summary>Ends when a scan of the whole folder has found nothing new, nothing is pending, and every file
     /// that was taken has been handed over. More may come after that.</summary>

@@ -48,8 +48,8 @@ type Accepted = { attempt: Attempt; name: string; mark: ResultMark }
 /// Finished tasks that a journal is about to forget.
 type Forgotten = {
     /// Their keys, free again from now on.
-    keys: string[]
-    /// Files of results that were kept for them.
+    keys: struct (string * TaskId)[]
+    /// Files of results that were kept for those of the call before, which the journal has forgotten by now.
     spools: string[]
     /// Whether there are more of them to forget at once.
     more: bool

@@ -128,6 +128,11 @@ module JournalFile =
     let addMeta connection name (more: int64) =
         setMeta connection name (metaOf connection name + more)
 
+    /// Results of events up to this number have reached the device.
+    let setFlushed connection number = setMeta connection "flushed" number
+
+    let flushedUpTo connection = metaOf connection "flushed"
+
     let private most connection column table =
         Schema.scalar connection $"SELECT max({column}) FROM {table}"
 
@@ -174,9 +179,13 @@ module JournalFile =
         use command =
             connection.CreateCommand(
                 CommandText =
-                    $"SELECT t.name, f.bytes, f.hash FROM finished f JOIN task t ON t.id = f.task
-                      WHERE f.number > (SELECT coalesce(max(value), 0) FROM meta WHERE name = 'flushed')
-                      AND f.hash IS NOT NULL AND t.want = {WantCode.folder} ORDER BY f.number"
+                    // Only of the newest version of a file: a newer one has, or will have, a result of its own.
+                    $"WITH recent AS (SELECT task, bytes, hash FROM finished WHERE hash IS NOT NULL
+                        AND number > {flushedUpTo connection})
+                      SELECT newest.name, recent.bytes, recent.hash
+                      FROM (SELECT name, max(id) AS id FROM task WHERE want = {WantCode.folder}
+                        AND id >= (SELECT min(task) FROM recent) GROUP BY name) newest
+                      JOIN recent ON recent.task = newest.id"
             )
 
         use rows = command.ExecuteReader()

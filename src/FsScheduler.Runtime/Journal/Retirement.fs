@@ -18,13 +18,16 @@ type Retention = {
 /// <param name="connection">The writing one; every step is inside one of its transactions.</param>
 /// <param name="folder">The state folder.</param>
 /// <param name="retention">What is kept.</param>
+/// <param name="sync">Unless it is off, tasks are remembered until their results are known to have reached the device.</param>
 /// <param name="clock">Tells what is too old.</param>
 [<Sealed>]
-type Retirement(connection: SqliteConnection, folder: string, retention: Retention, clock: Clock) =
+type Retirement
+    (connection: SqliteConnection, folder: string, retention: Retention, sync: Sync, clock: Clock) =
     let stepMax = 5_000
 
-    /// The tasks that the last step named.
+    /// The tasks that the last step named, and files of their results.
     let doomed = List<int64>()
+    let doomedFiles = List<string>()
     let mutable lastEvent = 0L
     let mutable tasks = Schema.scalar connection "SELECT count(*) FROM task"
     let scalar sql = Schema.scalar connection sql
@@ -70,6 +73,10 @@ type Retirement(connection: SqliteConnection, folder: string, retention: Retenti
             tasks <- tasks - int64 doomed.Count
             doomed.Clear()
 
+        let files = doomedFiles.ToArray()
+        doomedFiles.Clear()
+        files
+
     /// Bytes in use, of the file and of results beside it.
     let used () =
         let pages = scalar "PRAGMA page_count" - scalar "PRAGMA freelist_count"
@@ -85,10 +92,17 @@ type Retirement(connection: SqliteConnection, folder: string, retention: Retenti
             execute $"DELETE FROM event WHERE number < {oldest} AND task IS NULL AND at < {cutoff}"
 
     /// The next ones: the oldest, while they are too old or too much is used.
-    let choose () =
+    let choose (spools: string[]) =
         let cutoff = clock.DateOf(clock.Now).ToUnixTimeMilliseconds() - int64 retention.age
 
         deleteOldWorkers cutoff
+
+        let flushed =
+            match sync with
+            | Sync.Off -> Int64.MaxValue
+            | Sync.Normal
+            | Sync.Full -> JournalFile.flushedUpTo connection
+
         let over = used () - int64 retention.bytes
 
         let tooMany =
@@ -98,13 +112,13 @@ type Retirement(connection: SqliteConnection, folder: string, retention: Retenti
                 // As if all tasks took the same.
                 1L + int64 (float over / float (used ()) * float tasks)
 
-        let keys, spools = List<string>(), List<string>()
+        let keys = List<struct (string * TaskId)>()
 
         use command =
             connection.CreateCommand(
                 CommandText =
                     $"SELECT f.task, f.at, f.number, t.key, f.spool FROM finished f JOIN task t ON t.id = f.task
-                      ORDER BY f.task LIMIT {stepMax}"
+                      WHERE f.number <= {flushed} ORDER BY f.task LIMIT {stepMax}"
             )
 
         use rows = command.ExecuteReader()
@@ -119,16 +133,12 @@ type Retirement(connection: SqliteConnection, folder: string, retention: Retenti
                 lastEvent <- max lastEvent (rows.GetInt64 2)
 
                 if not (rows.IsDBNull 3) then
-                    keys.Add(rows.GetString 3)
+                    keys.Add(struct (rows.GetString 3, rows.GetInt64 0 * 1L<taskId>))
 
                 if not (rows.IsDBNull 4) then
-                    spools.Add(Path.Combine(folder, "spool", rows.GetString 4))
+                    doomedFiles.Add(Path.Combine(folder, "spool", rows.GetString 4))
 
-        {
-            keys = keys.ToArray()
-            spools = spools.ToArray()
-            more = doomed.Count = stepMax
-        }
+        { keys = keys.ToArray(); spools = spools; more = doomed.Count = stepMax }
 
     /// Follows what is written.
     member _.Observe(events: IReadOnlyList<Event>) =
@@ -137,6 +147,4 @@ type Retirement(connection: SqliteConnection, folder: string, retention: Retenti
                 tasks <- tasks + 1L
 
     /// Deletes what the last step named, and names the next ones.
-    member _.Step() : Forgotten =
-        delete ()
-        choose ()
+    member _.Step() : Forgotten = delete () |> choose

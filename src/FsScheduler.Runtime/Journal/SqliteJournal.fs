@@ -56,7 +56,7 @@ type SqliteJournal(options: JournalOptions) =
             names[session] <- name
 
     let retirement =
-        Retirement(writing, options.folder, options.retention, options.clock)
+        Retirement(writing, options.folder, options.retention, options.sync, options.clock)
 
     let work =
         Channel.CreateUnbounded<Work>(UnboundedChannelOptions(SingleReader = true))
@@ -214,7 +214,7 @@ type SqliteJournal(options: JournalOptions) =
             change (fun () -> JournalFile.forgetFile writing name)
 
         member _.SetFlushed number =
-            change (fun () -> JournalFile.setMeta writing "flushed" number)
+            change (fun () -> JournalFile.setFlushed writing number)
 
         member _.RetireAsync() =
             task {

@@ -13,10 +13,15 @@ open FsScheduler.Runtime.Files
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="journal">Has the payloads that are recorded.</param>
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
-/// <param name="reconsider">Asks for another look at an input.</param>
+/// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
 [<Sealed>]
 type Bodies
-    (inputs: InputFolder, journal: IJournal, tell: Input -> unit, reconsider: TaskName -> unit) =
+    (
+        inputs: InputFolder,
+        journal: IJournal,
+        tell: Input -> unit,
+        reconsider: TaskName -> Stamp -> unit
+    ) =
 
     let attemptOf message =
         match message with
@@ -28,10 +33,10 @@ type Bodies
         | ValueSome attempt -> tell (Input.Unreadable(attempt, reason))
         | ValueNone -> ()
 
-    let withdraw message name =
+    let withdraw message name version =
         match attemptOf message with
         | ValueSome attempt ->
-            reconsider name // first: so somebody always knows of the file
+            reconsider name version // first: so somebody always knows of the file
             tell (Input.Withdraw attempt)
         | ValueNone -> ()
 
@@ -65,7 +70,7 @@ type Bodies
         match opened with
         | Ok body -> ValueSome body
         | Error(Gone | Changed) ->
-            withdraw departure.message name
+            withdraw departure.message name stamp
             ValueNone
         | Error(NotReadable _ | Failing _ as trouble) ->
             unreadable departure.message trouble.Message
@@ -124,7 +129,7 @@ type Bodies
                 let name = nameOf departure
 
                 if not whole || not (InputFile.isCurrent inputs name stamp) then
-                    withdraw departure.message name
+                    withdraw departure.message name stamp
             | Packed
             | Filed
             | Recorded _

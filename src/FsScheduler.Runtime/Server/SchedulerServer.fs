@@ -221,7 +221,12 @@ type SchedulerServer(options: SchedulerOptions) =
         )
 
     let bodies =
-        Bodies(inputs, options.journal, tell, (fun name -> inbox.Reconsider name |> ignore))
+        Bodies(
+            inputs,
+            options.journal,
+            tell,
+            fun name version -> inbox.Reconsider(name, version) |> ignore
+        )
 
     let spool message : Task<string | null> =
         match message with

@@ -29,7 +29,9 @@ type Upkeep
 
             if forgotten.keys.Length > 0 then
                 do! agent.PostAsync([| Input.Forget forgotten.keys |], CancellationToken.None)
-            // Those of the keys are discarded by the machine.
+                // What was answered with them before is on its way.
+                do! agent.LookAsync ignore
+
             for path in forgotten.spools do
                 SpoolFile.delete path
 
@@ -45,7 +47,13 @@ type Upkeep
 
             if sync <> Sync.Off && number > flushed then
                 try
-                    Flush.all publisher.Path (recovery.Unverified() |> Seq.map _.name)
+                    Flush.all publisher.Path [
+                        for result in recovery.Unverified() do
+                            match TaskName.parse result.name with
+                            | Ok name -> publisher.TargetOf name
+                            | Error _ -> ()
+                    ]
+
                     do! recovery.SetFlushed number
                     flushed <- number
                 with :? IOException as error ->

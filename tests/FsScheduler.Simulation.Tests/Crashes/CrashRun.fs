@@ -1,0 +1,545 @@
+namespace FsScheduler.Simulation.Tests.Crashes
+
+open System
+open System.Collections.Generic
+open FsScheduler.Core
+open FsScheduler.Simulation.Tests
+
+/// When and how processes end.
+type Plan =
+    /// At this boundary, counted from the start of the run, and never again.
+    | Once of boundary: int * cutsPower: bool
+    /// So many times, anywhere; the disk misbehaves as well.
+    | Often of crashes: int
+
+/// How a run went.
+type CrashRun = {
+    seed: uint64
+    plan: Plan
+    /// What was violated; nothing, if all is well.
+    failure: string option
+    coverage: Coverage
+    trace: Trace
+    /// How many boundaries it passed.
+    boundaries: int
+    tasks: int
+}
+
+/// <summary>A scheduler that is killed, or whose machine loses power, in the middle of whatever it does.</summary>
+/// <param name="seed">All follows from it.</param>
+/// <param name="plan">When it ends.</param>
+/// <param name="size">How much there is to do: 1 for a handful of tasks.</param>
+/// <param name="linesMax">How much of the trace is kept.</param>
+[<Sealed>]
+type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
+    let chance = Chance seed
+    let coverage = Coverage()
+    let trace = Trace linesMax
+    let disk = SimDisk(chance, coverage)
+
+    let settings = {
+        machine = {
+            pipeline = {
+                stages = [|
+                    for name in [ "a"; "b" ] -> { name = name; argument = ""; kind = PerLine }
+                |]
+                wire = [| "a"; "b" |]
+            }
+            expected = [| "a"; "b" |]
+            maxAttempts = 3
+            taskTimeout = 60_000L<ms>
+            lostAfter = 5_000L<ms>
+            memory = (if chance.Percent 50 then 100L<B> else Settings.unlimited)
+            seed = seed
+        }
+        isFull = chance.Percent 25
+        isFlushing =
+            (match plan with
+             | Once(_, cutsPower) -> cutsPower || chance.Percent 50
+             | Often _ -> chance.Percent 85)
+        deletes = chance.Percent 25
+        large = chance.Pick [| 0; 30; 100 |]
+    }
+
+    let journal = SimJournal(disk, chance, settings.isFlushing)
+    let outside = Outside()
+    let doomed = List<TaskId>()
+    let mutable doomedAt = 0
+    let mutable now: Instant = { sinceStart = 0L<ms> }
+    let mutable isSameBoot = true
+    let mutable crashesLeft = 0
+    let mutable life = Unchecked.defaultof<CrashLife>
+
+    let must isSo text =
+        if not isSo then
+            raise (Violation text)
+
+    let planCrash () =
+        match plan with
+        | Once(boundary, _) -> disk.CrashAt <- if crashesLeft > 0 then boundary else Int32.MaxValue
+        | Often _ ->
+            disk.CrashAt <-
+                if crashesLeft > 0 then
+                    disk.Passed + 1 + chance.Below 150
+                else
+                    Int32.MaxValue
+
+    /// What the device had to keep.
+    let lookAfterCut () =
+        let ended = Dictionary<TaskId, int64>()
+
+        for recorded in journal.All do
+            match recorded.event with
+            | Event.Completed(attempt, _) -> ended[attempt.task] <- recorded.number
+            | _ -> ()
+
+        let published = Seq.toArray outside.Published
+
+        for KeyValue(what, struct (task, content)) in published do
+            let submission = journal.Submission task
+
+            let isWhole =
+                match disk.Find("out/" + submission.Name) with
+                | null -> false
+                | file -> file.Content = content
+
+            match ended.TryGetValue task with
+            | true, number ->
+                let isNewest =
+                    published
+                    |> Array.forall (fun (KeyValue(_, struct (other, _))) ->
+                        other <= task || (journal.Submission other).Name <> submission.Name)
+
+                let isFlushed =
+                    settings.isFull
+                    || settings.deletes
+                    || submission.Origin <> Origin.Folder
+                    || number <= journal.FlushedUpTo
+
+                must
+                    (isWhole || not isFlushed || not isNewest)
+                    $"the result of {submission.Name} was flushed, and is not there"
+
+                if not isWhole then
+                    outside.Published.Remove what |> ignore
+            | _ -> outside.Published.Remove what |> ignore
+
+    let start () =
+        doomed.Clear()
+        let mutable isUp = false
+
+        while not isUp do
+            try
+                life <-
+                    CrashLife(settings, disk, journal, outside, coverage, trace, isSameBoot, now)
+
+                isSameBoot <- true
+                isUp <- true
+            with
+            | Crash ->
+                coverage.Count "seen: crash while starting"
+                crashesLeft <- crashesLeft - 1
+                planCrash ()
+            | DiskFull -> disk.IsFull <- false // whoever starts it makes room
+
+    let down () =
+        crashesLeft <- crashesLeft - 1
+        outside.Disconnect()
+        now <- now + chance.Time(0L<ms>, 3_000L<ms>)
+
+        let cutsPower =
+            match plan with
+            | Once(_, cutsPower) -> cutsPower
+            | Often _ -> settings.isFlushing && chance.Percent 50
+
+        if cutsPower then
+            coverage.Count "fault: power cut"
+            trace.Add(now, "the power is cut", 0L, disk.Passed)
+            disk.Cut()
+            journal.Cut()
+            isSameBoot <- false
+            lookAfterCut ()
+        else
+            coverage.Count "fault: killed"
+            trace.Add(now, "the process is killed", 0L, disk.Passed)
+
+        planCrash ()
+        start ()
+
+    // What happens outside.
+
+    let connectWorker (worker: CrashWorker) =
+        let session = outside.NewSession()
+        worker.Session <- ValueSome session
+        life.Post(Input.Join(session, worker.Name, worker.Stages))
+        let holding = worker.Holding |> Seq.map _.attempt |> Seq.toArray
+
+        if holding.Length > 0 then
+            coverage.Count "seen: worker back with what it holds"
+
+        life.Post(Input.Claim(session, holding))
+        life.Post(Input.Ready(session, 2))
+
+    let takeOne (holdings: List<Holding>) =
+        let index = chance.Below holdings.Count
+        let holding = holdings[index]
+        holdings.RemoveAt index
+        holding
+
+    let finishOne (worker: CrashWorker) =
+        match worker.Session with
+        | ValueSome session when worker.IsWelcome && worker.Holding.Count > 0 ->
+            life.Report(session, takeOne worker.Holding)
+        | _ -> ()
+
+    let actOfWorker () =
+        let worker = outside.Workers[chance.Below outside.Workers.Count]
+
+        match worker.Session with
+        | ValueNone -> connectWorker worker
+        | ValueSome session ->
+            match chance.Below 100 with
+            | roll when roll < 60 -> finishOne worker
+            | roll when roll < 70 ->
+                if worker.IsWelcome && worker.Holding.Count > 0 then
+                    let outcome = Failed("no", chance.Percent 90)
+                    let attempt = (takeOne worker.Holding).attempt
+                    life.Post(Input.Report(session, attempt, outcome, Payload.empty))
+            | roll when roll < 78 ->
+                if worker.Stale.Count > 0 then
+                    coverage.Count "seen: late result"
+                    life.Report(session, takeOne worker.Stale)
+            | roll when roll < 82 ->
+                life.Post(Input.Leave session)
+                worker.Disconnect()
+            | roll when roll < 84 ->
+                life.Post(Input.Leave session)
+                worker.Disconnect()
+                worker.Holding.Clear()
+            | _ -> life.Post(Input.Heard session)
+
+    let connectClient () =
+        if outside.Client.IsNone then
+            outside.Client <- ValueSome(outside.NewSession())
+
+    let submitWhere isWanted =
+        match outside.Client with
+        | ValueNone -> connectClient ()
+        | ValueSome session ->
+            match outside.Jobs |> Seq.tryFind (fun job -> not job.IsOver && isWanted job) with
+            | Some job when not job.IsSent -> life.Submit(session, job)
+            | _ -> ()
+
+    let actOfClient () =
+        match chance.Below 100 with
+        | roll when roll < 80 -> submitWhere (fun job -> not job.IsSent)
+        | roll when roll < 88 ->
+            match outside.Client with
+            | ValueSome session -> life.Post(Input.RetryAll session)
+            | ValueNone -> ()
+        | roll when roll < 92 ->
+            match outside.Client with
+            | ValueSome session ->
+                let job = outside.Jobs[chance.Below outside.Jobs.Count]
+
+                if job.Task > 0L<taskId> then
+                    life.Post(Input.Cancel(job.Task, session))
+            | ValueNone -> ()
+        | roll when roll < 95 ->
+            match outside.Client with
+            | ValueSome session ->
+                life.Post(Input.Leave session)
+                outside.Client <- ValueNone
+
+                for job in outside.Jobs do
+                    if job.Key.IsNone && job.IsSent then
+                        job.IsOver <- true
+
+                    job.IsSent <- false
+            | ValueNone -> ()
+        | _ -> ()
+
+    let actOfFolder () =
+        let name = $"f{chance.Below(2 * size + 1)}"
+
+        match outside.Files.TryGetValue name with
+        | true, version when chance.Percent 70 -> outside.Files[name] <- version + 1L
+        | true, _ ->
+            outside.Files.Remove name |> ignore
+            coverage.Count "fault: file vanished"
+        | _ -> outside.Files[name] <- int64 (disk.Passed + 1) // never a version again
+
+    /// Those that were named are deleted.
+    let forget () =
+        if doomed.Count > 0 && life.Released >= doomedAt then
+            let files = journal.KeptFiles doomed
+            journal.Commit(Retire(List.ofSeq doomed))
+            doomed.Clear()
+            List.iter disk.Delete files
+
+    /// As `Upkeep` does: those of the time before are deleted, and the next ones named.
+    let nameNext () =
+        let known = journal.Known
+
+        let finished = [
+            for recorded in known do
+                match recorded.event with
+                | Event.Completed({ task = task }, _)
+                | Event.Cancelled(task, _) when
+                    recorded.number <= journal.FlushedUpTo || not settings.isFlushing
+                    ->
+                    task
+                | _ -> ()
+        ]
+
+        let keys = [|
+            for task in List.truncate 2 finished do
+                doomed.Add task
+
+                match (journal.Submission task).Origin with
+                | Origin.Client(_, _, Some key) ->
+                    for job in outside.Jobs do
+                        if job.Key = Some key.text then
+                            job.IsForgotten <- true
+
+                    struct (key.text, task)
+                | _ -> ()
+        |]
+
+        if keys.Length > 0 then
+            life.Post(Input.Forget keys)
+
+        doomedAt <- life.Posted
+
+    let retire () =
+        forget ()
+
+        if doomed.Count = 0 then
+            nameNext ()
+
+    let actOfUpkeep () =
+        match chance.Below 4 with
+        | 0 -> life.Checkpoint()
+        | 1 -> retire ()
+        | _ -> life.Scan()
+
+    let act () =
+        now <- now + chance.Time(0L<ms>, 40L<ms>)
+
+        match chance.Below 100 with
+        | roll when roll < 22 -> life.Turn(now, 1 + chance.Below 8)
+        | roll when roll < 40 -> life.Commit()
+        | roll when roll < 52 -> life.Publish()
+        | roll when roll < 58 -> life.Settle()
+        | roll when roll < 75 -> actOfWorker ()
+        | roll when roll < 85 -> actOfClient ()
+        | roll when roll < 89 -> actOfFolder ()
+        | roll when roll < 95 -> actOfUpkeep ()
+        | _ -> life.Post Input.Tick
+
+    let survive (action: unit -> unit) =
+        try
+            action ()
+        with
+        | Crash -> down ()
+        | DiskFull -> () // tried again
+
+    let misbehave () =
+        match plan with
+        | Often _ ->
+            if disk.IsFull then
+                disk.IsFull <- not (chance.Percent 10)
+            else
+                disk.IsFull <- chance.PerMille 5
+        | Once _ -> ()
+
+    // The end.
+
+    let isSettled () =
+        let quarantined =
+            HashSet [
+                for task in Invariants.view life.Scheduler do
+                    if task.state = "quarantined" then
+                        task.id
+            ]
+
+        life.IsIdle
+        && life.IsScanned
+        && life.Scheduler.IsDone
+        && outside.Jobs
+           |> Seq.forall (fun job -> job.IsOver || quarantined.Contains job.Task)
+
+    /// Nothing goes wrong any more: everything comes to its end.
+    let calm () =
+        disk.CrashAt <- Int32.MaxValue
+        disk.IsFull <- false
+        disk.RenamesFail <- 0
+        let mutable rounds = 0
+
+        while not (isSettled ()) do
+            rounds <- rounds + 1
+
+            if rounds > 400 then
+                let left =
+                    Invariants.view life.Scheduler
+                    |> Seq.filter (fun task -> task.state <> "quarantined")
+                    |> Seq.map (fun task -> $"task {task.id} ({task.name}) is {task.state}")
+
+                let jobs = outside.Jobs |> Seq.filter (fun job -> not job.IsOver) |> Seq.map _.Name
+
+                raise (
+                    Violation
+                        $"not done: {String.Join(',', left)}; jobs: {String.Join(',', jobs)}; scanned: {life.IsScanned}; idle: {life.IsIdle}"
+                )
+
+            now <- now + 1_000L<ms>
+            connectClient ()
+
+            for job in outside.Jobs do
+                if not job.IsSent && not job.IsOver then
+                    life.Submit(outside.Client.Value, job)
+
+            for worker in outside.Workers do
+                match worker.Session with
+                | ValueNone -> connectWorker worker
+                | ValueSome session -> life.Post(Input.Heard session)
+
+            life.Post Input.Tick
+            life.Scan()
+
+            for _ in 1..10 do
+                life.Turn(now, Int32.MaxValue)
+                life.Commit()
+                life.Publish()
+                life.Settle()
+
+                for worker in outside.Workers do
+                    finishOne worker
+
+        forget ()
+
+    let check () =
+        let ended = Dictionary<TaskId, Event>()
+        let submitted = Dictionary<string, TaskId>()
+
+        for recorded in journal.All do
+            match recorded.event with
+            | Event.Completed({ task = task }, _)
+            | Event.Cancelled(task, _) ->
+                must (ended.TryAdd(task, recorded.event)) $"task {task} has ended twice"
+            | Event.Submitted(id, submission, _) ->
+                match submission.Payload with
+                | Payload.Input stamp ->
+                    submitted[Content.ofFile submission.Name stamp.modified] <- id
+                | _ -> ()
+            | _ -> ()
+
+        let quarantined = HashSet [ for task in Invariants.view life.Scheduler -> task.id ]
+
+        let resultIs name (content: string) =
+            match disk.Find("out/" + name) with
+            | null -> raise (Violation $"{name} has no result")
+            | file ->
+                must
+                    (file.Content.StartsWith(content + ";") && file.Content.Contains ";b#")
+                    $"the result of {name} is '{file.Content}'"
+
+        for KeyValue(name, version) in outside.Files do
+            let content = Content.ofFile name version
+            must (submitted.ContainsKey content) $"{content} was never a task"
+            let task = submitted[content]
+
+            match ended.TryGetValue task with
+            | true, Event.Completed _ -> resultIs name content
+            | true, other -> raise (Violation $"{content} ended with %A{other}")
+            | _ -> must (quarantined.Contains task) $"{content} has come to no end"
+
+        for job in outside.Jobs do
+            if job.Task > 0L<taskId> && not job.IsForgotten then
+                match ended.TryGetValue job.Task with
+                | true, Event.Completed _ when job.Want = File ->
+                    match disk.Find("out/" + job.Name) with
+                    | null -> raise (Violation $"{job.Name} has no result")
+                    | file -> must (file.Content.StartsWith(job.Content + ";")) file.Content
+                | true, _ -> ()
+                | _ -> must (quarantined.Contains job.Task) $"{job.Name} has come to no end"
+
+        let needed = HashSet life.Scheduler.Spools
+
+        for path in disk.Below "spool/" do
+            must (needed.Contains path) $"{path} is left behind"
+
+        for path in disk.Below "out/.tmp" do
+            raise (Violation $"{path} is left behind")
+
+    let populate () =
+        let workers = [|
+            "both", [| "a"; "b" |], true
+            "simple", [| "a"; "b" |], false
+            "first", [| "a" |], true
+            "second", [| "b" |], chance.Percent 50
+        |]
+
+        // Somebody can do everything.
+        for name, stages, tells in Array.truncate (2 + chance.Below 3) workers do
+            outside.Workers.Add(CrashWorker(name, stages, tells))
+
+        for index in 1 .. 2 * size + chance.Below 3 do
+            let key = if chance.Percent 60 then Some $"k{index}" else None
+            let want = chance.Pick [| Want.Result; Want.Result; Want.File; Want.Nothing |]
+            let pipeline = chance.Pick [| "a"; "a | b"; "b | a" |]
+            outside.Jobs.Add(Job($"c{index}", pipeline, want, key, chance.Percent settings.large))
+
+        for index in 1 .. 1 + chance.Below(2 * size) do
+            outside.Files[$"f{index}"] <- int64 index
+
+    member _.Run() : CrashRun =
+        let failure =
+            try
+                populate ()
+
+                crashesLeft <-
+                    match plan with
+                    | Once(boundary, _) -> if boundary > 0 then 1 else 0
+                    | Often crashes -> crashes
+
+                planCrash ()
+
+                match plan with
+                | Often _ -> disk.RenamesFail <- chance.Pick [| 0; 0; 10 |]
+                | Once _ -> ()
+
+                start ()
+
+                for _ in 1 .. 250 * size do
+                    misbehave ()
+                    survive act
+
+                calm ()
+                check ()
+                None
+            with
+            | Violation text -> Some text
+            | error -> Some(string error)
+
+        {
+            seed = seed
+            plan = plan
+            failure = failure
+            coverage = coverage
+            trace = trace
+            boundaries = disk.Passed
+            tasks = Seq.length journal.All
+        }
+
+module CrashRun =
+
+    /// A handful of tasks. The same seed and plan give the same run.
+    let small (seed: uint64) (plan: Plan) = Crashing(seed, plan, 1, 40).Run()
+
+    /// More of them, and a few crashes; the last lines of what happened are kept.
+    let largeKeeping (linesMax: int) (seed: uint64) =
+        let chance = Chance(seed ^^^ 0x5DEECE66DUL)
+        Crashing(seed, Often(1 + chance.Below 5), 1 + chance.Below 3, linesMax).Run()
+
+    let large = largeKeeping 40

@@ -1,0 +1,112 @@
+module FsScheduler.Simulation.Tests.Crashes.CrashTests
+
+open System.Threading.Tasks
+open Expecto
+open FsScheduler.Simulation.Tests
+
+/// Small histories of which every boundary is tried, by killing the process and by cutting the power.
+let private histories = 12
+
+/// Large ones, with a few crashes and a disk that misbehaves.
+let private seeds = 500
+
+/// Every history that there is, in parallel: the run without a crash tells how many boundaries there are.
+let exhaustive (first: uint64) (count: int) : CrashRun list =
+    let plans = [
+        for seed in first .. first + uint64 count - 1UL do
+            for cutsPower in [ false; true ] do
+                let whole = CrashRun.small seed (Once(0, cutsPower))
+                whole
+    ]
+
+    let crashed =
+        [|
+            for whole in plans do
+                match whole.plan with
+                | Once(_, cutsPower) ->
+                    for boundary in 1 .. whole.boundaries do
+                        struct (whole.seed, Once(boundary, cutsPower))
+                | Often _ -> ()
+        |]
+        |> Array.Parallel.map (fun struct (seed, plan) -> CrashRun.small seed plan)
+
+    plans @ List.ofArray crashed
+
+let many (first: uint64) (count: int) : CrashRun[] =
+    let runs = Array.zeroCreate<CrashRun> count
+
+    Parallel.For(0, count, fun index -> runs[index] <- CrashRun.large (first + uint64 index))
+    |> ignore
+
+    runs
+
+let private large = lazy (many 1UL seeds)
+
+let describe (run: CrashRun) =
+    $"seed {run.seed}, %A{run.plan}: {Option.get run.failure}"
+
+let private expectNoFailure (runs: CrashRun seq) =
+    match runs |> Seq.filter _.failure.IsSome |> Seq.toList with
+    | [] -> ()
+    | failed ->
+        let described =
+            failed |> List.truncate 20 |> List.map describe |> String.concat "\n"
+
+        failtest $"{failed.Length} runs failed\n{described}"
+
+/// Without these the runs would mean little.
+let private required = [
+    "fault: disk full"
+    "fault: file vanished"
+    "fault: killed"
+    "fault: power cut"
+    "fault: rename failed"
+    "seen: content lost"
+    "seen: content torn"
+    "seen: crash while starting"
+    "seen: damaged result found"
+    "seen: late result"
+    "seen: name lost"
+    "seen: result found after a crash"
+    "seen: worker back with what it holds"
+    "effect: Recall"
+    "effect: Settle"
+    "event: Claimed"
+    "event: Quarantined"
+    "input: Forget"
+    "input: Outdated"
+    "input: Unpublished"
+    "input: Unstored"
+    "input: Withdraw"
+]
+
+let tests =
+    testList "crashes" [
+        test "wherever a small history is cut, it comes to its end" {
+            let runs = exhaustive 1UL histories
+            expectNoFailure runs
+            Expect.isGreaterThan runs.Length 1_000 "boundaries"
+        }
+
+        test $"{seeds} large histories with crashes come to their ends" {
+            expectNoFailure large.Value
+        }
+
+        test "the same seed gives the same run" {
+            for seed in 1UL .. 20UL do
+                let again = CrashRun.large seed
+                let first = large.Value[int seed - 1]
+                Expect.equal again.boundaries first.boundaries $"seed {seed}"
+                Expect.equal again.tasks first.tasks $"seed {seed}"
+        }
+
+        test "whatever can go wrong did go wrong" {
+            let all = Coverage()
+
+            for run in large.Value do
+                all.Add run.coverage
+
+            for what in required do
+                Expect.isGreaterThan (all.Of what) 0L $"never in {seeds} seeds: {what}"
+        }
+    ]

@@ -1,0 +1,89 @@
+namespace FsScheduler.Simulation.Tests.Crashes
+
+open System.Collections.Generic
+open FsScheduler.Core
+open FsScheduler.Simulation.Tests
+
+/// What a worker has been given.
+type Holding = { attempt: Attempt; stages: string[]; input: string }
+
+/// <summary>A worker, which lives on when the scheduler does not.</summary>
+/// <param name="name">Its name.</param>
+/// <param name="stages">What it runs.</param>
+/// <param name="tellsHolding">Whether it says what it holds when it comes back; else it knows nothing of that.</param>
+[<Sealed>]
+type CrashWorker(name: string, stages: string[], tellsHolding: bool) =
+    member _.Name = name
+    member _.Stages = stages
+    member _.TellsHolding = tellsHolding
+    /// None: it is not connected.
+    member val Session: SessionId voption = ValueNone with get, set
+    member val IsWelcome = false with get, set
+    member val Holding = List<Holding>()
+    /// What it should have dropped, and may send all the same.
+    member val Stale = List<Holding>()
+
+    member worker.Drop(isDropped: Holding -> bool) =
+        for holding in worker.Holding.ToArray() do
+            if isDropped holding then
+                worker.Holding.Remove holding |> ignore
+                worker.Stale.Add holding
+
+    member worker.Disconnect() =
+        worker.Session <- ValueNone
+        worker.IsWelcome <- false
+
+        if not tellsHolding then
+            worker.Drop(fun _ -> true)
+
+/// Something that a client wants done.
+[<Sealed>]
+type Job(name: string, pipeline: string, want: Want, key: string option, isLarge: bool) =
+    member _.Name = name
+    member _.Pipeline = pipeline
+    member _.Want = want
+    member _.Key = key
+    member _.IsLarge = isLarge
+    member _.Content = name + ".0"
+    /// What ACCEPTED said.
+    member val Task = 0L<taskId> with get, set
+    /// It was sent on the connection that there is.
+    member val IsSent = false with get, set
+    /// DONE has come, without an error.
+    member val HasResult = false with get, set
+    /// Nothing more is to be expected.
+    member val IsOver = false with get, set
+    /// The journal was made to forget its key.
+    member val IsForgotten = false with get, set
+
+/// What is there besides the scheduler and its disk: the folder of inputs, workers and a client.
+[<Sealed>]
+type Outside() =
+    let mutable sessions = 0L<sessionId>
+    member val Files = SortedDictionary<string, int64>(System.StringComparer.Ordinal)
+    member val Workers = List<CrashWorker>()
+    member val Jobs = List<Job>()
+    member val Client: SessionId voption = ValueNone with get, set
+
+    /// The attempts that workers were given. None is given twice.
+    member val Given = HashSet<Attempt>()
+    /// What has its final name, by version of a file or by task: whose it is, and the result.
+    member val Published = Dictionary<string, struct (TaskId * string)>()
+
+    member _.NewSession() =
+        sessions <- sessions + 1L<sessionId>
+        sessions
+
+    /// Nobody is connected any more.
+    member outside.Disconnect() =
+        for worker in outside.Workers do
+            worker.Disconnect()
+
+        outside.Client <- ValueNone
+
+        for job in outside.Jobs do
+            // Without a key nobody comes back for it.
+            if job.Key.IsNone && job.IsSent then
+                job.IsOver <- true
+
+            job.IsSent <- false
