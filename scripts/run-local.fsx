@@ -9,6 +9,7 @@
 // The exit code is that of the job: 0 when all is done, 1 when something is in quarantine.
 
 #r "nuget: Spectre.Console, 0.57.2"
+#load "build.fsx"
 
 open System
 open System.Collections.Generic
@@ -66,62 +67,7 @@ let workerCount =
     else
         options.workers
 
-// ---- Build what is missing
-
-let root = Path.GetFullPath(Path.Combine(__SOURCE_DIRECTORY__, ".."))
-let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
-
-let executable project name =
-    Path.Combine(root, "src", project, "bin", "Release", "net10.0", name + suffix)
-
-let scheduler = executable "FsScheduler.Scheduler" "fs-scheduler"
-let worker = executable "FsScheduler.Worker" "fs-worker"
-
-/// The marker of the last build that this script saw to.
-let built =
-    Path.Combine(root, "src", "FsScheduler.Scheduler", "obj", "run-local.built")
-
-let isStale =
-    let isSource (path: string) =
-        (path.EndsWith ".fs" || path.EndsWith ".fsproj")
-        && not (path.Replace('\\', '/').Contains "/obj/")
-
-    let builtAt =
-        max
-            (File.GetLastWriteTimeUtc built)
-            (File.GetLastWriteTimeUtc(Path.ChangeExtension(scheduler, ".dll")))
-
-    not (File.Exists scheduler && File.Exists worker)
-    || Directory.EnumerateFiles(Path.Combine(root, "src"), "*.*", SearchOption.AllDirectories)
-       |> Seq.filter isSource
-       |> Seq.exists (fun path -> File.GetLastWriteTimeUtc path > builtAt)
-
-if isStale then
-    printfn "building ..."
-
-    let build =
-        ProcessStartInfo(
-            "dotnet",
-            [
-                "build"
-                "-c"
-                "Release"
-                "--nologo"
-                "-v"
-                "quiet"
-                "src/FsScheduler.Scheduler"
-            ]
-        )
-
-    build.WorkingDirectory <- root
-    use building = Process.Start build
-    building.WaitForExit()
-
-    if building.ExitCode <> 0 then
-        eprintfn "the build failed; its messages are above"
-        exit 3
-
-    File.WriteAllText(built, "")
+Build.buildWhatIsMissing ()
 
 // ---- The files
 
@@ -130,7 +76,7 @@ let playground =
     |> Option.map (fun _ -> Directory.CreateTempSubdirectory("fs-scheduler-").FullName)
 
 let folder name =
-    Path.Combine(defaultArg playground root, name)
+    Path.Combine(defaultArg playground Build.root, name)
 
 let entrada, resultados = folder "entrada", folder "resultados"
 
@@ -171,7 +117,7 @@ let quiet = [ "--log-level"; "warn" ]
 let folders = [ "--entrada"; entrada; "--resultados"; resultados; "--state"; state ]
 
 let schedulerProcess =
-    start scheduler ([ "--once"; "--listen"; "127.0.0.1:0" ] @ folders @ quiet)
+    start Build.scheduler ([ "--once"; "--listen"; "127.0.0.1:0" ] @ folders @ quiet)
 
 let address =
     match schedulerProcess.StandardOutput.ReadLine() with
@@ -182,7 +128,7 @@ let address =
 
 let startWorker number =
     start
-        worker
+        Build.worker
         ([
             "--connect"
             address

@@ -83,10 +83,17 @@ let private processOf task (stages: string) bytes =
 let private give (peer: Peer) task stages (payload: byte[]) =
     peer.Send(processOf task stages payload.Length, payload)
 
-/// The next RESULT with its payload.
+/// The next RESULT with its payload. READY may come before or after what was finished earlier.
 let private result (peer: Peer) : Task<struct (JsonElement * byte[])> =
     task {
-        let! result = peer.ReadJsonExcept "BEAT"
+        let! first = peer.ReadJsonExcept "BEAT"
+
+        let! result =
+            if text first "type" = "READY" then
+                peer.ReadJsonExcept "BEAT"
+            else
+                Task.FromResult first
+
         Expect.equal (text result "type") "RESULT" $"{result}"
 
         let! bytes =
@@ -434,6 +441,50 @@ let private work =
             do! give peer 3 "\"lower\"" (Array.create 100_000 65uy)
             let! struct (json, _) = result peer
             Expect.equal (text json "task") "3" "and the one after it"
+        }
+
+        testTask
+            "work goes on while the scheduler is away, and what may be kept is delivered to the next" {
+            use fake = new FakeScheduler()
+            let gates = [| for _ in 1..3 -> TaskCompletionSource() |]
+            let allStarted = new CountdownEvent(3)
+            let stopped = TaskCompletionSource()
+
+            let gated =
+                StageFunction(fun call ->
+                    task {
+                        let index = int call.payload.Span[0] - int '1'
+
+                        use _ =
+                            call.cancellation.Register(fun () ->
+                                if index = 1 then
+                                    stopped.TrySetResult() |> ignore)
+
+                        allStarted.Signal() |> ignore
+                        do! gates[index].Task
+                        return ReadOnlyMemory(utf8 $"done {index + 1}")
+                    })
+
+            use _ = new Running({ options fake.Address with functions = [ "gated", gated ] })
+            let! (first: Peer) = fake.WelcomeAsync welcome
+
+            for task in 1..3 do
+                do! give first task "\"gated\"" (utf8 (string task))
+
+            do! ended (Task.Run(fun () -> allStarted.Wait()))
+            (first :> IDisposable).Dispose()
+            let! (second: Peer) = fake.AcceptAsync()
+            let! hello = second.ReadJson()
+            Expect.equal (text hello "holding") "[[1,1],[2,1],[3,1]]" "what it has"
+            gates[0].SetResult() // nobody has been there to take it
+            do! second.Send(welcome.Replace("}", ",\"keep\":[[1,1],[3,1]]}"))
+            let! struct (one, bytes) = result second
+            Expect.equal (text one "task", bytes) ("1", utf8 "done 1") "finished meanwhile"
+            do! ended stopped.Task
+            gates[1].SetResult()
+            gates[2].SetResult()
+            let! struct (three, bytes) = result second
+            Expect.equal (text three "task", bytes) ("3", utf8 "done 3") "and not the second"
         }
 
         testTask "functions that block leave threads for the beats" {

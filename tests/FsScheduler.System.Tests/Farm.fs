@@ -194,10 +194,12 @@ type Program(path: string, args: string list, folder: string) =
         child.WorkingSet64
 
     /// Its exit code, once it and all that write to its outputs have ended.
-    member program.Exit: Task<int> =
+    member program.Exit: Task<int> = program.ExitWithin patience
+
+    member program.ExitWithin(limit: TimeSpan) : Task<int> =
         task {
             try
-                return! ended.WaitAsync patience
+                return! ended.WaitAsync limit
             with :? TimeoutException ->
                 return failtest $"it has not ended. {program.Said}"
         }

@@ -1,6 +1,7 @@
 /// The scripts, as the README has people run them.
 module FsScheduler.System.Tests.ScriptTests
 
+open System
 open System.IO
 open Expecto
 open FsScheduler.System.Tests.Farm
@@ -35,6 +36,18 @@ let tests =
                 use script = fsi "run-local.fsx" [ "--fast" ]
                 let! code = script.Exit
                 Expect.equal code 2 script.Said
+            }
+
+        scenario "chaos.fsx deals ten rounds of blows, and nothing is lost"
+        <| fun () ->
+            task {
+                use script = fsi "chaos.fsx" [ "--rounds"; "10" ]
+                let! code = script.ExitWithin(TimeSpan.FromMinutes 10.0)
+                Expect.equal code 0 script.Said
+
+                Expect.isTrue
+                    (script.Output.All |> List.exists _.Contains("killed scheduler"))
+                    "blows"
             }
 
         scenario "worker.fsx brings its own stages"

@@ -45,6 +45,15 @@ type SqliteJournal(options: JournalOptions) =
     let spool = Path.Combine(options.folder, "spool")
     let toInstant = JournalFile.toInstant options.clock
     let writing = JournalFile.openForWriting path options.sync options.log
+
+    do
+        // What a killed process wrote is read, and may not have reached the device. A commit flushes all of it, before
+        // anything is deleted or told because of it.
+        JournalFile.setMeta
+            writing
+            "opened"
+            (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds())
+
     let rows = new EventRows((nonNull writing.Handle))
     let reading = JournalFile.openForReading path
     let reader = new EventReader(nonNull reading.Handle, spool, false)

@@ -391,7 +391,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let keepingUp: Task =
         match upkeep with
-        | Some upkeep -> Task.Run(fun () -> upkeep.RunAsync stop.Token)
+        | Some upkeep -> Task.Run(fun () -> upkeep.RunAsync(state.NoteBoot, stop.Token))
         | None -> Task.CompletedTask
 
     let published =

@@ -64,14 +64,21 @@ type StateFolder(path: string) =
     let isSameBoot =
         boot <> "" && File.Exists bootFile && File.ReadAllText bootFile = boot
 
-    do File.WriteAllText(bootFile, boot)
-
     /// The folder, absolute.
     member _.Path = path
 
     /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed
     /// or not. False where the system does not tell.
     member _.IsSameBoot = isSameBoot
+
+    /// What the disk was found to lack is recorded by now: from here on the machine has run on. Where it cannot be noted,
+    /// the next start looks closer than it needs to.
+    member _.NoteBoot() =
+        try
+            File.WriteAllText(bootFile, boot)
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ()
 
     /// <summary>A path for a payload that is too large for memory.</summary>
     /// <param name="isKept">Whether it has to outlive the scheduler; else it is gone with this run.</param>

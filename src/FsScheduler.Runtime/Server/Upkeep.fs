@@ -60,12 +60,17 @@ type Upkeep
                     log.LogWarning("the results are not flushed: {Reason}", error.Message)
         }
 
-    /// Works until it is stopped.
-    member upkeep.RunAsync(ct: CancellationToken) : Task =
+    /// <summary>Works until it is stopped.</summary>
+    /// <param name="started">Called once what the start decided is durable.</param>
+    /// <param name="ct">Stops it.</param>
+    member upkeep.RunAsync(started: unit -> unit, ct: CancellationToken) : Task =
         task {
             use timer = new PeriodicTimer(period, clock.Provider)
 
             try
+                do! agent.LookAsync ignore
+                started ()
+
                 while not ct.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync()

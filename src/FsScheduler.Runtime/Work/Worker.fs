@@ -174,6 +174,7 @@ module Worker =
             let mutable ending = ValueNone
             let mutable failures = 0
             let mutable lostAt = clock.Now
+            let mutable lostAfter = 0L<ms>
             let mutable random = uint64 (Random.Shared.NextInt64())
 
             try
@@ -193,6 +194,7 @@ module Worker =
                                 if session.IsWelcome then
                                     failures <- 0
                                     lostAt <- clock.Now
+                                    lostAfter <- session.LostAfter
 
                                 return outcome
                             }
@@ -225,6 +227,9 @@ module Worker =
                                 [
                                     TimeSpan.FromMilliseconds(float (Backoff.delay failures chance))
                                     delayMax
+                                    // What is held is given to somebody else when it is not claimed in time.
+                                    if not holdings.IsEmpty then
+                                        TimeSpan.FromMilliseconds(float (lostAfter / 3L))
                                     match giveUp with
                                     | Some giveUp -> giveUp - searched
                                     | None -> ()

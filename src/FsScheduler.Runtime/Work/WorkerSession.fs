@@ -314,6 +314,9 @@ type WorkerSession
     /// Whether the scheduler has taken this worker in.
     member _.IsWelcome = isWelcome
 
+    /// How long the scheduler waits for a worker that is silent.
+    member _.LostAfter = lostAfter
+
     /// <summary>Serves the scheduler until the connection ends.</summary>
     /// <param name="stop">Asks it to finish what it holds and to take nothing new.</param>
     member _.RunAsync(stop: CancellationToken) : Task<SessionEnd> =

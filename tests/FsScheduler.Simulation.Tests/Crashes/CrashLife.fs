@@ -270,6 +270,7 @@ type CrashLife
                 post (Input.Unpublished(attempt, "the rename failed"))
 
     do
+        journal.Open()
         scheduler.Restore(journal.Recover(), start)
         let struct (task, event, session) = journal.Highest
         scheduler.Continue(task, event, session)
@@ -312,6 +313,9 @@ type CrashLife
     member _.Scheduler = scheduler
     member _.Post input = post input
 
+    /// Whether what the start decided is durable.
+    member val IsResumed = false with get, set
+
     /// How many inputs there have been, and of how many all that follows has been let out.
     member _.Posted = posted
     member _.Released = released
@@ -347,7 +351,7 @@ type CrashLife
             }
 
     /// Makes the oldest batch durable, and lets its effects out.
-    member _.Commit() =
+    member life.Commit() =
         if batches.Count > 0 then
             let batch = batches.Peek()
 
@@ -367,6 +371,7 @@ type CrashLife
 
             batches.Dequeue() |> ignore
             released <- batch.taken
+            life.IsResumed <- true
             Seq.iter perform batch.decisions.Effects
 
     /// Does what the oldest effect wants of the disk.

@@ -133,7 +133,6 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 life <-
                     CrashLife(settings, disk, journal, outside, coverage, trace, isSameBoot, now)
 
-                isSameBoot <- true
                 isUp <- true
             with
             | Crash ->
@@ -143,6 +142,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             | DiskFull -> disk.IsFull <- false // whoever starts it makes room
 
     let down () =
+        isSameBoot <- isSameBoot || life.IsResumed
         crashesLeft <- crashesLeft - 1
         outside.Disconnect()
         now <- now + chance.Time(0L<ms>, 3_000L<ms>)
@@ -460,7 +460,10 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 | true, Event.Completed _ when job.Want = File ->
                     match disk.Find("out/" + job.Name) with
                     | null -> raise (Violation $"{job.Name} has no result")
-                    | file -> must (file.Content.StartsWith(job.Content + ";")) file.Content
+                    | file ->
+                        must
+                            (file.Content.StartsWith(job.Content + ";"))
+                            $"the result of {job.Name} is '{file.Content}'"
                 | true, _ -> ()
                 | _ -> must (quarantined.Contains job.Task) $"{job.Name} has come to no end"
 

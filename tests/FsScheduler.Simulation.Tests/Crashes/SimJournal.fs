@@ -104,6 +104,15 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
 
         disk.Boundary()
 
+    /// A commit, with which everything before it is flushed.
+    member _.Open() =
+        disk.Boundary()
+
+        if isFlushing then
+            durable <- transactions.Count
+
+        disk.Boundary()
+
     /// The power goes: what was not flushed ends somewhere.
     member _.Cut() =
         let kept = durable + chance.Below(transactions.Count - durable + 1)
