@@ -52,7 +52,7 @@ type Farm(root: string, arguments: string list, workers: int, slots: int) =
         info.RedirectStandardOutput <- true
         nonNull (Process.Start info)
 
-    let scheduler =
+    let startScheduler () =
         start
             "fs-scheduler"
             ([ "--listen"; "127.0.0.1:0"; "--log-level"; "error" ]
@@ -66,10 +66,13 @@ type Farm(root: string, arguments: string list, workers: int, slots: int) =
              ]
              @ arguments)
 
-    let port =
+    let portOf (scheduler: Process) =
         match scheduler.StandardOutput.ReadLine() with
         | null -> failwith "the scheduler did not start"
         | line -> int (line.Substring(line.LastIndexOf ':' + 1))
+
+    let mutable scheduler = startScheduler ()
+    let mutable port = portOf scheduler
 
     let workers = [
         for number in 1..workers ->
@@ -90,6 +93,20 @@ type Farm(root: string, arguments: string list, workers: int, slots: int) =
     member _.Folder = folder
     member _.Entrada = entrada
     member _.Resultados = resultados
+
+    /// The files of the journal, in bytes.
+    member _.JournalBytes =
+        Directory.EnumerateFiles(Path.Combine(folder, "state"), "journal.db*")
+        |> Seq.sumBy (fun path -> FileInfo(path).Length)
+
+    /// Kills the scheduler, and starts it again: how long it takes until it listens.
+    member _.Restart() : TimeSpan =
+        scheduler.Kill()
+        scheduler.WaitForExit()
+        let clock = Stopwatch.StartNew()
+        scheduler <- startScheduler ()
+        port <- portOf scheduler
+        clock.Elapsed
 
     /// The memory that the scheduler holds, in bytes, as the operating system sees it.
     member _.ResidentBytes =

@@ -56,17 +56,20 @@ type LeanClient(port: int) =
     /// Of all tasks of the scheduler, by its last STATUS; -1 while it has not come.
     member val Finished = -1 with get, set
 
-    /// Requests with 64 bytes each, for `Send`.
-    static member Requests(count: int) : byte[] =
+    /// Requests with 64 bytes each, for `Run`.
+    static member Requests(count: int) : byte[] = LeanClient.Requests(count, 64)
+
+    /// Requests with so many bytes each.
+    static member Requests(count: int, size: int) : byte[] =
         let text = StringBuilder()
-        let payload = String('A', 64)
+        let payload = String('A', size)
 
         for number in 1..count do
             text
                 .Append(
                     $"{{\"type\":\"SUBMIT\",\"ref\":\"{number}\",\"name\":\"t{number}\",\"pipeline\":\"lower\","
                 )
-                .Append("\"want\":\"result\",\"bytes\":64}\n")
+                .Append($"\"want\":\"result\",\"bytes\":{size}}}\n")
                 .Append(payload)
             |> ignore
 

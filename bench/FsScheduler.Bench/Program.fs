@@ -5,7 +5,7 @@ open Spectre.Console
 let private benches = [
     "tasks", TaskBench.throughput
     "latency", TaskBench.latency
-    "memory", TaskBench.memory
+    "million", MillionBench.run
     "files", FileBench.run
     "journal", JournalBench.run
 ]

@@ -75,26 +75,3 @@ module TaskBench =
                 note = $"5,000 of them; p99 {Measure.percentile 0.99 micros:F0} us"
             }
         ]
-
-    let memory () =
-        use farm = new Farm(Path.GetTempPath(), [], 0, slots)
-        use client = new LeanClient(farm.Port)
-        let count = 1_000_000
-        let batch = 100_000
-        let requests = LeanClient.Requests batch
-        client.Run(requests, (fun () -> client.Accepted >= int64 batch)) // the first of them pay for the buffers
-        let before = farm.ResidentBytes
-
-        for number in 1 .. count / batch do
-            client.Run(requests, (fun () -> client.Accepted >= int64 (batch * (number + 1))))
-
-        let each = float (farm.ResidentBytes - before) / float count - 64.0
-
-        [
-            {
-                what = "memory a queued task"
-                value = $"{each:F0} bytes"
-                note =
-                    $"over its 64 bytes of payload; resident, {count:N0} tasks, whole process {farm.ResidentBytes / 1_048_576L} MiB"
-            }
-        ]
