@@ -84,46 +84,6 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 else
                     Int32.MaxValue
 
-    /// What the device had to keep.
-    let lookAfterCut () =
-        let ended = Dictionary<TaskId, int64>()
-
-        for recorded in journal.All do
-            match recorded.event with
-            | Event.Completed(attempt, _) -> ended[attempt.task] <- recorded.number
-            | _ -> ()
-
-        let published = Seq.toArray outside.Published
-
-        for KeyValue(what, struct (task, content)) in published do
-            let submission = journal.Submission task
-
-            let isWhole =
-                match disk.Find("out/" + submission.Name) with
-                | null -> false
-                | file -> file.Content = content
-
-            match ended.TryGetValue task with
-            | true, number ->
-                let isNewest =
-                    published
-                    |> Array.forall (fun (KeyValue(_, struct (other, _))) ->
-                        other <= task || (journal.Submission other).Name <> submission.Name)
-
-                let isFlushed =
-                    settings.isFull
-                    || settings.deletes
-                    || submission.Origin <> Origin.Folder
-                    || number <= journal.FlushedUpTo
-
-                must
-                    (isWhole || not isFlushed || not isNewest)
-                    $"the result of {submission.Name} was flushed, and is not there"
-
-                if not isWhole then
-                    outside.Published.Remove what |> ignore
-            | _ -> outside.Published.Remove what |> ignore
-
     let start () =
         doomed.Clear()
         let mutable isUp = false
@@ -158,7 +118,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             disk.Cut()
             journal.Cut()
             isSameBoot <- false
-            lookAfterCut ()
+            CrashChecks.afterCut settings disk journal outside
         else
             coverage.Count "fault: killed"
             trace.Add(now, "the process is killed", 0L, disk.Passed)
@@ -418,88 +378,10 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
         forget ()
 
-    let check () =
-        let ended = Dictionary<TaskId, Event>()
-        let submitted = Dictionary<string, TaskId>()
-
-        for recorded in journal.All do
-            match recorded.event with
-            | Event.Completed({ task = task }, _)
-            | Event.Cancelled(task, _) ->
-                must (ended.TryAdd(task, recorded.event)) $"task {task} has ended twice"
-            | Event.Submitted(id, submission, _) ->
-                match submission.Payload with
-                | Payload.Input stamp ->
-                    submitted[Content.ofFile submission.Name stamp.modified] <- id
-                | _ -> ()
-            | _ -> ()
-
-        let quarantined = HashSet [ for task in Invariants.view life.Scheduler -> task.id ]
-
-        let resultIs name (content: string) =
-            match disk.Find("out/" + name) with
-            | null -> raise (Violation $"{name} has no result")
-            | file ->
-                must
-                    (file.Content.StartsWith(content + ";") && file.Content.Contains ";b#")
-                    $"the result of {name} is '{file.Content}'"
-
-        for KeyValue(name, version) in outside.Files do
-            let content = Content.ofFile name version
-            must (submitted.ContainsKey content) $"{content} was never a task"
-            let task = submitted[content]
-
-            match ended.TryGetValue task with
-            | true, Event.Completed _ -> resultIs name content
-            | true, other -> raise (Violation $"{content} ended with %A{other}")
-            | _ -> must (quarantined.Contains task) $"{content} has come to no end"
-
-        for job in outside.Jobs do
-            if job.Task > 0L<taskId> && not job.IsForgotten then
-                match ended.TryGetValue job.Task with
-                | true, Event.Completed _ when job.Want = File ->
-                    match disk.Find("out/" + job.Name) with
-                    | null -> raise (Violation $"{job.Name} has no result")
-                    | file ->
-                        must
-                            (file.Content.StartsWith(job.Content + ";"))
-                            $"the result of {job.Name} is '{file.Content}'"
-                | true, _ -> ()
-                | _ -> must (quarantined.Contains job.Task) $"{job.Name} has come to no end"
-
-        let needed = HashSet life.Scheduler.Spools
-
-        for path in disk.Below "spool/" do
-            must (needed.Contains path) $"{path} is left behind"
-
-        for path in disk.Below "out/.tmp" do
-            raise (Violation $"{path} is left behind")
-
-    let populate () =
-        let workers = [|
-            "both", [| "a"; "b" |], true
-            "simple", [| "a"; "b" |], false
-            "first", [| "a" |], true
-            "second", [| "b" |], chance.Percent 50
-        |]
-
-        // Somebody can do everything.
-        for name, stages, tells in Array.truncate (2 + chance.Below 3) workers do
-            outside.Workers.Add(CrashWorker(name, stages, tells))
-
-        for index in 1 .. 2 * size + chance.Below 3 do
-            let key = if chance.Percent 60 then Some $"k{index}" else None
-            let want = chance.Pick [| Want.Result; Want.Result; Want.File; Want.Nothing |]
-            let pipeline = chance.Pick [| "a"; "a | b"; "b | a" |]
-            outside.Jobs.Add(Job($"c{index}", pipeline, want, key, chance.Percent settings.large))
-
-        for index in 1 .. 1 + chance.Below(2 * size) do
-            outside.Files[$"f{index}"] <- int64 index
-
     member _.Run() : CrashRun =
         let failure =
             try
-                populate ()
+                outside.Populate(chance, size, settings.large)
 
                 crashesLeft <-
                     match plan with
@@ -519,7 +401,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                     survive act
 
                 calm ()
-                check ()
+                CrashChecks.atTheEnd disk journal outside life
                 None
             with
             | Violation text -> Some text

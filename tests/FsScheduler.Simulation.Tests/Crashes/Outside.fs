@@ -87,3 +87,24 @@ type Outside() =
                 job.IsOver <- true
 
             job.IsSent <- false
+
+    /// Workers, of which the first can do everything; a client's jobs; files.
+    member outside.Populate(chance: Chance, size: int, large: int) =
+        let workers = [|
+            "both", [| "a"; "b" |], true
+            "simple", [| "a"; "b" |], false
+            "first", [| "a" |], true
+            "second", [| "b" |], chance.Percent 50
+        |]
+
+        for name, stages, tells in Array.truncate (2 + chance.Below 3) workers do
+            outside.Workers.Add(CrashWorker(name, stages, tells))
+
+        for index in 1 .. 2 * size + chance.Below 3 do
+            let key = if chance.Percent 60 then Some $"k{index}" else None
+            let want = chance.Pick [| Want.Result; Want.Result; Want.File; Want.Nothing |]
+            let pipeline = chance.Pick [| "a"; "a | b"; "b | a" |]
+            outside.Jobs.Add(Job($"c{index}", pipeline, want, key, chance.Percent large))
+
+        for index in 1 .. 1 + chance.Below(2 * size) do
+            outside.Files[$"f{index}"] <- int64 index
