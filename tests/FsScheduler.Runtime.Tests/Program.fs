@@ -17,4 +17,6 @@ let main args =
             WorkerTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
+            RestartTests.tests
+            PublishQueueTests.tests
         ])

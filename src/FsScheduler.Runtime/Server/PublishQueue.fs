@@ -19,6 +19,7 @@ type private Stored = { attempt: Attempt; submission: Submission; name: TaskName
 /// <param name="publisher">The folder of results.</param>
 /// <param name="onDone">What becomes of an input whose result is published.</param>
 /// <param name="sync">When results are flushed to the device.</param>
+/// <param name="flush">Does that, for results by their paths; raises IOException where the disk says no.</param>
 /// <param name="clock">For the dates in `NAME.err`, and for the time between two tries.</param>
 /// <param name="holdup">Where it says that the disk takes nothing.</param>
 /// <param name="log">For what nobody else is told.</param>
@@ -29,6 +30,7 @@ type PublishQueue
         publisher: Publisher,
         onDone: OnDone,
         sync: Sync,
+        flush: string seq -> unit,
         clock: Clock,
         holdup: Holdup,
         log: ILogger
@@ -169,7 +171,7 @@ type PublishQueue
                 let! _ =
                     insist ct (fun () ->
                         try
-                            Ok(Flush.all publisher.Path paths)
+                            Ok(flush paths)
                         with :? IOException as error ->
                             Error(DiskBroken error.Message))
 

@@ -59,7 +59,16 @@ type SchedulerServer(options: SchedulerOptions) =
     let swept = publisher.Sweep()
 
     let publishing =
-        PublishQueue(inputs, publisher, options.onDone, options.sync, clock, holdup, log)
+        PublishQueue(
+            inputs,
+            publisher,
+            options.onDone,
+            options.sync,
+            Flush.all publisher.Path,
+            clock,
+            holdup,
+            log
+        )
 
     let connections = ConcurrentDictionary<SessionId, Connection>()
     let touched = List<Connection>()

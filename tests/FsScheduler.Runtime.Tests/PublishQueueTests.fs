@@ -1,0 +1,128 @@
+/// What is on the device before anything rests on it.
+module FsScheduler.Runtime.Tests.PublishQueueTests
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Microsoft.Extensions.Logging.Abstractions
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
+open FsScheduler.Runtime.Tests.FileSupport
+open FsScheduler.Runtime.Tests.JournalSupport
+
+/// What happened, in order.
+type private Happened =
+    /// A flush, and whether input and result were there.
+    | Flushed of hasInput: bool * hasResult: bool
+    | Told of Input
+
+let private clientFile =
+    Submission.Create(name "a", "", 0, Origin.Client(client, File, None), Bytes [||])
+
+/// Publishes one result, of a file or of a client, and tells what happened.
+let private publish sync onDone (isOfFile: bool) (failures: int) =
+    task {
+        use folder = new TempFolder()
+        let entrada = Directory.CreateDirectory(folder.At "entrada").FullName
+        let publisher = Publisher(folder.At "resultados")
+        let happened = ConcurrentQueue<Happened>()
+        let over = TaskCompletionSource()
+        use stop = new CancellationTokenSource()
+        let mutable failures = failures
+
+        let flush (paths: string seq) =
+            happened.Enqueue(
+                Flushed(
+                    IO.File.Exists(Path.Combine(entrada, "a")),
+                    Seq.forall IO.File.Exists paths && Seq.length paths = 1
+                )
+            )
+
+            if failures > 0 then
+                failures <- failures - 1
+                raise (IOException "no space left")
+
+        let queue =
+            PublishQueue(
+                InputFolder entrada,
+                publisher,
+                onDone,
+                sync,
+                flush,
+                Clock TimeProvider.System,
+                Holdup NullLogger.Instance,
+                NullLogger.Instance
+            )
+
+        let input = FileInfo(Path.Combine(entrada, "a"))
+        IO.File.WriteAllText(input.FullName, "A")
+        input.Refresh()
+
+        let submission =
+            if isOfFile then
+                let stamp = { size = input.Length * 1L<B>; modified = input.LastWriteTimeUtc.Ticks }
+
+                Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
+            else
+                clientFile
+
+        let tell (inputs: Input[]) =
+            for input in inputs do
+                happened.Enqueue(Told input)
+
+            over.TrySetResult() |> ignore
+            Task.CompletedTask
+
+        let running = queue.RunAsync(tell, stop.Token)
+        queue.Post(Effect.Publish(attemptOf 1 1, submission, bytes "a"))
+        do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+        stop.Cancel()
+
+        try
+            do! running
+        with :? OperationCanceledException ->
+            ()
+
+        return List.ofSeq happened, IO.File.Exists input.FullName
+    }
+
+let private published =
+    Told(Input.Published(attemptOf 1 1, ResultFile.proofOf "a"B))
+
+let private flushed = Flushed(true, true)
+
+let tests =
+    testList "a result" [
+        for sync, onDone, isOfFile, isFlushed, what in
+            [
+                Sync.Normal, OnDone.Keep, true, false, "of a file that stays can be made again"
+                Sync.Normal, OnDone.Keep, false, true, "of a client's payload cannot"
+                Sync.Normal, OnDone.Delete, true, true, "of a file that goes cannot"
+                Sync.Normal, OnDone.Move, true, true, "of a file that is moved cannot"
+                Sync.Full, OnDone.Keep, true, true, "is always flushed at full"
+                Sync.Off, OnDone.Keep, true, false, "is not flushed at off"
+                Sync.Off, OnDone.Keep, false, false, "of a client is not flushed at off"
+                Sync.Off,
+                OnDone.Delete,
+                true,
+                true,
+                "is flushed before an input goes, whatever the level"
+            ] do
+            testTask $"{what}: {sync}, {onDone}" {
+                let! happened, hasInput = publish sync onDone isOfFile 0
+                let expected = if isFlushed then [ flushed; published ] else [ published ]
+                Expect.equal happened expected "first on the device, then told"
+                Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
+            }
+
+        testTask "waits, and keeps its input, while the disk does not take it" {
+            let! happened, hasInput = publish Sync.Normal OnDone.Delete true 1
+            Expect.equal happened [ flushed; flushed; published ] "tried again"
+            Expect.isFalse hasInput "and then the input goes"
+        }
+    ]

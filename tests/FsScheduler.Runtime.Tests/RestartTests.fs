@@ -1,0 +1,122 @@
+/// A server that finds the journal of an earlier one, as a crash has left it, and what the disk still has.
+module FsScheduler.Runtime.Tests.RestartTests
+
+open System
+open System.IO
+open System.Threading
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
+open FsScheduler.Runtime.Tests.FileSupport
+open FsScheduler.Runtime.Tests.JournalSupport
+open FsScheduler.Runtime.Tests.WireSupport
+
+let private bootId = "/proc/sys/kernel/random/boot_id"
+
+/// <summary>A server after a crash.</summary>
+/// <param name="isSameBoot">Whether the machine has run on.</param>
+/// <param name="onDone">What becomes of inputs.</param>
+/// <param name="result">What stands under the name of the result of `a`.</param>
+/// <param name="history">What happened to task 1, which is of the file `a`.</param>
+let private after isSameBoot onDone (result: string option) (history: Event list) =
+    if isSameBoot && not (File.Exists bootId) then
+        skiptest "the system does not tell whether it has run on"
+
+    new Cluster(fun options ->
+        let folder = options.state.Path + "-before"
+        Directory.CreateDirectory folder |> ignore
+
+        if isSameBoot then
+            File.WriteAllText(Path.Combine(folder, "boot"), File.ReadAllText(bootId).Trim())
+
+        let input = FileInfo(Path.Combine(options.entrada, "a"))
+        File.WriteAllText(input.FullName, "A")
+        input.Refresh()
+
+        match result with
+        | Some text -> File.WriteAllText(Path.Combine(options.resultados, "a.out"), text)
+        | None -> ()
+
+        let stamp = { size = input.Length * 1L<B>; modified = input.LastWriteTimeUtc.Ticks }
+
+        let submission =
+            Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
+
+        let state = new StateFolder(folder)
+        let journal = openIn folder
+        let begun = Event.Submitted(taskId 1, submission, pipeline [ "lower" ])
+        let given = Event.Assigned(attemptOf 1 1, 1L<sessionId>, struct (0, 1))
+        (append journal 1L ([ begun; given ] @ history)).Wait()
+        (close journal).Wait()
+
+        { options with state = state; onDone = onDone; journal = openIn folder })
+
+let private proof (text: string) =
+    ResultFile.proofOf (Text.Encoding.UTF8.GetBytes text)
+
+let private accepted = Event.Accepted(attemptOf 1 1, bytes "a")
+let private completed = Event.Completed(attemptOf 1 1, StoredResult(proof "a"))
+
+/// As the machine shows it once the folder has been looked at.
+let private status (cluster: Cluster) (isSo: StatusReport -> bool) =
+    task {
+        let mutable status = Unchecked.defaultof<StatusReport>
+        let mutable goOn = true
+
+        while goOn do
+            let! now = within (cluster.Server.StatusAsync())
+            status <- now
+            goOn <- not (isSo status)
+
+        return status
+    }
+
+let tests =
+    testList "a server that is started again" [
+        testTask "does not run again what had its name already" {
+            use cluster = after false OnDone.Keep (Some "a") [ accepted ]
+            let! (now: StatusReport) = status cluster (fun now -> now.finished > 0L)
+
+            Expect.equal
+                (now.finished, now.queued, now.running)
+                (1L, 0L, 0L)
+                "done, without a worker"
+        }
+
+        testTask "does the rest of what had its name already" {
+            use cluster = after false OnDone.Delete (Some "a") [ accepted ]
+            let! _ = status cluster (fun now -> now.finished > 0L)
+            Expect.isFalse (File.Exists(cluster.Folder.At "entrada/a")) "the input goes"
+        }
+
+        for what, result in [ "not there", None; "an older one", Some "b"; "torn", Some "" ] do
+            testTask $"runs again what was accepted, where the result is {what}" {
+                use cluster = after true OnDone.Keep result [ accepted ]
+                let! (now: StatusReport) = status cluster (fun now -> now.queued > 0L)
+                Expect.equal (now.finished, now.publishing) (0L, 0L) "queued again"
+            }
+
+        for what, isSameBoot, result, isAgain in
+            [
+                "whole", false, Some "a", false
+                "torn", false, Some "", true
+                "torn, on a machine that has run on", true, Some "", true
+                "lost", false, None, true
+                "taken away, on a machine that has run on", true, None, false
+            ] do
+            testTask $"takes a file again where its result is {what}: {isAgain}" {
+                use cluster = after isSameBoot OnDone.Keep result [ accepted; completed ]
+
+                if isAgain then
+                    let! (now: StatusReport) = status cluster (fun now -> now.queued > 0L)
+                    Expect.equal now.finished 1L "the first time counts"
+                else
+                    let! quarantined =
+                        within (cluster.Server.WaitUntilDoneAsync CancellationToken.None)
+
+                    let! (now: StatusReport) = cluster.Server.StatusAsync()
+                    Expect.equal (quarantined, now.finished) (0, 1L) "nothing is left to do"
+            }
+    ]
