@@ -16,6 +16,7 @@ let main args =
             CodecProperties.tests
             CodecOracle.tests
             TokensTests.tests
+            ExplanationTests.tests
             GateTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
