@@ -64,8 +64,12 @@ let private status (cluster: Cluster) (isSo: StatusReport -> bool) =
     task {
         let mutable status = Unchecked.defaultof<StatusReport>
         let mutable goOn = true
+        let clock = Diagnostics.Stopwatch.StartNew()
 
         while goOn do
+            if clock.Elapsed > TimeSpan.FromSeconds 20.0 then
+                failtest $"it does not come to that: %A{status}"
+
             let! now = within (cluster.Server.StatusAsync())
             status <- now
             goOn <- not (isSo status)

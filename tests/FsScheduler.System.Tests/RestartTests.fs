@@ -309,6 +309,14 @@ let private fullDisk =
                 do! submit other "held" "" "B"B
                 let! refused = other.Expect "REJECTED"
                 Expect.equal (refused.Text "code") "busy" $"{refused}"
+                do! other.Send "{\"type\":\"STATUS\"}\n"
+                let! status = other.Expect "STATUS"
+
+                Expect.stringContains
+                    (status.Text "trouble")
+                    "journal.db"
+                    "what holds it up, and where"
+
                 room.Dispose()
                 File.Delete filler
                 let! _ = scheduler.Errors.First(fun line -> line.Contains "it works again")

@@ -29,18 +29,36 @@ type SchedulerClient private (socket: Socket, folder: string) =
             member _.Open departure =
                 match departure.payload with
                 | Spooled(path, size) ->
-                    let file = File.OpenHandle(path, options = FileOptions.SequentialScan)
-                    ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                    try
+                        let file =
+                            File.OpenHandle(
+                                path,
+                                FileMode.Open,
+                                FileAccess.Read,
+                                FileShare.ReadWrite ||| FileShare.Delete,
+                                FileOptions.SequentialScan
+                            )
+
+                        ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                    with
+                    | :? IOException
+                    | :? UnauthorizedAccessException ->
+                        stream.Dispose() // whoever waits for an answer learns that there will be none
+                        ValueNone
                 | Packed
                 | Bytes _
                 | Filed
                 | Recorded _
                 | Input _ -> ValueNone
 
-            member _.Sent(_, body, _) =
+            member _.Sent(_, body, whole) =
                 match body.file with
                 | null -> ()
-                | file -> file.Dispose()
+                | file ->
+                    file.Dispose()
+
+                    if not whole then
+                        stream.Dispose()
 
             member _.Unsent _ = ()
     }
@@ -115,6 +133,21 @@ type SchedulerClient private (socket: Socket, folder: string) =
             return if arrived.Count = 0 then None else Some(arrived.Dequeue())
         }
 
+    /// Why there is no WELCOME.
+    static member private WhyNot
+        (address: string, token: string option, answer: FromScheduler option, isLate: bool)
+        =
+        match answer with
+        | Some(FromScheduler.Error(ErrorCode.Unauthorized, _)) when token.IsSome ->
+            $"the scheduler at {address} does not know this client's token"
+        | Some(FromScheduler.Error(ErrorCode.Unauthorized, _)) ->
+            $"the scheduler at {address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
+        | Some(FromScheduler.Error(_, message)) -> $"the scheduler at {address} says: {message}"
+        | None when isLate ->
+            $"what is at {address} does not answer within {patience.TotalSeconds} s: it is stopped, or no scheduler"
+        | Some _
+        | None -> $"what is at {address} is no scheduler"
+
     /// <summary>Connects and says HELLO.</summary>
     /// <param name="address">`HOST:PORT`.</param>
     /// <param name="token">A client's, where one is asked for.</param>
@@ -170,17 +203,22 @@ type SchedulerClient private (socket: Socket, folder: string) =
             | Some { message = FromScheduler.Welcome welcome } ->
                 client.Welcome <- welcome
                 return client
-            | Some { message = FromScheduler.Error(ErrorCode.Unauthorized, _) } ->
-                return
-                    raise (
-                        Unreachable
-                            $"the scheduler at {address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
+            | other ->
+                let message =
+                    SchedulerClient.WhyNot(
+                        address,
+                        token,
+                        other |> Option.map _.message,
+                        limited.IsCancellationRequested
                     )
-            | Some { message = FromScheduler.Error(_, message) } ->
-                return raise (Unreachable $"the scheduler at {address} says: {message}")
-            | Some _
-            | None -> return raise (Unreachable $"what is at {address} is no scheduler")
+
+                (client :> IDisposable).Dispose()
+                return raise (Unreachable message)
         }
 
     interface IDisposable with
-        member _.Dispose() = stream.Dispose()
+        member _.Dispose() =
+            stream.Dispose()
+
+            for arrival in arrived do
+                SpoolFile.discard arrival.payload

@@ -47,8 +47,15 @@ module JournalFile =
     /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is damaged, or of a newer version; nothing was changed.</exception>
     /// <exception cref="T:System.IO.IOException">It cannot be opened or written.</exception>
     let openForWriting (path: string) (sync: Sync) (log: ILogger) : SqliteConnection =
-        if File.Exists path && FileInfo(path).Length > 0L then
-            JournalCheck.verify path log
+        if File.Exists path then
+            if FileInfo(path).Length > 0L then
+                JournalCheck.verify path log
+            // Noted by a scheduler that had a journal.
+            elif File.Exists(Path.Combine(nonNull (Path.GetDirectoryName path), "boot")) then
+                raise (
+                    JournalRefused
+                        $"the journal {path} is empty, and was not: it was cut off. Put back a copy, or delete it to begin with nothing"
+                )
 
         let connection =
             try

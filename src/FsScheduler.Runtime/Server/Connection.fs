@@ -250,7 +250,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
             Task.CompletedTask
         | ToScheduler.Status ->
-            inputs.Add(Input.Ask session)
+            match context.holdup () with
+            | null -> inputs.Add(Input.Ask session)
+            | reason ->
+                post (
+                    FromScheduler.Status { context.agent.LatestStatus with trouble = Some reason }
+                )
+
             Task.CompletedTask
         | ToScheduler.Cancel task ->
             inputs.Add(Input.Cancel(task, session))

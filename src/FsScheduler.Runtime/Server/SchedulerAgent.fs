@@ -64,6 +64,9 @@ type SchedulerAgent
     let died = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
     let pool = System.Collections.Concurrent.ConcurrentQueue<Turn>()
     let mutable pending = 0
+    let statusEvery = 500L<ms>
+    let mutable status = scheduler.Status
+    let mutable statusAt = Instant.zero
 
     let undurable =
         Channel.CreateUnbounded<struct (Task * Turn)>(UnboundedChannelOptions(SingleReader = true))
@@ -126,6 +129,10 @@ type SchedulerAgent
         }
 
     let take now (turn: Turn) message =
+        if now - statusAt >= statusEvery then
+            status <- scheduler.Status
+            statusAt <- now
+
         match message with
         | Inputs inputs ->
             for input in inputs do
@@ -172,6 +179,10 @@ type SchedulerAgent
     /// Of a machine that is new.
     new(scheduler, journal, release, clock) =
         SchedulerAgent(scheduler, Dictionary(), journal, release, clock)
+
+    /// How it stood half a second before its last turn, or later: what there is to say while the journal is held up, and
+    /// nobody can be answered.
+    member _.LatestStatus = status
 
     /// The time of the machine's next step.
     member _.Now = clock.Now

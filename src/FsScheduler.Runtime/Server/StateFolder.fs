@@ -15,7 +15,13 @@ open System.Threading
 type StateFolder(path: string) =
     let path = Path.GetFullPath path
     let spool = Path.Combine(path, "spool")
-    do Directory.CreateDirectory spool |> ignore
+
+    do
+        if File.Exists path then
+            raise (IOException $"'{path}' is a file; name a folder with --state")
+
+        Directory.CreateDirectory spool |> ignore
+
 
     // The system lets go of it with the process, however that ends.
     let lock' =

@@ -60,6 +60,12 @@ module CheckVerb =
 
         printfn $"  {repaired.wrong} rows were wrong, and {repaired.gaps} places could not be read"
 
+        if
+            repaired.rows
+            |> List.exists (fun (table, count) -> table = "task" && count = 0L)
+        then
+            printfn "  no task could be read: whoever uses it loses the queue"
+
         printfn
             $"To use it, keep {path} and what is beside it with -wal and -shm somewhere else, and give {Path.GetFileName repaired.path} the name {JournalFile.name}."
 

@@ -126,7 +126,13 @@ module Remote =
 
                 match arrival.message with
                 | FromScheduler.Error(_, message) -> errors.Add message
-                | FromScheduler.Status _ -> goOn <- false
+                | FromScheduler.Status report ->
+                    match report.trouble with
+                    | Some trouble ->
+                        errors.Add $"it is not known yet whether that was done: {trouble}"
+                    | None -> ()
+
+                    goOn <- false
                 | _ -> ()
 
             return List.ofSeq errors

@@ -200,7 +200,11 @@ module ReplayVerb =
                         |> Array.filter (fun (struct (_, date, _)) -> date <= at)
 
                     if of'.Length = 0 then
-                        eprintfn $"fs-scheduler replay: task {number} was not known at {at}"
+                        eprintfn
+                            "fs-scheduler replay: task %d was not known at %s"
+                            number
+                            (at.ToString "yyyy-MM-dd HH:mm:ss zzz")
+
                         ExitCode.quarantined
                     else
                         let standing = Whereabouts.ofTask id { sinceStart = now * 1L<ms> } scheduler

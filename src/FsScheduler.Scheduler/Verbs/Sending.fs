@@ -43,6 +43,8 @@ type Sending = {
     /// Where its bytes are.
     path: string
     size: Size
+    /// Why it cannot be sent.
+    trouble: string option
     message: Submit
 }
 
@@ -51,19 +53,67 @@ module Sending =
 
     let private wrong message = raise (WrongArguments message)
 
-    /// Standard input has no size, so it goes into a file first.
-    let private spoolInput (temporary: string) =
-        let path = Path.Combine(temporary, "stdin")
+    /// What has no size of its own goes into a file first.
+    let private spool (temporary: string) (name: string) (first: byte[]) (input: Stream) =
+        let path = Path.Combine(temporary, name)
         use file = File.Create path
-        use input = Console.OpenStandardInput()
+        file.Write(first, 0, first.Length)
         input.CopyTo file
-        path
+        path, file.Length
+
+    let private openFile (path: string) =
+        new FileStream(
+            path,
+            FileMode.Open,
+            FileAccess.Read,
+            FileShare.ReadWrite ||| FileShare.Delete
+        )
+
+    /// Where the bytes of a file are, and how many: standard input, pipes and what has no length are read to their end.
+    let private locate (temporary: string) (index: int) (file: string) =
+        if file = "-" then
+            use input = Console.OpenStandardInput()
+            spool temporary "stdin" [||] input
+        else
+            use input = openFile file
+
+            if not input.CanSeek then
+                spool temporary $"input{index}" [||] input
+            elif input.Length > 0L then
+                file, input.Length
+            else
+                match input.ReadByte() with
+                | -1 -> file, 0L
+                | first -> spool temporary $"input{index}" [| byte first |] input
+
+    /// What keeps a file from being sent as it was found, or nothing.
+    let troubleWith (sending: Sending) : string option =
+        match sending.trouble with
+        | Some trouble -> Some trouble
+        | None ->
+            try
+                use input = openFile sending.path
+
+                if input.Length * 1L<B> = sending.size then
+                    None
+                else
+                    Some "it changed while it was being sent"
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException as error -> Some $"it cannot be read: {error.Message}"
 
     let all (arguments: ParseResults<SubmitArguments>) (temporary: string) =
         let files =
             match arguments.TryGetResult SubmitArguments.Files with
-            | Some files -> files
+            | Some files -> files |> List.filter (fun file -> file <> "--")
             | None -> wrong "say which files"
+
+        if files |> List.filter (fun file -> file = "-") |> List.length > 1 then
+            wrong "standard input can be read once: say - once"
+
+        if arguments.Contains SubmitArguments.Json && List.contains "-" files then
+            wrong
+                "the result of - goes to standard output, where --json would be: leave one of them out"
 
         let key =
             arguments.TryGetResult SubmitArguments.Key
@@ -71,14 +121,12 @@ module Sending =
 
         let priority = arguments.GetResult(SubmitArguments.Priority, 0)
 
-        if abs priority > Limit.priorityMax then
+        if priority < -Limit.priorityMax || priority > Limit.priorityMax then
             wrong $"--priority is from -{Limit.priorityMax} to {Limit.priorityMax}"
 
         let sending index file =
-            let path =
-                if file = "-" then spoolInput temporary
-                elif File.Exists file then file
-                else wrong $"there is no file '{file}'"
+            if file <> "-" && not (File.Exists file) then
+                wrong $"there is no file '{file}'"
 
             let name =
                 if file = "-" then
@@ -95,11 +143,21 @@ module Sending =
                     wrong
                         $"--key is too long; the key of each file has at most {Limit.keyBytesMax} bytes"
 
+                let path, size, trouble =
+                    try
+                        let path, size = locate temporary index file
+                        path, size, None
+                    with
+                    | :? IOException
+                    | :? UnauthorizedAccessException as error ->
+                        file, 0L, Some $"it cannot be read: {error.Message}"
+
                 {
                     file = file
                     name = name
                     path = path
-                    size = FileInfo(path).Length * 1L<B>
+                    size = size * 1L<B>
+                    trouble = trouble
                     message = {
                         ref = string index
                         name = name
@@ -148,8 +206,12 @@ module Sending =
             | Spooled(path, _) -> File.Move(path, target, true)
             | Bytes bytes ->
                 let temporary = target + $".{Environment.ProcessId}.tmp"
-                File.WriteAllBytes(temporary, bytes)
-                File.Move(temporary, target, true)
+
+                try
+                    File.WriteAllBytes(temporary, bytes)
+                    File.Move(temporary, target, true)
+                finally
+                    File.Delete temporary
             | Packed
             | Filed
             | Recorded _

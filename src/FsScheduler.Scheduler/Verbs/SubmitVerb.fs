@@ -11,6 +11,9 @@ open Spectre.Console
 open FsScheduler.Core
 open FsScheduler.Runtime
 
+/// The scheduler ends the conversation over something that would be wrong again.
+exception private Refusal of message: string
+
 /// How one of the files ended.
 type private Ending =
     | Stored of TaskId * path: string
@@ -68,6 +71,9 @@ module SubmitVerb =
 
         member _.IsOver = toSend.Count = 0 && pending.Count = 0
         member val HasFailure = false with get, set
+
+        /// Whether it took nothing new, when it was last heard of.
+        member val IsBusy = false with get, set
         member val Ended = 0 with get, set
 
         member private progress.End(sending: Sending, ending: Ending) =
@@ -78,8 +84,11 @@ module SubmitVerb =
 
         member private progress.Post(client: SchedulerClient, sending: Sending) =
             let most = client.Welcome.maxPayload
+            let trouble = Sending.troubleWith sending
 
-            if sending.size > most then
+            if trouble.IsSome then
+                progress.End(sending, Failed(None, trouble.Value))
+            elif sending.size > most then
                 progress.End(
                     sending,
                     Failed(
@@ -109,6 +118,8 @@ module SubmitVerb =
 
         /// Some: why it has to be said again later.
         member progress.Take(arrival: Arrival<FromScheduler>) : string option =
+            progress.IsBusy <- false
+
             match arrival.message with
             | FromScheduler.Accepted(ref, id) when not isWaiting && pending.ContainsKey ref ->
                 progress.End(pending[ref], TakenOver id)
@@ -116,16 +127,28 @@ module SubmitVerb =
             | FromScheduler.Done ended when pending.ContainsKey ended.ref ->
                 let sending = pending[ended.ref]
 
-                match ended.error with
-                | None -> progress.End(sending, Stored(ended.task, store sending arrival.payload))
-                | Some error -> progress.End(sending, Failed(Some ended.task, error))
+                let ending =
+                    match ended.error, arrival.trouble with
+                    | Some error, _ -> Failed(Some ended.task, error)
+                    | None, null ->
+                        try
+                            Stored(ended.task, store sending arrival.payload)
+                        with
+                        | :? IOException
+                        | :? UnauthorizedAccessException as error ->
+                            Failed(Some ended.task, $"its result cannot be stored: {error.Message}")
+                    | None, trouble ->
+                        Failed(Some ended.task, $"its result cannot be stored: {trouble}")
 
+                progress.End(sending, ending)
                 None
-            | FromScheduler.Rejected(_, RejectionCode.Busy, message) -> Some message
+            | FromScheduler.Rejected(_, RejectionCode.Busy, message) ->
+                progress.IsBusy <- true
+                Some message
             | FromScheduler.Rejected(ref, _, message) when pending.ContainsKey ref ->
                 progress.End(pending[ref], Failed(None, message))
                 None
-            | FromScheduler.Error(_, message) -> raise (Unreachable message)
+            | FromScheduler.Error(_, message) -> raise (Refusal message)
             | _ -> None
 
     /// One connection, as long as it lasts. Some: why it has to be gone on with on another one.
@@ -167,15 +190,21 @@ module SubmitVerb =
                 try
                     use! client = connect ()
                     wasThere <- true
-                    retries <- 0
                     let! ending = session client progress ct
                     trouble <- ending
-                with Unreachable message when wasThere && retries < retriesMax ->
-                    retries <- retries + 1
+                with Unreachable message when wasThere ->
                     trouble <- Some message
+
+                if progress.Ended > ended || progress.IsBusy then
+                    retries <- 0
 
                 match trouble with
                 | Some trouble ->
+                    retries <- retries + 1
+
+                    if retries > retriesMax then
+                        raise (Unreachable trouble)
+
                     if trouble <> told || progress.Ended > ended then
                         eprintfn $"waiting for the scheduler: {Remote.shown trouble}"
                         told <- trouble
@@ -213,20 +242,25 @@ module SubmitVerb =
         use interruption = new Interruption()
         let ct = interruption.Token
 
+        // Large results are renamed from where they arrive.
+        let spoolFolder =
+            match arguments.TryGetResult SubmitArguments.Files with
+            | Some files when isWaiting && files <> [ "-" ] -> folder
+            | _ -> temporary
+
         let connect () =
-            SchedulerClient.ConnectAsync(
-                address,
-                token,
-                (if isWaiting then folder else temporary),
-                ct
-            )
+            SchedulerClient.ConnectAsync(address, token, spoolFolder, ct)
 
         let work () =
             task {
-                let sendings = Sending.all arguments temporary
+                // Before anything is run whose result could not be kept.
+                Directory.CreateDirectory spoolFolder |> ignore
+                let probe = Path.Combine(spoolFolder, $".fss-{Environment.ProcessId}.tmp")
+                File.WriteAllBytes(probe, [||])
+                File.Delete probe
 
-                if isWaiting then
-                    Directory.CreateDirectory folder |> ignore
+                // Reading standard input, or a pipe, may take for ever; Ctrl+C does not.
+                let! sendings = Task.Run(fun () -> Sending.all arguments temporary).WaitAsync ct
 
                 return!
                     showing sendings.Length (fun show ->
@@ -256,7 +290,8 @@ module SubmitVerb =
             try
                 work().GetAwaiter().GetResult()
             with
-            | Unreachable message ->
+            | Unreachable message
+            | Refusal message ->
                 eprintfn $"fs-scheduler submit: {message}"
                 ExitCode.cannotStart
             | :? IOException

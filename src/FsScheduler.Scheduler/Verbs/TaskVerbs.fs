@@ -52,7 +52,7 @@ module TaskVerbs =
 
     let private taskOf (text: string) : TaskId =
         match Int64.TryParse text with
-        | true, id when id > 0L -> id * 1L<taskId>
+        | true, id when id > 0L && id <= 9_007_199_254_740_991L -> id * 1L<taskId>
         | _ ->
             raise (
                 WrongArguments
@@ -60,6 +60,9 @@ module TaskVerbs =
             )
 
     let private whats (arguments: ParseResults<TaskArguments>) =
+        if arguments.Contains TaskArguments.All then
+            raise (WrongArguments "--all is for retry, and takes nothing else")
+
         match arguments.TryGetResult TaskArguments.What with
         | Some whats -> whats
         | None -> raise (WrongArguments "say which")
@@ -88,7 +91,10 @@ module TaskVerbs =
         |> say "cancel" arguments
 
     let retry (arguments: ParseResults<TaskArguments>) : int =
-        if arguments.Contains TaskArguments.All then
+        if
+            arguments.Contains TaskArguments.All
+            && not (arguments.Contains TaskArguments.What)
+        then
             say "retry" arguments [ ToScheduler.RetryAll ]
         else
             whats arguments
@@ -140,6 +146,9 @@ module TaskVerbs =
             arguments.TryGetResult EventsArguments.Task
             |> Option.map (fun id -> taskOf (string id))
 
+        if arguments.GetResult(EventsArguments.After, 0L) < 0L then
+            raise (WrongArguments "--after: the number of an event, or 0")
+
         Remote.run
             "events"
             (arguments.TryGetResult EventsArguments.Connect)
@@ -147,6 +156,7 @@ module TaskVerbs =
             (fun client ct ->
                 task {
                     use output = Console.OpenStandardOutput()
+                    let mutable hasSome = false
                     let mutable after = arguments.GetResult(EventsArguments.After, 0L)
                     let mutable code = ExitCode.ok
                     let mutable goOn = true
@@ -159,6 +169,7 @@ module TaskVerbs =
                             let lines = Remote.bytesOf arrival
                             do! output.WriteAsync(ReadOnlyMemory lines, ct)
                             do! output.FlushAsync ct
+                            hasSome <- hasSome || lines.Length > 0
 
                             if last > after then
                                 after <- last
@@ -172,5 +183,9 @@ module TaskVerbs =
                             code <- ExitCode.quarantined
                             goOn <- false
 
-                    return code
+                    match of' with
+                    | Some task when code = ExitCode.ok && not hasSome && after = 0L ->
+                        eprintfn $"fs-scheduler events: task {task} is not known"
+                        return ExitCode.quarantined
+                    | _ -> return code
                 })

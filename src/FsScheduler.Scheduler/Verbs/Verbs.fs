@@ -1,5 +1,7 @@
 namespace FsScheduler.Scheduler
 
+open System
+open System.IO
 open Argu
 open FsScheduler.Runtime
 
@@ -10,7 +12,17 @@ module Verbs =
         name
         (run: ParseResults<'arguments> -> int)
         =
-        name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args run)
+        // Also what is piped into a full disk, or into a program that has ended.
+        let guarded arguments =
+            try
+                run arguments
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException as error ->
+                eprintfn $"fs-scheduler {name}: {error.Message}"
+                ExitCode.cannotStart
+
+        name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded)
 
     let all: (string * (string[] -> int)) list = [
         verb "submit" SubmitVerb.run
