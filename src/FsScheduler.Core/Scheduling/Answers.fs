@@ -53,13 +53,6 @@ module internal Answers =
                     tell state waiter (doneOf task waiter.ref error) payload kept
         | ValueNone -> ()
 
-    /// How the result of a task is kept for those who come with its key: in the journal, if that can be read.
-    let private kept (state: State) payload =
-        match payload with
-        | Bytes bytes when state.Settings.memory < Settings.unlimited ->
-            Recorded(state.LastEvent, int64 bytes.Length * 1L<B>)
-        | _ -> payload
-
     /// Whether somebody may come later for the result of a task, with its key.
     let isKept (state: State) (task: Task) = (entryOf state task).IsSome
 
@@ -78,7 +71,8 @@ module internal Answers =
         | ValueSome entry ->
             tellAll state task error payload true
 
-            for forgotten in state.Keys.Finish(entry, doneOf task "" error, kept state payload) do
+            for forgotten in
+                state.Keys.Finish(entry, doneOf task "" error, state.Kept(state.LastEvent, payload)) do
                 state.Discard forgotten
         | ValueNone ->
             tellAll state task error payload false

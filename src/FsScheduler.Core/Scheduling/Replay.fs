@@ -66,9 +66,7 @@ module internal Replay =
         | task ->
             let kept =
                 match remainder with
-                | KeptResult(Bytes bytes) when state.Settings.memory < Settings.unlimited ->
-                    Recorded(number, int64 bytes.Length * 1L<B>)
-                | KeptResult payload -> payload
+                | KeptResult payload -> state.Kept(number, payload)
                 | NothingLeft
                 | StoredResult _ -> Payload.empty
 
@@ -102,12 +100,7 @@ module internal Replay =
                 Life.leave state task
                 let progress = task.Begin()
 
-                progress.Payload <-
-                    match payload with
-                    | Bytes bytes when state.Settings.memory < Settings.unlimited ->
-                        Recorded(number, int64 bytes.Length * 1L<B>)
-                    | payload -> payload
-
+                progress.Payload <- state.Kept(number, payload)
                 progress.Stage <- byte stage
                 Life.enqueue state task Back)
         | Event.Delayed(id, trouble, delay) ->
@@ -143,10 +136,7 @@ module internal Replay =
             onTask state id (fun task -> finish state task (Some reason) Payload.empty)
         | Event.Gone _ -> ()
         | Event.Joined(session, name, stages) ->
-            for stage in stages do
-                if state.Known.Count < Limits.stagesMax then
-                    state.Known.Add stage |> ignore
-
+            state.Learn stages
             absent state session name stages |> ignore
         | Event.Left(session, _, _) ->
             match state.Workers.Find session with

@@ -114,10 +114,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     let join session name stages =
         if isNull (state.Workers.Find session) then
-            for stage in stages do
-                if state.Known.Count < Limits.stagesMax then
-                    state.Known.Add stage |> ignore
-
+            state.Learn stages
             state.LastSession <- max state.LastSession session
             state.Workers.Join(session, name, stages, state.Now)
             state.Record(Event.Joined(session, name, stages))

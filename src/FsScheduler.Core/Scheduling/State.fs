@@ -64,6 +64,19 @@ type internal State(settings: Settings, tasksMax: int) =
 
     member state.Ask effect = state.Decisions.Effects.Add effect
 
+    /// Stages that a worker offers: pipelines may name them from now on.
+    member state.Learn(stages: string[]) =
+        for stage in stages do
+            if state.Known.Count < Limits.stagesMax then
+                state.Known.Add stage |> ignore
+
+    /// A payload that an event was recorded with, as it is kept: in the journal, if that can be read.
+    member _.Kept(number: int64, payload: Payload) =
+        match payload with
+        | Bytes bytes when settings.memory < Settings.unlimited ->
+            Recorded(number, int64 bytes.Length * 1L<B>)
+        | _ -> payload
+
     member state.Reply(session, message) =
         state.Ask(Effect.Reply(session, message, Payload.empty, false))
 
