@@ -30,16 +30,7 @@ type SchedulerClient private (socket: Socket, folder: string) =
                 match departure.payload with
                 | Spooled(path, size) ->
                     try
-                        let file =
-                            File.OpenHandle(
-                                path,
-                                FileMode.Open,
-                                FileAccess.Read,
-                                FileShare.ReadWrite ||| FileShare.Delete,
-                                FileOptions.SequentialScan
-                            )
-
-                        ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                        ValueSome(Body.OfFile(path, size))
                     with
                     | :? IOException
                     | :? UnauthorizedAccessException ->

@@ -21,18 +21,6 @@ module JournalCheck =
     let private tables = [ "task"; "event"; "finished"; "file"; "meta" ]
     let private troublesMax = 20
 
-    let private openReadOnly (path: string) =
-        let text =
-            SqliteConnectionStringBuilder(
-                DataSource = path,
-                Mode = SqliteOpenMode.ReadOnly,
-                Pooling = false
-            )
-
-        let connection = new SqliteConnection(string text)
-        connection.Open()
-        connection
-
     /// What the header says of the size. A file that was cut off would be read as if its last pages were empty.
     let private sizeTrouble (path: string) =
         use file =
@@ -115,7 +103,7 @@ module JournalCheck =
 
     let private connected path (look: SqliteConnection -> JournalReport) =
         try
-            use connection = openReadOnly path
+            use connection = JournalConnection.openAs path SqliteOpenMode.ReadOnly
             look connection
         with
         | :? SqliteException as error -> { troubles = [ error.Message ]; rows = [] }

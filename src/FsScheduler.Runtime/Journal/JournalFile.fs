@@ -20,25 +20,6 @@ module JournalFile =
         let start = clock.DateOf(Instant.zero).ToUnixTimeMilliseconds()
         fun (at: int64) -> { sinceStart = (at - start) * 1L<ms> }
 
-    /// SQLite's own locks are left out: a connection is used by one thread at a time here, and there are two locks
-    /// to a call otherwise. To be said before anything else is.
-    let private withoutLocks =
-        lazy
-            (SQLitePCL.Batteries_V2.Init()
-             SQLitePCL.raw.sqlite3_shutdown () |> ignore
-             SQLitePCL.raw.sqlite3_config SQLitePCL.raw.SQLITE_CONFIG_MULTITHREAD |> ignore
-             SQLitePCL.raw.sqlite3_initialize () |> ignore)
-
-    let private connect path mode =
-        withoutLocks.Force()
-
-        let text =
-            SqliteConnectionStringBuilder(DataSource = path, Mode = mode, Pooling = false)
-
-        let connection = new SqliteConnection(string text)
-        connection.Open()
-        connection
-
     /// Pages that the write-ahead log may have before they are moved: 32 MiB.
     let private checkpointPages = 4_096
     let private pageBytes = 8_192
@@ -59,7 +40,7 @@ module JournalFile =
 
         let connection =
             try
-                connect path SqliteOpenMode.ReadWriteCreate
+                JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate
             with :? SqliteException as error ->
                 raise (IOException $"the journal {path} cannot be opened: {error.Message}")
 
@@ -88,7 +69,7 @@ module JournalFile =
 
     /// An empty journal of this version.
     let openNew (path: string) : SqliteConnection =
-        let connection = connect path SqliteOpenMode.ReadWriteCreate
+        let connection = JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate
         Schema.execute connection $"PRAGMA page_size = {pageBytes}"
         Schema.migrate connection
         connection
@@ -97,7 +78,7 @@ module JournalFile =
     /// <exception cref="T:System.IO.IOException">It cannot be opened at all.</exception>
     let openToRepair (path: string) : SqliteConnection =
         try
-            let connection = connect path SqliteOpenMode.ReadOnly
+            let connection = JournalConnection.openAs path SqliteOpenMode.ReadOnly
             // Else a file that was cut off is not read at all.
             Schema.execute connection "PRAGMA writable_schema = ON"
             Schema.scalar connection "SELECT count(*) FROM sqlite_master" |> ignore
@@ -109,7 +90,7 @@ module JournalFile =
     /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
     let openForReading (path: string) : SqliteConnection =
         try
-            let connection = connect path SqliteOpenMode.ReadOnly
+            let connection = JournalConnection.openAs path SqliteOpenMode.ReadOnly
             Schema.execute connection "PRAGMA cache_size = -2048"
             connection
         with :? SqliteException as error ->
@@ -205,6 +186,7 @@ module JournalFile =
                 }
         |]
 
+    /// Results that were accepted, of tasks that are not finished.
     let accepted (connection: SqliteConnection) : Accepted[] =
         use command =
             connection.CreateCommand(
@@ -230,6 +212,7 @@ module JournalFile =
                 }
         |]
 
+    /// That version of a file is to be taken again.
     let forgetFile (connection: SqliteConnection) (name: string) =
         use command =
             connection.CreateCommand(CommandText = "DELETE FROM file WHERE name = $name")

@@ -43,12 +43,7 @@ module JournalRepair =
         use rows = command.ExecuteReader()
         rows.FieldCount
 
-    /// <summary>Writes all that can be read, and is what was written, into a new file beside the old one.</summary>
-    /// <param name="path">The damaged file; nothing is written to it.</param>
-    /// <exception cref="T:FsScheduler.Runtime.JournalRefused">Nothing of it can be read at all.</exception>
-    /// <exception cref="T:System.IO.IOException">The new file cannot be written.</exception>
-    let repair (path: string) : JournalRepaired =
-        let target = newPath path
+    let private repairInto (target: string) (path: string) : JournalRepaired =
         let mutable wrong = 0L
         let mutable gaps = 0
 
@@ -114,3 +109,16 @@ module JournalRepair =
 
         Schema.execute copy "COMMIT"
         { path = target; rows = rows; wrong = wrong; gaps = gaps }
+
+    /// <summary>Writes all that can be read, and is what was written, into a new file beside the old one.</summary>
+    /// <param name="path">The damaged file; nothing is written to it.</param>
+    /// <exception cref="T:FsScheduler.Runtime.JournalRefused">Nothing of it can be read at all; there is no new file.</exception>
+    /// <exception cref="T:System.IO.IOException">The new file cannot be written.</exception>
+    let repair (path: string) : JournalRepaired =
+        let target = newPath path
+
+        try
+            repairInto target path
+        with _ ->
+            File.Delete target
+            reraise ()

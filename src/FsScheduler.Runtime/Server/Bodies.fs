@@ -78,15 +78,7 @@ type Bodies
 
     let openSpooled (departure: Departure<FromScheduler>) path size =
         try
-            let file =
-                File.OpenHandle(
-                    path,
-                    FileMode.Open,
-                    FileAccess.Read,
-                    FileShare.Read ||| FileShare.Delete
-                )
-
-            ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+            ValueSome(Body.OfFile(path, size))
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->

@@ -7,7 +7,6 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Threading
-open System.Threading.Channels
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
@@ -71,11 +70,10 @@ type SchedulerServer(options: SchedulerOptions) =
         )
 
     let connections = ConcurrentDictionary<SessionId, Connection>()
-    let touched = List<Connection>()
     let serving = ConcurrentDictionary<SessionId, Task>()
     // Numbers of earlier runs are not given again: the journal names workers by them.
     let mutable sessions = int64 scheduler.LastSession
-    let recalls = Channel.CreateUnbounded<Attempt>() // never more of them than slots
+    let recalls = Recalls options.journal
     let mutable isDraining = false
 
     do
@@ -93,88 +91,7 @@ type SchedulerServer(options: SchedulerOptions) =
         | Some recovery -> Restart.files recovery publisher state log
         | None -> [||]
 
-    let send session (departure: Departure<FromScheduler>) =
-        match connections.TryGetValue session with
-        | true, connection when connection.Post departure ->
-            if not connection.IsTouched then
-                connection.IsTouched <- true
-                touched.Add connection
-        | _ ->
-            if departure.isLast then
-                publishing.Post(Effect.Discard departure.payload)
-
-    /// The reference of a task that was cancelled before it was given out may be in the journal only.
-    let withRef session message =
-        match message with
-        | FromScheduler.Done outcome when
-            obj.ReferenceEquals(outcome.ref, Submission.FiledRef)
-            && connections.ContainsKey session
-            ->
-            let submission = options.journal.ReadSubmission outcome.task
-            FromScheduler.Done { outcome with ref = submission.Ref }
-        | _ -> message
-
-    /// Whoever asks how it goes is told what holds it up.
-    let withTrouble message =
-        match message, holdup.Reason with
-        | FromScheduler.Status report, (trouble: string | null) when not (isNull trouble) ->
-            FromScheduler.Status { report with trouble = Some(nonNull trouble) }
-        | _ -> message
-
-    let onConnection session (say: Connection -> unit) =
-        match connections.TryGetValue session with
-        | true, connection ->
-            say connection
-
-            if not connection.IsTouched then
-                connection.IsTouched <- true
-                touched.Add connection
-        | _ -> ()
-
-    let perform effect =
-        match effect with
-        | Effect.Assign(session, work, submission, payload) ->
-            send session {
-                message = FromScheduler.Process work
-                payload = payload
-                submission = ValueSome submission
-                isLast = false
-            }
-        | Effect.Revoke(session, attempt) ->
-            send session {
-                message = FromScheduler.Cancel attempt
-                payload = Payload.empty
-                submission = ValueNone
-                isLast = false
-            }
-        | Effect.Reply(session, message, payload, kept) ->
-            send session {
-                message = message |> withRef session |> withTrouble
-                payload = payload
-                submission = ValueNone
-                isLast = not kept
-            }
-        | Effect.Recall attempt -> recalls.Writer.TryWrite attempt |> ignore
-        | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
-        | Effect.Dismiss session -> onConnection session _.Dismiss()
-        | Effect.Disconnect(session, reason) ->
-            match connections.TryGetValue session with
-            | true, connection -> connection.Close reason
-            | _ -> ()
-        | Effect.Publish _
-        | Effect.Settle _
-        | Effect.PublishError _
-        | Effect.Discard _ -> publishing.Post effect
-
-    let release (effects: List<Effect>) =
-        for index in 0 .. effects.Count - 1 do
-            perform effects[index]
-
-        for connection in touched do
-            connection.IsTouched <- false
-            connection.Signal()
-
-        touched.Clear()
+    let delivery = Delivery(connections, publishing, recalls, options.journal, holdup)
 
     let found =
         match recovery with
@@ -182,7 +99,7 @@ type SchedulerServer(options: SchedulerOptions) =
         | None -> Dictionary()
 
     let agent =
-        SchedulerAgent(scheduler, found, options.journal, Release release, clock)
+        SchedulerAgent(scheduler, found, options.journal, Release delivery.Release, clock)
 
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
@@ -365,38 +282,16 @@ type SchedulerServer(options: SchedulerOptions) =
                 ()
         }
 
-    /// Reads what tasks were submitted with, for those that are given out.
-    let recall () =
-        task {
-            let inputs = List<Input>()
-            let mutable attempt = Unchecked.defaultof<Attempt>
-
-            try
-                while not stop.IsCancellationRequested do
-                    let! _ = recalls.Reader.WaitToReadAsync stop.Token
-
-                    while inputs.Count < 256 && recalls.Reader.TryRead(&attempt) do
-                        inputs.Add(
-                            try
-                                Input.Recalled(attempt, options.journal.ReadSubmission attempt.task)
-                            with :? IOException as error ->
-                                Input.Unreadable(attempt, error.Message)
-                        )
-
-                    let batch = inputs.ToArray()
-                    inputs.Clear()
-                    do! agent.PostAsync(batch, stop.Token)
-            with :? OperationCanceledException ->
-                ()
-        }
-
     let upkeep =
         recovery
         |> Option.map (fun recovery -> Upkeep(recovery, agent, publisher, options.sync, clock, log))
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
-    let recalling: Task = Task.Run<unit>(fun () -> recall ())
+
+    let recalling: Task =
+        Task.Run(fun () ->
+            recalls.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
 
     let keepingUp: Task =
         match upkeep with

@@ -28,7 +28,22 @@ type Body = {
     /// Null when the bytes are all there is.
     file: SafeFileHandle | null
     size: Size
-}
+} with
+
+    /// <summary>A file, of which so many bytes are sent.</summary>
+    /// <exception cref="T:System.IO.IOException">It is missing, or cannot be read.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">It may not be read.</exception>
+    static member OfFile(path: string, size: Size) : Body =
+        let file =
+            File.OpenHandle(
+                path,
+                FileMode.Open,
+                FileAccess.Read,
+                FileShare.ReadWrite ||| FileShare.Delete,
+                FileOptions.SequentialScan
+            )
+
+        { bytes = ReadOnlyMemory.Empty; file = file; size = size }
 
 /// Writes a line and its newline.
 type Encoder<'message> =

@@ -73,9 +73,7 @@ type WorkerSession
         new IBodies<ToScheduler> with
             member _.Open departure =
                 match departure.payload with
-                | Spooled(path, size) ->
-                    let file = File.OpenHandle(path, options = FileOptions.SequentialScan)
-                    ValueSome { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+                | Spooled(path, size) -> ValueSome(Body.OfFile(path, size))
                 | Packed
                 | Filed
                 | Recorded _

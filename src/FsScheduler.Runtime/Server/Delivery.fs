@@ -1,0 +1,110 @@
+namespace FsScheduler.Runtime
+
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open FsScheduler.Core
+
+/// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>
+/// <param name="connections">By session; those that are gone are passed over.</param>
+/// <param name="publishing">What is a matter of the disk.</param>
+/// <param name="recalls">Submissions that are to be read from the journal.</param>
+/// <param name="journal">Has the references that are not in memory.</param>
+/// <param name="holdup">What STATUS says in `trouble`.</param>
+[<Sealed>]
+type Delivery
+    (
+        connections: ConcurrentDictionary<SessionId, Connection>,
+        publishing: PublishQueue,
+        recalls: Recalls,
+        journal: IJournal,
+        holdup: Holdup
+    ) =
+    // Those that have something new to send: they are told once, at the end.
+    let touched = List<Connection>()
+
+    let touch (connection: Connection) =
+        if not connection.IsTouched then
+            connection.IsTouched <- true
+            touched.Add connection
+
+    let send session (departure: Departure<FromScheduler>) =
+        match connections.TryGetValue session with
+        | true, connection when connection.Post departure -> touch connection
+        | _ ->
+            if departure.isLast then
+                publishing.Post(Effect.Discard departure.payload)
+
+    /// The reference of a task that was cancelled before it was given out may be in the journal only.
+    let withRef session message =
+        match message with
+        | FromScheduler.Done outcome when
+            obj.ReferenceEquals(outcome.ref, Submission.FiledRef)
+            && connections.ContainsKey session
+            ->
+            try
+                let submission = journal.ReadSubmission outcome.task
+                FromScheduler.Done { outcome with ref = submission.Ref }
+            with :? IOException ->
+                message // no reason to end: the task is over, and its number is told
+        | _ -> message
+
+    /// Whoever asks how it goes is told what holds it up.
+    let withTrouble message =
+        match message, holdup.Reason with
+        | FromScheduler.Status report, (trouble: string | null) when not (isNull trouble) ->
+            FromScheduler.Status { report with trouble = Some(nonNull trouble) }
+        | _ -> message
+
+    let onConnection session (say: Connection -> unit) =
+        match connections.TryGetValue session with
+        | true, connection ->
+            say connection
+            touch connection
+        | _ -> ()
+
+    let perform effect =
+        match effect with
+        | Effect.Assign(session, work, submission, payload) ->
+            send session {
+                message = FromScheduler.Process work
+                payload = payload
+                submission = ValueSome submission
+                isLast = false
+            }
+        | Effect.Revoke(session, attempt) ->
+            send session {
+                message = FromScheduler.Cancel attempt
+                payload = Payload.empty
+                submission = ValueNone
+                isLast = false
+            }
+        | Effect.Reply(session, message, payload, kept) ->
+            send session {
+                message = message |> withRef session |> withTrouble
+                payload = payload
+                submission = ValueNone
+                isLast = not kept
+            }
+        | Effect.Recall attempt -> recalls.Post attempt
+        | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
+        | Effect.Dismiss session -> onConnection session _.Dismiss()
+        | Effect.Disconnect(session, reason) ->
+            match connections.TryGetValue session with
+            | true, connection -> connection.Close reason
+            | _ -> ()
+        | Effect.Publish _
+        | Effect.Settle _
+        | Effect.PublishError _
+        | Effect.Discard _ -> publishing.Post effect
+
+    /// Lets effects out, in order. By one thread at a time.
+    member _.Release(effects: List<Effect>) =
+        for index in 0 .. effects.Count - 1 do
+            perform effects[index]
+
+        for connection in touched do
+            connection.IsTouched <- false
+            connection.Signal()
+
+        touched.Clear()
