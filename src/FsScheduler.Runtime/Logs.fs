@@ -7,6 +7,10 @@ open Microsoft.Extensions.Logging.Console
 /// Logs of the executables: to stderr, because stdout is for what was asked.
 module Logs =
 
+    /// Text that others wrote, as it may be shown: nobody writes lines of ours, or moves the cursor.
+    let printable (text: string) =
+        text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
+
     /// The names of levels, as `--log-level` takes them.
     let levels = [ "trace"; "debug"; "info"; "warn"; "error"; "none" ]
 

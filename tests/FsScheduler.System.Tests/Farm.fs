@@ -235,9 +235,11 @@ let private executable (project: string) (name: string) =
     let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
     Path.Combine(RepositoryTests.root, "src", project, "bin", "Release", "net10.0", name + suffix)
 
+let schedulerPath = executable "FsScheduler.Scheduler" "fs-scheduler"
+
 /// `fs-scheduler` with these arguments, as they are.
 let fsScheduler (folder: string) (args: string list) =
-    new Program(executable "FsScheduler.Scheduler" "fs-scheduler", args, folder)
+    new Program(schedulerPath, args, folder)
 
 /// `fs-worker` with these arguments, as they are.
 let fsWorker (folder: string) (args: string list) =

@@ -129,6 +129,101 @@ let private refusing =
             Expect.stringContains pipeline.Text "unknown stage 'nix'" "pipeline"
         }
 
+let private awkward =
+    scenario
+        "submit sends the bytes of what is no plain file, and says what cannot be sent or stored"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place [ "--workers"; "1" ]
+            use _ = scheduler
+            File.WriteAllText(place.At "target", "ALVO DE UMA LIGAÇÃO")
+            File.CreateSymbolicLink(place.At "link", place.At "target") |> ignore
+            Directory.CreateDirectory(place.At "to/blocked.out") |> ignore
+            File.WriteAllText(place.At "blocked", "A")
+            let sent = [ "link"; "blocked"; "target" ]
+            let! answer = ask place port ([ "submit" ] @ sent @ [ "--out"; "to"; "--json" ])
+            expectCode 1 answer
+            Expect.equal (File.ReadAllText(place.At "to/link.out")) "alvo de uma ligação" "link"
+            Expect.isTrue (File.Exists(place.At "to/target.out")) "the others are kept"
+
+            let blocked = answer.Json |> List.find (fun json -> text "file" json = "blocked")
+            Expect.stringContains (text "error" blocked) "its result cannot be stored" "which not"
+
+            Expect.equal
+                (Directory.GetFileSystemEntries(place.At "to").Length)
+                3
+                "and nothing else is left there"
+
+            if OperatingSystem.IsLinux() then
+                let! proc = ask place port [ "submit"; "/proc/version"; "--out"; "to" ]
+                expectCode 0 proc
+
+                Expect.equal
+                    (File.ReadAllText(place.At "to/version.out"))
+                    ((File.ReadAllText "/proc/version").ToLowerInvariant())
+                    "a file that has no length"
+
+                use fifo = Diagnostics.Process.Start("mkfifo", [ place.At "fifo" ])
+                fifo.WaitForExit()
+
+                use client =
+                    fsScheduler place.Path [ "submit"; "fifo"; "--connect"; $"127.0.0.1:{port}" ]
+
+                do! File.WriteAllTextAsync(place.At "fifo", "CANO")
+                let! piped = answerOf client
+                expectCode 0 piped
+                Expect.equal (File.ReadAllText(place.At "fifo.out")) "cano" "a pipe"
+
+                if Environment.UserName <> "root" then
+                    File.SetUnixFileMode(place.At "blocked", UnixFileMode.None)
+                    let! unreadable = ask place port [ "submit"; "blocked"; "target" ]
+                    expectCode 1 unreadable
+                    Expect.stringContains unreadable.Text "it cannot be read" "why"
+
+                let line = $"'{schedulerPath}' events --connect 127.0.0.1:{port} > /dev/full"
+                use full = new Program("/bin/sh", [ "-c"; line ], place.Path)
+                let! answer = answerOf full
+                expectCode 3 answer
+                Expect.hasLength answer.errors 1 "a sentence"
+        }
+
+let private interrupted =
+    scenario "submit is interrupted while it waits for its input"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+
+            use client =
+                fsScheduler place.Path [ "submit"; "-"; "--connect"; $"127.0.0.1:{port}" ]
+
+            let spooled () =
+                Directory.EnumerateDirectories(Path.GetTempPath(), "fs-submit-*")
+                |> Seq.exists (fun folder ->
+                    File.Exists(Path.Combine(folder, "stdin"))
+                    && Directory.GetCreationTimeUtc folder > DateTime.UtcNow.AddMinutes -1.0)
+
+            do! eventually "it reads" spooled
+            client.Signal Signal.Interrupt
+            let! code = client.Exit
+            Expect.equal code 130 client.Said
+        }
+
+let private hopeless =
+    scenario "submit does not repeat what would be wrong again"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+            File.WriteAllText(place.At "a", "A")
+            let! answer = ask place port [ "submit"; "a"; "--pipeline"; String('x', 9_000) ]
+            expectCode 3 answer
+            Expect.stringContains answer.Text "at most 8000 bytes" "what is wrong"
+        }
+
 let private wrong =
     scenario "what is wrong with a command line is said, with exit code 2; 3, when nobody is there"
     <| fun () ->
@@ -144,6 +239,13 @@ let private wrong =
                     [ "submit"; "nix" ], "there is no file 'nix'"
                     [ "submit"; "one"; "d/one" ], "their results would have one name"
                     [ "submit"; "one"; "--priority"; "5000000" ], "--priority is from"
+                    [ "submit"; "one"; "--priority"; "-2147483648" ], "--priority is from"
+                    [ "submit"; "-"; "-" ], "standard input can be read once"
+                    [ "submit"; "-"; "--json" ], "--json"
+                    [ "retry"; "--all"; "5" ], "--all"
+                    [ "cancel"; "--all" ], "--all"
+                    [ "explain"; "9007199254740993" ], "is not the number of a task"
+                    [ "events"; "--after"; "-5" ], "--after"
                     [ "submit"; "one"; "--connect"; "nowhere" ], "HOST:PORT"
                     [ "explain" ], "say which"
                     [ "explain"; "x" ], "'x' is not the number of a task"
@@ -253,6 +355,9 @@ let private asking =
             let! events = ask place port [ "events"; "--task"; "2" ]
             expectCode 0 events
             Expect.equal (events.Json |> List.map (text "event")) [ "submitted"; "cancelled" ] "two"
+            let! none = ask place port [ "events"; "--task"; "99" ]
+            expectCode 1 none
+            Expect.stringContains none.Text "task 99 is not known" "which"
             let! all = ask place port [ "events" ]
             Expect.isGreaterThan all.lines.Length 8 "those of all tasks"
             let numbers = all.Json |> List.map (text "number" >> int64)
@@ -389,6 +494,10 @@ let private secret =
             expectCode 0 right
             let! other = ask place port [ "status"; "--token-file"; "worker" ]
             expectCode 2 other
+            File.WriteAllText(place.At "old", "client c-secret-of-yesterday\n")
+            let! old = ask place port [ "status"; "--token-file"; "old" ]
+            expectCode 3 old
+            Expect.stringContains old.Text "does not know this client's token" "why"
         }
 
 let private help =
@@ -424,6 +533,9 @@ let tests =
         submitting
         piping
         refusing
+        awkward
+        interrupted
+        hopeless
         wrong
         asking
         following

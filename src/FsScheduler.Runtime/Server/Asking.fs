@@ -15,10 +15,11 @@ module Asking =
             SkipValidation = true
         )
 
-    let private json (write: Utf8JsonWriter -> unit) =
+    /// An explanation as a JSON object.
+    let explanation (workerName: SessionId -> string) (explained: Explanation) : byte[] =
         let output = ArrayBufferWriter<byte>()
         use writer = new Utf8JsonWriter(output, options)
-        write writer
+        Explanation.write writer workerName explained
         writer.Flush()
         output.WrittenSpan.ToArray()
 
@@ -49,29 +50,31 @@ module Asking =
                 let! standing =
                     agent.LookAsync(fun scheduler -> Whereabouts.ofTask id agent.Now scheduler)
 
-                let explanation = Explanation.make id events history.WorkerName standing
+                let explained = Explanation.make id events history.WorkerName standing
 
                 return
-                    struct (FromScheduler.Explanation id,
-                            json (fun writer ->
-                                Explanation.write writer history.WorkerName explanation))
+                    struct (FromScheduler.Explanation id, explanation history.WorkerName explained)
         }
 
-    let private events (history: IHistory) (query: EventQuery) =
-        let found =
-            match query.task with
-            | None -> history.EventsAfter(query.after, query.most)
-            | Some task ->
-                history.EventsOf task
-                |> Array.filter (fun (struct (number, _, _)) -> number > query.after)
-                |> Array.truncate query.most
-
+    let private listed (history: IHistory) after (found: PastEvent[]) =
         let last =
             match Array.tryLast found with
             | Some(struct (number, _, _)) -> number
-            | None -> query.after
+            | None -> after
 
         struct (FromScheduler.Events last, lines history found)
+
+    let private events (history: IHistory) (query: EventQuery) =
+        match query.task with
+        | None -> history.EventsAfter(query.after, query.most) |> listed history query.after
+        | Some task ->
+            match history.EventsOf task with
+            | [||] -> unknown task
+            | all ->
+                all
+                |> Array.filter (fun (struct (number, _, _)) -> number > query.after)
+                |> Array.truncate query.most
+                |> listed history query.after
 
     /// <summary>The answer to a question, and its payload.</summary>
     let answer

@@ -97,12 +97,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         )
 
     let welcome (hello: Hello) =
-        // It stands in the log: whoever connects does not write its lines.
-        let printable =
-            hello.name
-            |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
-
-        name <- $"{printable} ({remote})"
+        name <- $"{Logs.printable hello.name} ({remote})"
 
         match hello.role with
         | Worker stages ->

@@ -18,7 +18,7 @@ type CheckArguments =
             | CheckArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
             | CheckArguments.Repair ->
                 "write all that can be read into a new file beside the damaged one"
-            | CheckArguments.Json -> "for programs"
+            | CheckArguments.Json -> Remote.jsonUsage
 
 /// `check`: whether the journal of a state folder is whole. Exit code 0: it is; 1: it is damaged; 3: there is none.
 module CheckVerb =
@@ -74,29 +74,24 @@ module CheckVerb =
             JournalFile.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
 
         if not (File.Exists path) then
-            eprintfn $"fs-scheduler check: there is no journal {path}; name its folder with --state"
+            Remote.complain "check" $"there is no journal {path}; name its folder with --state"
             ExitCode.cannotStart
         else
-            try
-                let report = JournalCheck.check path
-                let isJson = arguments.Contains CheckArguments.Json
+            let report = JournalCheck.check path
 
-                let repaired =
-                    if arguments.Contains CheckArguments.Repair && not report.troubles.IsEmpty then
-                        Some(JournalRepair.repair path)
-                    else
-                        None
-
-                if isJson then
-                    printfn $"{asJson report repaired}"
+            let repaired =
+                if arguments.Contains CheckArguments.Repair && not report.troubles.IsEmpty then
+                    Some(JournalRepair.repair path)
                 else
-                    tell path report
-                    Option.iter (tellRepaired path) repaired
+                    None
 
-                if report.troubles.IsEmpty then
-                    ExitCode.ok
-                else
-                    ExitCode.quarantined
-            with JournalRefused message ->
-                eprintfn $"fs-scheduler check: {message}"
-                ExitCode.cannotStart
+            if arguments.Contains CheckArguments.Json then
+                printfn $"{asJson report repaired}"
+            else
+                tell path report
+                Option.iter (tellRepaired path) repaired
+
+            if report.troubles.IsEmpty then
+                ExitCode.ok
+            else
+                ExitCode.quarantined

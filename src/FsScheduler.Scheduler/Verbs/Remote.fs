@@ -18,17 +18,32 @@ module Remote =
         | Ok _ -> address
         | Error message -> raise (WrongArguments $"--connect: {message}")
 
-    /// Text that came over the wire, or out of a journal, as it may be shown.
-    let shown (text: string) =
-        text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
+    /// What `--connect`, `--token-file` and `--json` say of themselves.
+    let connectUsage = "where the scheduler listens (default: 127.0.0.1:7070)"
+    let tokenFileUsage = "a file with a line 'client TOKEN'"
+    let jsonUsage = "for programs: a JSON object a line"
+
+    /// A task by its number, as people write it.
+    let taskOf (text: string) : TaskId =
+        match Int64.TryParse text with
+        | true, id when id > 0L && id <= Limit.integerMax -> id * 1L<taskId>
+        | _ ->
+            raise (
+                WrongArguments
+                    $"'{text}' is not the number of a task; 'fs-scheduler events' and ACCEPTED tell them"
+            )
+
+    /// Says what is wrong, on stderr.
+    let complain (verb: string) (message: string) =
+        eprintfn $"fs-scheduler {verb}: {Logs.printable message}"
 
     /// <summary>Connects, and does something with the connection.</summary>
-    /// <param name="verb">For messages.</param>
     /// <param name="address">`--connect`.</param>
     /// <param name="tokenFile">`--token-file`.</param>
     /// <param name="work">Returns the exit code.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Unreachable">There is no scheduler, or it refuses.</exception>
+    /// <exception cref="T:System.OperationCanceledException">By Ctrl+C.</exception>
     let run
-        (verb: string)
         (address: string option)
         (tokenFile: string option)
         (work: SchedulerClient -> CancellationToken -> Task<int>)
@@ -38,7 +53,7 @@ module Remote =
 
         use interruption = new Interruption()
 
-        let connected () =
+        let connected =
             task {
                 use! client =
                     SchedulerClient.ConnectAsync(
@@ -51,13 +66,7 @@ module Remote =
                 return! work client interruption.Token
             }
 
-        try
-            connected().GetAwaiter().GetResult()
-        with
-        | Unreachable message ->
-            eprintfn $"fs-scheduler {verb}: {message}"
-            ExitCode.cannotStart
-        | :? OperationCanceledException -> ExitCode.interrupted
+        connected.GetAwaiter().GetResult()
 
     /// The next message that is wanted; the patience is 30 s.
     let private next (client: SchedulerClient) (ct: CancellationToken) =

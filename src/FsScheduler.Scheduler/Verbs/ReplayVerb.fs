@@ -25,7 +25,7 @@ type ReplayArguments =
             | ReplayArguments.At _ ->
                 "the moment, such as '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'; without a zone it is this machine's (default: the last event)"
             | ReplayArguments.Task _ -> "explain this task, as it stood then"
-            | ReplayArguments.Json -> "for programs"
+            | ReplayArguments.Json -> Remote.jsonUsage
 
 /// `replay`: what a scheduler knew at a moment, from its journal alone. It may be running meanwhile.
 module ReplayVerb =
@@ -79,7 +79,7 @@ module ReplayVerb =
             for view, name in Seq.truncate tasksMax tasks do
                 table.AddRow(
                     string view.id,
-                    Markup.Escape(Remote.shown name),
+                    Markup.Escape(Logs.printable name),
                     view.state,
                     string view.attempt,
                     string view.failures
@@ -112,30 +112,13 @@ module ReplayVerb =
                 |})
         |}
 
-    let private explain isJson (explanation: Explanation) workerName =
-        if isJson then
-            use output = new MemoryStream()
-
-            do
-                use writer = new Utf8JsonWriter(output)
-                Explanation.write writer workerName explanation
-
-            printfn "%s" (Text.Encoding.UTF8.GetString(output.ToArray()))
-        else
-            printfn
-                $"task {explanation.task}, '{Remote.shown explanation.name}': {explanation.state}"
-
-            for sentence in explanation.sentences do
-                printfn $"  {Remote.shown sentence}"
-
     let run (arguments: ParseResults<ReplayArguments>) : int =
         let folder = arguments.GetResult(ReplayArguments.State, ".fs-scheduler")
         let path = JournalFile.pathIn folder
         let until = momentOf arguments
 
         if not (File.Exists path) then
-            eprintfn
-                $"fs-scheduler replay: there is no journal {path}; name its folder with --state"
+            Remote.complain "replay" $"there is no journal {path}; name its folder with --state"
 
             ExitCode.cannotStart
         else
@@ -184,7 +167,7 @@ module ReplayVerb =
 
                     ExitCode.ok
                 | Some number ->
-                    let id = number * 1L<taskId>
+                    let id = Remote.taskOf (string number)
                     let workers = Dictionary<SessionId, string>()
 
                     for struct (session, name) in JournalFile.workerNames connection do
@@ -200,23 +183,21 @@ module ReplayVerb =
                         |> Array.filter (fun (struct (_, date, _)) -> date <= at)
 
                     if of'.Length = 0 then
-                        eprintfn
-                            "fs-scheduler replay: task %d was not known at %s"
-                            number
-                            (at.ToString "yyyy-MM-dd HH:mm:ss zzz")
+                        let time = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
+                        Remote.complain "replay" $"task {number} was not known at {time}"
 
                         ExitCode.quarantined
                     else
                         let standing = Whereabouts.ofTask id { sinceStart = now * 1L<ms> } scheduler
 
-                        explain isJson (Explanation.make id of' workerName standing) workerName
-                        ExitCode.ok
-            with
-            | SqliteTrouble(_, message) ->
-                eprintfn
-                    $"fs-scheduler replay: {path}: {message}; 'fs-scheduler check --state {folder}' says more"
+                        Explanation.make id of' workerName standing
+                        |> Asking.explanation workerName
+                        |> TaskVerbs.show isJson
 
-                ExitCode.cannotStart
-            | :? IOException as error ->
-                eprintfn $"fs-scheduler replay: {error.Message}"
+                        ExitCode.ok
+            with SqliteTrouble(_, message) ->
+                Remote.complain
+                    "replay"
+                    $"{path}: {message}; 'fs-scheduler check --state {folder}' says more"
+
                 ExitCode.cannotStart

@@ -31,9 +31,9 @@ type SubmitArguments =
             | SubmitArguments.Out _ -> "where results go, as NAME.out (default: the current folder)"
             | SubmitArguments.No_Wait ->
                 "end when all are accepted; results go to the scheduler's own folder of results"
-            | SubmitArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
-            | SubmitArguments.Token_File _ -> "a file with a line 'client TOKEN'"
-            | SubmitArguments.Json -> "for programs: a JSON object for each file"
+            | SubmitArguments.Connect _ -> Remote.connectUsage
+            | SubmitArguments.Token_File _ -> Remote.tokenFileUsage
+            | SubmitArguments.Json -> Remote.jsonUsage
 
 /// A file on its way.
 type Sending = {

@@ -1,7 +1,8 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Text.Json
+open System.Buffers
+open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Argu
@@ -19,40 +20,18 @@ type StatusArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | StatusArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
-            | StatusArguments.Token_File _ -> "a file with a line 'client TOKEN'"
-            | StatusArguments.Json -> "for programs: a JSON object a line"
+            | StatusArguments.Connect _ -> Remote.connectUsage
+            | StatusArguments.Token_File _ -> Remote.tokenFileUsage
+            | StatusArguments.Json -> Remote.jsonUsage
 
 /// `status` and `watch`: what a scheduler is doing.
 module StatusVerb =
 
-    let asJson (report: StatusReport) =
-        JsonSerializer.Serialize {|
-            queued = report.queued
-            running = report.running
-            waiting = report.waiting
-            publishing = report.publishing
-            quarantined = report.quarantined
-            finished = report.finished
-            cancelled = report.cancelled
-            idle = report.idle
-            busy = report.busy
-            uptimeMs = int64 report.uptime
-            oldestMs = int64 report.oldest
-            finished10s = report.finished10s
-            finished60s = report.finished60s
-            trouble = Option.toObj report.trouble
-            workers =
-                report.workers
-                |> Array.map (fun worker -> {|
-                    session = int64 worker.session
-                    name = worker.name
-                    slots = worker.slots
-                    held = worker.held
-                    finished = worker.finished
-                    failed = worker.failed
-                |})
-        |}
+    /// As it came over the wire.
+    let private asJson (report: StatusReport) =
+        let output = ArrayBufferWriter<byte>()
+        Codec.encodeFromScheduler output (FromScheduler.Status report) 0L<B>
+        Encoding.UTF8.GetString(output.WrittenSpan).TrimEnd()
 
     let private span (duration: Duration) =
         (TimeSpan.FromMilliseconds(float (int64 duration))).ToString @"d\.hh\:mm\:ss"
@@ -85,7 +64,7 @@ module StatusVerb =
         for worker in report.workers do
             workers.AddRow(
                 string worker.session,
-                Markup.Escape(Remote.shown worker.name),
+                Markup.Escape(Logs.printable worker.name),
                 string worker.slots,
                 string worker.held,
                 string worker.finished,
@@ -96,7 +75,7 @@ module StatusVerb =
         let trouble =
             match report.trouble with
             | Some trouble -> [
-                Markup("[red]" + Markup.Escape(Remote.shown trouble) + "[/]")
+                Markup("[red]" + Markup.Escape(Logs.printable trouble) + "[/]")
                 :> Rendering.IRenderable
               ]
             | None -> []
@@ -113,7 +92,7 @@ module StatusVerb =
     let run (arguments: ParseResults<StatusArguments>) : int =
         let address, tokenFile = connection arguments
 
-        Remote.run "status" address tokenFile (fun client ct ->
+        Remote.run address tokenFile (fun client ct ->
             task {
                 let! report = Remote.status client ct
 
@@ -140,7 +119,7 @@ module StatusVerb =
                     do! Task.Delay(every, ct)
             }
 
-        Remote.run "watch" address tokenFile (fun client ct ->
+        Remote.run address tokenFile (fun client ct ->
             task {
                 if isJson || Console.IsOutputRedirected then
                     do!

@@ -12,7 +12,7 @@ open FsScheduler.Core
 open FsScheduler.Runtime
 
 /// The scheduler ends the conversation over something that would be wrong again.
-exception private Refusal of message: string
+exception Refusal of message: string
 
 /// How one of the files ended.
 type private Ending =
@@ -51,8 +51,8 @@ module SubmitVerb =
         | Stored _ when sending.file = "-" -> None // its result is the output
         | Stored(id, path) -> Some $"{sending.file}: done by task {id}, {path}"
         | TakenOver id -> Some $"{sending.file}: accepted as task {id}"
-        | Failed(Some id, error) -> Some $"{sending.file}: task {id} failed: {Remote.shown error}"
-        | Failed(None, error) -> Some $"{sending.file}: refused: {Remote.shown error}"
+        | Failed(Some id, error) -> Some $"{sending.file}: task {id} failed: {Logs.printable error}"
+        | Failed(None, error) -> Some $"{sending.file}: refused: {Logs.printable error}"
 
     /// <summary>What there is to send, what is on its way, and what has ended.</summary>
     /// <param name="sendings">All.</param>
@@ -118,8 +118,6 @@ module SubmitVerb =
 
         /// Some: why it has to be said again later.
         member progress.Take(arrival: Arrival<FromScheduler>) : string option =
-            progress.IsBusy <- false
-
             match arrival.message with
             | FromScheduler.Accepted(ref, id) when not isWaiting && pending.ContainsKey ref ->
                 progress.End(pending[ref], TakenOver id)
@@ -187,6 +185,8 @@ module SubmitVerb =
             while not progress.IsOver do
                 let mutable trouble = None
 
+                progress.IsBusy <- false
+
                 try
                     use! client = connect ()
                     wasThere <- true
@@ -206,7 +206,7 @@ module SubmitVerb =
                         raise (Unreachable trouble)
 
                     if trouble <> told || progress.Ended > ended then
-                        eprintfn $"waiting for the scheduler: {Remote.shown trouble}"
+                        eprintfn $"waiting for the scheduler: {Logs.printable trouble}"
                         told <- trouble
                         ended <- progress.Ended
 
@@ -287,17 +287,6 @@ module SubmitVerb =
             }
 
         try
-            try
-                work().GetAwaiter().GetResult()
-            with
-            | Unreachable message
-            | Refusal message ->
-                eprintfn $"fs-scheduler submit: {message}"
-                ExitCode.cannotStart
-            | :? IOException
-            | :? UnauthorizedAccessException as error ->
-                eprintfn $"fs-scheduler submit: {error.Message}"
-                ExitCode.cannotStart
-            | :? OperationCanceledException -> ExitCode.interrupted
+            work().GetAwaiter().GetResult()
         finally
             Directory.Delete(temporary, true)

@@ -23,9 +23,9 @@ type TaskArguments =
             | TaskArguments.What _ ->
                 "the numbers of tasks; for drain, the name of a worker or its session"
             | TaskArguments.All -> "for retry: everything in quarantine"
-            | TaskArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
-            | TaskArguments.Token_File _ -> "a file with a line 'client TOKEN'"
-            | TaskArguments.Json -> "for programs"
+            | TaskArguments.Connect _ -> Remote.connectUsage
+            | TaskArguments.Token_File _ -> Remote.tokenFileUsage
+            | TaskArguments.Json -> Remote.jsonUsage
 
 /// The command line of `events`.
 [<RequireQualifiedAccess>]
@@ -43,21 +43,12 @@ type EventsArguments =
             | EventsArguments.Follow -> "go on with what happens, until Ctrl+C"
             | EventsArguments.Task _ -> "only those of this task"
             | EventsArguments.After _ -> "only those of a higher number"
-            | EventsArguments.Connect _ -> "where the scheduler listens (default: 127.0.0.1:7070)"
-            | EventsArguments.Token_File _ -> "a file with a line 'client TOKEN'"
+            | EventsArguments.Connect _ -> Remote.connectUsage
+            | EventsArguments.Token_File _ -> Remote.tokenFileUsage
             | EventsArguments.Json -> "events are JSON lines with or without it"
 
 /// What is said about tasks, and about workers. Exit code 1: something was wrong with one of them.
 module TaskVerbs =
-
-    let private taskOf (text: string) : TaskId =
-        match Int64.TryParse text with
-        | true, id when id > 0L && id <= 9_007_199_254_740_991L -> id * 1L<taskId>
-        | _ ->
-            raise (
-                WrongArguments
-                    $"'{text}' is not the number of a task; 'fs-scheduler events' and ACCEPTED tell them"
-            )
 
     let private whats (arguments: ParseResults<TaskArguments>) =
         if arguments.Contains TaskArguments.All then
@@ -69,7 +60,6 @@ module TaskVerbs =
 
     let private say verb (arguments: ParseResults<TaskArguments>) messages =
         Remote.run
-            verb
             (arguments.TryGetResult TaskArguments.Connect)
             (arguments.TryGetResult TaskArguments.Token_File)
             (fun client ct ->
@@ -80,14 +70,14 @@ module TaskVerbs =
                         printfn $"{JsonSerializer.Serialize {| errors = errors |}}"
                     else
                         for error in errors do
-                            eprintfn $"fs-scheduler {verb}: {Remote.shown error}"
+                            Remote.complain verb error
 
                     return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
                 })
 
     let cancel (arguments: ParseResults<TaskArguments>) : int =
         whats arguments
-        |> List.map (taskOf >> ToScheduler.Cancel)
+        |> List.map (Remote.taskOf >> ToScheduler.Cancel)
         |> say "cancel" arguments
 
     let retry (arguments: ParseResults<TaskArguments>) : int =
@@ -98,29 +88,32 @@ module TaskVerbs =
             say "retry" arguments [ ToScheduler.RetryAll ]
         else
             whats arguments
-            |> List.map (taskOf >> ToScheduler.Retry)
+            |> List.map (Remote.taskOf >> ToScheduler.Retry)
             |> say "retry" arguments
 
     let drain (arguments: ParseResults<TaskArguments>) : int =
         whats arguments |> List.map ToScheduler.Drain |> say "drain" arguments
 
-    let private tell (json: byte[]) =
-        use document = JsonDocument.Parse(ReadOnlyMemory json)
-        let root = document.RootElement
+    /// Shows an explanation, as a scheduler or `Asking` makes it.
+    let show isJson (explanation: byte[]) =
+        if isJson then
+            printfn "%s" (Encoding.UTF8.GetString explanation)
+        else
+            use document = JsonDocument.Parse(ReadOnlyMemory explanation)
+            let root = document.RootElement
 
-        let text (name: string) =
-            Remote.shown (root.GetProperty(name).ToString())
+            let text (name: string) =
+                Logs.printable (root.GetProperty(name).ToString())
 
-        printfn "task %s, '%s': %s" (text "task") (text "name") (text "state")
+            printfn "task %s, '%s': %s" (text "task") (text "name") (text "state")
 
-        for sentence in root.GetProperty("sentences").EnumerateArray() do
-            printfn "  %s" (Remote.shown (nonNull (sentence.GetString())))
+            for sentence in root.GetProperty("sentences").EnumerateArray() do
+                printfn "  %s" (Logs.printable (nonNull (sentence.GetString())))
 
     let explain (arguments: ParseResults<TaskArguments>) : int =
-        let ids = whats arguments |> List.map taskOf
+        let ids = whats arguments |> List.map Remote.taskOf
 
         Remote.run
-            "explain"
             (arguments.TryGetResult TaskArguments.Connect)
             (arguments.TryGetResult TaskArguments.Token_File)
             (fun client ct ->
@@ -129,11 +122,10 @@ module TaskVerbs =
 
                     for id in ids do
                         match! Remote.ask client (ToScheduler.Explain id) ct with
-                        | Ok arrival when arguments.Contains TaskArguments.Json ->
-                            printfn "%s" (Encoding.UTF8.GetString(Remote.bytesOf arrival))
-                        | Ok arrival -> tell (Remote.bytesOf arrival)
+                        | Ok arrival ->
+                            show (arguments.Contains TaskArguments.Json) (Remote.bytesOf arrival)
                         | Error message ->
-                            eprintfn $"fs-scheduler explain: {Remote.shown message}"
+                            Remote.complain "explain" message
                             code <- ExitCode.quarantined
 
                     return code
@@ -144,19 +136,17 @@ module TaskVerbs =
     let events (arguments: ParseResults<EventsArguments>) : int =
         let of' =
             arguments.TryGetResult EventsArguments.Task
-            |> Option.map (fun id -> taskOf (string id))
+            |> Option.map (fun id -> Remote.taskOf (string id))
 
         if arguments.GetResult(EventsArguments.After, 0L) < 0L then
             raise (WrongArguments "--after: the number of an event, or 0")
 
         Remote.run
-            "events"
             (arguments.TryGetResult EventsArguments.Connect)
             (arguments.TryGetResult EventsArguments.Token_File)
             (fun client ct ->
                 task {
                     use output = Console.OpenStandardOutput()
-                    let mutable hasSome = false
                     let mutable after = arguments.GetResult(EventsArguments.After, 0L)
                     let mutable code = ExitCode.ok
                     let mutable goOn = true
@@ -169,7 +159,6 @@ module TaskVerbs =
                             let lines = Remote.bytesOf arrival
                             do! output.WriteAsync(ReadOnlyMemory lines, ct)
                             do! output.FlushAsync ct
-                            hasSome <- hasSome || lines.Length > 0
 
                             if last > after then
                                 after <- last
@@ -179,13 +168,9 @@ module TaskVerbs =
                                 goOn <- false
                         | Ok _ -> goOn <- false
                         | Error message ->
-                            eprintfn $"fs-scheduler events: {Remote.shown message}"
+                            Remote.complain "events" message
                             code <- ExitCode.quarantined
                             goOn <- false
 
-                    match of' with
-                    | Some task when code = ExitCode.ok && not hasSome && after = 0L ->
-                        eprintfn $"fs-scheduler events: task {task} is not known"
-                        return ExitCode.quarantined
-                    | _ -> return code
+                    return code
                 })

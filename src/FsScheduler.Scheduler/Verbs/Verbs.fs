@@ -12,15 +12,21 @@ module Verbs =
         name
         (run: ParseResults<'arguments> -> int)
         =
-        // Also what is piped into a full disk, or into a program that has ended.
         let guarded arguments =
             try
                 run arguments
             with
+            | Unreachable message
+            | Refusal message
+            | JournalRefused message ->
+                Remote.complain name message
+                ExitCode.cannotStart
+            // Also where its output goes into a full disk, or to a program that has ended.
             | :? IOException
             | :? UnauthorizedAccessException as error ->
-                eprintfn $"fs-scheduler {name}: {error.Message}"
+                Remote.complain name error.Message
                 ExitCode.cannotStart
+            | :? OperationCanceledException -> ExitCode.interrupted
 
         name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded)
 
