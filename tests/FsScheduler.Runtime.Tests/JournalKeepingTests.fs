@@ -60,6 +60,24 @@ let private retention =
             do! close again
         }
 
+        testTask "forgets nothing whose result may not have reached the device" {
+            use folder = new TempFolder()
+            let time = HandTime()
+
+            let journal = openAt Sync.Normal time { forEver with age = 60_000L<ms> } folder.Path
+
+            do! append journal 1L (done' 1)
+            time.Advance(TimeSpan.FromMinutes 2.0)
+            let! _ = retire journal
+            let! _ = retire journal
+            Expect.equal (tasksOf journal) [ 1L ] "not flushed yet"
+            do! (journal :> IRecovery).SetFlushed 3L
+            let! _ = retire journal
+            let! _ = retire journal
+            Expect.isEmpty (tasksOf journal) "and then it is"
+            do! close journal
+        }
+
         testTask "keeps the file below its bound" {
             use folder = new TempFolder()
             let bound = 2_000_000L<B>

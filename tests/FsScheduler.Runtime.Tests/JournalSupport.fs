@@ -16,19 +16,22 @@ open FsScheduler.Runtime.Tests.FileSupport
 
 let forEver: Retention = { age = 1_000_000_000_000L<ms>; bytes = 1_000_000_000_000L<B> }
 
-let openWith (time: TimeProvider) retention (folder: string) =
+let openAt sync (time: TimeProvider) retention (folder: string) =
     Directory.CreateDirectory(Path.Combine(folder, "spool")) |> ignore
 
     new SqliteJournal(
         {
             folder = folder
-            sync = Sync.Off // what the power does is not for a test of one process
+            sync = sync
             clock = Clock time
             retention = retention
             holdup = Holdup NullLogger.Instance
             log = NullLogger.Instance
         }
     )
+
+/// What the power does is not for a test of one process.
+let openWith time retention folder = openAt Sync.Off time retention folder
 
 let openIn folder =
     openWith TimeProvider.System forEver folder

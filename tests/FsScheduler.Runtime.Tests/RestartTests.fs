@@ -4,6 +4,7 @@ module FsScheduler.Runtime.Tests.RestartTests
 open System
 open System.IO
 open System.Threading
+open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
@@ -16,11 +17,12 @@ open FsScheduler.Runtime.Tests.WireSupport
 let private bootId = "/proc/sys/kernel/random/boot_id"
 
 /// <summary>A server after a crash.</summary>
+/// <param name="wrap">What becomes of its journal.</param>
 /// <param name="isSameBoot">Whether the machine has run on.</param>
 /// <param name="onDone">What becomes of inputs.</param>
 /// <param name="result">What stands under the name of the result of `a`.</param>
 /// <param name="history">What happened to task 1, which is of the file `a`.</param>
-let private after isSameBoot onDone (result: string option) (history: Event list) =
+let private afterWith wrap isSameBoot onDone (result: string option) (history: Event list) =
     if isSameBoot && not (File.Exists bootId) then
         skiptest "the system does not tell whether it has run on"
 
@@ -51,7 +53,36 @@ let private after isSameBoot onDone (result: string option) (history: Event list
         (append journal 1L ([ begun; given ] @ history)).Wait()
         (close journal).Wait()
 
-        { options with state = state; onDone = onDone; journal = openIn folder })
+        { options with state = state; onDone = onDone; journal = wrap (openIn folder) })
+
+let private after = afterWith (fun journal -> journal :> IJournal)
+
+/// A journal on a disk that takes nothing.
+type private Stuck(journal: SqliteJournal) =
+    let recovery = journal :> IRecovery
+
+    interface IJournal with
+        member _.AppendAsync(_, _, _) = ValueTask(TaskCompletionSource().Task)
+
+        member _.ReadSubmission task =
+            (journal :> IJournal).ReadSubmission task
+
+        member _.ReadPayload number =
+            (journal :> IJournal).ReadPayload number
+
+        member _.DisposeAsync() =
+            (journal :> IAsyncDisposable).DisposeAsync()
+
+    interface IRecovery with
+        member _.Recover() = recovery.Recover()
+        member _.Highest = recovery.Highest
+        member _.Ended = recovery.Ended
+        member _.Files() = recovery.Files()
+        member _.Unverified() = recovery.Unverified()
+        member _.Accepted() = recovery.Accepted()
+        member _.ForgetFile name = recovery.ForgetFile name
+        member _.SetFlushed number = recovery.SetFlushed number
+        member _.RetireAsync() = recovery.RetireAsync()
 
 let private proof (text: string) =
     ResultFile.proofOf (Text.Encoding.UTF8.GetBytes text)
@@ -101,6 +132,17 @@ let tests =
                 let! (now: StatusReport) = status cluster (fun now -> now.queued > 0L)
                 Expect.equal (now.finished, now.publishing) (0L, 0L) "queued again"
             }
+
+        testTask "says that the machine has run on once what it found is recorded" {
+            use cluster = after false OnDone.Keep None [ accepted ]
+            do! eventually "noted" (fun () -> File.Exists(cluster.Folder.At "state-before/boot"))
+
+            use stuck =
+                afterWith (fun journal -> Stuck journal) false OnDone.Keep None [ accepted ]
+
+            use! (_: Peer) = stuck.ClientAsync() // it is up
+            Expect.isFalse (File.Exists(stuck.Folder.At "state-before/boot")) "and not before"
+        }
 
         for what, isSameBoot, result, isAgain in
             [

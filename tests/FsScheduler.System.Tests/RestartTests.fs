@@ -225,6 +225,13 @@ let private damaged =
             let! exit = refused.Exit
             Expect.equal exit 3 "exit code"
             Expect.stringContains refused.Said "check --state" "what to do"
+            let cut = File.ReadAllBytes journal
+            File.WriteAllBytes(journal, [||])
+            use emptied = fsScheduler place.Path [ "--once"; "--listen"; "127.0.0.1:0" ]
+            let! exit = emptied.Exit
+            Expect.equal exit 3 "exit code"
+            Expect.stringContains emptied.Said "is empty, and was not" "what is wrong"
+            File.WriteAllBytes(journal, cut)
             let! repaired = check [ "--repair" ]
             Expect.equal (fst repaired) 1 (snd repaired)
 
@@ -290,19 +297,21 @@ let private fullDisk =
                     ()
 
                 // Until the log of the journal needs room that is not there.
-                let mutable accepted = 0
-                let mutable isBusy = false
+                let isHeld =
+                    scheduler.Errors.First(fun line -> line.Contains "new work is held back")
 
-                while not isBusy do
+                let mutable sent = 0
+                let mutable answer = client.TryReceive()
+
+                while not isHeld.IsCompleted do
                     do! submit client "in" "\"want\":\"none\"," (Array.create 60_000 (byte 'A'))
-                    do! Task.Delay 5 // the log line takes a moment
-                    accepted <- accepted + 1
+                    sent <- sent + 1
+                    let! _ = Task.WhenAny(answer :> Task, isHeld) |> within "room or none"
 
-                    isBusy <-
-                        scheduler.Errors.Count(fun line -> line.Contains "new work is held back") >
-                            0
+                    if answer.IsCompleted then
+                        answer <- client.TryReceive()
 
-                    if accepted > 500 then
+                    if sent > 500 then
                         failtest "the disk is never full"
 
                 use! other = Peer.client port
