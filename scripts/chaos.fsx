@@ -8,15 +8,15 @@
 // same seed deals the same blows, not the same history. The exit code is 0, or 1 with what was wrong and where it lies.
 
 #load "build.fsx"
+#load "processes.fsx"
 
 open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.IO
-open System.Net
-open System.Net.Sockets
 open System.Text.Json
 open System.Threading
+open Processes
 
 // ---- What was asked for
 
@@ -40,95 +40,6 @@ let rounds, firstSeed =
     fsi.CommandLineArgs |> Array.toList |> List.tail |> parse (10, 1)
 
 Build.buildWhatIsMissing ()
-
-// ---- Processes
-
-exception Wrong of string
-
-/// Longer than anything takes.
-let patience = TimeSpan.FromSeconds 90.0
-
-let eventually (what: string) (holds: unit -> bool) =
-    let clock = Stopwatch.StartNew()
-
-    while not (holds ()) do
-        if clock.Elapsed > patience then
-            raise (Wrong $"{what}: not within {patience.TotalSeconds} s")
-
-        Thread.Sleep 20
-
-/// All of this round.
-let started = List<Process>()
-
-let start (folder: string) (log: string) (program: string) (arguments: string list) =
-    let info =
-        ProcessStartInfo(
-            program,
-            arguments,
-            WorkingDirectory = folder,
-            RedirectStandardError = true
-        )
-
-    info.RedirectStandardOutput <- true
-    let one = nonNull (Process.Start info)
-    started.Add one
-
-    let write (line: string | null) =
-        if not (isNull line) then
-            lock log (fun () ->
-                File.AppendAllText(log, $"{DateTime.UtcNow:``HH:mm:ss.fff``} {one.Id} {line}\n"))
-
-    one.ErrorDataReceived.Add(fun line -> write line.Data)
-    one.OutputDataReceived.Add(fun line -> write line.Data)
-    one.BeginErrorReadLine()
-    one.BeginOutputReadLine()
-    one
-
-/// Signals by name, because their numbers differ. Only a kill is known everywhere.
-let signal (name: string) (target: Process) =
-    if name = "KILL" then
-        target.Kill()
-    elif not target.HasExited then
-        use sent = nonNull (Process.Start("kill", [ $"-{name}"; string target.Id ]))
-        sent.WaitForExit()
-
-let canStop = not (OperatingSystem.IsWindows())
-
-/// A program that is started again whenever it has ended.
-type Victim(name: string, run: unit -> Process) =
-    let mutable running = run ()
-    let mutable isStopped = false
-    member _.Name = name
-    member _.Process = running
-
-    member victim.Ensure() =
-        if isStopped then
-            signal "CONT" running
-            isStopped <- false
-
-        if running.HasExited then
-            running <- run ()
-
-    member _.Kill() =
-        signal "KILL" running
-        running.WaitForExit()
-
-    member _.Stop() =
-        isStopped <- true
-        signal "STOP" running
-
-    member victim.End() =
-        victim.Ensure()
-        signal "TERM" running
-
-        if not (running.WaitForExit(TimeSpan.FromSeconds 30.0)) then
-            raise (Wrong $"{name} does not end")
-
-/// A port that is free now, and will be asked for again and again.
-let freePort () =
-    use listener = new TcpListener(IPAddress.Loopback, 0)
-    listener.Start()
-    (listener.LocalEndpoint :?> IPEndPoint).Port
 
 // ---- A round
 
@@ -187,17 +98,19 @@ let round (seed: int) (folder: string) =
     ]
 
     let verb arguments =
-        let asked = start folder log Build.scheduler (arguments @ [ "--connect"; address ])
-        asked.WaitForExit()
-        asked.ExitCode
+        start folder log Build.scheduler (arguments @ [ "--connect"; address ])
+        |> codeOf
 
     // What comes in: files that change, and commands that submit.
     let files = Dictionary<string, string>()
+
+    let versions = Dictionary<string, int>()
 
     let put () =
         let name = $"d{random.Next 4}/f{random.Next 150}.txt"
         let content = text name (random.Next 5 * (if random.Next 4 = 0 then 4_000 else 1))
         files[name] <- content
+        versions[name] <- versions.GetValueOrDefault(name, 0) + 1
 
         Directory.CreateDirectory(nonNull (Path.GetDirectoryName(at $"entrada/{name}")))
         |> ignore
@@ -308,49 +221,45 @@ let round (seed: int) (folder: string) =
         if submitting[index].ExitCode <> 0 then
             tally "submissions said again" 1
             freeFromQuarantine ()
-            let again = start folder log Build.scheduler submissions[index]
-            again.WaitForExit()
+            let code = start folder log Build.scheduler submissions[index] |> codeOf
 
-            if again.ExitCode <> 0 then
-                raise (Wrong $"submission {index} ends with {again.ExitCode}")
+            if code <> 0 then
+                raise (Wrong $"submission {index} ends with {code}")
 
     for KeyValue(name, content) in submitted do
         if not (isResult (at $"to/{name}.out") content) then
             raise (Wrong $"the result of {name} is not right")
 
-    eventually "nothing is left to do" (fun () ->
+    /// What a verb answers: an object a line.
+    let answerTo (arguments: string list) : JsonElement list =
         let info =
             ProcessStartInfo(
                 Build.scheduler,
-                [ "status"; "--json"; "--connect"; address ],
+                arguments @ [ "--connect"; address ],
                 RedirectStandardOutput = true
             )
 
         use asked = nonNull (Process.Start info)
-        use answer = JsonDocument.Parse(asked.StandardOutput.ReadToEnd())
+        let lines = asked.StandardOutput.ReadToEndAsync()
 
-        [ "queued"; "running"; "waiting"; "publishing" ]
-        |> List.forall (fun state -> answer.RootElement.GetProperty(state).GetInt64() = 0L))
-
-    // The history: no attempt twice, no end twice, no version of a file twice.
-    let history =
-        let info =
-            ProcessStartInfo(
-                Build.scheduler,
-                [ "events"; "--connect"; address ],
-                RedirectStandardOutput = true
-            )
-
-        use asked = nonNull (Process.Start info)
+        if not (lines.Wait patience) then
+            asked.Kill()
+            raise (Wrong $"%A{arguments} is not answered")
 
         [
-            let mutable line = asked.StandardOutput.ReadLine()
-
-            while not (isNull line) do
-                use event = JsonDocument.Parse(nonNull line)
-                event.RootElement.Clone()
-                line <- asked.StandardOutput.ReadLine()
+            for line in lines.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries) do
+                use answer = JsonDocument.Parse line
+                answer.RootElement.Clone()
         ]
+
+    eventually "nothing is left to do" (fun () ->
+        let status = List.exactlyOne (answerTo [ "status"; "--json" ])
+
+        [ "queued"; "running"; "waiting"; "publishing" ]
+        |> List.forall (fun state -> status.GetProperty(state).GetInt64() = 0L))
+
+    // The history: no attempt twice, no end twice, no version of a file twice.
+    let history = answerTo [ "events" ]
 
     let field (name: string) (event: JsonElement) =
         match event.TryGetProperty name with
@@ -375,6 +284,16 @@ let round (seed: int) (folder: string) =
     expectOnce "end of task" (List.map (field "task") ends)
 
     let tasks = only [ "submitted" ]
+    let completed = set (List.map (field "task") (only [ "completed" ]))
+
+    for name, done' in
+        tasks
+        |> List.filter (fun event -> completed.Contains(field "task" event))
+        |> List.countBy (field "name") do
+        match versions.TryGetValue name with
+        | true, count when done' > count ->
+            raise (Wrong $"{count} versions of {name} are done {done'} times")
+        | _ -> ()
 
     if tasks.Length <> ends.Length then
         raise (Wrong $"{tasks.Length} tasks and {ends.Length} ends")
@@ -390,10 +309,7 @@ let round (seed: int) (folder: string) =
     for victim in workers @ [ scheduler ] do
         victim.End()
 
-    let check = start folder log Build.scheduler [ "check" ]
-    check.WaitForExit()
-
-    if check.ExitCode <> 0 then
+    if start folder log Build.scheduler [ "check" ] |> codeOf <> 0 then
         raise (Wrong "the journal is damaged")
 
     let left =
@@ -420,14 +336,7 @@ for seed in firstSeed .. firstSeed + rounds - 1 do
         try
             round seed folder
         finally
-            for one in started do
-                if not one.HasExited then
-                    one.Kill()
-                    one.WaitForExit()
-
-                one.Dispose()
-
-            started.Clear()
+            endAll ()
 
         Directory.Delete(folder, true)
         printfn $"round {seed}: all is there and right"

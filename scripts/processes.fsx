@@ -1,0 +1,113 @@
+// For scripts that deal with processes: how they are started, signalled and waited for.
+
+open System
+open System.Collections.Generic
+open System.Diagnostics
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+
+/// Something is not as it has to be.
+exception Wrong of string
+
+/// Longer than anything takes.
+let patience = TimeSpan.FromSeconds 90.0
+
+let eventually (what: string) (holds: unit -> bool) =
+    let clock = Stopwatch.StartNew()
+
+    while not (holds ()) do
+        if clock.Elapsed > patience then
+            raise (Wrong $"{what}: not within {patience.TotalSeconds} s")
+
+        Thread.Sleep 20
+
+/// All that were started, until `endAll`.
+let started = List<Process>()
+
+let start (folder: string) (log: string) (program: string) (arguments: string list) =
+    let info =
+        ProcessStartInfo(
+            program,
+            arguments,
+            WorkingDirectory = folder,
+            RedirectStandardError = true
+        )
+
+    info.RedirectStandardOutput <- true
+    let one = nonNull (Process.Start info)
+    started.Add one
+
+    let write (line: string | null) =
+        if not (isNull line) then
+            lock log (fun () ->
+                File.AppendAllText(log, $"{DateTime.UtcNow:``HH:mm:ss.fff``} {one.Id} {line}\n"))
+
+    one.ErrorDataReceived.Add(fun line -> write line.Data)
+    one.OutputDataReceived.Add(fun line -> write line.Data)
+    one.BeginErrorReadLine()
+    one.BeginOutputReadLine()
+    one
+
+/// Waits for its end, and gives its exit code.
+let codeOf (one: Process) =
+    if not (one.WaitForExit patience) then
+        raise (Wrong $"{one.StartInfo.FileName} does not end within {patience.TotalSeconds} s")
+
+    one.ExitCode
+
+/// Signals by name, because their numbers differ. Only a kill is known everywhere.
+let signal (name: string) (target: Process) =
+    if name = "KILL" then
+        target.Kill()
+    elif not target.HasExited then
+        use sent = nonNull (Process.Start("kill", [ $"-{name}"; string target.Id ]))
+        codeOf sent |> ignore
+
+let canStop = not (OperatingSystem.IsWindows())
+
+/// A program that is started again whenever it has ended.
+type Victim(name: string, run: unit -> Process) =
+    let mutable running = run ()
+    let mutable isStopped = false
+    member _.Name = name
+    member _.Process = running
+
+    member victim.Ensure() =
+        if isStopped then
+            signal "CONT" running
+            isStopped <- false
+
+        if running.HasExited then
+            running <- run ()
+
+    member _.Kill() =
+        signal "KILL" running
+        codeOf running |> ignore
+
+    member _.Stop() =
+        isStopped <- true
+        signal "STOP" running
+
+    member victim.End() =
+        victim.Ensure()
+        signal "TERM" running
+        codeOf running |> ignore
+
+/// A port that is free now, and will be asked for again and again.
+let freePort () =
+    use listener = new TcpListener(IPAddress.Loopback, 0)
+    listener.Start()
+    (listener.LocalEndpoint :?> IPEndPoint).Port
+
+/// Whatever still runs is killed.
+let endAll () =
+    for one in started do
+        if not one.HasExited then
+            one.Kill()
+            codeOf one |> ignore
+
+        one.Dispose()
+
+    started.Clear()
