@@ -46,7 +46,6 @@ type CrashLife
     let publishing = Queue<Effect>()
     let stored = List<struct (Attempt * Submission * Proof)>()
     let taken = Dictionary<string, Stamp>()
-    let mutable files = 0
     let mutable posted = 0
     let mutable released = 0
 
@@ -66,43 +65,7 @@ type CrashLife
         | Ok name -> name
         | Error error -> raise (Violation error)
 
-    let newName folder =
-        files <- files + 1
-        $"{folder}{start.sinceStart}-{files}"
-
-    /// Whole, or not at all.
-    let write name content =
-        try
-            disk.Write(name, content)
-            name
-        with DiskFull ->
-            disk.Delete name
-            raise DiskFull
-
-    /// One that has to outlive the process.
-    let writeKept name content =
-        let name = write name content
-
-        if settings.isFlushing then
-            disk.Flush name
-
-        name
-
-    let read path =
-        match disk.Find path with
-        | null -> raise (Violation $"{path} is not there")
-        | file -> file.Content
-
-    /// The bytes that a payload stands for.
-    let contentOf payload (submission: Submission) =
-        match payload with
-        | Packed -> Content.ofBytes (submission.Packed.ToArray())
-        | Bytes bytes -> Content.ofBytes bytes
-        | Spooled(path, _) -> read path
-        | Recorded(number, _) -> journal.Payload number
-        | Filed -> raise (Violation "it was not recalled")
-        | Payload.Input _ -> raise (Violation "an input has no content of its own")
-
+    let files = CrashFiles(disk, journal, start, settings.isFlushing)
     let mutable latest = start
 
     let note (kind: string) (case: obj) =
@@ -116,18 +79,11 @@ type CrashLife
         note "input" input
         mailbox.Enqueue input
 
-    let workerOf session =
-        outside.Workers
-        |> Seq.tryFind (fun worker -> worker.Session = ValueSome session)
-
-    let jobOf (ref: string) =
-        outside.Jobs |> Seq.find (fun job -> job.Name = ref)
-
     let assign session (work: Process) (submission: Submission) payload =
         let give input =
             must (outside.Given.Add work.attempt) $"{work.attempt} is given out twice"
 
-            match workerOf session with
+            match outside.WorkerOf session with
             | Some worker ->
                 worker.Holding.Add { attempt = work.attempt; stages = work.stages; input = input }
             | None -> ()
@@ -149,14 +105,14 @@ type CrashLife
                     taken.Remove work.name |> ignore
 
                 post (Input.Withdraw work.attempt)
-        | _ -> give (contentOf payload submission)
+        | _ -> give (files.ContentOf payload submission)
 
     let reply session message payload kept =
         let content =
             match message, payload with
             | FromScheduler.Done { error = None }, Payload.Input _ -> ""
             | FromScheduler.Done { error = None }, _ ->
-                let content = contentOf payload (Unchecked.defaultof<Submission>)
+                let content = files.ContentOf payload (Unchecked.defaultof<Submission>)
 
                 match payload with
                 | Spooled(path, _) when not kept -> disk.Delete path
@@ -165,37 +121,18 @@ type CrashLife
                 content
             | _ -> ""
 
+        let refOf (ref: string) task =
+            if obj.ReferenceEquals(ref, Submission.FiledRef) then
+                (journal.Submission task).Ref
+            else
+                ref
+
         if outside.Client = ValueSome session then
             match message with
-            | FromScheduler.Accepted(ref, task) ->
-                let job = jobOf ref
-
-                must
-                    (job.Task = 0L<taskId> || job.Task = task || job.Key.IsNone || job.IsForgotten)
-                    $"{ref} was task {job.Task} and is task {task}"
-
-                job.Task <- task
-            | FromScheduler.Done outcome ->
-                let ref =
-                    if obj.ReferenceEquals(outcome.ref, Submission.FiledRef) then
-                        (journal.Submission outcome.task).Ref
-                    else
-                        outcome.ref
-
-                let job = jobOf ref
-
-                if outcome.error.IsNone then
-                    must (not job.HasResult || job.Key.IsSome) $"{ref} is done twice"
-                    job.HasResult <- true
-
-                if outcome.error.IsNone && job.Want = Result then
-                    must
-                        (content.StartsWith(job.Content + ";"))
-                        $"the result of {ref} is '{content}'"
-
-                job.IsOver <- true
-            | FromScheduler.Rejected(ref, _, _) -> (jobOf ref).IsSent <- false
-            | _ -> ()
+            | FromScheduler.Done ended ->
+                let ref = refOf ended.ref ended.task
+                outside.Hear(FromScheduler.Done { ended with ref = ref }, content)
+            | _ -> outside.Hear(message, content)
 
     let perform effect =
         note "effect" effect
@@ -204,15 +141,15 @@ type CrashLife
         | Effect.Assign(session, work, submission, payload) ->
             assign session work submission payload
         | Effect.Revoke(session, attempt) ->
-            workerOf session
+            outside.WorkerOf session
             |> Option.iter (fun worker -> worker.Drop(fun held -> held.attempt = attempt))
         | Effect.Recall attempt -> post (Input.Recalled(attempt, journal.Submission attempt.task))
         | Effect.Welcome(session, keep) ->
-            workerOf session
+            outside.WorkerOf session
             |> Option.iter (fun worker ->
                 worker.IsWelcome <- true
                 worker.Drop(fun held -> not (Array.contains held.attempt keep)))
-        | Effect.Disconnect(session, _) -> workerOf session |> Option.iter _.Disconnect()
+        | Effect.Disconnect(session, _) -> outside.WorkerOf session |> Option.iter _.Disconnect()
         | Effect.Reply(session, message, payload, kept) -> reply session message payload kept
         | Effect.Dismiss _ -> ()
         | Effect.Publish _
@@ -237,12 +174,12 @@ type CrashLife
             discard result
             post (Input.Outdated attempt)
         else
-            let content = contentOf result submission
+            let content = files.ContentOf result submission
 
             let temporary =
                 match result with
                 | Spooled(path, _) -> path
-                | _ -> write (newName "out/.tmp") content
+                | _ -> files.Write (files.NewName "out/.tmp") content
 
             if disk.Rename(temporary, targetOf submission.Name) then
                 match
@@ -447,7 +384,7 @@ type CrashLife
             let payload =
                 if job.IsLarge then
                     Spooled(
-                        writeKept (newName "spool/s") job.Content,
+                        files.WriteKept (files.NewName "spool/s") job.Content,
                         int64 job.Content.Length * 1L<B>
                     )
                 else
@@ -474,16 +411,16 @@ type CrashLife
             (content.Length * 37 + holding.attempt.number * 11) % 100 < settings.large
 
         let spooled write (folder: string) =
-            Spooled(write (newName folder) content, int64 content.Length * 1L<B>)
+            Spooled(write (files.NewName folder) content, int64 content.Length * 1L<B>)
 
         try
             let payload =
                 match Destination.ofResult holding.attempt scheduler with
                 | Destination.Nowhere -> Payload.empty
                 | _ when not isLarge -> Bytes(Content.toBytes content)
-                | Destination.Results _ -> spooled write "out/.tmp"
-                | Destination.Kept -> spooled writeKept "spool/r"
-                | Destination.Sent -> spooled write "spool/p"
+                | Destination.Results _ -> spooled files.Write "out/.tmp"
+                | Destination.Kept -> spooled files.WriteKept "spool/r"
+                | Destination.Sent -> spooled files.Write "spool/p"
 
             post (Input.Report(session, holding.attempt, Succeeded, payload))
         with DiskFull ->

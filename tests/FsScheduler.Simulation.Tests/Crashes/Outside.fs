@@ -74,6 +74,43 @@ type Outside() =
         sessions <- sessions + 1L<sessionId>
         sessions
 
+    member outside.WorkerOf(session: SessionId) =
+        outside.Workers
+        |> Seq.tryFind (fun worker -> worker.Session = ValueSome session)
+
+    /// The client hears an answer; the content is that of a result.
+    member outside.Hear(message: FromScheduler, content: string) =
+        let jobOf ref =
+            outside.Jobs |> Seq.find (fun job -> job.Name = ref)
+
+        let must isSo text =
+            if not isSo then
+                raise (Violation text)
+
+        match message with
+        | FromScheduler.Accepted(ref, task) ->
+            let job = jobOf ref
+
+            must
+                (job.Task = 0L<taskId> || job.Task = task || job.Key.IsNone || job.IsForgotten)
+                $"{ref} was task {job.Task} and is task {task}"
+
+            job.Task <- task
+        | FromScheduler.Done ended ->
+            let job = jobOf ended.ref
+
+            if ended.error.IsNone then
+                must (not job.HasResult || job.Key.IsSome) $"{ended.ref} is done twice"
+                job.HasResult <- true
+
+                must
+                    (job.Want <> Result || content.StartsWith(job.Content + ";"))
+                    $"the result of {ended.ref} is '{content}'"
+
+            job.IsOver <- true
+        | FromScheduler.Rejected(ref, _, _) -> (jobOf ref).IsSent <- false
+        | _ -> ()
+
     /// Nobody is connected any more.
     member outside.Disconnect() =
         for worker in outside.Workers do
