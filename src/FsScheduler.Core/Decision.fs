@@ -130,6 +130,9 @@ type Effect =
     | PublishError of TaskId * Submission * Trouble list
     /// A payload that nobody needs any more.
     | Discard of Payload
+    /// Tell whoever looks after the workers that so many tasks wait for a stage that none of them offers. Once, until one
+    /// does.
+    | Missing of stage: string * tasks: int
     | Disconnect of SessionId * reason: string
 
 /// What follows from inputs: events to record, then effects to let out. Cleared and used again.

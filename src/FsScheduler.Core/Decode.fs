@@ -257,6 +257,11 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
             Some(fields.CutText(line, Field.trouble))
         else
             None
+    missing =
+        if fields.Has Field.missing then
+            fields.Texts(line, Field.missing)
+        else
+            [||]
     workers = workers fields line
 }
 

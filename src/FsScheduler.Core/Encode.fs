@@ -236,8 +236,11 @@ let private doneFields writer (message: Done) =
     number writer Field.attempts (int64 message.attempts)
 
 /// The most bytes that a name may take in a STATUS, so that 200 workers fit: each takes at most 136
-/// bytes beside its name, everything else at most 1,400.
+/// bytes beside its name, everything else at most 2,000.
 let private reportNameBytesMax = 180
+
+/// The most bytes that the name of a missing stage may take in a STATUS.
+let private missingBytesMax = 50
 
 /// The most bytes that the trouble may take in a STATUS.
 let private troubleBytesMax = 700
@@ -291,6 +294,12 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
     match report.trouble with
     | Some trouble -> text writer Field.trouble (fit troubleBytesMax trouble)
     | None -> ()
+
+    if report.missing.Length > 0 then
+        report.missing
+        |> Array.truncate Limit.missingMax
+        |> Array.map (fit missingBytesMax)
+        |> texts writer Field.missing
 
     writer.WriteStartArray Field.workers.Encoded
 

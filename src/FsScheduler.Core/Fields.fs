@@ -226,6 +226,16 @@ type internal Fields() =
             [||]
         | texts -> texts
 
+    /// An array of strings.
+    member fields.Texts(line: ReadOnlySpan<byte>, field: Field) : string[] =
+        let raw = fields.Raw(line, field, JsonTokenType.StartArray)
+
+        match (if raw.IsEmpty then null else Fields.TextsOf raw) with
+        | null ->
+            fields.Refuse(field, "an array of strings")
+            [||]
+        | texts -> texts
+
     /// The strings of an array, or null if it has anything else.
     static member private TextsOf(array: ReadOnlySpan<byte>) : string[] | null =
         let texts = ResizeArray<string>()

@@ -104,7 +104,8 @@ type FileTracker(settle: Duration) =
         (name: TaskName, stamp: Stamp, sighting: Sighting, now: Instant, wallNow: int64)
         : unit =
         let fresh whole = { stamp = stamp; since = now; scan = scan; taken = whole }
-        let wholeAtOnce = sighting = MovedIn || settle = 0L<ms>
+        // What stands in a `pipeline.txt` is looked at whenever it is needed: the sooner its change is told, the better.
+        let wholeAtOnce = sighting = MovedIn || settle = 0L<ms> || Route.isFolderFile name
 
         match known.TryGetValue name with
         | false, _ -> plan name (fresh (wholeAtOnce || sighting = Listed && isOld stamp wallNow))

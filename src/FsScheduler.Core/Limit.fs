@@ -52,6 +52,9 @@ let eventsMax = 10_000
 /// The longest name of a stage, in bytes.
 let stageNameBytesMax = 50
 
+/// The most stages that a STATUS calls missing.
+let missingMax = 10
+
 /// The most workers that a STATUS lists.
 let workersMax = 200
 

@@ -146,6 +146,8 @@ type StatusReport = {
     finished60s: int64
     /// Why no new work is taken, if it is not.
     trouble: string option
+    /// Stages that tasks wait for and no worker offers, at most `Limit.missingMax`.
+    missing: string[]
     /// The first 200 workers by session; `idle + busy` counts them all.
     workers: WorkerReport[]
 }

@@ -72,6 +72,7 @@ module internal Field =
     let finished10s = field "finished10s"
     let finished60s = field "finished60s"
     let trouble = field "trouble"
+    let missing = field "missing"
 
     let all = known.ToArray()
 

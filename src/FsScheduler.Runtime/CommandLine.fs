@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
 open System.IO
 open Argu
 open FsScheduler.Core
@@ -78,6 +79,22 @@ module CommandLine =
             raise (WrongArguments $"{option}: there is no name in '{text}'")
 
         List.ofArray names
+
+    /// What `--expect` says, if it is there: stages that are known beside the built-in ones.
+    let expected (text: string option) : Set<string> =
+        text |> Option.map (names "--expect") |> Option.defaultValue [] |> Set.ofList
+
+    /// What `--pipeline` says, if it is there.
+    let pipeline (expected: Set<string>) (text: string option) : Pipeline =
+        Pipeline.parse (HashSet expected) (defaultArg text "lower")
+        |> Result.mapError _.message
+        |> orRaise "--pipeline"
+
+    /// What `--route` says, each time.
+    let routes (expected: Set<string>) (texts: string list) : Route list = [
+        for text in texts do
+            Route.parse (HashSet expected) text |> orRaise "--route"
+    ]
 
     let readFile option (path: string) =
         try

@@ -8,6 +8,7 @@ type Arguments =
     | [<Unique>] Resultados of FOLDER: string
     | [<Unique>] Listen of ``HOST:PORT``: string
     | [<Unique>] Pipeline of STAGES: string
+    | Route of ``PATTERN=STAGES``: string
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
     | [<Unique>] Workers of COUNT: int
@@ -36,6 +37,8 @@ type Arguments =
             | Listen _ ->
                 "where workers and clients connect; port 0 takes a free one (default: 127.0.0.1:7070)"
             | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
+            | Route _ ->
+                "another pipeline for files of some names, such as '*.csv=grep:erro | words'; the first that fits counts"
             | State _ ->
                 "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"

@@ -66,23 +66,11 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
 let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
-    let expected =
-        arguments.TryGetResult Expect
-        |> Option.map (CommandLine.names "--expect" >> Array.ofList)
-        |> Option.defaultValue [||]
-
-    let pipeline =
-        match
-            FsScheduler.Core.Pipeline.parse
-                (System.Collections.Generic.HashSet expected)
-                (arguments.GetResult(Pipeline, "lower"))
-        with
-        | Ok pipeline -> pipeline
-        | Error error -> raise (WrongArguments $"--pipeline: {error.message}")
+    let expected = CommandLine.expected (arguments.TryGetResult Expect)
 
     {
-        pipeline = pipeline
-        expected = expected
+        pipeline = CommandLine.pipeline expected (arguments.TryGetResult Pipeline)
+        expected = Set.toArray expected
         maxAttempts =
             arguments.GetResult(Max_Attempts, 3)
             |> CommandLine.countBetween 1 100 "--max-attempts"
@@ -134,6 +122,10 @@ let private optionsOf
     | Error message -> raise (WrongArguments $"--listen: {message}")
 
     let settings = settingsOf arguments lostAfter
+
+    let routes =
+        CommandLine.routes (Set.ofArray settings.expected) (arguments.GetResults Route)
+
     let clock = Clock TimeProvider.System
     let holdup = Holdup log
 
@@ -166,6 +158,7 @@ let private optionsOf
         state = state
         sync = sync
         settings = settings
+        routes = routes
         rules = rules
         beat = beat
         settle = settle

@@ -117,6 +117,7 @@ type ReportLine = {
     finished10s: int64
     finished60s: int64
     trouble: Skippable<string>
+    missing: Skippable<string[]>
     workers: WorkerLine[]
     bytes: Skippable<int64>
 }

@@ -165,6 +165,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             finished10s = report.finished10s
             finished60s = report.finished60s
             trouble = ofOption report.trouble
+            missing = unless [||] report.missing
             workers =
                 report.workers
                 |> Array.map (fun worker -> {

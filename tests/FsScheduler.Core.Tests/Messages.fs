@@ -261,6 +261,11 @@ let private status: Gen<StatusReport> =
         let! oldest = durations
         // Whatever is in it, so much is never cut.
         let! trouble = Gen.optionOf (text 116)
+
+        let! missing =
+            Gen.choose (0, Limit.missingMax)
+            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 8))
+
         let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
         let! workers = Gen.arrayOfLength size worker
 
@@ -279,6 +284,7 @@ let private status: Gen<StatusReport> =
             finished10s = counts[7]
             finished60s = counts[8]
             trouble = trouble
+            missing = missing
             workers = workers
         }
     }

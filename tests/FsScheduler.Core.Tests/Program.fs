@@ -10,6 +10,7 @@ let main args =
         (testList "core" [
             TaskNameTests.tests
             PipelineTests.tests
+            RouteTests.tests
             CodecTests.tests
             CodecRefusalTests.tests
             CodecLimitTests.tests

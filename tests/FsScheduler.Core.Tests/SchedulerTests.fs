@@ -5,6 +5,7 @@ open Expecto
 let tests =
     testList "the scheduler" [
         SchedulerServingTests.tests
+        SchedulerMissingTests.tests
         SchedulerFailureTests.tests
         SchedulerLossTests.tests
         SchedulerClientTests.tests

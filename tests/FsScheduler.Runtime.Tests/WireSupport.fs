@@ -252,6 +252,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
                 beat = 1_000L<ms>
                 settle = 0L<ms>
                 onDone = OnDone.Keep
+                routes = []
                 journal = MemoryJournal 100
                 holdup = Holdup NullLogger.Instance
                 clock = Clock time

@@ -116,6 +116,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Discard _
+        | Effect.Missing _
         | Effect.Disconnect _ -> ()
 
     /// An event cannot be forgotten any more.
@@ -171,4 +172,5 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Discard _
+        | Effect.Missing _
         | Effect.Disconnect _ -> ()

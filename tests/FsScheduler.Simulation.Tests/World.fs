@@ -133,6 +133,7 @@ type World(scene: Scene) =
             links[session].Down(fun () -> ValueSome struct (message, ""))
         | Effect.Publish(attempt, submission, payload) ->
             publisher.Publish(attempt, submission, payload)
+        | Effect.Missing _
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
         | Effect.Recall _

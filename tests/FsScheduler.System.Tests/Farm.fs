@@ -136,6 +136,16 @@ type Lines() =
 
         source.Task
 
+/// Whether a process was started with SIGINT ignored. False where the system does not tell.
+let private ignoresInterrupts (id: int) =
+    let status = $"/proc/{id}/status"
+
+    File.Exists status
+    && File.ReadLines status
+       |> Seq.exists (fun line ->
+           line.StartsWith "SigIgn:"
+           && Convert.ToUInt64(line.Substring(7).Trim(), 16) &&& 2UL <> 0UL)
+
 /// A running process; whatever becomes of the test, it does not outlive it.
 type Program(path: string, args: string list, folder: string) =
     let output = Lines()
@@ -178,7 +188,14 @@ type Program(path: string, args: string list, folder: string) =
     member _.Output = output
     member _.Errors = errors
     member _.HasExited = child.HasExited
-    member _.Signal(number: Signal) = signal child.Id number
+
+    /// A test whose own starter ignores SIGINT, as a shell does for jobs in the background, is skipped: what it
+    /// starts ignores it too, and is right to.
+    member _.Signal(number: Signal) =
+        if number = Signal.Interrupt && ignoresInterrupts child.Id then
+            skiptest "SIGINT is ignored by whoever started the tests"
+
+        signal child.Id number
 
     /// All that it has said, for the message of a failure.
     member _.Said =

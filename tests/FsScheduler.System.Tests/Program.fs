@@ -8,6 +8,7 @@ let private all =
         HostileTests.tests
         ExecutableTests.tests
         FolderTests.tests
+        RouteTests.tests
         LifeTests.tests
         ClientTests.tests
         PythonTests.tests

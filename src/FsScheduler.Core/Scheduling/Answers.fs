@@ -121,6 +121,18 @@ module internal Answers =
         failed = worker.Failed
     }
 
+    /// Stages that tasks wait for, and no worker offers, with how many wait.
+    let missing (state: State) : struct (string * int)[] =
+        state.Queues.Suspects.ToSeq()
+        |> Seq.map (fun task -> struct (task.StageName, 1))
+        |> Seq.append state.Queues.Stages
+        |> Seq.filter (fun (struct (stage, _)) -> not (state.Workers.Offers stage))
+        |> Seq.groupBy (fun (struct (stage, _)) -> stage)
+        |> Seq.map (fun (stage, waiting) ->
+            struct (stage, waiting |> Seq.sumBy (fun (struct (_, count)) -> count)))
+        |> Seq.sort
+        |> Seq.toArray
+
     let status (state: State) = {
         queued = int64 (state.Queues.Count + state.Queues.Suspects.Count + state.Successors.Count)
         running = int64 state.Running
@@ -139,6 +151,11 @@ module internal Answers =
         finished10s = state.Rates.Last(10, state.Now)
         finished60s = state.Rates.Last(60, state.Now)
         trouble = None
+        missing =
+            missing state
+            |> Seq.truncate Limit.missingMax
+            |> Seq.map (fun (struct (stage, _)) -> stage)
+            |> Seq.toArray
         workers =
             state.Workers.All
             |> Seq.sortBy _.Session

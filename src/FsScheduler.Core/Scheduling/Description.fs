@@ -50,9 +50,10 @@ module Description =
                 task each
 
             // By stage: which of them was waited for first is not kept where its tasks are finished.
-            for stage in Seq.sort state.Queues.Stages do
-                let waiting =
-                    state.Queues.ToSeq() |> Seq.filter (fun task -> task.StageName = stage)
+            for stage, waiting in
+                state.Queues.ToSeq()
+                |> Seq.groupBy _.StageName
+                |> Seq.sortBy (fun (stage, _) -> stage) do
 
                 $"for {stage}: {ids waiting}"
 

@@ -166,7 +166,7 @@ module Invariants =
             match worker.Reserved with
             | null ->
                 if worker.IsIdle then
-                    for stage in state.Queues.Stages do
+                    for struct (stage, _) in state.Queues.Stages do
                         if worker.Can stage then
                             $"worker {worker.Session} is idle while a task waits for {stage}"
 

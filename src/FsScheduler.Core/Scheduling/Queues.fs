@@ -99,8 +99,11 @@ type internal Queues() =
 
     member _.Suspects = suspects
 
-    member _.Stages =
-        queues |> Seq.filter (fun queue -> queue.Count > 0) |> Seq.map _.Stage
+    /// The stages that tasks wait for, with how many those are; without the suspects.
+    member _.Stages: seq<struct (string * int)> =
+        queues
+        |> Seq.filter (fun queue -> queue.Count > 0)
+        |> Seq.map (fun queue -> struct (queue.Stage, queue.Count))
 
     member _.AddLast(task: Task) =
         let queue = queueOf task

@@ -77,8 +77,11 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | ValueSome entry -> joinKey submission session want key entry
         | Error error, Client(session, _, _) ->
             Answers.refuse state session submission RejectionCode.BadPipeline error.message
-        | Error error, Folder ->
-            invalidOp $"a file came with the pipeline '{text}': {error.message}"
+        | Error _, Folder ->
+            // What stands in a folder waits for a worker that offers what it names.
+            match Pipeline.parseRecorded text with
+            | Ok pipeline -> Life.submitFile state submission pipeline
+            | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
 
     // What clients ask for.
 
@@ -287,6 +290,23 @@ type Scheduler(settings: Settings, tasksMax: int) =
             Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
             late <- worker.Held.First
 
+    /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
+    let lookForMissing () =
+        let missing = Answers.missing state
+        let named = HashSet(missing |> Seq.map (fun (struct (stage, _)) -> stage))
+
+        for stage in Seq.toArray state.Missing.Keys do
+            if not (named.Contains stage) then
+                state.Missing.Remove stage |> ignore
+
+        for struct (stage, waiting) in missing do
+            match state.Missing.TryGetValue stage with
+            | true, struct (since, false) when state.Now - since >= settings.lostAfter ->
+                state.Missing[stage] <- struct (since, true)
+                state.Ask(Effect.Missing(stage, waiting))
+            | true, _ -> ()
+            | false, _ -> state.Missing[stage] <- struct (state.Now, false)
+
     let tick () =
         let slept = state.Now - state.LastTick
         state.LastTick <- state.Now
@@ -310,6 +330,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 giveUpLate worker
 
         Life.wake state
+
+        if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
+            lookForMissing ()
 
     let take input =
         match input with

@@ -26,6 +26,9 @@ type internal State(settings: Settings, tasksMax: int) =
     /// Stages that a pipeline may name.
     member val Known = HashSet<string>(settings.expected)
 
+    /// Stages that tasks wait for and no worker offers: since when, and whether it was told.
+    member val Missing = Dictionary<string, struct (Instant * bool)>()
+
     /// Pipelines that were parsed, by their text.
     member val Pipelines = Dictionary<string, Pipeline>()
 

@@ -70,6 +70,11 @@ type internal Workers() =
         | true, worker -> worker
         | _ -> null
 
+    /// Whether a worker that takes work, or is expected back, runs this stage.
+    member _.Offers(stage: string) =
+        all.Values
+        |> Seq.exists (fun worker -> not worker.IsDismissed && worker.Can stage)
+
     member _.Join(session, name, stages, now) =
         let worker = Worker.Create(session, name, stages)
         worker.LastHeard <- now

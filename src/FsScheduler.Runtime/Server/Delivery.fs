@@ -3,6 +3,7 @@ namespace FsScheduler.Runtime
 open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
+open Microsoft.Extensions.Logging
 open FsScheduler.Core
 
 /// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>
@@ -11,6 +12,7 @@ open FsScheduler.Core
 /// <param name="recalls">Submissions that are to be read from the journal.</param>
 /// <param name="journal">Has the references that are not in memory.</param>
 /// <param name="holdup">What STATUS says in `trouble`.</param>
+/// <param name="log">For whoever looks after the workers.</param>
 [<Sealed>]
 type Delivery
     (
@@ -18,7 +20,8 @@ type Delivery
         publishing: PublishQueue,
         recalls: Recalls,
         journal: IJournal,
-        holdup: Holdup
+        holdup: Holdup,
+        log: ILogger
     ) =
     // Those that have something new to send: they are told once, at the end.
     let touched = List<Connection>()
@@ -93,6 +96,12 @@ type Delivery
             match connections.TryGetValue session with
             | true, connection -> connection.Close reason
             | _ -> ()
+        | Effect.Missing(stage, tasks) ->
+            log.LogWarning(
+                "no worker offers '{Stage}': {Tasks} tasks wait for one; start one that does",
+                stage,
+                tasks
+            )
         | Effect.Publish _
         | Effect.Settle _
         | Effect.PublishError _

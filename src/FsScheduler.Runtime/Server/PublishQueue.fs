@@ -211,6 +211,7 @@ type PublishQueue
         | Effect.Recall _
         | Effect.Welcome _
         | Effect.Dismiss _
+        | Effect.Missing _
         | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
 
     /// Posts an effect that is a matter of the disk.

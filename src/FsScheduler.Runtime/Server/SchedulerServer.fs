@@ -22,6 +22,8 @@ type SchedulerOptions = {
     /// When results are flushed.
     sync: Sync
     settings: Settings
+    /// Pipelines of files by their names; the first that fits counts.
+    routes: Route list
     rules: GateRules
     beat: Duration
     /// How long a file must have been unchanged before it is taken.
@@ -91,7 +93,8 @@ type SchedulerServer(options: SchedulerOptions) =
         | Some recovery -> Restart.files recovery publisher state log
         | None -> [||]
 
-    let delivery = Delivery(connections, publishing, recalls, options.journal, holdup)
+    let delivery =
+        Delivery(connections, publishing, recalls, options.journal, holdup, log)
 
     let found =
         match recovery with
@@ -104,6 +107,20 @@ type SchedulerServer(options: SchedulerOptions) =
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
 
+    let intake =
+        Intake(
+            FolderPipelines(inputs, options.routes, options.settings.pipeline),
+            holdup,
+            clock,
+            log,
+            (fun inputs ->
+                if inputs.Length = 0 then
+                    Task.CompletedTask
+                else
+                    agent.PostAsync(inputs, stop.Token)),
+            stop.Token
+        )
+
     let inbox =
         new Inbox(
             inputs,
@@ -113,37 +130,7 @@ type SchedulerServer(options: SchedulerOptions) =
                     remembered = remembered
                     clock = clock.Provider
             },
-            {
-                take =
-                    fun files ->
-                        task {
-                            // Files wait where they are.
-                            while not (isNull holdup.Reason) do
-                                do!
-                                    Task.Delay(
-                                        TimeSpan.FromMilliseconds 200.0,
-                                        clock.Provider,
-                                        stop.Token
-                                    )
-
-                            let submit struct (name, stamp) =
-                                Input.Submit(
-                                    Submission.Create(
-                                        name,
-                                        "",
-                                        0,
-                                        Origin.Folder,
-                                        Payload.Input stamp
-                                    ),
-                                    ""
-                                )
-
-                            do! agent.PostAsync(Array.map submit files, stop.Token)
-                        }
-                vanished =
-                    fun names ->
-                        agent.PostAsync(names |> Array.map (string >> Input.Vanish), stop.Token)
-            }
+            { take = intake.TakeAsync; vanished = intake.VanishAsync }
         )
 
     let bodies =
@@ -335,7 +322,7 @@ type SchedulerServer(options: SchedulerOptions) =
     member _.StatusAsync() : Task<StatusReport> = agent.LookAsync _.Status
 
     /// How many files of `entrada/` cannot be taken.
-    member _.Refused = inbox.Refused
+    member _.Refused = inbox.Refused + intake.Held
 
     /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
     /// <returns>How many tasks are in quarantine.</returns>

@@ -80,7 +80,20 @@ module StatusVerb =
               ]
             | None -> []
 
-        Rows(trouble @ [ counts; workers ])
+        let missing =
+            if report.missing.Length = 0 then
+                []
+            else
+                let names = String.Join(", ", report.missing |> Array.map Logs.printable)
+
+                [
+                    Markup(
+                        $"[yellow]tasks wait for stages that no worker offers: {Markup.Escape names}[/]"
+                    )
+                    :> Rendering.IRenderable
+                ]
+
+        Rows(trouble @ missing @ [ counts; workers ])
 
     let private line (report: StatusReport) =
         $"{report.finished} done, {report.queued} queued, {report.running} running, {report.waiting} waiting, {report.quarantined} in quarantine, {float report.finished10s / 10.0:F1} a second, {report.idle} idle and {report.busy} busy workers"

@@ -41,6 +41,7 @@ module Verbs =
         verb "explain" TaskVerbs.explain
         verb "replay" ReplayVerb.run
         verb "check" CheckVerb.run
+        verb "plan" PlanVerb.run
     ]
 
     /// What `--help` of the scheduler says of them.

@@ -151,6 +151,7 @@ type CrashLife
                 worker.Drop(fun held -> not (Array.contains held.attempt keep)))
         | Effect.Disconnect(session, _) -> outside.WorkerOf session |> Option.iter _.Disconnect()
         | Effect.Reply(session, message, payload, kept) -> reply session message payload kept
+        | Effect.Missing _
         | Effect.Dismiss _ -> ()
         | Effect.Publish _
         | Effect.Settle _

@@ -1,0 +1,143 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.IO
+open System.Text.Json
+open Argu
+open Spectre.Console
+open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
+
+/// The command line of `fs-scheduler plan`.
+[<RequireQualifiedAccess>]
+type PlanArguments =
+    | [<Unique>] Entrada of FOLDER: string
+    | [<Unique>] Pipeline of STAGES: string
+    | Route of ``PATTERN=STAGES``: string
+    | [<Unique>] Expect of STAGES: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | Entrada _ -> "the folder that files would be taken from (default: entrada)"
+            | Pipeline _ -> "as for the scheduler (default: lower)"
+            | Route _ -> "as for the scheduler"
+            | Expect _ -> "as for the scheduler"
+            | Json -> Remote.jsonUsage
+
+/// `plan`: what a scheduler with these arguments would do with what is in its folder. Touches nothing.
+module PlanVerb =
+
+    type private Planned = {
+        name: string
+        size: Size voption
+        /// The pipeline and where it comes from, or why the file would not be taken.
+        choice: Result<struct (Pipeline * PipelineSource), string>
+    }
+
+    let private kindOf (stage: Stage) =
+        match stage.kind with
+        | PerLine -> "per-line"
+        | WholeFile -> "whole-file"
+        | Aggregating -> "aggregating"
+
+    let private plan (folder: InputFolder) (pipelines: FolderPipelines) (listing: Listing) = [
+        for struct (name, stamp) in listing.files do
+            if not (Route.isFolderFile name) then
+                {
+                    name = string name
+                    size = ValueSome stamp.size
+                    choice =
+                        pipelines.Choose name
+                        |> Result.mapError (fun broken ->
+                            $"{broken.folder}/{Route.folderFile} is no pipeline: {broken.reason}")
+                }
+
+        for struct (path, refusal) in listing.refused do
+            { name = path; size = ValueNone; choice = Error refusal.Message }
+
+        for struct (path, reason) in listing.unknown do
+            { name = path; size = ValueNone; choice = Error reason }
+    ]
+
+    let private asJson (planned: Planned) =
+        match planned.choice with
+        | Ok struct (pipeline, source) ->
+            JsonSerializer.Serialize {|
+                name = planned.name
+                bytes = ValueOption.toNullable (planned.size |> ValueOption.map int64)
+                pipeline = Pipeline.print pipeline
+                from = string source
+                stages = [
+                    for stage in pipeline.stages ->
+                        {| stage = Stage.toWire stage; kind = kindOf stage |}
+                ]
+            |}
+        | Error reason -> JsonSerializer.Serialize {| name = planned.name; refused = reason |}
+
+    let private table (plan: Planned list) =
+        let table =
+            Table()
+                .RoundedBorder()
+                .AddColumn("file")
+                .AddColumn(TableColumn("bytes").RightAligned())
+                .AddColumns("pipeline", "from")
+
+        let cell text = Markup.Escape(Logs.printable text)
+
+        for planned in plan do
+            let size =
+                match planned.size with
+                | ValueSome size -> String.Format("{0:N0}", int64 size)
+                | ValueNone -> ""
+
+            match planned.choice with
+            | Ok struct (pipeline, source) ->
+                table.AddRow(
+                    cell planned.name,
+                    size,
+                    cell (Pipeline.print pipeline),
+                    cell (string source)
+                )
+            | Error reason ->
+                table.AddRow(cell planned.name, size, $"[red]{cell reason}[/]", "refused")
+            |> ignore
+
+        table
+
+    let run (arguments: ParseResults<PlanArguments>) : int =
+        let expected = CommandLine.expected (arguments.TryGetResult PlanArguments.Expect)
+
+        let own =
+            CommandLine.pipeline expected (arguments.TryGetResult PlanArguments.Pipeline)
+
+        let routes = CommandLine.routes expected (arguments.GetResults PlanArguments.Route)
+        let folder = InputFolder(arguments.GetResult(PlanArguments.Entrada, "entrada"))
+
+        match
+            (if folder.Refresh() then
+                 Scanner.scan folder ""
+             else
+                 ValueNone)
+        with
+        | ValueNone ->
+            raise (
+                DirectoryNotFoundException
+                    $"{folder.Path} is not there, or cannot be listed; name a folder with --entrada"
+            )
+        | ValueSome listing ->
+            let plan =
+                plan folder (FolderPipelines(folder, routes, own)) listing |> List.sortBy _.name
+
+            if arguments.Contains PlanArguments.Json then
+                for planned in plan do
+                    printfn $"{asJson planned}"
+            else
+                AnsiConsole.Write(table plan)
+
+            if plan |> List.exists _.choice.IsError then
+                ExitCode.quarantined
+            else
+                ExitCode.ok

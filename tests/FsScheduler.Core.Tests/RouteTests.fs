@@ -1,0 +1,73 @@
+module FsScheduler.Core.Tests.RouteTests
+
+open System.Collections.Generic
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+
+let private route text =
+    match Route.parse (HashSet [ "ocr" ]) text with
+    | Ok route -> route
+    | Error message -> failtest message
+
+let private matches pattern names others =
+    test $"'{pattern}'" {
+        let route = route $"{pattern}=lower"
+
+        for name in names do
+            Expect.isTrue (Route.isMatch (taskName name) route) name
+
+        for name in others do
+            Expect.isFalse (Route.isMatch (taskName name) route) name
+    }
+
+let private refusal (text: string) (part: string) =
+    test $"'{text}' is refused" {
+        match Route.parse (HashSet()) text with
+        | Ok _ -> failtest "taken"
+        | Error message -> Expect.stringContains message part "message"
+    }
+
+let tests =
+    testList "a route" [
+        testList "matches" [
+            matches "*.csv" [ "a.csv"; "sub/a.csv"; "a/b/.csv" ] [ "a.csv.txt"; "acsv"; "csv" ]
+            matches "sub/*.csv" [ "sub/a.csv" ] [ "a.csv"; "x/sub/a.csv"; "sub/b/a.csv" ]
+            matches "sub/**" [ "sub/a"; "sub/b/c" ] [ "sub"; "subway/a" ]
+            matches "**/x/*.txt" [ "x/a.txt"; "a/x/b.txt"; "a/b/x/c.txt" ] [
+                "ax/a.txt"
+                "x/b/a.txt"
+            ]
+            matches "**" [ "a"; "a/b/c.txt" ] []
+            matches "nota?.txt" [ "nota1.txt"; "x/notaé.txt" ] [ "nota.txt"; "nota12.txt" ]
+            matches "a+b(1).txt" [ "a+b(1).txt" ] [ "aab1.txt"; "a+b(1)xtxt" ]
+            matches "órgão*" [ "órgão.txt" ] [ "orgao.txt"; "ÓRGÃO.txt" ]
+        ]
+
+        test "keeps its pipeline, also with a '=' in it" {
+            let route = route "*.log = grep:a=b | ocr"
+            Expect.equal route.pattern "*.log" "pattern"
+            Expect.equal route.pipeline.wire [| "grep:a=b"; "ocr" |] "pipeline"
+        }
+
+        test "is the first one that fits" {
+            let routes = [ route "*.csv=words"; route "**=lower" ]
+
+            let wire name =
+                Route.tryFind routes (taskName name)
+                |> Option.map (fun route -> List.ofArray route.pipeline.wire)
+
+            Expect.equal (wire "a.csv") (Some [ "words" ]) "csv"
+            Expect.equal (wire "a.txt") (Some [ "lower" ]) "txt"
+            Expect.isNone (Route.tryFind [ route "*.csv=words" ] (taskName "a.txt")) "none"
+        }
+
+        testList "of bad text" [
+            refusal "lower" "no '='"
+            refusal "=lower" "no pattern"
+            refusal "*.csv=lowr" "did you mean 'lower'"
+            refusal "*.csv=" "the pipeline is empty"
+            refusal "/abs/*=lower" "relative to the input folder"
+            refusal @"a\*=lower" "with '/'"
+        ]
+    ]
