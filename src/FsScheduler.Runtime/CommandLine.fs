@@ -124,6 +124,7 @@ module CommandLine =
         (args: string[])
         (run: ParseResults<'arguments> -> int)
         : int =
+        Signals.ignoreFileSize ()
         let parser = ArgumentParser.Create<'arguments>(programName = program)
 
         try

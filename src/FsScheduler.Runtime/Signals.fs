@@ -4,6 +4,21 @@ open System
 open System.Runtime.InteropServices
 open System.Threading
 
+/// Signals that are nobody's wish.
+module Signals =
+
+    module private Native =
+        [<DllImport("libc")>]
+        extern nativeint signal(int number, nativeint handler)
+
+    let private SIGXFSZ = 25 // of Linux and macOS alike
+    let private SIG_IGN = 1n
+
+    /// A file that outgrows a limit of the process is a write that fails, and not the end of the process.
+    let ignoreFileSize () =
+        if OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() then
+            Native.signal (SIGXFSZ, SIG_IGN) |> ignore
+
 /// Ctrl+C and SIGTERM: the first asks to end in order, the second ends at once.
 [<Sealed>]
 type Interruption() =

@@ -162,7 +162,8 @@ type World() =
                     stage
         |]
 
-        Input.Join(session (100 + sessions), $"w{sessions}", stages)
+        // Some share a name, so that a worker may be the one that was there before.
+        Input.Join(session (100 + sessions), $"w{sessions % 2}", stages)
 
     member world.Wait(span: Duration) = now <- now + span
 

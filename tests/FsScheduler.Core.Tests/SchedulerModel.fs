@@ -121,8 +121,9 @@ let private take input events (model: Model) =
             else
                 model)
     | Input.Ask _ -> model
-    | Input.Join(session, _, stages) ->
+    | Input.Join(session, name, stages) ->
         let worker = {
+            name = name
             can = set stages
             slots = 0
             heard = model.now
@@ -180,7 +181,12 @@ let private take input events (model: Model) =
         |> Array.fold
             (fun model attempt ->
                 match current attempt model with
-                | Some({ where = Running other } as task) when model.workers[other].isAbsent ->
+                | Some({ where = Running other } as task) when
+                    model.workers[other].isAbsent
+                    && model.workers[other].name = model.workers[session].name
+                    && task.stages[task.stage .. task.stageEnd - 1]
+                       |> List.forall model.workers[session].can.Contains
+                    ->
                     let task, model = toBack task model
                     enter (Running session) task model
                 | _ -> model)

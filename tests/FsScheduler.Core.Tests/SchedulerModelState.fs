@@ -31,6 +31,7 @@ type ModelTask = {
     member task.StageName = task.stages[task.stage]
 
 type ModelWorker = {
+    name: string
     can: Set<string>
     slots: int
     heard: Instant

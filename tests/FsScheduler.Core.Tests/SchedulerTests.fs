@@ -6,6 +6,7 @@ let tests =
     testList "the scheduler" [
         SchedulerServingTests.tests
         SchedulerMissingTests.tests
+        SchedulerClaimTests.tests
         SchedulerFailureTests.tests
         SchedulerLossTests.tests
         SchedulerClientTests.tests

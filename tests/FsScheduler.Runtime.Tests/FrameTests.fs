@@ -378,6 +378,50 @@ let private reading =
                 Expect.equal received[1].message ToScheduler.Beat "in step"
         }
 
+        testTask "what the disk refuses is tried again for as long as somebody insists" {
+            use folder = new TempFolder()
+            let path = folder.At "later/in"
+            let refusals = List<struct (Size * exn)>()
+
+            let insist =
+                Insistence<ToScheduler>(fun _ at size refusal ->
+                    Expect.equal at path "where"
+                    refusals.Add(struct (size, refusal))
+
+                    if refusals.Count = 2 then
+                        Directory.CreateDirectory(folder.At "later") |> ignore
+
+                    Task.FromResult true)
+
+            let line =
+                "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":500}\n"
+
+            let stream = new MemoryStream(bytesOf (line + String('x', 500)))
+
+            let reader =
+                FrameReader<ToScheduler>(
+                    PipeReader.Create stream,
+                    toScheduler,
+                    Func<_, _>(fun _ -> Admission.Take),
+                    Func<_, _>(fun _ -> Task.FromResult<string | null> path),
+                    100L<B>,
+                    Clock(HandTime()),
+                    insist = insist
+                )
+
+            let arrivals = List<Arrival<ToScheduler>>()
+            let! _ = reader.ReadAsync(arrivals, CancellationToken.None)
+            let! _ = reader.ReadAsync(arrivals, CancellationToken.None)
+            let arrival = receive (Seq.exactlyOne arrivals)
+            Expect.isNull arrival.trouble "no trouble"
+            Expect.equal arrival.bytes (bytesOf (String('x', 500))) "all of it"
+
+            Expect.equal
+                [ for struct (size, _) in refusals -> size ]
+                [ 500L<B>; 500L<B> ]
+                "refusals"
+        }
+
         testTask "only the peer's silence counts, and only within a frame" {
             let time = HandTime()
             let pipe, reader, _ = pipeReader toScheduler 100L<B> nowhere (Clock time)

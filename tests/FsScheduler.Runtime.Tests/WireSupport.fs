@@ -48,6 +48,8 @@ type SpoolBodies<'message>() =
                 }
             | _ -> ValueNone
 
+        member _.Instead _ = ValueNone
+
         member _.Sent(departure, body, whole) =
             (nonNull body.file).Dispose()
 

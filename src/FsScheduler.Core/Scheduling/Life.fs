@@ -338,6 +338,15 @@ module internal Life =
         state.Workers.Remove worker
         state.IsChanged <- true
 
+    /// Whether a worker that says that it holds a task can be the one that was given it.
+    let mayClaim (worker: Worker) (task: Task) (absent: Worker) =
+        let progress = task.Progress
+
+        worker.Name = absent.Name
+        && Seq.forall
+            (fun index -> worker.Can task.Pipeline.stages[index].name)
+            (seq { int progress.Stage .. int progress.StageEnd - 1 })
+
     /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.
     let claim (state: State) (worker: Worker) (task: Task) (absent: Worker) =
         let isReserved = obj.ReferenceEquals(absent.Reserved, task)

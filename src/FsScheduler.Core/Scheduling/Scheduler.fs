@@ -141,7 +141,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
                     | null -> ()
                     | task ->
                         match task.State with
-                        | TaskState.Running absent when absent.IsAbsent ->
+                        | TaskState.Running absent when
+                            absent.IsAbsent && Life.mayClaim worker task absent
+                            ->
                             Life.claim state worker task absent
                             state.Record(Event.Claimed(attempt, session))
                             attempt

@@ -42,6 +42,8 @@ type SchedulerClient private (socket: Socket, folder: string) =
                 | Recorded _
                 | Input _ -> ValueNone
 
+            member _.Instead _ = ValueNone
+
             member _.Sent(_, body, whole) =
                 match body.file with
                 | null -> ()

@@ -19,6 +19,8 @@ module internal Linux =
         let ENOENT = 2
         let ENOTDIR = 20
         let ENOSPC = 28
+        let EFBIG = 27
+        let EDQUOT = 122
         let ELOOP = 40
 
     [<Struct; StructLayout(LayoutKind.Sequential)>]
@@ -35,6 +37,9 @@ module internal Linux =
 
         [<DllImport("libc", SetLastError = true)>]
         extern int syncfs(int fd)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int fallocate(int fd, int mode, int64 offset, int64 length)
 
         [<DllImport("libc", SetLastError = true)>]
         extern nativeint read(int fd, byte& buffer, nativeint count)
@@ -89,6 +94,13 @@ module internal Linux =
                 if Native.syncfs fd = 0 then Ok() else Error(lastError ())
             finally
                 close fd
+
+    /// Takes room on the disk for the first bytes of a file: Ok, or an errno.
+    let allocate (fd: int) (length: int64) : Result<unit, int> =
+        if Native.fallocate (fd, 0, 0L, length) = 0 then
+            Ok()
+        else
+            Error(lastError ())
 
     /// Reads what there is, up to the length of `buffer`: bytes read, or an errno.
     let read (fd: int) (buffer: Span<byte>) : Result<int, int> =

@@ -77,11 +77,7 @@ type Publisher(path: string) =
     static let tempName =
         Regex(@"^\..+\.fss-[0-9a-f]{16}-[0-9a-f]{8,16}\.tmp$", RegexOptions.CultureInvariant)
 
-    static let ENOSPC = 28
-    static let EDQUOT = 122
     static let ENAMETOOLONG = 36
-    static let EIO = 5
-    static let EROFS = 30
 
     let target (name: TaskName) (ending: string) =
         String.Concat(root, "/", TaskName.toString name, ending)
@@ -100,9 +96,9 @@ type Publisher(path: string) =
         | :? PathTooLongException -> NameTooLong
         | :? UnauthorizedAccessException -> NotPermitted e.Message
         | _ when e.HResult = ENAMETOOLONG -> NameTooLong
-        | _ when e.HResult = ENOSPC || e.HResult = EDQUOT || e.HResult = 0x80070070 -> NoSpace
-        | _ when not (OperatingSystem.IsWindows()) && (e.HResult = EIO || e.HResult = EROFS) ->
-            DiskBroken e.Message
+        | _ when Disk.isFull e -> NoSpace
+        | _ when Disk.isBroken e -> DiskBroken e.Message
+        | Disk.Trouble reason -> DiskFailed reason
         | _ -> DiskFailed e.Message
 
     /// Creates what is missing of the folders on the way, one by one, and looks at each once.
@@ -141,9 +137,8 @@ type Publisher(path: string) =
                     match ensure folder with
                     | Error trouble -> Error trouble
                     | Ok() -> action ()
-        with
-        | :? UnauthorizedAccessException
-        | :? IOException as e -> Error(trouble target e)
+        with Disk.Trouble _ as e ->
+            Error(trouble target e)
 
     let create (temp: string) =
         IO.File.OpenHandle(

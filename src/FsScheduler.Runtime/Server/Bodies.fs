@@ -13,6 +13,7 @@ open FsScheduler.Runtime.Files
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="journal">Has the payloads that are recorded.</param>
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
+/// <param name="log">For a result that is not there any more.</param>
 /// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
 [<Sealed>]
 type Bodies
@@ -20,7 +21,8 @@ type Bodies
         inputs: InputFolder,
         journal: IJournal,
         tell: Input -> unit,
-        reconsider: TaskName -> Stamp -> unit
+        reconsider: TaskName -> Stamp -> unit,
+        log: ILogger
     ) =
 
     let attemptOf message =
@@ -107,6 +109,24 @@ type Bodies
             | Packed
             | Filed
             | Bytes _ -> ValueNone
+
+        member _.Instead departure =
+            match departure.message with
+            | FromScheduler.Done outcome when outcome.error.IsNone ->
+                log.LogError(
+                    "the result of task {Task} cannot be read, and is not sent",
+                    outcome.task
+                )
+
+                ValueSome(
+                    FromScheduler.Done {
+                        outcome with
+                            error =
+                                Some
+                                    "the task succeeded, but its result is not there any more; submit it again, with another key"
+                    }
+                )
+            | _ -> ValueNone
 
         member _.Sent(departure, body, whole) =
             match body.file with

@@ -12,6 +12,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// What all connections of a scheduler share.
 type ConnectionContext = {
@@ -26,8 +27,10 @@ type ConnectionContext = {
     isKept: string -> bool
     /// Answers EXPLAIN and EVENTS: the message and its payload.
     answer: ToScheduler -> Task<struct (FromScheduler * byte[])>
-    /// Why no new work is taken, or null.
-    holdup: unit -> string | null
+    /// Where it is said that the disk takes nothing.
+    holdup: Holdup
+    /// Told of a payload of a SUBMIT that found no room on the disk: where, how large it is, and why.
+    noRoom: string -> Size -> string -> unit
     /// Whether no worker gets anything new, whatever it says.
     isDraining: unit -> bool
     clock: Clock
@@ -57,6 +60,44 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     let mutable heardAt = openedAt
     let mutable farewells = 0 // the last words to it, at most one
     let mutable origins: Origin[] = [||]
+    // What is read waits for the disk: the silence of the peer is our doing.
+    let mutable heldUpAt: string | null = null
+    let mutable isAsking = false
+    let mutable beatAt = openedAt
+
+    let endHoldup () =
+        match Interlocked.Exchange(&heldUpAt, null) with
+        | null -> ()
+        | place -> context.holdup.End place
+
+    /// A result is not thrown away because there is no room for it: it waits, and with it its worker. A SUBMIT is refused.
+    let insist message (path: string) size (refusal: exn) =
+        task {
+            match message with
+            | ToScheduler.Result _ when Disk.passes refusal ->
+                heldUpAt <- path
+                context.holdup.Begin(path, refusal.Message)
+
+                try
+                    do! Task.Delay(TimeSpan.FromSeconds 1.0, clock.Provider, closing.Token)
+                    return true
+                with :? OperationCanceledException ->
+                    return false
+            | ToScheduler.Submit _ when Disk.passes refusal ->
+                context.noRoom (nonNull (Path.GetDirectoryName path)) size refusal.Message
+                return false
+            | _ -> return false
+        }
+
+    let spoolFor message =
+        task {
+            isAsking <- true
+
+            try
+                return! (context.spool message).WaitAsync closing.Token
+            finally
+                isAsking <- false
+        }
 
     let writer =
         FrameWriter<FromScheduler>(
@@ -147,10 +188,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             ),
             Decoder<ToScheduler>(fun line -> Codec.decodeToScheduler line),
             Func<_, _> admit,
-            Func<_, _> context.spool,
+            Func<_, _> spoolFor,
             memoryMax,
             clock,
-            context.isKept
+            context.isKept,
+            Insistence<_>(fun message path size refusal -> insist message path size refusal)
         )
 
     let contentOf (submit: Submit) payload =
@@ -225,27 +267,43 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             post FromScheduler.Beat
             Task.CompletedTask
         | ToScheduler.Submit message when not (isNull arrival.trouble) ->
+            context.log.LogWarning(
+                "{Peer}: the payload of a SUBMIT could not be stored: {Reason}",
+                name,
+                arrival.trouble
+            )
+
             reject message RejectionCode.Busy $"the payload could not be stored: {arrival.trouble}"
             Task.CompletedTask
         | ToScheduler.Submit message ->
-            match context.holdup () with
+            match context.holdup.Reason with
             | null -> submit message arrival.payload
             | reason ->
                 SpoolFile.discard arrival.payload
                 reject message RejectionCode.Busy $"no new work is taken now: {reason}"
                 Task.CompletedTask
         | ToScheduler.Result(attempt, Succeeded) when not (isNull arrival.trouble) ->
+            endHoldup ()
+
+            context.log.LogWarning(
+                "{Peer}: the result of task {Task} could not be stored: {Reason}",
+                name,
+                attempt.task,
+                arrival.trouble
+            )
+
             let error = $"the result could not be stored: {arrival.trouble}"
             inputs.Add(Input.Unstored(session, attempt, error))
             Task.CompletedTask
         | ToScheduler.Result(attempt, outcome) ->
+            endHoldup ()
             inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
             Task.CompletedTask
         | ToScheduler.Ready slots ->
             inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
             Task.CompletedTask
         | ToScheduler.Status ->
-            match context.holdup () with
+            match context.holdup.Reason with
             | null -> inputs.Add(Input.Ask session)
             | reason ->
                 post (
@@ -268,7 +326,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | ToScheduler.Explain _
         | ToScheduler.Events _ as question ->
             task {
-                let! struct (answer, payload) = context.answer question
+                let! struct (answer, payload) = (context.answer question).WaitAsync closing.Token
+
                 postWith answer (Bytes payload)
             }
         | ToScheduler.Hello _ -> Task.CompletedTask // the gate has opened, or not
@@ -379,7 +438,16 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
             closing.Cancel()
 
-        let heard = standing = Standing.Worker && reader.LastRead > heardAt
+        let isOurDoing = standing = Standing.Worker && (isAsking || not (isNull heldUpAt))
+
+        // Its own beats are not read meanwhile, and it wants a sign of life.
+        if isOurDoing && clock.Now - beatAt >= context.beat then
+            beatAt <- clock.Now
+            post FromScheduler.Beat
+            writer.Signal()
+
+        let heard = standing = Standing.Worker && (isOurDoing || reader.LastRead > heardAt)
+
         heardAt <- reader.LastRead
         heard
 
@@ -394,6 +462,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             | :? ObjectDisposedException
             | :? OperationCanceledException -> ()
             | error -> context.log.LogError(error, "{Peer} is disconnected", name)
+
+            endHoldup ()
 
             for arrival in arrivals do
                 SpoolFile.discard arrival.payload // came, and was not handed on

@@ -42,6 +42,7 @@ type SchedulerOptions = {
 [<Sealed>]
 type SchedulerServer(options: SchedulerOptions) =
     static let connectionsMax = 4_096
+    static let endWithin = TimeSpan.FromSeconds 5.0
     let log = options.log
     let clock = options.clock
     let stop = new CancellationTokenSource()
@@ -138,7 +139,8 @@ type SchedulerServer(options: SchedulerOptions) =
             inputs,
             options.journal,
             tell,
-            fun name version -> inbox.Reconsider(name, version) |> ignore
+            (fun name version -> inbox.Reconsider(name, version) |> ignore),
+            log
         )
 
     let spool message : Task<string | null> =
@@ -164,6 +166,9 @@ type SchedulerServer(options: SchedulerOptions) =
             let message = FromScheduler.Error(ErrorCode.BadField, "there is no journal to ask")
             Task.FromResult(struct (message, [||]))
 
+    let room = RoomProbe(holdup, clock, stop.Token)
+    do agent.IsHeldUp <- fun () -> not (isNull holdup.Reason)
+
     let context = {
         rules = options.rules
         beat = options.beat
@@ -172,7 +177,8 @@ type SchedulerServer(options: SchedulerOptions) =
         bodies = bodies
         spool = spool
         isKept = fun path -> options.sync <> Sync.Off && state.IsKept path
-        holdup = fun () -> holdup.Reason
+        holdup = holdup
+        noRoom = fun folder size reason -> room.Begin(folder, size, reason)
         answer = answer
         isDraining = fun () -> isDraining
         clock = clock
@@ -252,6 +258,9 @@ type SchedulerServer(options: SchedulerOptions) =
             use timer =
                 new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
 
+            // While the mailbox takes nothing, connections are looked at all the same.
+            let mutable posting = Task.CompletedTask
+
             try
                 while not stop.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync stop.Token
@@ -264,7 +273,9 @@ type SchedulerServer(options: SchedulerOptions) =
                         Input.Tick
                     |]
 
-                    do! agent.PostAsync(batch, stop.Token)
+                    if posting.IsCompleted then
+                        do! posting
+                        posting <- agent.PostAsync(batch, stop.Token)
             with :? OperationCanceledException ->
                 ()
         }
@@ -335,12 +346,15 @@ type SchedulerServer(options: SchedulerOptions) =
                 do! inbox.WaitUntilSettled().WaitAsync ct
 
                 // Between the two, a task could have gone back to the inbox.
-                let! isDone = agent.LookAsync _.IsDone
+                let! isDone = agent.LookAsync(_.IsDone).WaitAsync ct
                 do! inbox.WaitUntilSettled().WaitAsync ct
 
                 match!
-                    agent.LookAsync(fun scheduler ->
-                        struct (scheduler.IsDone, scheduler.Quarantined))
+                    agent
+                        .LookAsync(fun scheduler ->
+                            struct (scheduler.IsDone, scheduler.Quarantined))
+                        .WaitAsync
+                        ct
                 with
                 | struct (true, count) when isDone -> quarantined <- ValueSome count
                 | _ ->
@@ -359,27 +373,25 @@ type SchedulerServer(options: SchedulerOptions) =
             isDraining <- true
             // Every worker is drained, as if it had asked for it.
             let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
-            do! agent.PostAsync(drains, CancellationToken.None)
-            do! (inbox :> IAsyncDisposable).DisposeAsync()
             use patience = new CancellationTokenSource(atMost, clock.Provider)
             use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
 
             try
+                do! agent.PostAsync(drains, patience.Token)
+                do! (inbox :> IAsyncDisposable).DisposeAsync().AsTask().WaitAsync patience.Token
                 let mutable isBusy = true
 
                 while isBusy do
-                    let! status = agent.LookAsync _.Status
+                    let! status = agent.LookAsync(_.Status).WaitAsync patience.Token
                     isBusy <- status.running + status.publishing > 0L
 
                     if isBusy then
                         let! _ = timer.WaitForNextTickAsync patience.Token
                         ()
             with :? OperationCanceledException ->
-                let! status = agent.LookAsync _.Status
-
                 log.LogWarning(
                     "{Count} tasks were still running after {Seconds} s: dropped",
-                    status.running,
+                    agent.LatestStatus.running,
                     atMost.TotalSeconds
                 )
         }
@@ -394,10 +406,9 @@ type SchedulerServer(options: SchedulerOptions) =
                 for connection in connections.Values do
                     connection.End()
 
-                do! (inbox :> IAsyncDisposable).DisposeAsync()
-
                 let last =
                     Task.WhenAll [|
+                        (inbox :> IAsyncDisposable).DisposeAsync().AsTask()
                         yield! serving.Values
                         accepting
                         ticking
@@ -406,6 +417,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         published
                     |]
 
-                do! last.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing // it is in `Completion`
+                // What waits for a disk that takes nothing would wait for ever; what is wrong is in `Completion`.
+                do! last.WaitAsync(endWithin).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
             }
             |> ValueTask

@@ -25,27 +25,27 @@ type Upkeep
     let mutable seen = 0L
     let mutable trimmed = 0L
 
-    let rec retire () : Task =
+    let rec retire (ct: CancellationToken) : Task =
         task {
-            let! forgotten = recovery.RetireAsync()
+            let! forgotten = recovery.RetireAsync().WaitAsync ct
 
             if forgotten.keys.Length > 0 then
                 do! agent.PostAsync([| Input.Forget forgotten.keys |], CancellationToken.None)
                 // What was answered with them before is on its way.
-                do! agent.LookAsync ignore
+                do! agent.LookAsync(ignore).WaitAsync ct
 
             for path in forgotten.spools do
                 SpoolFile.delete path
 
             if forgotten.more then
-                do! retire ()
+                do! retire ct
         }
 
     /// What a burst has left of memory goes back to the system, once nothing has happened for a period: else a million
     /// tasks that wait take two to three times what they are.
-    let trim () : Task =
+    let trim (ct: CancellationToken) : Task =
         task {
-            let! number = agent.LookAsync _.LastEvent
+            let! number = agent.LookAsync(_.LastEvent).WaitAsync ct
 
             if number = seen && number <> trimmed then
                 trimmed <- number
@@ -55,10 +55,10 @@ type Upkeep
         }
 
     /// <summary>Flushes the results that there are, and has the journal remember that.</summary>
-    member _.CheckpointAsync() : Task =
+    member _.CheckpointAsync(ct: CancellationToken) : Task =
         task {
             // The answer comes once all up to that event is durable: its results have their names.
-            let! number = agent.LookAsync _.LastEvent
+            let! number = agent.LookAsync(_.LastEvent).WaitAsync ct
 
             if sync <> Sync.Off && number > flushed then
                 try
@@ -69,7 +69,7 @@ type Upkeep
                             | Error _ -> ()
                     ]
 
-                    do! recovery.SetFlushed number
+                    do! recovery.SetFlushed(number).WaitAsync ct
                     flushed <- number
                 with :? IOException as error ->
                     log.LogWarning("the results are not flushed: {Reason}", error.Message)
@@ -85,18 +85,15 @@ type Upkeep
 
             try
                 while not ct.IsCancellationRequested do
-                    try
-                        if not isStarted then
-                            do! agent.LookAsync ignore
-                            started ()
-                            isStarted <- true
+                    if not isStarted then
+                        do! agent.LookAsync(ignore).WaitAsync ct
+                        started ()
+                        isStarted <- true
 
-                        let! _ = timer.WaitForNextTickAsync ct
-                        do! upkeep.CheckpointAsync()
-                        do! retire ()
-                        do! trim ()
-                    with :? TimeoutException ->
-                        () // the journal is held up; so is this, for as long
+                    let! _ = timer.WaitForNextTickAsync ct
+                    do! upkeep.CheckpointAsync ct
+                    do! retire ct
+                    do! trim ct
             with :? OperationCanceledException ->
                 ()
         }

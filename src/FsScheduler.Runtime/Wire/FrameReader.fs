@@ -8,6 +8,7 @@ open System.IO.Pipelines
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// A message that came in, with its payload in memory or in a file of its own.
 [<Struct>]
@@ -29,6 +30,10 @@ type Admission =
 /// Reads a line, without its newline.
 type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'message>, FrameError>
 
+/// Whether what the disk refuses of a payload, which goes into a file, is to be tried again; answers when it is time to.
+type Insistence<'message> =
+    delegate of message: 'message * path: string * size: Size * refusal: exn -> Task<bool>
+
 /// <summary>Bytes of a stream to messages, in batches: every frame that one read brought.</summary>
 /// <param name="input">The bytes, however they are cut.</param>
 /// <param name="decode">Reads one line.</param>
@@ -36,7 +41,8 @@ type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'m
 /// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
 /// <param name="memoryMax">The largest payload that is held in memory.</param>
 /// <param name="clock">Tells how long the peer has been silent.</param>
-/// <remarks>A file for which `isKept` says so is flushed before its message is handed on.</remarks>
+/// <remarks>A file for which `isKept` says so is flushed before its message is handed on. `insist` decides, after a while,
+/// whether a write that the disk has refused is tried again.</remarks>
 [<Sealed>]
 type FrameReader<'message>
     (
@@ -46,9 +52,14 @@ type FrameReader<'message>
         spool: Func<'message, Task<string | null>>,
         memoryMax: Size,
         clock: Clock,
-        ?isKept: string -> bool
+        ?isKept: string -> bool,
+        ?insist: Insistence<'message>
     ) =
     let isKept = defaultArg isKept (fun _ -> false)
+
+    let insist =
+        defaultArg insist (Insistence<'message>(fun _ _ _ _ -> Task.FromResult false))
+
     let mutable rest = ReadOnlySequence<byte>.Empty
     let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
     let mutable skip = 0L
@@ -150,17 +161,39 @@ type FrameReader<'message>
                         }
                 | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
 
-    let streamTo (path: string) (size: int64) ct =
+    /// Why something could not be stored, after all tries; null when it was.
+    let store message path size (write: unit -> Task) : Task<string | null> =
+        task {
+            let mutable trouble: string | null = null
+            let mutable goOn = true
+
+            while goOn do
+                try
+                    do! write ()
+                    trouble <- null
+                    goOn <- false
+                with Disk.Trouble reason as refusal ->
+                    trouble <- reason
+                    let! again = insist.Invoke(message, path, size * 1L<B>, refusal)
+                    goOn <- again
+
+            return trouble
+        }
+
+    let streamTo message (path: string) (size: int64) ct =
         task {
             let mutable trouble: string | null = null
             let mutable handle = Unchecked.defaultof<Microsoft.Win32.SafeHandles.SafeFileHandle>
             let mutable offset = 0L
             let mutable ended = false
 
-            try
-                handle <- File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.Delete)
-            with error when (error :? IOException || error :? UnauthorizedAccessException) ->
-                trouble <- error.Message
+            let! unopened =
+                store message path size (fun () ->
+                    handle <- Disk.create path size
+
+                    Task.CompletedTask)
+
+            trouble <- unopened
 
             try
                 while offset < size && not ended do
@@ -173,10 +206,13 @@ type FrameReader<'message>
                         let segment = segments.Current
 
                         if isNull trouble then
-                            try
-                                do! RandomAccess.WriteAsync(handle, segment, offset, ct)
-                            with :? IOException as error ->
-                                trouble <- error.Message
+                            let at = offset
+
+                            let! unwritten =
+                                store message path size (fun () ->
+                                    RandomAccess.WriteAsync(handle, segment, at, ct).AsTask())
+
+                            trouble <- unwritten
 
                         offset <- offset + int64 segment.Length
 
@@ -186,8 +222,8 @@ type FrameReader<'message>
                 if isNull trouble && not ended && isKept path then
                     try
                         RandomAccess.FlushToDisk handle
-                    with :? IOException as error ->
-                        trouble <- error.Message
+                    with Disk.Trouble reason ->
+                        trouble <- reason
             finally
                 if not (obj.ReferenceEquals(handle, null)) then
                     handle.Dispose()
@@ -223,7 +259,9 @@ type FrameReader<'message>
                     skip <- int64 frame.bytes
                     return true
                 | path ->
-                    let! struct (whole, trouble) = streamTo path (int64 frame.bytes) ct
+                    let! struct (whole, trouble) =
+                        streamTo frame.message path (int64 frame.bytes) ct
+
                     awaited <- ValueNone
                     isCut <- false // what was left of the read before was this payload
 

@@ -53,6 +53,8 @@ type Encoder<'message> =
 type IBodies<'message> =
     /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
     abstract Open: Departure<'message> -> Body voption
+    /// What is said, without a payload, to one who would wait for ever for a message whose payload is not to be had.
+    abstract Instead: Departure<'message> -> 'message voption
     /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
     abstract Sent: Departure<'message> * Body * whole: bool -> unit
     /// Instead of both: it was posted, and the stream failed before it was its turn.
@@ -200,7 +202,12 @@ type FrameWriter<'message>
         | Recorded _
         | Input _ ->
             match bodies.Open departure with
-            | ValueNone -> Task.CompletedTask
+            | ValueNone ->
+                match bodies.Instead departure with
+                | ValueSome message -> writeBytes message ReadOnlyMemory.Empty
+                | ValueNone -> ()
+
+                Task.CompletedTask
             | ValueSome body when isNull body.file ->
                 writeBytes departure.message body.bytes
                 bodies.Sent(departure, body, true)

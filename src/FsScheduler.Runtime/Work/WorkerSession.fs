@@ -80,6 +80,8 @@ type WorkerSession
                 | Bytes _
                 | Input _ -> ValueNone
 
+            member _.Instead _ = ValueNone
+
             member _.Sent(departure, body, _) =
                 match body.file with
                 | null -> ()

@@ -1,0 +1,63 @@
+namespace FsScheduler.Runtime.Files
+
+open System
+open System.IO
+open Microsoft.Win32.SafeHandles
+
+/// How a disk says no.
+module Disk =
+
+    let private ENOSPC = Linux.Errno.ENOSPC
+    let private EDQUOT = Linux.Errno.EDQUOT
+    let private EIO = 5
+    let private EROFS = 30
+
+    /// Of Windows: ERROR_DISK_FULL.
+    let private diskFull = 0x80070070
+
+    let private tooLarge =
+        "the file is larger than a limit of the process ('ulimit -f') or of the file system allows"
+
+    /// Whether there is no room left. On Unix .NET keeps errno in HResult where it has no exception of its own for it.
+    let isFull (error: exn) =
+        error.HResult = ENOSPC || error.HResult = EDQUOT || error.HResult = diskFull
+
+    /// Whether the disk itself fails, or has become read-only.
+    let isBroken (error: exn) =
+        not (OperatingSystem.IsWindows())
+        && (error.HResult = EIO || error.HResult = EROFS)
+
+    /// Whether it says nothing of this file, and passes when the disk is well again.
+    let passes (error: exn) = isFull error || isBroken error
+
+    /// What the disk, and nothing else, is to blame for, with a sentence. A file that outgrows a limit of its process
+    /// or of its file system is an `ArgumentOutOfRangeException` in .NET.
+    let (|Trouble|_|) (error: exn) : string option =
+        match error with
+        | :? IOException when error.HResult = Linux.Errno.EFBIG -> Some tooLarge
+        | :? IOException
+        | :? UnauthorizedAccessException -> Some error.Message
+        | :? ArgumentOutOfRangeException -> Some tooLarge
+        | _ -> None
+
+    /// <summary>Makes a file to be written, and takes room for it. On Linux all of it or none, where the file system can:
+    /// two files that have each half of what they need would wait for ever. Elsewhere the room is taken as it is
+    /// written.</summary>
+    /// <param name="path">Replaced, if it is there.</param>
+    /// <param name="size">How much will be written, from 1.</param>
+    /// <exception cref="T:System.IO.IOException">There is no room, which `isFull` tells, or it cannot be made.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">It may not be made.</exception>
+    let create (path: string) (size: int64) : SafeFileHandle =
+        let file =
+            File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.Delete)
+
+        if OperatingSystem.IsLinux() then
+            match Linux.allocate (int (file.DangerousGetHandle())) size with
+            | Error errno when errno = ENOSPC || errno = EDQUOT || errno = Linux.Errno.EFBIG ->
+                file.Dispose()
+                File.Delete path
+                raise (IOException($"{path}: {Linux.message errno}", errno))
+            | Ok()
+            | Error _ -> () // not every file system can
+
+        file
