@@ -8,4 +8,5 @@ let tests =
         StagePropertyTests.tests
         StageRunnerTests.tests
         StageSpillTests.tests
+        StageMergeTests.tests
     ]
