@@ -45,7 +45,7 @@ module Pipeline =
 
         row[right.Length]
 
-    /// A hint is worth giving up to this distance, and never when it would replace the whole name.
+    /// A hint is worth giving up to this distance, and never when it would replace more than half of the name.
     let private hintDistanceMax = 2
 
     let private unknown (offered: IReadOnlySet<string>) (name: string) =
@@ -62,7 +62,7 @@ module Pipeline =
                 if abs (candidate.Length - name.Length) <= hintDistanceMax then
                     let distance = editDistance (name.ToLowerInvariant()) candidate
 
-                    if distance <= hintDistanceMax && distance < name.Length then
+                    if distance <= hintDistanceMax && 2 * distance <= name.Length then
                         distance, candidate
         ]
 

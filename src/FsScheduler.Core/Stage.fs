@@ -31,6 +31,8 @@ type ArgumentRule =
     | LineCount
     /// `OLD/NEW`; see `Replacement`.
     | OldAndNew
+    /// Nothing, or words with commas between; see `SortOptions`.
+    | SortWords
 
 /// A stage that every worker can run, unless it says otherwise.
 type BuiltInStage = {
@@ -77,6 +79,39 @@ module Replacement =
 
         from 0 0
 
+/// The argument of `sort`.
+[<Struct>]
+type SortOptions = {
+    /// By the number at the beginning of each line; else by code points.
+    isNumeric: bool
+    isDescending: bool
+    /// Of equal lines, only one.
+    isUnique: bool
+}
+
+module SortOptions =
+
+    let private none = { isNumeric = false; isDescending = false; isUnique = false }
+
+    /// <summary>Reads `numeric`, `desc` and `unique`, in any order, each at most once, with commas between.</summary>
+    /// <returns>The options, all off for an empty argument; or what `sort` wants.</returns>
+    let parse (argument: string) : Result<SortOptions, string> =
+        let add options word =
+            match options, word with
+            | Ok options, "numeric" when not options.isNumeric ->
+                Ok { options with isNumeric = true }
+            | Ok options, "desc" when not options.isDescending ->
+                Ok { options with isDescending = true }
+            | Ok options, "unique" when not options.isUnique -> Ok { options with isUnique = true }
+            | _ ->
+                Error
+                    "sort takes numeric, desc and unique, each at most once, as in sort:numeric,desc"
+
+        if argument = "" then
+            Ok none
+        else
+            argument.Split ',' |> Array.fold add (Ok none)
+
 module Stage =
 
     /// The stages that are built in, in the order in which a manual would show them.
@@ -99,6 +134,10 @@ module Stage =
             stage "grep" PerLine SearchText
             stage "replace" PerLine OldAndNew
             stage "head" WholeFile LineCount
+            stage "sort" Aggregating SortWords
+            stage "uniq" Aggregating NoArgument
+            stage "freq" Aggregating NoArgument
+            stage "top" Aggregating LineCount
             stage "lines" Aggregating NoArgument
             stage "words" Aggregating NoArgument
             stage "bytes" Aggregating NoArgument
@@ -138,6 +177,10 @@ module Stage =
             Some $"{stage.name} wants a whole number from 0, as in {stage.name}:10"
         | OldAndNew ->
             match Replacement.parse argument with
+            | Error fault -> Some fault
+            | Ok _ -> None
+        | SortWords ->
+            match SortOptions.parse argument with
             | Error fault -> Some fault
             | Ok _ -> None
         | NoArgument

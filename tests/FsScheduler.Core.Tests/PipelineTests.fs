@@ -42,6 +42,9 @@ let private stage =
             "squeeze"
             "strip-accents"
             "nfc"
+            "sort"
+            "uniq"
+            "freq"
             "lines"
             "words"
             "bytes"
@@ -52,7 +55,10 @@ let private stage =
             (fun oldText newText -> "replace", $"{escaped oldText}/{escaped newText}")
             (argument 1)
             (argument 0)
-        Gen.choose (0, 1_000_000) |> Gen.map (fun count -> "head", string count)
+        Gen.zip (Gen.elements [ "head"; "top" ]) (Gen.choose (0, 1_000_000))
+        |> Gen.map (fun (name, count) -> name, string count)
+        Gen.subListOf [ "numeric"; "desc"; "unique" ]
+        |> Gen.map (fun words -> "sort", String.concat "," words)
         argument 0 |> Gen.map (fun text -> "ocr", text)
     ]
     |> Gen.map (fun (name, argument) ->
@@ -105,6 +111,14 @@ let private reading =
             Expect.equal kinds [ PerLine; PerLine; WholeFile; WholeFile; Aggregating ] ""
         }
 
+        test "the words of sort, in any order" {
+            let options = { isNumeric = true; isDescending = true; isUnique = false }
+            Expect.equal (SortOptions.parse "desc,numeric") (Ok options) ""
+            let unique = { options with isUnique = true }
+            Expect.equal (SortOptions.parse "unique,numeric,desc") (Ok unique) ""
+            Expect.equal (wire "sort: numeric,desc | sort") [ "sort:numeric,desc"; "sort" ] ""
+        }
+
         test "an offer named like a built-in stage changes nothing" {
             let parsed = Pipeline.parse (HashSet [ "lower" ]) "lower"
             let kind = parsed |> Result.map _.stages[0].kind
@@ -126,7 +140,7 @@ let private refusals =
             refused
                 "zip"
                 0
-                "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, lines, words, bytes, ocr, pdf2txt"
+                "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, sort, uniq, freq, top, lines, words, bytes, ocr, pdf2txt"
         }
 
         test "three letters away is too far to guess" {
@@ -162,6 +176,15 @@ let private refusals =
             for count in
                 [ "head"; "head:"; "head:-1"; "head:1.5"; "head:x"; "head:9999999999999999999" ] do
                 refused count 0 "head wants a whole number from 0, as in head:10"
+
+            refused "top" 0 "top wants a whole number from 0, as in top:10"
+            refused "freq:x" 0 "freq takes no argument"
+
+            for words in [ "x"; "numeric,"; ",desc"; "desc,desc"; "numeric desc"; "Unique" ] do
+                refused
+                    $"sort:{words}"
+                    0
+                    "sort takes numeric, desc and unique, each at most once, as in sort:numeric,desc"
 
             refused
                 "replace:a"

@@ -34,6 +34,26 @@ let private examples = [
     "head:2", "a\r\nb\nc\n", "a\r\nb\n"
     "head:5", "a\nb", "a\nb"
     "head:0", "a\n", ""
+    "sort", "b\na\nB\né\nz\nb\n", "B\na\nb\nb\nz\né\n"
+    "sort", "b\r\nb\na", "a\nb\nb\r\n"
+    "sort", "a\u0000\na\n\n", "\na\na\u0000\n"
+    "sort", "\uFFFD\n😀\n\uE000", "\uE000\n\uFFFD\n😀\n"
+    "sort", "", ""
+    "sort:desc", "a\nc\nb", "c\nb\na\n"
+    "sort:unique", "b\na\nb\na\r\n", "a\na\r\nb\n"
+    "sort:numeric", "10 b\n9\n-1\nx\n\n10 a\n+9.5\n0.1", "-1\n\nx\n0.1\n9\n+9.5\n10 a\n10 b\n"
+    "sort:numeric", "1e3\n.5\n0.50\n007\n\u00A06\n- 5", "- 5\n.5\n0.50\n1e3\n\u00A06\n007\n"
+    "sort:numeric",
+    "9007199254740993\n9007199254740992\n0.30000000000000000001\n0.3",
+    "0.3\n0.30000000000000000001\n9007199254740992\n9007199254740993\n"
+    "sort:numeric,desc,unique", "1\n2\n1\n1.0\n", "2\n1.0\n1\n"
+    "uniq", "a\na\nb\na\na\r\na", "a\nb\na\na\r\na\n"
+    "uniq", "\n\na\n\n", "\na\n\n"
+    "freq", " um dois,\num\u3000três\r\num", "1\tdois,\n1\ttrês\n3\tum\n"
+    "freq", " \n", ""
+    "top:2", "1 a\n3 c\n2 b\n3 d\n", "3 c\n3 d\n"
+    "top:2", "1 a", "1 a\n"
+    "top:0", "1 a\n", ""
     "lines", "a\nc\n", "2\n"
     "lines", "d\r\n\ne", "3\n"
     "lines", "", "0\n"
@@ -81,6 +101,7 @@ let tests =
                     | SearchText -> "a"
                     | LineCount -> "3"
                     | OldAndNew -> "a/b"
+                    | SortWords -> "desc,numeric"
 
                 match Stage.create stage.name argument with
                 | Ok stage -> Expect.isTrue (BuiltIn.tryStart stage).IsSome stage.name
@@ -129,6 +150,12 @@ let tests =
                 "trim: blanks inside a line are over 1 MiB"
 
             refused "grep:x" (megabytes 65 "a") "grep: a line that does not match is over 64 MiB"
+
+            for wire in [ "sort"; "uniq"; "top:1" ] do
+                let name = wire.Split(':')[0]
+                refused wire (megabytes 65 "a") $"{name}: a line is over 64 MiB"
+
+            refused "freq" (megabytes 65 "a") "freq: a word is over 64 MiB"
         }
 
         test "long lines are no trouble where nothing has to wait for their end" {

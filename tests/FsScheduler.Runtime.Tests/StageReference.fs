@@ -4,6 +4,7 @@ module FsScheduler.Runtime.Tests.StageReference
 open System
 open System.Buffers
 open System.Globalization
+open System.Numerics
 open System.Text
 open System.Text.RegularExpressions
 open FsCheck.FSharp
@@ -76,6 +77,73 @@ let private stripAccents (text: string) =
 
     (text.Normalize NormalizationForm.FormD |> mapRunes marks).Normalize NormalizationForm.FormC
 
+/// Lines without their newlines.
+let private contentsOf (text: string) =
+    linesOf text |> Array.map (fun line -> line.TrimEnd '\n') |> List.ofArray
+
+let private ended lines =
+    lines |> List.map (fun line -> line + "\n") |> String.concat ""
+
+let private codePoints (text: string) = [ for rune in text.EnumerateRunes() -> rune.Value ]
+
+let private leading = Regex(@"\A\s*([+-]?)([0-9]*)(?:\.([0-9]*))?")
+
+/// The leading number, as so many units of 10^-100.
+let private numberOf (line: string) =
+    let groups = (leading.Match line).Groups
+    let fraction = groups[3].Value.PadRight(100, '0')
+    let size = BigInteger.Parse("0" + groups[2].Value + fraction)
+    if groups[1].Value = "-" then -size else size
+
+let private sort isNumeric isDescending isUnique text =
+    contentsOf text
+    |> List.sortBy (fun line ->
+        (if isNumeric then numberOf line else BigInteger.Zero), codePoints line)
+    |> if isDescending then List.rev else id
+    |> if isUnique then List.distinct else id
+    |> ended
+
+let private uniq text =
+    let lines = contentsOf text
+
+    List.zip lines (List.truncate lines.Length ("\n" :: lines))
+    |> List.filter (fun (line, before) -> line <> before)
+    |> List.map fst
+    |> ended
+
+let private wordsOf (text: string) =
+    text.Split(Array.empty<char>, StringSplitOptions.RemoveEmptyEntries)
+
+let private freq text =
+    wordsOf text
+    |> List.ofArray
+    |> List.countBy id
+    |> List.sortBy (fst >> codePoints)
+    |> List.map (fun (word, count) -> $"{count}\t{word}")
+    |> ended
+
+let private top count text =
+    contentsOf text
+    |> List.sortBy (fun line -> -(numberOf line), codePoints line)
+    |> List.truncate count
+    |> ended
+
+/// The stages that take lines or words together, each with its meaning.
+let aggregates: (string * (string -> string)) list = [
+    "sort", sort false false false
+    "sort:desc", sort false true false
+    "sort:unique", sort false false true
+    "sort:numeric", sort true false false
+    "sort:unique,desc,numeric", sort true true true
+    "uniq", uniq
+    "freq", freq
+    "top:0", top 0
+    "top:3", top 3
+    "top:1000000000000", top Int32.MaxValue
+    "lines", linesOf >> (fun lines -> $"{lines.Length}\n")
+    "words", wordsOf >> (fun words -> $"{words.Length}\n")
+]
+
 /// The stages on text, each with its meaning.
 let textStages: (string * (string -> string)) list = [
     "lower", lower
@@ -91,11 +159,7 @@ let textStages: (string * (string -> string)) list = [
     "replace:abab/", _.Replace("abab", "")
     "head:0", (fun _ -> "")
     "head:2", linesOf >> Array.truncate 2 >> String.concat ""
-    "lines", linesOf >> (fun lines -> $"{lines.Length}\n")
-    "words",
-    (fun text ->
-        let words = text.Split(Array.empty<char>, StringSplitOptions.RemoveEmptyEntries)
-        $"{words.Length}\n")
+    yield! aggregates
 ]
 
 let start (wire: string) =

@@ -3,4 +3,10 @@ module FsScheduler.Runtime.Tests.StageTests
 open Expecto
 
 let tests =
-    testList "stages" [ StageExampleTests.tests; StagePropertyTests.tests; StageRunnerTests.tests ]
+    testList "stages" [
+        StageExampleTests.tests
+        StagePropertyTests.tests
+        StageRunnerTests.tests
+        StageSpillTests.tests
+        StageMergeTests.tests
+    ]

@@ -1,12 +1,22 @@
 /// The stages of the catalogue in `FsScheduler.Core.Stage`, at work.
 module FsScheduler.Runtime.Stages.BuiltIn
 
+open System
+open System.IO
 open FsScheduler.Core
 
-/// <summary>Starts a built-in stage.</summary>
-/// <returns>The stage at work; nothing if no built-in stage has that name and takes that argument.</returns>
-/// <exception cref="T:FsScheduler.Runtime.Stages.StageException">This machine lacks what the stage needs.</exception>
-let tryStart (stage: Stage) : StageRun voption =
+let private sort argument spilling : StageRun voption =
+    match SortOptions.parse argument with
+    | Ok options ->
+        let repeats = if options.isUnique then Repeats.Drop else Repeats.Keep
+        ValueSome(SortRun("sort", LineOrder.ofSort options, repeats, Int64.MaxValue, spilling))
+    | Error _ -> ValueNone
+
+let private top count spilling =
+    SortRun("top", LineOrder.Greatest, Repeats.Keep, count, spilling)
+
+/// `tryStartIn`, with limits.
+let internal tryStartWith (spilling: Spilling) (stage: Stage) : StageRun voption =
     match stage.name with
     | "latin1" -> ValueSome(Latin1Run())
     | "lower" -> ValueSome(CaseRun(isUpper = false))
@@ -23,7 +33,24 @@ let tryStart (stage: Stage) : StageRun voption =
     | "head" ->
         Stage.tryLineCount stage.argument
         |> ValueOption.map (fun count -> HeadRun count)
+    | "sort" -> sort stage.argument spilling
+    | "uniq" -> ValueSome(UniqRun spilling)
+    | "freq" -> ValueSome(FreqRun spilling)
+    | "top" ->
+        Stage.tryLineCount stage.argument
+        |> ValueOption.map (fun count -> top count spilling)
     | "lines" -> ValueSome(LinesRun())
     | "words" -> ValueSome(WordsRun())
     | "bytes" -> ValueSome(BytesRun())
     | _ -> ValueNone
+
+/// <summary>Starts a built-in stage.</summary>
+/// <param name="temporary">An existing folder, for what does not fit into memory.</param>
+/// <param name="stage">The stage.</param>
+/// <returns>The stage at work; nothing if no built-in stage has that name and takes that argument.</returns>
+/// <exception cref="T:FsScheduler.Runtime.Stages.StageException">This machine lacks what the stage needs.</exception>
+let tryStartIn (temporary: string) (stage: Stage) : StageRun voption =
+    tryStartWith (Spilling.Into temporary) stage
+
+/// `tryStartIn` the folder that the system has for temporary files.
+let tryStart (stage: Stage) : StageRun voption = tryStartIn (Path.GetTempPath()) stage

@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime.Stages
 
 open System
 open System.Buffers
+open System.Threading
 open FsScheduler.Core
 
 /// Takes what a stage gives and pushes it on, often enough to stay small however much that is.
@@ -68,6 +69,11 @@ type Chain(runs: StageRun[]) =
             raise (StageException("there is no stage to run", false))
 
         Chain(Array.map start stages)
+
+    /// What asks all of its stages to stop.
+    member _.Heed(cancellation: CancellationToken) =
+        for run in runs do
+            run.Cancellation <- cancellation
 
     override _.Reset() =
         for run in runs do

@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime.Stages
 
 open System
 open System.Buffers
+open System.Threading
 
 /// <summary>A stage cannot give a result for this payload. Stages of users may throw it too.</summary>
 /// <param name="message">For a person: what is wrong, and where in the payload.</param>
@@ -17,7 +18,11 @@ type StageException(message: string, retry: bool) =
 [<AbstractClass>]
 type StageRun() =
 
-    /// Forgets the payload before, whether it ended well or not. To be called before each payload.
+    /// Asks it to stop, which what takes long inside `Push` and `Finish` looks at.
+    member val Cancellation = CancellationToken.None with get, set
+
+    /// Forgets the payload before, whether it ended well or not, and gives back what it holds for it, such as files.
+    /// To be called before each payload, and after one that did not end well.
     abstract Reset: unit -> unit
 
     /// <summary>Takes the next bytes of the payload, and appends what they settle of the result.</summary>

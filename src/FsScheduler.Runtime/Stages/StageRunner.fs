@@ -41,7 +41,7 @@ type private LimitedResult(bytesMax: int) =
 
 /// A result on its way into a stream.
 [<Sealed>]
-type private StreamResult(stream: Stream, ct: CancellationToken) =
+type internal StreamResult(stream: Stream, ct: CancellationToken) =
 
     /// From here on it does not wait for the end of the piece, but writes at once: a few bytes can
     /// become very many (`replace`), and a stage cannot wait in the middle of a piece.
@@ -113,13 +113,21 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
         let chain = start stages
         result.Clear()
 
+        chain.Heed CancellationToken.None
+        let mutable hasEnded = false
+
         try
-            chain.Push(payload, result)
-            chain.Finish result
-            ValueSome result.Written
-        with :? ResultTooLarge ->
-            result.Clear()
-            ValueNone
+            try
+                chain.Push(payload, result)
+                chain.Finish result
+                hasEnded <- true
+                ValueSome result.Written
+            with :? ResultTooLarge ->
+                result.Clear()
+                ValueNone
+        finally
+            if not hasEnded then
+                chain.Reset()
 
     member private _.PushChunk(chain: Chain, length: int, output: IBufferWriter<byte>) =
         chain.Push(ReadOnlySpan(chunk, 0, length), output)
@@ -128,7 +136,7 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
     /// <param name="input">Read to its end.</param>
     /// <param name="output">Gets the result. After an exception it may hold a part of one.</param>
-    /// <param name="ct">Looked at before each chunk of 64 KiB.</param>
+    /// <param name="ct">Looked at before each chunk of 64 KiB, and by stages that take long with one.</param>
     /// <returns>The size of the result.</returns>
     /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">The payload has no result.</exception>
     member runner.RunAsync
@@ -141,16 +149,24 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
             if chunk.Length = 0 then
                 chunk <- Array.zeroCreate chunkBytes
 
-            let! first = input.ReadAsync(chunk.AsMemory(), ct)
-            let mutable length = first
+            chain.Heed ct
+            let mutable hasEnded = false
 
-            while length > 0 do
-                runner.PushChunk(chain, length, result)
+            try
+                let! first = input.ReadAsync(chunk.AsMemory(), ct)
+                let mutable length = first
+
+                while length > 0 do
+                    runner.PushChunk(chain, length, result)
+                    do! result.FlushAsync()
+                    let! next = input.ReadAsync(chunk.AsMemory(), ct)
+                    length <- next
+
+                chain.Finish result
                 do! result.FlushAsync()
-                let! next = input.ReadAsync(chunk.AsMemory(), ct)
-                length <- next
-
-            chain.Finish result
-            do! result.FlushAsync()
-            return result.Written * 1L<B>
+                hasEnded <- true
+                return result.Written * 1L<B>
+            finally
+                if not hasEnded then
+                    chain.Reset()
         }

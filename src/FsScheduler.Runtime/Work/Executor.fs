@@ -35,8 +35,8 @@ type Executor
     // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
     static let inlineMax = 4 * 1024
 
-    static let newRunner () =
-        StageRunner(BuiltIn.tryStart, memoryMax)
+    let newRunner () =
+        StageRunner(BuiltIn.tryStartIn temporary, memoryMax)
 
     let inlineRunner = newRunner ()
     let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
