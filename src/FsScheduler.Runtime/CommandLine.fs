@@ -59,8 +59,7 @@ module CommandLine =
 
         value
 
-    /// Names between commas.
-    let names option (text: string) =
+    let private between (isOne: string -> bool) complaint option (text: string) =
         let names =
             text.Split(
                 ',',
@@ -68,16 +67,29 @@ module CommandLine =
             )
 
         for name in names do
-            if not (Limit.isStageName name) then
-                raise (
-                    WrongArguments
-                        $"{option}: '{name}' cannot be the name of a stage: use letters, digits, - _ and ."
-                )
+            if not (isOne name) then
+                raise (WrongArguments $"{option}: '{name}' {complaint}")
 
         if names.Length = 0 then
             raise (WrongArguments $"{option}: there is no name in '{text}'")
 
         List.ofArray names
+
+    /// Names of stages between commas.
+    let names option text =
+        between
+            Limit.isStageName
+            "cannot be the name of a stage: use letters, digits, - _ and ."
+            option
+            text
+
+    /// What workers offer, between commas: names of stages, and programs such as `exec:jq`.
+    let offers option text =
+        between
+            Limit.isOffer
+            "cannot be the name of a stage: use letters, digits, - _ and ., or exec:PROGRAM"
+            option
+            text
 
     let readFile option (path: string) =
         try

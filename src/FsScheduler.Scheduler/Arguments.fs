@@ -49,7 +49,7 @@ type Arguments =
             | Max_Payload _ -> "the largest payload that a client may submit (default: 64MiB)"
             | Max_Result _ -> "the largest result that a worker may send (default: 16GiB)"
             | Expect _ ->
-                "stages that workers will offer later, such as 'ocr,pdf2txt': they are known before"
+                "stages that workers will offer later, such as 'ocr,exec:jq': they are known before"
             | On_Done _ ->
                 "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
             | Sync _ ->

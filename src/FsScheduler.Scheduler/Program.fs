@@ -68,7 +68,7 @@ let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
     let expected =
         arguments.TryGetResult Expect
-        |> Option.map (CommandLine.names "--expect" >> Array.ofList)
+        |> Option.map (CommandLine.offers "--expect" >> Array.ofList)
         |> Option.defaultValue [||]
 
     let pipeline =

@@ -51,8 +51,7 @@ module Description =
 
             // By stage: which of them was waited for first is not kept where its tasks are finished.
             for stage in Seq.sort state.Queues.Stages do
-                let waiting =
-                    state.Queues.ToSeq() |> Seq.filter (fun task -> task.StageName = stage)
+                let waiting = state.Queues.ToSeq() |> Seq.filter (fun task -> task.Demand = stage)
 
                 $"for {stage}: {ids waiting}"
 

@@ -143,7 +143,7 @@ module internal Life =
         let first = task.Stage
         let mutable last = first + 1
 
-        while last < stages.Length && worker.Can stages[last].name do
+        while last < stages.Length && worker.Can stages[last].demand do
             last <- last + 1
 
         start state worker task (task.Attempt + 1) last
