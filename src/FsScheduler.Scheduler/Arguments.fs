@@ -11,6 +11,7 @@ type Arguments =
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
     | [<Unique>] Workers of COUNT: int
+    | Allow_Exec of PROGRAM: string
     | [<Unique>] Max_Attempts of COUNT: int
     | [<Unique>] Task_Timeout of DURATION: string
     | [<Unique>] Settle of DURATION: string
@@ -40,6 +41,8 @@ type Arguments =
                 "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
             | Workers _ -> "start this many workers on this machine (default: 0)"
+            | Allow_Exec _ ->
+                "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
