@@ -34,7 +34,9 @@ module Folders =
 
 /// A scheduler and its workers, as processes of their own in a folder of their own.
 [<Sealed>]
-type Farm(root: string, arguments: string list, workers: int, slots: int) =
+type Farm
+    (root: string, arguments: string list, workers: int, slots: int, ?workerArguments: string list)
+    =
     let folder = Folders.create root
 
     let entrada = Directory.CreateDirectory(Path.Combine(folder, "entrada")).FullName
@@ -86,7 +88,8 @@ type Farm(root: string, arguments: string list, workers: int, slots: int) =
                     "--name"
                     $"bench-{number}"
                  ]
-                 @ [ "--end-with-stdin"; "--log-level"; "error" ])
+                 @ [ "--end-with-stdin"; "--log-level"; "error" ]
+                 @ defaultArg workerArguments [])
     ]
 
     member _.Port = port

@@ -9,6 +9,7 @@ let private benches = [
     "files", FileBench.run
     "journal", JournalBench.run
     "sort", SortBench.run
+    "exec", ExecBench.run
 ]
 
 [<EntryPoint>]

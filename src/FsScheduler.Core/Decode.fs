@@ -114,13 +114,12 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
             elif fields.Has Field.stages then
                 let stages = fields.Stages line
 
-                if
-                    stages.Length > Limit.stagesMax || not (Array.forall Limit.isStageName stages)
-                then
+                if not (Limit.areOffers stages) then
                     fields.Refuse(
                         Field.stages,
                         $"at most {Limit.stagesMax} names of stages, each at most \
-                          {Limit.stageNameBytesMax} of letters, digits, '-', '_' and '.', a letter or digit first"
+                          {Limit.stageNameBytesMax} of letters, digits, '-', '_' and '.', a letter or digit first; \
+                          or 'exec:PROGRAM', 'exec-file:PROGRAM', 'exec-lines:PROGRAM'"
                     )
 
                 Worker(Some stages)

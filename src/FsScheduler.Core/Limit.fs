@@ -3,6 +3,7 @@
 module FsScheduler.Core.Limit
 
 open System
+open System.Text
 
 /// The longest line, in bytes, with its newline.
 let lineBytesMax = 65_536
@@ -52,6 +53,12 @@ let eventsMax = 10_000
 /// The longest name of a stage, in bytes.
 let stageNameBytesMax = 50
 
+/// The longest program of an `exec` stage, in bytes of UTF-8.
+let programBytesMax = 200
+
+/// The most bytes that the `stages` of a HELLO may take in a line, however much of them JSON has to escape.
+let offersBytesMax = stagesMax * (stageNameBytesMax + 3)
+
 /// The most stages that a STATUS calls missing.
 let missingMax = 10
 
@@ -67,6 +74,34 @@ let isStageName (text: string) =
     && text.Length <= stageNameBytesMax
     && Char.IsAsciiLetterOrDigit text[0]
     && Seq.forall isRest text
+
+/// Stages that run a program: they are offered with it, as `exec:PROGRAM`.
+let execNames = [ "exec"; "exec-file"; "exec-lines" ]
+
+/// What may be offered as a program: bounded, and safe to show in a list with commas and in a log.
+let isProgram (text: string) =
+    text <> ""
+    && Encoding.UTF8.GetByteCount text <= programBytesMax
+    && text |> Seq.forall (fun letter -> not (Char.IsControl letter) && letter <> ',')
+
+/// What a worker may offer: the name of a stage; or, of a stage that runs programs, the name, a colon and the program.
+let isOffer (text: string) =
+    match text.IndexOf ':' with
+    | -1 -> isStageName text && not (List.contains text execNames)
+    | colon -> List.contains text[.. colon - 1] execNames && isProgram text[colon + 1 ..]
+
+/// What an offer takes in a line at most, with its quotes and comma.
+let private offerBytesMax (offer: string) =
+    3
+    + match offer.IndexOf ':' with
+      | -1 -> offer.Length
+      | _ -> 6 * Encoding.UTF8.GetByteCount offer
+
+/// Whether a HELLO can name all of these.
+let areOffers (offers: string seq) =
+    Seq.length offers <= stagesMax
+    && Seq.forall isOffer offers
+    && Seq.sumBy offerBytesMax offers <= offersBytesMax
 
 /// The text, or its first characters if it is longer than `charsMax`. A surrogate pair stays whole.
 let cut (charsMax: int) (text: string) =

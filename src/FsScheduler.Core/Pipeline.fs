@@ -48,6 +48,12 @@ module Pipeline =
     /// A hint is worth giving up to this distance, and never when it would replace more than half of the name.
     let private hintDistanceMax = 2
 
+    /// What to do about a program that no worker was ever allowed to run.
+    let private notAllowed (demand: string) =
+        let program = demand.Substring(demand.IndexOf ':' + 1)
+
+        $"no worker may run '{demand}'; start one with --allow-exec '{program}', or the scheduler with --expect '{demand}'"
+
     let private unknown (offered: IReadOnlySet<string>) (name: string) =
         let known = [
             for stage in Stage.builtIn do
@@ -135,13 +141,20 @@ module Pipeline =
 
         if start = ending then
             fail start $"empty stage at character {start + 1}"
-        elif Limit.isStageName name && (Stage.tryBuiltIn name).IsNone && not (isKnown name) then
+        elif
+            Limit.isStageName name
+            && (Stage.tryBuiltIn name).IsNone
+            && (ExecCommand.tryKind name).IsNone
+            && not (isKnown name)
+        then
             fail start (unknown offered name)
         else
             match argument with
             | Error error -> Error error
             | Ok struct (argument, ending) ->
                 match Stage.create name argument with
+                | Ok stage when (ExecCommand.tryKind name).IsSome && not (isKnown stage.demand) ->
+                    fail start (notAllowed stage.demand)
                 | Ok stage -> Ok struct (stage, ending)
                 | Error message -> fail start message
 
@@ -180,7 +193,7 @@ module Pipeline =
             from 0
 
     /// <summary>Reads a pipeline such as `lower | grep:erro | words`.</summary>
-    /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
+    /// <param name="offered">What is known beside the built-in stages: their names, and `exec:PROGRAM`.</param>
     /// <param name="text">
     /// Stages with `|` between them, blanks around them as one likes, each `name` or
     /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.

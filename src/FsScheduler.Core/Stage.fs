@@ -20,6 +20,8 @@ type Stage = {
     /// Empty when there is none.
     argument: string
     kind: StageKind
+    /// What a worker must offer to be given it: the name; of a stage that runs a program, `exec:PROGRAM`.
+    demand: string
 }
 
 /// What a built-in stage wants after its name.
@@ -187,7 +189,28 @@ module Stage =
         | SearchText
         | LineCount -> None
 
-    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`.</summary>
+    /// A stage that runs a program.
+    let private exec kind (argument: string) =
+        let name = ExecCommand.nameOf kind
+
+        match ExecCommand.parse argument with
+        | Error _ when String.IsNullOrWhiteSpace argument ->
+            Error $"{name} wants a program to run, as in {name}:jq"
+        | Error fault ->
+            Error $"{name}, at character {fault.position + 1} of its argument: {fault.message}"
+        | Ok command ->
+            Ok {
+                name = name
+                argument = argument
+                kind =
+                    (match kind with
+                     | OnLines -> PerLine
+                     | OnStreams
+                     | OnFiles -> WholeFile)
+                demand = ExecCommand.demand kind command.program
+            }
+
+    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`, unless it is `exec-lines`.</summary>
     /// <returns>The stage, or what is wrong with its name or its argument.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
         if not (Limit.isStageName name) then
@@ -196,12 +219,14 @@ module Stage =
         elif not (isUnicode argument) then
             Error $"the argument of {name} is not valid Unicode"
         else
-            match tryBuiltIn name with
-            | None -> Ok { name = name; argument = argument; kind = WholeFile }
-            | Some stage ->
+            match tryBuiltIn name, ExecCommand.tryKind name with
+            | Some stage, _ ->
                 match argumentFault stage argument with
                 | Some fault -> Error fault
-                | None -> Ok { name = name; argument = argument; kind = stage.kind }
+                | None -> Ok { name = name; argument = argument; kind = stage.kind; demand = name }
+            | None, ValueSome kind -> exec kind argument
+            | None, ValueNone ->
+                Ok { name = name; argument = argument; kind = WholeFile; demand = name }
 
     /// `name` or `name:argument`, unquoted, as it stands in a PROCESS message.
     let toWire (stage: Stage) : string =

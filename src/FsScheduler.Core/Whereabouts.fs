@@ -31,10 +31,10 @@ module Whereabouts =
         | task ->
             match task.State with
             | TaskState.Queued ->
-                let stage = task.StageName
+                let stage = task.Demand
                 Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
             | TaskState.Suspected ->
-                let stage = task.StageName
+                let stage = task.Demand
                 Some(Alone(stage, isOffered stage))
             | TaskState.Running worker when worker.IsAbsent -> Some(Awaited worker.Name)
             | TaskState.Running worker -> Some(RunningOn(worker.Name, now - task.Since))

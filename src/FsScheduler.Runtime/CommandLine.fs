@@ -60,8 +60,7 @@ module CommandLine =
 
         value
 
-    /// Names between commas.
-    let names option (text: string) =
+    let private between (isOne: string -> bool) complaint option (text: string) =
         let names =
             text.Split(
                 ',',
@@ -69,20 +68,33 @@ module CommandLine =
             )
 
         for name in names do
-            if not (Limit.isStageName name) then
-                raise (
-                    WrongArguments
-                        $"{option}: '{name}' cannot be the name of a stage: use letters, digits, - _ and ."
-                )
+            if not (isOne name) then
+                raise (WrongArguments $"{option}: '{name}' {complaint}")
 
         if names.Length = 0 then
             raise (WrongArguments $"{option}: there is no name in '{text}'")
 
         List.ofArray names
 
+    /// Names of stages between commas.
+    let names option text =
+        between
+            Limit.isStageName
+            "cannot be the name of a stage: use letters, digits, - _ and ."
+            option
+            text
+
+    /// What workers offer, between commas: names of stages, and programs such as `exec:jq`.
+    let offers option text =
+        between
+            Limit.isOffer
+            "cannot be the name of a stage: use letters, digits, - _ and ., or exec:PROGRAM"
+            option
+            text
+
     /// What `--expect` says, if it is there: stages that are known beside the built-in ones.
     let expected (text: string option) : Set<string> =
-        text |> Option.map (names "--expect") |> Option.defaultValue [] |> Set.ofList
+        text |> Option.map (offers "--expect") |> Option.defaultValue [] |> Set.ofList
 
     /// What `--pipeline` says, if it is there.
     let pipeline (expected: Set<string>) (text: string option) : Pipeline =

@@ -12,6 +12,7 @@ type Arguments =
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
     | [<Unique>] Workers of COUNT: int
+    | Allow_Exec of PROGRAM: string
     | [<Unique>] Max_Attempts of COUNT: int
     | [<Unique>] Task_Timeout of DURATION: string
     | [<Unique>] Settle of DURATION: string
@@ -43,6 +44,8 @@ type Arguments =
                 "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
             | Workers _ -> "start this many workers on this machine (default: 0)"
+            | Allow_Exec _ ->
+                "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
@@ -52,7 +55,7 @@ type Arguments =
             | Max_Payload _ -> "the largest payload that a client may submit (default: 64MiB)"
             | Max_Result _ -> "the largest result that a worker may send (default: 16GiB)"
             | Expect _ ->
-                "stages that workers will offer later, such as 'ocr,pdf2txt': they are known before"
+                "stages that workers will offer later, such as 'ocr,exec:jq': they are known before"
             | On_Done _ ->
                 "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
             | Sync _ ->

@@ -66,7 +66,22 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
 let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
-    let expected = CommandLine.expected (arguments.TryGetResult Expect)
+    let allowed = arguments.GetResults Allow_Exec
+
+    if not allowed.IsEmpty && arguments.GetResult(Workers, 0) = 0 then
+        raise (
+            WrongArguments
+                "--allow-exec is for the workers that --workers starts, and there are none; say it to fs-worker"
+        )
+
+    // Workers that this process starts would end at once, again and again.
+    match FsScheduler.Runtime.Exec.AllowedProgram.findAll allowed with
+    | Ok _ -> ()
+    | Error message -> raise (WrongArguments $"--allow-exec: {message}")
+
+    let expected =
+        CommandLine.expected (arguments.TryGetResult Expect)
+        |> Set.union (Set.ofList (ExecCommand.offers allowed))
 
     {
         pipeline = CommandLine.pipeline expected (arguments.TryGetResult Pipeline)
@@ -182,6 +197,10 @@ let private workerArguments (arguments: ParseResults<Arguments>) = [
             option
             value
         | None -> ()
+
+    for program in arguments.GetResults Allow_Exec do
+        "--allow-exec"
+        program
 ]
 
 /// The address that workers of this machine connect to.

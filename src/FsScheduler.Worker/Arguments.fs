@@ -8,6 +8,7 @@ type Arguments =
     | [<Unique>] Slots of COUNT: int
     | [<Unique>] Name of NAME: string
     | [<Unique>] Stages of NAMES: string
+    | Allow_Exec of PROGRAM: string
     | [<Unique>] Token_File of FILE: string
     | [<Unique>] Give_Up of DURATION: string
     | [<Unique>] Drain of DURATION: string
@@ -22,6 +23,8 @@ type Arguments =
             | Slots _ -> "how many tasks to hold at once (default: the number of processors)"
             | Name _ -> "what people call this worker (default: HOST-PID)"
             | Stages _ -> "the stages to run, such as 'lower,trim' (default: all that are built in)"
+            | Allow_Exec _ ->
+                "a program that exec, exec-file and exec-lines may run, such as jq or /opt/ocr/run; once for each (default: none)"
             | Token_File _ -> "a file with a line 'worker TOKEN', where the scheduler asks for one"
             | Give_Up _ ->
                 "end when no scheduler was found for this long, such as 30s (default: never)"

@@ -6,6 +6,7 @@ open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Runtime
+open FsScheduler.Runtime.Exec
 
 let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : WorkerOptions =
     let defaults = Worker.options
@@ -31,6 +32,18 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
 
             names
 
+    let allowExec = arguments.GetResults Allow_Exec
+
+    match AllowedProgram.findAll allowExec with
+    | Ok _ -> ()
+    | Error message -> raise (WrongArguments $"--allow-exec: {message}")
+
+    if not (Limit.areOffers (builtIn @ ExecCommand.offers (List.distinct allowExec))) then
+        raise (
+            WrongArguments
+                "--allow-exec: that is more than a HELLO has room for; allow fewer programs"
+        )
+
     {
         connect = connect
         name =
@@ -49,6 +62,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
             |> Option.map (CommandLine.tokenFor "worker" "--token-file")
         builtIn = builtIn
         functions = []
+        allowExec = allowExec
         drain =
             arguments.GetResult(Drain, "10s")
             |> CommandLine.durationFrom 0L<ms> "--drain"

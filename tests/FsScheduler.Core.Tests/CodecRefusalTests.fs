@@ -152,6 +152,10 @@ let private refusedFields =
                 [
                     yield! [ "\"lower\""; "null"; "{}"; "[1]"; "[null]"; "[[]]"; "[\"\"]" ]
                     yield! [ "[\"a b\"]"; "[\"-a\"]"; "[\".a\"]"; "[\"a:b\"]"; "[\"é\"]" ]
+                    yield! [ "[\"exec\"]"; "[\"exec-lines\"]"; "[\"exec:\"]"; "[\"exec:a,b\"]" ]
+                    yield! [ "[\"exec:a\\u0001\"]"; "[\"exec :a\"]"; "[\"run:a\"]" ]
+                    $"[\"exec:{a 201}\"]"
+                    "[" + String.concat "," (Seq.replicate 50 $"\"exec-file:{a 200}\"") + "]"
                     $"[\"{a 51}\"]"
                     "[" + String.replicate 1_000 "\"a\"," + "\"a\"]"
                 ]

@@ -101,12 +101,31 @@ let private stageName =
         return string first + String rest
     }
 
+let private program =
+    gen {
+        let! kind = Gen.elements Limit.execNames
+        let! size = Gen.choose (1, 30)
+        let! letters = Gen.elements (Seq.toList "aé/.- \"\\'") |> Gen.arrayOfLength size
+        return $"{kind}:{String letters}"
+    }
+
 let private role: Gen<Role> =
     let named =
         gen {
             let! size = Gen.frequency [ 9, Gen.choose (0, 9); 1, Gen.constant Limit.stagesMax ]
             let! names = Gen.arrayOfLength size stageName
-            return Worker(Some names)
+            let! programsCount = Gen.frequency [ 3, Gen.constant 0; 1, Gen.choose (1, 40) ]
+            let! programs = Gen.arrayOfLength programsCount program
+
+            // Forty of the worst programs take as much of a line as 330 of the longest names.
+            let names =
+                if programsCount = 0 then
+                    names
+                else
+                    Array.truncate (Limit.stagesMax - 330) names
+
+            let offers = Array.append names programs
+            return Worker(Some offers)
         }
 
     Gen.oneof [ Gen.constant Client; Gen.constant (Worker None); named ]

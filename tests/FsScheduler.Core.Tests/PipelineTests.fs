@@ -5,7 +5,8 @@ open Expecto
 open FsCheck.FSharp
 open FsScheduler.Core
 
-let private offered = HashSet<string>([ "ocr"; "pdf2txt" ])
+let private offered =
+    HashSet<string>([ "ocr"; "pdf2txt"; "exec:jq"; "exec-lines:jq" ])
 
 let private parse text = Pipeline.parse offered text
 
@@ -60,6 +61,9 @@ let private stage =
         Gen.subListOf [ "numeric"; "desc"; "unique" ]
         |> Gen.map (fun words -> "sort", String.concat "," words)
         argument 0 |> Gen.map (fun text -> "ocr", text)
+        argument 0
+        |> Gen.map (fun text ->
+            "exec", ExecCommand.print { program = "jq"; arguments = [| text; "x" |] })
     ]
     |> Gen.map (fun (name, argument) ->
         match Stage.create name argument with
@@ -140,7 +144,7 @@ let private refusals =
             refused
                 "zip"
                 0
-                "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, sort, uniq, freq, top, lines, words, bytes, ocr, pdf2txt"
+                "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, sort, uniq, freq, top, lines, words, bytes, ocr, pdf2txt, exec:jq, exec-lines:jq"
         }
 
         test "three letters away is too far to guess" {
@@ -229,12 +233,25 @@ let private wireForm =
     testList "wire form" [
         test "the argument begins after the first colon and is kept as it is" {
             let parsed = Stage.parse "grep: a:b "
-            Expect.equal parsed (Ok { name = "grep"; argument = " a:b "; kind = PerLine }) ""
+
+            Expect.equal
+                parsed
+                (Ok { name = "grep"; argument = " a:b "; kind = PerLine; demand = "grep" })
+                ""
         }
 
         test "a stage that is not built in may have any argument" {
             let parsed = Stage.parse "minha.etapa:\n"
-            Expect.equal parsed (Ok { name = "minha.etapa"; argument = "\n"; kind = WholeFile }) ""
+
+            Expect.equal
+                parsed
+                (Ok {
+                    name = "minha.etapa"
+                    argument = "\n"
+                    kind = WholeFile
+                    demand = "minha.etapa"
+                })
+                ""
         }
 
         test "built-in stages are checked here too" {

@@ -9,6 +9,7 @@ let main args =
         args
         (testList "core" [
             TaskNameTests.tests
+            ExecCommandTests.tests
             PipelineTests.tests
             RouteTests.tests
             CodecTests.tests

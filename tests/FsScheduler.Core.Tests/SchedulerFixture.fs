@@ -8,7 +8,7 @@ open FsScheduler.Core
 let pipeline names = {
     stages = [|
         for name in names do
-            { name = name; argument = ""; kind = PerLine }
+            { name = name; argument = ""; kind = PerLine; demand = name }
     |]
     wire = Array.ofSeq names
 }

@@ -15,6 +15,9 @@ let main args =
             AgentTests.tests
             ConnectionTests.tests
             WorkerTests.tests
+            ExecTests.tests
+            ExecLinesTests.tests
+            ExecWorkerTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
             RestartTests.tests

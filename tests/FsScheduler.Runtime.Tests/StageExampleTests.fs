@@ -107,7 +107,7 @@ let tests =
                 | Ok stage -> Expect.isTrue (BuiltIn.tryStart stage).IsSome stage.name
                 | Error message -> failtest message
 
-            let ocr = { name = "ocr"; argument = ""; kind = WholeFile }
+            let ocr = { name = "ocr"; argument = ""; kind = WholeFile; demand = "ocr" }
             Expect.isTrue (BuiltIn.tryStart ocr).IsNone ""
         }
 

@@ -14,6 +14,7 @@ let private all =
         ClientTests.tests
         PythonTests.tests
         VerbTests.tests
+        ExecTests.tests
         // These want the machine to themselves.
         testSequenced (
             testList "one by one" [

@@ -124,7 +124,7 @@ module internal Answers =
     /// Stages that tasks wait for, and no worker offers, with how many wait.
     let missing (state: State) : struct (string * int)[] =
         state.Queues.Suspects.ToSeq()
-        |> Seq.map (fun task -> struct (task.StageName, 1))
+        |> Seq.map (fun task -> struct (task.Demand, 1))
         |> Seq.append state.Queues.Stages
         |> Seq.filter (fun (struct (stage, _)) -> not (state.Workers.Offers stage))
         |> Seq.groupBy (fun (struct (stage, _)) -> stage)

@@ -52,7 +52,7 @@ module Description =
             // By stage: which of them was waited for first is not kept where its tasks are finished.
             for stage, waiting in
                 state.Queues.ToSeq()
-                |> Seq.groupBy _.StageName
+                |> Seq.groupBy _.Demand
                 |> Seq.sortBy (fun (stage, _) -> stage) do
 
                 $"for {stage}: {ids waiting}"

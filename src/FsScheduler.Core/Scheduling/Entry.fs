@@ -84,8 +84,8 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | null -> 0
         | progress -> int progress.Stage
 
-    /// The stage that it waits for.
-    member task.StageName = pipeline.stages[task.Stage].name
+    /// What a worker must offer to be given its next stage.
+    member task.Demand = pipeline.stages[task.Stage].demand
 
 /// How far a task has come. What was never given out has none, and a million of those may wait.
 and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
@@ -126,14 +126,14 @@ and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     | Ended
 
 /// A worker, and what it holds, oldest first.
-and internal Worker(session: SessionId, name: string, stages: string[]) =
-    let stages = HashSet<string> stages
+and internal Worker(session: SessionId, name: string, offers: string[]) =
+    let offers = HashSet<string> offers
     let mutable previous: Worker | null = null
     let mutable next: Worker | null = null
 
     member _.Session = session
     member _.Name = name
-    member _.Can(stage: string) = stages.Contains stage
+    member _.Can(demand: string) = offers.Contains demand
 
     /// Neighbours among the idle workers.
     member _.Previous
@@ -170,8 +170,8 @@ and internal Worker(session: SessionId, name: string, stages: string[]) =
     member val Finished = 0L with get, set
     member val Failed = 0L with get, set
 
-    static member Create(session, name, stages) =
-        let worker = Worker(session, name, stages)
+    static member Create(session, name, offers) =
+        let worker = Worker(session, name, offers)
         worker.Running <- TaskState.Running worker
         worker
 

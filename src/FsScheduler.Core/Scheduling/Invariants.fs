@@ -114,7 +114,7 @@ module Invariants =
         for stage, tasks in
             state.Queues.ToSeq()
             |> Seq.filter (fun task -> not task.IsBegun)
-            |> Seq.groupBy (fun task -> task.StageName, task.Submission.Priority) do
+            |> Seq.groupBy (fun task -> task.Demand, task.Submission.Priority) do
             if
                 tasks
                 |> Seq.pairwise
@@ -172,7 +172,7 @@ module Invariants =
 
                 if worker.Slots > 0 then
                     for task in state.Queues.Suspects.ToSeq() do
-                        if worker.Can task.StageName && not (state.Workers.IsReservedFor task) then
+                        if worker.Can task.Demand && not (state.Workers.IsReservedFor task) then
                             $"no worker is kept for the suspected task {task.Id}"
             | task ->
                 if task.State = TaskState.Suspected && held = 0 then

@@ -143,7 +143,7 @@ module internal Life =
         let first = task.Stage
         let mutable last = first + 1
 
-        while last < stages.Length && worker.Can stages[last].name do
+        while last < stages.Length && worker.Can stages[last].demand do
             last <- last + 1
 
         start state worker task (task.Attempt + 1) last
@@ -344,7 +344,7 @@ module internal Life =
 
         worker.Name = absent.Name
         && Seq.forall
-            (fun index -> worker.Can task.Pipeline.stages[index].name)
+            (fun index -> worker.Can task.Pipeline.stages[index].demand)
             (seq { int progress.Stage .. int progress.StageEnd - 1 })
 
     /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.

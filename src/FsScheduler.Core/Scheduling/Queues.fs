@@ -21,7 +21,7 @@ type internal Queues() =
             queue
 
     let queueOf (task: Task) =
-        let stage = task.StageName
+        let stage = task.Demand
 
         // Most tasks wait for the same stage, by the same string.
         if not (obj.ReferenceEquals(latest.Stage, stage)) then

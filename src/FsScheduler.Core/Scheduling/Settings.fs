@@ -4,7 +4,7 @@ namespace FsScheduler.Core
 type Settings = {
     /// For files, and for a SUBMIT that names none.
     pipeline: Pipeline
-    /// Stages that are known before a worker offers them.
+    /// What is known before a worker offers it: names of stages, and `exec:PROGRAM`.
     expected: string[]
     /// A task that has failed this often is put into quarantine; from 1.
     maxAttempts: int
@@ -55,5 +55,5 @@ module Limits =
     let agingAfter = 30_000L<ms>
     let agingTurns = 8
 
-    /// Names of stages that workers have offered; further ones are not known.
+    /// What workers have offered; further stages and programs are not known.
     let stagesMax = 10_000

@@ -124,7 +124,7 @@ type internal Workers() =
 
             for candidate in all.Values do
                 if
-                    candidate.Slots > 0 && isNull candidate.Reserved && candidate.Can task.StageName
+                    candidate.Slots > 0 && isNull candidate.Reserved && candidate.Can task.Demand
                 then
                     match best with
                     | null -> best <- candidate

@@ -50,6 +50,9 @@ module internal Linux =
         [<DllImport("libc", SetLastError = true)>]
         extern int statx(int fd, [<MarshalAs(Utf8)>] string path, int flags, uint mask, byte& status)
 
+        [<DllImport("libc")>]
+        extern uint geteuid()
+
         [<DllImport("libc", SetLastError = true)>]
         extern int inotify_init1(int flags)
 
@@ -131,9 +134,9 @@ module internal Linux =
             finally
                 close fd
 
-    /// What `statx` tells: the type bits of the mode, the size, and the mtime in .NET ticks, UTC.
+    /// What `statx` tells: the type bits of the mode, the owner, the size, and the mtime in .NET ticks, UTC.
     [<Struct>]
-    type Status = { kind: int; size: int64; modified: int64 }
+    type Status = { kind: int; owner: uint; size: int64; modified: int64 }
 
     let S_IFREG = 0x8000
     let S_IFDIR = 0x4000
@@ -142,12 +145,14 @@ module internal Linux =
     let private AT_FDCWD = -100
     let private AT_SYMLINK_NOFOLLOW = 0x100
     let private AT_EMPTY_PATH = 0x1000
-    let private STATX_TYPE_SIZE_MTIME = 0x1u ||| 0x200u ||| 0x40u
+    let private STATX_TYPE_UID_SIZE_MTIME = 0x1u ||| 0x8u ||| 0x200u ||| 0x40u
 
     let private status fd path flags : Result<Status, int> =
         let buffer = NativePtr.stackalloc<byte> 256
 
-        match Native.statx (fd, path, flags, STATX_TYPE_SIZE_MTIME, NativePtr.toByRef buffer) with
+        match
+            Native.statx (fd, path, flags, STATX_TYPE_UID_SIZE_MTIME, NativePtr.toByRef buffer)
+        with
         | -1 -> Error(lastError ())
         | _ ->
             let field = ReadOnlySpan<byte>(NativePtr.toVoidPtr buffer, 256)
@@ -156,6 +161,7 @@ module internal Linux =
 
             Ok {
                 kind = int (MemoryMarshal.Read<uint16>(field.Slice 28)) &&& 0xF000
+                owner = MemoryMarshal.Read<uint32>(field.Slice 20)
                 size = MemoryMarshal.Read<int64>(field.Slice 40)
                 modified =
                     DateTime.UnixEpoch.Ticks
@@ -166,6 +172,12 @@ module internal Linux =
     /// Of a path, without following a link at its end.
     let statusOf (path: string) =
         status AT_FDCWD path AT_SYMLINK_NOFOLLOW
+
+    /// Whether a path is a folder of the user that this process acts for, and no link.
+    let isOwn (path: string) =
+        match statusOf path with
+        | Ok status -> status.kind = S_IFDIR && status.owner = Native.geteuid ()
+        | Error _ -> false
 
     /// Of a path, or of what it leads to.
     let statusOfTarget (path: string) = status AT_FDCWD path 0

@@ -25,3 +25,13 @@ module SpoolFile =
         | Recorded _
         | Bytes _
         | Input _ -> ()
+
+    /// Reads a payload that is in memory or in a file of its own.
+    let openPayload (payload: Payload) : Stream =
+        match payload with
+        | Spooled(path, _) -> File.OpenRead path
+        | Bytes bytes -> new MemoryStream(bytes, false)
+        | Packed
+        | Filed
+        | Recorded _
+        | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"

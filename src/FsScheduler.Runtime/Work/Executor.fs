@@ -8,6 +8,7 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Runtime.Stages
+open FsScheduler.Runtime.Exec
 
 /// A task that a worker has been given.
 type Job = { work: Process; payload: Payload; cancellation: CancellationToken }
@@ -19,6 +20,7 @@ type JobResult = { outcome: Outcome; payload: Payload }
 /// <summary>Runs the stages of jobs. Built-in stages run on as many threads as there are processors, stage functions
 /// on the thread pool, all jobs at once.</summary>
 /// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
+/// <param name="programs">Stages that run programs, if there are any.</param>
 /// <param name="temporary">A folder for what is too large for memory.</param>
 /// <param name="slots">How many jobs there are at once, at most.</param>
 /// <param name="finish">Gets each job with its result, on any thread.</param>
@@ -26,6 +28,7 @@ type JobResult = { outcome: Outcome; payload: Payload }
 type Executor
     (
         functions: IReadOnlyDictionary<string, StageFunction>,
+        programs: ExecStages voption,
         temporary: string,
         slots: int,
         finish: Job -> JobResult -> unit
@@ -35,6 +38,9 @@ type Executor
     // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
     static let inlineMax = 4 * 1024
 
+    // Timers take no more.
+    static let timeoutMax = 1_728_000_000L<ms>
+
     let newRunner () =
         StageRunner(BuiltIn.tryStartIn temporary, memoryMax)
 
@@ -42,15 +48,29 @@ type Executor
     let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
     let jobs = Channel.CreateUnbounded<Job>() // never more of them than slots
     let mutable files = 0L
+    let mutable resultMax = Int64.MaxValue * 1L<B>
 
     let nameOf (wire: string) =
         match wire.IndexOf ':' with
         | -1 -> wire
         | colon -> wire.Substring(0, colon)
 
+    let argumentOf (wire: string) =
+        match wire.IndexOf ':' with
+        | -1 -> ""
+        | colon -> wire.Substring(colon + 1)
+
+    // Also of a worker that runs no programs: it says so, and not that it does not know the stage.
+    let isProgram (wire: string) =
+        wire.StartsWith("exec", StringComparison.Ordinal)
+        && (ExecCommand.tryKind (nameOf wire)).IsSome
+
     let isBuiltIn (work: Process) =
-        functions.Count = 0
-        || not (work.stages |> Array.exists (fun wire -> functions.ContainsKey(nameOf wire)))
+        not (
+            work.stages
+            |> Array.exists (fun wire ->
+                isProgram wire || functions.Count > 0 && functions.ContainsKey(nameOf wire))
+        )
 
     let failed (error: exn) =
         let message, retry =
@@ -64,18 +84,9 @@ type Executor
     let newFile () =
         Path.Combine(temporary, string (Interlocked.Increment &files))
 
-    let openInput payload : Stream =
-        match payload with
-        | Spooled(path, _) -> File.OpenRead path
-        | Bytes bytes -> new MemoryStream(bytes, false)
-        | Packed
-        | Filed
-        | Recorded _
-        | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
-
     let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
         task {
-            use input = openInput payload
+            use input = SpoolFile.openPayload payload
             let path = newFile ()
             let output = File.Create path
 
@@ -119,15 +130,9 @@ type Executor
                 | Recorded _
                 | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
 
-            let name = nameOf wire
-
             let! result =
-                functions[name].Invoke {
-                    argument =
-                        if name.Length = wire.Length then
-                            ""
-                        else
-                            wire.Substring(name.Length + 1)
+                functions[nameOf wire].Invoke {
+                    argument = argumentOf wire
                     name = job.work.name
                     attempt = job.work.attempt
                     payload = ReadOnlyMemory bytes
@@ -137,17 +142,45 @@ type Executor
             return Bytes(result.ToArray())
         }
 
-    /// Stages one by one, where some are functions.
+    let runProgram (job: Job) (wire: string) payload ct : Task<Payload> =
+        match programs, ExecCommand.tryKind (nameOf wire) with
+        | ValueSome programs, ValueSome kind ->
+            programs.RunAsync(kind, argumentOf wire, job.work, payload, resultMax, ct)
+        | _ -> raise (StageException("this worker may not run any program", true))
+
+    /// Programs end with the time of their task, whether or not the scheduler is there to say so.
+    let limited (job: Job) =
+        let source = CancellationTokenSource.CreateLinkedTokenSource job.cancellation
+        source.CancelAfter(TimeSpan.FromMilliseconds(float (min job.work.timeout timeoutMax)))
+        source
+
+    let isOverdue (job: Job) (limit: CancellationTokenSource) =
+        limit.IsCancellationRequested && not job.cancellation.IsCancellationRequested
+
+    let overdue (job: Job) (wire: string) =
+        let stage = Limit.cut 200 wire
+
+        StageException(
+            $"'{stage}' was still running after {job.work.timeout} ms, the time limit of the task",
+            true
+        )
+
+    /// Stages one by one, where some are functions or programs.
     let mixed (runner: StageRunner) (job: Job) =
         task {
             let mutable payload = job.payload
+            let mutable at = ""
+            use limit = limited job
 
             try
                 for wire in job.work.stages do
                     job.cancellation.ThrowIfCancellationRequested()
+                    at <- wire
 
                     let! result =
-                        if functions.ContainsKey(nameOf wire) then
+                        if isProgram wire then
+                            runProgram job wire payload limit.Token
+                        elif functions.ContainsKey(nameOf wire) then
                             callFunction job wire payload
                         else
                             builtIn runner [| wire |] payload job.cancellation
@@ -158,7 +191,11 @@ type Executor
                 return payload
             with error ->
                 SpoolFile.discard payload
-                return raise error
+
+                match error with
+                | :? OperationCanceledException when isOverdue job limit ->
+                    return raise (overdue job at)
+                | _ -> return raise error
         }
 
     let run (runner: StageRunner) (job: Job) =
@@ -200,6 +237,11 @@ type Executor
     let consumers = [
         for _ in 1 .. min slots Environment.ProcessorCount -> Task.Run<unit>(fun () -> consume ())
     ]
+
+    /// The largest result that the scheduler takes; programs that give more are stopped there.
+    member _.ResultMax
+        with get () = resultMax
+        and set size = resultMax <- size
 
     /// <summary>Runs what is small and built in, at once.</summary>
     /// <returns>None: it is not, and is for `Take`.</returns>

@@ -10,6 +10,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Runtime.Exec
 
 /// What a worker is and where its scheduler is.
 type WorkerOptions = {
@@ -24,6 +25,9 @@ type WorkerOptions = {
     builtIn: string list
     /// Its own stages, by name.
     functions: (string * StageFunction) list
+    /// Programs that `exec`, `exec-file` and `exec-lines` may run here: names, which are looked up in PATH when the
+    /// worker starts, or absolute paths. A stage must name one exactly as it stands here.
+    allowExec: string list
     /// How long it may go on with what it holds once it is asked to stop.
     drain: TimeSpan
     /// How long it looks for a scheduler before it gives up. None: for ever.
@@ -61,6 +65,7 @@ module Worker =
         token = None
         builtIn = [ for stage in Stage.builtIn -> stage.name ]
         functions = []
+        allowExec = []
         drain = TimeSpan.FromSeconds 10.0
         giveUp = None
         log = NullLogger.Instance
@@ -101,6 +106,13 @@ module Worker =
                 return Error error.Message
         }
 
+    /// What a HELLO names.
+    let private offersOf (options: WorkerOptions) =
+        options.builtIn
+        @ List.map fst options.functions
+        @ ExecCommand.offers (List.distinct options.allowExec)
+        |> List.distinct
+
     /// What is wrong with the options, if anything is.
     let private problem (options: WorkerOptions) : string option =
         let bytes (text: string) = Text.Encoding.UTF8.GetByteCount text
@@ -115,8 +127,16 @@ module Worker =
             Some $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
         elif options.token |> Option.exists (fun token -> bytes token > Limit.tokenBytesMax) then
             Some $"a token has at most {Limit.tokenBytesMax} bytes"
-        elif options.builtIn.Length + names.Length > Limit.stagesMax then
-            Some $"a worker names at most {Limit.stagesMax} stages"
+        elif names |> List.exists (fun name -> List.contains name Limit.execNames) then
+            let taken = String.Join(", ", Limit.execNames)
+            Some $"a function cannot have one of the names {taken}: these stages run programs"
+        elif
+            List.forall Limit.isProgram options.allowExec
+            && List.forall Limit.isStageName names
+            && not (Limit.areOffers (offersOf options))
+        then
+            Some
+                $"a worker names at most {Limit.stagesMax} stages, and these with its programs take more than fits into its HELLO; allow fewer programs"
         else
             match List.tryFind (isBuiltIn >> not) options.builtIn with
             | Some name -> Some $"the stage '{name}' is not built in"
@@ -146,26 +166,50 @@ module Worker =
                 | Error message, _
                 | _, Some message -> raise (ArgumentException message)
 
+            let programs =
+                match AllowedProgram.findAll options.allowExec with
+                | Ok programs -> programs
+                | Error message -> raise (ArgumentException message)
+
             leaveThreadsForBeats options
-            let temporary = Directory.CreateTempSubdirectory("fs-worker-").FullName
+            let folder = new WorkerFolder()
+            let temporary = folder.Path
 
             let profile = {
                 name = options.name
                 slots = options.slots
                 token = options.token
-                stages =
-                    List.distinct (options.builtIn @ List.map fst options.functions) |> List.toArray
+                stages = List.toArray (offersOf options)
                 functions = Dictionary(dict options.functions)
                 drain = options.drain
                 clock = clock
                 log = options.log
             }
 
+            let exec =
+                if programs.Count = 0 then
+                    ValueNone
+                else
+                    ValueSome(
+                        new ExecStages(
+                            {
+                                programs = programs
+                                token = options.token
+                                temporary = temporary
+                                slots = options.slots
+                                lines = LineLimits.standard
+                                isPortable = false
+                                log = options.log
+                            }
+                        )
+                    )
+
             let holdings = Holdings()
 
             let executor =
                 new Executor(
                     profile.functions,
+                    exec,
                     temporary,
                     options.slots,
                     fun job result -> holdings.Finish(job, result)
@@ -255,18 +299,16 @@ module Worker =
             finally
                 holdings.Clear()
 
+            match exec with
+            | ValueSome exec -> do! (exec :> IAsyncDisposable).DisposeAsync()
+            | ValueNone -> ()
+
             do! (executor :> IAsyncDisposable).DisposeAsync()
 
-            try
-                Directory.Delete(temporary, true)
-            with
-            | :? IOException
-            | :? UnauthorizedAccessException as error ->
-                options.log.LogWarning(
-                    "{Folder} cannot be removed: {Reason}",
-                    temporary,
-                    error.Message
-                )
+            match folder.Remove() with
+            | null -> ()
+            | reason ->
+                options.log.LogWarning("{Folder} cannot be removed: {Reason}", temporary, reason)
 
             return ending.Value
         }

@@ -224,6 +224,7 @@ type WorkerSession
         isWelcome <- true
         lostAfter <- welcome.lostAfter
         maxResult <- welcome.maxResult
+        executor.ResultMax <- welcome.maxResult
         holdings.Attach(welcome.keep, deliverHeld)
         post (ToScheduler.Ready(if isDraining then 0 else profile.slots))
         let period = welcome.beat |> max beatMin |> min beatMax

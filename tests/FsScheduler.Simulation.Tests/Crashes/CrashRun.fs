@@ -41,7 +41,8 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         machine = {
             pipeline = {
                 stages = [|
-                    for name in [ "a"; "b" ] -> { name = name; argument = ""; kind = PerLine }
+                    for name in [ "a"; "b" ] ->
+                        { name = name; argument = ""; kind = PerLine; demand = name }
                 |]
                 wire = [| "a"; "b" |]
             }

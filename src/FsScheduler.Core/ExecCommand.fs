@@ -1,0 +1,133 @@
+namespace FsScheduler.Core
+
+open System
+open System.Text
+
+/// How a program is run as a stage.
+[<Struct>]
+type ExecKind =
+    /// `exec`: the payload on its standard input, the result from its standard output.
+    | OnStreams
+    /// `exec-file`: the paths of both, in place of `{in}` and `{out}`.
+    | OnFiles
+    /// `exec-lines`: one process for many payloads, which gives a line for each line.
+    | OnLines
+
+/// A program and its arguments, as they are passed: no shell reads them.
+type ExecCommand = { program: string; arguments: string[] }
+
+/// What is wrong with the text of a command, and where.
+type ExecFault = {
+    /// Characters into the text, from 0.
+    position: int
+    message: string
+}
+
+module ExecCommand =
+
+    /// The most arguments of a program.
+    let argumentsMax = 200
+
+    /// The stages that run a program, by name.
+    let kinds = [ "exec", OnStreams; "exec-file", OnFiles; "exec-lines", OnLines ]
+
+    /// How a stage of that name runs a program, if it does.
+    let tryKind (name: string) : ExecKind voption =
+        match name with
+        | "exec" -> ValueSome OnStreams
+        | "exec-file" -> ValueSome OnFiles
+        | "exec-lines" -> ValueSome OnLines
+        | _ -> ValueNone
+
+    /// The name of the stage.
+    let nameOf (kind: ExecKind) =
+        match kind with
+        | OnStreams -> "exec"
+        | OnFiles -> "exec-file"
+        | OnLines -> "exec-lines"
+
+    let private isBlank character = character = ' ' || character = '\t'
+
+    let private fault position message : Result<'command, ExecFault> =
+        Error { position = position; message = message }
+
+    /// The word that begins at `start`, and where it ends.
+    let private wordAt (text: string) start =
+        let word = StringBuilder()
+
+        // `opening`: where the quote is that is open, or -1.
+        let rec from index opening =
+            if index = text.Length then
+                if opening < 0 then
+                    Ok struct (string word, index)
+                else
+                    fault opening $"the quote at character {opening + 1} is not closed"
+            else
+                match text[index] with
+                | '\'' when opening < 0 -> from (index + 1) index
+                | '\'' when index + 1 < text.Length && text[index + 1] = '\'' ->
+                    word.Append '\'' |> ignore
+                    from (index + 2) opening
+                | '\'' -> from (index + 1) -1
+                | character when opening < 0 && isBlank character -> Ok struct (string word, index)
+                | '\000' -> fault index $"no argument can have the character NUL, as at {index + 1}"
+                | character ->
+                    word.Append character |> ignore
+                    from (index + 1) opening
+
+        from start -1
+
+    /// <summary>Reads `PROGRAM ARGS`: words with blanks between them. What stands in single quotes belongs to a word as
+    /// it is, blanks too; `''` inside them is a quote. Nothing else has a meaning.</summary>
+    /// <returns>The command; or what is wrong with the text, and where.</returns>
+    let parse (text: string) : Result<ExecCommand, ExecFault> =
+        let words = ResizeArray<string>()
+
+        let rec from index =
+            if index = text.Length then
+                if words.Count = 0 then
+                    fault 0 "there is no program to run"
+                else
+                    Ok {
+                        program = words[0]
+                        arguments = words.GetRange(1, words.Count - 1).ToArray()
+                    }
+            elif isBlank text[index] then
+                from (index + 1)
+            elif words.Count > argumentsMax then
+                fault index $"a program has at most {argumentsMax} arguments"
+            else
+                match wordAt text index with
+                | Error fault -> Error fault
+                | Ok struct (word, _) when words.Count = 0 && not (Limit.isProgram word) ->
+                    fault
+                        index
+                        $"a program has 1 to {Limit.programBytesMax} bytes, without control characters and commas"
+                | Ok struct (word, ending) ->
+                    words.Add word
+                    from ending
+
+        from 0
+
+    let private quoted (word: string) =
+        if word = "" || word.AsSpan().ContainsAny(' ', '\t', '\'') then
+            let doubled = word.Replace("'", "''")
+            $"'{doubled}'"
+        else
+            word
+
+    /// A text that `parse` reads as this command.
+    let print (command: ExecCommand) : string =
+        Seq.append [ command.program ] command.arguments
+        |> Seq.map quoted
+        |> String.concat " "
+
+    /// What a worker must offer to be given the stage: `exec:PROGRAM`.
+    let demand (kind: ExecKind) (program: string) = $"{nameOf kind}:{program}"
+
+    /// What a worker offers that may run these programs.
+    let offers (programs: string seq) : string list = [
+        for program in programs do
+            for _, kind in kinds do
+                demand kind program
+    ]

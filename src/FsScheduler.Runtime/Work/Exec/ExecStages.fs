@@ -1,0 +1,258 @@
+namespace FsScheduler.Runtime.Exec
+
+open System
+open System.Collections
+open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Stages
+
+/// What a worker brings to run programs with.
+type ExecOptions = {
+    /// Where each program is that may be run, by the text that stages name it with.
+    programs: IReadOnlyDictionary<string, string>
+    /// No program sees a variable that has it.
+    token: string option
+    /// A folder of the worker, for the folders of the programs.
+    temporary: string
+    slots: int
+    lines: LineLimits
+    /// Start programs as on a system that has no sessions.
+    isPortable: bool
+    log: ILogger
+}
+
+/// <summary>The stages `exec`, `exec-file` and `exec-lines` of a worker. Disposed, every program is gone.</summary>
+[<Sealed>]
+type ExecStages(options: ExecOptions) =
+
+    // Results up to this stay in memory.
+    static let memoryMax = 4 * 1024 * 1024
+    // Idle programs of all `exec-lines` stages together, for each slot.
+    static let idlesPerSlot = 4
+    // How long the end of programs is waited for when the worker ends.
+    static let endMax = TimeSpan.FromSeconds 5.0
+
+    /// What no other process has in its environment: by it programs are found whose worker was killed.
+    let mark = $"FS_WORKER={Guid.NewGuid():N}"
+
+    let guard =
+        if Posix.isAvailable && not options.isPortable then
+            ValueSome(new Guard(mark, options.log))
+        else
+            options.log.LogWarning(
+                "this system has no sessions for programs: of a program that is killed, what it has started and left may live on; and all of it may, if this worker is killed"
+            )
+
+            ValueNone
+
+    let starter: IProgramStarter =
+        match guard with
+        | ValueSome guard -> SessionStarter guard
+        | ValueNone -> PortableStarter()
+
+    let lines = new LinePool(options.lines, options.slots * idlesPerSlot)
+    let stop = new CancellationTokenSource()
+    let mutable running = 0
+    let mutable files = 0L
+
+    let inherited = [|
+        for entry in Seq.cast<DictionaryEntry>(Environment.GetEnvironmentVariables()) do
+            let variable = $"{entry.Key}={entry.Value}"
+
+            let isSecret =
+                match options.token with
+                | Some token -> variable.Contains(token, StringComparison.Ordinal)
+                | None -> false
+
+            let isOurs =
+                variable.StartsWith("FS_", StringComparison.Ordinal)
+                && List.contains (string entry.Key) [
+                    "FS_WORKER"
+                    "FS_TASK"
+                    "FS_ATTEMPT"
+                    "FS_NAME"
+                    "FS_PIECE"
+                ]
+
+            if not isSecret && not isOurs then
+                variable
+
+        mark
+    |]
+
+    let next () = Interlocked.Increment &files
+
+    let newFile () =
+        Path.Combine(options.temporary, $"exec{next ()}")
+
+    let newFolder () =
+        Directory.CreateDirectory(Path.Combine(options.temporary, $"run{next ()}")).FullName
+
+    let removeFolder (folder: string) =
+        try
+            Directory.Delete(folder, true)
+        with
+        | :? DirectoryNotFoundException -> ()
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            // It goes with the worker's folder, if it can.
+            options.log.LogWarning("{Folder} cannot be removed: {Reason}", folder, error.Message)
+
+    let environmentOf (work: Process) =
+        if work.name.Contains '\000' then
+            raise (StageException("a name with NUL cannot be told to a program", false))
+
+        Array.append inherited [|
+            $"FS_TASK={work.attempt.task}"
+            $"FS_ATTEMPT={work.attempt.number}"
+            $"FS_NAME={work.name}"
+            // The number of the piece, where a file is run in pieces; this is the whole.
+            "FS_PIECE="
+        |]
+
+    let commandOf (argument: string) =
+        match ExecCommand.parse argument with
+        | Error fault ->
+            raise (StageException($"at character {fault.position + 1}: {fault.message}", false))
+        | Ok command ->
+            match options.programs.TryGetValue command.program with
+            | true, path -> struct (command, path)
+            | _ ->
+                raise (
+                    StageException($"this worker may not run the program '{command.program}'", true)
+                )
+
+    let runOnce
+        kind
+        argument
+        (work: Process)
+        (payload: Payload)
+        (sink: ResultSink)
+        ct
+        : Task<Payload> =
+        task {
+            let struct (command, path) = commandOf argument
+            let folder = newFolder ()
+
+            try
+                let files = ExecFiles.place kind command.arguments folder work.name
+
+                let start = {
+                    path = path
+                    name = command.program
+                    arguments = files.arguments
+                    environment = environmentOf work
+                    folder = folder
+                    input =
+                        (match files.input, payload with
+                         | null, Spooled(path, _) -> InputFile path
+                         | null, _ -> InputPiped
+                         | _ -> InputEmpty)
+                    isOutputWanted = isNull files.output
+                }
+
+                do! ExecFiles.writeInput files payload
+                do! ProgramRun.run starter start payload sink ct
+
+                match files.output with
+                | null -> return! sink.FinishAsync()
+                | output ->
+                    return!
+                        ExecFiles.readOutput command.program output newFile memoryMax sink.BytesMax
+            finally
+                removeFolder folder
+        }
+
+    let startLines argument () =
+        let struct (command, path) = commandOf argument
+        let folder = newFolder ()
+
+        try
+            let running =
+                starter.Start {
+                    path = path
+                    name = command.program
+                    arguments = command.arguments
+                    environment = inherited
+                    folder = folder
+                    input = InputPiped
+                    isOutputWanted = true
+                }
+
+            running.Completion.ContinueWith(fun (_: Task<ProgramEnd>) -> removeFolder folder)
+            |> ignore
+
+            new LineProcess(command.program, running)
+        with error ->
+            removeFolder folder
+
+            match error with
+            | :? IOException -> raise (StageException(error.Message, true))
+            | _ -> raise error
+
+    let runLines argument payload (sink: ResultSink) ct =
+        task {
+            do! lines.RunAsync(argument, startLines argument, payload, sink, ct)
+            return! sink.FinishAsync()
+        }
+
+    let run kind argument work payload bytesMax ct =
+        task {
+            let sink = ResultSink(newFile, memoryMax, bytesMax)
+
+            try
+                match kind with
+                | OnLines -> return! runLines argument payload sink ct
+                | OnStreams
+                | OnFiles -> return! runOnce kind argument work payload sink ct
+            with error ->
+                sink.Discard()
+                return raise error
+        }
+
+    /// What a HELLO names: each program, in each way that it can be run.
+    member _.Offers = ExecCommand.offers options.programs.Keys
+
+    /// <summary>Runs a stage.</summary>
+    /// <param name="kind">How.</param>
+    /// <param name="argument">The program and its arguments, as text.</param>
+    /// <param name="work">The task.</param>
+    /// <param name="payload">Stays the caller's.</param>
+    /// <param name="bytesMax">The largest result.</param>
+    /// <param name="ct">Kills it, and all that it has started.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">It failed, or may not be run here.</exception>
+    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    member _.RunAsync
+        (kind, argument, work, payload, bytesMax: Size, ct: CancellationToken)
+        : Task<Payload> =
+        task {
+            Interlocked.Increment &running |> ignore
+            use either = CancellationTokenSource.CreateLinkedTokenSource(ct, stop.Token)
+
+            try
+                return! run kind argument work payload bytesMax either.Token
+            finally
+                Interlocked.Decrement &running |> ignore
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                stop.Cancel()
+                (lines :> IDisposable).Dispose()
+                let started = Environment.TickCount64
+
+                while Volatile.Read &running > 0
+                      && Environment.TickCount64 - started < int64 endMax.TotalMilliseconds do
+                    do! Task.Delay 5
+
+                match guard with
+                | ValueSome guard -> (guard :> IDisposable).Dispose()
+                | ValueNone -> ()
+            }
+            |> ValueTask
