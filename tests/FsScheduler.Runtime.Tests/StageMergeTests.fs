@@ -10,7 +10,7 @@ open FsScheduler.Core
 open FsScheduler.Runtime.Stages
 open FsScheduler.Runtime.Tests.StageReference
 
-let private config = { FsCheckConfig.defaultConfig with maxTest = 200 }
+let private config = { FsCheckConfig.defaultConfig with maxTest = 100 }
 
 /// A byte here and there that makes it no UTF-8, but mostly none.
 let private bytes =
