@@ -153,7 +153,7 @@ let private lines =
                 do! eventually "it has spoken" (fun () -> File.Exists $"{flag}.said")
                 File.Delete flag
                 let! second = bench.Text(stage, "x")
-                Expect.notEqual second first "another process, and its own answer"
+                Expect.notEqual (int second) (int first) "another process, and its own answer"
                 File.Delete $"{flag}.said"
 
                 for _ in 1..3 do
@@ -192,6 +192,21 @@ let private lines =
                 let! text = bench.Text(whoIs, "x")
                 do! eventually "it is gone" (fun () -> not (isAlive (int text)))
                 do! eventually "its folder too" (fun () -> bench.Left = [])
+            }
+
+        unixTest "is killed if it goes on after the end of its input"
+        <| fun () ->
+            task {
+                let limits = { LineLimits.standard with idleMax = TimeSpan.FromMilliseconds 50.0 }
+                let bench = new Bench([ "sh" ], limits)
+                let stubborn = "while read -r line; do echo $$; done; trap '' TERM; sleep 984"
+                let! text = bench.Text("exec-lines:sh -c " + script stubborn, "x")
+                do! eventually "when it was idle" (fun () -> not (isAlive (int text)))
+                do! (bench :> IAsyncDisposable).DisposeAsync()
+                let bench = new Bench([ "sh" ])
+                let! text = bench.Text("exec-lines:sh -c " + script stubborn, "x")
+                do! (bench :> IAsyncDisposable).DisposeAsync()
+                do! eventually "when the worker ends" (fun () -> not (isAlive (int text)))
             }
 
         unixTest "ends with the worker"

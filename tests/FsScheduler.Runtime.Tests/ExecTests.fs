@@ -239,7 +239,7 @@ let private streams =
             task {
                 use bench = new Bench([ "sh" ])
                 // .NET ignores SIGPIPE; a program that inherits that would complain.
-                let! text = bench.Text("exec:sh -c 'yes 2>&1 | head -n 1'", "")
+                let! text = bench.Text("exec:sh -c 'yes 2>said | head -n 1; cat said'", "")
                 Expect.equal text "y\n" ""
             }
     ]
