@@ -6,6 +6,7 @@ open System.Diagnostics
 open System.IO
 open Microsoft.Data.Sqlite
 open Microsoft.Extensions.Logging
+open SQLitePCL
 
 /// What was found in a journal.
 type JournalReport = {
@@ -101,18 +102,30 @@ module JournalCheck =
 
         struct (troubles, right)
 
+    /// Whether it is the disk or the system that fails, and not the file that is wrong.
+    let private isOutside code =
+        match code &&& 0xff with
+        | 3 // SQLITE_PERM
+        | 5 // SQLITE_BUSY
+        | 7 // SQLITE_NOMEM
+        | 13 // SQLITE_FULL
+        | 14 // SQLITE_CANTOPEN
+        | 23 -> true // SQLITE_AUTH
+        | _ -> code = raw.SQLITE_IOERR_SHMSIZE || code = raw.SQLITE_IOERR_SHMOPEN
+
     let private connected path (look: SqliteConnection -> JournalReport) =
         try
             use connection = JournalConnection.openAs path SqliteOpenMode.ReadOnly
             look connection
         with
-        | :? SqliteException as error -> { troubles = [ error.Message ]; rows = [] }
-        | SqliteTrouble(_, message) -> { troubles = [ message ]; rows = [] }
+        | :? SqliteException as error when not (isOutside error.SqliteExtendedErrorCode) ->
+            { troubles = [ error.Message ]; rows = [] }
+        | SqliteTrouble(code, message) when not (isOutside code) -> {
+            troubles = [ message ]
+            rows = []
+          }
 
-    /// <summary>Reads all of a journal.</summary>
-    /// <param name="path">The file; nothing is written to it.</param>
-    /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is of a newer version.</exception>
-    let check (path: string) : JournalReport =
+    let private look (path: string) : JournalReport =
         let version = Schema.versionInHeader path
 
         if version > Schema.version then
@@ -139,11 +152,26 @@ module JournalCheck =
                         rows = [ for struct (table, struct (_, right)) in found -> table, right ]
                     })
 
+    /// <summary>Reads all of a journal.</summary>
+    /// <param name="path">The file; nothing is written to it.</param>
+    /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is of a newer version.</exception>
+    /// <exception cref="T:System.IO.IOException">The disk or the system does not let it be read.</exception>
+    let check (path: string) : JournalReport =
+        let cannot (message: string) =
+            raise (IOException $"the journal {path} cannot be read: {message}")
+
+        try
+            look path
+        with
+        | :? SqliteException as error -> cannot error.Message
+        | SqliteTrouble(_, message) -> cannot message
+
     /// <summary>Refuses a journal that is not whole.</summary>
     /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is damaged, or of a newer version.</exception>
+    /// <exception cref="T:Microsoft.Data.Sqlite.SqliteException">The disk or the system does not let it be read.</exception>
     let verify (path: string) (log: ILogger) : unit =
         let watch = Stopwatch.StartNew()
-        let report = check path
+        let report = look path
 
         match report.troubles with
         | [] ->

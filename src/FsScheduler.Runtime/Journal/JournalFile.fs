@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System
 open System.IO
+open System.Threading
 open Microsoft.Data.Sqlite
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
@@ -24,13 +25,56 @@ module JournalFile =
     let private checkpointPages = 4_096
     let private pageBytes = 8_192
 
+    /// How long is waited before a disk that took nothing is asked again.
+    let betweenTries = TimeSpan.FromSeconds 1.0
+
+    let private isFull code =
+        code &&& 0xff = SQLitePCL.raw.SQLITE_FULL
+        // The index of the write-ahead log, which is made at the opening, finds no room.
+        || code = SQLitePCL.raw.SQLITE_IOERR_SHMSIZE
+
+    /// <summary>Does what belongs to opening a journal; while the disk is full, that waits.</summary>
+    /// <param name="holdup">Told meanwhile.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="action">Does all of it or nothing, and so can be tried again.</param>
+    /// <exception cref="T:System.IO.IOException">Anything else is wrong.</exception>
+    let whileFull (holdup: Holdup) (path: string) (action: unit -> 'T) : 'T =
+        let place = $"the journal {path}"
+
+        let attempt () =
+            try
+                Ok(action ())
+            with
+            | SqliteTrouble(code, message) -> Error(struct (code, message))
+            | :? SqliteException as error ->
+                Error(struct (error.SqliteExtendedErrorCode, error.Message))
+
+        let rec tryAgain () =
+            match attempt () with
+            | Ok value ->
+                holdup.End place
+                value
+            | Error(struct (code, message)) when isFull code ->
+                holdup.Begin(place, message)
+                Thread.Sleep betweenTries
+                tryAgain ()
+            | Error(struct (code, message)) ->
+                raise (IOException $"{place} cannot be used: {message} (SQLite error {code})")
+
+        tryAgain ()
+
     /// <summary>Opens a journal, new or old, checks it and makes it of this version.</summary>
     /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is damaged, or of a newer version; nothing was changed.</exception>
     /// <exception cref="T:System.IO.IOException">It cannot be opened or written.</exception>
-    let openForWriting (path: string) (sync: Sync) (log: ILogger) : SqliteConnection =
+    let openForWriting
+        (path: string)
+        (sync: Sync)
+        (holdup: Holdup)
+        (log: ILogger)
+        : SqliteConnection =
         if File.Exists path then
             if FileInfo(path).Length > 0L then
-                JournalCheck.verify path log
+                whileFull holdup path (fun () -> JournalCheck.verify path log)
             // Noted by a scheduler that had a journal.
             elif File.Exists(Path.Combine(nonNull (Path.GetDirectoryName path), "boot")) then
                 raise (
@@ -39,10 +83,8 @@ module JournalFile =
                 )
 
         let connection =
-            try
-                JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate
-            with :? SqliteException as error ->
-                raise (IOException $"the journal {path} cannot be opened: {error.Message}")
+            whileFull holdup path (fun () ->
+                JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate)
 
         try
             let synchronous =
@@ -51,19 +93,17 @@ module JournalFile =
                 | Sync.Normal
                 | Sync.Full -> "FULL"
 
-            Schema.execute connection $"PRAGMA page_size = {pageBytes}"
-            Schema.execute connection "PRAGMA journal_mode = WAL"
-            Schema.execute connection $"PRAGMA synchronous = {synchronous}"
-            Schema.execute connection $"PRAGMA wal_autocheckpoint = {checkpointPages}"
-            Schema.execute connection "PRAGMA cache_size = -8192"
-            Schema.execute connection "PRAGMA temp_store = MEMORY"
-            Schema.migrate connection
+            whileFull holdup path (fun () ->
+                Schema.execute connection $"PRAGMA page_size = {pageBytes}"
+                Schema.execute connection "PRAGMA journal_mode = WAL"
+                Schema.execute connection $"PRAGMA synchronous = {synchronous}"
+                Schema.execute connection $"PRAGMA wal_autocheckpoint = {checkpointPages}"
+                Schema.execute connection "PRAGMA cache_size = -8192"
+                Schema.execute connection "PRAGMA temp_store = MEMORY"
+                Schema.migrate connection)
+
             connection
-        with
-        | :? SqliteException as error ->
-            connection.Dispose()
-            raise (IOException $"the journal {path} cannot be written: {error.Message}")
-        | _ ->
+        with _ ->
             connection.Dispose()
             reraise ()
 

@@ -33,7 +33,7 @@ type Retirement
     let scalar sql = Schema.scalar connection sql
     let execute sql = Schema.execute connection sql
 
-    do execute "CREATE TEMP TABLE doomed(id INTEGER PRIMARY KEY)"
+    do execute "CREATE TEMP TABLE IF NOT EXISTS doomed(id INTEGER PRIMARY KEY)"
 
     let addMeta name more =
         JournalFile.addMeta connection name more

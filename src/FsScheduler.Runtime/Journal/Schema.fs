@@ -150,7 +150,11 @@ module Schema =
                 execute connection $"PRAGMA user_version = {version}"
                 execute connection "COMMIT"
             with _ ->
-                execute connection "ROLLBACK"
+                try
+                    execute connection "ROLLBACK"
+                with :? SqliteException ->
+                    () // some errors have rolled it back already
+
                 reraise ()
 
     /// For tests: a file of an older version.

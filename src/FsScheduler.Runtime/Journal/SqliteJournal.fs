@@ -35,43 +35,97 @@ type JournalOptions = {
     log: ILogger
 }
 
+/// What stays open as long as the journal does.
+type private JournalParts = {
+    writing: SqliteConnection
+    rows: EventRows
+    reading: SqliteConnection
+    reader: EventReader
+    retirement: Retirement
+    names: ConcurrentDictionary<SessionId, string>
+}
+
+module private JournalParts =
+
+    let private folderOf (options: JournalOptions) = Path.Combine(options.folder, "spool")
+
+    /// All of them or none.
+    let openAll (options: JournalOptions) : JournalParts =
+        let path = JournalFile.pathIn options.folder
+        let opened = Stack<IDisposable>()
+
+        let own (part: unit -> 'T) : 'T =
+            let part = JournalFile.whileFull options.holdup path part
+            opened.Push part
+            part
+
+        try
+            let writing =
+                own (fun () ->
+                    JournalFile.openForWriting path options.sync options.holdup options.log)
+
+            JournalFile.whileFull options.holdup path (fun () ->
+                // What a killed process wrote is read, and may not have reached the device. A commit flushes all of it,
+                // before anything is deleted or told because of it.
+                JournalFile.setMeta
+                    writing
+                    "opened"
+                    (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds()))
+
+            let rows = own (fun () -> new EventRows(nonNull writing.Handle))
+            let reading = own (fun () -> JournalFile.openForReading path)
+
+            let reader =
+                own (fun () -> new EventReader(nonNull reading.Handle, folderOf options, false))
+
+            JournalFile.whileFull options.holdup path (fun () ->
+                let names = ConcurrentDictionary<SessionId, string>()
+
+                for struct (session, name) in JournalFile.workerNames reading do
+                    names[session] <- name
+
+                {
+                    writing = writing
+                    rows = rows
+                    reading = reading
+                    reader = reader
+                    retirement =
+                        Retirement(
+                            writing,
+                            options.folder,
+                            options.retention,
+                            options.sync,
+                            options.clock
+                        )
+                    names = names
+                })
+        with _ ->
+            while opened.Count > 0 do
+                opened.Pop().Dispose()
+
+            reraise ()
+
 /// <summary>The journal in an SQLite file. One thread writes: whatever has come while it wrote becomes the next
 /// transaction, so one flush serves all of it.</summary>
 /// <exception cref="T:FsScheduler.Runtime.JournalRefused">The file is damaged, or of a newer version.</exception>
-/// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
+/// <exception cref="T:System.IO.IOException">It cannot be written. A disk that is full is waited for.</exception>
 [<Sealed>]
 type SqliteJournal(options: JournalOptions) =
     let path = JournalFile.pathIn options.folder
     let spool = Path.Combine(options.folder, "spool")
     let toInstant = JournalFile.toInstant options.clock
-    let writing = JournalFile.openForWriting path options.sync options.log
-
-    do
-        // What a killed process wrote is read, and may not have reached the device. A commit flushes all of it, before
-        // anything is deleted or told because of it.
-        JournalFile.setMeta
-            writing
-            "opened"
-            (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds())
-
-    let rows = new EventRows((nonNull writing.Handle))
-    let reading = JournalFile.openForReading path
-    let reader = new EventReader(nonNull reading.Handle, spool, false)
-
-    let names = ConcurrentDictionary<SessionId, string>()
-
-    do
-        for struct (session, name) in JournalFile.workerNames reading do
-            names[session] <- name
-
-    let retirement =
-        Retirement(writing, options.folder, options.retention, options.sync, options.clock)
+    let parts = JournalParts.openAll options
+    let writing = parts.writing
+    let rows = parts.rows
+    let reading = parts.reading
+    let reader = parts.reader
+    let retirement = parts.retirement
+    let names = parts.names
 
     let work =
         Channel.CreateUnbounded<Work>(UnboundedChannelOptions(SingleReader = true))
 
     let place = $"the journal {path}"
-    let betweenTries = TimeSpan.FromSeconds 1.0
 
     /// What one transaction is to hold, until the disk has taken it.
     let batch = List<Work>()
@@ -140,7 +194,7 @@ type SqliteJournal(options: JournalOptions) =
             finish null
         | Error(struct (code, message)) when passes code ->
             options.holdup.Begin(place, message)
-            Thread.Sleep betweenTries
+            Thread.Sleep JournalFile.betweenTries
             commit ()
         | Error(struct (code, message)) ->
             raise (IOException $"{place} cannot be written: {message} (SQLite error {code})")
