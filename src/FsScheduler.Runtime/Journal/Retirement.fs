@@ -13,6 +13,19 @@ type Retention = {
     bytes: Size
 }
 
+/// What a step has named for the next one to delete. Never changed: it is put back if the transaction is.
+type internal Doomed = {
+    tasks: int64[]
+    /// Files of their results.
+    files: string[]
+    /// The last event of them.
+    lastEvent: int64
+}
+
+/// How it stood before a transaction.
+[<Struct>]
+type internal RetirementMark = private { doomed: Doomed; tasks: int64 }
+
 /// <summary>Forgets finished tasks, the oldest first, in steps so small that no commit waits long. What a step names is
 /// deleted by the next one: whoever is being answered from it meanwhile still finds it.</summary>
 /// <param name="connection">The writing one; every step is inside one of its transactions.</param>
@@ -25,10 +38,10 @@ type Retirement
     (connection: SqliteConnection, folder: string, retention: Retention, sync: Sync, clock: Clock) =
     let stepMax = 5_000
 
-    /// The tasks that the last step named, and files of their results.
-    let doomed = List<int64>()
-    let doomedFiles = List<string>()
-    let mutable lastEvent = 0L
+    let none = { tasks = [||]; files = [||]; lastEvent = 0L }
+
+    /// What the last step named.
+    let mutable doomed = none
     let mutable tasks = Schema.scalar connection "SELECT count(*) FROM task"
     let scalar sql = Schema.scalar connection sql
     let execute sql = Schema.execute connection sql
@@ -46,36 +59,36 @@ type Retirement
         JournalFile.setMeta connection "session" (int64 session)
 
     let delete () =
-        if doomed.Count > 0 then
+        let these = doomed
+        doomed <- none
+
+        if these.tasks.Length > 0 then
             rememberNumbers ()
             execute "DELETE FROM temp.doomed"
 
             use insert =
                 new Statement((nonNull connection.Handle), "INSERT INTO temp.doomed VALUES(?)")
 
-            for id in doomed do
+            for id in these.tasks do
                 insert.Int(1, id)
                 insert.Run()
 
-            let these = "(SELECT id FROM temp.doomed)"
+            let ids = "(SELECT id FROM temp.doomed)"
 
             addMeta
                 "finished"
-                (scalar $"SELECT count(*) FROM finished WHERE task IN {these} AND outcome = 0")
+                (scalar $"SELECT count(*) FROM finished WHERE task IN {ids} AND outcome = 0")
 
             addMeta
                 "cancelled"
-                (scalar $"SELECT count(*) FROM finished WHERE task IN {these} AND outcome = 1")
+                (scalar $"SELECT count(*) FROM finished WHERE task IN {ids} AND outcome = 1")
 
-            execute $"DELETE FROM event WHERE number <= {lastEvent} AND task IN {these}"
-            execute $"DELETE FROM finished WHERE task IN {these}"
-            execute $"DELETE FROM task WHERE id IN {these}"
-            tasks <- tasks - int64 doomed.Count
-            doomed.Clear()
+            execute $"DELETE FROM event WHERE number <= {these.lastEvent} AND task IN {ids}"
+            execute $"DELETE FROM finished WHERE task IN {ids}"
+            execute $"DELETE FROM task WHERE id IN {ids}"
+            tasks <- tasks - int64 these.tasks.Length
 
-        let files = doomedFiles.ToArray()
-        doomedFiles.Clear()
-        files
+        these.files
 
     /// Bytes in use, of the file and of results beside it.
     let used () =
@@ -113,6 +126,9 @@ type Retirement
                 1L + int64 (float over / float (used ()) * float tasks)
 
         let keys = List<struct (string * TaskId)>()
+        let named = List<int64>()
+        let files = List<string>()
+        let mutable last = 0L
 
         use command =
             connection.CreateCommand(
@@ -123,22 +139,35 @@ type Retirement
 
         use rows = command.ExecuteReader()
         let mutable goOn = true
-        lastEvent <- 0L
 
         while goOn && rows.Read() do
-            goOn <- rows.GetInt64 1 < cutoff || int64 doomed.Count < tooMany
+            goOn <- rows.GetInt64 1 < cutoff || int64 named.Count < tooMany
 
             if goOn then
-                doomed.Add(rows.GetInt64 0)
-                lastEvent <- max lastEvent (rows.GetInt64 2)
+                named.Add(rows.GetInt64 0)
+                last <- max last (rows.GetInt64 2)
 
                 if not (rows.IsDBNull 3) then
                     keys.Add(struct (rows.GetString 3, rows.GetInt64 0 * 1L<taskId>))
 
                 if not (rows.IsDBNull 4) then
-                    doomedFiles.Add(Path.Combine(folder, "spool", rows.GetString 4))
+                    files.Add(Path.Combine(folder, "spool", rows.GetString 4))
 
-        { keys = keys.ToArray(); spools = spools; more = doomed.Count = stepMax }
+        doomed <- {
+            tasks = named.ToArray()
+            files = files.ToArray()
+            lastEvent = last
+        }
+
+        { keys = keys.ToArray(); spools = spools; more = named.Count = stepMax }
+
+    /// How it stands: to be taken before a transaction, and put back if that fails.
+    member internal _.Mark: RetirementMark = { doomed = doomed; tasks = tasks }
+
+    /// As if nothing had happened since.
+    member internal _.Restore(mark: RetirementMark) =
+        doomed <- mark.doomed
+        tasks <- mark.tasks
 
     /// Follows what is written.
     member _.Observe(events: IReadOnlyList<Event>) =

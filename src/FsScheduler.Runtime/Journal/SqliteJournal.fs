@@ -162,18 +162,21 @@ type SqliteJournal(options: JournalOptions) =
         | _ -> false
 
     let tryCommit () : Result<unit, struct (int * string)> =
+        let mark = retirement.Mark
+
+        let undo code message =
+            rollBack ()
+            retirement.Restore mark
+            Error(struct (code, message))
+
         try
             execute "BEGIN IMMEDIATE"
             Seq.iter perform batch
             execute "COMMIT"
             Ok()
         with
-        | SqliteTrouble(code, message) ->
-            rollBack ()
-            Error(struct (code, message))
-        | :? SqliteException as error ->
-            rollBack ()
-            Error(struct (error.SqliteExtendedErrorCode, error.Message))
+        | SqliteTrouble(code, message) -> undo code message
+        | :? SqliteException as error -> undo error.SqliteExtendedErrorCode error.Message
 
     let finish (outcome: exn | null) =
         for work in batch do
@@ -244,6 +247,13 @@ type SqliteJournal(options: JournalOptions) =
 
     /// The file.
     member _.Path = path
+
+    /// For tests: does something in a transaction of its thread.
+    member internal _.ChangeAsync(action: SqliteConnection -> unit) : Task =
+        change (fun () -> action writing)
+
+    /// For tests: the writing connection, for whoever is called by its thread.
+    member internal _.Writing = writing
 
     interface IJournal with
         member _.AppendAsync(at, first, events) =
