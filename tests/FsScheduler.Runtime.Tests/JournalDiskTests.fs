@@ -25,10 +25,10 @@ type private Listener(onHeldUp: unit -> unit) =
         lock said (fun () -> said.FindAll(fun one -> one = level).Count)
 
     interface ILogger with
-        member _.BeginScope _ =
-            { new IDisposable with
+        member _.BeginScope _ = {
+            new IDisposable with
                 member _.Dispose() = ()
-            }
+        }
 
         member _.IsEnabled _ = true
 
@@ -200,4 +200,50 @@ let private running =
         }
     ]
 
-let tests = testList "the journal's disk" [ opening; running ]
+let private closing =
+    testList "at the end" [
+        testTask "a disk that takes nothing is not waited for" {
+            use folder = new TempFolder()
+            let heard = new ManualResetEventSlim()
+            let journal = openHeard (Listener heard.Set) TimeProvider.System forEver folder.Path
+            do! append journal 1L (done' 1)
+            do! fillDisk journal
+            let appending = append journal 4L (large 2)
+            Expect.isTrue (heard.Wait(TimeSpan.FromSeconds 30.0)) "it is full"
+            do! ended (close journal)
+            Expect.isTrue appending.IsFaulted "given up"
+            let again = openIn folder.Path
+
+            Expect.equal
+                (again :> IRecovery).Highest
+                (struct (taskId 1, 3L, 1L<sessionId>))
+                "before"
+
+            do! close again
+        }
+
+        testTask "a disk that takes it after all is waited for" {
+            use folder = new TempFolder()
+            let mutable writing: SqliteConnection | null = null
+            let mutable closed = Task.CompletedTask
+            let mutable journal: SqliteJournal | null = null
+
+            let log =
+                Listener(fun () ->
+                    closed <- close (nonNull journal)
+                    emptyDisk (nonNull writing))
+
+            let opened = openHeard log TimeProvider.System forEver folder.Path
+            journal <- opened
+            writing <- opened.Writing
+            do! fillDisk opened
+            do! ended (append opened 1L (large 1))
+            do! ended closed
+            let again = openIn folder.Path
+            let struct (task, _, _) = (again :> IRecovery).Highest
+            Expect.equal task (taskId 20) "all of it"
+            do! close again
+        }
+    ]
+
+let tests = testList "the journal's disk" [ opening; running; closing ]

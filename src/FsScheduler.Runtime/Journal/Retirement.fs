@@ -153,11 +153,7 @@ type Retirement
                 if not (rows.IsDBNull 4) then
                     files.Add(Path.Combine(folder, "spool", rows.GetString 4))
 
-        doomed <- {
-            tasks = named.ToArray()
-            files = files.ToArray()
-            lastEvent = last
-        }
+        doomed <- { tasks = named.ToArray(); files = files.ToArray(); lastEvent = last }
 
         { keys = keys.ToArray(); spools = spools; more = named.Count = stepMax }
 

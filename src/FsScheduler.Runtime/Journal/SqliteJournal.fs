@@ -189,16 +189,21 @@ type SqliteJournal(options: JournalOptions) =
 
         batch.Clear()
 
-    /// Until the disk takes it. An error that would come again ends the journal, and with it the scheduler.
-    let rec commit () =
+    /// Set once nobody will come any more.
+    let mutable isClosing = false
+
+    /// Until the disk takes it; while the journal is being closed, once more. Nothing of what is given up then has been
+    /// shown to anybody. An error that would come again ends the journal, and with it the scheduler.
+    let rec commit isLast =
         match tryCommit () with
         | Ok() ->
             options.holdup.End place
             finish null
-        | Error(struct (code, message)) when passes code ->
+        | Error(struct (code, message)) when passes code && not isLast ->
             options.holdup.Begin(place, message)
+            let isLast = Volatile.Read &isClosing
             Thread.Sleep JournalFile.betweenTries
-            commit ()
+            commit isLast
         | Error(struct (code, message)) ->
             raise (IOException $"{place} cannot be written: {message} (SQLite error {code})")
 
@@ -212,7 +217,7 @@ type SqliteJournal(options: JournalOptions) =
                 batch.Add next
 
             try
-                commit ()
+                commit false
             with error ->
                 failure <- error
 
@@ -313,6 +318,7 @@ type SqliteJournal(options: JournalOptions) =
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {
+                Volatile.Write(&isClosing, true)
                 work.Writer.TryComplete() |> ignore
                 do! Task.Run(fun () -> thread.Join())
 
