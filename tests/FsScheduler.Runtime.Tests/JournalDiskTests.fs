@@ -123,18 +123,7 @@ let private opening =
             try
                 let journal = openIn disk
                 do! append journal 1L (done' 1)
-                // As a killed process leaves it.
-                let copy = folder.At "copy"
-                Directory.CreateDirectory copy |> ignore
-
-                for file in Directory.GetFiles disk do
-                    File.Copy(file, Path.Combine(copy, nonNull (Path.GetFileName file)))
-
                 do! close journal
-
-                for file in Directory.GetFiles copy do
-                    File.Copy(file, Path.Combine(disk, nonNull (Path.GetFileName file)), true)
-
                 shell disk "dd if=/dev/zero of=filler bs=512 2> /dev/null; true"
                 let heard = new ManualResetEventSlim()
                 let log = Listener heard.Set

@@ -17,6 +17,7 @@ let main args =
             WorkerTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
+            JournalDamageTests.tests
             JournalDiskTests.tests
             RestartTests.tests
             PublishQueueTests.tests

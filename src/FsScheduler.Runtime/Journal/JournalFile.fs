@@ -23,7 +23,7 @@ module JournalFile =
 
     /// Pages that the write-ahead log may have before they are moved: 32 MiB.
     let private checkpointPages = 4_096
-    let private pageBytes = 8_192
+    let private pageBytes = JournalHead.pageBytes
 
     /// How long is waited before a disk that took nothing is asked again.
     let betweenTries = TimeSpan.FromSeconds 1.0
@@ -72,15 +72,7 @@ module JournalFile =
         (holdup: Holdup)
         (log: ILogger)
         : SqliteConnection =
-        if File.Exists path then
-            if FileInfo(path).Length > 0L then
-                whileFull holdup path (fun () -> JournalCheck.verify path log)
-            // Noted by a scheduler that had a journal.
-            elif File.Exists(Path.Combine(nonNull (Path.GetDirectoryName path), "boot")) then
-                raise (
-                    JournalRefused
-                        $"the journal {path} is empty, and was not: it was cut off. Put back a copy, or delete it to begin with nothing"
-                )
+        whileFull holdup path (fun () -> JournalCheck.verify path (sync <> Sync.Off) log)
 
         let connection =
             whileFull holdup path (fun () ->
@@ -155,6 +147,29 @@ module JournalFile =
     /// Adds to such a number; from 0.
     let addMeta connection name (more: int64) =
         setMeta connection name (metaOf connection name + more)
+
+    let private checkpoint (connection: SqliteConnection) how =
+        Schema.execute connection $"PRAGMA wal_checkpoint({how})"
+
+    /// <summary>Flushes what an earlier run has left, before anything is deleted or told because of it: a killed process
+    /// may not have. Then notes that this run has begun, so that a log that somebody takes away is missed.</summary>
+    /// <param name="connection">The only one.</param>
+    /// <param name="now">In Unix milliseconds.</param>
+    /// <remarks>Each step can be the last one: where `opened` stands in the file and `begun` does not, the log, which is
+    /// never empty then, has it.</remarks>
+    let noteBegin (connection: SqliteConnection) (now: int64) =
+        if Schema.scalar connection "SELECT count(*) FROM meta WHERE name = 'begun'" = 0L then
+            setMeta connection "begun" (metaOf connection "opened")
+
+        // No frame of an earlier run is left in the log, where it could be taken for one of this.
+        checkpoint connection "TRUNCATE"
+        setMeta connection "opened" now
+        checkpoint connection "FULL"
+        setMeta connection "begun" now
+
+    /// What a journal is that was not opened since.
+    let noteWhole (connection: SqliteConnection) =
+        setMeta connection "begun" (metaOf connection "opened")
 
     /// Results of events up to this number have reached the device.
     let setFlushed connection number = setMeta connection "flushed" number

@@ -44,8 +44,9 @@ module WantCode =
 /// The tables of the journal, and how an older file becomes a newer one.
 module Schema =
 
-    /// In the order of the versions: the first makes version 1 of an empty file, and so on.
-    let private steps = [|
+    /// In the order of the versions: the first makes version 1 of an empty file, and so on. A journal is known by them: what
+    /// has been released is never changed.
+    let internal steps = [|
         // Version 1. A task is submitted once and ends once, so these two stand in tables of their own, by task;
         // everything else that happens to it in between is appended to `event`. Every index is paid for with each
         // task, so there is one, for those who ask what happened since. The `payload` of what was accepted is its mark:
@@ -157,7 +158,7 @@ module Schema =
 
                 reraise ()
 
-    /// For tests: a file of an older version.
+    /// Makes a new file of an older version.
     let internal migrateTo (connection: SqliteConnection) target =
         for step in versionOf connection .. target - 1 do
             execute connection steps[step]

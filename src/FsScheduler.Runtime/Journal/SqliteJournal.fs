@@ -65,11 +65,8 @@ module private JournalParts =
                     JournalFile.openForWriting path options.sync options.holdup options.log)
 
             JournalFile.whileFull options.holdup path (fun () ->
-                // What a killed process wrote is read, and may not have reached the device. A commit flushes all of it,
-                // before anything is deleted or told because of it.
-                JournalFile.setMeta
+                JournalFile.noteBegin
                     writing
-                    "opened"
                     (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds()))
 
             let rows = own (fun () -> new EventRows(nonNull writing.Handle))
