@@ -374,12 +374,13 @@ type SchedulerServer(options: SchedulerOptions) =
                     if isBusy then
                         let! _ = timer.WaitForNextTickAsync patience.Token
                         ()
-            with :? OperationCanceledException ->
-                let! status = agent.LookAsync _.Status
-
+            with
+            | :? OperationCanceledException
+            // The journal is held up: nobody can be answered.
+            | :? TimeoutException ->
                 log.LogWarning(
                     "{Count} tasks were still running after {Seconds} s: dropped",
-                    status.running,
+                    agent.LatestStatus.running,
                     atMost.TotalSeconds
                 )
         }
