@@ -164,7 +164,10 @@ let private running =
 
             do! at Instant.zero 1L (keyed 1)
             do! at { sinceStart = 1_800_000L<ms> } 3L (keyed 2)
-            time.Advance(TimeSpan.FromMinutes 61.0)
+            (journal :> IDelivered).Delivered(taskId 1)
+            time.Advance(TimeSpan.FromMinutes 30.0)
+            (journal :> IDelivered).Delivered(taskId 2)
+            time.Advance(TimeSpan.FromMinutes 31.0)
             let! (forgotten: Forgotten) = recovery.RetireAsync()
             Expect.equal forgotten.keys [| struct ("k1", taskId 1) |] "the first"
             time.Advance(TimeSpan.FromMinutes 30.0)

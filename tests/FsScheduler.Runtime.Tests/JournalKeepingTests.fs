@@ -38,6 +38,7 @@ let private retention =
                     Event.Cancelled(taskId 3, "cancelled")
                 ]
 
+            (journal :> IDelivered).Delivered(taskId 1)
             let! forgotten = retire journal
             Expect.isEmpty forgotten.keys "not yet"
             time.Advance(TimeSpan.FromMinutes 2.0)
@@ -223,6 +224,7 @@ let private damage =
             sql path "UPDATE event SET attempt = 2 WHERE number = 5" |> ignore
             let repaired = JournalRepair.repair path
             Expect.equal repaired.wrong 1L "one"
+            Expect.isNonEmpty repaired.missing "what that means"
             Expect.equal (List.map snd (List.take 3 repaired.rows)) [ 100L; 99L; 100L ] "all others"
         }
     ]

@@ -17,6 +17,7 @@ let main args =
             WorkerTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
+            JournalForgettingTests.tests
             JournalDamageTests.tests
             JournalDiskTests.tests
             RestartTests.tests

@@ -19,7 +19,7 @@ type JournalReport = {
 /// Whether a journal is whole, and what can be read of one that is not.
 module JournalCheck =
 
-    let private tables = [ "task"; "event"; "finished"; "file"; "meta" ]
+    let private tables = [ "task"; "event"; "finished"; "delivered"; "file"; "meta" ]
     let private troublesMax = 20
 
     let private structure (connection: SqliteConnection) =
@@ -106,7 +106,12 @@ module JournalCheck =
             { troubles = structure connection; rows = [] }
         else
             let structure = structure connection
-            let found = [ for table in tables -> struct (table, sums connection table) ]
+
+            let found = [
+                for table in tables do
+                    if JournalHead.hasTable connection table then
+                        struct (table, sums connection table)
+            ]
 
             {
                 troubles =

@@ -197,6 +197,13 @@ module JournalFile =
         let session = max (metaOf connection "session") (most connection "session" "event")
         struct (task * 1L<taskId>, event, session * 1L<sessionId>)
 
+    /// Numbers are never given again, also when the rows that had them are gone.
+    let rememberNumbers (connection: SqliteConnection) =
+        let struct (task, event, session) = highest connection
+        setMeta connection "task" (int64 task)
+        setMeta connection "event" event
+        setMeta connection "session" (int64 session)
+
     /// Done and cancelled, ever.
     let ended (connection: SqliteConnection) : struct (int64 * int64) =
         let count outcome =

@@ -81,6 +81,14 @@ module JournalHead =
         else
             wrong header file.Length (WriteAheadLog.isThere path)
 
+    /// Whether a file has a table: older versions have fewer.
+    let hasTable (connection: SqliteConnection) (table: string) : bool =
+        Schema.scalar
+            connection
+            $"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{table}'"
+            >
+            0L
+
     /// Blanks and line ends do not count: they depend on how this program was built.
     let private plain (text: string) =
         Regex.Replace(text, "[ \t\r\n]+", " ").Trim()

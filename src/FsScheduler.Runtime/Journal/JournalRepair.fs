@@ -23,7 +23,7 @@ type JournalRepaired = {
 module JournalRepair =
 
     /// Tables by row number, and the others, which are read until they cannot be.
-    let private numbered = [ "task"; "event"; "finished" ]
+    let private numbered = [ "task"; "event"; "finished"; "delivered" ]
     let private named = [ "file"; "meta" ]
 
     let private key table =
@@ -45,13 +45,6 @@ module JournalRepair =
         use command = source.CreateCommand(CommandText = $"SELECT * FROM {table} LIMIT 0")
         use rows = command.ExecuteReader()
         rows.FieldCount
-
-    let private hasTable (source: SqliteConnection) table =
-        Schema.scalar
-            source
-            $"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{table}'"
-            >
-            0L
 
     /// <summary>A copy that SQLite can open: with what the log has, and a first page that makes sense.</summary>
     /// <returns>How many pages of the log could not be read.</returns>
@@ -159,7 +152,7 @@ module JournalRepair =
             try
                 [
                     for table in numbered @ named do
-                        if hasTable source table then
+                        if JournalHead.hasTable source table then
                             copyTable table
                 ]
             with :? SqliteException as error ->

@@ -27,11 +27,12 @@ type EventKind =
 module WantCode =
 
     let folder = 0
+    let result = 1
 
     let ofOrigin origin =
         match origin with
         | Origin.Folder -> folder
-        | Origin.Client(_, Result, _) -> 1
+        | Origin.Client(_, Result, _) -> result
         | Origin.Client(_, File, _) -> 2
         | Origin.Client(_, Nothing, _) -> 3
 
@@ -91,6 +92,10 @@ module Schema =
                 CASE outcome WHEN 0 THEN 'completed' ELSE 'cancelled' END, attempt, NULL, reason
             FROM finished
             ORDER BY 1;
+        """
+        // Version 3. When the result that is kept of a task was first handed to somebody.
+        """
+        CREATE TABLE delivered(task INTEGER PRIMARY KEY, at INTEGER NOT NULL, sum INTEGER NOT NULL);
         """
     |]
 

@@ -127,6 +127,13 @@ type SqliteJournal(options: JournalOptions) =
     /// What one transaction is to hold, until the disk has taken it.
     let batch = List<Work>()
 
+    /// What has reached somebody and is not recorded. What comes while there is this much counts as not delivered: it is
+    /// kept longer.
+    let deliveredMax = 100_000
+
+    let unrecorded = ConcurrentQueue<struct (TaskId * int64)>()
+    let delivering = List<struct (TaskId * int64)>()
+
     let execute sql = Schema.execute writing sql
 
     let rollBack () =
@@ -160,6 +167,10 @@ type SqliteJournal(options: JournalOptions) =
 
     let tryCommit () : Result<unit, struct (int * string)> =
         let mark = retirement.Mark
+        let mutable next = Unchecked.defaultof<_>
+
+        while unrecorded.TryDequeue(&next) do
+            delivering.Add next
 
         let undo code message =
             rollBack ()
@@ -168,6 +179,11 @@ type SqliteJournal(options: JournalOptions) =
 
         try
             execute "BEGIN IMMEDIATE"
+
+            // Before what may be about to forget them.
+            for struct (task, at) in delivering do
+                rows.WriteDelivered(task, at)
+
             Seq.iter perform batch
             execute "COMMIT"
             Ok()
@@ -195,6 +211,7 @@ type SqliteJournal(options: JournalOptions) =
         match tryCommit () with
         | Ok() ->
             options.holdup.End place
+            delivering.Clear()
             finish null
         | Error(struct (code, message)) when passes code && not isLast ->
             options.holdup.Begin(place, message)
@@ -226,6 +243,11 @@ type SqliteJournal(options: JournalOptions) =
                 batch.Add next
 
             finish failure
+        elif not unrecorded.IsEmpty then
+            try
+                commit true
+            with :? IOException ->
+                () // kept longer than it would have to be
 
     let thread = Thread(run, IsBackground = true, Name = "journal")
     do thread.Start()
@@ -297,6 +319,12 @@ type SqliteJournal(options: JournalOptions) =
                 do! change (fun () -> forgotten <- retirement.Step())
                 return forgotten
             }
+
+    interface IDelivered with
+        member _.Delivered task =
+            if unrecorded.Count < deliveredMax then
+                let at = options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds()
+                unrecorded.Enqueue(struct (task, at))
 
     interface IHistory with
         member _.EventsOf task =
