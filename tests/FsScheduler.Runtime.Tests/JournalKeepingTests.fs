@@ -229,4 +229,23 @@ let private damage =
         }
     ]
 
-let tests = testList "journal keeping" [ retention; versions; damage ]
+let private stateFolder =
+    testList "a state folder" [
+        test "whose spool cannot be written is an error of the disk" {
+            use folder = new TempFolder()
+            Directory.CreateDirectory(folder.At "spool/.probe") |> ignore
+
+            Expect.throwsT<IOException>
+                (fun () -> new StateFolder(folder.Path) |> ignore)
+                "at the start"
+
+            Directory.Delete(folder.At "spool/.probe")
+            use _ = new StateFolder(folder.Path)
+
+            Expect.isEmpty
+                (Directory.GetFiles(folder.At "spool"))
+                "and nothing is left of the trial"
+        }
+    ]
+
+let tests = testList "journal keeping" [ retention; versions; damage; stateFolder ]
