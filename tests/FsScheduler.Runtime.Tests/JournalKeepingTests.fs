@@ -38,6 +38,7 @@ let private retention =
                     Event.Cancelled(taskId 3, "cancelled")
                 ]
 
+            (journal :> IDelivered).Delivered(taskId 1)
             let! forgotten = retire journal
             Expect.isEmpty forgotten.keys "not yet"
             time.Advance(TimeSpan.FromMinutes 2.0)
@@ -110,28 +111,6 @@ let private retention =
         }
     ]
 
-let private refused (folder: TempFolder) =
-    try
-        (close (openIn folder.Path)).Wait()
-        None
-    with JournalRefused message ->
-        Some message
-
-/// A journal with some hundred tasks, closed: all of it in one file.
-let private filled (folder: TempFolder) : Task =
-    task {
-        let journal = openIn folder.Path
-
-        for turn in 0..99 do
-            do! append journal (int64 (turn * 3) + 1L) (done' (turn + 1))
-
-        do! close journal
-    }
-
-let private overwrite (path: string) (at: int64) (bytes: byte[]) =
-    use file = File.OpenHandle(path, FileMode.Open, FileAccess.Write)
-    RandomAccess.Write(file, ReadOnlySpan bytes, at)
-
 let private versions =
     testList "a journal" [
         testTask "of an older version becomes one of this" {
@@ -152,6 +131,7 @@ let private versions =
             use folder = new TempFolder()
             let path = folder.At "journal.db"
             do! filled folder
+            sql path "CREATE TABLE newer(a)" |> ignore
             sql path "PRAGMA user_version = 99" |> ignore
             let before = File.ReadAllBytes path
             let message = Option.get (refused folder)
@@ -190,14 +170,8 @@ let private damage =
                 Expect.stringContains (Option.get (refused folder)) "damaged" "refused"
                 Expect.isNonEmpty (JournalCheck.check path).troubles "reported"
 
-                try
-                    let repaired = JournalRepair.repair path
-
-                    Expect.isEmpty
-                        (JournalCheck.check repaired.path).troubles
-                        "the new one is whole"
-                with JournalRefused _ ->
-                    Expect.equal what "without its header" "only of that nothing can be read"
+                let repaired = JournalRepair.repair path
+                Expect.isEmpty (JournalCheck.check repaired.path).troubles "the new one is whole"
 
                 Expect.equal (File.ReadAllBytes path) before "the old one is as it was"
             }
@@ -250,8 +224,28 @@ let private damage =
             sql path "UPDATE event SET attempt = 2 WHERE number = 5" |> ignore
             let repaired = JournalRepair.repair path
             Expect.equal repaired.wrong 1L "one"
+            Expect.isNonEmpty repaired.missing "what that means"
             Expect.equal (List.map snd (List.take 3 repaired.rows)) [ 100L; 99L; 100L ] "all others"
         }
     ]
 
-let tests = testList "journal keeping" [ retention; versions; damage ]
+let private stateFolder =
+    testList "a state folder" [
+        test "whose spool cannot be written is an error of the disk" {
+            use folder = new TempFolder()
+            Directory.CreateDirectory(folder.At "spool/.probe") |> ignore
+
+            Expect.throwsT<IOException>
+                (fun () -> new StateFolder(folder.Path) |> ignore)
+                "at the start"
+
+            Directory.Delete(folder.At "spool/.probe")
+            use _ = new StateFolder(folder.Path)
+
+            Expect.isEmpty
+                (Directory.GetFiles(folder.At "spool"))
+                "and nothing is left of the trial"
+        }
+    ]
+
+let tests = testList "journal keeping" [ retention; versions; damage; stateFolder ]

@@ -83,3 +83,30 @@ let sql (path: string) (text: string) =
     connection.Open()
     use command = connection.CreateCommand(CommandText = text)
     command.ExecuteScalar()
+
+/// The journal is refused with this sentence.
+let refused (folder: TempFolder) =
+    try
+        (close (openAt Sync.Normal TimeProvider.System forEver folder.Path)).Wait()
+        None
+    with JournalRefused message ->
+        Some message
+
+/// A journal with a hundred tasks, closed: all of it in one file.
+let filled (folder: TempFolder) : Task =
+    task {
+        let journal = openIn folder.Path
+
+        for turn in 0..99 do
+            do! append journal (int64 (turn * 3) + 1L) (done' (turn + 1))
+
+        do! close journal
+    }
+
+let overwrite (path: string) (at: int64) (bytes: byte[]) =
+    use file = File.OpenHandle(path, FileMode.Open, FileAccess.Write)
+    RandomAccess.Write(file, ReadOnlySpan bytes, at)
+
+let flip (path: string) (at: int64) (bit: int) =
+    let bytes = File.ReadAllBytes path
+    overwrite path at [| bytes[int at] ^^^ (1uy <<< bit) |]

@@ -20,6 +20,9 @@ let main args =
             ExecWorkerTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
+            JournalForgettingTests.tests
+            JournalDamageTests.tests
+            JournalDiskTests.tests
             RestartTests.tests
             PublishQueueTests.tests
         ])

@@ -34,6 +34,13 @@ type EventRows(db: sqlite3) =
 
     let gone = new Statement(db, "DELETE FROM file WHERE name = ?")
 
+    // A task that is forgotten meanwhile gets none.
+    let delivered =
+        new Statement(
+            db,
+            "INSERT OR IGNORE INTO delivered SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM finished WHERE task = ?1)"
+        )
+
     let fileName (path: string) = nonNull (Path.GetFileName path)
 
     let payload (row: Statement) blob spool bytes payload =
@@ -249,7 +256,16 @@ type EventRows(db: sqlite3) =
             finished.Sum 11
             finished.Run()
 
+    /// <summary>Writes that a result that is kept has reached somebody; only the first time counts.</summary>
+    /// <param name="id">The task.</param>
+    /// <param name="at">When, in Unix milliseconds.</param>
+    member _.WriteDelivered(id: TaskId, at: int64) =
+        delivered.Int(1, int64 id)
+        delivered.Int(2, at)
+        delivered.Sum 3
+        delivered.Run()
+
     interface IDisposable with
         member _.Dispose() =
-            for statement in [ task; event; assigned; finished; file; gone ] do
+            for statement in [ task; event; assigned; finished; file; gone; delivered ] do
                 (statement :> IDisposable).Dispose()

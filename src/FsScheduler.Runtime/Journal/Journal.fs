@@ -85,6 +85,12 @@ type IRecovery =
     /// <summary>Looks for finished tasks that are to be forgotten, and deletes those of the call before.</summary>
     abstract RetireAsync: unit -> Task<Forgotten>
 
+/// Told what has reached somebody.
+type IDelivered =
+    /// The result that is kept of a task was handed to a connection that lives. Recorded with what is written next, or when
+    /// the journal is closed; nobody waits for it. From any thread.
+    abstract Delivered: TaskId -> unit
+
 /// Answers questions about the past. From any thread.
 type IHistory =
     /// The events of a task, oldest first; the first 10,000.

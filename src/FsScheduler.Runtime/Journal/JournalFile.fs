@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System
 open System.IO
+open System.Threading
 open Microsoft.Data.Sqlite
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
@@ -22,27 +23,60 @@ module JournalFile =
 
     /// Pages that the write-ahead log may have before they are moved: 32 MiB.
     let private checkpointPages = 4_096
-    let private pageBytes = 8_192
+    let private pageBytes = JournalHead.pageBytes
+
+    /// How long is waited before a disk that took nothing is asked again.
+    let betweenTries = TimeSpan.FromSeconds 1.0
+
+    let private isFull code =
+        code &&& 0xff = SQLitePCL.raw.SQLITE_FULL
+        // The index of the write-ahead log, which is made at the opening, finds no room.
+        || code = SQLitePCL.raw.SQLITE_IOERR_SHMSIZE
+
+    /// <summary>Does what belongs to opening a journal; while the disk is full, that waits.</summary>
+    /// <param name="holdup">Told meanwhile.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="action">Does all of it or nothing, and so can be tried again.</param>
+    /// <exception cref="T:System.IO.IOException">Anything else is wrong.</exception>
+    let whileFull (holdup: Holdup) (path: string) (action: unit -> 'T) : 'T =
+        let place = $"the journal {path}"
+
+        let attempt () =
+            try
+                Ok(action ())
+            with
+            | SqliteTrouble(code, message) -> Error(struct (code, message))
+            | :? SqliteException as error ->
+                Error(struct (error.SqliteExtendedErrorCode, error.Message))
+
+        let rec tryAgain () =
+            match attempt () with
+            | Ok value ->
+                holdup.End place
+                value
+            | Error(struct (code, message)) when isFull code ->
+                holdup.Begin(place, message)
+                Thread.Sleep betweenTries
+                tryAgain ()
+            | Error(struct (code, message)) ->
+                raise (IOException $"{place} cannot be used: {message} (SQLite error {code})")
+
+        tryAgain ()
 
     /// <summary>Opens a journal, new or old, checks it and makes it of this version.</summary>
     /// <exception cref="T:FsScheduler.Runtime.JournalRefused">It is damaged, or of a newer version; nothing was changed.</exception>
     /// <exception cref="T:System.IO.IOException">It cannot be opened or written.</exception>
-    let openForWriting (path: string) (sync: Sync) (log: ILogger) : SqliteConnection =
-        if File.Exists path then
-            if FileInfo(path).Length > 0L then
-                JournalCheck.verify path log
-            // Noted by a scheduler that had a journal.
-            elif File.Exists(Path.Combine(nonNull (Path.GetDirectoryName path), "boot")) then
-                raise (
-                    JournalRefused
-                        $"the journal {path} is empty, and was not: it was cut off. Put back a copy, or delete it to begin with nothing"
-                )
+    let openForWriting
+        (path: string)
+        (sync: Sync)
+        (holdup: Holdup)
+        (log: ILogger)
+        : SqliteConnection =
+        whileFull holdup path (fun () -> JournalCheck.verify path (sync <> Sync.Off) log)
 
         let connection =
-            try
-                JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate
-            with :? SqliteException as error ->
-                raise (IOException $"the journal {path} cannot be opened: {error.Message}")
+            whileFull holdup path (fun () ->
+                JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate)
 
         try
             let synchronous =
@@ -51,19 +85,17 @@ module JournalFile =
                 | Sync.Normal
                 | Sync.Full -> "FULL"
 
-            Schema.execute connection $"PRAGMA page_size = {pageBytes}"
-            Schema.execute connection "PRAGMA journal_mode = WAL"
-            Schema.execute connection $"PRAGMA synchronous = {synchronous}"
-            Schema.execute connection $"PRAGMA wal_autocheckpoint = {checkpointPages}"
-            Schema.execute connection "PRAGMA cache_size = -8192"
-            Schema.execute connection "PRAGMA temp_store = MEMORY"
-            Schema.migrate connection
+            whileFull holdup path (fun () ->
+                Schema.execute connection $"PRAGMA page_size = {pageBytes}"
+                Schema.execute connection "PRAGMA journal_mode = WAL"
+                Schema.execute connection $"PRAGMA synchronous = {synchronous}"
+                Schema.execute connection $"PRAGMA wal_autocheckpoint = {checkpointPages}"
+                Schema.execute connection "PRAGMA cache_size = -8192"
+                Schema.execute connection "PRAGMA temp_store = MEMORY"
+                Schema.migrate connection)
+
             connection
-        with
-        | :? SqliteException as error ->
-            connection.Dispose()
-            raise (IOException $"the journal {path} cannot be written: {error.Message}")
-        | _ ->
+        with _ ->
             connection.Dispose()
             reraise ()
 
@@ -116,6 +148,29 @@ module JournalFile =
     let addMeta connection name (more: int64) =
         setMeta connection name (metaOf connection name + more)
 
+    let private checkpoint (connection: SqliteConnection) how =
+        Schema.execute connection $"PRAGMA wal_checkpoint({how})"
+
+    /// <summary>Flushes what an earlier run has left, before anything is deleted or told because of it: a killed process
+    /// may not have. Then notes that this run has begun, so that a log that somebody takes away is missed.</summary>
+    /// <param name="connection">The only one.</param>
+    /// <param name="now">In Unix milliseconds.</param>
+    /// <remarks>Each step can be the last one: where `opened` stands in the file and `begun` does not, the log, which is
+    /// never empty then, has it.</remarks>
+    let noteBegin (connection: SqliteConnection) (now: int64) =
+        if Schema.scalar connection "SELECT count(*) FROM meta WHERE name = 'begun'" = 0L then
+            setMeta connection "begun" (metaOf connection "opened")
+
+        // No frame of an earlier run is left in the log, where it could be taken for one of this.
+        checkpoint connection "TRUNCATE"
+        setMeta connection "opened" now
+        checkpoint connection "FULL"
+        setMeta connection "begun" now
+
+    /// What a journal is that was not opened since.
+    let noteWhole (connection: SqliteConnection) =
+        setMeta connection "begun" (metaOf connection "opened")
+
     /// Results of events up to this number have reached the device.
     let setFlushed connection number = setMeta connection "flushed" number
 
@@ -141,6 +196,13 @@ module JournalFile =
 
         let session = max (metaOf connection "session") (most connection "session" "event")
         struct (task * 1L<taskId>, event, session * 1L<sessionId>)
+
+    /// Numbers are never given again, also when the rows that had them are gone.
+    let rememberNumbers (connection: SqliteConnection) =
+        let struct (task, event, session) = highest connection
+        setMeta connection "task" (int64 task)
+        setMeta connection "event" event
+        setMeta connection "session" (int64 session)
 
     /// Done and cancelled, ever.
     let ended (connection: SqliteConnection) : struct (int64 * int64) =

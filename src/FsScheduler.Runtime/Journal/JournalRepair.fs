@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
 open System.IO
 open Microsoft.Data.Sqlite
 
@@ -14,13 +15,15 @@ type JournalRepaired = {
     wrong: int64
     /// How often something could not be read at all.
     gaps: int
+    /// What that means for whoever uses the new file, as sentences.
+    missing: string list
 }
 
 /// Takes over what can be read of a damaged journal.
 module JournalRepair =
 
     /// Tables by row number, and the others, which are read until they cannot be.
-    let private numbered = [ "task"; "event"; "finished" ]
+    let private numbered = [ "task"; "event"; "finished"; "delivered" ]
     let private named = [ "file"; "meta" ]
 
     let private key table =
@@ -29,13 +32,13 @@ module JournalRepair =
         | "event" -> "number"
         | _ -> "task"
 
-    let private newPath (path: string) =
+    let private newPath (path: string) what =
         let folder = nonNull (Path.GetDirectoryName(Path.GetFullPath path))
-        let first = Path.Combine(folder, "journal.repaired.db")
 
         Seq.append
-            [ first ]
-            (Seq.initInfinite (fun n -> Path.Combine(folder, $"journal.repaired-{n + 2}.db")))
+            [ $"journal.{what}.db" ]
+            (Seq.initInfinite (fun n -> $"journal.{what}-{n + 2}.db"))
+        |> Seq.map (fun name -> Path.Combine(folder, name))
         |> Seq.find (File.Exists >> not)
 
     let private columns (source: SqliteConnection) table =
@@ -43,9 +46,39 @@ module JournalRepair =
         use rows = command.ExecuteReader()
         rows.FieldCount
 
+    /// <summary>A copy that SQLite can open: with what the log has, and a first page that makes sense.</summary>
+    /// <returns>How many pages of the log could not be read.</returns>
+    let private copyTo (copy: string) (path: string) : int =
+        let wrong =
+            use source =
+                new FileStream(
+                    path,
+                    FileMode.Open,
+                    FileAccess.Read,
+                    FileShare.ReadWrite ||| FileShare.Delete
+                )
+
+            use target = new FileStream(copy, FileMode.CreateNew, FileAccess.ReadWrite)
+            source.CopyTo target
+            let wrong = WriteAheadLog.applyTo path target JournalHead.pageBytes
+
+            if target.Length > 20L then
+                // No log belongs to it.
+                target.Position <- 18L
+                target.Write(ReadOnlySpan [| 1uy; 1uy |])
+
+            wrong
+
+        if not (JournalHead.isRight copy) then
+            JournalHead.graft copy
+
+        wrong
+
     let private repairInto (target: string) (path: string) : JournalRepaired =
         let mutable wrong = 0L
         let mutable gaps = 0
+        /// Tables of which something is not taken over.
+        let lost = HashSet<string>()
 
         use source =
             try
@@ -53,8 +86,18 @@ module JournalRepair =
             with :? IOException as error ->
                 raise (JournalRefused $"nothing of {path} can be read: {error.Message}")
 
-        use copy = JournalFile.openNew target
-        Schema.execute copy "BEGIN"
+        /// Trouble with the new file is none of the old one.
+        let write (action: unit -> 'T) : 'T =
+            try
+                action ()
+            with
+            | SqliteTrouble(_, message) ->
+                raise (IOException $"{target} cannot be written: {message}")
+            | :? SqliteException as error ->
+                raise (IOException $"{target} cannot be written: {error.Message}")
+
+        use copy = write (fun () -> JournalFile.openNew target)
+        write (fun () -> Schema.execute copy "BEGIN")
 
         let copyTable table =
             let places = Seq.replicate (columns source table) "?" |> String.concat ","
@@ -87,15 +130,19 @@ module JournalRepair =
                         last <- rows.GetInt 0
 
                         if rows.IsSumRight() then
-                            rows.CopyTo insert
-                            insert.Run()
+                            write (fun () ->
+                                rows.CopyTo insert
+                                insert.Run())
+
                             count <- count + 1L
                         else
                             wrong <- wrong + 1L
+                            lost.Add table |> ignore
 
                     goOn <- false
                 with SqliteTrouble _ ->
                     gaps <- gaps + 1
+                    lost.Add table |> ignore
                     skip <- if last > before then 1L else max 1L (2L * skip)
                     goOn <- List.contains table numbered && skip < (1L <<< 50)
 
@@ -103,22 +150,63 @@ module JournalRepair =
 
         let rows =
             try
-                [ for table in numbered @ named -> copyTable table ]
+                [
+                    for table in numbered @ named do
+                        if JournalHead.hasTable source table then
+                            copyTable table
+                ]
             with :? SqliteException as error ->
                 raise (JournalRefused $"nothing of {path} can be read: {error.Message}")
 
-        Schema.execute copy "COMMIT"
-        { path = target; rows = rows; wrong = wrong; gaps = gaps }
+        write (fun () ->
+            JournalFile.noteWhole copy
+            Schema.execute copy "COMMIT")
+
+        let missing = [
+            if lost.Contains "event" || lost.Contains "finished" then
+                "what happened to some tasks could not be read: tasks that were finished may run again"
+        ]
+
+        { path = target; rows = rows; wrong = wrong; gaps = gaps; missing = missing }
+
+    let private repairCopy (target: string) (path: string) : JournalRepaired =
+        let copy = newPath path "being-read"
+
+        try
+            let wrong = copyTo copy path
+            let repaired = repairInto target copy
+
+            if wrong = 0 then
+                repaired
+            else
+                {
+                    repaired with
+                        gaps = repaired.gaps + wrong
+                        missing =
+                            $"{wrong} pages of {WriteAheadLog.pathOf path} could not be read: some of what was accepted last may be missing, and tasks that were finished may run again"
+                            :: repaired.missing
+                }
+        finally
+            for file in [ copy; copy + "-journal"; copy + "-wal"; copy + "-shm" ] do
+                File.Delete file
 
     /// <summary>Writes all that can be read, and is what was written, into a new file beside the old one.</summary>
     /// <param name="path">The damaged file; nothing is written to it.</param>
     /// <exception cref="T:FsScheduler.Runtime.JournalRefused">Nothing of it can be read at all; there is no new file.</exception>
     /// <exception cref="T:System.IO.IOException">The new file cannot be written.</exception>
     let repair (path: string) : JournalRepaired =
-        let target = newPath path
+        let target = newPath path "repaired"
 
         try
-            repairInto target path
+            // As it is, if SQLite makes sense of it: else a copy of it, of which it does.
+            let isReadable =
+                JournalHead.isRight path
+                && (WriteAheadLog.trouble path JournalHead.pageBytes).IsNone
+
+            if isReadable then
+                repairInto target path
+            else
+                repairCopy target path
         with _ ->
             File.Delete target
             reraise ()

@@ -27,11 +27,12 @@ type EventKind =
 module WantCode =
 
     let folder = 0
+    let result = 1
 
     let ofOrigin origin =
         match origin with
         | Origin.Folder -> folder
-        | Origin.Client(_, Result, _) -> 1
+        | Origin.Client(_, Result, _) -> result
         | Origin.Client(_, File, _) -> 2
         | Origin.Client(_, Nothing, _) -> 3
 
@@ -44,8 +45,9 @@ module WantCode =
 /// The tables of the journal, and how an older file becomes a newer one.
 module Schema =
 
-    /// In the order of the versions: the first makes version 1 of an empty file, and so on.
-    let private steps = [|
+    /// In the order of the versions: the first makes version 1 of an empty file, and so on. A journal is known by them: what
+    /// has been released is never changed.
+    let internal steps = [|
         // Version 1. A task is submitted once and ends once, so these two stand in tables of their own, by task;
         // everything else that happens to it in between is appended to `event`. Every index is paid for with each
         // task, so there is one, for those who ask what happened since. The `payload` of what was accepted is its mark:
@@ -90,6 +92,10 @@ module Schema =
                 CASE outcome WHEN 0 THEN 'completed' ELSE 'cancelled' END, attempt, NULL, reason
             FROM finished
             ORDER BY 1;
+        """
+        // Version 3. When the result that is kept of a task was first handed to somebody.
+        """
+        CREATE TABLE delivered(task INTEGER PRIMARY KEY, at INTEGER NOT NULL, sum INTEGER NOT NULL);
         """
     |]
 
@@ -150,10 +156,14 @@ module Schema =
                 execute connection $"PRAGMA user_version = {version}"
                 execute connection "COMMIT"
             with _ ->
-                execute connection "ROLLBACK"
+                try
+                    execute connection "ROLLBACK"
+                with :? SqliteException ->
+                    () // some errors have rolled it back already
+
                 reraise ()
 
-    /// For tests: a file of an older version.
+    /// Makes a new file of an older version.
     let internal migrateTo (connection: SqliteConnection) target =
         for step in versionOf connection .. target - 1 do
             execute connection steps[step]

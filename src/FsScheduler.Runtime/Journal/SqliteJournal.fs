@@ -35,46 +35,104 @@ type JournalOptions = {
     log: ILogger
 }
 
+/// What stays open as long as the journal does.
+type private JournalParts = {
+    writing: SqliteConnection
+    rows: EventRows
+    reading: SqliteConnection
+    reader: EventReader
+    retirement: Retirement
+    names: ConcurrentDictionary<SessionId, string>
+}
+
+module private JournalParts =
+
+    let private folderOf (options: JournalOptions) = Path.Combine(options.folder, "spool")
+
+    /// All of them or none.
+    let openAll (options: JournalOptions) : JournalParts =
+        let path = JournalFile.pathIn options.folder
+        let opened = Stack<IDisposable>()
+
+        let own (part: unit -> 'T) : 'T =
+            let part = JournalFile.whileFull options.holdup path part
+            opened.Push part
+            part
+
+        try
+            let writing =
+                own (fun () ->
+                    JournalFile.openForWriting path options.sync options.holdup options.log)
+
+            JournalFile.whileFull options.holdup path (fun () ->
+                JournalFile.noteBegin
+                    writing
+                    (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds()))
+
+            let rows = own (fun () -> new EventRows(nonNull writing.Handle))
+            let reading = own (fun () -> JournalFile.openForReading path)
+
+            let reader =
+                own (fun () -> new EventReader(nonNull reading.Handle, folderOf options, false))
+
+            JournalFile.whileFull options.holdup path (fun () ->
+                let names = ConcurrentDictionary<SessionId, string>()
+
+                for struct (session, name) in JournalFile.workerNames reading do
+                    names[session] <- name
+
+                {
+                    writing = writing
+                    rows = rows
+                    reading = reading
+                    reader = reader
+                    retirement =
+                        Retirement(
+                            writing,
+                            options.folder,
+                            options.retention,
+                            options.sync,
+                            options.clock
+                        )
+                    names = names
+                })
+        with _ ->
+            while opened.Count > 0 do
+                opened.Pop().Dispose()
+
+            reraise ()
+
 /// <summary>The journal in an SQLite file. One thread writes: whatever has come while it wrote becomes the next
 /// transaction, so one flush serves all of it.</summary>
 /// <exception cref="T:FsScheduler.Runtime.JournalRefused">The file is damaged, or of a newer version.</exception>
-/// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
+/// <exception cref="T:System.IO.IOException">It cannot be written. A disk that is full is waited for.</exception>
 [<Sealed>]
 type SqliteJournal(options: JournalOptions) =
     let path = JournalFile.pathIn options.folder
     let spool = Path.Combine(options.folder, "spool")
     let toInstant = JournalFile.toInstant options.clock
-    let writing = JournalFile.openForWriting path options.sync options.log
-
-    do
-        // What a killed process wrote is read, and may not have reached the device. A commit flushes all of it, before
-        // anything is deleted or told because of it.
-        JournalFile.setMeta
-            writing
-            "opened"
-            (options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds())
-
-    let rows = new EventRows((nonNull writing.Handle))
-    let reading = JournalFile.openForReading path
-    let reader = new EventReader(nonNull reading.Handle, spool, false)
-
-    let names = ConcurrentDictionary<SessionId, string>()
-
-    do
-        for struct (session, name) in JournalFile.workerNames reading do
-            names[session] <- name
-
-    let retirement =
-        Retirement(writing, options.folder, options.retention, options.sync, options.clock)
+    let parts = JournalParts.openAll options
+    let writing = parts.writing
+    let rows = parts.rows
+    let reading = parts.reading
+    let reader = parts.reader
+    let retirement = parts.retirement
+    let names = parts.names
 
     let work =
         Channel.CreateUnbounded<Work>(UnboundedChannelOptions(SingleReader = true))
 
     let place = $"the journal {path}"
-    let betweenTries = TimeSpan.FromSeconds 1.0
 
     /// What one transaction is to hold, until the disk has taken it.
     let batch = List<Work>()
+
+    /// What has reached somebody and is not recorded. What comes while there is this much counts as not delivered: it is
+    /// kept longer.
+    let deliveredMax = 100_000
+
+    let unrecorded = ConcurrentQueue<struct (TaskId * int64)>()
+    let delivering = List<struct (TaskId * int64)>()
 
     let execute sql = Schema.execute writing sql
 
@@ -108,18 +166,30 @@ type SqliteJournal(options: JournalOptions) =
         | _ -> false
 
     let tryCommit () : Result<unit, struct (int * string)> =
+        let mark = retirement.Mark
+        let mutable next = Unchecked.defaultof<_>
+
+        while unrecorded.TryDequeue(&next) do
+            delivering.Add next
+
+        let undo code message =
+            rollBack ()
+            retirement.Restore mark
+            Error(struct (code, message))
+
         try
             execute "BEGIN IMMEDIATE"
+
+            // Before what may be about to forget them.
+            for struct (task, at) in delivering do
+                rows.WriteDelivered(task, at)
+
             Seq.iter perform batch
             execute "COMMIT"
             Ok()
         with
-        | SqliteTrouble(code, message) ->
-            rollBack ()
-            Error(struct (code, message))
-        | :? SqliteException as error ->
-            rollBack ()
-            Error(struct (error.SqliteExtendedErrorCode, error.Message))
+        | SqliteTrouble(code, message) -> undo code message
+        | :? SqliteException as error -> undo error.SqliteExtendedErrorCode error.Message
 
     let finish (outcome: exn | null) =
         for work in batch do
@@ -132,16 +202,22 @@ type SqliteJournal(options: JournalOptions) =
 
         batch.Clear()
 
-    /// Until the disk takes it. An error that would come again ends the journal, and with it the scheduler.
-    let rec commit () =
+    /// Set once nobody will come any more.
+    let mutable isClosing = false
+
+    /// Until the disk takes it; while the journal is being closed, once more. Nothing of what is given up then has been
+    /// shown to anybody. An error that would come again ends the journal, and with it the scheduler.
+    let rec commit isLast =
         match tryCommit () with
         | Ok() ->
             options.holdup.End place
+            delivering.Clear()
             finish null
-        | Error(struct (code, message)) when passes code ->
+        | Error(struct (code, message)) when passes code && not isLast ->
             options.holdup.Begin(place, message)
-            Thread.Sleep betweenTries
-            commit ()
+            let isLast = Volatile.Read &isClosing
+            Thread.Sleep JournalFile.betweenTries
+            commit isLast
         | Error(struct (code, message)) ->
             raise (IOException $"{place} cannot be written: {message} (SQLite error {code})")
 
@@ -155,7 +231,7 @@ type SqliteJournal(options: JournalOptions) =
                 batch.Add next
 
             try
-                commit ()
+                commit false
             with error ->
                 failure <- error
 
@@ -167,6 +243,11 @@ type SqliteJournal(options: JournalOptions) =
                 batch.Add next
 
             finish failure
+        elif not unrecorded.IsEmpty then
+            try
+                commit true
+            with :? IOException ->
+                () // kept longer than it would have to be
 
     let thread = Thread(run, IsBackground = true, Name = "journal")
     do thread.Start()
@@ -190,6 +271,13 @@ type SqliteJournal(options: JournalOptions) =
 
     /// The file.
     member _.Path = path
+
+    /// For tests: does something in a transaction of its thread.
+    member internal _.ChangeAsync(action: SqliteConnection -> unit) : Task =
+        change (fun () -> action writing)
+
+    /// For tests: the writing connection, for whoever is called by its thread.
+    member internal _.Writing = writing
 
     interface IJournal with
         member _.AppendAsync(at, first, events) =
@@ -232,6 +320,12 @@ type SqliteJournal(options: JournalOptions) =
                 return forgotten
             }
 
+    interface IDelivered with
+        member _.Delivered task =
+            if unrecorded.Count < deliveredMax then
+                let at = options.clock.DateOf(options.clock.Now).ToUnixTimeMilliseconds()
+                unrecorded.Enqueue(struct (task, at))
+
     interface IHistory with
         member _.EventsOf task =
             read (fun reader -> JournalFile.dated reader (EventFilter.ofTask task) 10_000)
@@ -249,6 +343,7 @@ type SqliteJournal(options: JournalOptions) =
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {
+                Volatile.Write(&isClosing, true)
                 work.Writer.TryComplete() |> ignore
                 do! Task.Run(fun () -> thread.Join())
 

@@ -31,12 +31,31 @@ type Delivery
             connection.IsTouched <- true
             touched.Add connection
 
-    let send session (departure: Departure<FromScheduler>) =
+    let delivered =
+        match journal with
+        | :? IDelivered as delivered -> ValueSome delivered
+        | _ -> ValueNone
+
+    /// False: there is nobody any more.
+    let trySend session (departure: Departure<FromScheduler>) =
         match connections.TryGetValue session with
-        | true, connection when connection.Post departure -> touch connection
+        | true, connection when connection.Post departure ->
+            touch connection
+            true
         | _ ->
             if departure.isLast then
                 publishing.Post(Effect.Discard departure.payload)
+
+            false
+
+    let send session departure = trySend session departure |> ignore
+
+    /// A result that is kept for whoever has its key is kept less long from now on.
+    let note message =
+        match message, delivered with
+        | FromScheduler.Done outcome, ValueSome delivered when outcome.error.IsNone ->
+            delivered.Delivered outcome.task
+        | _ -> ()
 
     /// The reference of a task that was cancelled before it was given out may be in the journal only.
     let withRef session message =
@@ -83,12 +102,16 @@ type Delivery
                 isLast = false
             }
         | Effect.Reply(session, message, payload, kept) ->
-            send session {
-                message = message |> withRef session |> withTrouble
-                payload = payload
-                submission = ValueNone
-                isLast = not kept
-            }
+            let isSent =
+                trySend session {
+                    message = message |> withRef session |> withTrouble
+                    payload = payload
+                    submission = ValueNone
+                    isLast = not kept
+                }
+
+            if isSent && kept then
+                note message
         | Effect.Recall attempt -> recalls.Post attempt
         | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
         | Effect.Dismiss session -> onConnection session _.Dismiss()

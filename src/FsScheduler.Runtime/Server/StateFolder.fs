@@ -22,7 +22,6 @@ type StateFolder(path: string) =
 
         Directory.CreateDirectory spool |> ignore
 
-
     // The system lets go of it with the process, however that ends.
     let lock' =
         try
@@ -40,6 +39,19 @@ type StateFolder(path: string) =
                 else
                     error
             )
+
+    // Else the first large payload would find out. An empty file, so that a full disk is waited for where it matters.
+    do
+        let probe = Path.Combine(spool, ".probe")
+
+        try
+            File.WriteAllBytes(probe, [||])
+            File.Delete probe
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            lock'.Dispose()
+            raise (IOException $"the folder '{spool}' cannot be written: {error.Message}")
 
     let passing = ".passing"
 

@@ -36,6 +36,7 @@ module CheckVerb =
                         rows = dict repaired.rows
                         wrong = repaired.wrong
                         gaps = repaired.gaps
+                        missing = repaired.missing
                     |}
                 | None -> null
         |}
@@ -60,6 +61,9 @@ module CheckVerb =
 
         printfn $"  {repaired.wrong} rows were wrong, and {repaired.gaps} places could not be read"
 
+        for sentence in repaired.missing do
+            printfn $"  {sentence}"
+
         if
             repaired.rows
             |> List.exists (fun (table, count) -> table = "task" && count = 0L)
@@ -73,7 +77,7 @@ module CheckVerb =
         let path =
             JournalFile.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
 
-        if not (File.Exists path) then
+        if not (File.Exists path || WriteAheadLog.isThere path) then
             Remote.complain "check" $"there is no journal {path}; name its folder with --state"
             ExitCode.cannotStart
         else
