@@ -20,6 +20,7 @@ let private all =
                 FuzzTests.tests
                 HostileTests.memory
                 ScriptTests.tests
+                ConformTests.tests
             ]
         )
     ]

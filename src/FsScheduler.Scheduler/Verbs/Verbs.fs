@@ -18,6 +18,7 @@ module Verbs =
             with
             | Unreachable message
             | Refusal message
+            | Conform.Unstartable message
             | JournalRefused message ->
                 Remote.complain name message
                 ExitCode.cannotStart
@@ -30,6 +31,11 @@ module Verbs =
 
         name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded)
 
+    /// What stands behind `--` is somebody else's command line.
+    let private conform (args: string[]) =
+        let options, command = ConformVerb.split args
+        snd (verb "conform" (ConformVerb.run command)) options
+
     let all: (string * (string[] -> int)) list = [
         verb "submit" SubmitVerb.run
         verb "status" StatusVerb.run
@@ -41,6 +47,7 @@ module Verbs =
         verb "explain" TaskVerbs.explain
         verb "replay" ReplayVerb.run
         verb "check" CheckVerb.run
+        "conform", conform
     ]
 
     /// What `--help` of the scheduler says of them.
