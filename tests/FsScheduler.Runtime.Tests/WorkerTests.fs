@@ -252,6 +252,29 @@ let private opening =
             Expect.equal bytes (utf8 "a") "at work again"
         }
 
+        // No beat goes out within it, and so none is answered: it took the scheduler for lost.
+        testTask "a long result that is taken slowly is no silence" {
+            use fake = new FakeScheduler()
+            let size = 24_000_000
+
+            let own = {
+                options fake.Address with
+                    functions = [ "long", functionOf (fun _ -> Array.zeroCreate size) ]
+            }
+
+            use _ = new Running(own)
+            let! (peer: Peer) = fake.WelcomeAsync(welcomeOf 50 400 100_000_000)
+
+            for task in 1..2 do
+                do! give peer task "\"long\"" [||]
+                let! (line: JsonElement) = peer.ReadJsonExcept "BEAT"
+                Expect.equal (text line "bytes") (string size) "its result"
+
+                for _ in 1..48 do
+                    let! (_: byte[]) = peer.ReadBytes(size / 48)
+                    do! Task.Delay 25
+        }
+
         for what, change in
             [
                 "0 slots", (fun options -> { options with WorkerOptions.slots = 0 })

@@ -253,14 +253,14 @@ let private executable (project: string) (name: string) =
     Path.Combine(RepositoryTests.root, "src", project, "bin", "Release", "net10.0", name + suffix)
 
 let schedulerPath = executable "FsScheduler.Scheduler" "fs-scheduler"
+let workerPath = executable "FsScheduler.Worker" "fs-worker"
 
 /// `fs-scheduler` with these arguments, as they are.
 let fsScheduler (folder: string) (args: string list) =
     new Program(schedulerPath, args, folder)
 
 /// `fs-worker` with these arguments, as they are.
-let fsWorker (folder: string) (args: string list) =
-    new Program(executable "FsScheduler.Worker" "fs-worker", args, folder)
+let fsWorker (folder: string) (args: string list) = new Program(workerPath, args, folder)
 
 /// A scheduler of a workplace on a free port, once it listens, and that port.
 let startScheduler (place: Workplace) (args: string list) =

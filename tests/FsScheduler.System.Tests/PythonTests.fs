@@ -38,6 +38,10 @@ let private needPython () =
 let private startPython (place: Workplace) (port: int) (args: string list) =
     new Program("python3", [ script; $"127.0.0.1:{port}" ] @ args, place.Path)
 
+/// A scheduler that has ended may come back.
+let private expectWaiting (python: Program) =
+    Expect.equal (python.HasExited, python.Errors.All) (false, []) python.Said
+
 let private large =
     String.init 100_000 (fun line -> $"Linha {line}: AÇÃO, CORAÇÃO, ÁGUA\n")
 
@@ -86,8 +90,7 @@ let tests =
                     large.Replace("Ç", "C").Replace("Ã", "A").Replace("Á", "A").ToUpperInvariant()
 
                 Expect.equal (place.Result "large.txt.out") (number plain) "a large one"
-                let! code = python.Exit
-                Expect.equal (code, python.Errors.All) (0, []) "it ends with the scheduler"
+                expectWaiting python
             }
 
         scenario "brings its token, keeps its beat, and says what is wrong with a file"
@@ -162,8 +165,7 @@ let tests =
                 scheduler.Signal Signal.Term
                 let! code = scheduler.Exit
                 Expect.equal code 130 scheduler.Said
-                let! code = python.Exit
-                Expect.equal (code, python.Errors.All) (0, []) "it ends with the scheduler"
+                expectWaiting python
             }
 
         test "is short, and stands in docs/protocol.md as it is" {
@@ -172,7 +174,7 @@ let tests =
             let document =
                 File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "protocol.md"))
 
-            Expect.isLessThanOrEqual (text.TrimEnd().Split('\n').Length) 40 "lines"
+            Expect.isLessThanOrEqual (text.TrimEnd().Split('\n').Length) 50 "lines"
             Expect.stringContains document $"```python\n{text}```\n" "shown"
         }
     ]

@@ -184,8 +184,21 @@ type FrameWriter<'message>
 
         unflushed <- unflushed + bytes.Length + 128
 
+    /// In pieces, so that a peer that takes them slowly is seen to take them.
+    let writePieces (message: 'message) (bytes: byte[]) : Task =
+        task {
+            encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
+            unflushed <- unflushed + 128
+
+            for piece in Array.chunkBySize flushBytes bytes do
+                output.Write(ReadOnlySpan piece)
+                unflushed <- unflushed + piece.Length
+                do! flushAt flushBytes
+        }
+
     let write (departure: Departure<'message>) : Task =
         match departure.payload with
+        | Bytes bytes when bytes.Length > flushBytes -> writePieces departure.message bytes
         | Bytes bytes ->
             writeBytes departure.message (ReadOnlyMemory bytes)
             Task.CompletedTask
@@ -290,6 +303,9 @@ type FrameWriter<'message>
 
     /// Bytes that wait to go out, roughly.
     member _.Backlog = Volatile.Read &backlog
+
+    /// Whether something is going out, or waits to.
+    member _.IsWriting = Volatile.Read &isWriting
 
     /// How long something has been waiting to go out without any of it going.
     member _.StuckFor: Duration =

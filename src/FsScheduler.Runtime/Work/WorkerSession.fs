@@ -66,6 +66,7 @@ type WorkerSession
     let emptied =
         TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
+    let mutable lastTaken = profile.clock.Now
     let mutable isDraining = false
     let mutable files = 0L
 
@@ -296,7 +297,13 @@ type WorkerSession
             try
                 while ending.IsNone do
                     let! _ = timer.WaitForNextTickAsync lost.Token
-                    let silence = profile.clock.Now - reader.LastRead
+
+                    // No beat goes out within a long result, and so none comes back: who takes it is there.
+                    if writer.IsWriting && writer.StuckFor <= lostAfter then
+                        lastTaken <- profile.clock.Now
+
+                    let silence =
+                        min (profile.clock.Now - reader.LastRead) (profile.clock.Now - lastTaken)
 
                     if not (isNull writer.Failure) then
                         let reason = (nonNull writer.Failure).Message

@@ -18,6 +18,7 @@ module Verbs =
             with
             | Unreachable message
             | Refusal message
+            | Conform.Unstartable message
             | JournalRefused message ->
                 Remote.complain name message
                 ExitCode.cannotStart
@@ -29,6 +30,11 @@ module Verbs =
             | :? OperationCanceledException -> ExitCode.interrupted
 
         name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded)
+
+    /// What stands behind `--` is somebody else's command line.
+    let private conform (args: string[]) =
+        let options, command = ConformVerb.split args
+        snd (verb "conform" (ConformVerb.run command)) options
 
     let all: (string * (string[] -> int)) list = [
         verb "submit" SubmitVerb.run
@@ -42,6 +48,7 @@ module Verbs =
         verb "replay" ReplayVerb.run
         verb "check" CheckVerb.run
         verb "plan" PlanVerb.run
+        "conform", conform
     ]
 
     /// What `--help` of the scheduler says of them.

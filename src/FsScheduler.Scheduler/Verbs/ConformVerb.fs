@@ -1,0 +1,149 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Text.Json
+open Argu
+open Spectre.Console
+open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Scheduler.Conform
+
+/// The command line of `fs-scheduler conform`, before its `--`.
+[<RequireQualifiedAccess>]
+type ConformArguments =
+    | [<Unique>] Stage of NAME: string
+    | Only of ROW: string list
+    | [<Unique>] Timeout of DURATION: string
+    | [<Unique>] List
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | ConformArguments.Stage _ ->
+                "the stage that is asked for, as NAME or NAME:ARGUMENT (default: lower, upper or the first that the worker offers)"
+            | ConformArguments.Only _ -> "check these rows alone, and the basic ones"
+            | ConformArguments.Timeout _ ->
+                "the longest wait for anything that the worker is to do; three times as long for its start (default: 10s)"
+            | ConformArguments.List -> "say what is checked, and start nothing"
+            | ConformArguments.Json -> Remote.jsonUsage
+
+/// `conform`: whether a worker keeps to the protocol, also when its scheduler makes that hard. Exit code 0: it does; 1: a
+/// row failed; 3: it cannot be started.
+module ConformVerb =
+
+    /// Our own arguments, and the command behind the first `--`.
+    let split (args: string[]) : string[] * string list =
+        match Array.IndexOf(args, "--") with
+        | -1 -> args, []
+        | at -> args[.. at - 1], List.ofArray args[at + 1 ..]
+
+    let private word (verdict: Verdict) =
+        match verdict with
+        | Passed -> "passed"
+        | Failed _ -> "failed"
+        | NotApplicable _ -> "not applicable"
+
+    let private asJson (finding: Conformance.Finding) =
+        let expected, seen, reason =
+            match finding.verdict with
+            | Passed -> None, None, None
+            | Failed(expected, seen) -> Some expected, Some seen, None
+            | NotApplicable reason -> None, None, Some reason
+
+        JsonSerializer.Serialize {|
+            row = finding.row.id
+            verdict = word finding.verdict
+            checks = finding.row.checks
+            expected = Option.toObj expected
+            seen = Option.toObj seen
+            reason = Option.toObj reason
+            elapsedMs = int64 finding.elapsed.TotalMilliseconds
+        |}
+
+    let private tell (findings: Conformance.Finding list) =
+        let table = Table().RoundedBorder().AddColumns("row", "", "the worker")
+        let escape (text: string) = Markup.Escape(Logs.printable text)
+
+        for finding in findings do
+            let colour, said =
+                match finding.verdict with
+                | Passed -> "green", escape finding.row.checks
+                | Failed(expected, seen) ->
+                    "red",
+                    $"{escape finding.row.checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
+                | NotApplicable reason -> "grey", escape reason
+
+            table.AddRow(finding.row.id, $"[{colour}]{word finding.verdict}[/]", said)
+            |> ignore
+
+        AnsiConsole.Write table
+
+        let count name =
+            findings
+            |> List.filter (fun finding -> word finding.verdict = name)
+            |> List.length
+
+        printfn
+            $"""{count "passed"} passed, {count "failed"} failed, {count "not applicable"} not applicable"""
+
+    let private list (isJson: bool) =
+        for row in Conformance.rows do
+            if isJson then
+                printfn $"{JsonSerializer.Serialize {| row = row.id; checks = row.checks |}}"
+            else
+                printfn $"%-16s{row.id} {row.checks}"
+
+        ExitCode.ok
+
+    let private wantedOf (arguments: ParseResults<ConformArguments>) : Row -> bool =
+        match List.concat (arguments.GetResults ConformArguments.Only) with
+        | [] -> fun _ -> true
+        | names ->
+            let known = Conformance.rows |> List.map _.id
+
+            match List.except known names with
+            | [] -> fun row -> List.contains row.id names
+            | unknown :: _ ->
+                let all = String.Join(", ", known)
+                raise (WrongArguments $"--only: '{unknown}' is no row; rows are {all}")
+
+    let private examine command (arguments: ParseResults<ConformArguments>) =
+        let wanted = wantedOf arguments
+
+        let examination = {
+            command = command
+            stage = arguments.TryGetResult ConformArguments.Stage
+            patience =
+                arguments.GetResult(ConformArguments.Timeout, "10s")
+                |> CommandLine.durationFrom 1_000L<ms> "--timeout"
+                |> fun patience -> TimeSpan.FromMilliseconds(float (min patience 600_000L<ms>))
+        }
+
+        use interruption = new Interruption()
+
+        let findings =
+            (Conformance.run examination wanted interruption.Token).GetAwaiter().GetResult()
+
+        if arguments.Contains ConformArguments.Json then
+            for finding in findings do
+                printfn $"{asJson finding}"
+        else
+            tell findings
+
+        if findings |> List.exists (fun finding -> word finding.verdict = "failed") then
+            ExitCode.quarantined
+        else
+            ExitCode.ok
+
+    /// Examines the worker that the command starts.
+    let run (command: string list) (arguments: ParseResults<ConformArguments>) : int =
+        match command with
+        | _ when arguments.Contains ConformArguments.List ->
+            list (arguments.Contains ConformArguments.Json)
+        | [] ->
+            raise (
+                WrongArguments
+                    "there is no command; write it behind --, such as: fs-scheduler conform -- python3 worker.py"
+            )
+        | program :: rest -> examine { program = program; arguments = rest } arguments
