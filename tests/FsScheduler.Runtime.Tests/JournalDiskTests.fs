@@ -173,7 +173,14 @@ let private running =
             time.Advance(TimeSpan.FromMinutes 30.0)
             do! fillDisk journal
             let gate = new ManualResetEventSlim()
-            let waiting = journal.ChangeAsync(fun _ -> gate.Wait())
+            let started = new ManualResetEventSlim()
+
+            let waiting =
+                journal.ChangeAsync(fun _ ->
+                    started.Set()
+                    gate.Wait())
+
+            Expect.isTrue (started.Wait(TimeSpan.FromSeconds 30.0)) "alone in its transaction"
             // Both in one transaction, which the disk does not take at first.
             let retiring = recovery.RetireAsync()
             let appending = at Instant.zero 5L (large 10)

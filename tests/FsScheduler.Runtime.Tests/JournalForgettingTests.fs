@@ -249,8 +249,11 @@ let private ofVersion2 (folder: TempFolder) : Task =
             Schema.migrateTo connection 2
             Schema.execute connection $"""ATTACH '{other.At "journal.db"}' AS other"""
 
-            for table in [ "task"; "event"; "finished" ] do
+            for table in [ "task"; "event"; "finished"; "meta" ] do
                 Schema.execute connection $"INSERT INTO main.{table} SELECT * FROM other.{table}"
+
+            // Not noted yet.
+            Schema.execute connection "DELETE FROM main.meta WHERE name = 'begun'"
 
         Expect.equal (sql (folder.At "journal.db") "PRAGMA user_version") (box 2L) "version"
     }

@@ -93,7 +93,12 @@ module JournalCheck =
         let meta name =
             Schema.scalar connection $"SELECT value FROM meta WHERE name = '{name}'"
 
-        if Schema.versionOf connection > 0 && meta "begun" <> meta "opened" then
+        // An older scheduler did not note it.
+        let isNoted =
+            Schema.versionOf connection > 0
+            && Schema.scalar connection "SELECT count(*) FROM meta WHERE name = 'begun'" > 0L
+
+        if isNoted && meta "begun" <> meta "opened" then
             [
                 $"{WriteAheadLog.pathOf path} is gone, and with it what was accepted last: put it back, if you have it"
             ]
