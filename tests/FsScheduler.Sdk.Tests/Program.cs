@@ -1,0 +1,11 @@
+using Expecto;
+using Expecto.CSharp;
+using FsScheduler.Sdk.Tests;
+
+return Runner.RunTestsWithCLIArgs(
+    [],
+    args,
+    Runner.TestList("sdk",
+    [
+        WorkerTests.Tests,
+    ]));
