@@ -7,5 +7,8 @@ return Runner.RunTestsWithCLIArgs(
     args,
     Runner.TestList("sdk",
     [
+        StageTests.Tests,
+        ClientTests.Tests,
         WorkerTests.Tests,
+        ApiTests.Tests,
     ]));
