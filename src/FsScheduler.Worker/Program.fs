@@ -46,6 +46,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
 
     {
         connect = connect
+        dial = None
         name =
             let name = arguments.GetResult(Name, defaults.name)
             let bytes = Text.Encoding.UTF8.GetByteCount name

@@ -12,15 +12,24 @@ open FsScheduler.Core
 /// The scheduler cannot be reached, or will not have this client; a sentence with what to do.
 exception Unreachable of message: string
 
-/// <summary>A client's connection: messages out, messages in, in order. Not for use by two threads at once.</summary>
-/// <param name="socket">Connected. It is closed at the end.</param>
+/// Why there is no WELCOME.
+type Unwelcome =
+    /// No token, or one that the scheduler does not know.
+    | Unauthorized
+    | Refused of code: ErrorCode * message: string
+    /// No answer in time.
+    | Silent
+    /// It ended, or said something else first.
+    | NoScheduler
+
+/// <summary>A client's connection: messages out, messages in, in order. One thread receives; any may post.</summary>
+/// <param name="stream">Connected. It is closed at the end.</param>
 /// <param name="folder">Results that are too large for memory become files here.</param>
 [<Sealed>]
-type SchedulerClient private (socket: Socket, folder: string) =
+type SchedulerClient private (stream: Stream, folder: string) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     static let patience = TimeSpan.FromSeconds 10.0
     let clock = Clock TimeProvider.System
-    let stream = new NetworkStream(socket, ownsSocket = true)
     let arrived = Queue<Arrival<FromScheduler>>()
     let mutable files = 0L
 
@@ -126,20 +135,68 @@ type SchedulerClient private (socket: Socket, folder: string) =
             return if arrived.Count = 0 then None else Some(arrived.Dequeue())
         }
 
-    /// Why there is no WELCOME.
-    static member private WhyNot
-        (address: string, token: string option, answer: FromScheduler option, isLate: bool)
-        =
-        match answer with
-        | Some(FromScheduler.Error(ErrorCode.Unauthorized, _)) when token.IsSome ->
+    static member private WhyNot(address: string, token: string option, reason: Unwelcome) =
+        match reason with
+        | Unauthorized when token.IsSome ->
             $"the scheduler at {address} does not know this client's token"
-        | Some(FromScheduler.Error(ErrorCode.Unauthorized, _)) ->
+        | Unauthorized ->
             $"the scheduler at {address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
-        | Some(FromScheduler.Error(_, message)) -> $"the scheduler at {address} says: {message}"
-        | None when isLate ->
+        | Refused(_, message) -> $"the scheduler at {address} says: {message}"
+        | Silent ->
             $"what is at {address} does not answer within {patience.TotalSeconds} s: it is stopped, or no scheduler"
-        | Some _
-        | None -> $"what is at {address} is no scheduler"
+        | NoScheduler -> $"what is at {address} is no scheduler"
+
+    /// <summary>Says HELLO over a stream that is connected, and waits for WELCOME.</summary>
+    /// <param name="stream">It is closed with the client, and at once if there is no WELCOME.</param>
+    /// <param name="name">What the client is called, for people.</param>
+    /// <param name="token">A client's, where one is asked for.</param>
+    /// <param name="folder">For results that are too large for memory.</param>
+    /// <param name="limit">Ends the wait for WELCOME, which is then <c>Silent</c>.</param>
+    static member StartAsync
+        (
+            stream: Stream,
+            name: string,
+            token: string option,
+            folder: string,
+            limit: CancellationToken
+        ) : Task<Result<SchedulerClient, Unwelcome>> =
+        task {
+            let client = new SchedulerClient(stream, folder)
+
+            let hello: Hello = {
+                protocol = Codec.protocolVersion
+                role = Client
+                name = name
+                token = token
+                holding = [||]
+            }
+
+            client.Post(ToScheduler.Hello hello) |> ignore
+
+            let! answer =
+                task {
+                    try
+                        return! client.ReceiveAsync limit
+                    with :? OperationCanceledException ->
+                        return None
+                }
+
+            let refuse reason =
+                (client :> IDisposable).Dispose()
+                Error reason
+
+            match answer with
+            | Some { message = FromScheduler.Welcome welcome } ->
+                client.Welcome <- welcome
+                return Ok client
+            | Some { message = FromScheduler.Error(ErrorCode.Unauthorized, _) } ->
+                return refuse Unauthorized
+            | Some { message = FromScheduler.Error(code, message) } ->
+                return refuse (Refused(code, message))
+            | None when limit.IsCancellationRequested -> return refuse Silent
+            | Some _
+            | None -> return refuse NoScheduler
+        }
 
     /// <summary>Connects and says HELLO.</summary>
     /// <param name="address">`HOST:PORT`.</param>
@@ -172,41 +229,21 @@ type SchedulerClient private (socket: Socket, folder: string) =
                         $"no scheduler at {address}: {error.Message}; start one, or name another with --connect"
                 )
 
-            let client = new SchedulerClient(socket, folder)
+            let! started =
+                SchedulerClient.StartAsync(
+                    new NetworkStream(socket, ownsSocket = true),
+                    $"{Environment.MachineName}-{Environment.ProcessId}",
+                    token,
+                    folder,
+                    limited.Token
+                )
 
-            let hello: Hello = {
-                protocol = Codec.protocolVersion
-                role = Client
-                name = $"{Environment.MachineName}-{Environment.ProcessId}"
-                token = token
-                holding = [||]
-            }
-
-            client.Post(ToScheduler.Hello hello) |> ignore
-
-            let! answer =
-                task {
-                    try
-                        return! client.ReceiveAsync limited.Token
-                    with :? OperationCanceledException when not ct.IsCancellationRequested ->
-                        return None
-                }
-
-            match answer with
-            | Some { message = FromScheduler.Welcome welcome } ->
-                client.Welcome <- welcome
-                return client
-            | other ->
-                let message =
-                    SchedulerClient.WhyNot(
-                        address,
-                        token,
-                        other |> Option.map _.message,
-                        limited.IsCancellationRequested
-                    )
-
-                (client :> IDisposable).Dispose()
-                return raise (Unreachable message)
+            match started with
+            | Ok client -> return client
+            | Error _ when ct.IsCancellationRequested ->
+                return raise (OperationCanceledException ct)
+            | Error reason ->
+                return raise (Unreachable(SchedulerClient.WhyNot(address, token, reason)))
         }
 
     interface IDisposable with

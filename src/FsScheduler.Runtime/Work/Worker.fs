@@ -16,6 +16,8 @@ open FsScheduler.Runtime.Exec
 type WorkerOptions = {
     /// `HOST:PORT`.
     connect: string
+    /// Opens a stream to the scheduler, for what is not plain TCP. None: a socket to `connect`.
+    dial: Func<CancellationToken, Task<Stream>> option
     /// For people; need not be unique.
     name: string
     /// How many tasks it holds at once, from 1 to 65,536.
@@ -60,6 +62,7 @@ module Worker =
     /// All built-in stages, a slot for each processor, the scheduler of this machine; no functions of its own.
     let options: WorkerOptions = {
         connect = "127.0.0.1:7070"
+        dial = None
         name = $"{Environment.MachineName}-{Environment.ProcessId}"
         slots = Environment.ProcessorCount
         token = None
@@ -90,19 +93,32 @@ module Worker =
         ThreadPool.SetMinThreads(max workers (busy + Environment.ProcessorCount), completions)
         |> ignore
 
-    let private connect (address: DnsEndPoint) (stop: CancellationToken) =
+    let private openSocket (address: DnsEndPoint) (ct: CancellationToken) : Task<Stream> =
         task {
             let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
 
             try
+                do! socket.ConnectAsync(address, ct)
+                return new NetworkStream(socket, ownsSocket = true) :> Stream
+            with error ->
+                socket.Dispose()
+                return raise error
+        }
+
+    /// A connected stream, or why there is none. Whatever a dial of somebody else's throws is a reason like any other.
+    let private connect (options: WorkerOptions) (address: DnsEndPoint) (stop: CancellationToken) =
+        task {
+            try
                 use patience = CancellationTokenSource.CreateLinkedTokenSource stop
                 patience.CancelAfter(TimeSpan.FromSeconds 10.0)
-                do! socket.ConnectAsync(address, patience.Token)
-                return Ok socket
-            with
-            | :? SocketException
-            | :? OperationCanceledException as error ->
-                socket.Dispose()
+
+                let! stream =
+                    match options.dial with
+                    | Some dial -> dial.Invoke patience.Token
+                    | None -> openSocket address patience.Token
+
+                return Ok stream
+            with error ->
                 return Error error.Message
         }
 
@@ -223,14 +239,14 @@ module Worker =
 
             try
                 while ending.IsNone do
-                    let! connected = connect address stop
+                    let! connected = connect options address stop
 
                     let! outcome =
                         match connected with
-                        | Ok socket ->
+                        | Ok stream ->
                             task {
                                 let session =
-                                    WorkerSession(socket, profile, holdings, executor, temporary)
+                                    WorkerSession(stream, profile, holdings, executor, temporary)
 
                                 let! outcome = session.RunAsync stop
 

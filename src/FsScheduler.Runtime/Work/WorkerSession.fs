@@ -34,7 +34,7 @@ type WorkerProfile = {
 }
 
 /// <summary>One connection of a worker: HELLO, READY, then work until it ends.</summary>
-/// <param name="socket">Connected. It is closed at the end.</param>
+/// <param name="stream">Connected. It is closed at the end.</param>
 /// <param name="profile">What the worker brings.</param>
 /// <param name="holdings">What it has in its hands, also from connections before.</param>
 /// <param name="executor">Runs it, and tells the holdings.</param>
@@ -42,7 +42,7 @@ type WorkerProfile = {
 [<Sealed>]
 type WorkerSession
     (
-        socket: Socket,
+        stream: Stream,
         profile: WorkerProfile,
         holdings: Holdings,
         executor: Executor,
@@ -55,7 +55,6 @@ type WorkerSession
     static let beatMin = 10L<ms>
     static let beatMax = 3_600_000L<ms>
 
-    let stream = new NetworkStream(socket, ownsSocket = true)
     let lost = new CancellationTokenSource()
     let mutable lostAfter = patience
     let mutable maxResult = Int64.MaxValue * 1L<B>

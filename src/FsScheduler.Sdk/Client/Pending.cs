@@ -1,0 +1,85 @@
+namespace FsScheduler.Sdk;
+
+/// <summary>A submission without an outcome. It keeps its payload, because a lost connection means to send it again.</summary>
+internal sealed class Pending(Submission submission, string key, Core.Submit message, Parcel parcel)
+{
+    private readonly TaskCompletionSource<long> accepted = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<Outcome> ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile bool isAbandoned;
+
+    public Submission Submission => submission;
+
+    public string Key => key;
+
+    public Core.Submit Message => message;
+
+    public Parcel Parcel => parcel;
+
+    /// <summary>How often the scheduler was too busy to take it.</summary>
+    public int Refusals { get; set; }
+
+    /// <summary>The number of the task, or why there is none.</summary>
+    public Task<long> Accepted => accepted.Task;
+
+    public Task<Outcome> Ended => ended.Task;
+
+    public void Accept(long task) => accepted.TrySetResult(task);
+
+    public void End(Outcome outcome)
+    {
+        parcel.Dispose();
+
+        switch (outcome)
+        {
+            case Outcome.Rejected rejected:
+                Refuse(new SubmissionRejectedException(rejected.Reason, rejected.Message));
+                break;
+            case Outcome.Succeeded succeeded:
+                accepted.TrySetResult(succeeded.TaskId);
+                break;
+            case Outcome.Failed failed:
+                accepted.TrySetResult(failed.TaskId);
+                break;
+            case Outcome.Cancelled cancelled:
+                accepted.TrySetResult(cancelled.TaskId);
+                break;
+        }
+
+        ended.TrySetResult(outcome);
+
+        if (isAbandoned)
+        {
+            Discard();
+        }
+    }
+
+    public void Fail(Exception error)
+    {
+        parcel.Dispose();
+        Refuse(error);
+        ended.TrySetException(error);
+        _ = ended.Task.Exception; // nobody may be waiting for it, which is no accident
+    }
+
+    /// <summary>Nobody waits for the outcome any more; the task goes on.</summary>
+    public void Abandon()
+    {
+        isAbandoned = true;
+        Discard();
+    }
+
+    /// <summary>Deletes the result, if there is one by now.</summary>
+    private void Discard()
+    {
+        if (ended.Task is { IsCompletedSuccessfully: true, Result: Outcome.Succeeded succeeded })
+        {
+            succeeded.Result.Dispose();
+        }
+    }
+
+    private void Refuse(Exception error)
+    {
+        accepted.TrySetException(error);
+        _ = accepted.Task.Exception;
+    }
+}

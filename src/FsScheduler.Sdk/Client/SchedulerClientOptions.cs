@@ -1,0 +1,71 @@
+using System.Text;
+using Microsoft.Extensions.Logging;
+
+namespace FsScheduler.Sdk;
+
+/// <summary>Where a scheduler is, and how a client behaves towards it.</summary>
+public sealed record SchedulerClientOptions
+{
+    /// <summary><c>HOST:PORT</c>. (default: <c>127.0.0.1:7070</c>)</summary>
+    public string Address { get; init; } = "127.0.0.1:7070";
+
+    /// <summary>A client's token, where the scheduler asks for one; up to 1,000 bytes. (default: none)</summary>
+    public string? Token { get; init; }
+
+    /// <summary>What the client is called in logs, up to 200 bytes. (default: <c>MACHINE-PROCESS</c>)</summary>
+    public string Name { get; init; } = $"{Environment.MachineName}-{Environment.ProcessId}";
+
+    /// <summary>Opens the connection in place of a plain TCP socket to <see cref="Address"/>: for an <c>SslStream</c> to a
+    /// proxy that ends TLS in front of the scheduler, which itself speaks no TLS. Called for each reconnection too; the client
+    /// disposes the stream. (default: none)</summary>
+    public Func<CancellationToken, ValueTask<Stream>>? OpenStream { get; init; }
+
+    /// <summary>How long one attempt to connect may take, until the scheduler's welcome. (default: 10 s)</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a scheduler may be away before what waits for it fails;
+    /// <see cref="Timeout.InfiniteTimeSpan"/> waits for ever. The client looks for it all the while, and after. (default: 5
+    /// min)</summary>
+    public TimeSpan ReconnectTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How many submissions may be without an outcome, from 1 to 1,000,000; further ones wait. (default:
+    /// 1,000)</summary>
+    public int MaxPending { get; init; } = 1_000;
+
+    /// <summary>Hears of lost connections. (default: nobody)</summary>
+    public ILogger? Logger { get; init; }
+
+    /// <exception cref="ArgumentException">Something is out of range.</exception>
+    internal void Validate()
+    {
+        if (Endpoint.Problem(Address) is { } problem)
+        {
+            throw new ArgumentException(problem, nameof(Address));
+        }
+
+        if (Token is not null && Encoding.UTF8.GetByteCount(Token) > Core.Limit.tokenBytesMax)
+        {
+            throw new ArgumentException($"a token has at most {Core.Limit.tokenBytesMax} bytes", nameof(Token));
+        }
+
+        if (Encoding.UTF8.GetByteCount(Name) > Core.Limit.peerNameBytesMax)
+        {
+            throw new ArgumentException($"a name has at most {Core.Limit.peerNameBytesMax} bytes", nameof(Name));
+        }
+
+        if (ConnectTimeout <= TimeSpan.Zero || ConnectTimeout > TimeSpan.FromDays(1))
+        {
+            throw new ArgumentException("it is more than zero, and a day at the most", nameof(ConnectTimeout));
+        }
+
+        if (ReconnectTimeout < TimeSpan.Zero && ReconnectTimeout != Timeout.InfiniteTimeSpan)
+        {
+            throw new ArgumentException("it is zero or more, or Timeout.InfiniteTimeSpan", nameof(ReconnectTimeout));
+        }
+
+        if (MaxPending is < 1 or > 1_000_000)
+        {
+            throw new ArgumentException($"it is from 1 to 1,000,000, not {MaxPending}", nameof(MaxPending));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+namespace FsScheduler.Sdk;
+
+/// <summary>What a scheduler is doing, at one moment.</summary>
+public sealed record SchedulerStatus
+{
+    internal SchedulerStatus(Core.StatusReport report)
+    {
+        Queued = report.queued;
+        Running = report.running;
+        Waiting = report.waiting;
+        Publishing = report.publishing;
+        Quarantined = report.quarantined;
+        Finished = report.finished;
+        Cancelled = report.cancelled;
+        IdleWorkers = report.idle;
+        BusyWorkers = report.busy;
+        Uptime = TimeSpan.FromMilliseconds(report.uptime);
+        OldestQueued = TimeSpan.FromMilliseconds(report.oldest);
+        Trouble = report.trouble?.Value;
+        MissingStages = [.. report.missing];
+        Workers = [.. report.workers.Select(worker => new WorkerStatus(worker))];
+    }
+
+    /// <summary>Tasks that wait for a worker.</summary>
+    public long Queued { get; }
+
+    /// <summary>Tasks that workers have.</summary>
+    public long Running { get; }
+
+    /// <summary>Tasks that failed and wait for another attempt.</summary>
+    public long Waiting { get; }
+
+    /// <summary>Tasks whose results are being stored.</summary>
+    public long Publishing { get; }
+
+    /// <summary>Tasks that failed for good.</summary>
+    public long Quarantined { get; }
+
+    /// <summary>Tasks that are done.</summary>
+    public long Finished { get; }
+
+    /// <summary>Tasks that were cancelled.</summary>
+    public long Cancelled { get; }
+
+    /// <summary>Workers that have nothing to do.</summary>
+    public int IdleWorkers { get; }
+
+    /// <summary>Workers that have something to do.</summary>
+    public int BusyWorkers { get; }
+
+    /// <summary>Since the scheduler started.</summary>
+    public TimeSpan Uptime { get; }
+
+    /// <summary>How long the task that has been queued longest has been waiting.</summary>
+    public TimeSpan OldestQueued { get; }
+
+    /// <summary>Why no new work is taken; null when it is.</summary>
+    public string? Trouble { get; }
+
+    /// <summary>Stages that tasks wait for and no worker offers, ten at most.</summary>
+    public IReadOnlyList<string> MissingStages { get; }
+
+    /// <summary>The first 200 workers; the two counts have them all.</summary>
+    public IReadOnlyList<WorkerStatus> Workers { get; }
+}
+
+/// <summary>A worker, as its scheduler sees it.</summary>
+public sealed record WorkerStatus
+{
+    internal WorkerStatus(Core.WorkerReport report)
+    {
+        Session = report.session;
+        Name = report.name;
+        Slots = report.slots;
+        Held = report.held;
+        Finished = report.finished;
+        Failed = report.failed;
+    }
+
+    /// <summary>The scheduler's number for its connection.</summary>
+    public long Session { get; }
+
+    /// <summary>What people call it; two may have the same.</summary>
+    public string Name { get; }
+
+    /// <summary>How many tasks it holds at once, at most.</summary>
+    public int Slots { get; }
+
+    /// <summary>How many it holds.</summary>
+    public int Held { get; }
+
+    /// <summary>How many it has finished.</summary>
+    public long Finished { get; }
+
+    /// <summary>How many it has failed.</summary>
+    public long Failed { get; }
+}

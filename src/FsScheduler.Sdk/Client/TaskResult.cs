@@ -1,0 +1,59 @@
+using System.Text;
+
+namespace FsScheduler.Sdk;
+
+/// <summary>The bytes that a pipeline gave. Up to 1 MiB are in memory; more are a temporary file, which goes when this is
+/// disposed, or at last when its client is.</summary>
+public sealed class TaskResult : IDisposable
+{
+    private static readonly UTF8Encoding Strict = new(false, true);
+
+    private readonly byte[] bytes;
+    private readonly string? file;
+
+    private TaskResult(byte[] bytes, string? file, long length)
+    {
+        this.bytes = bytes;
+        this.file = file;
+        Length = length;
+    }
+
+    /// <summary>How many bytes there are.</summary>
+    public long Length { get; }
+
+    internal static TaskResult Of(Core.Payload payload) =>
+        payload switch
+        {
+            Core.Payload.Spooled spooled => new([], spooled.path, spooled.size),
+            Core.Payload.Bytes bytes => new(bytes.Item, null, bytes.Item.LongLength),
+            _ => new([], null, 0),
+        };
+
+    /// <summary>A stream of its own from the first byte; it can be sought in. Dispose it before the result.</summary>
+    /// <exception cref="IOException">The temporary file is gone: the result, or its client, is disposed.</exception>
+    public Stream OpenRead() =>
+        file is null
+            ? new MemoryStream(bytes, writable: false)
+            : new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1, useAsync: true);
+
+    /// <summary>All of it in memory. For results of any size, use <see cref="OpenRead"/>.</summary>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="IOException">It is over 2 GiB, or its temporary file is gone.</exception>
+    public async ValueTask<ReadOnlyMemory<byte>> ReadAsync(CancellationToken cancellationToken = default) =>
+        file is null ? bytes : await File.ReadAllBytesAsync(file, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>All of it as text in UTF-8.</summary>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <exception cref="DecoderFallbackException">It is not UTF-8.</exception>
+    public async ValueTask<string> ReadTextAsync(CancellationToken cancellationToken = default) =>
+        Strict.GetString((await ReadAsync(cancellationToken).ConfigureAwait(false)).Span);
+
+    /// <summary>Deletes the temporary file, if there is one.</summary>
+    public void Dispose()
+    {
+        if (file is not null)
+        {
+            Runtime.SpoolFile.delete(file);
+        }
+    }
+}

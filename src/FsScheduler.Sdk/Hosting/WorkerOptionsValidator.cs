@@ -1,0 +1,47 @@
+using System.Text;
+using Microsoft.Extensions.Options;
+
+namespace FsScheduler.Sdk;
+
+/// <summary>Says all that is wrong with a worker's options at once.</summary>
+internal sealed class WorkerOptionsValidator : IValidateOptions<FsSchedulerWorkerOptions>
+{
+    public ValidateOptionsResult Validate(string? name, FsSchedulerWorkerOptions options)
+    {
+        var problems = Problems(options).ToList();
+        return problems.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
+    }
+
+    private static IEnumerable<string> Problems(FsSchedulerWorkerOptions options)
+    {
+        if (Endpoint.Problem(options.Address) is { } problem)
+        {
+            yield return $"{nameof(options.Address)}: {problem}";
+        }
+
+        if (options.Token is not null && Encoding.UTF8.GetByteCount(options.Token) > Core.Limit.tokenBytesMax)
+        {
+            yield return $"{nameof(options.Token)}: it has at most {Core.Limit.tokenBytesMax} bytes";
+        }
+
+        if (string.IsNullOrEmpty(options.Name) || Encoding.UTF8.GetByteCount(options.Name) > Core.Limit.peerNameBytesMax)
+        {
+            yield return $"{nameof(options.Name)}: it has 1 to {Core.Limit.peerNameBytesMax} bytes";
+        }
+
+        if (options.Slots < 1 || options.Slots > Core.Limit.slotsMax)
+        {
+            yield return $"{nameof(options.Slots)}: a worker has 1 to {Core.Limit.slotsMax}, not {options.Slots}";
+        }
+
+        if (options.DrainTime < TimeSpan.Zero || options.DrainTime > TimeSpan.FromDays(1))
+        {
+            yield return $"{nameof(options.DrainTime)}: it is from zero to a day, not {options.DrainTime}";
+        }
+
+        if (options.GiveUpAfter < TimeSpan.Zero)
+        {
+            yield return $"{nameof(options.GiveUpAfter)}: it is zero or more, not {options.GiveUpAfter}";
+        }
+    }
+}

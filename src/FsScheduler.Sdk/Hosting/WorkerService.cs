@@ -1,0 +1,88 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Microsoft.FSharp.Collections;
+using Microsoft.FSharp.Core;
+
+namespace FsScheduler.Sdk;
+
+/// <summary>A worker that lives as long as its host.</summary>
+internal sealed class WorkerService(
+    IOptions<FsSchedulerWorkerOptions> options,
+    IEnumerable<StageRegistration> stages,
+    IServiceScopeFactory scopes,
+    IHostApplicationLifetime lifetime,
+    ILogger<WorkerService> logger) : BackgroundService
+{
+    /// <summary>The exit code of fs-worker for the same.</summary>
+    private const int ExitCodeUnserved = 3;
+
+    private readonly List<Tuple<string, Runtime.StageFunction>> functions = [];
+
+    /// <summary>Fails the start of the host when a stage cannot be built, or its name cannot be offered.</summary>
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        foreach (var stage in stages)
+        {
+            var name = await stage.NameAsync(scopes).ConfigureAwait(false);
+
+            if (!Core.Limit.isStageName(name))
+            {
+                throw new InvalidOperationException(
+                    $"'{name}' cannot be the name of a stage: use 1 to {Core.Limit.stageNameBytesMax} letters, digits, - _ and .");
+            }
+
+            if (functions.Any(function => function.Item1 == name))
+            {
+                throw new InvalidOperationException($"two stages are called '{name}': give one of them another name");
+            }
+
+            functions.Add(Tuple.Create(name, stage.Function(scopes, logger)));
+        }
+
+        if (functions.Count == 0 && !options.Value.OfferBuiltInStages)
+        {
+            throw new InvalidOperationException("the worker has nothing to offer: add a stage with AddStage");
+        }
+
+        await base.StartAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var end = await Runtime.Worker.runAsync(RuntimeOptions(), stoppingToken).ConfigureAwait(false);
+
+        if (end is Runtime.WorkerEnd.Unserved unserved)
+        {
+            // The host stops for the exception, unless it was told to ignore such, and would end with 0 all the same.
+            Environment.ExitCode = ExitCodeUnserved;
+            throw new SchedulerRefusedException(unserved.reason);
+        }
+
+        if (!stoppingToken.IsCancellationRequested)
+        {
+            logger.LogInformation("the scheduler has sent this worker away in good order: the host stops");
+            lifetime.StopApplication();
+        }
+    }
+
+    private Runtime.WorkerOptions RuntimeOptions()
+    {
+        var chosen = options.Value;
+        var builtIn = chosen.OfferBuiltInStages ? Runtime.Worker.options.builtIn : FSharpList<string>.Empty;
+        var open = chosen.OpenStream;
+
+        return new(
+            connect: chosen.Address,
+            dial: open is null ? null : FSharpOption<Func<CancellationToken, Task<Stream>>>.Some(ct => open(ct).AsTask()),
+            name: chosen.Name,
+            slots: chosen.Slots,
+            token: chosen.Token is null ? null : FSharpOption<string>.Some(chosen.Token),
+            builtIn: builtIn,
+            functions: ListModule.OfSeq(functions),
+            drain: chosen.DrainTime,
+            giveUp: chosen.GiveUpAfter is { } giveUp ? FSharpOption<TimeSpan>.Some(giveUp) : null,
+            log: logger);
+    }
+}

@@ -1,0 +1,329 @@
+using System.Text;
+using Expecto;
+using Expecto.CSharp;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Options;
+
+namespace FsScheduler.Sdk.Tests;
+
+/// <summary>Stages in the generic host, for a real scheduler.</summary>
+internal static class WorkerTests
+{
+    public static Test Tests { get; } = Runner.TestList("a worker in the generic host",
+    [
+        Runner.TestCase("runs a stage in a scope of its own for each task", ScopePerTask),
+        Runner.TestCase("tells the stage what the task is", Context),
+        Runner.TestCase("fails a task for good where the stage says so", FailsForGood),
+        Runner.TestCase("tries again where the stage says so, and for any other exception", TriesAgain),
+        Runner.TestCase("finishes what it holds when the host stops", GracefulStop),
+        Runner.TestCase("cancels the stage of a task that nobody waits for", CancelsStage),
+        Runner.TestCase("does not start with options that are wrong, and names them all", WrongOptions),
+        Runner.TestCase("does not start with a stage that cannot be built or named", WrongStages),
+        Runner.TestCase("ends the host when the scheduler refuses it", Refused),
+        Runner.TestCase("ends the host when it is asked to go", GoesWhenAsked),
+        Runner.TestCase("connects through a stream of the caller's", OwnStream),
+    ]);
+
+    private static async Task ScopePerTask()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "visits");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker =>
+        {
+            worker.Services.AddScoped<Visit>().AddSingleton<VisitCount>();
+            worker.AddStage<VisitStage>();
+        });
+        await using var client = await scheduler.ConnectAsync();
+        var seen = new HashSet<string>();
+
+        for (var index = 0; index < 3; index++)
+        {
+            seen.Add(await RunAsync(client, "visits", ""));
+        }
+
+        Check.Equal(3, seen.Count, "each task had a scoped service of its own");
+        var count = host.Services.GetRequiredService<VisitCount>();
+
+        // One more was made at the start, for the stage's name.
+        await Check.Eventually("all scopes are disposed", () => new(count.Made == 4 && count.Disposed == 4));
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task Context()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "about");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker => worker.AddStage<AboutStage>());
+        await using var client = await scheduler.ConnectAsync();
+        Check.Equal("a/b.txt 1 1 x:y abc", await RunAsync(client, "lower | about:x:y", "ABC", "a/b.txt"), "what the stage saw");
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task FailsForGood()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "fussy");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker => worker.AddStage<FussyStage>());
+        await using var client = await scheduler.ConnectAsync();
+        var outcome = await OutcomeAsync(client, "fussy", "never");
+        var failed = Check.Is<Outcome.Failed>(outcome);
+        Check.Equal("not this one", failed.Error, "the reason");
+        Check.Equal(1, failed.Attempts, "attempts");
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task TriesAgain()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "fussy");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker => worker.AddStage<FussyStage>());
+        await using var client = await scheduler.ConnectAsync();
+        var later = Check.Is<Outcome.Succeeded>(await OutcomeAsync(client, "fussy", "later"));
+        Check.Equal(2, later.Attempts, "attempts");
+        var broken = Check.Is<Outcome.Failed>(await OutcomeAsync(client, "fussy", "broken"));
+        Check.Equal(3, broken.Attempts, "attempts");
+        Check.Equal("FormatException: broken in two", broken.Error, "the reason");
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task GracefulStop()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "gate");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker =>
+        {
+            worker.Services.AddSingleton<Gate>();
+            worker.AddStage<GateStage>();
+        });
+        await using var client = await scheduler.ConnectAsync();
+        var gate = host.Services.GetRequiredService<Gate>();
+        var task = await Check.Within(client.SubmitAsync(new() { Name = "held", Pipeline = "gate" }));
+        await Check.Within(gate.Entered.Task);
+        var stopping = host.StopAsync();
+
+        await Check.Eventually("the worker takes nothing new", async () =>
+        {
+            var status = await client.GetStatusAsync();
+            return status.Workers is [{ Slots: 0 }];
+        });
+        Check.True(!stopping.IsCompleted, "it waits for what it holds");
+        gate.Opened.SetResult();
+        var done = Check.Is<Outcome.Succeeded>(await Check.Within(task.Completion));
+        Check.Equal(1, done.Attempts, "attempts");
+        await Check.Within(stopping);
+    }
+
+    private static async Task CancelsStage()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "gate");
+        using var host = await TestHost.StartAsync(scheduler.Address, worker =>
+        {
+            worker.Services.AddSingleton<Gate>();
+            worker.AddStage<GateStage>();
+        });
+        await using var client = await scheduler.ConnectAsync();
+        var gate = host.Services.GetRequiredService<Gate>();
+        var task = await Check.Within(client.SubmitAsync(new() { Name = "held", Pipeline = "gate" }));
+        await Check.Within(gate.Entered.Task);
+        Check.True(await Check.Within(client.CancelAsync(task.Id)), "there is a task to cancel");
+        Check.Is<Outcome.Cancelled>(await Check.Within(task.Completion));
+        await Check.Within(gate.Cancelled.Task);
+        Check.True(!await Check.Within(client.CancelAsync(task.Id)), "there is nothing more to cancel");
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task WrongOptions()
+    {
+        using var host = TestHost.Build("nowhere", worker => worker.AddStage<FussyStage>(), options =>
+        {
+            options.Slots = 0;
+            options.Name = "";
+            options.DrainTime = TimeSpan.FromSeconds(-1);
+            options.GiveUpAfter = TimeSpan.FromSeconds(-1);
+            options.Token = new('x', 1_001);
+        });
+
+        var error = await Check.ThrowsAsync<OptionsValidationException>(() => host.StartAsync());
+
+        foreach (var name in new[] { "Address", "Slots", "Name", "DrainTime", "GiveUpAfter", "Token" })
+        {
+            Check.Contains($"{name}: ", error.Message);
+        }
+    }
+
+    private static async Task WrongStages()
+    {
+        using var unknown = TestHost.Build("127.0.0.1:1", worker => worker.AddStage<VisitStage>());
+        Check.Contains(nameof(Visit), (await Check.ThrowsAsync<InvalidOperationException>(() => unknown.StartAsync())).Message);
+        using var twice = TestHost.Build("127.0.0.1:1", worker => worker.AddStage<FussyStage>().AddStage<FussyStage>());
+        Check.Contains("'fussy'", (await Check.ThrowsAsync<InvalidOperationException>(() => twice.StartAsync())).Message);
+        using var unnamed = TestHost.Build("127.0.0.1:1", worker => worker.AddStage<UnnamedStage>());
+        Check.Contains("'no name'", (await Check.ThrowsAsync<InvalidOperationException>(() => unnamed.StartAsync())).Message);
+        using var none = TestHost.Build("127.0.0.1:1", _ => { }, options => options.OfferBuiltInStages = false);
+        Check.Contains("AddStage", (await Check.ThrowsAsync<InvalidOperationException>(() => none.StartAsync())).Message);
+    }
+
+    private static async Task Refused()
+    {
+        var tokens = Path.GetTempFileName();
+        await File.WriteAllTextAsync(tokens, "worker of-the-workers-0001\nclient of-the-clients-0001\n");
+
+        try
+        {
+            await using var scheduler = await TestScheduler.StartAsync("--token-file", tokens);
+            using var host = await TestHost.StartAsync(
+                scheduler.Address, worker => worker.AddStage<FussyStage>(), options => options.Token = "a-guess-of-somebody");
+            var service = host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Single();
+            await Check.Within(host.WaitForShutdownAsync());
+            Check.Is<SchedulerRefusedException>(service.ExecuteTask?.Exception?.InnerException);
+            Check.Equal(3, Environment.ExitCode, "the exit code");
+
+            await Check.ThrowsAsync<SchedulerRefusedException>(() => scheduler.ConnectAsync());
+            await Check.ThrowsAsync<SchedulerRefusedException>(
+                () => SchedulerClient.ConnectAsync(scheduler.Options with { Token = "of-the-workers-0001" }));
+            await using var client = await SchedulerClient.ConnectAsync(scheduler.Options with { Token = "of-the-clients-0001" });
+            Check.Equal(0L, (await Check.Within(client.GetStatusAsync())).Queued, "queued");
+        }
+        finally
+        {
+            Environment.ExitCode = 0;
+            File.Delete(tokens);
+        }
+    }
+
+    private static async Task GoesWhenAsked()
+    {
+        await using var scheduler = await TestScheduler.StartAsync();
+        using var host = await TestHost.StartAsync(
+            scheduler.Address, worker => worker.AddStage<FussyStage>(), options => options.Name = "leaver");
+        await using var client = await scheduler.ConnectAsync();
+        await Check.Eventually("the worker is there", async () => (await client.GetStatusAsync()).Workers is [{ Name: "leaver", Slots: 4 }]);
+        using var drain = await Wire.ConnectAsync(scheduler.Address);
+        await drain.SendAsync("""{"type":"DRAIN","worker":"leaver"}""");
+        await Check.Within(host.WaitForShutdownAsync());
+    }
+
+    private static async Task OwnStream()
+    {
+        await using var scheduler = await TestScheduler.StartAsync();
+        var opened = 0;
+
+        ValueTask<Stream> Open(CancellationToken ct)
+        {
+            Interlocked.Increment(ref opened);
+            return Wire.OpenAsync(scheduler.Address, ct);
+        }
+
+        using var host = await TestHost.StartAsync("127.0.0.1:1", _ => { }, options => options.OpenStream = Open);
+        await using var client = await SchedulerClient.ConnectAsync(new() { Address = "127.0.0.1:1", OpenStream = Open });
+        Check.Equal("abc", await RunAsync(client, "lower", "ABC"), "the result");
+        Check.Equal(2, opened, "streams");
+        await Check.Within(host.StopAsync());
+    }
+
+    private static async Task<Outcome> OutcomeAsync(SchedulerClient client, string pipeline, string text, string name = "n")
+    {
+        var task = await Check.Within(client.SubmitAsync(
+            new() { Name = name, Pipeline = pipeline, Payload = Payload.FromText(text) }));
+        return await Check.Within(task.Completion);
+    }
+
+    private static async Task<string> RunAsync(SchedulerClient client, string pipeline, string text, string name = "n")
+    {
+        using var result = Check.Is<Outcome.Succeeded>(await OutcomeAsync(client, pipeline, text, name)).Result;
+        return await result.ReadTextAsync();
+    }
+
+    private sealed class VisitCount
+    {
+        private int made;
+        private int disposed;
+
+        public int Made => made;
+
+        public int Disposed => disposed;
+
+        public int Make() => Interlocked.Increment(ref made);
+
+        public void Dispose() => Interlocked.Increment(ref disposed);
+    }
+
+    private sealed class Visit(VisitCount count) : IAsyncDisposable
+    {
+        public int Number { get; } = count.Make();
+
+        public ValueTask DisposeAsync()
+        {
+            count.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+
+    private sealed class VisitStage(Visit visit) : IStage
+    {
+        public string Name => "visits";
+
+        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
+            new(Encoding.UTF8.GetBytes($"{visit.Number}"));
+    }
+
+    private sealed class AboutStage : IStage
+    {
+        public string Name => "about";
+
+        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken)
+        {
+            var payload = Encoding.UTF8.GetString(context.Payload.Span);
+            return new(Encoding.UTF8.GetBytes(
+                $"{context.Name} {context.TaskId} {context.Attempt} {context.Argument} {payload}"));
+        }
+    }
+
+    private sealed class FussyStage : IStage
+    {
+        public string Name => "fussy";
+
+        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
+            Encoding.UTF8.GetString(context.Payload.Span) switch
+            {
+                "never" => throw new StageFailedException("not this one", retry: false),
+                "later" when context.Attempt == 1 => throw new StageFailedException("not yet", retry: true),
+                "broken" => throw new FormatException("broken in two"),
+                _ => new(context.Payload),
+            };
+    }
+
+    private sealed class UnnamedStage : IStage
+    {
+        public string Name => "no name";
+
+        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
+            new(context.Payload);
+    }
+
+    private sealed class Gate
+    {
+        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource Opened { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource Cancelled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    private sealed class GateStage(Gate gate) : IStage
+    {
+        public string Name => "gate";
+
+        public async ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken)
+        {
+            gate.Entered.TrySetResult();
+
+            try
+            {
+                await gate.Opened.Task.WaitAsync(cancellationToken);
+                return context.Payload;
+            }
+            catch (OperationCanceledException)
+            {
+                gate.Cancelled.TrySetResult();
+                throw;
+            }
+        }
+    }
+}
