@@ -162,7 +162,7 @@ let private running =
 
             do!
                 back.Send(
-                    "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"worker\",\"name\":\"w\",\"stages\":[\"own\"],"
+                    "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"worker\",\"name\":\"peer\",\"stages\":[\"own\"],"
                     + "\"holding\":[[1,1],[9,9]]}\n{\"type\":\"READY\",\"slots\":2}\n"
                 )
 
