@@ -81,6 +81,7 @@ internal sealed class WorkerService(
             token: chosen.Token is null ? null : FSharpOption<string>.Some(chosen.Token),
             builtIn: builtIn,
             functions: ListModule.OfSeq(functions),
+            allowExec: FSharpList<string>.Empty,
             drain: chosen.DrainTime,
             giveUp: chosen.GiveUpAfter is { } giveUp ? FSharpOption<TimeSpan>.Some(giveUp) : null,
             log: logger);
