@@ -91,7 +91,7 @@ type Event =
     | Advanced of Attempt * stage: int * Payload
     /// Failed; to be tried again after a delay.
     | Delayed of TaskId * Trouble * Duration
-    /// Its time has come; in the queue again, at the back.
+    /// Its time has come, or the older version of its file is out of its way; in the queue, at the back.
     | Woken of TaskId
     /// Lost with its worker; in the queue again, at the front.
     | Requeued of TaskId * Trouble

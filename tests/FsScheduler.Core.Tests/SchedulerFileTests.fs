@@ -10,6 +10,8 @@ let private submit submission = Input.Submit(submission, "")
 let private stamp version =
     Input { size = 1L<B>; modified = int64<int> version }
 
+let private woken task = Event.Woken(taskId task)
+
 let private superseded task =
     Event.Cancelled(taskId task, "superseded by a newer version of the file")
 
@@ -152,7 +154,7 @@ let private versions =
             let machine = publishing ()
             expect (machine.Take(submit second)) [ submitted 2 second ] []
 
-            expect (machine.Take(published 1 1)) [ stored 1 1; assigned 2 1 1 0 1 ] [
+            expect (machine.Take(published 1 1)) [ stored 1 1; woken 2; assigned 2 1 1 0 1 ] [
                 assign second 2 1 1 [ "a" ] (stamp 2)
             ]
 
@@ -167,7 +169,7 @@ let private versions =
             expect (machine.Take(submit third)) [ superseded 2; submitted 3 third ] []
             Expect.equal machine.States [ 1L, "publishing"; 3L, "succeeding" ] "states"
 
-            expect (machine.Take(published 1 1)) [ stored 1 1; assigned 3 1 1 0 1 ] [
+            expect (machine.Take(published 1 1)) [ stored 1 1; woken 3; assigned 3 1 1 0 1 ] [
                 assign third 3 1 1 [ "a" ] (stamp 3)
             ]
         }
@@ -192,6 +194,7 @@ let private versions =
 
             expect (machine.Take(Input.Unpublished(attempt 1 1, "disk full"))) [
                 superseded 1
+                woken 2
                 assigned 2 1 1 0 1
             ] [ assign second 2 1 1 [ "a" ] (stamp 2) ]
         }

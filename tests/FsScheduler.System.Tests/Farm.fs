@@ -34,8 +34,26 @@ let eventually (what: string) (holds: unit -> bool) =
             do! Task.Delay 5
     }
 
+/// No test takes longer: one that hangs is ended, and named.
+let private limit = TimeSpan.FromMinutes 12.0
+
 /// A test in `task`, which may `use` what is disposed at once as well as what takes its time.
-let scenario (name: string) (body: unit -> Task<unit>) = testTask name { do! body () }
+/// One that takes long says so, for whoever looks at a run that does not come to its end.
+let scenario (name: string) (body: unit -> Task<unit>) =
+    testTask name {
+        let clock = Stopwatch.StartNew()
+        let minute = TimeSpan.FromMinutes 1.0
+
+        use _ =
+            new Timer(
+                (fun _ -> eprintfn $"after {clock.Elapsed.TotalSeconds:F0} s still at it: {name}"),
+                null,
+                minute,
+                minute
+            )
+
+        do! Task.Run<unit>(body).WaitAsync limit
+    }
 
 /// A folder for one test, with an `entrada/` to fill.
 type Workplace() =

@@ -190,6 +190,16 @@ module internal Life =
         state.Held <- state.Held - task.Submission.MemorySize
         state.Discard task.Payload
 
+    /// Forgets a task that ended now. The version of its file that waited for it has its place in the queue from here on,
+    /// and keeps it over a restart.
+    let private release (state: State) (task: Task) =
+        let successor = state.Successors.TryGetValue task.Id
+        forget state task
+
+        match successor with
+        | true, successor -> state.Record(Event.Woken successor.Id)
+        | _ -> ()
+
     let complete (state: State) (task: Task) result stored =
         let remainder =
             match stored with
@@ -200,7 +210,7 @@ module internal Life =
         state.Record(Event.Completed(state.AttemptOf task, remainder))
         state.Finished <- state.Finished + 1L
         state.Rates.Add state.Now
-        forget state task
+        release state task
         Answers.settle state task None result
 
     let cancel (state: State) (task: Task) reason =
@@ -216,7 +226,7 @@ module internal Life =
 
         state.Record(Event.Cancelled(task.Id, reason))
         state.Cancelled <- state.Cancelled + 1L
-        forget state task
+        release state task
         Answers.settle state task (Some reason) Payload.empty
 
     let superseded = "superseded by a newer version of the file"
