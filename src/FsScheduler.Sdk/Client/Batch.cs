@@ -3,7 +3,7 @@ using System.Threading.Channels;
 namespace FsScheduler.Sdk;
 
 /// <summary>Submissions on their way, and outcomes that nobody has taken yet; together a bounded number.</summary>
-internal sealed class Batch(Link link, int most)
+internal sealed class Batch(Submissions submitted, int most)
 {
     private readonly Channel<Outcome> outcomes =
         Channel.CreateUnbounded<Outcome>(new() { SingleReader = true }); // the room is what bounds it
@@ -25,7 +25,7 @@ internal sealed class Batch(Link link, int most)
             await foreach (var submission in submissions.WithCancellation(ct).ConfigureAwait(false))
             {
                 await room.WaitAsync(ct).ConfigureAwait(false);
-                var pending = await link.SubmitAsync(submission, ct).ConfigureAwait(false);
+                var pending = await submitted.AddAsync(submission, ct).ConfigureAwait(false);
 
                 lock (underway)
                 {

@@ -46,7 +46,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     public async Task<TaskHandle> SubmitAsync(Submission submission, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(submission);
-        var pending = await link.SubmitAsync(submission, cancellationToken).ConfigureAwait(false);
+        var pending = await link.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
 
         try
         {
@@ -77,7 +77,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(submissions);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var batch = new Batch(link, options.MaxPending);
+        var batch = new Batch(link.Submissions, options.MaxPending);
         var sending = Task.Run(() => batch.SendAsync(submissions, stop.Token), CancellationToken.None);
 
         try
@@ -107,7 +107,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(taskId, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(taskId, Core.Limit.integerMax);
-        var answer = await link.AskAsync(Core.ToScheduler.NewCancel(taskId), cancellationToken).ConfigureAwait(false);
+        var answer = await link.Inquiries.AskAsync(Core.ToScheduler.NewCancel(taskId), cancellationToken).ConfigureAwait(false);
         return answer.Trouble is null;
     }
 
@@ -117,7 +117,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
     public async Task<SchedulerStatus> GetStatusAsync(CancellationToken cancellationToken = default)
     {
-        var answer = await link.AskAsync(null, cancellationToken).ConfigureAwait(false);
+        var answer = await link.Inquiries.AskAsync(null, cancellationToken).ConfigureAwait(false);
         return new(answer.Report);
     }
 

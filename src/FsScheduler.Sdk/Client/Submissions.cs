@@ -1,0 +1,246 @@
+using Microsoft.Extensions.Logging;
+
+namespace FsScheduler.Sdk;
+
+/// <summary>What was submitted and has no outcome, a bounded number. All of it is said again on each new connection; keys
+/// make that safe.</summary>
+internal sealed class Submissions(SchedulerClientOptions options, ILogger logger, string folder) : IDisposable
+{
+    /// <summary>The error of a task that CANCEL ended.</summary>
+    private const string Cancelled = "cancelled";
+
+    private readonly Lock gate = new();
+    private readonly Dictionary<string, Pending> pending = [];
+    private readonly SemaphoreSlim room = new(options.MaxPending);
+    private readonly CancellationTokenSource closing = new();
+    private Runtime.SchedulerClient? wire;
+    private Exception? end;
+
+    /// <summary>The most bytes that the scheduler takes, as it last said.</summary>
+    private long maxPayload;
+
+    /// <summary>Waits for room, and sends. The room is taken until the outcome.</summary>
+    public async Task<Pending> AddAsync(Submission submission, CancellationToken ct)
+    {
+        var key = submission.Key ?? Guid.NewGuid().ToString("N");
+        var message = submission.ToWire(Guid.NewGuid().ToString("N"), key);
+        await WaitForRoomAsync(ct).ConfigureAwait(false);
+        Parcel parcel;
+
+        try
+        {
+            var most = Volatile.Read(ref maxPayload);
+            parcel = await submission.Payload.PrepareAsync(folder, most, ct).ConfigureAwait(false);
+        }
+        catch
+        {
+            room.Release();
+            throw;
+        }
+
+        var added = new Pending(submission, key, message, parcel);
+        _ = added.Ended.ContinueWith(
+            _ => room.Release(),
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+
+        lock (gate)
+        {
+            if (end is null)
+            {
+                pending.Add(message.@ref, added);
+                Post(added);
+            }
+            else
+            {
+                added.Fail(end);
+            }
+        }
+
+        return added;
+    }
+
+    /// <summary>Sends all over a new connection. False: there was nothing to send.</summary>
+    public bool Attach(Runtime.SchedulerClient connection)
+    {
+        lock (gate)
+        {
+            wire = connection;
+            Volatile.Write(ref maxPayload, connection.Welcome.maxPayload);
+            var again = pending.Values.ToList();
+            again.ForEach(Post);
+            return again.Count > 0;
+        }
+    }
+
+    public void Detach()
+    {
+        lock (gate)
+        {
+            wire = null;
+        }
+    }
+
+    public void Accepted(string reference, long task)
+    {
+        Pending? found;
+
+        lock (gate)
+        {
+            found = pending.GetValueOrDefault(reference);
+        }
+
+        found?.Accept(task);
+    }
+
+    public void Rejected(Core.FromScheduler.Rejected rejected)
+    {
+        var code = rejected.Item2;
+
+        if (code.IsBusy)
+        {
+            logger.LogWarning("the scheduler is busy: {Message}", rejected.message);
+            _ = PostLaterAsync(rejected.@ref);
+        }
+        else if (Remove(rejected.@ref) is { } ended)
+        {
+            var reason = code.IsBadPipeline ? RejectionReason.BadPipeline
+                : code.IsBadName ? RejectionReason.BadName
+                : RejectionReason.BadKey;
+            ended.End(new Outcome.Rejected(ended.Submission, ended.Key, reason, rejected.message));
+        }
+    }
+
+    public void Done(Core.Done done, Core.Payload result, string? trouble)
+    {
+        if (Remove(done.@ref) is not { } ended)
+        {
+            // Said twice: submitted again over a new connection, or taken out of quarantine by somebody.
+            Runtime.SpoolFile.discard(result);
+        }
+        else if (done.error?.Value is { } error)
+        {
+            ended.End(
+                error == Cancelled
+                    ? new Outcome.Cancelled(ended.Submission, ended.Key, done.task, done.attempts)
+                    : new Outcome.Failed(ended.Submission, ended.Key, done.task, done.attempts, error));
+        }
+        else if (trouble is not null)
+        {
+            ended.Fail(new IOException($"the result of task {done.task} cannot be stored: {trouble}"));
+        }
+        else
+        {
+            ended.End(new Outcome.Succeeded(ended.Submission, ended.Key, done.task, done.attempts, TaskResult.Of(result)));
+        }
+    }
+
+    /// <summary>Fails all that waits for an outcome.</summary>
+    public void Fail(Exception error)
+    {
+        List<Pending> failed;
+
+        lock (gate)
+        {
+            failed = [.. pending.Values];
+            pending.Clear();
+        }
+
+        failed.ForEach(each => each.Fail(error));
+    }
+
+    /// <summary>Fails whatever is submitted from now on.</summary>
+    public void End(Exception error)
+    {
+        lock (gate)
+        {
+            end ??= error;
+        }
+    }
+
+    /// <summary>Ends the wait for room too.</summary>
+    public void Dispose() => closing.Cancel();
+
+    private async Task WaitForRoomAsync(CancellationToken ct)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, closing.Token);
+
+        try
+        {
+            await room.WaitAsync(either.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            throw new ObjectDisposedException(nameof(SchedulerClient));
+        }
+    }
+
+    /// <summary>Sends it if there is a connection; else it is sent with the next one. Only inside the gate.</summary>
+    private void Post(Pending each)
+    {
+        if (wire is null)
+        {
+            return;
+        }
+
+        if (each.Parcel.Size > maxPayload)
+        {
+            pending.Remove(each.Message.@ref);
+            each.End(new Outcome.Rejected(
+                each.Submission,
+                each.Key,
+                RejectionReason.TooLarge,
+                $"the payload is over the {maxPayload} bytes that the scheduler takes; its --max-payload says how many"));
+        }
+        else if (each.Parcel.Trouble() is { } trouble)
+        {
+            pending.Remove(each.Message.@ref);
+            each.Fail(trouble);
+        }
+        else
+        {
+            wire.Post(Core.ToScheduler.NewSubmit(each.Message), each.Parcel.Wire);
+        }
+    }
+
+    private async Task PostLaterAsync(string reference)
+    {
+        TimeSpan delay;
+
+        lock (gate)
+        {
+            if (!pending.TryGetValue(reference, out var refused))
+            {
+                return;
+            }
+
+            delay = Backoff.After(++refused.Refusals);
+        }
+
+        try
+        {
+            await Task.Delay(delay, closing.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+
+        lock (gate)
+        {
+            if (pending.TryGetValue(reference, out var refused))
+            {
+                Post(refused);
+            }
+        }
+    }
+
+    private Pending? Remove(string reference)
+    {
+        lock (gate)
+        {
+            return pending.Remove(reference, out var found) ? found : null;
+        }
+    }
+}
