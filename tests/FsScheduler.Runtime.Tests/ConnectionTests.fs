@@ -7,6 +7,8 @@ open System.Net.Sockets
 open System.Text
 open System.Text.Json
 open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Logging.Abstractions
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Runtime
@@ -203,6 +205,67 @@ let private errors =
         }
     ]
 
+/// A worker's connection by itself: it has said HELLO.
+type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
+    let running = connection.RunAsync()
+    member _.Agent = agent
+    member _.Connection = connection
+    member _.Peer = peer
+    member _.Running = running
+
+    /// `spool` names the file of a large payload.
+    static member StartAsync(spool, log: ILogger) =
+        task {
+            let clock = Clock(HandTime())
+            let mutable connection: Connection voption = ValueNone
+
+            let welcome =
+                Release(fun effects ->
+                    for effect in effects do
+                        match effect, connection with
+                        | Effect.Welcome(_, keep), ValueSome connection ->
+                            connection.Welcome keep
+                            connection.Signal()
+                        | _ -> ())
+
+            let agent = SchedulerAgent(Scheduler settings, MemoryJournal 10, welcome, clock)
+
+            let context = {
+                rules = { tokens = None; maxPayload = 1_000_000L<B>; maxResult = 1_000_000L<B> }
+                beat = 1_000L<ms>
+                lostAfter = 5_000L<ms>
+                agent = agent
+                bodies = SpoolBodies<FromScheduler>()
+                spool = spool
+                isKept = fun _ -> false
+                answer = fun _ -> invalidOp "a bug"
+                holdup = Holdup log
+                noRoom = fun _ _ _ -> ()
+                isDraining = fun () -> false
+                clock = clock
+                log = log
+            }
+
+            let listener = new TcpListener(IPAddress.Loopback, 0)
+            listener.Start()
+            let! (peer: Peer) = Peer.ConnectAsync(listener.LocalEndpoint :?> IPEndPoint)
+            let! (socket: Socket) = listener.AcceptSocketAsync()
+            listener.Stop()
+            let made = Connection(1L<sessionId>, socket, context)
+            connection <- ValueSome made
+            let alone = new Alone(agent, made, peer)
+            do! peer.Send(hello "worker")
+            let! _ = peer.ReadJson()
+            return alone
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            (peer :> IAsyncDisposable).DisposeAsync()
+
+let private result =
+    """{"type":"RESULT","task":1,"attempt":1,"ok":true,"bytes":100000}"""
+
 let private opening =
     testList "opening" [
         testTask "WELCOME says what the scheduler expects" {
@@ -256,52 +319,35 @@ let private opening =
 
         testTask "whatever goes wrong in a connection ends only it, and the machine is told" {
             let log = RecordingLog()
-            let clock = Clock(HandTime())
-            let mutable connection: Connection voption = ValueNone
-
-            let welcome =
-                Release(fun effects ->
-                    for effect in effects do
-                        match effect, connection with
-                        | Effect.Welcome(_, keep), ValueSome connection ->
-                            connection.Welcome keep
-                            connection.Signal()
-                        | _ -> ())
-
-            let agent = SchedulerAgent(Scheduler settings, MemoryJournal 10, welcome, clock)
-
-            let context = {
-                rules = { tokens = None; maxPayload = 1_000_000L<B>; maxResult = 1_000_000L<B> }
-                beat = 1_000L<ms>
-                lostAfter = 5_000L<ms>
-                agent = agent
-                bodies = SpoolBodies<FromScheduler>()
-                spool = fun _ -> invalidOp "a bug"
-                isKept = fun _ -> false
-                answer = fun _ -> invalidOp "a bug"
-                holdup = Holdup log
-                noRoom = fun _ _ _ -> ()
-                isDraining = fun () -> false
-                clock = clock
-                log = log
-            }
-
-            let listener = new TcpListener(IPAddress.Loopback, 0)
-            listener.Start()
-            use! (peer: Peer) = Peer.ConnectAsync(listener.LocalEndpoint :?> IPEndPoint)
-            let! (socket: Socket) = listener.AcceptSocketAsync()
-            listener.Stop()
-            connection <- ValueSome(Connection(1L<sessionId>, socket, context))
-            let running = connection.Value.RunAsync()
-            do! peer.Send(hello "worker")
-            let! _ = peer.ReadJson()
-            let! (workers: WorkerReport[]) = agent.LookAsync _.Status.workers
+            use! (alone: Alone) = Alone.StartAsync((fun _ -> invalidOp "a bug"), log)
+            let! (workers: WorkerReport[]) = alone.Agent.LookAsync _.Status.workers
             Expect.hasLength workers 1 "it has joined"
-            do! peer.Send """{"type":"RESULT","task":1,"attempt":1,"ok":true,"bytes":100000}"""
-            do! ended running
-            let! (workers: WorkerReport[]) = agent.LookAsync _.Status.workers
+            do! alone.Peer.Send result
+            do! ended alone.Running
+            let! (workers: WorkerReport[]) = alone.Agent.LookAsync _.Status.workers
             Expect.isEmpty workers "it has left"
             Expect.exists log.Lines (fun line -> line.StartsWith "Error") "and the log tells"
+        }
+
+        testTask "a file that was made for a result after its worker has gone is deleted" {
+            use folder = new TempFolder()
+            let path = folder.At "late"
+            let asked = TaskCompletionSource()
+            let made = TaskCompletionSource<string | null>()
+
+            let spool _ =
+                asked.SetResult()
+                made.Task
+
+            use! (alone: Alone) = Alone.StartAsync(spool, NullLogger.Instance)
+            do! alone.Peer.Send result
+            do! asked.Task
+            (alone.Peer :> IDisposable).Dispose()
+            alone.Connection.Close "gone"
+            do! ended alone.Running
+            File.WriteAllBytes(path, [||])
+            made.SetResult path
+            do! eventually "it is deleted" (fun () -> not (File.Exists path))
         }
 
         testTask "it ends without a fault" {

@@ -89,14 +89,29 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             | _ -> return false
         }
 
+    /// What was made for nobody.
+    let abandon (asked: Task<string | null>) =
+        task {
+            match! asked with
+            | null -> ()
+            | path -> SpoolFile.delete path
+        }
+
     let spoolFor message =
         task {
             isAsking <- true
+            let asked = context.spool message
+            let mutable isTaken = false
 
             try
-                return! (context.spool message).WaitAsync closing.Token
+                let! path = asked.WaitAsync closing.Token
+                isTaken <- true
+                return path
             finally
                 isAsking <- false
+
+                if not isTaken then
+                    abandon asked |> ignore
         }
 
     let writer =

@@ -187,15 +187,14 @@ type FrameReader<'message>
             let mutable offset = 0L
             let mutable ended = false
 
-            let! unopened =
-                store message path size (fun () ->
-                    handle <- Disk.create path size
-
-                    Task.CompletedTask)
-
-            trouble <- unopened
-
             try
+                let! unopened =
+                    store message path size (fun () ->
+                        handle <- Disk.create path size
+                        Task.CompletedTask)
+
+                trouble <- unopened
+
                 while offset < size && not ended do
                     let! read = startRead ct
                     hasRead ()
@@ -228,8 +227,8 @@ type FrameReader<'message>
                 if not (obj.ReferenceEquals(handle, null)) then
                     handle.Dispose()
 
-                    if offset < size || not (isNull trouble) then
-                        SpoolFile.delete path
+                if offset < size || not (isNull trouble) then
+                    SpoolFile.delete path
 
             return struct (not ended, trouble)
         }
