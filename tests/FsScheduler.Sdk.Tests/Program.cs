@@ -2,7 +2,7 @@ using Expecto;
 using Expecto.CSharp;
 using FsScheduler.Sdk.Tests;
 
-return Runner.RunTestsWithCLIArgs(
+var exitCode = Runner.RunTestsWithCLIArgs(
     [],
     args,
     Runner.TestList("sdk",
@@ -12,3 +12,6 @@ return Runner.RunTestsWithCLIArgs(
         WorkerTests.Tests,
         ApiTests.Tests,
     ]));
+
+await TestScheduler.DisposeSharedAsync();
+return exitCode;

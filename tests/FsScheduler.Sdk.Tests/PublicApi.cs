@@ -10,6 +10,8 @@ internal static class PublicApi
     private const BindingFlags Declared =
         BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly;
 
+    private static readonly NullabilityInfoContext Nullability = new();
+
     /// <summary>A line for each type and each member, sorted. What the compiler makes for a record is left out.</summary>
     public static string Describe(Assembly assembly)
     {
@@ -21,7 +23,7 @@ internal static class PublicApi
                 .Concat(type.GetInterfaces().Where(each => !each.Name.StartsWith("IEquatable", StringComparison.Ordinal)))
                 .OfType<Type>()
                 .Where(each => each != typeof(object) && !type.IsEnum)
-                .Select(Name)
+                .Select(type => Name(type))
                 .Order(StringComparer.Ordinal);
             text.Append(Kind(type)).Append(' ').Append(Name(type));
             text.Append(bases.Any() ? $" : {string.Join(", ", bases)}" : "").Append('\n');
@@ -102,7 +104,8 @@ internal static class PublicApi
         member switch
         {
             ConstructorInfo method => $"new({Parameters(method)})",
-            MethodInfo method => $"{Modifiers(method)}{Name(method.ReturnType)} {method.Name}{Generics(method)}({Parameters(method)})",
+            MethodInfo method => $"{Modifiers(method)}{Name(method.ReturnType, Nullability.Create(method.ReturnParameter))} "
+                + $"{method.Name}{Generics(method)}({Parameters(method)}){Constraints(method)}",
             PropertyInfo property => Property(property),
             FieldInfo { IsLiteral: true } field => $"{field.Name} = {field.GetRawConstantValue()}",
             FieldInfo field => $"{Name(field.FieldType)} {field.Name}",
@@ -116,9 +119,8 @@ internal static class PublicApi
             ? setter.ReturnParameter.GetRequiredCustomModifiers().Contains(typeof(IsExternalInit)) ? "init; " : "set; "
             : "";
         var required = property.GetCustomAttribute<RequiredMemberAttribute>() is null ? "" : "required ";
-        var nullable = new NullabilityInfoContext().Create(property).ReadState == NullabilityState.Nullable
-            && !property.PropertyType.IsValueType ? "?" : "";
-        return $"{Modifiers(property.GetMethod ?? property.SetMethod!)}{required}{Name(property.PropertyType)}{nullable} {property.Name} {{ {get}{set}}}";
+        var type = Name(property.PropertyType, Nullability.Create(property));
+        return $"{Modifiers(property.GetMethod ?? property.SetMethod!)}{required}{type} {property.Name} {{ {get}{set}}}";
     }
 
     private static string Modifiers(MethodInfo method)
@@ -134,14 +136,21 @@ internal static class PublicApi
     }
 
     private static string Generics(MethodInfo method) =>
-        method.IsGenericMethod ? $"<{string.Join(", ", method.GetGenericArguments().Select(Name))}>" : "";
+        method.IsGenericMethod ? $"<{string.Join(", ", method.GetGenericArguments().Select(type => Name(type)))}>" : "";
 
     private static string Parameters(MethodBase method) =>
         string.Join(", ", method.GetParameters().Select(parameter =>
         {
-            var nullable = new NullabilityInfoContext().Create(parameter).ReadState == NullabilityState.Nullable
-                && !parameter.ParameterType.IsValueType ? "?" : "";
-            return $"{Name(parameter.ParameterType)}{nullable} {parameter.Name}{(parameter.IsOptional ? " = default" : "")}";
+            var type = Name(parameter.ParameterType, Nullability.Create(parameter));
+            return $"{type} {parameter.Name}{(parameter.IsOptional ? " = default" : "")}";
+        }));
+
+    private static string Constraints(MethodInfo method) =>
+        string.Concat(method.GetGenericArguments().Where(_ => method.IsGenericMethod).Select(argument =>
+        {
+            var isClass = argument.GenericParameterAttributes.HasFlag(GenericParameterAttributes.ReferenceTypeConstraint);
+            var all = (isClass ? ["class"] : Array.Empty<string>()).Concat(argument.GetGenericParameterConstraints().Select(type => Name(type)));
+            return all.Any() ? $" where {argument.Name} : {string.Join(", ", all)}" : "";
         }));
 
     private static string Kind(Type type) =>
@@ -152,7 +161,9 @@ internal static class PublicApi
         : type.IsSealed ? "sealed class"
         : "class";
 
-    private static string Name(Type type)
+    /// <param name="type">Any.</param>
+    /// <param name="nulls">Where there may be null in it, if that is known. Of a parameter of a generic type it is not.</param>
+    private static string Name(Type type, NullabilityInfo? nulls = null)
     {
         if (type.IsGenericParameter)
         {
@@ -160,9 +171,9 @@ internal static class PublicApi
         }
 
         var outer = type.DeclaringType is { } declaring ? $"{Name(declaring)}." : type.Namespace == "FsScheduler.Sdk" ? $"{type.Namespace}." : "";
-        var name = type.Name.Split('`')[0];
-        return type.IsGenericType
-            ? $"{outer}{name}<{string.Join(", ", type.GetGenericArguments().Select(Name))}>"
-            : outer + name;
+        var name = outer + type.Name.Split('`')[0];
+        var question = nulls?.ReadState == NullabilityState.Nullable && !type.IsValueType ? "?" : "";
+        var inner = type.GetGenericArguments().Select((each, index) => Name(each, nulls?.GenericTypeArguments.ElementAtOrDefault(index)));
+        return (type.IsGenericType ? $"{name}<{string.Join(", ", inner)}>" : name) + question;
     }
 }

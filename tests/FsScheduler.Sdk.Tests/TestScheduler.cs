@@ -5,6 +5,8 @@ namespace FsScheduler.Sdk.Tests;
 /// <summary>A real scheduler on folders and a port of its own, which can be killed and started again.</summary>
 internal sealed class TestScheduler : IAsyncDisposable
 {
+    private static readonly Lazy<Task<TestScheduler>> Common = new(() => StartAsync("--workers", "1", "--expect", "nobody"));
+
     private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("fss-sdk-");
     private readonly List<string> arguments;
     private Process? process;
@@ -31,6 +33,18 @@ internal sealed class TestScheduler : IAsyncDisposable
         var scheduler = new TestScheduler(arguments);
         await scheduler.StartAgainAsync();
         return scheduler;
+    }
+
+    /// <summary>One for all tests that do not ask what else it does: to start one takes longer than they do. It has a worker,
+    /// and knows of the stage <c>nobody</c>, which nobody offers.</summary>
+    public static Task<TestScheduler> SharedAsync() => Common.Value;
+
+    public static async ValueTask DisposeSharedAsync()
+    {
+        if (Common.IsValueCreated)
+        {
+            await (await Common.Value).DisposeAsync();
+        }
     }
 
     public Task<SchedulerClient> ConnectAsync() => Check.Within(SchedulerClient.ConnectAsync(Options));

@@ -14,13 +14,12 @@ internal static class WorkerTests
     [
         Runner.TestCase("runs a stage in a scope of its own for each task", ScopePerTask),
         Runner.TestCase("tells the stage what the task is", Context),
-        Runner.TestCase("fails a task for good where the stage says so", FailsForGood),
-        Runner.TestCase("tries again where the stage says so, and for any other exception", TriesAgain),
+        Runner.TestCase("tries again unless the stage says not to, also after any other exception", TriesAgain),
         Runner.TestCase("finishes what it holds when the host stops", GracefulStop),
         Runner.TestCase("cancels the stage of a task that nobody waits for", CancelsStage),
         Runner.TestCase("does not start with options that are wrong, and names them all", WrongOptions),
         Runner.TestCase("does not start with a stage that cannot be built or named", WrongStages),
-        Runner.TestCase("ends the host when the scheduler refuses it", Refused),
+        Runner.TestCase("ends the host when no scheduler will have it", Unserved),
         Runner.TestCase("ends the host when it is asked to go", GoesWhenAsked),
         Runner.TestCase("connects through a stream of the caller's", OwnStream),
     ]);
@@ -58,18 +57,6 @@ internal static class WorkerTests
         await Check.Within(host.StopAsync());
     }
 
-    private static async Task FailsForGood()
-    {
-        await using var scheduler = await TestScheduler.StartAsync("--expect", "fussy");
-        using var host = await TestHost.StartAsync(scheduler.Address, worker => worker.AddStage<FussyStage>());
-        await using var client = await scheduler.ConnectAsync();
-        var outcome = await OutcomeAsync(client, "fussy", "never");
-        var failed = Check.Is<Outcome.Failed>(outcome);
-        Check.Equal("not this one", failed.Error, "the reason");
-        Check.Equal(1, failed.Attempts, "attempts");
-        await Check.Within(host.StopAsync());
-    }
-
     private static async Task TriesAgain()
     {
         await using var scheduler = await TestScheduler.StartAsync("--expect", "fussy");
@@ -80,6 +67,9 @@ internal static class WorkerTests
         var broken = Check.Is<Outcome.Failed>(await OutcomeAsync(client, "fussy", "broken"));
         Check.Equal(3, broken.Attempts, "attempts");
         Check.Equal("FormatException: broken in two", broken.Error, "the reason");
+        var failed = Check.Is<Outcome.Failed>(await OutcomeAsync(client, "fussy", "never"));
+        Check.Equal("not this one", failed.Error, "the reason");
+        Check.Equal(1, failed.Attempts, "attempts");
         await Check.Within(host.StopAsync());
     }
 
@@ -159,7 +149,7 @@ internal static class WorkerTests
         Check.Contains("AddStage", (await Check.ThrowsAsync<InvalidOperationException>(() => none.StartAsync())).Message);
     }
 
-    private static async Task Refused()
+    private static async Task Unserved()
     {
         var tokens = Path.GetTempFileName();
         await File.WriteAllTextAsync(tokens, "worker of-the-workers-0001\nclient of-the-clients-0001\n");
@@ -167,12 +157,19 @@ internal static class WorkerTests
         try
         {
             await using var scheduler = await TestScheduler.StartAsync("--token-file", tokens);
-            using var host = await TestHost.StartAsync(
-                scheduler.Address, worker => worker.AddStage<FussyStage>(), options => options.Token = "a-guess-of-somebody");
-            var service = host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Single();
-            await Check.Within(host.WaitForShutdownAsync());
-            Check.Is<SchedulerRefusedException>(service.ExecuteTask?.Exception?.InnerException);
-            Check.Equal(3, Environment.ExitCode, "the exit code");
+
+            async Task<string> EndAsync(string address, Action<FsSchedulerWorkerOptions> change)
+            {
+                Environment.ExitCode = 0;
+                using var host = await TestHost.StartAsync(address, worker => worker.AddStage<FussyStage>(), change);
+                var service = host.Services.GetServices<IHostedService>().OfType<BackgroundService>().Single();
+                await Check.Within(host.WaitForShutdownAsync());
+                Check.Equal(3, Environment.ExitCode, "the exit code");
+                return Check.Is<SchedulerRefusedException>(service.ExecuteTask?.Exception?.InnerException).Message;
+            }
+
+            Check.Contains("not authorized", await EndAsync(scheduler.Address, options => options.Token = "a-guess-of-somebody"));
+            Check.Contains("no scheduler", await EndAsync("127.0.0.1:1", options => options.GiveUpAfter = TimeSpan.FromMilliseconds(50)));
 
             await Check.ThrowsAsync<SchedulerRefusedException>(() => scheduler.ConnectAsync());
             await Check.ThrowsAsync<SchedulerRefusedException>(
