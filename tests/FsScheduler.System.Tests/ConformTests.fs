@@ -69,6 +69,35 @@ let private workers = [
     "F#, fs-worker", "dotnet", [ workerPath; "--log-level"; "none"; "--connect"; "{connect}" ], []
 ]
 
+let private passesAll (command: string list) (optional: string list) =
+    task {
+        let! struct (code, findings) = conform [ "--timeout"; "30s" ] command
+        let failed = rows "failed" findings
+        // This one is about silence: whether a machine is busy shows in it, so it is asked again, alone.
+        let! struct (code, findings) =
+            if failed = [ "slow-link" ] then
+                task {
+                    let! struct (code, again) =
+                        conform [ "--timeout"; "30s"; "--only"; "slow-link" ] command
+
+                    Expect.equal (rows "failed" again) [] (told again)
+                    return struct (code, findings)
+                }
+            else
+                task {
+                    Expect.equal failed [] (told findings)
+                    return struct (code, findings)
+                }
+
+        // Whether it holds anything at the moment of the restart is up to the machine.
+        Expect.isEmpty
+            (rows "not applicable" findings |> List.except ("keep" :: optional))
+            (told findings)
+
+        Expect.isGreaterThan findings.Length 30 "rows"
+        Expect.equal code 0 "exit code"
+    }
+
 let private passing =
     testList "passes every row" [
         for name, program, command, optional in workers do
@@ -76,32 +105,15 @@ let private passing =
             <| fun () ->
                 task {
                     need program
-                    let! struct (code, findings) = conform [ "--timeout"; "30s" ] command
-                    let failed = rows "failed" findings
-                    // This one is about silence: whether a machine is busy shows in it, so it is asked again, alone.
-                    let! struct (code, findings) =
-                        if failed = [ "slow-link" ] then
-                            task {
-                                let! struct (code, again) =
-                                    conform [ "--timeout"; "30s"; "--only"; "slow-link" ] command
-
-                                Expect.equal (rows "failed" again) [] (told again)
-                                return struct (code, findings)
-                            }
-                        else
-                            task {
-                                Expect.equal failed [] (told findings)
-                                return struct (code, findings)
-                            }
-
-                    // Whether it holds anything at the moment of the restart is up to the machine.
-                    Expect.isEmpty
-                        (rows "not applicable" findings |> List.except ("keep" :: optional))
-                        (told findings)
-
-                    Expect.isGreaterThan findings.Length 30 "rows"
-                    Expect.equal code 0 "exit code"
+                    do! passesAll command optional
                 }
+
+        scenario "C#, the SDK"
+        <| fun () ->
+            task {
+                let! command = CSharpTests.workerCommand ()
+                do! passesAll command []
+            }
 
         // It starts slowly, and is the same worker as fs-worker but for its stages.
         scenario "F#, a script"

@@ -23,6 +23,7 @@ let private all =
                 FuzzTests.tests
                 HostileTests.memory
                 ScriptTests.tests
+                CSharpTests.tests
                 ConformTests.tests
             ]
         )
