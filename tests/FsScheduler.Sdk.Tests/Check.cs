@@ -1,4 +1,5 @@
 using Expecto;
+using Expecto.CSharp;
 
 namespace FsScheduler.Sdk.Tests;
 
@@ -7,6 +8,11 @@ internal static class Check
 {
     /// <summary>No test waits longer for anything. Far more than is needed: it is for what will never come.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
+
+    /// <summary>No test takes longer: one that hangs is ended, and named.</summary>
+    private static readonly TimeSpan Limit = 2 * Patience;
+
+    public static Test Case(string name, Func<Task> body) => Runner.TestCase(name, () => body().WaitAsync(Limit));
 
     public static void Equal<T>(T expected, T actual, string what)
     {

@@ -11,15 +11,15 @@ internal static class StageTests
 
     public static Test Tests { get; } = Runner.TestList("stages of text",
     [
-        Runner.TestCase("keep the ends of lines", async () =>
+        Check.Case("keep the ends of lines", async () =>
         {
             Check.Equal(Text.ToUpperInvariant(), await RunAsync(new UpperStage(), Text), "the text");
             Check.Equal("", await RunAsync(new UpperStage(), ""), "nothing");
             Check.Equal("\n\r\n", await RunAsync(new UpperStage(), "\n\r\n"), "lines of nothing");
         }),
-        Runner.TestCase("leave out a line with its end", async () =>
+        Check.Case("leave out a line with its end", async () =>
             Check.Equal("A\r\nC", await RunAsync(new UpperStage(), "a\r\n-b\nc"), "the text")),
-        Runner.TestCase("name the byte that is not UTF-8, and want no other attempt", async () =>
+        Check.Case("name the byte that is not UTF-8, and want no other attempt", async () =>
         {
             byte[] payload = [.. "três\n"u8, (byte)'x', 0xC3, (byte)'\n', (byte)'y'];
 
@@ -30,18 +30,18 @@ internal static class StageTests
                 Check.True(!error.Retry, "no other attempt");
             }
         }),
-        Runner.TestCase("say which error comes first in the text, however it is cut", async () =>
+        Check.Case("say which error comes first in the text, however it is cut", async () =>
         {
             byte[] payload = [.. Enumerable.Repeat("palavra\n"u8.ToArray(), 500).SelectMany(line => line), 0xFF, (byte)'\n', 0xFF];
             var error = await Check.ThrowsAsync<StageFailedException>(() => RunAsync(new WordsStage(10), payload));
             Check.Equal("invalid UTF-8 at byte 4000", error.Message, "the first");
         }),
-        Runner.TestCase("refuse half a surrogate pair as a result", async () =>
+        Check.Case("refuse half a surrogate pair as a result", async () =>
         {
             var error = await Check.ThrowsAsync<StageFailedException>(() => RunAsync(new UpperStage(), "half"));
             Check.True(!error.Retry, "no other attempt");
         }),
-        Runner.TestCase("end when nobody waits for the result", async () =>
+        Check.Case("end when nobody waits for the result", async () =>
         {
             using var gone = new CancellationTokenSource();
             await gone.CancelAsync();
@@ -49,7 +49,7 @@ internal static class StageTests
             await Check.ThrowsAsync<OperationCanceledException>(() => new UpperStage().RunAsync(context, gone.Token).AsTask());
             await Check.ThrowsAsync<OperationCanceledException>(() => new WordsStage().RunAsync(context, gone.Token).AsTask());
         }),
-        Runner.TestCase("add up to the same, whatever the pieces", async () =>
+        Check.Case("add up to the same, whatever the pieces", async () =>
         {
             // The order of the lines is in the state too, so pieces that change places would be seen.
             var text = string.Concat(Enumerable.Range(0, 300).Select(index => $"linha {index % 7}{(index % 3 == 0 ? "\r\n" : "\n")}")) + "fim";
@@ -63,7 +63,7 @@ internal static class StageTests
 
             Check.Equal("0 words, 0 lines,  … ", await RunAsync(new WordsStage(1), ""), "nothing");
         }),
-        Runner.TestCase("merge the states of pieces when there are several", async () =>
+        Check.Case("merge the states of pieces when there are several", async () =>
         {
             var stage = new WordsStage(1);
             await RunAsync(stage, "a\nb\nc\nd\n");

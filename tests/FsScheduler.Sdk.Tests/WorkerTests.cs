@@ -12,16 +12,16 @@ internal static class WorkerTests
 {
     public static Test Tests { get; } = Runner.TestList("a worker in the generic host",
     [
-        Runner.TestCase("runs a stage in a scope of its own for each task", ScopePerTask),
-        Runner.TestCase("tells the stage what the task is", Context),
-        Runner.TestCase("tries again unless the stage says not to, also after any other exception", TriesAgain),
-        Runner.TestCase("finishes what it holds when the host stops", GracefulStop),
-        Runner.TestCase("cancels the stage of a task that nobody waits for", CancelsStage),
-        Runner.TestCase("does not start with options that are wrong, and names them all", WrongOptions),
-        Runner.TestCase("does not start with a stage that cannot be built or named", WrongStages),
-        Runner.TestCase("ends the host when no scheduler will have it", Unserved),
-        Runner.TestCase("ends the host when it is asked to go", GoesWhenAsked),
-        Runner.TestCase("connects through a stream of the caller's", OwnStream),
+        Check.Case("runs a stage in a scope of its own for each task", ScopePerTask),
+        Check.Case("tells the stage what the task is", Context),
+        Check.Case("tries again unless the stage says not to, also after any other exception", TriesAgain),
+        Check.Case("finishes what it holds when the host stops", GracefulStop),
+        Check.Case("cancels the stage of a task that nobody waits for", CancelsStage),
+        Check.Case("does not start with options that are wrong, and names them all", WrongOptions),
+        Check.Case("does not start with a stage that cannot be built or named", WrongStages),
+        Check.Case("ends the host when no scheduler will have it", Unserved),
+        Check.Case("ends the host when it is asked to go", GoesWhenAsked),
+        Check.Case("connects through a stream of the caller's", OwnStream),
     ]);
 
     private static async Task ScopePerTask()
