@@ -96,10 +96,15 @@ module internal ProgramRun =
 
                     raise (StageException(message, true))
             | ending ->
-                // Something else may hold its standard error.
+                // Something else may hold its standard error, or its output.
                 running.Kill()
-                let! _ = tryWithin errorsMax errors ct
+                let! _ = tryWithin errorsMax (Task.WhenAll(errors, reading)) ct
                 ct.ThrowIfCancellationRequested()
+
+                // It was killed because nobody took its output any more: that is why it failed.
+                if reading.IsFaulted then
+                    do! reading
+
                 let message = $"{start.name} {ProgramEnd.describe ending}"
                 raise (StageException(tail.Explain message, true))
         }
