@@ -71,11 +71,21 @@ let round (seed: int) (folder: string) =
 
     let run program arguments () = start folder log program arguments
 
+    // Two stages that every worker has; or four, of which no worker has all, and one is a program.
+    let isSpecialised = canStop && random.Next 2 = 0
+
     let schedulerArguments = [
         "--listen"
         address
         "--pipeline"
-        "lower | trim"
+        (if isSpecialised then
+             "lower | exec:cat | trim | squeeze"
+         else
+             "lower | trim")
+        "--expect"
+        "exec:cat"
+        "--split"
+        "128KiB"
         "--settle"
         "0ms"
         "--beat"
@@ -93,7 +103,16 @@ let round (seed: int) (folder: string) =
             let name = $"worker-{index}"
 
             let slots = string (random.Next(1, 9))
-            let arguments = [ "--connect"; address; "--name"; name; "--slots"; slots ]
+
+            let special =
+                match index with
+                | _ when not isSpecialised -> []
+                | 1 -> [ "--stages"; "lower,squeeze" ]
+                | 2 -> [ "--stages"; "trim"; "--allow-exec"; "cat" ]
+                | _ -> [ "--stages"; "lower,trim"; "--allow-exec"; "cat" ]
+
+            let arguments = [ "--connect"; address; "--name"; name; "--slots"; slots ] @ special
+
             Victim(name, run Build.worker arguments)
     ]
 
@@ -255,8 +274,11 @@ let round (seed: int) (folder: string) =
     eventually "nothing is left to do" (fun () ->
         let status = List.exactlyOne (answerTo [ "status"; "--json" ])
 
-        [ "queued"; "running"; "waiting"; "publishing" ]
-        |> List.forall (fun state -> status.GetProperty(state).GetInt64() = 0L))
+        [ "queued"; "running"; "waiting"; "publishing"; "split" ]
+        |> List.forall (fun state ->
+            match status.TryGetProperty state with
+            | true, count -> count.GetInt64() = 0L
+            | false, _ -> true))
 
     // The history: no attempt twice, no end twice, no version of a file twice.
     let history = answerTo [ "events" ]
@@ -288,7 +310,8 @@ let round (seed: int) (folder: string) =
 
     for name, done' in
         tasks
-        |> List.filter (fun event -> completed.Contains(field "task" event))
+        |> List.filter (fun event ->
+            field "whole" event = "" && completed.Contains(field "task" event))
         |> List.countBy (field "name") do
         match versions.TryGetValue name with
         | true, count when done' > count ->
@@ -303,6 +326,7 @@ let round (seed: int) (folder: string) =
         tally $"""{field "event" event}: {words[words.Length - 1].Trim()}""" 1
 
     tally "tasks" ends.Length
+    tally "pieces" (List.length (only [ "part" ]))
     tally "claimed over a restart" (List.length (only [ "claimed" ]))
     tally "freed from quarantine" retried
 

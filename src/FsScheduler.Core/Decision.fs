@@ -73,6 +73,12 @@ type Input =
     | Vanish of name: string
     /// The input of an attempt could not be read, so it was never given out.
     | Unreadable of Attempt * error: string
+    /// The answer to `Cut`: where each piece ends, in ascending order; the last is the size.
+    | Cut of Attempt * cuts: Size[]
+    /// The answer to `Join`: what the stages give for the whole.
+    | Joined of Attempt * Payload
+    /// The answer to `Join` where that is not to be had.
+    | Unjoined of Attempt * error: string
     /// Every task in quarantine.
     | RetryAll of by: SessionId
     /// The workers of this name, or the one of this session, get nothing new.
@@ -89,6 +95,13 @@ type Event =
     | Assigned of Attempt * SessionId * stages: struct (int * int)
     /// Some stages are done; the result of this attempt is the payload of the next.
     | Advanced of Attempt * stage: int * Payload
+    /// Its stages up to before that index are run on pieces, which end at these bytes. Those that have no part yet are
+    /// submitted next.
+    | Split of Attempt * last: int * cuts: Size[]
+    /// A piece is done: the part of the result that it gave.
+    | Part of whole: TaskId * index: int * Payload
+    /// A piece takes much longer than the others: a second task is submitted next that does the same.
+    | Speculated of whole: TaskId * index: int * slow: TaskId
     /// Failed; to be tried again after a delay.
     | Delayed of TaskId * Trouble * Duration
     /// Its time has come, or the older version of its file is out of its way; in the queue, at the back.
@@ -115,6 +128,11 @@ type Effect =
     | Revoke of SessionId * Attempt
     /// Read what this task was submitted with, for `Recalled`.
     | Recall of Attempt
+    /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
+    | Cut of Attempt * Submission * Payload * pieceSize: Size
+    /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,
+    /// for `Joined`. The parts stay the machine's.
+    | Join of Attempt * merge: Stage voption * parts: Payload[]
     /// Welcome a worker, which may keep these of what it holds.
     | Welcome of SessionId * keep: Attempt[]
     /// Ask a worker to finish what it has and go.

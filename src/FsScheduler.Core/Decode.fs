@@ -184,6 +184,11 @@ let private processing (fields: Fields) line : Process = {
     name = fields.Text(line, Field.name, TaskName.bytesMax)
     stages = fields.Stages line
     timeout = duration fields line Field.timeoutMs
+    piece =
+        if fields.Has Field.piece then
+            ValueSome(int (fields.Integer(line, Field.piece, 0L, int64 Int32.MaxValue)))
+        else
+            ValueNone
 }
 
 let private refOrNone (fields: Fields) line =
@@ -242,6 +247,11 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
     running = count fields line Field.running
     waiting = count fields line Field.waiting
     publishing = count fields line Field.publishing
+    split =
+        if fields.Has Field.split then
+            count fields line Field.split
+        else
+            0L
     quarantined = count fields line Field.quarantined
     finished = count fields line Field.finished
     cancelled = count fields line Field.cancelled

@@ -221,6 +221,10 @@ let private processFields writer (message: Process) =
     texts writer Field.stages message.stages
     number writer Field.timeoutMs (int64 message.timeout)
 
+    match message.piece with
+    | ValueSome piece -> number writer Field.piece (int64 piece)
+    | ValueNone -> ()
+
 let private doneFields writer (message: Done) =
     if message.ref <> "" then
         text writer Field.ref message.ref
@@ -281,6 +285,10 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
     number writer Field.running report.running
     number writer Field.waiting report.waiting
     number writer Field.publishing report.publishing
+
+    if report.split > 0L then
+        number writer Field.split report.split
+
     number writer Field.quarantined report.quarantined
     number writer Field.finished report.finished
     number writer Field.cancelled report.cancelled

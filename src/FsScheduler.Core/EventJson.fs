@@ -24,6 +24,9 @@ module EventJson =
         | Event.Submitted _ -> "submitted"
         | Event.Assigned _ -> "assigned"
         | Event.Advanced _ -> "advanced"
+        | Event.Split _ -> "split"
+        | Event.Part _ -> "part"
+        | Event.Speculated _ -> "speculated"
         | Event.Delayed _ -> "delayed"
         | Event.Woken _ -> "woken"
         | Event.Requeued _ -> "requeued"
@@ -64,6 +67,13 @@ module EventJson =
             json.WriteString("name", submission.Name)
             json.WriteString("pipeline", Pipeline.print pipeline)
             json.WriteNumber("priority", submission.Priority)
+
+            match submission.Origin with
+            | Piece(whole, index) ->
+                json.WriteNumber("whole", int64 whole)
+                json.WriteNumber("piece", index)
+            | Folder
+            | Client _ -> ()
         | Event.Assigned(of', session, struct (first, last)) ->
             attempt of'
             worker session
@@ -75,6 +85,17 @@ module EventJson =
         | Event.Advanced(of', stage, _) ->
             attempt of'
             json.WriteNumber("stage", stage)
+        | Event.Split(of', last, cuts) ->
+            attempt of'
+            json.WriteNumber("last", last)
+            json.WriteNumber("pieces", cuts.Length)
+        | Event.Part(whole, index, _) ->
+            task whole
+            json.WriteNumber("piece", index)
+        | Event.Speculated(whole, index, slow) ->
+            task whole
+            json.WriteNumber("piece", index)
+            json.WriteNumber("slow", int64 slow)
         | Event.Delayed(id, what, delay) ->
             task id
             trouble json what

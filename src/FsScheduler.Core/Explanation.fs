@@ -30,6 +30,13 @@ module Explanation =
         let struct (_, at, event) = past
 
         match event with
+        | Event.Submitted(_, submission, pipeline) when submission.Origin.IsPiece ->
+            match submission.Origin with
+            | Piece(whole, index) ->
+                Some
+                    $"It is piece {index + 1} of task {whole}, '{submission.Name}', since {time at}, for {Pipeline.print pipeline}."
+            | Folder
+            | Client _ -> None
         | Event.Submitted(_, submission, pipeline) ->
             Some
                 $"It was submitted at {time at} as '{submission.Name}', for {Pipeline.print pipeline}."
@@ -40,6 +47,12 @@ module Explanation =
                 $"The scheduler was started again; {workerName session} came back at {time at} and went on with attempt {attempt.number}."
         | Event.Advanced(attempt, stage, _) ->
             Some $"Attempt {attempt.number} finished the stages before number {stage + 1}."
+        | Event.Split(attempt, _, cuts) ->
+            Some
+                $"Attempt {attempt.number} is worked on in {cuts.Length} pieces, since {time at}: each is a task of its own."
+        | Event.Speculated(_, index, slow) ->
+            Some
+                $"Piece {index + 1}, task {slow}, took much longer than the others: at {time at} a second worker was given it too. The first result counts."
         | Event.Delayed(_, trouble, delay) ->
             Some
                 $"Attempt {trouble.attempt} failed at {time at}: {trouble.error}. It was to be tried again after {delay} ms."
@@ -54,6 +67,7 @@ module Explanation =
             Some $"It was done at {time at}, by attempt {attempt.number}."
         | Event.Cancelled(_, reason) -> Some $"It was cancelled at {time at}: {reason}."
         | Event.Woken _
+        | Event.Part _
         | Event.Accepted _
         | Event.Gone _
         | Event.Joined _
@@ -77,6 +91,9 @@ module Explanation =
             "queued", $"It is the next one for '{stage}', and waits for a free slot."
         | InQueue(stage, true, before) ->
             "queued", $"It is in the queue for '{stage}'; {tasksBefore before}."
+        | HeldBack(stage, next) ->
+            "queued",
+            $"It is in the queue for '{stage}', and held back: enough waits for '{next}' already (--spool-bytes)."
         | Alone(stage, false) ->
             "suspected",
             $"It was lost with two workers, and is to run alone on a third. {noWorker stage}"
@@ -87,6 +104,14 @@ module Explanation =
         | Awaited worker ->
             "running",
             $"{worker} had it when the scheduler was started again, and is expected back."
+        | BeingCut -> "split", "It is large, and being cut into pieces."
+        | InPieces(count, done', [||]) when count = done' ->
+            "split", $"All {count} pieces are done; their results are being put together."
+        | InPieces(count, done', tasks) ->
+            let shown = tasks |> Seq.truncate 10 |> Seq.map string |> String.concat ", "
+            let more = if tasks.Length > 10 then ", …" else ""
+
+            "split", $"{done'} of {count} pieces are done; the others are the tasks {shown}{more}."
         | BackedOff left -> "waiting", $"It is tried again in {span left}."
         | BeingPublished -> "publishing", "Its result is being put into its place."
         | Behind older ->

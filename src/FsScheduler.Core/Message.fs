@@ -90,6 +90,8 @@ type Process = {
     /// Run in order, each `name` or `name:argument`.
     stages: string[]
     timeout: Duration
+    /// Which piece of the payload of that name this is, from 0; none: it is all of it.
+    piece: int voption
 }
 
 /// The end of a task. No error: it succeeded.
@@ -132,6 +134,8 @@ type StatusReport = {
     /// Waiting for a retry.
     waiting: int64
     publishing: int64
+    /// Worked on in pieces, which are tasks of their own.
+    split: int64
     quarantined: int64
     finished: int64
     cancelled: int64

@@ -22,6 +22,8 @@ type Payload =
     | Recorded of number: int64 * size: Size
     /// In the file of `entrada/` that the task is named after, at that version.
     | Input of Stamp
+    /// A range of one of the two that are files. It does not own them.
+    | Slice of whole: Payload * start: Size * size: Size
 
 module Payload =
 

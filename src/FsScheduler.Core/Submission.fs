@@ -16,6 +16,8 @@ type Origin =
     | Folder
     /// A SUBMIT. One value serves all of a client's submissions without a key.
     | Client of SessionId * Want * Key option
+    /// A range of the payload of another task: its result is a part of what the same stages give for the whole.
+    | Piece of whole: TaskId * index: int
 
 /// A payload that is not packed, with the name and the reference that it came with.
 [<Sealed>]
@@ -65,7 +67,8 @@ type Submission
             | Spooled _
             | Filed
             | Recorded _
-            | Input _ -> Array.empty, payload
+            | Input _
+            | Slice _ -> Array.empty, payload
 
         let packed =
             GC.AllocateUninitializedArray<byte>(nameBytes + refBytes + small.Length)
@@ -81,7 +84,8 @@ type Submission
             | Spooled _
             | Filed
             | Recorded _
-            | Input _ -> Unpacked(packed, body) :> obj
+            | Input _
+            | Slice _ -> Unpacked(packed, body) :> obj
 
         Submission(content, uint16 nameBytes, uint16 refBytes, priority, origin)
 
@@ -89,6 +93,7 @@ type Submission
     member submission.File() =
         match origin with
         | Folder
+        | Piece _
         | Client(_, File, _) ->
             let name = submission.Bytes.AsSpan(0, int nameBytes).ToArray()
             Submission(Unpacked(name, Filed), nameBytes, 0us, priority, origin)
@@ -97,6 +102,14 @@ type Submission
     /// The same, of this origin: the journal does not know who is connected.
     member _.From(origin: Origin) =
         Submission(content, nameBytes, refBytes, priority, origin)
+
+    /// <summary>A piece of it, under the same name and of the same priority. It is not for the one that is filed.</summary>
+    /// <param name="whole">Its task.</param>
+    /// <param name="index">Of the piece, from 0.</param>
+    /// <param name="payload">The range.</param>
+    member submission.Piece(whole: TaskId, index: int, payload: Payload) =
+        let name = submission.Bytes.AsSpan(0, int nameBytes).ToArray()
+        Submission(Unpacked(name, payload), nameBytes, 0us, priority, Piece(whole, index))
 
     /// Whether all of it is in the journal, and not here.
     member submission.IsFiled = submission.Payload.IsFiled

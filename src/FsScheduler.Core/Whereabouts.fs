@@ -4,11 +4,17 @@ namespace FsScheduler.Core
 type Whereabouts =
     /// In the queue, for a worker that runs this stage.
     | InQueue of stage: string * isOffered: bool * before: int
+    /// In the queue: who runs its stage would have to hand it over, and enough waits for the next one already.
+    | HeldBack of stage: string * next: string
     /// In the queue, to be run by a worker that has nothing else.
     | Alone of stage: string * isOffered: bool
     | RunningOn of worker: string * since: Duration
     /// Known to be running before a restart; the worker has not come back yet.
     | Awaited of worker: string
+    /// Being cut.
+    | BeingCut
+    /// So many of its pieces are done, and these tasks do the others.
+    | InPieces of count: int * done': int * tasks: TaskId[]
     | BackedOff of for': Duration
     | BeingPublished
     /// Behind an older version of its file.
@@ -32,12 +38,29 @@ module Whereabouts =
             match task.State with
             | TaskState.Queued ->
                 let stage = task.Demand
-                Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
+                let stages = state.Queues.StagesOf task
+
+                let held = [
+                    for worker in state.Workers.All do
+                        if worker.Slots > 0 && worker.Can stage then
+                            state.Backlog.HoldsBack(worker, stages)
+                ]
+
+                match held with
+                | ValueSome next :: _ when List.forall ValueOption.isSome held ->
+                    Some(HeldBack(stage, next))
+                | _ -> Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
             | TaskState.Suspected ->
                 let stage = task.Demand
                 Some(Alone(stage, isOffered stage))
             | TaskState.Running worker when worker.IsAbsent -> Some(Awaited worker.Name)
             | TaskState.Running worker -> Some(RunningOn(worker.Name, now - task.Since))
+            | TaskState.Split ->
+                match task.Progress.Pieces with
+                | null -> Some BeingCut
+                | pieces ->
+                    let tasks = pieces.Tasks |> Array.map _.Id
+                    Some(InPieces(pieces.Count, pieces.Count - pieces.Missing, tasks))
             | TaskState.Waiting until -> Some(BackedOff(max 0L<ms> (until - now)))
             | TaskState.Publishing -> Some BeingPublished
             | TaskState.Succeeding older -> Some(Behind older.Id)

@@ -37,6 +37,7 @@ module internal Field =
     let want = field "want"
     let stages = field "stages"
     let timeoutMs = field "timeoutMs"
+    let piece = field "piece"
     let attempts = field "attempts"
     let code = field "code"
     let message = field "message"
@@ -73,6 +74,7 @@ module internal Field =
     let finished60s = field "finished60s"
     let trouble = field "trouble"
     let missing = field "missing"
+    let split = field "split"
 
     let all = known.ToArray()
 

@@ -38,6 +38,15 @@ module CommandLine =
 
     let size option text = Quantity.size text |> orRaise option
 
+    /// A size that is not smaller.
+    let sizeFrom (least: Size) option text =
+        let value = size option text
+
+        if value < least then
+            raise (WrongArguments $"{option}: '{text}' is less than {least} bytes")
+
+        value
+
     /// A duration that is not shorter, nor longer than twenty days: timers take no more.
     let durationFrom (least: Duration) option text =
         let value = duration option text

@@ -15,6 +15,9 @@ type Arguments =
     | Allow_Exec of PROGRAM: string
     | [<Unique>] Max_Attempts of COUNT: int
     | [<Unique>] Task_Timeout of DURATION: string
+    | [<Unique>] Spool_Bytes of SIZE: string
+    | [<Unique>] Split of SIZE: string
+    | [<Unique>] Speculate of FACTOR: float
     | [<Unique>] Settle of DURATION: string
     | [<Unique>] Beat of DURATION: string
     | [<Unique>] Lost_After of DURATION: string
@@ -48,6 +51,12 @@ type Arguments =
                 "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
+            | Spool_Bytes _ ->
+                "how much may wait for one stage before the stages ahead of it get no more of that work (default: 1GiB)"
+            | Split _ ->
+                "work on larger payloads in pieces of about this size, where their stages allow it; off: never (default: 16MiB)"
+            | Speculate _ ->
+                "give a piece to a second worker when it takes this many times as long as most; 0: never (default: 3)"
             | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
             | Beat _ ->
                 "how often workers give a sign of life (default: 1s, or a third of --lost-after)"

@@ -65,6 +65,15 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
 /// Of submissions that wait: what is more is in the journal only, and read when its turn comes.
 let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 
+/// What is smaller is held in memory, and not cut.
+let private splitMin = 128L * 1024L * 1L<B>
+
+let private speculateOf (arguments: ParseResults<Arguments>) =
+    match arguments.GetResult(Speculate, 3.0) with
+    | 0.0 -> 0.0
+    | factor when factor >= 1.0 && factor <= 1_000.0 -> factor
+    | _ -> raise (WrongArguments "--speculate: a number from 1 to 1000, or 0 for never")
+
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
     let allowed = arguments.GetResults Allow_Exec
 
@@ -94,6 +103,14 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
             |> CommandLine.durationFrom 10L<ms> "--task-timeout"
         lostAfter = lostAfter
         memory = memoryMax
+        spoolBytes =
+            arguments.GetResult(Spool_Bytes, "1GiB")
+            |> CommandLine.sizeFrom 1L<B> "--spool-bytes"
+        split =
+            match arguments.GetResult(Split, "16MiB") with
+            | "off" -> Settings.unlimited
+            | size -> CommandLine.sizeFrom splitMin "--split" size
+        speculate = speculateOf arguments
         seed = uint64 (Random.Shared.NextInt64())
     }
 

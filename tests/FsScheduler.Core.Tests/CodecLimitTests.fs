@@ -43,6 +43,7 @@ let private status workers =
         running = most
         waiting = most
         publishing = most
+        split = most
         quarantined = most
         finished = most
         cancelled = most

@@ -75,6 +75,7 @@ type ProcessLine = {
     name: string
     stages: string[]
     timeoutMs: int64
+    piece: Skippable<int>
     bytes: Skippable<int64>
 }
 
@@ -107,6 +108,7 @@ type ReportLine = {
     running: int64
     waiting: int64
     publishing: int64
+    split: Skippable<int64>
     quarantined: int64
     finished: int64
     cancelled: int64

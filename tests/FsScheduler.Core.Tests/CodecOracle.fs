@@ -132,6 +132,10 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             name = job.name
             stages = job.stages
             timeoutMs = int64 job.timeout
+            piece =
+                (match job.piece with
+                 | ValueSome piece -> Include piece
+                 | ValueNone -> Skip)
             bytes = bytes
         }
     | FromScheduler.Cancel attempt ->
@@ -155,6 +159,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             running = report.running
             waiting = report.waiting
             publishing = report.publishing
+            split = unless 0L report.split
             quarantined = report.quarantined
             finished = report.finished
             cancelled = report.cancelled

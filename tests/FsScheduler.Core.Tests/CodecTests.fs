@@ -125,6 +125,7 @@ let private examples =
                 name = "exemplo1.txt"
                 stages = [| "lower" |]
                 timeout = 300000L<ms>
+                piece = ValueNone
             })
             83L<B>
         saidToScheduler

@@ -55,6 +55,17 @@ let private places = [
     Awaited "node-7",
     "running",
     "node-7 had it when the scheduler was started again, and is expected back."
+    HeldBack("ocr", "trim"),
+    "queued",
+    "It is in the queue for 'ocr', and held back: enough waits for 'trim' already (--spool-bytes)."
+    BeingCut, "split", "It is large, and being cut into pieces."
+    InPieces(64, 62, [| taskId 70; taskId 71 |]),
+    "split",
+    "62 of 64 pieces are done; the others are the tasks 70, 71."
+    InPieces(64, 50, [| for task in 1..14 -> taskId task |]),
+    "split",
+    "50 of 64 pieces are done; the others are the tasks 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …."
+    InPieces(64, 64, [||]), "split", "All 64 pieces are done; their results are being put together."
     BackedOff 1_500L<ms>, "waiting", "It is tried again in 1500 ms."
     BeingPublished, "publishing", "Its result is being put into its place."
     Behind(taskId 6),
@@ -77,6 +88,10 @@ let private steps = [
     "The scheduler was started again; node-9 came back at 2026-11-24 12:00:01 +00:00 and went on with attempt 3."
     Event.Advanced({ task = taskId 7; number = 3 }, 1, Payload.empty),
     "Attempt 3 finished the stages before number 2."
+    Event.Split({ task = taskId 7; number = 4 }, 1, [| 5L<B>; 9L<B> |]),
+    "Attempt 4 is worked on in 2 pieces, since 2026-11-24 12:00:01 +00:00: each is a task of its own."
+    Event.Speculated(taskId 7, 1, taskId 9),
+    "Piece 2, task 9, took much longer than the others: at 2026-11-24 12:00:01 +00:00 a second worker was given it too. The first result counts."
     Event.Retried(taskId 7), "Somebody had it tried again at 2026-11-24 12:00:01 +00:00."
 ]
 

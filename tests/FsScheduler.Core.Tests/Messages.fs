@@ -236,7 +236,16 @@ let private processing: Gen<Process> =
 
         let! timeout = durations
 
-        return { attempt = attempt; name = name; stages = stages; timeout = timeout }
+        let! piece =
+            Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome (Gen.choose (0, 5000)) ]
+
+        return {
+            attempt = attempt
+            name = name
+            stages = stages
+            timeout = timeout
+            piece = piece
+        }
     }
 
 let private finished: Gen<Done> =
@@ -273,7 +282,7 @@ let private worker: Gen<WorkerReport> =
 
 let private status: Gen<StatusReport> =
     gen {
-        let! counts = Gen.arrayOfLength 9 count
+        let! counts = Gen.arrayOfLength 10 count
         let! idle = upToInt Int32.MaxValue
         let! busy = upToInt Int32.MaxValue
         let! uptime = durations
@@ -293,6 +302,7 @@ let private status: Gen<StatusReport> =
             running = counts[1]
             waiting = counts[2]
             publishing = counts[3]
+            split = counts[9]
             quarantined = counts[4]
             finished = counts[5]
             cancelled = counts[6]

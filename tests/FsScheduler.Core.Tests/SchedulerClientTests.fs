@@ -349,6 +349,7 @@ let private status =
             running = 2L
             waiting = 1L
             publishing = 1L
+            split = 0L
             quarantined = 1L
             finished = 1L
             cancelled = 1L

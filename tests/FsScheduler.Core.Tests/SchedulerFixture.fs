@@ -21,6 +21,9 @@ let settings = {
     taskTimeout = 60_000L<ms>
     lostAfter = 5_000L<ms>
     memory = Settings.unlimited
+    spoolBytes = Settings.unlimited
+    split = Settings.unlimited
+    speculate = 0.0
     seed = 42UL
 }
 
@@ -139,6 +142,7 @@ let assign (submission: Submission) task number worker stages payload =
         name = submission.Name
         stages = Array.ofList stages
         timeout = settings.taskTimeout
+        piece = ValueNone
     }
 
     Effect.Assign(session worker, message, submission, payload)

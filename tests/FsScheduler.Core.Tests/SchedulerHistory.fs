@@ -30,6 +30,10 @@ type Action =
     | Outdate of pick: int
     | Vanish of name: int
     | Unstore of pick: int
+    /// Pieces of 4 to 6 bytes, or one of all; or the payload cannot be read.
+    | Cut of pick: int * how: int
+    /// The parts are put together, or cannot be.
+    | JoinParts of pick: int * isThere: bool
     | RetryAll
     | Drain of pick: int
     | Forget of pick: int
@@ -72,6 +76,8 @@ let private action =
         1, Gen.map Outdate pick
         1, Gen.map Vanish (upTo 3)
         1, Gen.map Unstore pick
+        5, Gen.map2 (fun a b -> Cut(a, b)) pick (upTo 8)
+        3, Gen.map2 (fun a b -> JoinParts(a, b > 0)) pick (upTo 6)
         1, Gen.constant RetryAll
         1, Gen.map Drain pick
         1, Gen.map Forget (upTo 3)
@@ -91,11 +97,21 @@ type Histories =
 type SeenWorker = { stages: Set<string>; mutable slots: int; held: HashSet<Attempt> }
 
 /// What can be known from the inputs and the outputs alone, and nothing else.
-type World() =
+/// `names` are those of the stages that are `a`, `b`, `c` and `d` in the actions.
+type World(names: string[]) =
     let mutable now = Instant.zero
     let mutable sessions = 0
     let mutable refs = 0
     let mutable spools = 0
+
+    let named (pipeline: string) =
+        String.collect
+            (fun letter ->
+                if letter >= 'a' && letter <= 'd' then
+                    names[int letter - int 'a']
+                else
+                    string letter)
+            pipeline
 
     let choose (items: 'item seq) pick =
         let items = Array.ofSeq items
@@ -112,8 +128,13 @@ type World() =
     /// Keys with the tasks that had them.
     member val Keyed = ResizeArray<struct (string * TaskId)>()
     member val Publishing = ResizeArray<Attempt>()
+    /// Payloads that are to be cut, with their sizes, and parts that are to be joined.
+    member val Cutting = ResizeArray<struct (Attempt * Size)>()
+    member val Joining = ResizeArray<Attempt>()
     member val Tasks = 0 with get, set
     member _.Now = now
+
+    new() = World [| "a"; "b"; "c"; "d" |]
 
     /// A path that nobody had.
     member _.Spool() =
@@ -150,14 +171,14 @@ type World() =
         let submission =
             Submission.Create(taskName $"t{refs}", $"r{refs}", priority, origin, payload)
 
-        Input.Submit(submission, pipelines[abs pipeline % pipelines.Length])
+        Input.Submit(submission, named pipelines[abs pipeline % pipelines.Length])
 
     /// A new worker; bit i of `stages` says whether it can run stage i.
     member _.Join stages =
         sessions <- sessions + 1
 
         let stages = [|
-            for bit, stage in List.indexed [ "a"; "b"; "c"; "d" ] do
+            for bit, stage in Seq.indexed names do
                 if (stages >>> bit) &&& 1 = 1 then
                     stage
         |]
@@ -226,6 +247,21 @@ type World() =
         | Unstore pick -> [
             for w, a in Option.toList (running pick) -> Input.Unstored(w, a, "no space")
           ]
+        | Cut(pick, how) -> [
+            for struct (a, size) in Option.toList (choose world.Cutting pick) ->
+                match how with
+                | 0 -> Input.Unreadable(a, "cannot be cut")
+                | 1 -> Input.Cut(a, [| size |])
+                | 2 -> Input.Withdraw a
+                | _ -> Input.Cut(a, [| 4L<B>; 8L<B>; size |])
+          ]
+        | JoinParts(pick, isThere) -> [
+            for a in Option.toList (choose world.Joining pick) ->
+                if isThere then
+                    Input.Joined(a, world.Spool())
+                else
+                    Input.Unjoined(a, "a part is gone")
+          ]
         | RetryAll -> [ Input.RetryAll client ]
         | Drain pick -> [ for w in Option.toList (worker pick) -> Input.Drain(string w, client) ]
         | Forget pick -> [
@@ -256,6 +292,8 @@ type World() =
     /// The scheduler was killed: nobody is connected any more, and nothing is being published.
     member world.Forget() =
         world.Publishing.Clear()
+        world.Cutting.Clear()
+        world.Joining.Clear()
         world.Workers.Clear()
 
     /// Follows what an input and its outputs did. Fails where an assignment breaks a promise.
@@ -271,7 +309,13 @@ type World() =
         | Input.Report(session, attempt, _, _) ->
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
-        | Input.Unreadable(attempt, _) -> free attempt
+        | Input.Unreadable(attempt, _)
+        | Input.Withdraw attempt
+        | Input.Cut(attempt, _) ->
+            world.Cutting.RemoveAll(fun (struct (other, _)) -> other = attempt) |> ignore
+            free attempt
+        | Input.Joined(attempt, _)
+        | Input.Unjoined(attempt, _) -> world.Joining.Remove attempt |> ignore
         | Input.Unstored(session, attempt, _) ->
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
@@ -299,6 +343,10 @@ type World() =
             | Effect.Revoke(_, attempt) -> free attempt
             | Effect.Dismiss session -> world.Workers[session].slots <- 0
             | Effect.Publish(attempt, _, _) -> world.Publishing.Add attempt
+            | Effect.Cut(attempt, _, Spooled(_, size), _) ->
+                world.Cutting.Add(struct (attempt, size))
+            | Effect.Cut _ -> failwith "only what is a file is cut"
+            | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
             | Effect.Assign(session, message, _, _) ->
                 let seen = world.Workers[session]
 
@@ -314,3 +362,20 @@ type World() =
                 seen.held.Add message.attempt |> ignore
                 world.Past.Add(struct (session, message.attempt))
             | _ -> ()
+
+/// Of ten bytes, which is what a spool has, all are split.
+let inHistories = {
+    settings with
+        pipeline = pipeline [ "lower" ]
+        taskTimeout = 4_000L<ms>
+        spoolBytes = 25L<B>
+        split = 4L<B>
+        speculate = 1.5
+}
+
+/// Where nothing is split, stages are as everywhere; else some can be run on pieces.
+let worldOf (settings: Settings) =
+    if settings.split = Settings.unlimited then
+        World()
+    else
+        World [| "a"; "lower"; "sort"; "d" |]

@@ -11,6 +11,7 @@ let private succeed (task: ModelTask) (model: Model) =
     else
         match task.submission.Origin with
         | Origin.Client(_, (Result | Nothing), _) -> finish task model
+        | Piece _ -> invalidOp "nothing is split here"
         | Origin.Client(_, File, _)
         | Folder -> enter Publishing task model
 
@@ -41,6 +42,7 @@ let private submit (submission: Submission) (text: string) (model: Model) : Mode
         Map.tryFind name model.files |> Option.map (fun id -> model.tasks[id])
 
     match submission.Origin with
+    | Piece _ -> invalidOp "nothing is split here"
     | Origin.Client(_, _, Some key) when model.keys.ContainsKey key.text -> model
     | Origin.Client(_, _, key) ->
         let keys =
@@ -197,7 +199,10 @@ let private take input events (model: Model) =
         match current attempt model with
         | Some task when task.where = Running session -> delay events task model
         | _ -> model
-    | Input.Recalled _ -> model
+    | Input.Recalled _
+    | Input.Cut _
+    | Input.Joined _
+    | Input.Unjoined _ -> model
     | Input.RetryAll _ ->
         model.tasks.Values
         |> Seq.filter (fun task -> task.where = Quarantined)
@@ -222,11 +227,24 @@ let private take input events (model: Model) =
         }
     | Input.Tick -> tick events model
 
+/// Whether a worker would have to hand a task over to a stage for which enough waits. Every result has 10 bytes.
+let private isHeldBack (worker: ModelWorker) (task: ModelTask) (model: Model) =
+    match task.Rest.Tail |> List.skipWhile worker.can.Contains with
+    | [] -> false
+    | next :: _ ->
+        let waiting =
+            model.tasks.Values
+            |> Seq.filter (fun task -> task.stage > 0 && task.StageName = next)
+            |> Seq.length
+
+        10L<B> * int64 waiting >= model.settings.spoolBytes
+
 /// The task that a worker has to be given next.
 let private next (worker: ModelWorker) (model: Model) =
     let runnable =
         model.tasks.Values
         |> Seq.filter (fun task -> task.where = Queued && worker.can.Contains task.StageName)
+        |> Seq.filter (fun task -> not (isHeldBack worker task model))
         |> List.ofSeq
 
     let kind (task: ModelTask) =
@@ -238,12 +256,10 @@ let private next (worker: ModelWorker) (model: Model) =
         |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
 
     let first =
-        heads _.StageName
-        |> List.sortBy (fun task -> kind task, task.id)
-        |> List.tryHead
+        heads _.Rest |> List.sortBy (fun task -> kind task, task.id) |> List.tryHead
 
     let aged =
-        heads (fun task -> task.StageName, kind task)
+        heads (fun task -> task.Rest, kind task)
         |> List.sortBy (fun task -> task.since, kind task, task.id)
         |> List.tryHead
         |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)

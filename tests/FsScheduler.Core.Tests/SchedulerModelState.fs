@@ -29,6 +29,7 @@ type ModelTask = {
 
     member task.IsBegun = task.attempt > 0
     member task.StageName = task.stages[task.stage]
+    member task.Rest = task.stages |> List.skip task.stage
 
 type ModelWorker = {
     name: string

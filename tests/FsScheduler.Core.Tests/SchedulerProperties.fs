@@ -10,15 +10,15 @@ open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerHistory
 
 /// Short, so that histories reach the timeouts.
-let private settings = { settings with taskTimeout = 4_000L<ms> }
+/// And results of 10 bytes fill what may wait for a stage after three of them.
+let settings = { settings with taskTimeout = 4_000L<ms>; spoolBytes = 25L<B> }
 
 /// What came in; None: the scheduler was started again.
-type private Step = { input: Input option; at: Instant; events: Event list; effects: Effect list }
+type Step = { input: Input option; at: Instant; events: Event list; effects: Effect list }
 
 /// All that came of a history.
-type private Run(settings: Settings) =
+type Run(settings: Settings, world: World) =
     let mutable scheduler = Scheduler settings
-    let world = World()
     let steps = ResizeArray<Step>()
     let submissions = Dictionary<TaskId, Submission>()
     let ended = HashSet<TaskId>()
@@ -38,12 +38,15 @@ type private Run(settings: Settings) =
         | Event.Woken id
         | Event.Requeued(id, _)
         | Event.Quarantined(id, _)
+        | Event.Part(id, _, _)
+        | Event.Speculated(id, _, _)
         | Event.Cancelled(id, _)
         | Event.Retried id -> ValueSome id
         | Event.Assigned(attempt, _, _)
         | Event.Claimed(attempt, _)
         | Event.Advanced(attempt, _, _)
         | Event.Accepted(attempt, _)
+        | Event.Split(attempt, _, _)
         | Event.Completed(attempt, _) -> ValueSome attempt.task
         | Event.Gone _
         | Event.Joined _
@@ -74,6 +77,7 @@ type private Run(settings: Settings) =
 
         step
 
+    new(settings) = Run(settings, World())
     new() = Run settings
 
     member _.Scheduler = scheduler
@@ -123,7 +127,9 @@ type private Run(settings: Settings) =
         scheduler.Continue(int64 tasks * 1L<taskId>, int64 (Seq.length run.Events), 0L<sessionId>)
         let struct (completed, cancelled) = counts
         scheduler.Count(completed, cancelled)
-        Expect.equal (Description.ofState scheduler) lived "restored"
+        // What is being cut is not recorded: it is in its queue again.
+        if world.Cutting.Count = 0 then
+            Expect.equal (Description.ofState scheduler) lived "restored"
 
         // Of what was being published, half has its name.
         let proof: Proof = { size = 1L<B>; hash = 1UL }
@@ -146,6 +152,7 @@ type private Run(settings: Settings) =
                 Expect.equal proof' proof "what was found"
                 Expect.equal submission.Name submissions[attempt.task].Name "of that task"
                 world.Publishing.Add attempt
+            | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
             | _ -> ()
 
         Expect.equal
@@ -196,20 +203,27 @@ type private Run(settings: Settings) =
             for attempt in List.ofSeq world.Publishing do
                 take (Input.Published(attempt, proof))
 
+            for struct (attempt, size) in List.ofSeq world.Cutting do
+                take (Input.Cut(attempt, [| 5L<B>; size |]))
+
+            for attempt in List.ofSeq world.Joining do
+                take (Input.Joined(attempt, world.Spool()))
+
             world.Wait 1_000L<ms>
             take (Input.Heard helper)
             take Input.Tick
 
-let private follow check history =
-    let run = Run()
+let followOn (run: Run) check history =
     run.Follow(history, check)
     run.Finish check
     run
 
-let private ignoreRun (_: Run) = ()
+let follow check history = followOn (Run()) check history
+
+let ignoreRun (_: Run) = ()
 
 /// What the events alone say of each task.
-let private evolve (tasks: Map<TaskId, string * int>) event =
+let evolve (tasks: Map<TaskId, string * int>) event =
     let enter state (id: TaskId) = Map.add id (state, snd tasks[id]) tasks
 
     match event with
@@ -217,6 +231,9 @@ let private evolve (tasks: Map<TaskId, string * int>) event =
     | Event.Assigned(attempt, session, _) ->
         Map.add attempt.task ($"running on {session}", attempt.number) tasks
     | Event.Advanced(attempt, _, _) -> enter "queued" attempt.task
+    | Event.Split(attempt, _, _) -> Map.add attempt.task ("split", attempt.number) tasks
+    | Event.Part _
+    | Event.Speculated _ -> tasks
     | Event.Delayed(id, _, _) -> enter "delayed" id
     | Event.Requeued(id, _)
     | Event.Retried id -> enter "queued" id
@@ -231,7 +248,7 @@ let private evolve (tasks: Map<TaskId, string * int>) event =
     | Event.Joined _
     | Event.Left _ -> tasks
 
-let private viewForEvents (task: TaskView) =
+let viewForEvents (task: TaskView) =
     let state =
         match task.state, task.worker with
         | "running", ValueSome session -> $"running on {session}"
@@ -241,13 +258,13 @@ let private viewForEvents (task: TaskView) =
 
     task.id, (state, task.attempt)
 
-let private config = {
+let config = {
     FsCheckConfig.defaultConfig with
         maxTest = 400
         arbitrary = [ typeof<Histories> ]
 }
 
-let private property name (check: Action list -> unit) =
+let property name (check: Action list -> unit) =
     testPropertyWithConfig config name check
 
 let private spoolsOf payload =
@@ -257,14 +274,16 @@ let private spoolsOf payload =
     | Bytes _
     | Filed
     | Recorded _
-    | Input _ -> []
+    | Input _
+    | Slice _ -> []
 
 /// Every path that came in; and every path that was let go of, as often as it was.
-let private spools (run: Run) =
+let spools (run: Run) =
     let entered = [
         for step in run.Steps do
             match step.input with
             | Some(Input.Submit(submission, _)) -> yield! spoolsOf submission.Payload
+            | Some(Input.Joined(_, payload))
             | Some(Input.Report(_, _, _, payload)) -> yield! spoolsOf payload
             | _ -> ()
     ]
@@ -281,7 +300,7 @@ let private spools (run: Run) =
     entered, released
 
 /// Results that are kept for those who come back with a key.
-let private keptSpools (run: Run) =
+let keptSpools (run: Run) =
     let keyed =
         set [
             for event in run.Events do
@@ -296,7 +315,7 @@ let private keptSpools (run: Run) =
     [
         for step in run.Steps do
             match step.input with
-            | Some(Input.Report(_, attempt, _, payload)) when
+            | Some(Input.Joined(attempt, payload) | Input.Report(_, attempt, _, payload)) when
                 keyed.Contains attempt.task
                 && List.contains (Event.Completed(attempt, KeptResult payload)) step.events
                 ->
@@ -305,7 +324,7 @@ let private keptSpools (run: Run) =
     ]
 
 /// What is worth seeing at least once, by name.
-let private sights (run: Run) = [
+let sights (run: Run) = [
     for event in run.Events do
         match event with
         | Event.Requeued(_,
@@ -313,6 +332,9 @@ let private sights (run: Run) = [
                              error = "the scheduler was started again while its result was being published"
                          }) -> "restarted while publishing"
         | Event.Requeued _ -> "requeued"
+        | Event.Split _ -> "split"
+        | Event.Part _ -> "part"
+        | Event.Speculated _ -> "speculated"
         | Event.Advanced _ -> "advanced"
         | Event.Quarantined(_, trouble) ->
             "quarantined"

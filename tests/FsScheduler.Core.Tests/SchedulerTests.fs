@@ -5,6 +5,7 @@ open Expecto
 let tests =
     testList "the scheduler" [
         SchedulerServingTests.tests
+        SchedulerBacklogTests.tests
         SchedulerMissingTests.tests
         SchedulerClaimTests.tests
         SchedulerFailureTests.tests
@@ -12,4 +13,5 @@ let tests =
         SchedulerClientTests.tests
         SchedulerFileTests.tests
         SchedulerProperties.tests
+        SchedulerSplitTests.tests
     ]

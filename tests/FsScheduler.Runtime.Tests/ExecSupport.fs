@@ -88,6 +88,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
             name = "cartas/avó.PDF"
             stages = [| wire |]
             timeout = 60_000L<ms>
+            piece = ValueNone
         }
 
         stages

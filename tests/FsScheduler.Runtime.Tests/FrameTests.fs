@@ -186,6 +186,7 @@ let private fromMessage (random: Random) index =
             name = "x/y.txt"
             stages = [| "lower"; "grep:é\n" |]
             timeout = 1L<ms>
+            piece = ValueNone
         }
     | 1 -> FromScheduler.Done { ref = $"{index}"; task = 3L<taskId>; attempts = 1; error = None }
     | 2 -> FromScheduler.Error(ErrorCode.BadField, String('"', 3_000))

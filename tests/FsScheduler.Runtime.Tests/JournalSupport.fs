@@ -61,9 +61,8 @@ let done' task = [
 ]
 
 /// The events of a random history, each with its number and time.
-let record (history: Action list) =
+let recordWith settings (world: World) (history: Action list) =
     let scheduler = Scheduler settings
-    let world = World()
     let events = List<struct (int64 * Instant * Event)>()
 
     for action in history do
@@ -76,6 +75,8 @@ let record (history: Action list) =
                 events.Add(struct (int64 events.Count + 1L, world.Now, event))
 
     List.ofSeq events
+
+let record (history: Action list) = recordWith settings (World()) history
 
 /// One statement, as somebody with another tool would run it.
 let sql (path: string) (text: string) =

@@ -41,6 +41,9 @@ let private everyKind = [
     Event.Retried(taskId 1)
     Event.Gone "d/é.txt"
     Event.Cancelled(taskId 3, "cancelled")
+    Event.Split(attemptOf 1 4, 2, [| 7L<B>; 1L<B> * (1L <<< 40) |])
+    Event.Part(taskId 1, 4_095, bytes "a part")
+    Event.Speculated(taskId 1, 3, taskId 2)
     Event.Accepted(attemptOf 1 4, Payload.empty)
     Event.Left(5L<sessionId>, "forno «3»", "silent")
     Event.Completed(attemptOf 1 4, StoredResult { size = 5L<B>; hash = UInt64.MaxValue })
@@ -76,9 +79,14 @@ let private writing =
                     | Event.Delayed(id, trouble, delay) -> Event.Delayed(id, at0 trouble, delay)
                     | Event.Requeued(id, trouble) -> Event.Requeued(id, at0 trouble)
                     | Event.Quarantined(id, trouble) -> Event.Quarantined(id, at0 trouble)
+                    | Event.Part(whole, index, _) -> Event.Part(whole, index, Payload.empty)
                     | other -> other)
 
-            Expect.equal (withoutTimes (rest read)) (rest expected) "but for submissions"
+            Expect.equal
+                (withoutTimes (rest read))
+                (withoutTimes (rest expected))
+                "but for submissions"
+
             Expect.equal (List.map fst read) (List.map fst expected) "numbers"
 
             for event in everyKind do
@@ -109,7 +117,7 @@ let private writing =
                     submitted 1 (bytes "x") key
                     Event.Assigned(attemptOf 1 1, 1L<sessionId>, struct (0, 1))
                     Event.Advanced(attemptOf 1 1, 1, bytes "between")
-                    Event.Assigned(attemptOf 1 2, 1L<sessionId>, struct (1, 2))
+                    Event.Part(taskId 1, 0, bytes "part")
                     Event.Completed(attemptOf 1 2, KeptResult(bytes "result"))
                 ]
 
@@ -117,8 +125,9 @@ let private writing =
                 Text.Encoding.UTF8.GetString((journal :> IJournal).ReadPayload number)
 
             Expect.equal (read 3L) "between" "of a stage"
+            Expect.equal (read 4L) "part" "of a piece"
             Expect.equal (read 5L) "result" "of the end"
-            Expect.throwsT<IOException> (fun () -> read 4L |> ignore) "there is none"
+            Expect.throwsT<IOException> (fun () -> read 2L |> ignore) "there is none"
             do! close journal
         }
 
@@ -157,10 +166,11 @@ let private recovering =
     testList "a restart" [
         testPropertyWithConfig
             config
-            "finds the state that lived, for any history"
-            (fun (history: Action list) ->
+            "finds the state that lived, for any history, also where payloads are split"
+            (fun (history: Action list) (isSplitting: bool) ->
                 use folder = new TempFolder()
-                let events = record history
+                let settings = if isSplitting then inHistories else settings
+                let events = recordWith settings (worldOf settings) history
                 let journal = openIn folder.Path
 
                 for struct (number, at, event) in events do

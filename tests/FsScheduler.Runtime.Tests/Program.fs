@@ -25,4 +25,5 @@ let main args =
             JournalDiskTests.tests
             RestartTests.tests
             PublishQueueTests.tests
+            PieceTests.tests
         ])

@@ -108,8 +108,88 @@ let private status (cluster: Cluster) (isSo: StatusReport -> bool) =
         return status
     }
 
+/// Of task 1, of which two pieces are done; the part of the second is a file.
+let private inPieces part = [
+    let big = Spooled("big", 300L<B>)
+
+    let whole =
+        Submission.Create(name "x", "x", 0, Origin.Client(1L<sessionId>, Result, None), big)
+
+    let cuts = [| 100L<B>; 200L<B>; 300L<B> |]
+    Event.Submitted(taskId 1, whole, pipeline [ "lower" ])
+    Event.Split(attemptOf 1 1, 1, cuts)
+
+    for index in 0..2 do
+        let piece = whole.Piece(taskId 1, index, Slice(big, 100L<B> * int64 index, 100L<B>))
+        Event.Submitted(taskId (index + 2), piece, pipeline [ "lower" ])
+
+    Event.Part(taskId 1, 0, bytes "one")
+    Event.Completed(attemptOf 2 1, NothingLeft)
+    Event.Part(taskId 1, 1, Spooled(part, 100L<B>))
+    Event.Completed(attemptOf 3 1, NothingLeft)
+]
+
 let tests =
     testList "a server that is started again" [
+        for what, isSameBoot, isThere, isKept in
+            [
+                "on a machine that has run on", true, true, true
+                "after a power cut", false, true, false
+                "on a machine that has run on since one took it", true, false, false
+            ] do
+            test $"has a part that is in a file, {what}: {isKept}" {
+                use temp = new TempFolder()
+                use state = new StateFolder(temp.At "state")
+                let part = nonNull (state.NewPart())
+                let journal = openIn state.Path
+                (append journal 1L (inPieces part)).Wait()
+                (close journal).Wait()
+
+                if isThere then
+                    File.WriteAllText(part, "two")
+
+                let journal = openIn state.Path
+
+                let scheduler =
+                    Restart.restore
+                        { settings with split = 100L<B> }
+                        (Some(journal :> IRecovery))
+                        isSameBoot
+                        (Clock TimeProvider.System)
+                        Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance
+
+                Expect.equal (Seq.contains part scheduler.Spools) isKept "the part"
+                let decisions = Decisions()
+                let found = Collections.Generic.Dictionary()
+                scheduler.Resume(found, (Clock TimeProvider.System).Now, decisions)
+                (close journal).Wait()
+
+                let again = [
+                    for event in decisions.Events do
+                        match event with
+                        | Event.Submitted(_, piece, _) -> piece.Name, piece.Origin
+                        | _ -> ()
+                ]
+
+                Expect.equal
+                    again
+                    (if isKept then [] else [ "x", Origin.Piece(taskId 1, 1) ])
+                    "run again"
+            }
+
+        test "never calls two parts the same, whatever was deleted in between" {
+            use temp = new TempFolder()
+
+            let parts = [
+                for _ in 1..3 do
+                    use state = new StateFolder(temp.At "state")
+                    state.NewPart()
+                    state.NewPart()
+            ]
+
+            Expect.hasLength (List.distinct parts) 6 "all differ"
+        }
+
         testTask "does not run again what had its name already" {
             use cluster = after false OnDone.Keep (Some "a") [ accepted ]
             let! (now: StatusReport) = status cluster (fun now -> now.finished > 0L)

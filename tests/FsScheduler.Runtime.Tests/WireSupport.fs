@@ -44,6 +44,7 @@ type SpoolBodies<'message>() =
                 ValueSome {
                     bytes = ReadOnlyMemory.Empty
                     file = IO.File.OpenHandle path
+                    start = 0L<B>
                     size = size
                 }
             | _ -> ValueNone
@@ -220,6 +221,9 @@ let settings: Settings = {
     taskTimeout = 300_000L<ms>
     lostAfter = 5_000L<ms>
     memory = Settings.unlimited
+    spoolBytes = Settings.unlimited
+    split = Settings.unlimited
+    speculate = 0.0
     seed = 1UL
 }
 

@@ -90,6 +90,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                  && task.Attempt = work.attempt.number
                  && work.stages = task.Pipeline.wire[first .. last - 1]
                  && work.name = submission.Name
+                 && work.piece = ValueOption.map (fun (struct (_, index)) -> index) task.Whole
                  && submission = task.Submission)
                 $"PROCESS of task {task.Id} is not what was assigned"
 
@@ -110,6 +111,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 ((observer.Task id).IsQuarantined && not troubles.IsEmpty)
                 $"task {id} is not in quarantine"
         | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
+        | Effect.Cut _
+        | Effect.Join _ // the observer looks at these itself
         | Effect.Revoke _
         | Effect.Recall _
         | Effect.Settle _
@@ -123,8 +126,12 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
     member _.Durable event =
         match event with
         | Event.Submitted(id, _, _) -> (observer.Task id).IsDurable <- true
-        | Event.Assigned(attempt, _, _) ->
+        | Event.Assigned(attempt, _, _)
+        | Event.Split(attempt, _, _) ->
             (observer.Task attempt.task).DurableAttempt <- attempt.number
+        | Event.Part(whole, index, _) ->
+            let task = observer.Task whole
+            task.DurableParts.Add struct (task.DurableAttempt, index) |> ignore
         | Event.Accepted(attempt, _) ->
             (observer.Task attempt.task).DurableAccepted <- attempt.number
         | Event.Quarantined(id, _)
@@ -134,7 +141,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Event.Completed(attempt, _) ->
             let task = observer.Task attempt.task
             task.DurableEnds <- task.DurableEnds + 1
-        | Event.Advanced _
+        | Event.Advanced(attempt, _, _) -> (observer.Task attempt.task).DurableParts.Clear()
+        | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _
         | Event.Requeued _
@@ -151,6 +159,18 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 ((observer.Task work.attempt.task).DurableAttempt >= work.attempt.number)
                 $"PROCESS of task {work.attempt.task} before it is durable"
+        | Effect.Join(attempt, _, parts) ->
+            let task = observer.Task attempt.task
+
+            let durable =
+                task.DurableParts
+                |> Seq.map (fun (struct (_, index)) -> index)
+                |> Seq.distinct
+                |> Seq.length
+
+            must
+                (task.DurableAttempt >= attempt.number && durable >= parts.Length)
+                $"parts of task {attempt.task} are joined before they are durable"
         | Effect.Publish(attempt, _, _) ->
             must
                 ((observer.Task attempt.task).DurableAccepted >= attempt.number)
@@ -165,6 +185,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 ((observer.Task outcome.task).DurableEnds > 0)
                 $"DONE of task {outcome.task} before it is durable"
+        | Effect.Cut _ // of what it was submitted with, or of what a durable event has
         | Effect.Reply _
         | Effect.Revoke _
         | Effect.Recall _

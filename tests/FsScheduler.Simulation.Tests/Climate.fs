@@ -27,6 +27,10 @@ type Climate = {
     maxAttempts: int
     workMax: Duration
     publishMax: Duration
+    /// How long it takes to cut a payload, or to put parts together.
+    pieceMax: Duration
+    split: Size
+    speculate: float
     /// Of a link, a minute.
     resets: int
     silences: int
@@ -38,14 +42,17 @@ type Climate = {
     /// Of the scheduler's process, a minute.
     pauses: int
     hangPercent: int
+    slowPercent: int
     failPercent: int
     refusePercent: int
     poisonPercent: int
     duplicatePercent: int
     unreadablePercent: int
     unpublishedPercent: int
+    uncutPercent: int
+    unjoinedPercent: int
     spooledPercent: int
-    /// The size of a spooled result: large ones are forgotten sooner.
+    /// The size that spooled results are said to have: large ones are forgotten sooner. 0: what they have.
     spooledSize: Size
     keyPercent: int
     cancelPercent: int
@@ -53,6 +60,16 @@ type Climate = {
 }
 
 module Climate =
+
+    /// Some of every kind, in any order, each once.
+    let private drawStages (chance: Chance) =
+        let kinds = [|
+            [| "lower"; "squeeze"; "trim"; "upper" |]
+            [| "sort"; "uniq"; "freq"; "words" |]
+            [| "s1"; "s2"; "s3"; "s4" |]
+        |]
+
+        Array.init (chance.Between(1, 4)) (fun index -> kinds[chance.Pick [| 0; 0; 1; 2 |]][index])
 
     let draw (chance: Chance) : Climate =
         let rate high =
@@ -63,11 +80,12 @@ module Climate =
             | _ -> high
 
         let lostAfter = chance.Time(2_000L<ms>, 6_000L<ms>)
+        let split = chance.Pick [| Settings.unlimited; 20L<B>; 20L<B>; 50L<B>; 120L<B> |]
 
         {
             workers = chance.Between(1, 6)
             slotsMax = chance.Between(1, 4)
-            stages = Array.init (chance.Between(1, 4)) (fun index -> $"s{index + 1}")
+            stages = drawStages chance
             capablePercent = chance.Pick [| 40; 70; 100 |]
             clients = chance.Between(0, 3)
             submissions = chance.Between(1, 16)
@@ -84,6 +102,9 @@ module Climate =
             maxAttempts = chance.Between(1, 5)
             workMax = chance.Pick [| 5L<ms>; 100L<ms>; 1_500L<ms>; 4_000L<ms> |]
             publishMax = chance.Pick [| 1L<ms>; 30L<ms>; 2_000L<ms>; 8_000L<ms> |]
+            pieceMax = chance.Pick [| 1L<ms>; 100L<ms>; 3_000L<ms>; 9_000L<ms> |]
+            split = split
+            speculate = chance.Pick [| 0.0; 1.5; 3.0 |]
             resets = rate 12
             silences = rate 6
             stalls = rate 8
@@ -92,14 +113,21 @@ module Climate =
             readies = rate 30
             pauses = rate 4
             hangPercent = rate 12
+            slowPercent = rate 20
             failPercent = rate 40
             refusePercent = rate 6
             poisonPercent = rate 12
             duplicatePercent = rate 25
             unreadablePercent = rate 10
             unpublishedPercent = rate 30
+            uncutPercent = rate 30
+            unjoinedPercent = rate 60
             spooledPercent = rate 80
-            spooledSize = chance.Pick [| 1_000L<B>; 100_000_000L<B> |]
+            spooledSize =
+                if split < Settings.unlimited then
+                    0L<B>
+                else
+                    chance.Pick [| 1_000L<B>; 100_000_000L<B> |]
             keyPercent = rate 90
             cancelPercent = rate 20
             retryPercent = rate 60

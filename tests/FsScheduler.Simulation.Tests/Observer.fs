@@ -14,6 +14,11 @@ type Observer(scene: Scene, spool: Spool) =
     let slotsAt = Dictionary<Attempt, int>()
     let cancels = HashSet<TaskId>()
     let mutable isCurrent = false // whether the input is a report of a current attempt
+    let touched = HashSet<TaskId>() // those worked on in pieces, of this step
+    let dropped = List<TaskRecord>() // pieces that were cancelled in this step
+    let failed = HashSet<TaskId>() // those of which a piece went into quarantine in this step
+    let mutable speculated = ValueNone // a piece that is to have a second task, and who is slow with it
+    let mutable helper = ValueNone // the second task, and who it is not for
     let lossesMax = 3 // as the protocol's users are told, not as the machine's limits say
 
     let violation text = raise (Violation text)
@@ -42,6 +47,33 @@ type Observer(scene: Scene, spool: Spool) =
 
     let requeued (task: TaskRecord) = task.QueuedSince <- scene.Now
 
+    /// It is no longer cut, nor waiting for its parts. What there is of them it keeps.
+    let unsplit (task: TaskRecord) =
+        if task.IsSplit || task.IsCutting then
+            touched.Add task.Id |> ignore
+
+        task.IsSplit <- false
+        task.IsCutting <- false
+
+    /// A piece has come to its end.
+    let leaveWhole (piece: TaskRecord) =
+        match piece.Whole with
+        | ValueSome(struct (whole, index)) ->
+            touched.Add whole |> ignore
+
+            match (taskOf whole).Pieces with
+            | ValueSome pieces -> pieces.Tasks[index].Remove piece.Id |> ignore
+            | ValueNone -> ()
+        | ValueNone -> ()
+
+    let isOf (whole: TaskId) (id: TaskId) =
+        match tasks.TryGetValue id with
+        | true, task ->
+            match task.Whole with
+            | ValueSome(struct (of', _)) -> of' = whole
+            | ValueNone -> false
+        | _ -> false
+
     let isFinal (task: TaskRecord) = task.Ending.IsSome
 
     let isLast (task: TaskRecord) =
@@ -61,6 +93,7 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Submit(submission, _) ->
             match submission.Origin with
             | Origin.Folder -> ()
+            | Origin.Piece _ -> violation "a piece is submitted from outside"
             | Origin.Client(session, want, key) ->
                 let content = spool.Content(submission.Payload, submission)
                 requests.Add((session, submission.Ref), RequestRecord(content, want, key))
@@ -78,9 +111,49 @@ type Observer(scene: Scene, spool: Spool) =
             | _ -> scene.coverage.Count "seen: result fenced off"
         | _ -> ()
 
+    /// What a piece is to be: a range of what its whole is at, for the stages that run on pieces.
+    let submittedPiece id (submission: Submission) (pipeline: Pipeline) whole index =
+        let task = taskOf whole
+        touched.Add whole |> ignore
+
+        must
+            (task.IsSplit && not (isFinal task))
+            $"task {id} is a piece of task {whole}, which is not split"
+
+        match task.Pieces with
+        | ValueNone -> violation $"task {id} is a piece of task {whole}, which has none"
+        | ValueSome pieces ->
+            let start = pieces.StartOf index
+
+            must
+                (submission.Payload = Slice(task.Payload, start, pieces.Cuts[index] - start)
+                 && submission.Name = task.Submission.Name
+                 && submission.Priority = task.Submission.Priority
+                 && pipeline.wire = task.Pipeline.wire[task.Stage .. pieces.Last - 1])
+                $"task {id} is not the piece {index} of task {whole}"
+
+            must
+                pieces.Parts[index].IsNone
+                $"piece {index} of task {whole} is there, and is done again"
+
+            match speculated, Seq.toList pieces.Tasks[index] with
+            | ValueNone, [] -> ()
+            | ValueSome(struct (of', slowIndex, slow)), [ one ] when
+                of' = whole && slowIndex = index && slow = one
+                ->
+                speculated <- ValueNone
+                helper <- ValueSome struct (id, (taskOf slow).Session)
+            | _, others ->
+                violation
+                    $"piece {index} of task {whole} has {others.Length} tasks, and gets task {id}"
+
+            pieces.Tasks[index].Add id |> ignore
+
     let submitted input id (submission: Submission) pipeline =
-        match input with
-        | Input.Submit(given, _) -> must (given = submission) $"task {id} is not what was submitted"
+        match input, submission.Origin with
+        | _, Origin.Piece(whole, index) -> submittedPiece id submission pipeline whole index
+        | Input.Submit(given, _), (Origin.Folder | Origin.Client _) ->
+            must (given = submission) $"task {id} is not what was submitted"
         | _ -> violation $"task {id} was made from nothing"
 
         let content = spool.Content(submission.Payload, submission)
@@ -92,6 +165,7 @@ type Observer(scene: Scene, spool: Spool) =
             if scene.climate.spooledSize < 1_000_000L<B> then
                 must (keys.TryAdd(key.text, id)) $"the key {key.text} made two tasks"
         | Origin.Client _
+        | Origin.Piece _
         | Origin.Folder -> ()
 
     let assigned (attempt: Attempt) session struct (first, last) =
@@ -103,6 +177,18 @@ type Observer(scene: Scene, spool: Spool) =
         must
             (not task.IsPublishing && not task.IsQuarantined)
             $"task {task.Id} is given out while it is published or in quarantine"
+
+        must
+            (not task.IsSplit && not task.IsCutting)
+            $"task {task.Id} is given out while its pieces are"
+
+        task.Pieces <- ValueNone // left of a time when it was split
+
+        match helper with
+        | ValueSome(struct (id, slow)) when id = task.Id ->
+            must (session <> slow) $"task {id} helps session {slow} and is given to it"
+            helper <- ValueNone
+        | _ -> ()
 
         must (attempt.number = task.Attempt + 1) $"attempt {attempt.number} of task {task.Id}"
         must (first = task.Stage && last > first) $"task {task.Id} goes on at the wrong stage"
@@ -151,10 +237,18 @@ type Observer(scene: Scene, spool: Spool) =
             | Input.Report(_, _, Failed _, _)
             | Input.Unreadable _
             | Input.Unpublished _ -> failedOut, "failed too often"
+            | Input.Unjoined _ -> failedOut, "joined in vain too often"
             | Input.Leave _ -> lostOut, "lost too often"
             | Input.Tick when lostOut -> true, "lost too often"
             | Input.Tick -> failedOut, "failed too often"
             | _ -> false, "nothing"
+
+        // It has its trouble from a piece.
+        let isDue, cause =
+            if failed.Contains id then
+                true, "a piece failed"
+            else
+                isDue, cause
 
         must
             isDue
@@ -162,6 +256,18 @@ type Observer(scene: Scene, spool: Spool) =
 
         scene.coverage.Count $"seen: quarantine, {cause}"
         free task
+        unsplit task
+
+        match task.Whole with
+        | ValueSome(struct (whole, index)) ->
+            leaveWhole task
+
+            match (taskOf whole).Pieces with
+            | ValueSome pieces when pieces.Tasks[index].Count > 0 ->
+                scene.coverage.Count "seen: a straggler's helper fails or is left alone"
+            | _ -> failed.Add whole |> ignore
+        | ValueNone -> ()
+
         task.IsPublishing <- false
         task.IsQuarantined <- true
         task.Ends <- task.Ends + 1
@@ -172,8 +278,9 @@ type Observer(scene: Scene, spool: Spool) =
 
         let isDue =
             match input with
-            | Input.Cancel(other, _) -> other = id
-            | Input.Withdraw attempt
+            | _ when task.Whole.IsSome -> true // looked at when the step is over
+            | Input.Cancel(other, _) -> other = id || isOf id other
+            | Input.Withdraw attempt -> attempt.task = id || isOf id attempt.task
             | Input.Outdated attempt -> attempt.task = id
             | Input.Vanish name -> name = task.Submission.Name
             | Input.Submit(submission, _) ->
@@ -187,29 +294,73 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Cancel _ -> cancels.Add id |> ignore
         | _ -> ()
 
+        if task.Whole.IsSome then
+            must
+                (not task.IsRunning)
+                $"the piece that is task {id} is cancelled, and its worker is not told"
+
+            leaveWhole task
+            dropped.Add task
+
         free task
+        unsplit task
         task.Ending <- ValueSome Ending.Cancelled
         task.Ends <- task.Ends + 1
+
+    let isMerged (task: TaskRecord) (pieces: PieceRecord) =
+        task.Pipeline.stages[pieces.Last - 1].kind = Aggregating
+
+    /// The parts that count, put together; and what the stages make of the whole, whoever runs them.
+    let expectedOf (task: TaskRecord) (pieces: PieceRecord) =
+        let stages = task.Pipeline.wire[task.Stage .. pieces.Last - 1]
+        let joined = Content.join (isMerged task pieces) pieces.Contents
+
+        let whole =
+            Content.run stages { task = task.Id; number = task.Attempt } task.Content
+
+        must
+            (Content.plain joined = Content.plain whole)
+            $"the parts of task {task.Id} give '{joined}' where '{whole}' was due"
+
+        joined
 
     /// What a result that counts holds.
     let accepted input (attempt: Attempt) payload =
         let task = taskOf attempt.task
 
-        match input with
-        | Input.Report(session, reported, Succeeded, given) ->
-            must
-                (reported = attempt && reported.number = task.Attempt && session = task.Session)
-                $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
+        let expected, given =
+            match input, task.Pieces with
+            | Input.Report(session, reported, Succeeded, given), _ ->
+                must
+                    (reported = attempt && reported.number = task.Attempt && session = task.Session)
+                    $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
 
-            must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
-        | _ -> violation $"task {task.Id} succeeded by {input}"
+                task.Expected, given
+            | Input.Joined(joined, given), ValueSome pieces ->
+                must
+                    (joined = attempt
+                     && joined.number = task.Attempt
+                     && task.IsSplit
+                     && pieces.IsWhole)
+                    $"what was joined for {joined} counts for attempt {task.Attempt} of task {task.Id}"
 
+                scene.coverage.Count(
+                    if isMerged task pieces then
+                        "seen: parts merged"
+                    else
+                        "seen: parts in a row"
+                )
+
+                let expected = expectedOf task pieces
+                task.Range <- struct (task.Stage, pieces.Last)
+                unsplit task
+                task.Pieces <- ValueNone
+                expected, given
+            | _ -> violation $"task {task.Id} succeeded by {input}"
+
+        must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
         let content = spool.Content(payload, task.Submission)
-
-        must
-            (content = task.Expected)
-            $"task {task.Id} became '{content}' where '{task.Expected}' was due"
-
+        must (content = expected) $"task {task.Id} became '{content}' where '{expected}' was due"
         content
 
     let completed input (attempt: Attempt) =
@@ -220,15 +371,123 @@ type Observer(scene: Scene, spool: Spool) =
         match input with
         | Input.Published(published, _) ->
             must (task.IsPublishing && published = attempt) $"task {task.Id} was not published"
-        | Input.Report(_, _, Succeeded, payload) ->
+        | Input.Report(_, _, Succeeded, payload)
+        | Input.Joined(_, payload) ->
             task.Result <- accepted input attempt payload
             task.Payload <- payload
         | _ -> violation $"task {task.Id} completed by {input}"
+
+        match task.Whole with
+        | ValueSome(struct (whole, index)) ->
+            match (taskOf whole).Pieces with
+            | ValueSome pieces when pieces.Parts[index] = ValueSome task.Payload -> ()
+            | _ -> violation $"task {task.Id} is completed, and is no part of task {whole}"
+
+            leaveWhole task
+        | ValueNone -> ()
 
         must (isLast task) $"task {task.Id} completed without all its stages"
         task.IsPublishing <- false
         task.Ending <- ValueSome Ending.Completed
         task.Ends <- task.Ends + 1
+
+    /// It is known where the pieces end, or they are gone about once more.
+    let split input (attempt: Attempt) last (cuts: Size[]) =
+        let task = taskOf attempt.task
+        touched.Add task.Id |> ignore
+
+        must
+            (not (isFinal task) && not task.IsRunning && not task.IsSplit)
+            $"task {task.Id} is split"
+
+        must (attempt.number = task.Attempt + 1) $"attempt {attempt.number} of task {task.Id}"
+        must task.Whole.IsNone $"task {task.Id} is a piece, and is split"
+
+        match task.Pieces with
+        | ValueSome pieces ->
+            must
+                (pieces.Cuts = cuts && pieces.Last = last)
+                $"task {task.Id} is split in another way"
+
+            if pieces.Parts |> Array.exists _.IsSome then
+                scene.coverage.Count "seen: goes on with the parts that are there"
+        | ValueNone ->
+            must
+                (match input with
+                 | Input.Cut(cut, given) ->
+                     task.IsCutting
+                     && cut.task = task.Id
+                     && cut.number = task.Attempt
+                     && given = cuts
+                 | _ -> false)
+                $"task {task.Id} is split by {input}"
+
+            let kinds = task.Pipeline.stages |> Array.map _.kind
+
+            must
+                (last > task.Stage
+                 && kinds[task.Stage .. last - 2] |> Array.forall _.IsPerLine
+                 && not kinds[last - 1].IsWholeFile)
+                $"stages {task.Stage} to {last - 1} of task {task.Id} do not run on pieces"
+
+            if task.Stage > 0 then
+                scene.coverage.Count "seen: split at a later stage"
+
+            task.Pieces <- ValueSome(PieceRecord(cuts, last))
+
+        task.IsCutting <- false
+        task.IsSplit <- true
+        task.Attempt <- attempt.number
+
+    let part input whole index payload =
+        let task = taskOf whole
+        touched.Add whole |> ignore
+
+        match input, task.Pieces with
+        | Input.Report(session, reported, Succeeded, given), ValueSome pieces when task.IsSplit ->
+            let piece = taskOf reported.task
+
+            must
+                (isCurrent && obj.ReferenceEquals(given, payload) && session = piece.Session)
+                $"the part {index} of task {whole} is by {reported}, which does not count"
+
+            must
+                (piece.Whole = ValueSome struct (whole, index)
+                 && pieces.Tasks[index].Contains piece.Id)
+                $"the part {index} of task {whole} is by task {piece.Id}, which is to do another"
+
+            must pieces.Parts[index].IsNone $"there are two parts {index} of task {whole}"
+            pieces.Parts[index] <- ValueSome payload
+            pieces.Contents[index] <- spool.Content(payload, piece.Submission)
+
+            if pieces.Tasks[index].Count > 1 then
+                scene.coverage.Count(
+                    if piece.Id = Seq.max pieces.Tasks[index] then
+                        "seen: the helper was faster"
+                    else
+                        "seen: the straggler was faster"
+                )
+        | _ -> violation $"part {index} of task {whole} by {input}"
+
+    let speculate whole index slow =
+        let task = taskOf whole
+        let piece = taskOf slow
+        must (scene.climate.speculate > 0.0) "nobody wants speculation"
+
+        must
+            (piece.IsRunning && piece.Whole = ValueSome struct (whole, index))
+            $"task {slow} is helped and does not run"
+
+        match task.Pieces with
+        | ValueSome pieces ->
+            let missing = pieces.Parts |> Seq.filter _.IsNone |> Seq.length
+
+            must
+                (2 * missing <= pieces.Cuts.Length)
+                $"task {whole} is helped, and misses {missing} pieces"
+        | ValueNone -> violation $"task {whole} is helped and has no pieces"
+
+        speculated <- ValueSome struct (whole, index, slow)
 
     let happened input event =
         match event with
@@ -236,16 +495,20 @@ type Observer(scene: Scene, spool: Spool) =
         | Event.Assigned(attempt, session, range) -> assigned attempt session range
         | Event.Advanced(attempt, stage, payload) ->
             let task = taskOf attempt.task
-            must (not (isLast task)) $"task {task.Id} goes on after its last stage"
             task.Content <- accepted input attempt payload
+            must (not (isLast task)) $"task {task.Id} goes on after its last stage"
             task.Payload <- payload
             let struct (_, last) = task.Range
             must (stage = last) $"task {task.Id} is said to be at stage {stage}"
             task.Stage <- last
             requeued task
+        | Event.Split(attempt, last, cuts) -> split input attempt last cuts
+        | Event.Part(whole, index, payload) -> part input whole index payload
+        | Event.Speculated(whole, index, slow) -> speculate whole index slow
         | Event.Delayed(id, _, delay) ->
             let task = taskOf id
             free task
+            unsplit task
             task.IsPublishing <- false
             task.Failures <- task.Failures + 1
 
@@ -279,8 +542,8 @@ type Observer(scene: Scene, spool: Spool) =
         | Event.Quarantined(id, _) -> quarantined input id
         | Event.Accepted(attempt, payload) ->
             let task = taskOf attempt.task
-            must (isLast task) $"task {task.Id} is published before its last stage"
             task.Result <- accepted input attempt payload
+            must (isLast task) $"task {task.Id} is published before its last stage"
             task.IsPublishing <- true
         | Event.Completed(attempt, _) -> completed input attempt
         | Event.Cancelled(id, _) -> cancelled input id
@@ -288,6 +551,12 @@ type Observer(scene: Scene, spool: Spool) =
             let task = taskOf id
             must task.IsQuarantined $"task {id} is retried and was not in quarantine"
             task.IsQuarantined <- false
+
+            match task.Pieces with
+            | ValueSome pieces when pieces.IsWhole -> task.Pieces <- ValueNone // none is trusted
+            | ValueSome _ -> scene.coverage.Count "seen: retried after a piece failed"
+            | ValueNone -> ()
+
             task.Failures <- 0
             task.Losses <- 0
             requeued task
@@ -295,6 +564,88 @@ type Observer(scene: Scene, spool: Spool) =
         | Event.Left(session, _, _) ->
             // Its tasks were requeued, or quarantined, by the events before.
             must (sessions.ContainsKey session) $"session {session} leaves and never came"
+
+    /// What the machine asks the host for.
+    let asked effect =
+        match effect with
+        | Effect.Cut(attempt, submission, payload, pieceSize) ->
+            let task = taskOf attempt.task
+            must (not (isFinal task) && not task.IsRunning) $"task {task.Id} is cut"
+            must (not task.IsPublishing && not task.IsQuarantined) $"task {task.Id} is cut"
+            must (not task.IsSplit && task.Pieces.IsNone) $"task {task.Id} is cut while it is split"
+            must task.Whole.IsNone $"task {task.Id} is a piece, and is cut"
+
+            must
+                (scene.Now.sinceStart >= task.NotBefore.sinceStart)
+                $"task {task.Id} is cut too soon"
+
+            must
+                (attempt.number = task.Attempt
+                 && submission = task.Submission
+                 && payload = task.Payload
+                 && pieceSize >= scene.climate.split
+                 && Content.sizeOf task.Content > scene.climate.split)
+                $"what is cut of task {task.Id} is not what it is at"
+
+            task.IsCutting <- true
+        | Effect.Join(attempt, merge, parts) ->
+            let task = taskOf attempt.task
+            must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is joined"
+
+            match task.Pieces with
+            | ValueSome pieces ->
+                must
+                    (pieces.IsWhole && Array.map ValueOption.get pieces.Parts = parts)
+                    $"what is joined for task {task.Id} are not its parts"
+
+                let last = task.Pipeline.stages[pieces.Last - 1]
+
+                must
+                    (merge =
+                        (if last.kind = Aggregating then
+                             ValueSome last
+                         else
+                             ValueNone))
+                    $"the parts of task {task.Id} are merged wrongly"
+            | ValueNone -> violation $"task {task.Id} is joined and has no pieces"
+
+            task.Joining <- attempt.number
+        | _ -> ()
+
+    /// Every piece that is missing has who does it, and nobody else has a piece.
+    let lookAtPieces () =
+        for id in touched do
+            let task = taskOf id
+
+            match task.Pieces with
+            | ValueSome pieces ->
+                for index in 0 .. pieces.Cuts.Length - 1 do
+                    let count = pieces.Tasks[index].Count
+                    let isMissing = task.IsSplit && pieces.Parts[index].IsNone
+
+                    must
+                        (if isMissing then count = 1 || count = 2 else count = 0)
+                        $"piece {index} of task {id} has {count} tasks"
+
+                must
+                    (not task.IsSplit || not pieces.IsWhole || task.Joining = task.Attempt)
+                    $"the parts of task {id} are there, and are not joined"
+            | ValueNone -> ()
+
+        for piece in dropped do
+            match piece.Whole with
+            | ValueSome(struct (whole, index)) ->
+                let task = taskOf whole
+
+                match task.Pieces with
+                | ValueSome pieces when task.IsSplit ->
+                    must
+                        (pieces.Parts[index].IsSome || piece.IsQuarantined)
+                        $"task {piece.Id} is cancelled, and its piece is missing"
+                | _ -> ()
+            | ValueNone -> ()
+
+        must speculated.IsNone "a piece was to have a second task"
 
     member _.Tasks = tasks.Values
     member _.Task id = taskOf id
@@ -314,6 +665,12 @@ type Observer(scene: Scene, spool: Spool) =
 
     /// What a step has decided, before anybody else hears of it.
     member _.Decided(input: Input, events: Event seq, effects: Effect seq) =
+        touched.Clear()
+        dropped.Clear()
+        failed.Clear()
+        speculated <- ValueNone
+        helper <- ValueNone
+
         // These free a slot that an event of the same step may have given away again.
         for effect in effects do
             match effect with
@@ -327,8 +684,37 @@ type Observer(scene: Scene, spool: Spool) =
                 free (taskOf attempt.task)
         | _ -> ()
 
+        let isAwaited =
+            match input with
+            | Input.Cut(attempt, _) ->
+                match tasks.TryGetValue attempt.task with
+                | true, task -> task.IsCutting && task.Attempt = attempt.number
+                | _ -> false
+            | Input.Joined(attempt, _)
+            | Input.Unjoined(attempt, _) ->
+                match tasks.TryGetValue attempt.task with
+                | true, task ->
+                    task.IsSplit && task.Joining = attempt.number && task.Attempt = attempt.number
+                | _ -> false
+            | _ -> false
+
         for event in events do
             happened input event
+
+        Seq.iter asked effects
+        lookAtPieces ()
+
+        must
+            (not isAwaited || not (Seq.isEmpty events))
+            $"{input} is awaited, and nothing came of it"
+
+        match input with
+        | Input.Cut _
+        | Input.Joined _
+        | Input.Unjoined _ when not isAwaited ->
+            must (Seq.isEmpty events) $"{input} is not awaited, and counts"
+            scene.coverage.Count "seen: cut or joined for nobody"
+        | _ -> ()
 
         match input, Seq.tryHead events with
         | Input.Report(_, attempt, Failed(_, false), _), first when isCurrent ->

@@ -17,6 +17,7 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
         | Recorded _
         | Bytes _
         | Spooled _ -> 0L
+        | Slice _ -> raise (Violation "a piece is published")
 
     /// A look at the input, some time before the rename: what happens in between, it does not see.
     let isOutdated (submission: Submission) =
@@ -27,6 +28,7 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
         | Recorded _
         | Bytes _
         | Spooled _ -> false
+        | Slice _ -> raise (Violation "a piece is published")
 
     let rename attempt (submission: Submission) payload =
         let content = spool.Content(payload, submission)

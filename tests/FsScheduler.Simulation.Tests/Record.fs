@@ -8,6 +8,24 @@ type Ending =
     | Completed
     | Cancelled
 
+/// What the observer knows of the pieces of a payload.
+[<Sealed>]
+type PieceRecord(cuts: Size[], last: int) =
+    member _.Cuts = cuts
+    member _.Last = last
+
+    member _.StartOf(index: int) : Size =
+        if index = 0 then 0L<B> else cuts[index - 1]
+
+    /// The parts that are there.
+    member val Parts: Payload voption[] = Array.create cuts.Length ValueNone
+    member val Contents: string[] = Array.create cuts.Length ""
+
+    /// The tasks that are to give each part.
+    member val Tasks: HashSet<TaskId>[] = Array.init cuts.Length (fun _ -> HashSet())
+
+    member record.IsWhole = record.Parts |> Array.forall _.IsSome
+
 /// What the observer knows of a task, from events alone.
 [<Sealed>]
 type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: string) =
@@ -33,6 +51,16 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
     member val Session = 0L<sessionId> with get, set
     member val IsRunning = false with get, set
     member val IsPublishing = false with get, set
+
+    /// It was asked where its pieces end, which is no event.
+    member val IsCutting = false with get, set
+    member val IsSplit = false with get, set
+
+    /// From the first Split until what its parts give counts.
+    member val Pieces: PieceRecord voption = ValueNone with get, set
+
+    /// The attempt whose parts were asked for together last.
+    member val Joining = 0 with get, set
     member val IsQuarantined = false with get, set
     member val Ending: Ending voption = ValueNone with get, set
     member val Failures = 0 with get, set
@@ -45,12 +73,26 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
     member val DurableEnds = 0 with get, set
     member val DurableAttempt = 0 with get, set
     member val DurableAccepted = 0 with get, set
+
+    /// With the attempt that they were for. Cleared when a stage is done.
+    member val DurableParts = HashSet<struct (int * int)>()
     member val IsDurable = false with get, set
 
     /// What it becomes when this attempt succeeds.
     member task.Expected =
         let struct (first, last) = task.Range
-        Content.run task.Pipeline.wire[first .. last - 1] task.Attempt task.Content
+
+        Content.run
+            task.Pipeline.wire[first .. last - 1]
+            { task = task.Id; number = task.Attempt }
+            task.Content
+
+    /// The task that it is a piece of, and which one.
+    member _.Whole: struct (TaskId * int) voption =
+        match submission.Origin with
+        | Origin.Piece(whole, index) -> ValueSome struct (whole, index)
+        | Origin.Folder
+        | Origin.Client _ -> ValueNone
 
 /// What the observer knows of a worker's session.
 [<Sealed>]

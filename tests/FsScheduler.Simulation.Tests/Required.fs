@@ -30,6 +30,9 @@ module Required =
 
     let private faults = [
         "CANCEL"
+        "cut failed"
+        "join failed"
+        "slow"
         "RESULT sent twice"
         "RETRY"
         "RETRY of anything"
@@ -59,6 +62,19 @@ module Required =
 
     let private sights = [
         "batch decided while the journal writes"
+        "a straggler's helper fails or is left alone"
+        "cut or joined for nobody"
+        "gone before it was cut"
+        "gone before it was joined"
+        "goes on with the parts that are there"
+        "parts in a row"
+        "parts merged"
+        "quarantine, a piece failed"
+        "quarantine, joined in vain too often"
+        "retried after a piece failed"
+        "split at a later stage"
+        "the helper was faster"
+        "the straggler was faster"
         "drained and closed"
         "file changed before it was read"
         "key sent again after a reconnect"
@@ -80,6 +96,7 @@ module Required =
         "queued"
         "suspected"
         "running"
+        "split"
         "waiting"
         "publishing"
         "succeeding"

@@ -36,7 +36,10 @@ type SimClient(scene: Scene, name: string, pipelines: string[], connect: unit ->
         let isPoison = chance.Percent climate.poisonPercent
 
         {
-            content = (if isPoison then label + "-poison" else label)
+            content =
+                Content.make
+                    (if isPoison then label + "-poison" else label)
+                    (chance.Pick [| 1; 1; 4; 9 |])
             submit = {
                 ref = ""
                 name = label
@@ -116,7 +119,7 @@ type SimClient(scene: Scene, name: string, pipelines: string[], connect: unit ->
 
                         send (
                             if isOther then
-                                { wish with content = wish.content + "-other" }
+                                { wish with content = "other-" + wish.content }
                             else
                                 wish
                         )

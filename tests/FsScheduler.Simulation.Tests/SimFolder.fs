@@ -23,7 +23,10 @@ type SimFolder(scene: Scene, post: Input -> unit) =
         versions <- versions + 1L
         files[nameOf (chance.Below climate.files)] <- versions
 
-    let stampOf version = { size = 1L<B>; modified = version }
+    let stampOf name version = {
+        size = Content.sizeOf (Content.ofFile name version)
+        modified = version
+    }
 
     let scan () =
         for KeyValue(name, version) in files do
@@ -32,9 +35,9 @@ type SimFolder(scene: Scene, post: Input -> unit) =
 
                 match TaskName.parse name with
                 | Error error -> raise (Violation error)
-                | Ok name ->
-                    let payload = Payload.Input(stampOf version)
-                    let submission = Submission.Create(name, "", 0, Origin.Folder, payload)
+                | Ok taskName ->
+                    let payload = Payload.Input(stampOf name version)
+                    let submission = Submission.Create(taskName, "", 0, Origin.Folder, payload)
                     post (Input.Submit(submission, ""))
 
         for name in Seq.toArray seen.Keys do

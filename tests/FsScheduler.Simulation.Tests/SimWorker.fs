@@ -125,9 +125,15 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
         else
             let isHung = scene.Fault(climate.hangPercent, "hang")
 
+            let isSlow = scene.Fault(climate.slowPercent, "slow")
+
             let takes =
                 chance.Time(0L<ms>, climate.workMax)
                 + (if isHung then 2L * climate.taskTimeout else 0L<ms>)
+                + (if isSlow then
+                       chance.Time(1_000L<ms>, 8_000L<ms>)
+                   else
+                       0L<ms>)
 
             let mine = link
 
@@ -147,7 +153,7 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
         elif scene.Fault(climate.refusePercent, "stage refused") then
             answer work.attempt (Failed("it cannot be", false)) ""
         else
-            answer work.attempt Succeeded (Content.run work.stages work.attempt.number content)
+            answer work.attempt Succeeded (Content.run work.stages work.attempt content)
 
     member private worker.Live() =
         let mine = life

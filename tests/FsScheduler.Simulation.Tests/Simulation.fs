@@ -102,6 +102,15 @@ module Simulation =
             | Spooled(path, _) when isKept -> owned.Add path |> ignore
             | _ -> ()
 
+            // In quarantine, with what is there of its result.
+            match task.Pieces, task.Ending with
+            | ValueSome pieces, ValueNone ->
+                for part in pieces.Parts do
+                    match part with
+                    | ValueSome(Spooled(path, _)) -> owned.Add path |> ignore
+                    | _ -> ()
+            | _ -> ()
+
         for path in world.Spool.Paths do
             must (owned.Contains path) $"{path} is left behind"
 

@@ -13,6 +13,9 @@ module Starvation =
         taskTimeout = 60_000L<ms>
         lostAfter = 3_600_000L<ms>
         memory = Settings.unlimited
+        spoolBytes = Settings.unlimited
+        split = Settings.unlimited
+        speculate = 0.0
         seed = 1UL
     }
 

@@ -6,14 +6,15 @@ open FsScheduler.Core
 /// What happens in a run, in words for a failing seed's last lines.
 module Wording =
 
-    let private payload payload =
-        match payload with
+    let rec private payload (of': Payload) =
+        match of' with
         | Packed -> "packed"
         | Filed -> "filed"
         | Recorded(number, _) -> $"of event {number}"
         | Bytes bytes -> "'" + Encoding.UTF8.GetString bytes + "'"
         | Spooled(path, _) -> path
         | Payload.Input stamp -> $"version {stamp.modified}"
+        | Slice(whole, start, size) -> $"{size} bytes from {start} of {payload whole}"
 
     let private attempt (attempt: Attempt) = $"{attempt.task}#{attempt.number}"
 
@@ -26,11 +27,20 @@ module Wording =
             $"Submit {submission.Name}, {payload submission.Payload}, '{pipeline}', ref '{submission.Ref}', {plain submission.Origin}"
         | Input.Report(session, of', outcome, result) ->
             $"Report by {session} of {attempt of'}: {plain outcome}, {payload result}"
+        | Input.Cut(of', cuts) -> $"Cut {attempt of'}: %A{cuts}"
+        | Input.Joined(of', result) -> $"Joined {attempt of'}: {payload result}"
         | other -> plain other
 
     let private event value =
         match value with
-        | Event.Submitted(id, submission, _) -> $"Submitted {id}: {submission.Name}"
+        | Event.Submitted(id, submission, _) ->
+            match submission.Origin with
+            | Origin.Piece(whole, index) ->
+                $"Submitted {id}: piece {index} of {whole}, {payload submission.Payload}"
+            | Origin.Folder
+            | Origin.Client _ -> $"Submitted {id}: {submission.Name}"
+        | Event.Split(of', last, cuts) -> $"Split {attempt of'} up to stage {last}: %A{cuts}"
+        | Event.Part(whole, index, result) -> $"Part {index} of {whole}: {payload result}"
         | Event.Assigned(of', session, struct (first, last)) ->
             $"Assigned {attempt of'} to {session}: stages {first} to {last - 1}"
         | Event.Advanced(of', stage, result) ->
@@ -47,6 +57,11 @@ module Wording =
         | Effect.Publish(of', submission, result) ->
             $"Publish {attempt of'}: {submission.Name}, {payload result}"
         | Effect.PublishError(id, submission, _) -> $"PublishError {id}: {submission.Name}"
+        | Effect.Cut(of', submission, whole, size) ->
+            $"Cut {attempt of'}: {submission.Name}, {payload whole}, into {size}"
+        | Effect.Join(of', _, parts) ->
+            let parts = parts |> Seq.map payload |> String.concat ", "
+            $"Join {attempt of'}: {parts}"
         | Effect.Discard gone -> $"Discard {payload gone}"
         | other -> plain other
 

@@ -30,6 +30,9 @@ type World(scene: Scene) =
             taskTimeout = climate.taskTimeout
             lostAfter = climate.lostAfter
             memory = Settings.unlimited
+            spoolBytes = Settings.unlimited
+            split = climate.split
+            speculate = climate.speculate
             seed = chance.Next()
         }
 
@@ -94,23 +97,88 @@ type World(scene: Scene) =
         link.OnSchedulerClosed <- fun () -> host.Post(Input.Leave link.Session)
         link
 
-    /// A file is read while it is sent, so it may turn out then that there is nothing to send.
-    let readFor (work: Process) stamp () =
+    /// <summary>A file is read while it is sent, so it may turn out then that there is nothing to send.</summary>
+    /// <param name="work">What it is sent with.</param>
+    /// <param name="stamp">The version.</param>
+    /// <param name="range">What is sent of it.</param>
+    let readFor (work: Process) stamp (range: string -> string) () =
         if scene.Fault(climate.unreadablePercent, "input unreadable") then
             host.Post(Input.Unreadable(work.attempt, "I/O error"))
             ValueNone
         else
             match folder.Read(work.name, stamp) with
-            | ValueSome content -> ValueSome struct (FromScheduler.Process work, content)
+            | ValueSome content -> ValueSome struct (FromScheduler.Process work, range content)
             | ValueNone ->
                 folder.Forget(work.name, stamp)
                 host.Post(Input.Withdraw work.attempt)
                 ValueNone
 
+    /// Away from the mailbox, and so of what may not be wanted any more, or not be there.
+    let later work =
+        scene.timeline.After(chance.Time(0L<ms>, climate.pieceMax), work)
+
+    let isAwaited (attempt: Attempt) =
+        Destination.ofResult attempt scheduler <> Destination.Nowhere
+
+    let cut (attempt: Attempt) (submission: Submission) payload pieceSize () =
+        let found content =
+            host.Post(Input.Cut(attempt, Content.cutsOf content pieceSize))
+
+        match payload with
+        | _ when scene.Fault(climate.uncutPercent, "cut failed") ->
+            host.Post(Input.Unreadable(attempt, "I/O error"))
+        | Payload.Input stamp ->
+            match folder.Read(submission.Name, stamp) with
+            | ValueSome content -> found content
+            | ValueNone ->
+                folder.Forget(submission.Name, stamp)
+                host.Post(Input.Withdraw attempt)
+        | Spooled(path, _) ->
+            match spool.TryRead path with
+            | ValueSome content -> found content
+            | ValueNone ->
+                if isAwaited attempt then
+                    raise (Violation $"{path} is to be cut, and was deleted")
+
+                scene.coverage.Count "seen: gone before it was cut"
+                host.Post(Input.Unreadable(attempt, $"{path} is not there"))
+        | Packed
+        | Filed
+        | Recorded _
+        | Bytes _
+        | Slice _ -> raise (Violation $"{attempt} is cut, and is no file")
+
+    let join (attempt: Attempt) (merge: Stage voption) (parts: Payload[]) () =
+        let read part =
+            match part with
+            | Spooled(path, _) -> spool.TryRead path
+            | Bytes bytes -> ValueSome(Content.ofBytes bytes)
+            | Packed
+            | Filed
+            | Recorded _
+            | Payload.Input _
+            | Slice _ -> raise (Violation $"a part for {attempt} is no result")
+
+        let contents = Array.map read parts
+
+        if scene.Fault(climate.unjoinedPercent, "join failed") then
+            host.Post(Input.Unjoined(attempt, "I/O error"))
+        elif contents |> Array.forall (fun (content: string voption) -> content.IsSome) then
+            let content = Content.join merge.IsSome (Seq.map ValueOption.get contents)
+            host.Post(Input.Joined(attempt, toPayload content))
+        elif isAwaited attempt then
+            raise (Violation $"parts for {attempt} are to be joined, and were deleted")
+        else
+            scene.coverage.Count "seen: gone before it was joined"
+            host.Post(Input.Unjoined(attempt, "a part is not there"))
+
     let perform effect =
         match effect with
         | Effect.Assign(session, work, _, Payload.Input stamp) ->
-            links[session].Down(readFor work stamp)
+            links[session].Down(readFor work stamp id)
+        | Effect.Assign(session, work, _, Slice(Payload.Input stamp, start, size)) ->
+            links[session]
+                .Down(readFor work stamp (fun content -> Content.slice content start size))
         | Effect.Assign(session, work, submission, payload) ->
             let content = spool.Content(payload, submission)
             links[session].Down(fun () -> ValueSome struct (FromScheduler.Process work, content))
@@ -129,10 +197,14 @@ type World(scene: Scene) =
             | Recorded _
             | Bytes _
             | Payload.Input _ -> ()
+            | Slice _ -> raise (Violation "a piece of a payload is sent to a client")
 
             links[session].Down(fun () -> ValueSome struct (message, ""))
         | Effect.Publish(attempt, submission, payload) ->
             publisher.Publish(attempt, submission, payload)
+        | Effect.Cut(attempt, submission, payload, pieceSize) ->
+            later (cut attempt submission payload pieceSize)
+        | Effect.Join(attempt, merge, parts) -> later (join attempt merge parts)
         | Effect.Missing _
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
@@ -166,7 +238,7 @@ type World(scene: Scene) =
             climate.stages[climate.stages.Length - 1]
             climate.stages |> Array.rev |> String.concat " | "
             if scene.climate.refusePercent > 0 then
-                "s1 | nosuch"
+                climate.stages[0] + " | nosuch"
         |]
 
         Array.init climate.clients (fun index ->

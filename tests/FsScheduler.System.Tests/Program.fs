@@ -9,6 +9,7 @@ let private all =
         ExecutableTests.tests
         FolderTests.tests
         RouteTests.tests
+        SplitTests.tests
         DiskTests.tests
         LifeTests.tests
         ClientTests.tests

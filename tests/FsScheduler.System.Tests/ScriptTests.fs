@@ -38,6 +38,15 @@ let tests =
                 Expect.equal code 2 script.Said
             }
 
+        scenario "wordcount.fsx counts the words of a text in pieces"
+        <| fun () ->
+            task {
+                use script = fsi "wordcount.fsx" [ "--size"; "40MiB"; "--workers"; "2" ]
+                let! code = script.Exit
+                Expect.equal code 0 script.Said
+                Expect.contains script.Output.All "the counts are right" script.Said
+            }
+
         scenario "chaos.fsx deals ten rounds of blows, and nothing is lost"
         <| fun () ->
             task {

@@ -28,7 +28,8 @@ module internal Answers =
 
     let private submitter (task: Task) =
         match task.Submission.Origin with
-        | Folder -> ValueNone
+        | Folder
+        | Piece _ -> ValueNone
         | Client(session, want, _) ->
             ValueSome { session = session; ref = task.Submission.Ref; want = want }
 
@@ -36,7 +37,8 @@ module internal Answers =
         match task.Submission.Origin with
         | Client(_, _, Some key) -> state.Keys.Find key
         | Client(_, _, None)
-        | Folder -> ValueNone
+        | Folder
+        | Piece _ -> ValueNone
 
     /// Tells all who wait for a task, without forgetting them.
     let tellAll (state: State) (task: Task) error payload kept =
@@ -138,6 +140,7 @@ module internal Answers =
         running = int64 state.Running
         waiting = int64 state.WaitingCount
         publishing = int64 state.Publishing
+        split = int64 state.Splits.Count
         quarantined = int64 state.Quarantined
         finished = state.Finished
         cancelled = state.Cancelled

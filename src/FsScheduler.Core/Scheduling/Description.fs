@@ -13,24 +13,37 @@ module Description =
         | Recorded(_, size) -> $"{size} bytes"
         | Spooled(path, size) -> $"{size} bytes in {path}"
         | Input stamp -> $"input %A{stamp}"
+        | Slice(whole, start, size) -> $"{size} bytes from {start} of %A{whole}"
 
     let private place state =
         match state with
         | TaskState.Queued -> "queued"
         | TaskState.Suspected -> "suspected"
         | TaskState.Running worker -> $"running on {worker.Session}"
+        | TaskState.Split -> "split"
         | TaskState.Waiting until -> $"waiting until {until.sinceStart}"
         | TaskState.Publishing -> "publishing"
         | TaskState.Succeeding older -> $"after {older.Id}"
         | TaskState.Quarantined -> "in quarantine"
         | TaskState.Ended -> "ended"
 
+    let private pieces (pieces: Pieces | null) =
+        match pieces with
+        | null -> "whole"
+        | pieces ->
+            let parts = pieces.Parts |> Seq.map payload |> String.concat ", "
+
+            let tasks =
+                pieces.Tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
+
+            $"cut at %A{pieces.Cuts} up to stage {pieces.Last}, parts {parts}, tasks {tasks}"
+
     let private task (task: Task) =
         let progress =
             if task.IsBegun then
                 let progress = task.Progress
 
-                $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, %A{progress.Troubles}"
+                $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, %A{progress.Troubles}, {pieces progress.Pieces}"
             else
                 "not begun"
 
@@ -49,13 +62,16 @@ module Description =
             for each in state.Tasks.ToSeq() do
                 task each
 
-            // By stage: which of them was waited for first is not kept where its tasks are finished.
-            for stage, waiting in
+            // By stages: which of them were waited for first is not kept where their tasks are finished.
+            for stages, waiting in
                 state.Queues.ToSeq()
-                |> Seq.groupBy _.Demand
-                |> Seq.sortBy (fun (stage, _) -> stage) do
+                |> Seq.groupBy (fun task -> String.concat " | " (state.Queues.StagesOf task))
+                |> Seq.sortBy (fun (stages, _) -> stages) do
 
-                $"for {stage}: {ids waiting}"
+                $"for {stages}: {ids waiting}"
+
+            for struct (stage, size) in Seq.sort (state.Backlog.ToSeq()) do
+                $"{size} bytes before {stage}"
 
             $"suspects: {ids (state.Queues.Suspects.ToSeq())}"
 

@@ -7,6 +7,8 @@ type Destination =
     | Nowhere
     /// It becomes a file of `resultados/`.
     | Results of Submission
+    /// It is a part of what the stages give for a larger payload.
+    | Part
     /// It is the input of the next stage, or kept for a client that comes with its key: it has to outlive the scheduler.
     | Kept
     /// It goes to a client, and is gone.
@@ -14,16 +16,20 @@ type Destination =
 
 module Destination =
 
-    /// Of the result of an attempt that runs.
+    /// Of the result of an attempt that runs, or of one that is put together of pieces.
     let ofResult (attempt: Attempt) (scheduler: Scheduler) : Destination =
         match scheduler.State.Current attempt with
         | null -> Destination.Nowhere
         | task ->
-            match task.State, task.Submission.Origin with
-            | TaskState.Running _, _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
-                Destination.Kept
-            | TaskState.Running _, (Folder | Client(_, File, _)) ->
-                Destination.Results task.Submission
-            | TaskState.Running _, Client(_, (Result | Nothing), Some _) -> Destination.Kept
-            | TaskState.Running _, Client(_, (Result | Nothing), None) -> Destination.Sent
+            match task.State with
+            | TaskState.Running _
+            | TaskState.Split ->
+                match task.Submission.Origin with
+                | _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
+                    Destination.Kept
+                | Piece _ -> Destination.Part
+                | Folder
+                | Client(_, File, _) -> Destination.Results task.Submission
+                | Client(_, (Result | Nothing), Some _) -> Destination.Kept
+                | Client(_, (Result | Nothing), None) -> Destination.Sent
             | _ -> Destination.Nowhere

@@ -89,6 +89,8 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
 
 /// How far a task has come. What was never given out has none, and a million of those may wait.
 and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
+    let mutable pieces: Pieces | null = null
+
     member val State = state with get, set
 
     /// The input of its next stage.
@@ -110,12 +112,78 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
     /// The stages given to its worker end before this index.
     member val StageEnd = 0uy with get, set
 
+    /// The pieces of its payload, from when it was cut until their results are joined.
+    member _.Pieces
+        with get () = pieces
+        and set (cut: Pieces | null) = pieces <- cut
+
+/// The pieces of a payload, and what is there of the result.
+and [<Sealed>] internal Pieces(cuts: Size[], last: int) =
+    let parts: Payload voption[] = Array.create cuts.Length ValueNone
+    let tasks: Task list[] = Array.create cuts.Length []
+    let durations = ResizeArray<Duration>()
+    let mutable missing = cuts.Length
+
+    /// Where each piece ends, in bytes from the beginning.
+    member _.Cuts = cuts
+    member _.Count = cuts.Length
+
+    /// The stages that are run on pieces end before this index.
+    member _.Last = last
+
+    /// How many have no result yet.
+    member _.Missing = missing
+
+    member _.StartOf(index: int) : Size =
+        if index = 0 then 0L<B> else cuts[index - 1]
+
+    member _.IsMissing(index: int) = parts[index].IsNone
+
+    /// The results that are there, in order.
+    member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
+
+    /// The tasks that are to give the result of a piece: one, or two for a while.
+    member _.TasksOf(index: int) = tasks[index]
+    member _.Tasks = tasks |> Seq.concat |> Seq.toArray
+
+    member _.Add(index: int, task: Task) = tasks[index] <- task :: tasks[index]
+
+    member _.Remove(index: int, task: Task) =
+        tasks[index] <-
+            tasks[index]
+            |> List.filter (fun other -> not (obj.ReferenceEquals(other, task)))
+
+    /// How long a piece takes: the median of those whose result came in this run; none before the first.
+    member _.Median: Duration voption =
+        if durations.Count = 0 then
+            ValueNone
+        else
+            let sorted = durations.ToArray()
+            System.Array.Sort sorted
+            ValueSome sorted[sorted.Length / 2]
+
+    member _.Measure(duration: Duration) = durations.Add duration
+
+    member _.Fill(index: int, part: Payload) =
+        if parts[index].IsNone then
+            missing <- missing - 1
+
+        parts[index] <- ValueSome part
+
+    /// The result of a piece, if there is one, is there no more.
+    member _.Lose(index: int) =
+        if parts[index].IsSome then
+            missing <- missing + 1
+            parts[index] <- ValueNone
+
 /// Where a task is. Each case carries what is true there and nowhere else.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     | Queued
     /// Queued, to be run by a worker that has nothing else: twice lost with its worker.
     | Suspected
     | Running of Worker
+    /// Worked on in pieces: it is being cut, its pieces are tasks of their own, or their results are being joined.
+    | Split
     /// Failed; tried again at this moment.
     | Waiting of until: Instant
     | Publishing

@@ -21,6 +21,7 @@ module Invariants =
         | TaskState.Queued -> "queued"
         | TaskState.Suspected -> "suspected"
         | TaskState.Running _ -> "running"
+        | TaskState.Split -> "split"
         | TaskState.Waiting _ -> "waiting"
         | TaskState.Publishing -> "publishing"
         | TaskState.Succeeding _ -> "succeeding"
@@ -53,6 +54,8 @@ module Invariants =
             task, "suspected"
         for task in state.Successors.Values do
             task, "succeeding"
+        for task in state.Splits.Values do
+            task, "split"
         for worker in state.Workers.All do
             for task in worker.Held.ToSeq() do
                 task, $"running on {worker.Session}"
@@ -88,6 +91,7 @@ module Invariants =
                 | TaskState.Queued
                 | TaskState.Suspected
                 | TaskState.Succeeding _
+                | TaskState.Split
                 | TaskState.Running _ -> 1
                 | TaskState.Waiting _
                 | TaskState.Publishing
@@ -114,13 +118,71 @@ module Invariants =
         for stage, tasks in
             state.Queues.ToSeq()
             |> Seq.filter (fun task -> not task.IsBegun)
-            |> Seq.groupBy (fun task -> task.Demand, task.Submission.Priority) do
+            |> Seq.groupBy (fun task ->
+                state.Queues.StagesOf task |> String.concat " | ", task.Submission.Priority) do
             if
                 tasks
                 |> Seq.pairwise
                 |> Seq.exists (fun (one, next) -> one.Since - next.Since > 0L<ms>)
             then
                 $"the queue {stage} is out of order"
+    ]
+
+    /// What lies before each stage is what tasks have brought there.
+    let private ofBacklog (state: State) = [
+        let counted = Backlog state.Settings.spoolBytes
+
+        for task in state.Tasks.ToSeq() do
+            counted.Add task
+
+        let text (backlog: Backlog) =
+            backlog.ToSeq()
+            |> Seq.sort
+            |> Seq.map (fun (struct (stage, size)) -> $"{size} before {stage}")
+            |> String.concat ", "
+
+        if text counted <> text state.Backlog then
+            $"{text state.Backlog} are counted, and it is {text counted}"
+    ]
+
+    /// Each piece without a result has a task that will give it, and no other piece has.
+    let private ofPieces (state: State) = [
+        for whole in state.Tasks.ToSeq() do
+            match (if whole.IsBegun then whole.Progress.Pieces else null) with
+            | null -> ()
+            | pieces ->
+                let missing = seq { 0 .. pieces.Count - 1 } |> Seq.filter pieces.IsMissing
+
+                if pieces.Missing <> Seq.length missing then
+                    $"task {whole.Id} counts {pieces.Missing} missing pieces of {Seq.length missing}"
+
+                // Else what it was submitted with is on its way, and its pieces are submitted then.
+                let isAtHand = not whole.Submission.IsFiled
+
+                for index in 0 .. pieces.Count - 1 do
+                    let tasks = pieces.TasksOf index
+                    let isWanted = whole.State.IsSplit && pieces.IsMissing index
+
+                    if tasks.IsEmpty = isWanted && (isAtHand || not isWanted) then
+                        $"piece {index} of task {whole.Id}, which is {stateName whole.State}, has {tasks.Length} tasks"
+
+                    for task in tasks do
+                        if task.Submission.Origin <> Piece(whole.Id, index) then
+                            $"task {task.Id} is no piece {index} of task {whole.Id}"
+
+        for task in state.Tasks.ToSeq() do
+            match task.Submission.Origin with
+            | Piece(whole, index) ->
+                match state.Tasks.Find whole with
+                | null -> $"task {task.Id} is a piece of task {whole}, which is not there"
+                | whole ->
+                    match whole.Progress.Pieces with
+                    | null -> $"task {task.Id} is a piece of task {whole.Id}, which has none"
+                    | pieces ->
+                        if not (List.contains task (pieces.TasksOf index)) then
+                            $"task {task.Id} is a piece that task {whole.Id} does not know"
+            | Folder
+            | Client _ -> ()
     ]
 
     let private ofCounts (state: State) = [
@@ -140,6 +202,7 @@ module Invariants =
                 "running", status.running, count "running"
                 "waiting", status.waiting, count "waiting"
                 "publishing", status.publishing, count "publishing"
+                "split", status.split, count "split"
                 "quarantined", status.quarantined, count "quarantined"
                 "idle",
                 int64 status.idle,
@@ -165,10 +228,8 @@ module Invariants =
 
             match worker.Reserved with
             | null ->
-                if worker.IsIdle then
-                    for struct (stage, _) in state.Queues.Stages do
-                        if worker.Can stage then
-                            $"worker {worker.Session} is idle while a task waits for {stage}"
+                if worker.IsIdle && state.Queues.MayServe worker then
+                    $"worker {worker.Session} is idle while a task waits for it"
 
                 if worker.Slots > 0 then
                     for task in state.Queues.Suspects.ToSeq() do
@@ -184,4 +245,8 @@ module Invariants =
 
     /// What is wrong, as sentences; empty when all is well.
     let violations (scheduler: Scheduler) : string list =
-        ofTasks scheduler.State @ ofCounts scheduler.State @ ofWorkers scheduler.State
+        ofTasks scheduler.State
+        @ ofBacklog scheduler.State
+        @ ofPieces scheduler.State
+        @ ofCounts scheduler.State
+        @ ofWorkers scheduler.State

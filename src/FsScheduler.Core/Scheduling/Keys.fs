@@ -33,7 +33,8 @@ type internal Keys(isJournaled: bool) =
         | Packed
         | Filed
         | Recorded _
-        | Input _ -> 0L<B>
+        | Input _
+        | Slice _ -> 0L<B>
 
     member _.Find(key: Key) : KeyEntry voption =
         match entries.TryGetValue key.text with

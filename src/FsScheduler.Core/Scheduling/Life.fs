@@ -1,110 +1,7 @@
 namespace FsScheduler.Core
 
-/// Where a task comes back into its queue.
-[<Struct>]
-type internal Place =
-    | Front
-    | Back
-
 /// The life of a task, from one state to the next.
 module internal Life =
-
-    /// Undoes what `enter` did: a task is in one state at a time.
-    let leave (state: State) (task: Task) =
-        match task.State with
-        | TaskState.Queued -> state.Queues.Remove task
-        | TaskState.Suspected ->
-            state.Queues.Suspects.Remove task
-
-            match state.Workers.Unreserve task with
-            | null -> ()
-            | worker -> state.Offer worker
-        | TaskState.Running worker ->
-            state.Workers.TakeBack(worker, task)
-            state.Running <- state.Running - 1
-            state.Offer worker
-        | TaskState.Waiting _ -> state.WaitingCount <- state.WaitingCount - 1
-        | TaskState.Publishing -> state.Publishing <- state.Publishing - 1
-        | TaskState.Succeeding older -> state.Successors.Remove older.Id |> ignore
-        | TaskState.Quarantined -> state.Quarantined <- state.Quarantined - 1
-        | TaskState.Ended -> ()
-
-    let enter (state: State) (task: Task) taskState =
-        task.State <- taskState
-        task.Since <- state.Now
-
-        match taskState with
-        | TaskState.Queued
-        | TaskState.Suspected -> state.IsChanged <- true
-        | TaskState.Running worker ->
-            state.Workers.Give(worker, task)
-            state.Running <- state.Running + 1
-        | TaskState.Waiting until ->
-            state.Waiting.Enqueue(task, struct (until.sinceStart, task.Id))
-            state.WaitingCount <- state.WaitingCount + 1
-        | TaskState.Publishing -> state.Publishing <- state.Publishing + 1
-        | TaskState.Succeeding older -> state.Successors.Add(older.Id, task)
-        | TaskState.Quarantined -> state.Quarantined <- state.Quarantined + 1
-        | TaskState.Ended -> ()
-
-    let move state task taskState =
-        leave state task
-        enter state task taskState
-
-    /// Puts a task that is in no list into its queue.
-    let enqueue (state: State) (task: Task) place =
-        let isSuspected = task.Losses >= Limits.lossesMax - 1
-
-        match isSuspected, place with
-        | true, Front -> state.Queues.Suspects.AddFirst task
-        | true, Back -> state.Queues.Suspects.AddLast task
-        | false, Front -> state.Queues.AddFirst task
-        | false, Back -> state.Queues.AddLast task
-
-        enter
-            state
-            task
-            (if isSuspected then
-                 TaskState.Suspected
-             else
-                 TaskState.Queued)
-
-    let requeue state task place =
-        leave state task
-        enqueue state task place
-
-    let remember (task: Task) (trouble: Trouble) =
-        let progress = task.Progress
-        progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
-
-    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
-    let add (state: State) id (submission: Submission) pipeline =
-        state.LastId <- max state.LastId id
-
-        let held =
-            match submission.Origin with
-            | Client _ when
-                submission.Payload.IsPacked
-                && state.Held + submission.MemorySize > state.Settings.memory
-                ->
-                submission.File()
-            | Client _
-            | Folder -> submission
-
-        let task = Task(id, held, pipeline)
-        state.Held <- state.Held + held.MemorySize
-        state.Tasks.Add task
-        task
-
-    let private record (state: State) (submission: Submission) pipeline =
-        let id = state.LastId + 1L<taskId>
-        state.Record(Event.Submitted(id, submission, pipeline))
-        add state id submission pipeline
-
-    let submit state submission pipeline =
-        let task = record state submission pipeline
-        enqueue state task Back
-        task
 
     /// Sends an attempt to its worker, once all that it needs is at hand.
     let send (state: State) (worker: Worker) (task: Task) =
@@ -121,6 +18,11 @@ module internal Life =
                 else
                     task.Pipeline.wire[first .. last - 1]
             timeout = state.Settings.taskTimeout
+            piece =
+                match task.Submission.Origin with
+                | Piece(_, index) -> ValueSome index
+                | Folder
+                | Client _ -> ValueNone
         }
 
         state.Ask(Effect.Assign(worker.Session, message, task.Submission, progress.Payload))
@@ -130,15 +32,17 @@ module internal Life =
         match task.State with
         // It keeps its reservation while it runs: nothing else is put beside it.
         | TaskState.Suspected -> state.Queues.Suspects.Remove task
-        | _ -> leave state task
+        | _ -> Placement.leave state task
 
+        // Left of a time when it was to be worked on in pieces.
+        Splitting.drop state task
         let progress = task.Begin()
         progress.Attempt <- number
         progress.StageEnd <- byte last
-        enter state task worker.Running
+        Placement.enter state task worker.Running
 
-    /// Gives a queued task to a worker: its next stage, and as many of the following ones as it can run.
-    let assign (state: State) (worker: Worker) (task: Task) =
+    /// Gives a task to a worker: its next stage, and as many of the following ones as it can run.
+    let give (state: State) (worker: Worker) (task: Task) =
         let stages = task.Pipeline.stages
         let first = task.Stage
         let mutable last = first + 1
@@ -155,15 +59,24 @@ module internal Life =
         else
             send state worker task
 
-    /// What the journal had of a task that is given out is at hand.
-    let recalled (state: State) (worker: Worker) (task: Task) (submission: Submission) =
+    /// It is the turn of a queued task: what is too large for one worker is cut, and its pieces are served next.
+    let assign (state: State) (worker: Worker) (task: Task) =
+        if Splitting.isDue state task then
+            Splitting.start state task
+        else
+            give state worker task
+
+    /// What the journal had of a task that is given out, or to be split, is at hand.
+    let recalled (state: State) (task: Task) (submission: Submission) =
         state.Held <- state.Held + submission.MemorySize - task.Submission.MemorySize
         task.Submission <- submission.From task.Submission.Origin
 
         if task.Progress.Payload.IsFiled then
             task.Progress.Payload <- submission.Payload
 
-        send state worker task
+        match task.State with
+        | TaskState.Running worker -> send state worker task
+        | _ -> Splitting.goOn state task
 
     /// Takes an ended task out of the files, and lets the version behind it go on.
     let private forgetFile (state: State) (task: Task) =
@@ -177,15 +90,31 @@ module internal Life =
         | _ -> ()
 
         match state.Successors.TryGetValue task.Id with
-        | true, successor -> requeue state successor Back
+        | true, successor -> Placement.requeue state successor Back
         | _ -> ()
+
+    /// The task that this one does a piece of, as long as it is split.
+    let wholeOf (state: State) (task: Task) : Task | null =
+        match task.Submission.Origin with
+        | Piece(whole, _) -> state.Tasks.Find whole
+        | Folder
+        | Client _ -> null
+
+    /// A piece is no longer worked on.
+    let private forgetPiece (state: State) (task: Task) index =
+        match wholeOf state task with
+        | null -> ()
+        | whole -> (nonNull whole.Progress.Pieces).Remove(index, task)
 
     let forget (state: State) (task: Task) =
         match task.Submission.Origin with
         | Folder -> forgetFile state task
+        | Piece(_, index) -> forgetPiece state task index
         | Client _ -> ()
 
-        move state task TaskState.Ended
+        Placement.move state task TaskState.Ended
+        Splitting.drop state task
+        state.Unload task
         state.Tasks.Remove task
         state.Held <- state.Held - task.Submission.MemorySize
         state.Discard task.Payload
@@ -213,9 +142,10 @@ module internal Life =
         release state task
         Answers.settle state task None result
 
-    let cancel (state: State) (task: Task) reason =
+    let rec cancel (state: State) (task: Task) reason =
         match task.State with
         | TaskState.Running worker -> state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
+        | TaskState.Split -> cancelPieces state task reason
         | TaskState.Queued
         | TaskState.Suspected
         | TaskState.Waiting _
@@ -229,6 +159,14 @@ module internal Life =
         release state task
         Answers.settle state task (Some reason) Payload.empty
 
+    /// Ends the pieces of a task that have no result yet.
+    and cancelPieces (state: State) (whole: Task) reason =
+        match whole.Progress.Pieces with
+        | null -> ()
+        | pieces ->
+            for piece in pieces.Tasks do
+                cancel state piece reason
+
     let superseded = "superseded by a newer version of the file"
 
     /// A version of a file: the older ones give way, but for one whose result is on its way to the name
@@ -240,27 +178,13 @@ module internal Life =
         | true, older when older.State <> TaskState.Publishing -> cancel state older superseded
         | _ -> ()
 
-        let task = record state submission pipeline
+        let task = Placement.record state submission pipeline
 
         match state.Files.TryGetValue name with
-        | true, publishing -> enter state task (TaskState.Succeeding publishing)
-        | _ -> enqueue state task Back
+        | true, publishing -> Placement.enter state task (TaskState.Succeeding publishing)
+        | _ -> Placement.enqueue state task Back
 
         state.Files[name] <- task
-
-    let private quarantine (state: State) (task: Task) (trouble: Trouble) =
-        remember task trouble
-        move state task TaskState.Quarantined
-        state.Record(Event.Quarantined(task.Id, trouble))
-
-        match task.Submission.Origin with
-        | Folder
-        | Client(_, File, _) ->
-            let troubles = List.rev task.Progress.Troubles
-            state.Ask(Effect.PublishError(task.Id, task.Submission, troubles))
-        | Client(_, (Result | Nothing), _) -> ()
-
-        Answers.tellAll state task (Some trouble.error) Payload.empty false
 
     /// Counts what went wrong against the task, if it is to blame for it.
     let blame (task: Task) (trouble: Trouble) =
@@ -272,6 +196,47 @@ module internal Life =
         | Departure
         | Disk -> ()
 
+    let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
+        Placement.remember task trouble
+        Placement.move state task TaskState.Quarantined
+        state.Record(Event.Quarantined(task.Id, trouble))
+
+        match task.Submission.Origin with
+        | Folder
+        | Client(_, File, _) ->
+            let troubles = List.rev task.Progress.Troubles
+            state.Ask(Effect.PublishError(task.Id, task.Submission, troubles))
+        | Piece _
+        | Client(_, (Result | Nothing), _) -> ()
+
+        Answers.tellAll state task (Some trouble.error) Payload.empty false
+
+    /// Of a piece, the whole goes into quarantine, and keeps the parts that are there: `retry` runs the others. Unless
+    /// another task does the same piece.
+    let private quarantine (state: State) (task: Task) (trouble: Trouble) =
+        quarantineOne state task trouble
+
+        match task.Submission.Origin, wholeOf state task with
+        | Piece(_, index), whole when not (isNull whole) ->
+            let whole = nonNull whole
+            let name = Splitting.nameOf whole index
+            cancel state task trouble.error
+
+            if (nonNull whole.Progress.Pieces).TasksOf(index).IsEmpty then
+                cancelPieces state whole $"{name}, failed"
+                let stages = trouble.stages
+
+                let ofWhole = {
+                    trouble with
+                        attempt = whole.Attempt
+                        stages = stages
+                        error = $"{name}: {trouble.error}"
+                }
+
+                blame whole ofWhole
+                quarantineOne state whole ofWhole
+        | _ -> ()
+
     let fail (state: State) (task: Task) (trouble: Trouble) retry =
         let progress = task.Progress
         blame task trouble
@@ -282,7 +247,7 @@ module internal Life =
         then
             quarantine state task trouble
         else
-            remember task trouble
+            Placement.remember task trouble
 
             let failures =
                 match trouble.cause with
@@ -297,7 +262,7 @@ module internal Life =
             let struct (chance, number) = Backoff.random state.Chance
             state.Chance <- chance
             let delay = Backoff.delay failures number
-            move state task (TaskState.Waiting(state.Now + delay))
+            Placement.move state task (TaskState.Waiting(state.Now + delay))
             state.Record(Event.Delayed(task.Id, trouble, delay))
 
     /// Tries the waiting tasks again whose time has come.
@@ -313,14 +278,15 @@ module internal Life =
             match task.State with
             | TaskState.Waiting until when until.sinceStart = at ->
                 state.Record(Event.Woken task.Id)
-                requeue state task Back
+                Placement.requeue state task Back
             | _ -> () // cancelled meanwhile, or retried and waiting for another moment
 
     let retry (state: State) (task: Task) =
         task.Progress.Failures <- 0
         task.Progress.Losses <- 0uy
         state.Record(Event.Retried task.Id)
-        requeue state task Back
+        Splitting.startOver state task
+        Placement.requeue state task Back
 
     /// Takes back what a worker holds, and forgets the worker. One that took no more work may leave before
     /// it has finished, and one that never came back after a restart says nothing: neither is held against its tasks.
@@ -328,7 +294,10 @@ module internal Life =
         let cause = if worker.Slots = 0 then Departure else Loss
 
         // The latest first, so that the oldest comes to the very front.
-        for task in Array.rev (Seq.toArray (worker.Held.ToSeq())) do
+        // With a piece that is given up, the others of its file end too, and those are no longer held.
+        let held = Array.rev (Seq.toArray (worker.Held.ToSeq()))
+
+        for task in held |> Seq.filter (fun task -> task.State = worker.Running) do
             let error = $"the worker {worker.Name} was lost: {reason}"
             let trouble = state.Trouble(task, cause, worker.Name, error)
             let progress = task.Progress
@@ -340,8 +309,8 @@ module internal Life =
 
                 quarantine state task { trouble with error = error }
             else
-                remember task trouble
-                requeue state task Front
+                Placement.remember task trouble
+                Placement.requeue state task Front
                 state.Record(Event.Requeued(task.Id, trouble))
 
         state.Record(Event.Left(worker.Session, worker.Name, reason))
@@ -360,20 +329,38 @@ module internal Life =
     /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.
     let claim (state: State) (worker: Worker) (task: Task) (absent: Worker) =
         let isReserved = obj.ReferenceEquals(absent.Reserved, task)
-        leave state task
-        enter state task worker.Running
+        Placement.leave state task
+        Placement.enter state task worker.Running
         worker.Ceiling <- max worker.Ceiling worker.Held.Count
 
         if isReserved then
             state.Workers.Reserve(worker, task)
 
+    /// A piece is done, and so is whatever else was to do it.
+    let private fill (state: State) (piece: Task) (whole: Task) index result =
+        let pieces = nonNull whole.Progress.Pieces
+        state.Record(Event.Part(whole.Id, index, result))
+        pieces.Fill(index, state.Kept(state.LastEvent, result))
+        pieces.Measure(state.Now - piece.Since)
+        complete state piece Payload.empty ValueNone
+
+        for other in pieces.TasksOf index do
+            cancel state other "another worker was faster with this piece"
+
+        if pieces.Missing = 0 then
+            Splitting.join state whole
+
     /// The last stage is done.
     let publish (state: State) (task: Task) result =
         match task.Submission.Origin with
+        | Piece(_, index) ->
+            match wholeOf state task with
+            | null -> state.Discard result
+            | whole -> fill state task whole index result
         | Client(_, (Result | Nothing), _) -> complete state task result ValueNone
         | Folder
         | Client(_, File, _) ->
-            move state task TaskState.Publishing
+            Placement.move state task TaskState.Publishing
             let attempt = state.AttemptOf task
             state.Record(Event.Accepted(attempt, result))
             state.Ask(Effect.Publish(attempt, task.Submission, result))
@@ -384,7 +371,18 @@ module internal Life =
         let stage = progress.StageEnd
         state.Record(Event.Advanced(state.AttemptOf task, int stage, result))
         state.Discard progress.Payload
-        leave state task
+        Placement.leave state task
+        state.Unload task
         progress.Payload <- result
         progress.Stage <- stage
-        enqueue state task Back
+        state.Backlog.Add task
+        Placement.enqueue state task Back
+
+    /// What the stages give for the whole is there.
+    let joined (state: State) (task: Task) result =
+        Splitting.drop state task
+
+        if int task.Progress.StageEnd < task.Pipeline.stages.Length then
+            advance state task result
+        else
+            publish state task result

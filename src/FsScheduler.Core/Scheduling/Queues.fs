@@ -1,33 +1,76 @@
 namespace FsScheduler.Core
 
+open System
 open System.Collections.Generic
+open System.Runtime.CompilerServices
 
-/// The queued tasks, by the stage that they wait for.
-type internal Queues() =
+/// <summary>The queued tasks, by the stages that they have before them.</summary>
+/// <param name="backlog">What lies between stages.</param>
+type internal Queues(backlog: Backlog) =
+    // Empty ones are kept up to this number: most of them will be needed again.
+    let emptyMax = 64
     let queues = ResizeArray<TaskQueue>()
-    let byStage = Dictionary<string, TaskQueue>()
+    let byStages = Dictionary<string, TaskQueue>()
+    let ofPipelines = ConditionalWeakTable<Pipeline, string[][]>()
     let suspects = TaskList()
     let mutable count = 0
     let mutable openCount = 0 // of those in open queues
-    let mutable latest = TaskQueue ""
+    let mutable latestOf: Pipeline voption = ValueNone
+    let mutable latestStage = 0
+    let mutable latest = TaskQueue [| "" |]
 
-    let find (stage: string) =
-        match byStage.TryGetValue stage with
+    let keyOf (stages: string[]) = String.Join('\000', stages)
+
+    let forgetEmpty () =
+        for queue in queues.FindAll(fun queue -> queue.Count = 0) do
+            queue.IsForgotten <- true
+            byStages.Remove(keyOf queue.Stages) |> ignore
+            queues.Remove queue |> ignore
+
+    let find (stages: string[]) =
+        let key = keyOf stages
+
+        match byStages.TryGetValue key with
         | true, queue -> queue
         | _ ->
-            let queue = TaskQueue stage
-            byStage.Add(stage, queue)
+            if queues.Count >= emptyMax then
+                forgetEmpty ()
+
+            let queue = TaskQueue stages
+            byStages.Add(key, queue)
             queues.Add queue
             queue
 
-    let queueOf (task: Task) =
-        let stage = task.Demand
+    /// What is left of a pipeline, from each of its stages on.
+    let restsOf (pipeline: Pipeline) =
+        ofPipelines.GetValue(
+            pipeline,
+            fun pipeline ->
+                let demands = pipeline.stages |> Array.map _.demand
+                Array.init demands.Length (fun first -> demands[first..])
+        )
 
-        // Most tasks wait for the same stage, by the same string.
-        if not (obj.ReferenceEquals(latest.Stage, stage)) then
-            latest <- find stage
+    let queueOf (task: Task) =
+        // Most tasks have the same pipeline, and come to the same stage.
+        let isLatest =
+            match latestOf with
+            | ValueSome pipeline ->
+                latestStage = task.Stage && obj.ReferenceEquals(pipeline, task.Pipeline)
+            | ValueNone -> false
+
+        if not isLatest || latest.IsForgotten then
+            let rests = restsOf task.Pipeline
+            latest <- find rests[task.Stage]
+            latestOf <- ValueSome task.Pipeline
+            latestStage <- task.Stage
 
         latest
+
+    let mayServe (worker: Worker) (queue: TaskQueue) =
+        queue.IsOpen
+        && queue.Count > 0
+        && worker.Can queue.Stage
+        && (backlog.HoldsBack(worker, queue.Stages)).IsNone
 
     /// Whether a task goes before another that is also first in its queue.
     let precedes (task: Task) (other: Task) =
@@ -41,7 +84,7 @@ type internal Queues() =
         let mutable best: Task | null = null
 
         for queue in queues do
-            if queue.IsOpen && queue.Count > 0 && worker.Can queue.Stage then
+            if mayServe worker queue then
                 match queue.First, best with
                 | null, _ -> ()
                 | task, null -> best <- task
@@ -56,7 +99,7 @@ type internal Queues() =
         let mutable oldest: Task | null = null
 
         for queue in queues do
-            if queue.IsOpen && queue.Count > 0 && worker.Can queue.Stage then
+            if mayServe worker queue then
                 match queue.Oldest, oldest with
                 | null, _ -> ()
                 | task, null ->
@@ -88,6 +131,24 @@ type internal Queues() =
             if not queue.IsOpen && worker.Can queue.Stage then
                 queue.IsOpen <- true
                 openCount <- openCount + queue.Count
+
+    /// Less lies before a stage: whoever was held back may go on.
+    member _.OpenAll() =
+        for queue in queues do
+            queue.IsOpen <- true
+
+        openCount <- count
+
+    /// Whether a worker may be given some queued task.
+    member _.MayServe(worker: Worker) =
+        queues
+        |> Seq.exists (fun queue ->
+            queue.Count > 0
+            && worker.Can queue.Stage
+            && (backlog.HoldsBack(worker, queue.Stages)).IsNone)
+
+    /// What a queued task has before it, the next stage first.
+    member _.StagesOf(task: Task) = (queueOf task).Stages
 
     /// No idle worker can run anything. A thousand of them need not be asked again at every step.
     member _.Close() =
@@ -150,7 +211,7 @@ type internal Queues() =
 
         oldest
 
-    /// How many tasks that wait for the same stage go before a queued one.
+    /// How many tasks with the same stages before them go before a queued one.
     member _.CountBefore(task: Task) : int = (queueOf task).CountBefore task
 
     member _.ToSeq() = queues |> Seq.collect _.ToSeq()

@@ -28,18 +28,26 @@ module internal Replay =
             state.Workers.Reserve(worker, task)
 
     let private submit (state: State) id (submission: Submission) pipeline =
-        let task = Life.add state id submission pipeline
-
         match submission.Origin with
         | Folder ->
+            let task = Placement.add state id submission pipeline
+
             match state.Files.TryGetValue submission.Name with
             | true, publishing when publishing.State = TaskState.Publishing ->
-                Life.enter state task (TaskState.Succeeding publishing)
-            | _ -> Life.enqueue state task Back
+                Placement.enter state task (TaskState.Succeeding publishing)
+            | _ -> Placement.enqueue state task Back
 
             state.Files[submission.Name] <- task
+        | Piece(whole, index) ->
+            match state.Tasks.Find whole with
+            | whole when not (isNull whole) && (nonNull whole).State = TaskState.Split ->
+                let whole = nonNull whole
+                // It was missing by then: a part from before was not kept, or given up.
+                (nonNull whole.Progress.Pieces).Lose index
+                Splitting.add state id whole index submission pipeline |> ignore
+            | _ -> ()
         | Client(_, want, key) ->
-            Life.enqueue state task Back
+            Placement.enqueue state (Placement.add state id submission pipeline) Back
 
             match key with
             | Some key -> state.Keys.Add(key, id, want.IsFile)
@@ -54,7 +62,7 @@ module internal Replay =
     /// have a list of their own there.
     let private begin' (state: State) (task: Task) =
         if not task.IsBegun then
-            Life.move state task TaskState.Publishing
+            Placement.move state task TaskState.Publishing
 
         task.Begin()
 
@@ -97,39 +105,63 @@ module internal Replay =
                 | _ -> ())
         | Event.Advanced(attempt, stage, payload) ->
             onTask state attempt.task (fun task ->
-                Life.leave state task
+                Placement.leave state task
                 let progress = task.Begin()
-
+                progress.Pieces <- null
+                state.Unload task
                 progress.Payload <- state.Kept(number, payload)
                 progress.Stage <- byte stage
-                Life.enqueue state task Back)
+                state.Backlog.Add task
+                Placement.enqueue state task Back)
+        | Event.Split(attempt, last, cuts) ->
+            onTask state attempt.task (fun task ->
+                // Its queue knows it as what it was before it was begun.
+                Placement.leave state task
+                let progress = task.Begin()
+                progress.Attempt <- attempt.number
+                progress.StageEnd <- byte last
+
+                match progress.Pieces with
+                | pieces when not (isNull pieces) && (nonNull pieces).Cuts = cuts -> ()
+                | _ -> progress.Pieces <- Pieces(cuts, last)
+
+                Placement.enter state task TaskState.Split)
+        | Event.Part(whole, index, part) ->
+            onTask state whole (fun task ->
+                match task.Progress.Pieces with
+                | null -> ()
+                | pieces -> pieces.Fill(index, state.Kept(number, part)))
+        | Event.Speculated _ -> ()
         | Event.Delayed(id, trouble, delay) ->
             onTask state id (fun task ->
                 begin' state task |> ignore
                 Life.blame task trouble
-                Life.remember task trouble
-                Life.move state task (TaskState.Waiting(state.Now + delay)))
-        | Event.Woken id -> onTask state id (fun task -> Life.requeue state task Back)
+                Placement.remember task trouble
+                Placement.move state task (TaskState.Waiting(state.Now + delay)))
+        | Event.Woken id -> onTask state id (fun task -> Placement.requeue state task Back)
         | Event.Retried id ->
             onTask state id (fun task ->
                 let progress = begin' state task
                 progress.Failures <- 0
                 progress.Losses <- 0uy
-                Life.requeue state task Back)
+                Splitting.startOver state task
+                Placement.requeue state task Back)
         | Event.Requeued(id, trouble) ->
             onTask state id (fun task ->
                 begin' state task |> ignore
                 Life.blame task trouble
-                Life.remember task trouble
-                Life.requeue state task Front)
+                Placement.remember task trouble
+                Placement.requeue state task Front)
         | Event.Quarantined(id, trouble) ->
             onTask state id (fun task ->
                 begin' state task |> ignore
                 Life.blame task trouble
-                Life.remember task trouble
-                Life.move state task TaskState.Quarantined)
+                Placement.remember task trouble
+                Placement.move state task TaskState.Quarantined)
         | Event.Accepted(attempt, _) ->
-            onTask state attempt.task (fun task -> Life.move state task TaskState.Publishing)
+            onTask state attempt.task (fun task ->
+                (begin' state task).Pieces <- null
+                Placement.move state task TaskState.Publishing)
         | Event.Completed(attempt, remainder) -> completed state number attempt remainder
         | Event.Cancelled(id, reason) ->
             state.Cancelled <- state.Cancelled + 1L
@@ -172,6 +204,9 @@ module internal Replay =
             else
                 let error = "the scheduler was started again while its result was being published"
                 let trouble = state.Trouble(task, Departure, "", error)
-                Life.remember task trouble
-                Life.requeue state task Front
+                Placement.remember task trouble
+                Placement.requeue state task Front
                 state.Record(Event.Requeued(task.Id, trouble))
+
+        for whole in Seq.toArray state.Splits.Values do
+            Splitting.resume state whole

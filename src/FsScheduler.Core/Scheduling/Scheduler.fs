@@ -37,7 +37,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 RejectionCode.Busy
                 $"there are {state.Tasks.Count} tasks; try again later"
         else
-            let task = Life.submit state submission pipeline
+            let task = Placement.submit state submission pipeline
 
             match key with
             | Some key -> state.Keys.Add(key, task.Id, want.IsFile)
@@ -82,18 +82,25 @@ type Scheduler(settings: Settings, tasksMax: int) =
             match Pipeline.parseRecorded text with
             | Ok pipeline -> Life.submitFile state submission pipeline
             | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
+        | _, Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"
 
     // What clients ask for.
 
     let unknown session (id: TaskId) =
         Answers.error state session $"task {id} is not known: it never was, or it is finished"
 
+    /// Of a piece, the task that it is a piece of: there is no result without it.
+    let whole (task: Task) : Task =
+        match Life.wholeOf state task with
+        | null -> task
+        | whole -> whole
+
     let cancel (id: TaskId) by =
         match state.Tasks.Find id with
         | null -> unknown by id
         | task when task.State = TaskState.Publishing ->
             Answers.error state by $"task {id} is being published: too late to cancel it"
-        | task -> Life.cancel state task "cancelled"
+        | task -> Life.cancel state (whole task) "cancelled"
 
     let retry (id: TaskId) by =
         match state.Tasks.Find id with
@@ -214,9 +221,36 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             match task.State with
-            | TaskState.Running worker when task.Submission.IsFiled ->
-                Life.recalled state worker task submission
+            | TaskState.Running _
+            | TaskState.Split when task.Submission.IsFiled -> Life.recalled state task submission
             | _ -> ()
+
+    let cut attempt (cuts: Size[]) =
+        match state.Current attempt with
+        | null -> ()
+        | task ->
+            if task.State = TaskState.Split && isNull task.Progress.Pieces then
+                Splitting.cut state task cuts
+
+    /// The task, if all parts of its result are there.
+    let whole' attempt : Task | null =
+        match state.Current attempt with
+        | null -> null
+        | task ->
+            match task.State, (if task.IsBegun then task.Progress.Pieces else null) with
+            | TaskState.Split, pieces when not (isNull pieces) && (nonNull pieces).Missing = 0 ->
+                task
+            | _ -> null
+
+    let joined attempt result =
+        match whole' attempt with
+        | null -> state.Discard result
+        | task -> Life.joined state task result
+
+    let unjoined attempt error =
+        match whole' attempt with
+        | null -> ()
+        | task -> Life.fail state task (state.Trouble(task, Fault, "", error)) true
 
     let published attempt proof =
         match state.Current attempt with
@@ -240,8 +274,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             match task.State with
-            | TaskState.Running _ ->
-                Life.fail state task (state.Trouble(task, Fault, "", error)) true
+            | TaskState.Running _
+            | TaskState.Split -> Life.fail state task (state.Trouble(task, Fault, "", error)) true
             | _ -> ()
 
     // Files that change or go.
@@ -252,9 +286,11 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             if isThere task.State then
-                Life.cancel state task "the file changed or went"
+                Life.cancel state (whole task) "the file changed or went"
 
-    let withdraw attempt = void' attempt _.IsRunning
+    let withdraw attempt =
+        void' attempt (fun state -> state.IsRunning || state.IsSplit)
+
     let outdated attempt = void' attempt _.IsPublishing
 
     let vanish name =
@@ -332,6 +368,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 giveUpLate worker
 
         Life.wake state
+        Speculation.run state
 
         if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
             lookForMissing ()
@@ -362,6 +399,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Outdated attempt -> outdated attempt
         | Input.Vanish name -> vanish name
         | Input.Unreadable(attempt, error) -> unreadable attempt error
+        | Input.Cut(attempt, cuts) -> cut attempt cuts
+        | Input.Joined(attempt, result) -> joined attempt result
+        | Input.Unjoined(attempt, error) -> unjoined attempt error
         | Input.Tick -> tick ()
 
     new(settings) = Scheduler(settings, Limits.tasksMax)
@@ -427,8 +467,17 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 | ValueSome(struct (_, payload)) -> Some payload
                 | ValueNone -> None)
 
+        let ofPieces =
+            state.Tasks.ToSeq()
+            |> Seq.filter _.IsBegun
+            |> Seq.collect (fun task ->
+                match task.Progress.Pieces with
+                | null -> Array.empty
+                | pieces -> pieces.Parts)
+
         state.Tasks.ToSeq()
         |> Seq.map _.Payload
+        |> Seq.append ofPieces
         |> Seq.append ofKeys
         |> Seq.choose (function
             | Spooled(path, _) -> Some path
@@ -436,7 +485,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | Bytes _
             | Filed
             | Recorded _
-            | Input _ -> None)
+            | Input _
+            | Slice _ -> None)
 
     /// How many tasks are done and how many were cancelled, also those that are forgotten.
     member _.Count(finished: int64, cancelled: int64) =

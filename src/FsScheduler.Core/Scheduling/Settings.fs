@@ -15,13 +15,20 @@ type Settings = {
     /// How much of what is queued is held in memory; the rest is only in the journal, and recalled. The largest
     /// number where the journal cannot be read.
     memory: Size
+    /// Results of stages that wait for one further stage take so much, and what runs, at most: who could only add to
+    /// them gets nothing of that work.
+    spoolBytes: Size
+    /// Payloads in files that are larger than this are worked on in pieces of this size, where their stages allow it.
+    split: Size
+    /// A piece that takes so many times as long as most took is given to a second worker too; 0: never.
+    speculate: float
     /// Any number. The same seed and the same inputs give the same decisions.
     seed: uint64
 }
 
 module Settings =
 
-    /// Of `memory`: everything is held there.
+    /// Of `memory`: everything is held there. Of `split`: nothing is split. Of `spoolBytes`: nothing is held back.
     let unlimited = System.Int64.MaxValue * 1L<B>
 
 /// Limits that nobody has needed to set yet.
@@ -38,6 +45,12 @@ module Limits =
 
     /// Those who wait for one task, beside its submitter; more are refused as `busy`.
     let waitersMax = 1_000
+
+    /// Pieces of one payload: larger ones are cut into larger pieces.
+    let piecesMax = 4_096
+
+    /// No piece is taken for slow that has run for less than this: starting a second one is not worth it.
+    let speculateAfter = 1_000L<ms>
 
     /// Pipelines that are remembered as they were parsed.
     let pipelinesMax = 1_000

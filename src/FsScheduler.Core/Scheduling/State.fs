@@ -6,15 +6,20 @@ open System.Collections.Generic
 /// What the scheduler knows between inputs, and what it has decided on the present one.
 [<Sealed>]
 type internal State(settings: Settings, tasksMax: int) =
+    let backlog = Backlog settings.spoolBytes
     member _.Settings = settings
     member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
     member val Workers = Workers()
-    member val Queues = Queues()
+    member val Backlog = backlog
+    member val Queues = Queues backlog
 
     /// Failed tasks by the moment of their next attempt. Those that were cancelled or retried meanwhile
     /// are skipped when it comes.
     member val Waiting = PriorityQueue<Task, struct (Duration * TaskId)>()
+
+    /// Tasks that are worked on in pieces.
+    member val Splits = SortedDictionary<TaskId, Task>()
 
     /// The newest version of each file.
     member val Files = Dictionary<string, Task>()
@@ -91,7 +96,17 @@ type internal State(settings: Settings, tasksMax: int) =
         | Bytes _
         | Filed
         | Recorded _
-        | Input _ -> ()
+        | Input _
+        | Slice _ -> ()
+
+    /// The result of a stage that a task has brought there waits for the next one no longer.
+    member state.Unload(task: Task) =
+        let full = backlog.FullCount
+        backlog.Remove task
+
+        if backlog.FullCount < full then
+            state.Queues.OpenAll()
+            state.IsChanged <- true
 
     /// A worker may have become able to take a task.
     member state.Offer(worker: Worker) =

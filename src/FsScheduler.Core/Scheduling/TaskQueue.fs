@@ -31,8 +31,9 @@ type internal QueueLevel(priority: int) =
     member _.ToSeq() =
         Seq.append (begun.ToSeq()) (fresh.ToSeq())
 
-/// The tasks that wait for one stage: higher priority first, then begun before fresh, then first come, first served.
-type internal TaskQueue(stage: string) =
+/// The tasks that have the same stages before them: higher priority first, then begun before fresh, then first come, first served.
+/// <param name="stages">What a worker must offer for each, the next one first.</param>
+type internal TaskQueue(stages: string[]) =
     // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
     let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
@@ -64,11 +65,17 @@ type internal TaskQueue(stage: string) =
             levels.Insert(index, level)
             level
 
-    member _.Stage = stage
+    member _.Stages = stages
+
+    /// The one that they wait for.
+    member _.Stage = stages[0]
     member _.Count = count
 
     /// False where it is known that no idle worker can run this stage: then nobody need look.
     member val IsOpen = true with get, set
+
+    /// True where it was empty, and another one would take its place.
+    member val IsForgotten = false with get, set
 
     /// The one to be served next.
     member _.First: Task | null =

@@ -49,7 +49,8 @@ type SchedulerClient private (stream: Stream, folder: string) =
                 | Bytes _
                 | Filed
                 | Recorded _
-                | Input _ -> ValueNone
+                | Input _
+                | Slice _ -> ValueNone
 
             member _.Instead _ = ValueNone
 

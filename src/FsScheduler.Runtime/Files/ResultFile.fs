@@ -80,7 +80,8 @@ module ResultMark =
         | Packed
         | Filed
         | Recorded _
-        | Input _ -> ValueNone
+        | Input _
+        | Slice _ -> ValueNone
 
     /// Without the size.
     let toBytes (mark: ResultMark) : byte[] =

@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System
 open System.Collections.Generic
+open System.Globalization
 open System.IO
 open SQLitePCL
 open FsScheduler.Core
@@ -91,11 +92,23 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         for want in [ Result; File; Nothing ] -> Origin.Client(0L<sessionId>, want, None)
     |]
 
+    let pieceOf (ref: string) =
+        let number (text: string) =
+            match Int64.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture) with
+            | true, number -> number
+            | false, _ -> raise (IOException $"the journal has a piece that is called '{ref}'")
+
+        match ref.Split '.' with
+        | [| whole; index |] -> Origin.Piece(number whole * 1L<taskId>, int (number index))
+        | _ -> raise (IOException $"the journal has a piece that is called '{ref}'")
+
     let originOf (row: Statement) =
         let code = int (row.GetInt 6)
 
         if code = WantCode.folder then
             Origin.Folder
+        elif code = WantCode.piece then
+            pieceOf (row.GetText 4)
         elif row.IsNull 12 then
             origins[code - 1]
         else
@@ -124,6 +137,8 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         match originOf row with
         | Origin.Folder ->
             submissionOf row (Input { size = row.GetInt 10 * 1L<B>; modified = row.GetInt 11 }) true
+        // Its range follows from the task that it is a piece of.
+        | Origin.Piece _ -> submissionOf row Filed true
         | Origin.Client _ when not (row.IsNull 9) -> submissionOf row (spooled row 9 10) true
         | Origin.Client _ -> submissionOf row Filed (not isLean)
 
@@ -167,6 +182,13 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         | EventKind.Advanced ->
             let payload = ValueOption.defaultValue Payload.empty (remains row 13 14 15 number)
             Event.Advanced(attempt, int (row.GetInt 6), payload)
+        | EventKind.Split ->
+            Event.Split(attempt, int (row.GetInt 7), Cuts.ofBytes (row.GetBlob(13).ToArray()))
+        | EventKind.Part ->
+            let part = ValueOption.defaultValue Payload.empty (remains row 13 14 15 number)
+            Event.Part(task, int (row.GetInt 6), part)
+        | EventKind.Speculated ->
+            Event.Speculated(task, int (row.GetInt 6), row.GetInt 7 * 1L<taskId>)
         | EventKind.Delayed -> Event.Delayed(task, trouble (), row.GetInt 9 * 1L<ms>)
         | EventKind.Woken -> Event.Woken task
         | EventKind.Requeued -> Event.Requeued(task, trouble ())

@@ -1,10 +1,28 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Buffers.Binary
 open System.IO
 open SQLitePCL
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
+
+/// Where pieces end, as bytes of the journal.
+module internal Cuts =
+
+    let toBytes (cuts: Size[]) : byte[] =
+        let bytes = Array.zeroCreate (8 * cuts.Length)
+
+        cuts
+        |> Array.iteri (fun index cut ->
+            BinaryPrimitives.WriteInt64LittleEndian(Span(bytes, 8 * index, 8), int64 cut))
+
+        bytes
+
+    let ofBytes (bytes: byte[]) : Size[] =
+        Array.init (bytes.Length / 8) (fun index ->
+            1L<B>
+            * BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(bytes, 8 * index, 8)))
 
 /// <summary>Writes events as rows. One owner, inside its transactions.</summary>
 /// <param name="db">The writing connection.</param>
@@ -53,6 +71,10 @@ type EventRows(db: sqlite3) =
             row.Null blob
             row.Text(spool, fileName path)
             row.Int(bytes, int64 size)
+        | Slice(_, _, size) ->
+            row.Null blob
+            row.Null spool
+            row.Int(bytes, int64 size)
         | Packed
         | Filed
         | Recorded _
@@ -66,7 +88,12 @@ type EventRows(db: sqlite3) =
         task.Int(2, number)
         task.Int(3, at)
         task.Text(4, submission.Name)
-        task.Text(5, submission.Ref)
+
+        match submission.Origin with
+        | Origin.Piece(whole, index) -> task.Text(5, $"{whole}.{index}")
+        | Origin.Folder
+        | Origin.Client _ -> task.Text(5, submission.Ref)
+
         task.Int(6, int64 submission.Priority)
         task.Int(7, int64 (WantCode.ofOrigin submission.Origin))
         task.Text(8, Pipeline.print pipeline)
@@ -91,6 +118,7 @@ type EventRows(db: sqlite3) =
             task.Text(13, key.text)
             task.Text(14, key.content)
         | Origin.Client(_, _, None)
+        | Origin.Piece _
         | Origin.Folder ->
             task.Null 13
             task.Null 14
@@ -189,6 +217,21 @@ type EventRows(db: sqlite3) =
             event.Int(7, int64 stage)
             payload event 14 15 16 result
             end' ()
+        | Event.Split(attempt, last, cuts) ->
+            ofAttempt number at EventKind.Split attempt
+            event.Int(8, int64 last)
+            event.Blob(14, ReadOnlySpan(Cuts.toBytes cuts))
+            end' ()
+        | Event.Part(whole, index, part) ->
+            ofTask number at EventKind.Part whole
+            event.Int(7, int64 index)
+            payload event 14 15 16 part
+            end' ()
+        | Event.Speculated(whole, index, slow) ->
+            ofTask number at EventKind.Speculated whole
+            event.Int(7, int64 index)
+            event.Int(8, int64 slow)
+            end' ()
         | Event.Delayed(task, trouble, delay) ->
             ofTrouble number at EventKind.Delayed task trouble (ValueSome delay)
         | Event.Woken task ->
@@ -246,7 +289,7 @@ type EventRows(db: sqlite3) =
                 finished.Int(7, int64 size)
                 finished.Text(10, fileName path)
             | KeptResult(Bytes bytes) -> finished.Blob(9, ReadOnlySpan bytes)
-            | KeptResult(Packed | Filed | Recorded _ | Input _) -> ()
+            | KeptResult(Packed | Filed | Recorded _ | Input _ | Slice _) -> ()
 
             finished.Sum 11
             finished.Run()

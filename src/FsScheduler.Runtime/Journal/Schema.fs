@@ -22,6 +22,9 @@ type EventKind =
     | Gone = 10
     | Joined = 11
     | Left = 12
+    | Split = 13
+    | Part = 14
+    | Speculated = 15
 
 /// Whose a task is, as a number of the journal. Numbers are never given another meaning.
 module WantCode =
@@ -29,12 +32,16 @@ module WantCode =
     let folder = 0
     let result = 1
 
+    /// Then `ref` is TASK.INDEX: which piece it is, from 0, of which task.
+    let piece = 4
+
     let ofOrigin origin =
         match origin with
         | Origin.Folder -> folder
         | Origin.Client(_, Result, _) -> result
         | Origin.Client(_, File, _) -> 2
         | Origin.Client(_, Nothing, _) -> 3
+        | Origin.Piece _ -> piece
 
     let toWant code =
         match code with
@@ -96,6 +103,34 @@ module Schema =
         // Version 3. When the result that is kept of a task was first handed to somebody.
         """
         CREATE TABLE delivered(task INTEGER PRIMARY KEY, at INTEGER NOT NULL, sum INTEGER NOT NULL);
+        """
+        // Version 4. Tasks that are worked on in pieces: `first` is the index of a piece, `last` of a speculated one the
+        // task that is slow, and the `payload` of what was split is where each piece ends, 8 bytes each.
+        """
+        DROP VIEW history;
+        CREATE VIEW history AS
+            SELECT number, strftime('%Y-%m-%d %H:%M:%f', at / 1000.0, 'unixepoch') AS time, id AS task,
+                'submitted' AS event, NULL AS attempt, NULL AS worker,
+                CASE want WHEN 4 THEN name || ' (piece ' || ref || ') | ' || pipeline ELSE name || ' | ' || pipeline END AS text
+            FROM task
+            UNION ALL
+            SELECT e.number, strftime('%Y-%m-%d %H:%M:%f', e.at / 1000.0, 'unixepoch'), e.task,
+                CASE e.kind WHEN 1 THEN 'assigned' WHEN 2 THEN 'claimed' WHEN 3 THEN 'advanced' WHEN 4 THEN 'delayed'
+                    WHEN 5 THEN 'woken' WHEN 6 THEN 'requeued' WHEN 7 THEN 'quarantined' WHEN 8 THEN 'accepted'
+                    WHEN 9 THEN 'retried' WHEN 10 THEN 'gone' WHEN 11 THEN 'joined' WHEN 12 THEN 'left'
+                    WHEN 13 THEN 'split' WHEN 14 THEN 'part' WHEN 15 THEN 'speculated' END,
+                e.attempt,
+                coalesce(e.worker, (SELECT j.worker FROM event j WHERE j.kind = 11 AND j.session = e.session)),
+                CASE e.kind WHEN 13 THEN length(e.payload) / 8 || ' pieces'
+                    WHEN 14 THEN 'piece ' || e.first
+                    WHEN 15 THEN 'piece ' || e.first || ', beside task ' || e.last
+                    ELSE coalesce(e.error, e.stages) END
+            FROM event e
+            UNION ALL
+            SELECT number, strftime('%Y-%m-%d %H:%M:%f', at / 1000.0, 'unixepoch'), task,
+                CASE outcome WHEN 0 THEN 'completed' ELSE 'cancelled' END, attempt, NULL, reason
+            FROM finished
+            ORDER BY 1;
         """
     |]
 

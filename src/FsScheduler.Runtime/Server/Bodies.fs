@@ -28,6 +28,7 @@ type Bodies
     let attemptOf message =
         match message with
         | FromScheduler.Process work -> ValueSome work.attempt
+        | FromScheduler.Cancel attempt -> ValueSome attempt
         | _ -> ValueNone
 
     let unreadable message reason =
@@ -55,17 +56,13 @@ type Bodies
 
         let opened =
             if stamp.size <= InputFile.smallMax then
-                InputFile.tryRead inputs name stamp
-                |> Result.map (fun bytes -> {
-                    bytes = ReadOnlyMemory bytes
-                    file = null
-                    size = stamp.size
-                })
+                InputFile.tryRead inputs name stamp |> Result.map Body.OfBytes
             else
                 InputFile.openInput inputs name stamp
                 |> Result.map (fun file -> {
                     bytes = ReadOnlyMemory.Empty
                     file = file
+                    start = 0L<B>
                     size = stamp.size
                 })
 
@@ -89,26 +86,54 @@ type Bodies
 
     let openRecorded (departure: Departure<FromScheduler>) number =
         try
-            let bytes = journal.ReadPayload number
-
-            ValueSome {
-                bytes = ReadOnlyMemory bytes
-                file = null
-                size = int64 bytes.Length * 1L<B>
-            }
+            ValueSome(Body.OfBytes(journal.ReadPayload number))
         with :? IOException as error ->
             unreadable departure.message error.Message
             ValueNone
 
+    let rec openPayload departure payload =
+        match payload with
+        | Input stamp -> openInput departure stamp
+        | Spooled(path, size) -> openSpooled departure path size
+        | Recorded(number, _) -> openRecorded departure number
+        | Slice(whole, start, size) ->
+            openPayload departure whole
+            |> ValueOption.map (fun body -> { body with start = start; size = size })
+        | Packed
+        | Filed
+        | Bytes _ -> ValueNone
+
+    /// <summary>Where the pieces of a payload end.</summary>
+    /// <returns>None: the payload is not to be had, which the machine is told.</returns>
+    member _.Cut(attempt: Attempt, submission: Submission, payload: Payload, pieceSize: Size) =
+        // As if it were to be sent: it is opened, and missed, in the same way.
+        let departure = {
+            message = FromScheduler.Cancel attempt
+            payload = payload
+            submission = ValueSome submission
+            isLast = false
+        }
+
+        match openPayload departure payload with
+        | ValueNone -> ValueNone
+        | ValueSome body ->
+            use file = nonNull body.file
+
+            try
+                ValueSome(LineCuts.find file body.start body.size pieceSize)
+            with
+            | :? EndOfStreamException when payload.IsInput ->
+                match payload with
+                | Input stamp -> withdraw departure.message (nameOf departure) stamp
+                | _ -> ()
+
+                ValueNone
+            | :? IOException as error ->
+                unreadable departure.message error.Message
+                ValueNone
+
     interface IBodies<FromScheduler> with
-        member _.Open departure =
-            match departure.payload with
-            | Input stamp -> openInput departure stamp
-            | Spooled(path, size) -> openSpooled departure path size
-            | Recorded(number, _) -> openRecorded departure number
-            | Packed
-            | Filed
-            | Bytes _ -> ValueNone
+        member _.Open departure = openPayload departure departure.payload
 
         member _.Instead departure =
             match departure.message with
@@ -137,7 +162,8 @@ type Bodies
             | Spooled(path, _) ->
                 if departure.isLast then
                     SpoolFile.delete path
-            | Input stamp when not (isNull body.file) ->
+            | Input stamp
+            | Slice(Input stamp, _, _) when not (isNull body.file) ->
                 let name = nameOf departure
 
                 if not whole || not (InputFile.isCurrent inputs name stamp) then
@@ -146,7 +172,8 @@ type Bodies
             | Filed
             | Recorded _
             | Bytes _
-            | Input _ -> ()
+            | Input _
+            | Slice _ -> ()
 
         member _.Unsent departure =
             if departure.isLast then

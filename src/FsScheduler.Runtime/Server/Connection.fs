@@ -229,7 +229,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             | Packed
             | Filed
             | Recorded _
-            | Input _ -> ()
+            | Input _
+            | Slice _ -> ()
 
             return Convert.ToHexString(hash.GetHashAndReset())
         }

@@ -10,6 +10,7 @@ open FsScheduler.Core
 /// <param name="connections">By session; those that are gone are passed over.</param>
 /// <param name="publishing">What is a matter of the disk.</param>
 /// <param name="recalls">Submissions that are to be read from the journal.</param>
+/// <param name="pieces">What is cut and joined.</param>
 /// <param name="journal">Has the references that are not in memory.</param>
 /// <param name="holdup">What STATUS says in `trouble`.</param>
 /// <param name="log">For whoever looks after the workers.</param>
@@ -19,6 +20,7 @@ type Delivery
         connections: ConcurrentDictionary<SessionId, Connection>,
         publishing: PublishQueue,
         recalls: Recalls,
+        pieces: PieceWork,
         journal: IJournal,
         holdup: Holdup,
         log: ILogger
@@ -113,6 +115,8 @@ type Delivery
             if isSent && kept then
                 note message
         | Effect.Recall attempt -> recalls.Post attempt
+        | Effect.Cut _
+        | Effect.Join _ -> pieces.Post effect
         | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
         | Effect.Dismiss session -> onConnection session _.Dismiss()
         | Effect.Disconnect(session, reason) ->

@@ -56,7 +56,8 @@ type PublishQueue
         | Bytes _
         | Filed
         | Recorded _
-        | Input _ -> ()
+        | Input _
+        | Slice _ -> ()
 
     let nameOf (submission: Submission) =
         match TaskName.parse submission.Name with
@@ -75,7 +76,8 @@ type PublishQueue
         | Packed
         | Filed
         | Recorded _
-        | Input _ -> invalidOp "a result is in memory or in a file of its own"
+        | Input _
+        | Slice _ -> invalidOp "a result is in memory or in a file of its own"
 
     /// Tries again while it is the disk that takes nothing: a result that is there is not computed once more.
     let insist (ct: CancellationToken) (attempt: unit -> Result<'T, PublishTrouble>) =
@@ -143,7 +145,8 @@ type PublishQueue
         | _, Origin.Folder, (Move | Delete)
         | Sync.Normal, Origin.Client _, _ -> true
         | (Sync.Normal | Sync.Off), Origin.Folder, Keep
-        | Sync.Off, Origin.Client _, _ -> false
+        | Sync.Off, Origin.Client _, _
+        | _, Origin.Piece _, _ -> false // pieces are not published
 
     let finishInput (stored: Stored) =
         match stored.submission.Payload with
@@ -160,7 +163,8 @@ type PublishQueue
         | Bytes _
         | Filed
         | Recorded _
-        | Spooled _ -> ()
+        | Spooled _
+        | Slice _ -> ()
 
     /// One flush for all that have been renamed; then, and not before, they count as published.
     let settle (stored: List<Stored>) (told: List<Input>) ct : Task =
@@ -209,6 +213,8 @@ type PublishQueue
         | Effect.Revoke _
         | Effect.Reply _
         | Effect.Recall _
+        | Effect.Cut _
+        | Effect.Join _
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Missing _

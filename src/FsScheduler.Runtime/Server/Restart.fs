@@ -9,20 +9,33 @@ open FsScheduler.Runtime.Files
 /// What a scheduler takes over from its earlier runs.
 module Restart =
 
+    /// The results of pieces are not flushed: after a power cut those in files count as missing. They are deleted then,
+    /// and are missing at every later start too.
+    let private isThere isSameBoot (struct (_, _, event): struct (int64 * Instant * Event)) =
+        match event with
+        | Event.Part(_, _, Spooled(path, _)) -> isSameBoot && File.Exists path
+        | _ -> true
+
     /// The machine as the journal has it; new, if there is no journal.
-    let restore (settings: Settings) (recovery: IRecovery option) (clock: Clock) (log: ILogger) =
+    let restore settings (recovery: IRecovery option) isSameBoot (clock: Clock) (log: ILogger) =
         let scheduler = Scheduler settings
 
         match recovery with
         | None -> ()
         | Some recovery ->
-            scheduler.Restore(recovery.Recover(), clock.Now)
+            scheduler.Restore(Seq.filter (isThere isSameBoot) (recovery.Recover()), clock.Now)
             let struct (task, event, session) = recovery.Highest
             scheduler.Continue(task, event, session)
             let struct (finished, cancelled) = recovery.Ended
             scheduler.Count(finished, cancelled)
             let status = scheduler.Status
-            let unfinished = status.queued + status.running + status.waiting + status.publishing
+
+            let unfinished =
+                status.queued
+                + status.running
+                + status.waiting
+                + status.publishing
+                + status.split
 
             if unfinished + status.quarantined > 0L then
                 log.LogInformation(

@@ -55,7 +55,7 @@ type SchedulerServer(options: SchedulerOptions) =
         | :? IRecovery as recovery -> Some recovery
         | _ -> None
 
-    let scheduler = Restart.restore options.settings recovery clock log
+    let scheduler = Restart.restore options.settings recovery state.IsSameBoot clock log
     let inputs = InputFolder options.entrada
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
@@ -94,8 +94,14 @@ type SchedulerServer(options: SchedulerOptions) =
         | Some recovery -> Restart.files recovery publisher state log
         | None -> [||]
 
+    let isKept path =
+        options.sync <> Sync.Off
+        && (state.IsKept path || options.sync = Sync.Full && state.IsPart path)
+
+    let pieces = PieceWork(options.journal, isKept, state.Temporary, holdup, clock)
+
     let delivery =
-        Delivery(connections, publishing, recalls, options.journal, holdup, log)
+        Delivery(connections, publishing, recalls, pieces, options.journal, holdup, log)
 
     let found =
         match recovery with
@@ -143,20 +149,23 @@ type SchedulerServer(options: SchedulerOptions) =
             log
         )
 
-    let spool message : Task<string | null> =
+    let spoolOf attempt : Task<string | null> =
+        task {
+            match! agent.LookAsync(Destination.ofResult attempt) with
+            | Destination.Nowhere -> return null
+            | Destination.Kept -> return state.NewSpool true
+            | Destination.Part -> return state.NewPart()
+            | Destination.Sent -> return state.NewSpool false
+            | Destination.Results submission ->
+                match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
+                | Ok(Ok path) -> return path
+                | Ok(Error _)
+                | Error _ -> return state.NewSpool false // publishing it will say what is wrong
+        }
+
+    let spool message =
         match message with
-        | ToScheduler.Result(attempt, _) ->
-            task {
-                match! agent.LookAsync(Destination.ofResult attempt) with
-                | Destination.Nowhere -> return null
-                | Destination.Kept -> return state.NewSpool true
-                | Destination.Sent -> return state.NewSpool false
-                | Destination.Results submission ->
-                    match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
-                    | Ok(Ok path) -> return path
-                    | Ok(Error _)
-                    | Error _ -> return state.NewSpool false // publishing it will say what is wrong
-            }
+        | ToScheduler.Result(attempt, _) -> spoolOf attempt
         | _ -> Task.FromResult(state.NewSpool true)
 
     let answer (question: ToScheduler) : Task<struct (FromScheduler * byte[])> =
@@ -176,7 +185,7 @@ type SchedulerServer(options: SchedulerOptions) =
         agent = agent
         bodies = bodies
         spool = spool
-        isKept = fun path -> options.sync <> Sync.Off && state.IsKept path
+        isKept = isKept
         holdup = holdup
         noRoom = fun folder size reason -> room.Begin(folder, size, reason)
         answer = answer
@@ -291,6 +300,14 @@ type SchedulerServer(options: SchedulerOptions) =
         Task.Run(fun () ->
             recalls.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
 
+    let piecing =
+        pieces.RunAsync(
+            bodies,
+            spoolOf,
+            (fun inputs -> agent.PostAsync(inputs, stop.Token)),
+            stop.Token
+        )
+
     let keepingUp: Task =
         match upkeep with
         | Some upkeep -> Task.Run(fun () -> upkeep.RunAsync(state.NoteBoot, stop.Token))
@@ -320,6 +337,7 @@ type SchedulerServer(options: SchedulerOptions) =
         watch accepting
         watch ticking
         watch recalling
+        watch piecing
         watch keepingUp
         watch published
         failing.Task
@@ -413,6 +431,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         accepting
                         ticking
                         recalling
+                        piecing
                         keepingUp
                         published
                     |]

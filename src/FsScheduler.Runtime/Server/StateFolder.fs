@@ -54,6 +54,7 @@ type StateFolder(path: string) =
             raise (IOException $"the folder '{spool}' cannot be written: {error.Message}")
 
     let passing = ".passing"
+    let part = ".part"
 
     let numberOf (file: string) =
         match
@@ -104,10 +105,23 @@ type StateFolder(path: string) =
         let number = Interlocked.Increment &count
         Path.Combine(spool, (if isKept then string number else $"{number}{passing}"))
 
-    /// Whether a payload of this path has to outlive the scheduler.
-    member _.IsKept(file: string) =
+    /// A path for the result of a piece. It outlives the scheduler, though not a power cut: then its piece is run again.
+    /// The journal goes on to name it when it is deleted for that, so no other part is ever called the same.
+    member _.NewPart() : string | null =
+        Path.Combine(spool, $"{Guid.NewGuid():N}{part}")
+
+    /// Whether this is the result of a piece.
+    member _.IsPart(file: string) =
+        file.EndsWith(part, StringComparison.Ordinal)
+
+    /// Whether a payload of this path has to outlive the scheduler, and a power cut.
+    member state.IsKept(file: string) =
         file.StartsWith(spool, StringComparison.Ordinal)
         && not (file.EndsWith(passing, StringComparison.Ordinal))
+        && not (state.IsPart file)
+
+    /// For what a merge cannot hold in memory.
+    member _.Temporary = spool
 
     /// <summary>Deletes what an earlier run left and nobody needs. To be called before any payload comes.</summary>
     /// <param name="needed">The paths that are needed.</param>

@@ -209,7 +209,8 @@ type FrameReader<'message>
 
                             let! unwritten =
                                 store message path size (fun () ->
-                                    RandomAccess.WriteAsync(handle, segment, at, ct).AsTask())
+                                    RandomAccess.Write(handle, segment.Span, at)
+                                    Task.CompletedTask)
 
                             trouble <- unwritten
 

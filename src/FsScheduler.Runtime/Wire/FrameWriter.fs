@@ -27,6 +27,8 @@ type Body = {
     bytes: ReadOnlyMemory<byte>
     /// Null when the bytes are all there is.
     file: SafeFileHandle | null
+    /// Where in the file it begins.
+    start: Size
     size: Size
 } with
 
@@ -43,7 +45,14 @@ type Body = {
                 FileOptions.SequentialScan
             )
 
-        { bytes = ReadOnlyMemory.Empty; file = file; size = size }
+        { bytes = ReadOnlyMemory.Empty; file = file; start = 0L<B>; size = size }
+
+    static member OfBytes(bytes: byte[]) : Body = {
+        bytes = ReadOnlyMemory bytes
+        file = null
+        start = 0L<B>
+        size = int64 bytes.Length * 1L<B>
+    }
 
 /// Writes a line and its newline.
 type Encoder<'message> =
@@ -93,7 +102,8 @@ type FrameWriter<'message>
         | Spooled _
         | Filed
         | Recorded _
-        | Input _ -> true
+        | Input _
+        | Slice _ -> true
         | Packed
         | Bytes _ -> false
 
@@ -104,7 +114,8 @@ type FrameWriter<'message>
         | Filed
         | Recorded _
         | Spooled _
-        | Input _ -> 100L
+        | Input _
+        | Slice _ -> 100L
 
     let makeRoom () =
         match Interlocked.Exchange(&room, null) with
@@ -135,14 +146,13 @@ type FrameWriter<'message>
             else
                 ValueTask(finishFlush flush :> Task)
 
-    /// A file that cannot be read any more has nothing any more.
-    let readAt file (piece: Memory<byte>) offset =
-        task {
-            try
-                return! RandomAccess.ReadAsync(file, piece, offset)
-            with :? IOException ->
-                return 0
-        }
+    /// A file that cannot be read any more has nothing any more. Not async: that would be the same call on another thread,
+    /// and dearer than what it waits for.
+    let readAt file (piece: Memory<byte>) (offset: int64) =
+        try
+            RandomAccess.Read(file, piece.Span, offset)
+        with :? IOException ->
+            0
 
     let writeFile (departure: Departure<'message>) (body: Body) =
         task {
@@ -156,11 +166,11 @@ type FrameWriter<'message>
                     let memory = output.GetMemory(flushBytes)
                     let piece = memory.Slice(0, int (min (size - offset) (int64 memory.Length)))
 
-                    let! read =
+                    let read =
                         if whole then
-                            readAt file piece offset
+                            readAt file piece (int64 body.start + offset)
                         else
-                            Task.FromResult 0
+                            0
 
                     // The size has been promised: what a file has lost meanwhile is made up, and said.
                     if read = 0 then
@@ -190,9 +200,13 @@ type FrameWriter<'message>
             encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
             unflushed <- unflushed + 128
 
-            for piece in Array.chunkBySize flushBytes bytes do
-                output.Write(ReadOnlySpan piece)
-                unflushed <- unflushed + piece.Length
+            let mutable offset = 0
+
+            while offset < bytes.Length do
+                let length = min flushBytes (bytes.Length - offset)
+                output.Write(ReadOnlySpan(bytes, offset, length))
+                offset <- offset + length
+                unflushed <- unflushed + length
                 do! flushAt flushBytes
         }
 
@@ -213,7 +227,8 @@ type FrameWriter<'message>
         | Spooled _
         | Filed
         | Recorded _
-        | Input _ ->
+        | Input _
+        | Slice _ ->
             match bodies.Open departure with
             | ValueNone ->
                 match bodies.Instead departure with

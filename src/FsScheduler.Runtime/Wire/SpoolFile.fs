@@ -2,7 +2,38 @@ namespace FsScheduler.Runtime
 
 open System
 open System.IO
+open System.Threading
+open System.Threading.Tasks
 open FsScheduler.Core
+
+/// <summary>A file that is read or written from its beginning to its end. What is asynchronous elsewhere is done at once:
+/// on files it would be the same call on another thread, and dearer than what it waits for.</summary>
+/// <param name="path">The file.</param>
+/// <param name="mode">Opened to be read, or made to be written.</param>
+[<Sealed>]
+type StraightFile(path: string, mode: FileMode) =
+    inherit
+        FileStream(
+            path,
+            FileStreamOptions(
+                Mode = mode,
+                Access =
+                    (if mode = FileMode.Open then
+                         FileAccess.Read
+                     else
+                         FileAccess.Write),
+                Share = (FileShare.ReadWrite ||| FileShare.Delete),
+                Options = FileOptions.SequentialScan,
+                BufferSize = 0
+            )
+        )
+
+    override file.ReadAsync(buffer: Memory<byte>, _: CancellationToken) =
+        ValueTask<int>(file.Read buffer.Span)
+
+    override file.WriteAsync(buffer: ReadOnlyMemory<byte>, _: CancellationToken) =
+        file.Write buffer.Span
+        ValueTask.CompletedTask
 
 /// Files of payloads that are too large for memory. Each has one owner at a time, who deletes it.
 module SpoolFile =
@@ -24,14 +55,16 @@ module SpoolFile =
         | Filed
         | Recorded _
         | Bytes _
-        | Input _ -> ()
+        | Input _
+        | Slice _ -> ()
 
     /// Reads a payload that is in memory or in a file of its own.
     let openPayload (payload: Payload) : Stream =
         match payload with
-        | Spooled(path, _) -> File.OpenRead path
+        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
         | Bytes bytes -> new MemoryStream(bytes, false)
         | Packed
         | Filed
         | Recorded _
-        | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
+        | Input _
+        | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"

@@ -88,7 +88,7 @@ type Executor
         task {
             use input = SpoolFile.openPayload payload
             let path = newFile ()
-            let output = File.Create path
+            let output = new StraightFile(path, FileMode.Create)
 
             try
                 let! size = runner.RunAsync(stages, input, output, ct)
@@ -110,7 +110,8 @@ type Executor
         | Filed
         | Recorded _
         | Spooled _
-        | Input _ -> streamed runner stages payload ct
+        | Input _
+        | Slice _ -> streamed runner stages payload ct
 
     let callFunction (job: Job) (wire: string) payload =
         task {
@@ -128,7 +129,8 @@ type Executor
                 | Packed
                 | Filed
                 | Recorded _
-                | Input _ -> invalidOp "a worker has payloads in memory or in files of its own"
+                | Input _
+                | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"
 
             let! result =
                 functions[nameOf wire].Invoke {
@@ -260,14 +262,9 @@ type Executor
 
     /// Runs a job later, on another thread.
     member _.Take(job: Job) =
-        match job.payload with
-        | Packed
-        | Filed
-        | Recorded _
-        | Bytes _
-        | Spooled _
-        | Input _ when isBuiltIn job.work -> jobs.Writer.TryWrite job |> ignore
-        | _ ->
+        if isBuiltIn job.work then
+            jobs.Writer.TryWrite job |> ignore
+        else
             Task.Run<unit>(fun () ->
                 task {
                     let runner =

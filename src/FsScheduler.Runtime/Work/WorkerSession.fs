@@ -78,7 +78,8 @@ type WorkerSession
                 | Filed
                 | Recorded _
                 | Bytes _
-                | Input _ -> ValueNone
+                | Input _
+                | Slice _ -> ValueNone
 
             member _.Instead _ = ValueNone
 
@@ -118,7 +119,8 @@ type WorkerSession
             | Packed
             | Filed
             | Recorded _
-            | Input _ -> 0L<B>
+            | Input _
+            | Slice _ -> 0L<B>
 
         if size > maxResult then
             let message = $"a result of {size} bytes; the scheduler takes {maxResult}"

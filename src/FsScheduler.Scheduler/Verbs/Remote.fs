@@ -108,7 +108,8 @@ module Remote =
         | Packed
         | Filed
         | Recorded _
-        | Input _ -> [||]
+        | Input _
+        | Slice _ -> [||]
 
     let status (client: SchedulerClient) (ct: CancellationToken) =
         task {

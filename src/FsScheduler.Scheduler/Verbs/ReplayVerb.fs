@@ -60,6 +60,9 @@ module ReplayVerb =
         taskTimeout = 1L<ms>
         lostAfter = 1L<ms>
         memory = Settings.unlimited
+        spoolBytes = Settings.unlimited
+        split = Settings.unlimited
+        speculate = 0.0
         seed = 0UL
     }
 
@@ -70,7 +73,7 @@ module ReplayVerb =
         printfn "at %s" (at.ToLocalTime().ToString "yyyy-MM-dd HH:mm:ss.fff zzz")
 
         printfn
-            $"{report.queued} queued, {report.running} running, {report.waiting} waiting for another try, {report.publishing} being published, {report.quarantined} in quarantine, {report.finished} done, {report.cancelled} cancelled"
+            $"{report.queued} queued, {report.running} running, {report.split} worked on in pieces, {report.waiting} waiting for another try, {report.publishing} being published, {report.quarantined} in quarantine, {report.finished} done, {report.cancelled} cancelled"
 
         if tasks.Length > 0 then
             let table =

@@ -196,7 +196,8 @@ module Sending =
             | Packed
             | Filed
             | Recorded _
-            | Input _ -> ()
+            | Input _
+            | Slice _ -> ()
 
             "standard output"
         else
@@ -215,6 +216,7 @@ module Sending =
             | Packed
             | Filed
             | Recorded _
-            | Input _ -> ()
+            | Input _
+            | Slice _ -> ()
 
             target

@@ -45,6 +45,7 @@ module StatusVerb =
                 "queued", string report.queued
                 "running", string report.running
                 "waiting for another try", string report.waiting
+                "worked on in pieces", string report.split
                 "being published", string report.publishing
                 "in quarantine", string report.quarantined
                 "done", string report.finished

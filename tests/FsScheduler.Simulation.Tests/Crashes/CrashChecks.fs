@@ -80,7 +80,7 @@ module CrashChecks =
             | null -> raise (Violation $"{name} has no result")
             | file ->
                 must
-                    (file.Content.StartsWith(content + ";") && file.Content.Contains ";b#")
+                    (CrashStages.give CrashStages.ofFiles content file.Content)
                     $"the result of {name} is '{file.Content}'"
 
         for KeyValue(name, version) in outside.Files do
@@ -101,7 +101,10 @@ module CrashChecks =
                     | null -> raise (Violation $"{job.Name} has no result")
                     | file ->
                         must
-                            (file.Content.StartsWith(job.Content + ";"))
+                            (CrashStages.give
+                                (CrashStages.ofPipeline job.Pipeline)
+                                job.Content
+                                file.Content)
                             $"the result of {job.Name} is '{file.Content}'"
                 | true, _ -> ()
                 | _ -> must (quarantined.Contains job.Task) $"{job.Name} has come to no end"

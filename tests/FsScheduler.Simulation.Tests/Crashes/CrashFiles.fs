@@ -40,7 +40,7 @@ type CrashFiles(disk: SimDisk, journal: SimJournal, start: Instant, isFlushing: 
         name
 
     /// The bytes that a payload stands for.
-    member _.ContentOf (payload: Payload) (submission: Submission) : string =
+    member files.ContentOf (payload: Payload) (submission: Submission) : string =
         match payload with
         | Packed -> Content.ofBytes (submission.Packed.ToArray())
         | Bytes bytes -> Content.ofBytes bytes
@@ -48,3 +48,4 @@ type CrashFiles(disk: SimDisk, journal: SimJournal, start: Instant, isFlushing: 
         | Recorded(number, _) -> journal.Payload number
         | Filed -> raise (Violation "it was not recalled")
         | Payload.Input _ -> raise (Violation "an input has no content of its own")
+        | Slice(whole, start, size) -> Content.slice (files.ContentOf whole submission) start size

@@ -26,8 +26,8 @@ type Batch = {
     taken: int
 }
 
-/// One life of a scheduler's process: what `SchedulerServer`, `SchedulerAgent` and `PublishQueue` do, in pieces
-/// between which everything else may happen. `isSameBoot` says whether the machine has run on since the life before.
+/// One life of a scheduler's process: what `SchedulerServer`, `SchedulerAgent`, `PublishQueue` and `PieceWork` do, in
+/// steps between which everything else may happen. `isSameBoot` says whether the machine has run on since the life before.
 [<Sealed>]
 type CrashLife
     (
@@ -35,6 +35,7 @@ type CrashLife
         disk: SimDisk,
         journal: SimJournal,
         outside: Outside,
+        chance: Chance,
         coverage: Coverage,
         trace: Trace,
         isSameBoot: bool,
@@ -44,6 +45,7 @@ type CrashLife
     let mailbox = Queue<Input>()
     let batches = Queue<Batch>()
     let publishing = Queue<Effect>()
+    let pieceWork = Queue<Effect>()
     let stored = List<struct (Attempt * Submission * Proof)>()
     let taken = Dictionary<string, Stamp>()
     let mutable posted = 0
@@ -79,6 +81,17 @@ type CrashLife
         note "input" input
         mailbox.Enqueue input
 
+    /// What is in a file, if that is still this version; else it will be looked at again.
+    let ofFile name (stamp: Stamp) =
+        match outside.Files.TryGetValue name with
+        | true, version when version = stamp.modified -> ValueSome(Content.ofFile name version)
+        | _ ->
+            // A newer version may have been taken already.
+            if isTaken name stamp.modified then
+                taken.Remove name |> ignore
+
+            ValueNone
+
     let assign session (work: Process) (submission: Submission) payload =
         let give input =
             must (outside.Given.Add work.attempt) $"{work.attempt} is given out twice"
@@ -88,23 +101,20 @@ type CrashLife
                 worker.Holding.Add { attempt = work.attempt; stages = work.stages; input = input }
             | None -> ()
 
-        match payload with
-        | Payload.Input stamp ->
-            match outside.Files.TryGetValue work.name with
-            | true, version when version = stamp.modified ->
-                let content = Content.ofFile work.name version
-
+        let giveFile stamp range =
+            match ofFile work.name stamp with
+            | ValueSome content ->
                 must
                     (not (outside.Published.ContainsKey content))
                     $"{content} is given out, though its result has its name"
 
-                give content
-            | _ ->
-                // A newer version may have been taken already.
-                if isTaken work.name stamp.modified then
-                    taken.Remove work.name |> ignore
+                give (range content)
+            | ValueNone -> post (Input.Withdraw work.attempt)
 
-                post (Input.Withdraw work.attempt)
+        match payload with
+        | Payload.Input stamp -> giveFile stamp id
+        | Slice(Payload.Input stamp, start, size) ->
+            giveFile stamp (fun content -> Content.slice content start size)
         | _ -> give (files.ContentOf payload submission)
 
     let reply session message payload kept =
@@ -151,6 +161,8 @@ type CrashLife
                 worker.Drop(fun held -> not (Array.contains held.attempt keep)))
         | Effect.Disconnect(session, _) -> outside.WorkerOf session |> Option.iter _.Disconnect()
         | Effect.Reply(session, message, payload, kept) -> reply session message payload kept
+        | Effect.Cut _
+        | Effect.Join _ -> pieceWork.Enqueue effect
         | Effect.Missing _
         | Effect.Dismiss _ -> ()
         | Effect.Publish _
@@ -171,6 +183,8 @@ type CrashLife
 
     /// One rename, with what is before it.
     let publish (attempt: Attempt) (submission: Submission) result =
+        must (not submission.Origin.IsPiece) $"{attempt} is a piece, and is published"
+
         if not (isCurrent submission) then
             discard result
             post (Input.Outdated attempt)
@@ -207,9 +221,86 @@ type CrashLife
                 disk.Delete temporary
                 post (Input.Unpublished(attempt, "the rename failed"))
 
+    let nameOfTask id = (journal.Submission id).Name
+
+    /// Whether a result is a file.
+    let isLarge (attempt: Attempt) (content: string) =
+        (content.Length * 37 + attempt.number * 11) % 100 < settings.large
+
+    /// A result, where it belongs as the machine stands now.
+    let store (attempt: Attempt) content destination =
+        let spooled write (name: string) =
+            Spooled(write name content, Content.sizeOf content)
+
+        match destination with
+        | Destination.Nowhere -> Payload.empty
+        | _ when not (isLarge attempt content) -> Bytes(Content.toBytes content)
+        | Destination.Results _ -> spooled files.Write (files.NewName "out/.tmp")
+        | Destination.Kept -> spooled files.WriteKept (files.NewName "spool/r")
+        | Destination.Sent -> spooled files.Write (files.NewName "spool/p")
+        | Destination.Part -> spooled files.Write (files.NewName "spool/part")
+
+    let isAwaited attempt =
+        Destination.ofResult attempt scheduler <> Destination.Nowhere
+
+    let fails what percent =
+        let isSo = chance.Percent percent
+
+        if isSo then
+            coverage.Count $"fault: {what}"
+
+        isSo
+
+    /// Where a payload is to be cut, as `LineCuts` finds it.
+    let cut (attempt: Attempt) (submission: Submission) payload pieceSize percent =
+        let content =
+            match payload with
+            | Payload.Input stamp -> ofFile submission.Name stamp
+            | Spooled(path, _) ->
+                match disk.Find path with
+                | null ->
+                    must (not (isAwaited attempt)) $"{path} is to be cut, and is not there"
+                    ValueNone
+                | file -> ValueSome file.Content
+            | _ -> raise (Violation $"{attempt} is cut, and is no file")
+
+        match content with
+        | _ when fails "cut failed" percent -> post (Input.Unreadable(attempt, "I/O error"))
+        | ValueSome content -> post (Input.Cut(attempt, Content.cutsOf content pieceSize))
+        | ValueNone when payload.IsInput -> post (Input.Withdraw attempt)
+        | ValueNone -> post (Input.Unreadable(attempt, "not there"))
+
+    /// Parts are put together in a file of their own.
+    let join (attempt: Attempt) (merge: Stage voption) (parts: Payload[]) percent =
+        match Destination.ofResult attempt scheduler with
+        | Destination.Nowhere -> coverage.Count "seen: joined for nobody"
+        | _ when fails "join failed" percent -> post (Input.Unjoined(attempt, "I/O error"))
+        | destination ->
+            let contents =
+                parts
+                |> Array.map (fun part -> files.ContentOf part (Unchecked.defaultof<Submission>))
+
+            let content = Content.join merge.IsSome contents
+            post (Input.Joined(attempt, store attempt content destination))
+
+    /// As `Restart` has it: the results of pieces are not flushed, and are not trusted when the power was cut. From then on
+    /// they are not there.
+    let isThere struct (_, _, event) =
+        match event with
+        | Event.Part(_, _, Spooled _) when not isSameBoot ->
+            coverage.Count "seen: part dropped"
+            false
+        | Event.Part(_, _, Spooled(path, _)) when isNull (disk.Find path) ->
+            coverage.Count "seen: part gone"
+            false
+        | Event.Part(_, _, Spooled _) ->
+            coverage.Count "seen: part kept"
+            true
+        | _ -> true
+
     do
         journal.Open()
-        scheduler.Restore(journal.Recover(), start)
+        scheduler.Restore(Seq.filter isThere (journal.Recover()), start)
         let struct (task, event, session) = journal.Highest
         scheduler.Continue(task, event, session)
         let struct (finished, cancelled) = journal.Counts
@@ -262,6 +353,7 @@ type CrashLife
         mailbox.Count = 0
         && batches.Count = 0
         && publishing.Count = 0
+        && pieceWork.Count = 0
         && stored.Count = 0
 
     /// Decides about so many of the inputs that have arrived.
@@ -294,6 +386,18 @@ type CrashLife
             let batch = batches.Peek()
 
             if batch.decisions.Events.Count > 0 then
+                for event in batch.decisions.Events do
+                    match event with
+                    | Event.Submitted(id, submission, _) ->
+                        match submission.Origin with
+                        | Origin.Piece(whole, _) ->
+                            must
+                                (submission.Name = nameOfTask whole)
+                                $"the piece that is task {id} is called '{submission.Name}'"
+                        | Origin.Folder
+                        | Origin.Client _ -> ()
+                    | _ -> ()
+
                 journal.Commit(
                     Append [
                         for index in 0 .. batch.decisions.Events.Count - 1 do
@@ -324,6 +428,24 @@ type CrashLife
             | _ -> ()
 
             publishing.Dequeue() |> ignore
+
+    /// How many of a hundred cuts and joins fail.
+    member val PiecesFail = 0 with get, set
+
+    /// Cuts a payload, or puts parts together.
+    member life.WorkOnPieces() =
+        if pieceWork.Count > 0 then
+            // Another thread may be done with what came later.
+            for _ in 1 .. chance.Below pieceWork.Count do
+                pieceWork.Enqueue(pieceWork.Dequeue())
+
+            match pieceWork.Peek() with
+            | Effect.Cut(attempt, submission, payload, pieceSize) ->
+                cut attempt submission payload pieceSize life.PiecesFail
+            | Effect.Join(attempt, merge, parts) -> join attempt merge parts life.PiecesFail
+            | other -> raise (Violation $"{other} is no matter of pieces")
+
+            pieceWork.Dequeue() |> ignore
 
     /// What has been renamed counts as published.
     member _.Settle() =
@@ -357,7 +479,8 @@ type CrashLife
     /// The folder is listed.
     member _.Scan() =
         for KeyValue(name, version) in Seq.toArray outside.Files do
-            let stamp: Stamp = { size = 1L<B>; modified = version }
+            let size = Content.sizeOf (Content.ofFile name version)
+            let stamp: Stamp = { size = size; modified = version }
 
             if not (isTaken name version) then
                 taken[name] <- stamp
@@ -386,7 +509,7 @@ type CrashLife
                 if job.IsLarge then
                     Spooled(
                         files.WriteKept (files.NewName "spool/s") job.Content,
-                        int64 job.Content.Length * 1L<B>
+                        Content.sizeOf job.Content
                     )
                 else
                     Bytes(Content.toBytes job.Content)
@@ -406,22 +529,11 @@ type CrashLife
 
     /// A worker sends the result of what it was given.
     member _.Report(session: SessionId, holding: Holding) =
-        let content = Content.run holding.stages holding.attempt.number holding.input
-
-        let isLarge =
-            (content.Length * 37 + holding.attempt.number * 11) % 100 < settings.large
-
-        let spooled write (folder: string) =
-            Spooled(write (files.NewName folder) content, int64 content.Length * 1L<B>)
+        let content = Content.run holding.stages holding.attempt holding.input
 
         try
             let payload =
-                match Destination.ofResult holding.attempt scheduler with
-                | Destination.Nowhere -> Payload.empty
-                | _ when not isLarge -> Bytes(Content.toBytes content)
-                | Destination.Results _ -> spooled files.Write "out/.tmp"
-                | Destination.Kept -> spooled files.WriteKept "spool/r"
-                | Destination.Sent -> spooled files.Write "spool/p"
+                store holding.attempt content (Destination.ofResult holding.attempt scheduler)
 
             post (Input.Report(session, holding.attempt, Succeeded, payload))
         with DiskFull ->

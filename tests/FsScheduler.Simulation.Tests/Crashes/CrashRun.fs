@@ -37,20 +37,33 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let trace = Trace linesMax
     let disk = SimDisk(chance, coverage)
 
+    /// Payloads that are larger than one of these are split: each life has its own.
+    let splits =
+        chance.Pick [|
+            [| Settings.unlimited |]
+            [| 12L<B> |]
+            [| 12L<B>; 30L<B>; Settings.unlimited |]
+        |]
+
     let settings = {
         machine = {
             pipeline = {
-                stages = [|
-                    for name in [ "a"; "b" ] ->
-                        { name = name; argument = ""; kind = PerLine; demand = name }
-                |]
-                wire = [| "a"; "b" |]
+                stages =
+                    CrashStages.ofFiles
+                    |> Array.map (fun name ->
+                        match Stage.create name "" with
+                        | Ok stage -> stage
+                        | Error error -> invalidOp error)
+                wire = CrashStages.ofFiles
             }
-            expected = [| "a"; "b" |]
+            expected = CrashStages.all
             maxAttempts = 3
             taskTimeout = 60_000L<ms>
             lostAfter = 5_000L<ms>
             memory = (if chance.Percent 50 then 100L<B> else Settings.unlimited)
+            spoolBytes = Settings.unlimited
+            split = Settings.unlimited
+            speculate = 1.5
             seed = seed
         }
         isFull = chance.Percent 25
@@ -69,7 +82,9 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let mutable now: Instant = { sinceStart = 0L<ms> }
     let mutable isSameBoot = true
     let mutable crashesLeft = 0
+    let mutable isCalm = false
     let mutable life = Unchecked.defaultof<CrashLife>
+    let mutable piecesFail = 0
 
     let must isSo text =
         if not isSo then
@@ -91,9 +106,23 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
         while not isUp do
             try
-                life <-
-                    CrashLife(settings, disk, journal, outside, coverage, trace, isSameBoot, now)
+                let machine = { settings.machine with split = chance.Pick splits }
+                let settings = { settings with machine = machine }
 
+                life <-
+                    CrashLife(
+                        settings,
+                        disk,
+                        journal,
+                        outside,
+                        chance,
+                        coverage,
+                        trace,
+                        isSameBoot,
+                        now
+                    )
+
+                life.PiecesFail <- piecesFail
                 isUp <- true
             with
             | Crash ->
@@ -150,7 +179,13 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let finishOne (worker: CrashWorker) =
         match worker.Session with
         | ValueSome session when worker.IsWelcome && worker.Holding.Count > 0 ->
-            life.Report(session, takeOne worker.Holding)
+            let holding = takeOne worker.Holding
+
+            // Some take long.
+            if isCalm || int64 holding.attempt.task % 4L > 0L || chance.Percent 10 then
+                life.Report(session, holding)
+            else
+                worker.Holding.Add holding
         | _ -> ()
 
     let actOfWorker () =
@@ -290,8 +325,9 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         match chance.Below 100 with
         | roll when roll < 22 -> life.Turn(now, 1 + chance.Below 8)
         | roll when roll < 40 -> life.Commit()
-        | roll when roll < 52 -> life.Publish()
-        | roll when roll < 58 -> life.Settle()
+        | roll when roll < 49 -> life.Publish()
+        | roll when roll < 54 -> life.Settle()
+        | roll when roll < 59 -> life.WorkOnPieces()
         | roll when roll < 75 -> actOfWorker ()
         | roll when roll < 85 -> actOfClient ()
         | roll when roll < 89 -> actOfFolder ()
@@ -335,6 +371,8 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         disk.CrashAt <- Int32.MaxValue
         disk.IsFull <- false
         disk.RenamesFail <- 0
+        life.PiecesFail <- 0
+        isCalm <- true
         let mutable rounds = 0
 
         while not (isSettled ()) do
@@ -372,6 +410,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 life.Turn(now, Int32.MaxValue)
                 life.Commit()
                 life.Publish()
+                life.WorkOnPieces()
                 life.Settle()
 
                 for worker in outside.Workers do
@@ -392,7 +431,9 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 planCrash ()
 
                 match plan with
-                | Often _ -> disk.RenamesFail <- chance.Pick [| 0; 0; 10 |]
+                | Often _ ->
+                    disk.RenamesFail <- chance.Pick [| 0; 0; 10 |]
+                    piecesFail <- chance.Pick [| 0; 0; 30 |]
                 | Once _ -> ()
 
                 start ()

@@ -38,13 +38,14 @@ type CrashWorker(name: string, stages: string[], tellsHolding: bool) =
 
 /// Something that a client wants done.
 [<Sealed>]
-type Job(name: string, pipeline: string, want: Want, key: string option, isLarge: bool) =
+type Job(name: string, pipeline: string, want: Want, key: string option, isLarge: bool, lines: int)
+    =
     member _.Name = name
     member _.Pipeline = pipeline
     member _.Want = want
     member _.Key = key
     member _.IsLarge = isLarge
-    member _.Content = name + ".0"
+    member _.Content = Content.make (name + ".0") lines
     /// What ACCEPTED said.
     member val Task = 0L<taskId> with get, set
     /// It was sent on the connection that there is.
@@ -55,6 +56,46 @@ type Job(name: string, pipeline: string, want: Want, key: string option, isLarge
     member val IsOver = false with get, set
     /// The journal was made to forget its key.
     member val IsForgotten = false with get, set
+
+/// Stages of all kinds, and what is made of them.
+module CrashStages =
+
+    /// Runs on pieces.
+    let private lines = "lower"
+
+    /// Is merged.
+    let private merged = "sort"
+
+    /// Needs all of it.
+    let private whole = "c"
+
+    let all = [| lines; merged; whole |]
+
+    /// For files.
+    let ofFiles = [| lines; merged |]
+
+    let pipelines = [|
+        lines
+        $"{lines} | {merged}"
+        $"{merged} | {lines}"
+        $"{whole} | {lines}"
+        $"{lines} | {whole}"
+    |]
+
+    /// What workers can be, with whether they remember.
+    let workers (chance: Chance) = [|
+        "both", all, true
+        "simple", all, false
+        "first", [| lines; whole |], true
+        "second", [| merged |], chance.Percent 50
+    |]
+
+    /// Whether this is what the stages make of a content, whoever ran them on whatever part of it.
+    let give (stages: string[]) (content: string) (result: string) =
+        let whole = Content.run stages { task = 0L<taskId>; number = 0 } content
+        Content.plain result = Content.plain whole
+
+    let ofPipeline (pipeline: string) = pipeline.Split " | "
 
 /// What is there besides the scheduler and its disk: the folder of inputs, workers and a client.
 [<Sealed>]
@@ -104,7 +145,8 @@ type Outside() =
                 job.HasResult <- true
 
                 must
-                    (job.Want <> Result || content.StartsWith(job.Content + ";"))
+                    (job.Want <> Result
+                     || CrashStages.give (CrashStages.ofPipeline job.Pipeline) job.Content content)
                     $"the result of {ended.ref} is '{content}'"
 
             job.IsOver <- true
@@ -127,12 +169,7 @@ type Outside() =
 
     /// Workers, of which the first can do everything; a client's jobs; files.
     member outside.Populate(chance: Chance, size: int, large: int) =
-        let workers = [|
-            "both", [| "a"; "b" |], true
-            "simple", [| "a"; "b" |], false
-            "first", [| "a" |], true
-            "second", [| "b" |], chance.Percent 50
-        |]
+        let workers = CrashStages.workers chance
 
         for name, stages, tells in Array.truncate (2 + chance.Below 3) workers do
             outside.Workers.Add(CrashWorker(name, stages, tells))
@@ -140,8 +177,10 @@ type Outside() =
         for index in 1 .. 2 * size + chance.Below 3 do
             let key = if chance.Percent 60 then Some $"k{index}" else None
             let want = chance.Pick [| Want.Result; Want.Result; Want.File; Want.Nothing |]
-            let pipeline = chance.Pick [| "a"; "a | b"; "b | a" |]
-            outside.Jobs.Add(Job($"c{index}", pipeline, want, key, chance.Percent large))
+            let pipeline = chance.Pick CrashStages.pipelines
+            let isLarge = chance.Percent large
+            let lines = chance.Pick [| 1; 4; 7 |]
+            outside.Jobs.Add(Job($"c{index}", pipeline, want, key, isLarge, lines))
 
         for index in 1 .. 1 + chance.Below(2 * size) do
             outside.Files[$"f{index}"] <- int64 index

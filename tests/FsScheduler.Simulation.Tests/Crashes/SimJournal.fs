@@ -34,7 +34,10 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
         | Event.Requeued(id, _)
         | Event.Quarantined(id, _)
         | Event.Retried id
-        | Event.Cancelled(id, _) -> ValueSome id
+        | Event.Cancelled(id, _)
+        | Event.Part(id, _, _)
+        | Event.Speculated(id, _, _) -> ValueSome id
+        | Event.Split(attempt, _, _)
         | Event.Assigned(attempt, _, _)
         | Event.Advanced(attempt, _, _)
         | Event.Claimed(attempt, _)
@@ -140,6 +143,7 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
 
         match recorded.event with
         | Event.Advanced(_, _, Bytes bytes)
+        | Event.Part(_, _, Bytes bytes)
         | Event.Completed(_, KeptResult(Bytes bytes)) -> Content.ofBytes bytes
         | other -> raise (Violation $"%A{other} has no payload")
 
@@ -175,6 +179,9 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
             | Event.Submitted(id, submission, pipeline) ->
                 match submission.Origin, submission.Payload with
                 | Origin.Client _, Packed -> Event.Submitted(id, submission.File(), pipeline)
+                // Its range follows from the task that it is a piece of.
+                | Origin.Piece(whole, index), _ ->
+                    Event.Submitted(id, submission.Piece(whole, index, Filed), pipeline)
                 | _ -> event
             | _ -> event
 

@@ -111,8 +111,10 @@ type ExecStages(options: ExecOptions) =
             $"FS_TASK={work.attempt.task}"
             $"FS_ATTEMPT={work.attempt.number}"
             $"FS_NAME={work.name}"
-            // The number of the piece, where a file is run in pieces; this is the whole.
-            "FS_PIECE="
+            // The number of the piece, from 0, where a file is run in pieces; empty where this is the whole.
+            match work.piece with
+            | ValueSome piece -> $"FS_PIECE={piece}"
+            | ValueNone -> "FS_PIECE="
         |]
 
     let commandOf (argument: string) =

@@ -1,0 +1,110 @@
+namespace FsScheduler.Core
+
+/// Where a task comes back into its queue.
+[<Struct>]
+type internal Place =
+    | Front
+    | Back
+
+/// Where a task is, and how it comes there.
+module internal Placement =
+
+    /// Undoes what `enter` did: a task is in one state at a time.
+    let leave (state: State) (task: Task) =
+        match task.State with
+        | TaskState.Queued -> state.Queues.Remove task
+        | TaskState.Suspected ->
+            state.Queues.Suspects.Remove task
+
+            match state.Workers.Unreserve task with
+            | null -> ()
+            | worker -> state.Offer worker
+        | TaskState.Running worker ->
+            state.Workers.TakeBack(worker, task)
+            state.Running <- state.Running - 1
+            state.Offer worker
+        | TaskState.Split -> state.Splits.Remove task.Id |> ignore
+        | TaskState.Waiting _ -> state.WaitingCount <- state.WaitingCount - 1
+        | TaskState.Publishing -> state.Publishing <- state.Publishing - 1
+        | TaskState.Succeeding older -> state.Successors.Remove older.Id |> ignore
+        | TaskState.Quarantined -> state.Quarantined <- state.Quarantined - 1
+        | TaskState.Ended -> ()
+
+    let enter (state: State) (task: Task) taskState =
+        task.State <- taskState
+        task.Since <- state.Now
+
+        match taskState with
+        | TaskState.Queued
+        | TaskState.Suspected -> state.IsChanged <- true
+        | TaskState.Running worker ->
+            state.Workers.Give(worker, task)
+            state.Running <- state.Running + 1
+        | TaskState.Split -> state.Splits.Add(task.Id, task)
+        | TaskState.Waiting until ->
+            state.Waiting.Enqueue(task, struct (until.sinceStart, task.Id))
+            state.WaitingCount <- state.WaitingCount + 1
+        | TaskState.Publishing -> state.Publishing <- state.Publishing + 1
+        | TaskState.Succeeding older -> state.Successors.Add(older.Id, task)
+        | TaskState.Quarantined -> state.Quarantined <- state.Quarantined + 1
+        | TaskState.Ended -> ()
+
+    let move state task taskState =
+        leave state task
+        enter state task taskState
+
+    /// Puts a task that is in no list into its queue.
+    let enqueue (state: State) (task: Task) place =
+        let isSuspected = task.Losses >= Limits.lossesMax - 1
+
+        match isSuspected, place with
+        | true, Front -> state.Queues.Suspects.AddFirst task
+        | true, Back -> state.Queues.Suspects.AddLast task
+        | false, Front -> state.Queues.AddFirst task
+        | false, Back -> state.Queues.AddLast task
+
+        enter
+            state
+            task
+            (if isSuspected then
+                 TaskState.Suspected
+             else
+                 TaskState.Queued)
+
+    let requeue state task place =
+        leave state task
+        enqueue state task place
+
+    let remember (task: Task) (trouble: Trouble) =
+        let progress = task.Progress
+        progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
+
+    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
+    let add (state: State) id (submission: Submission) pipeline =
+        state.LastId <- max state.LastId id
+
+        let held =
+            match submission.Origin with
+            | Client _ when
+                submission.Payload.IsPacked
+                && state.Held + submission.MemorySize > state.Settings.memory
+                ->
+                submission.File()
+            | Client _
+            | Folder
+            | Piece _ -> submission
+
+        let task = Task(id, held, pipeline)
+        state.Held <- state.Held + held.MemorySize
+        state.Tasks.Add task
+        task
+
+    let record (state: State) (submission: Submission) pipeline =
+        let id = state.LastId + 1L<taskId>
+        state.Record(Event.Submitted(id, submission, pipeline))
+        add state id submission pipeline
+
+    let submit state submission pipeline =
+        let task = record state submission pipeline
+        enqueue state task Back
+        task

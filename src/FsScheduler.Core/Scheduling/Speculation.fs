@@ -1,0 +1,58 @@
+namespace FsScheduler.Core
+
+/// Stragglers: when most pieces of a payload are done and one takes much longer, a second worker does the same. The first
+/// result wins, and the other task is cancelled: which one that is makes no difference to the result.
+module internal Speculation =
+
+    /// An idle worker that can run the first stage of a piece, other than the one that is slow with it.
+    let private helper (state: State) (piece: Task) (slow: Worker) : Worker | null =
+        let demand = piece.Pipeline.stages[0].demand
+        let mutable found: Worker | null = null
+        let mutable at = state.Workers.Idle.First
+
+        while isNull found && not (isNull at) do
+            let worker = nonNull at
+
+            if
+                isNull worker.Reserved
+                && worker.Can demand
+                && not (obj.ReferenceEquals(worker, slow))
+            then
+                found <- worker
+
+            at <- worker.Next
+
+        found
+
+    let private help (state: State) (whole: Task) index (piece: Task) (slow: Worker) =
+        match helper state piece slow with
+        | null -> ()
+        | worker ->
+            state.Record(Event.Speculated(whole.Id, index, piece.Id))
+            let second = Splitting.submit state whole piece.Submission index
+            Life.give state worker second
+
+    let private lookAt (state: State) (whole: Task) (pieces: Pieces) (median: Duration) =
+        let slow =
+            max Limits.speculateAfter (int64 (float median * state.Settings.speculate) * 1L<ms>)
+
+        for index in 0 .. pieces.Count - 1 do
+            match pieces.TasksOf index with
+            | [ piece ] ->
+                match piece.State with
+                | TaskState.Running worker when state.Now - piece.Since >= slow ->
+                    help state whole index piece worker
+                | _ -> ()
+            | _ -> ()
+
+    /// Gives stragglers to idle workers.
+    let run (state: State) =
+        if state.Settings.speculate > 0.0 && state.Workers.Idle.Count > 0 then
+            for whole in Seq.toArray state.Splits.Values do
+                match whole.Progress.Pieces with
+                | null -> ()
+                | pieces when pieces.Missing > 0 && 2 * pieces.Missing <= pieces.Count ->
+                    match pieces.Median with
+                    | ValueSome median -> lookAt state whole pieces median
+                    | ValueNone -> ()
+                | _ -> ()

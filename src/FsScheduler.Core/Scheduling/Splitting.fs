@@ -1,0 +1,175 @@
+namespace FsScheduler.Core
+
+/// Large payloads, which many workers work on at once: in pieces, each a task of its own.
+module internal Splitting =
+
+    /// Of a payload that is a file; others are too small to be cut.
+    let private sizeOf payload =
+        match payload with
+        | Input stamp -> stamp.size
+        | Spooled(_, size) -> size
+        | Packed
+        | Bytes _
+        | Filed
+        | Recorded _
+        | Slice _ -> 0L<B>
+
+    /// The stages from a task's next one on that can be run on pieces end before this index.
+    let private lastOf (task: Task) =
+        let stages = task.Pipeline.stages
+        let mutable last = task.Stage
+
+        while last < stages.Length && stages[last].kind = PerLine do
+            last <- last + 1
+
+        // The results of its pieces are merged, and what comes next runs on that.
+        if last < stages.Length && stages[last].kind = Aggregating then
+            last + 1
+        else
+            last
+
+    /// Whether the next stages of a queued task are to be run on pieces.
+    let isDue (state: State) (task: Task) =
+        let size = sizeOf task.Payload
+
+        size > state.Settings.split
+        && task.State = TaskState.Queued
+        && not task.Submission.Origin.IsPiece
+        && lastOf task > task.Stage
+
+    /// So that there are not too many pieces.
+    let private pieceSize (state: State) (size: Size) : Size =
+        max state.Settings.split (1L<B> + size / int64 Limits.piecesMax)
+
+    let private pipelineOf (whole: Task) (pieces: Pieces) : Pipeline =
+        let first, last = whole.Stage, pieces.Last - 1
+
+        {
+            stages = whole.Pipeline.stages[first..last]
+            wire = whole.Pipeline.wire[first..last]
+        }
+
+    /// A piece, in its queue: like what was given out before it goes before what is new, so that a file that was begun
+    /// comes to its end.
+    let add (state: State) id (whole: Task) index (submission: Submission) pipeline =
+        let pieces = nonNull whole.Progress.Pieces
+        let start = pieces.StartOf index
+        let payload = Slice(whole.Payload, start, pieces.Cuts[index] - start)
+
+        let piece =
+            Placement.add state id (submission.Piece(whole.Id, index, payload)) pipeline
+
+        piece.Begin() |> ignore
+        pieces.Add(index, piece)
+        Placement.enqueue state piece Back
+        piece
+
+    let private submitWith (state: State) (whole: Task) (named: Submission) pipeline index =
+        let id = state.LastId + 1L<taskId>
+        let piece = add state id whole index named pipeline
+        state.Record(Event.Submitted(id, piece.Submission, pipeline))
+        piece
+
+    /// <summary>A further task for a piece.</summary>
+    /// <param name="state">The scheduler's.</param>
+    /// <param name="whole">What it is a piece of.</param>
+    /// <param name="named">Has the name: the submission of the whole, which must be at hand, or that of a piece.</param>
+    /// <param name="index">Which piece.</param>
+    let submit (state: State) (whole: Task) named index =
+        submitWith state whole named (pipelineOf whole (nonNull whole.Progress.Pieces)) index
+
+    /// All parts of the result are there.
+    let join (state: State) (whole: Task) =
+        let pieces = nonNull whole.Progress.Pieces
+        let last = whole.Pipeline.stages[pieces.Last - 1]
+
+        let merge =
+            if last.kind = Aggregating then
+                ValueSome last
+            else
+                ValueNone
+
+        state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
+
+    /// Has neither a result nor a task that will give it.
+    let private isIdle (pieces: Pieces) index =
+        pieces.IsMissing index && (pieces.TasksOf index).IsEmpty
+
+    /// Submits the pieces that have no result yet.
+    let private launch (state: State) (whole: Task) (pieces: Pieces) =
+        let progress = whole.Progress
+        progress.Attempt <- progress.Attempt + 1
+        progress.StageEnd <- byte pieces.Last
+        state.Record(Event.Split(state.AttemptOf whole, pieces.Last, pieces.Cuts))
+
+        let pipeline = pipelineOf whole pieces
+
+        for index in 0 .. pieces.Count - 1 do
+            if isIdle pieces index then
+                submitWith state whole whole.Submission pipeline index |> ignore
+
+        if pieces.Missing = 0 then
+            join state whole
+
+    /// Goes on after a restart: parts that were not kept are missing again.
+    let resume (state: State) (whole: Task) =
+        let pieces = nonNull whole.Progress.Pieces
+
+        match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
+        | [] -> ()
+        | _ when whole.Submission.IsFiled -> state.Ask(Effect.Recall(state.AttemptOf whole))
+        | idle ->
+            for index in idle do
+                submit state whole whole.Submission index |> ignore
+
+        if pieces.Missing = 0 then
+            join state whole
+
+    /// What it was submitted with is at hand.
+    let goOn (state: State) (whole: Task) =
+        match whole.Progress.Pieces with
+        | null ->
+            let payload = whole.Payload
+            let size = pieceSize state (sizeOf payload)
+            state.Ask(Effect.Cut(state.AttemptOf whole, whole.Submission, payload, size))
+        | pieces -> launch state whole pieces
+
+    /// Takes a queued task out of its queue, to be worked on in pieces.
+    let start (state: State) (task: Task) =
+        Placement.leave state task
+        task.Begin() |> ignore
+        Placement.enter state task TaskState.Split
+
+        if task.Submission.IsFiled then
+            state.Ask(Effect.Recall(state.AttemptOf task))
+        else
+            goOn state task
+
+    /// It is known where its pieces end.
+    let cut (state: State) (whole: Task) (cuts: Size[]) =
+        let pieces = Pieces(cuts, lastOf whole)
+        whole.Progress.Pieces <- pieces
+        launch state whole pieces
+
+    /// Lets go of what is there of the result.
+    let drop (state: State) (task: Task) =
+        if task.IsBegun then
+            match task.Progress.Pieces with
+            | null -> ()
+            | pieces ->
+                Array.iter state.Discard pieces.Parts
+                task.Progress.Pieces <- null
+
+    /// Where all parts are there and could not be joined, none of them is trusted another time.
+    let startOver (state: State) (task: Task) =
+        match task.Progress.Pieces with
+        | null -> ()
+        | pieces ->
+            if pieces.Missing = 0 then
+                drop state task
+
+    /// What a piece is called in messages about the whole.
+    let nameOf (whole: Task) index =
+        let pieces = nonNull whole.Progress.Pieces
+
+        $"piece {index + 1} of {pieces.Count}, bytes {pieces.StartOf index} to {pieces.Cuts[index] - 1L<B>}"

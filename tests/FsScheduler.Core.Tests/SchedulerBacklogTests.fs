@@ -1,0 +1,118 @@
+/// A slow stage bounds what is spooled before it.
+module FsScheduler.Core.Tests.SchedulerBacklogTests
+
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+
+/// Three results of 10 bytes are enough before a stage.
+let private small = { settings with spoolBytes = 25L<B> }
+
+/// Worker 1 runs `a` on one slot; worker 2 runs `b`, and takes nothing yet.
+let private farm () =
+    let machine = Machine small
+    machine.Worker(1, [ "a" ], 1) |> ignore
+    machine.Worker(2, [ "b" ], 0) |> ignore
+    machine
+
+let private given (effects: Effect list) =
+    assignments effects |> List.map (fun (worker, task, _) -> worker, task)
+
+/// Tasks 1 to 5 for `a | b`, of which worker 1 has done three.
+let private filled () =
+    let machine = farm ()
+
+    for number in 1..5 do
+        machine.Submit($"x{number}", pipeline = "a | b") |> ignore
+
+    for number in 1..3 do
+        machine.Report(1, attempt number 1, Succeeded, Spooled($"s{number}", 10L<B>))
+        |> ignore
+
+    machine
+
+let private states (machine: Machine) = machine.States |> List.map snd
+
+let tests =
+    testList "back-pressure" [
+        test "who could only add to what waits gets nothing" {
+            Expect.equal (states (filled ())) (List.replicate 5 "queued") "worker 1 is idle"
+        }
+
+        test "until the slow stage has taken some" {
+            let machine = filled ()
+            let _, effects = machine.Take(Input.Ready(session 2, 1))
+            Expect.equal (given effects) [ 2L, 1L ] "what lies there is taken"
+            let _, effects = machine.Succeed(2, attempt 1 2)
+            Expect.equal (List.sort (given effects)) [ 1L, 4L; 2L, 2L ] "and worker 1 goes on"
+        }
+
+        test "or until what waits is cancelled" {
+            let machine = filled ()
+            let _, effects = machine.Take(Input.Cancel(taskId 2, client))
+            Expect.equal (given effects) [ 1L, 4L ] "goes on"
+        }
+
+        test "a worker that runs the next stage too is not held back" {
+            let machine = filled ()
+            let _, effects = machine.Worker(3, [ "a"; "b" ], 9)
+
+            Expect.equal
+                (List.sort (given effects))
+                [ for task in 1L .. 5L -> 3L, task ]
+                "all of it"
+        }
+
+        test "other work of the same stage goes on" {
+            let machine = filled ()
+            let _, effects = machine.Submit("y", pipeline = "a")
+            Expect.equal (given effects) [ 1L, 6L ] "its last stage"
+            machine.Succeed(1, attempt 6 1) |> ignore
+            let _, effects = machine.Submit("z", pipeline = "a | c")
+            Expect.equal (given effects) [ 1L, 7L ] "another stage after it"
+        }
+
+        test "it holds over a restart" {
+            let machine = farm ()
+
+            let events = [
+                for number in 1..5 do
+                    yield! fst (machine.Submit($"x{number}", pipeline = "a | b"))
+
+                for number in 1..3 do
+                    yield!
+                        fst (
+                            machine.Report(
+                                1,
+                                attempt number 1,
+                                Succeeded,
+                                Spooled($"s{number}", 10L<B>)
+                            )
+                        )
+            ]
+
+            let scheduler = Scheduler small
+
+            scheduler.Restore(
+                events
+                |> Seq.mapi (fun index event -> struct (int64 index + 5L, Instant.zero, event)),
+                Instant.zero
+            )
+
+            scheduler.Resume(System.Collections.Generic.Dictionary(), Instant.zero, Decisions())
+            let decisions = Decisions()
+            scheduler.Step(Input.Join(session 4, "w4", [| "a" |]), Instant.zero, decisions)
+            scheduler.Step(Input.Ready(session 4, 1), Instant.zero, decisions)
+            Expect.isEmpty (given (List.ofSeq decisions.Effects)) "nothing for it"
+            Expect.isEmpty (Invariants.violations scheduler) "sound"
+        }
+
+        test "explain says so" {
+            let machine = filled ()
+
+            Expect.equal
+                (Whereabouts.ofTask (taskId 4) machine.Now machine.Scheduler)
+                (Some(HeldBack("a", "b")))
+                "why it waits"
+        }
+    ]

@@ -1,0 +1,211 @@
+/// Large files, in pieces, over several workers that come and go.
+module FsScheduler.System.Tests.SplitTests
+
+open System
+open System.IO
+open System.Text
+open System.Text.Json
+open System.Threading.Tasks
+open Expecto
+open FsScheduler.System.Tests.Farm
+
+/// About so many bytes of lines, no two alike.
+let private text (size: int) =
+    let line number =
+        $"LINHA {number:D9}: AÇÃO, CORAÇÃO E Ímã; À FRENTE {number % 977} ÉGUAS\n"
+
+    let count = size / Encoding.UTF8.GetByteCount(line 0)
+    let builder = StringBuilder()
+
+    for number in 1..count do
+        builder.Append(line number) |> ignore
+
+    string builder
+
+let private events (place: Workplace) (port: int) =
+    task {
+        use asked = fsScheduler place.Path [ "events"; "--connect"; $"127.0.0.1:{port}" ]
+        let! code = asked.Exit
+        Expect.equal code 0 asked.Said
+
+        return [
+            for line in asked.Output.All ->
+                use document = JsonDocument.Parse line
+                document.RootElement.Clone()
+        ]
+    }
+
+let private field (name: string) (event: JsonElement) =
+    match event.TryGetProperty name with
+    | true, value -> value.ToString()
+    | _ -> ""
+
+let private kill (program: Program) =
+    task {
+        program.Signal Signal.Kill
+        let! _ = program.Exit
+        (program :> IDisposable).Dispose()
+    }
+
+let private tests' = [
+    scenario
+        "a large file over four workers, two of which are killed, and the scheduler too, comes out whole, and no piece that is done is run again"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let content = text 60_000_000
+            place.Put("grande.txt", content)
+
+            let options = [ "--settle"; "0ms"; "--lost-after"; "2s"; "--split"; "1MiB" ]
+            let! struct (scheduler, port) = startScheduler place options
+            let mutable scheduler = scheduler
+
+            let start () =
+                startWorker place port [ "--slots"; "2" ]
+
+            let workers = [| for _ in 1..4 -> start () |]
+
+            let parts () =
+                Directory.GetFiles(place.At ".fs-scheduler/spool", "*.part").Length
+
+            do! eventually "some parts" (fun () -> parts () > 8)
+            do! kill workers[0]
+            do! kill scheduler
+
+            let! struct (next, _) =
+                startScheduler place ([ "--listen"; $"127.0.0.1:{port}" ] @ options)
+
+            scheduler <- next
+            do! kill workers[1]
+            workers[0] <- start ()
+            workers[1] <- start ()
+            let result = place.At "resultados/grande.txt.out"
+            do! eventually "the result" (fun () -> File.Exists result)
+            Expect.equal (File.ReadAllText result) (content.ToLowerInvariant()) "the result"
+            let! events = events place port
+
+            let parts = [
+                for event in events do
+                    if field "event" event = "part" then
+                        field "piece" event
+            ]
+
+            Expect.isGreaterThan parts.Length 50 "pieces"
+            Expect.hasLength (List.distinct parts) parts.Length "each was done once"
+
+            do!
+                eventually "no part is left" (fun () ->
+                    Directory.GetFiles(place.At ".fs-scheduler/spool").Length = 0)
+
+            for worker in workers do
+                (worker :> IDisposable).Dispose()
+
+            (scheduler :> IDisposable).Dispose()
+        }
+
+    scenario "a file is sorted in pieces as in one, in bounded memory"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let lines = (text 12_000_000).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            Random(1).Shuffle lines
+            place.Put("a.txt", String.Join('\n', lines))
+
+            let! struct (scheduler, _) =
+                startScheduler place [
+                    "--once"
+                    "--workers"
+                    "2"
+                    "--split"
+                    "512KiB"
+                    "--pipeline"
+                    "upper | sort:desc | head:1000"
+                ]
+
+            use scheduler = scheduler
+            let! code = scheduler.Exit
+            Expect.equal code 0 scheduler.Said
+
+            let expected =
+                lines
+                |> Array.map _.ToUpperInvariant()
+                |> Array.sortWith (fun one other -> String.CompareOrdinal(other, one))
+                |> Array.truncate 1_000
+
+            Expect.equal
+                (place.Result "a.txt.out")
+                (String.Join('\n', expected) + "\n")
+                "the result"
+        }
+
+    scenario
+        "a piece that cannot be done puts the file into quarantine, and retry runs what is missing"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let content = text 4_000_000
+            let bytes = Encoding.UTF8.GetBytes content
+            // In the third piece of 1 MiB.
+            bytes[2_500_000] <- 0xFFuy
+            place.Put("mau.txt", bytes)
+
+            let! struct (scheduler, port) =
+                startScheduler place [
+                    "--settle"
+                    "0ms"
+                    "--split"
+                    "1MiB"
+                    "--workers"
+                    "1"
+                    "--max-attempts"
+                    "1"
+                ]
+
+            use scheduler = scheduler
+            let error = place.At "resultados/mau.txt.err"
+            do! eventually "the error" (fun () -> File.Exists error)
+            let told = File.ReadAllText error
+            Expect.stringContains told "piece 3 of 4, bytes 20" "which piece"
+            Expect.stringContains told "UTF-8" "why"
+
+            let verb args =
+                task {
+                    use asked = fsScheduler place.Path (args @ [ "--connect"; $"127.0.0.1:{port}" ])
+
+                    let! code = asked.Exit
+                    Expect.equal code 0 asked.Said
+                    return String.concat "\n" asked.Output.All
+                }
+
+            let! explained = verb [ "explain"; "1" ]
+            Expect.stringContains explained "4 pieces" "explain tells of the pieces"
+            Expect.stringContains explained "piece 3 of 4" "and which has failed"
+            let! _ = verb [ "retry"; "1" ]
+
+            let failures () =
+                scheduler.Errors.All |> List.filter _.Contains("is in quarantine")
+
+            do! eventually "it has failed again" (fun () -> (failures ()).Length > 1)
+
+            let! events = events place port
+
+            let submitted =
+                events
+                |> List.filter (fun event ->
+                    field "event" event = "submitted" && field "whole" event <> "")
+                |> List.countBy (field "piece")
+                |> Map.ofList
+
+            Expect.equal submitted["2"] 2 "the bad piece was run twice"
+
+            let parts = [
+                for event in events do
+                    if field "event" event = "part" then
+                        field "piece" event
+            ]
+
+            Expect.hasLength (List.distinct parts) parts.Length "what was done was not"
+        }
+]
+
+let tests = testList "large files" tests'
