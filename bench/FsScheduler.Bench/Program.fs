@@ -8,6 +8,7 @@ let private benches = [
     "million", MillionBench.run
     "files", FileBench.run
     "journal", JournalBench.run
+    "split", SplitBench.run
     "sort", SortBench.run
     "exec", ExecBench.run
 ]
