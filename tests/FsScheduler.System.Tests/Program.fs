@@ -24,6 +24,7 @@ let private all =
                 FuzzTests.tests
                 HostileTests.memory
                 ScriptTests.tests
+                FlowTests.tests
                 CSharpTests.tests
                 ConformTests.tests
             ]
