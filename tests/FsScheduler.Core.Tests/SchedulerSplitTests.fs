@@ -338,6 +338,17 @@ let private trouble =
             Expect.equal worker 4 "workers that were lost"
         }
 
+        test "is not split in its turn, however large what a stage makes of it" {
+            let machine = Machine splitting
+            machine.Worker(1, [ "lower" ], 2) |> ignore
+            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower | sort"))
+            machine.Do(Input.Cut(attempt 1 0, cuts))
+            let large = Spooled("large", 5_000L<B>)
+            machine.Report(1, attempt 2 1, Succeeded, large) |> ignore
+            let _, effects = machine.Worker(2, [ "sort" ], 1)
+            Expect.equal (assignments effects) [ 2L, 2L, 2 ] "goes on with one worker"
+        }
+
         test "of the past is nobody's result" {
             let machine = inPieces "lower" Result
             machine.Lose 1 |> ignore

@@ -46,6 +46,7 @@ type CrashLife
     let batches = Queue<Batch>()
     let publishing = Queue<Effect>()
     let pieceWork = Queue<Effect>()
+    let pieces = CrashPieces()
     let stored = List<struct (Attempt * Submission * Proof)>()
     let taken = Dictionary<string, Stamp>()
     let mutable posted = 0
@@ -300,7 +301,12 @@ type CrashLife
 
     do
         journal.Open()
-        scheduler.Restore(Seq.filter isThere (journal.Recover()), start)
+        let recovered = journal.Recover() |> Seq.filter isThere |> Seq.toArray
+
+        for struct (_, _, event) in recovered do
+            pieces.Take(event, false)
+
+        scheduler.Restore(recovered, start)
         let struct (task, event, session) = journal.Highest
         scheduler.Continue(task, event, session)
         let struct (finished, cancelled) = journal.Counts
@@ -337,6 +343,10 @@ type CrashLife
         let decisions = Decisions()
         let first = scheduler.LastEvent + 1L
         scheduler.Resume(Dictionary found, start, decisions)
+
+        for event in decisions.Events do
+            pieces.Take(event, true)
+
         batches.Enqueue { at = start; first = first; decisions = decisions; taken = 0 }
 
     member _.Scheduler = scheduler
@@ -368,6 +378,9 @@ type CrashLife
             while left > 0 && mailbox.Count > 0 do
                 left <- left - 1
                 scheduler.Step(mailbox.Dequeue(), now, decisions)
+
+            for event in decisions.Events do
+                pieces.Take(event, true)
 
             match Invariants.violations scheduler with
             | [] -> ()
