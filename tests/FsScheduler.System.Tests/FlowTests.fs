@@ -8,7 +8,8 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.System.Tests.Farm
 
-let private line name number = $"FICHEIRO {name} Linha {number}: ÁGUA\n"
+let private line name number =
+    $"FICHEIRO {name} Linha {number}: ÁGUA\n"
 
 let private content name lines =
     String.concat "" [ for number in 1..lines -> line name number ]
@@ -27,7 +28,8 @@ let private expected (content: string) =
 
 let tests =
     testList "four stages" [
-        scenario "over workers in F#, C#, Python and a program come out right, though one of each is killed"
+        scenario
+            "over workers in F#, C#, Python and a program come out right, though one of each is killed"
         <| fun () ->
             task {
                 if OperatingSystem.IsWindows() then
