@@ -66,7 +66,9 @@ let tests =
                 |]
 
                 let names = [
-                    for number in 1..300 -> $"d{number % 5}/f{number}.txt", 1 + number % 7
+                    yield! [
+                        for number in 1..300 -> $"d{number % 5}/f{number}.txt", 1 + number % 7
+                    ]
                     "grande.txt", 150_000
                 ]
 
