@@ -85,7 +85,7 @@ let round (seed: int) (folder: string) =
         "--expect"
         "exec:cat"
         "--split"
-        "128KiB"
+        "256KiB"
         "--settle"
         "0ms"
         "--beat"
