@@ -104,8 +104,9 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
         lostAfter = lostAfter
         memory = memoryMax
         spoolBytes =
-            arguments.GetResult(Spool_Bytes, "1GiB")
-            |> CommandLine.sizeFrom 1L<B> "--spool-bytes"
+            match arguments.GetResult(Spool_Bytes, "off") with
+            | "off" -> Settings.unlimited
+            | size -> CommandLine.sizeFrom 1L<B> "--spool-bytes" size
         split =
             match arguments.GetResult(Split, "16MiB") with
             | "off" -> Settings.unlimited

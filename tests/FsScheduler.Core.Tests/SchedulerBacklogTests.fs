@@ -47,6 +47,17 @@ let tests =
             Expect.equal (List.sort (given effects)) [ 1L, 4L; 2L, 2L ] "and worker 1 goes on"
         }
 
+        test "or until what waits is in quarantine, and not for ever" {
+            let machine = filled ()
+            machine.Do(Input.Ready(session 2, 1))
+
+            let _, effects = machine.Report(2, attempt 1 2, Failed("bad", false), Payload.empty)
+
+            Expect.equal (List.sort (given effects)) [ 1L, 4L; 2L, 2L ] "worker 1 goes on"
+            machine.Do(Input.Retry(taskId 1, client))
+            machine.Do(Input.Cancel(taskId 1, client))
+        }
+
         test "or until what waits is cancelled" {
             let machine = filled ()
             let _, effects = machine.Take(Input.Cancel(taskId 2, client))

@@ -234,7 +234,8 @@ let private isHeldBack (worker: ModelWorker) (task: ModelTask) (model: Model) =
     | next :: _ ->
         let waiting =
             model.tasks.Values
-            |> Seq.filter (fun task -> task.stage > 0 && task.StageName = next)
+            |> Seq.filter (fun task ->
+                task.stage > 0 && task.StageName = next && task.where <> Quarantined)
             |> Seq.length
 
         10L<B> * int64 waiting >= model.settings.spoolBytes

@@ -45,13 +45,14 @@ type internal Backlog(limit: Size) =
         | true, size -> size >= limit
         | false, _ -> false
 
-    /// The payload of a task is the result of a stage, and waits for the next one.
+    /// The payload of a task is the result of a stage, and waits for the next one. What is in quarantine waits for somebody,
+    /// and holds nobody back.
     member _.Add(task: Task) =
-        if task.Stage > 0 then
+        if task.Stage > 0 && not task.State.IsQuarantined then
             change task.Demand (sizeOf task.Payload)
 
     member _.Remove(task: Task) =
-        if task.Stage > 0 then
+        if task.Stage > 0 && not task.State.IsQuarantined then
             change task.Demand (-(sizeOf task.Payload))
 
     /// By stage, where something lies.

@@ -27,10 +27,16 @@ module internal Placement =
         | TaskState.Waiting _ -> state.WaitingCount <- state.WaitingCount - 1
         | TaskState.Publishing -> state.Publishing <- state.Publishing - 1
         | TaskState.Succeeding older -> state.Successors.Remove older.Id |> ignore
-        | TaskState.Quarantined -> state.Quarantined <- state.Quarantined - 1
+        | TaskState.Quarantined ->
+            state.Quarantined <- state.Quarantined - 1
+            task.State <- TaskState.Ended
+            state.Backlog.Add task
         | TaskState.Ended -> ()
 
     let enter (state: State) (task: Task) taskState =
+        if taskState = TaskState.Quarantined then
+            state.Unload task
+
         task.State <- taskState
         task.Since <- state.Now
 
