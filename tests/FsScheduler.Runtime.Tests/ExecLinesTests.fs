@@ -86,7 +86,11 @@ let private lines =
 
         for what, body, payload, part in
             [
-                "more lines", "echo a; echo b", "x\ny\n", "sh gives more lines than it gets"
+                // In one write: what comes a moment later is not seen any more.
+                "more lines",
+                "printf ''a\\nb\\nc\\n''",
+                "x\ny\n",
+                "sh gives more lines than it gets"
                 "more than a line", "printf ''a\\nb''", "x", "sh gives more lines than it gets"
                 "its end in the middle",
                 "echo a; echo oops >&2; exit 4",
