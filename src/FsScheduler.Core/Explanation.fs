@@ -30,16 +30,15 @@ module Explanation =
         let struct (_, at, event) = past
 
         match event with
-        | Event.Submitted(_, submission, pipeline) when submission.Origin.IsPiece ->
+        | Event.Submitted(_, submission, pipeline) ->
             match submission.Origin with
             | Piece(whole, index) ->
                 Some
                     $"It is piece {index + 1} of task {whole}, '{submission.Name}', since {time at}, for {Pipeline.print pipeline}."
             | Folder
-            | Client _ -> None
-        | Event.Submitted(_, submission, pipeline) ->
-            Some
-                $"It was submitted at {time at} as '{submission.Name}', for {Pipeline.print pipeline}."
+            | Client _ ->
+                Some
+                    $"It was submitted at {time at} as '{submission.Name}', for {Pipeline.print pipeline}."
         | Event.Assigned(attempt, session, _) ->
             Some $"Attempt {attempt.number} was given to {workerName session} at {time at}."
         | Event.Claimed(attempt, session) ->

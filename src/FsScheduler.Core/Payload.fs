@@ -28,3 +28,14 @@ type Payload =
 module Payload =
 
     let empty = Bytes [||]
+
+    /// How many bytes there are, where the payload itself says so; those of a submission count as none.
+    let size (payload: Payload) : Size =
+        match payload with
+        | Bytes bytes -> int64 bytes.Length * 1L<B>
+        | Spooled(_, size)
+        | Recorded(_, size)
+        | Slice(_, _, size) -> size
+        | Input stamp -> stamp.size
+        | Packed
+        | Filed -> 0L<B>

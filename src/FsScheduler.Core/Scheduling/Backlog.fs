@@ -8,16 +8,6 @@ type internal Backlog(limit: Size) =
     let sizes = Dictionary<string, Size>()
     let mutable fullCount = 0
 
-    let sizeOf payload =
-        match payload with
-        | Bytes bytes -> int64 bytes.Length * 1L<B>
-        | Spooled(_, size)
-        | Recorded(_, size)
-        | Slice(_, _, size) -> size
-        | Packed
-        | Filed
-        | Input _ -> 0L<B>
-
     let change stage difference =
         let before =
             match sizes.TryGetValue stage with
@@ -49,11 +39,11 @@ type internal Backlog(limit: Size) =
     /// and holds nobody back.
     member _.Add(task: Task) =
         if task.Stage > 0 && not task.State.IsQuarantined then
-            change task.Demand (sizeOf task.Payload)
+            change task.Demand (Payload.size task.Payload)
 
     member _.Remove(task: Task) =
         if task.Stage > 0 && not task.State.IsQuarantined then
-            change task.Demand (-(sizeOf task.Payload))
+            change task.Demand (-(Payload.size task.Payload))
 
     /// By stage, where something lies.
     member _.ToSeq() =

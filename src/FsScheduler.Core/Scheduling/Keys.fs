@@ -25,16 +25,7 @@ type internal Keys(isJournaled: bool) =
     let mutable keptBytes = 0L<B>
 
     let sizeOf payload =
-        match payload with
-        | Bytes bytes when not isJournaled -> int64 bytes.Length * 1L<B>
-        | Spooled(_, size) when not isJournaled -> size
-        | Bytes _
-        | Spooled _
-        | Packed
-        | Filed
-        | Recorded _
-        | Input _
-        | Slice _ -> 0L<B>
+        if isJournaled then 0L<B> else Payload.size payload
 
     member _.Find(key: Key) : KeyEntry voption =
         match entries.TryGetValue key.text with

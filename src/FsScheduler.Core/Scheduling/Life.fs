@@ -93,23 +93,26 @@ module internal Life =
         | true, successor -> Placement.requeue state successor Back
         | _ -> ()
 
-    /// The task that this one does a piece of, as long as it is split.
-    let wholeOf (state: State) (task: Task) : Task | null =
+    /// The task that this one does a piece of, and which piece; none: it is a whole itself.
+    let pieceOf (state: State) (task: Task) : struct (Task * int) voption =
         match task.Submission.Origin with
-        | Piece(whole, _) -> state.Tasks.Find whole
+        | Piece(whole, index) ->
+            match state.Tasks.Find whole with
+            | null -> ValueNone
+            | whole -> ValueSome(struct (whole, index))
         | Folder
-        | Client _ -> null
+        | Client _ -> ValueNone
 
     /// A piece is no longer worked on.
-    let private forgetPiece (state: State) (task: Task) index =
-        match wholeOf state task with
-        | null -> ()
-        | whole -> (nonNull whole.Progress.Pieces).Remove(index, task)
+    let private forgetPiece (state: State) (task: Task) =
+        match pieceOf state task with
+        | ValueSome(struct (whole, index)) -> (nonNull whole.Progress.Pieces).Remove(index, task)
+        | ValueNone -> ()
 
     let forget (state: State) (task: Task) =
         match task.Submission.Origin with
         | Folder -> forgetFile state task
-        | Piece(_, index) -> forgetPiece state task index
+        | Piece _ -> forgetPiece state task
         | Client _ -> ()
 
         Placement.move state task TaskState.Ended
@@ -216,26 +219,23 @@ module internal Life =
     let private quarantine (state: State) (task: Task) (trouble: Trouble) =
         quarantineOne state task trouble
 
-        match task.Submission.Origin, wholeOf state task with
-        | Piece(_, index), whole when not (isNull whole) ->
-            let whole = nonNull whole
+        match pieceOf state task with
+        | ValueSome(struct (whole, index)) ->
             let name = Splitting.nameOf whole index
             cancel state task trouble.error
 
             if (nonNull whole.Progress.Pieces).TasksOf(index).IsEmpty then
                 cancelPieces state whole $"{name}, failed"
-                let stages = trouble.stages
 
                 let ofWhole = {
                     trouble with
                         attempt = whole.Attempt
-                        stages = stages
                         error = $"{name}: {trouble.error}"
                 }
 
                 blame whole ofWhole
                 quarantineOne state whole ofWhole
-        | _ -> ()
+        | ValueNone -> ()
 
     let fail (state: State) (task: Task) (trouble: Trouble) retry =
         let progress = task.Progress
@@ -353,10 +353,10 @@ module internal Life =
     /// The last stage is done.
     let publish (state: State) (task: Task) result =
         match task.Submission.Origin with
-        | Piece(_, index) ->
-            match wholeOf state task with
-            | null -> state.Discard result
-            | whole -> fill state task whole index result
+        | Piece _ ->
+            match pieceOf state task with
+            | ValueSome(struct (whole, index)) -> fill state task whole index result
+            | ValueNone -> state.Discard result
         | Client(_, (Result | Nothing), _) -> complete state task result ValueNone
         | Folder
         | Client(_, File, _) ->

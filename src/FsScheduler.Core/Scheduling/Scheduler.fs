@@ -91,9 +91,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     /// Of a piece, the task that it is a piece of: there is no result without it.
     let whole (task: Task) : Task =
-        match Life.wholeOf state task with
-        | null -> task
-        | whole -> whole
+        match Life.pieceOf state task with
+        | ValueSome(struct (whole, _)) -> whole
+        | ValueNone -> task
 
     let cancel (id: TaskId) by =
         match state.Tasks.Find id with

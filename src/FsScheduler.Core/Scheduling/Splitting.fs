@@ -3,16 +3,16 @@ namespace FsScheduler.Core
 /// Large payloads, which many workers work on at once: in pieces, each a task of its own.
 module internal Splitting =
 
-    /// Of a payload that is a file; others are too small to be cut.
-    let private sizeOf payload =
+    /// Others are too small to be cut.
+    let private isFile payload =
         match payload with
-        | Input stamp -> stamp.size
-        | Spooled(_, size) -> size
+        | Input _
+        | Spooled _ -> true
         | Packed
         | Bytes _
         | Filed
         | Recorded _
-        | Slice _ -> 0L<B>
+        | Slice _ -> false
 
     /// The stages from a task's next one on that can be run on pieces end before this index.
     let private lastOf (task: Task) =
@@ -30,9 +30,10 @@ module internal Splitting =
 
     /// Whether the next stages of a queued task are to be run on pieces.
     let isDue (state: State) (task: Task) =
-        let size = sizeOf task.Payload
+        let payload = task.Payload
 
-        size > state.Settings.split
+        isFile payload
+        && Payload.size payload > state.Settings.split
         && task.State = TaskState.Queued
         && not task.Submission.Origin.IsPiece
         && lastOf task > task.Stage
@@ -130,7 +131,7 @@ module internal Splitting =
         match whole.Progress.Pieces with
         | null ->
             let payload = whole.Payload
-            let size = pieceSize state (sizeOf payload)
+            let size = pieceSize state (Payload.size payload)
             state.Ask(Effect.Cut(state.AttemptOf whole, whole.Submission, payload, size))
         | pieces -> launch state whole pieces
 
