@@ -224,6 +224,59 @@ let private joining =
             | other -> failtest $"{other}"
         }
 
+        testTask "waits for a full disk, and holds nothing up any more when nobody waits for it" {
+            if not (File.Exists "/dev/full") then
+                skiptest "there is no disk that is always full"
+
+            use folder = new TempFolder()
+            let holdup = Holdup NullLogger.Instance
+            let asked = ref 0
+
+            let spool _ =
+                asked.Value <- asked.Value + 1
+
+                if asked.Value = 1 then
+                    let path = folder.At "result"
+                    File.CreateSymbolicLink(path, "/dev/full") |> ignore
+                    Task.FromResult<string | null> path
+                else
+                    Task.FromResult<string | null> null // it was cancelled
+
+            let work =
+                PieceWork(
+                    MemoryJournal 10,
+                    (fun _ -> false),
+                    folder.Path,
+                    holdup,
+                    Clock(HandTime())
+                )
+
+            let stop = new CancellationTokenSource()
+
+            let running =
+                work.RunAsync(
+                    Bodies(
+                        InputFolder folder.Path,
+                        MemoryJournal 10,
+                        ignore,
+                        (fun _ _ -> ()),
+                        NullLogger.Instance
+                    ),
+                    spool,
+                    (fun inputs -> failtest $"%A{inputs}"),
+                    stop.Token
+                )
+
+            let attempt = { task = 1L<taskId>; number = 1 }
+            work.Post(Effect.Join(attempt, ValueNone, [| Bytes "a"B |]))
+            do! eventually "it is held up" (fun () -> not (isNull holdup.Reason))
+
+            do! eventually "it is over" (fun () -> isNull holdup.Reason)
+
+            stop.Cancel()
+            do! running
+        }
+
         testTask "says what is wrong with a part, and leaves nothing behind" {
             use folder = new TempFolder()
 

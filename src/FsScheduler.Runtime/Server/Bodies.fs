@@ -25,34 +25,33 @@ type Bodies
         log: ILogger
     ) =
 
-    let attemptOf message =
-        match message with
+    let attemptOf (departure: Departure<FromScheduler>) =
+        match departure.message with
         | FromScheduler.Process work -> ValueSome work.attempt
-        | FromScheduler.Cancel attempt -> ValueSome attempt
         | _ -> ValueNone
 
-    let unreadable message reason =
-        match attemptOf message with
+    let unreadable (attempt: Attempt voption) reason =
+        match attempt with
         | ValueSome attempt -> tell (Input.Unreadable(attempt, reason))
         | ValueNone -> ()
 
-    let withdraw message name version =
-        match attemptOf message with
+    let withdraw (attempt: Attempt voption) name version =
+        match attempt with
         | ValueSome attempt ->
             reconsider name version // first: so somebody always knows of the file
             tell (Input.Withdraw attempt)
         | ValueNone -> ()
 
-    let nameOf (departure: Departure<FromScheduler>) =
-        match departure.submission with
+    let nameOf (submission: Submission voption) =
+        match submission with
         | ValueNone -> invalidOp "an input without its submission"
         | ValueSome submission ->
             match TaskName.parse submission.Name with
             | Ok name -> name
             | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
 
-    let openInput (departure: Departure<FromScheduler>) (stamp: Stamp) =
-        let name = nameOf departure
+    let openInput attempt submission (stamp: Stamp) =
+        let name = nameOf submission
 
         let opened =
             if stamp.size <= InputFile.smallMax then
@@ -69,71 +68,66 @@ type Bodies
         match opened with
         | Ok body -> ValueSome body
         | Error(Gone | Changed) ->
-            withdraw departure.message name stamp
+            withdraw attempt name stamp
             ValueNone
         | Error(NotReadable _ | Failing _ as trouble) ->
-            unreadable departure.message trouble.Message
+            unreadable attempt trouble.Message
             ValueNone
 
-    let openSpooled (departure: Departure<FromScheduler>) path size =
+    let openSpooled attempt path size =
         try
             ValueSome(Body.OfFile(path, size))
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
-            unreadable departure.message $"{path} cannot be read: {error.Message}"
+            unreadable attempt $"{path} cannot be read: {error.Message}"
             ValueNone
 
-    let openRecorded (departure: Departure<FromScheduler>) number =
+    let openRecorded attempt number =
         try
             ValueSome(Body.OfBytes(journal.ReadPayload number))
         with :? IOException as error ->
-            unreadable departure.message error.Message
+            unreadable attempt error.Message
             ValueNone
 
-    let rec openPayload departure payload =
+    let rec openPayload attempt submission payload =
         match payload with
-        | Input stamp -> openInput departure stamp
-        | Spooled(path, size) -> openSpooled departure path size
-        | Recorded(number, _) -> openRecorded departure number
+        | Input stamp -> openInput attempt submission stamp
+        | Spooled(path, size) -> openSpooled attempt path size
+        | Recorded(number, _) -> openRecorded attempt number
         | Slice(whole, start, size) ->
-            openPayload departure whole
+            openPayload attempt submission whole
             |> ValueOption.map (fun body -> { body with start = start; size = size })
         | Packed
         | Filed
         | Bytes _ -> ValueNone
 
     /// <summary>Where the pieces of a payload end.</summary>
+    /// <param name="attempt">Of the task, for what the machine is told.</param>
+    /// <param name="submission">The task's.</param>
+    /// <param name="payload">A file.</param>
+    /// <param name="pieceSize">See <c>LineCuts.find</c>.</param>
     /// <returns>None: the payload is not to be had, which the machine is told.</returns>
     member _.Cut(attempt: Attempt, submission: Submission, payload: Payload, pieceSize: Size) =
-        // As if it were to be sent: it is opened, and missed, in the same way.
-        let departure = {
-            message = FromScheduler.Cancel attempt
-            payload = payload
-            submission = ValueSome submission
-            isLast = false
-        }
+        let attempt, submission = ValueSome attempt, ValueSome submission
 
-        match openPayload departure payload with
+        match openPayload attempt submission payload with
         | ValueNone -> ValueNone
         | ValueSome body ->
             use file = nonNull body.file
 
             try
                 ValueSome(LineCuts.find file body.start body.size pieceSize)
-            with
-            | :? EndOfStreamException when payload.IsInput ->
-                match payload with
-                | Input stamp -> withdraw departure.message (nameOf departure) stamp
-                | _ -> ()
+            with :? IOException as error ->
+                match error, payload with
+                | :? EndOfStreamException, Input stamp -> withdraw attempt (nameOf submission) stamp
+                | _ -> unreadable attempt error.Message
 
-                ValueNone
-            | :? IOException as error ->
-                unreadable departure.message error.Message
                 ValueNone
 
     interface IBodies<FromScheduler> with
-        member _.Open departure = openPayload departure departure.payload
+        member _.Open departure =
+            openPayload (attemptOf departure) departure.submission departure.payload
 
         member _.Instead departure =
             match departure.message with
@@ -164,10 +158,10 @@ type Bodies
                     SpoolFile.delete path
             | Input stamp
             | Slice(Input stamp, _, _) when not (isNull body.file) ->
-                let name = nameOf departure
+                let name = nameOf departure.submission
 
                 if not whole || not (InputFile.isCurrent inputs name stamp) then
-                    withdraw departure.message name stamp
+                    withdraw (attemptOf departure) name stamp
             | Packed
             | Filed
             | Recorded _

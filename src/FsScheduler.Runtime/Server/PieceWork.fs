@@ -5,7 +5,6 @@ open System.IO
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
-open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Stages
@@ -109,31 +108,40 @@ type PieceWork
                 return Input.Joined(attempt, Spooled(path, size * 1L<B>))
         }
 
+    let unjoined attempt reason =
+        Input.Unjoined(
+            attempt,
+            $"the results of its pieces cannot be put together: {reason}; if it is in quarantine, 'retry' makes all of them again"
+        )
+
     /// A full disk is waited for: the parts are there, and are not computed again.
     let join (spool: Attempt -> Task<string | null>) attempt stage parts ct : Task<Input voption> =
         task {
             let mutable outcome = ValueNone
 
-            while outcome.IsNone do
-                match! spool attempt with
-                | null -> outcome <- ValueSome ValueNone
-                | path ->
-                    try
+            try
+                while outcome.IsNone do
+                    match! spool attempt with
+                    | null -> outcome <- ValueSome ValueNone
+                    | path ->
                         try
-                            let! joined = joinInto attempt stage parts path ct
-                            holdup.End temporary
-                            outcome <- ValueSome(ValueSome joined)
-                        finally
-                            if outcome.IsNone then
-                                SpoolFile.delete path
-                    with
-                    | error when Disk.passes error ->
-                        holdup.Begin(temporary, error.Message)
-                        do! Task.Delay(betweenTries, clock.Provider, ct)
-                    | Disk.Trouble reason ->
-                        outcome <- ValueSome(ValueSome(Input.Unjoined(attempt, reason)))
-                    | :? StageException as error ->
-                        outcome <- ValueSome(ValueSome(Input.Unjoined(attempt, error.Message)))
+                            try
+                                let! joined = joinInto attempt stage parts path ct
+                                outcome <- ValueSome(ValueSome joined)
+                            finally
+                                if outcome.IsNone then
+                                    SpoolFile.delete path
+                        with
+                        | error when Disk.passes error ->
+                            holdup.Begin(temporary, error.Message)
+                            do! Task.Delay(betweenTries, clock.Provider, ct)
+                        | Disk.Trouble reason ->
+                            outcome <- ValueSome(ValueSome(unjoined attempt reason))
+                        | :? StageException as error ->
+                            outcome <- ValueSome(ValueSome(unjoined attempt error.Message))
+            finally
+                // However it ends, also where nobody wants it any more: it is not what holds new work back.
+                holdup.End temporary
 
             return outcome.Value
         }
