@@ -14,4 +14,7 @@ let tests =
         SchedulerFileTests.tests
         SchedulerProperties.tests
         SchedulerSplitTests.tests
+        SchedulerStragglerTests.tests
+        SchedulerSplitRestartTests.tests
+        SchedulerSplitProperties.tests
     ]

@@ -1,0 +1,125 @@
+/// Files that were in pieces when the scheduler ended.
+module FsScheduler.Core.Tests.SchedulerSplitRestartTests
+
+open System.Collections.Generic
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.Core.Tests.SchedulerSplitTests
+
+/// A machine that goes on after these events of an earlier run, and what it asks for.
+let private restarted settings (history: Event list) =
+    let scheduler = Scheduler settings
+
+    let numbered =
+        history
+        |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+
+    let decisions = Decisions()
+    scheduler.Restore(numbered, Instant.zero)
+    scheduler.Resume(Dictionary(), Instant.zero, decisions)
+    Expect.isEmpty (Invariants.violations scheduler) "violations"
+    scheduler, decisions
+
+let tests =
+    let whole = submission "x" 0 Result None (bytes "x")
+
+    let joined = Event.Joined(session 1, "w1", [| "lower"; "d" |])
+
+    let piece id index size =
+        let payload = Slice(big, 0L<B>, size)
+        Event.Submitted(taskId id, whole.Piece(taskId 1, index, payload), pipelineOf "lower")
+
+    testList "after a restart, a large payload" [
+        test "has its pieces under its name, also where the journal alone has that" {
+            let scheduler, decisions =
+                restarted { splitting with memory = 100L<B> } [
+                    joined
+                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    assigned 1 1 1 0 1
+                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Split(attempt 1 2, 2, cuts)
+                    piece 2 0 100L<B>
+                ]
+
+            Expect.contains decisions.Effects (Effect.Recall(attempt 1 2)) "asked for"
+            decisions.Clear()
+            scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
+
+            let pieces = [
+                for event in decisions.Events do
+                    match event with
+                    | Event.Submitted(_, piece, _) -> piece.Name, piece.Origin
+                    | _ -> ()
+            ]
+
+            Expect.equal
+                pieces
+                [ "x", Piece(taskId 1, 1); "x", Piece(taskId 1, 2) ]
+                "those that nobody does yet"
+
+            Expect.isEmpty (Invariants.violations scheduler) "violations"
+        }
+
+        test "is in the pieces that it was cut into last, and has none of the parts from before" {
+            let otherCuts = [| 150L<B>; 300L<B> |]
+
+            let gone = { trouble 1 "" "a part is gone" 0L<ms> with stages = "lower" }
+
+            // All parts were there, and were given up; the power cut that took the third came later.
+            let scheduler, decisions =
+                restarted splitting [
+                    joined
+                    Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
+                    Event.Split(attempt 1 1, 1, cuts)
+                    Event.Part(taskId 1, 0, bytes "old")
+                    Event.Part(taskId 1, 1, bytes "old")
+                    Event.Quarantined(taskId 1, gone)
+                    Event.Retried(taskId 1)
+                    Event.Split(attempt 1 2, 1, otherCuts)
+                    piece 5 0 150L<B>
+                    piece 6 1 150L<B>
+                ]
+
+            Expect.isEmpty (joins (List.ofSeq decisions.Effects)) "nothing is there"
+            decisions.Clear()
+
+            for input in
+                [
+                    Input.Join(session 2, "w2", [| "lower" |])
+                    Input.Ready(session 2, 2)
+                    Input.Report(session 2, attempt 6 1, Succeeded, bytes "two")
+                    Input.Report(session 2, attempt 5 1, Succeeded, bytes "one")
+                ] do
+                scheduler.Step(input, Instant.zero, decisions)
+
+            Expect.equal
+                (joins (List.ofSeq decisions.Effects))
+                [ attempt 1 2, ValueNone, [ bytes "one"; bytes "two" ] ]
+                "both are new"
+        }
+
+        test "is begun anew where a part of its last pieces is not there" {
+            let scheduler, _ =
+                restarted splitting [
+                    joined
+                    Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
+                    Event.Split(attempt 1 1, 1, cuts)
+                    Event.Part(taskId 1, 0, bytes "old")
+                    Event.Split(attempt 1 2, 1, cuts)
+                    piece 5 0 100L<B>
+                    piece 6 1 110L<B>
+                    piece 7 2 90L<B>
+                ]
+
+            let states = [
+                for task in Invariants.view scheduler do
+                    int64 task.id, task.state
+            ]
+
+            Expect.equal
+                states
+                [ 1L, "split"; 5L, "queued"; 6L, "queued"; 7L, "queued" ]
+                "every piece has its task, and no part"
+        }
+    ]
