@@ -43,7 +43,7 @@ module CommandLine =
         let value = size option text
 
         if value < least then
-            raise (WrongArguments $"{option}: '{text}' is less than {least} bytes")
+            raise (WrongArguments $"{option}: '{text}' is too little: {least}B is the least")
 
         value
 

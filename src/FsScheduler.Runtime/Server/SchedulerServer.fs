@@ -95,8 +95,7 @@ type SchedulerServer(options: SchedulerOptions) =
         | None -> [||]
 
     let isKept path =
-        options.sync <> Sync.Off
-        && (state.IsKept path || options.sync = Sync.Full && state.IsPart path)
+        options.sync <> Sync.Off && state.IsKept path
 
     let pieces = PieceWork(options.journal, isKept, state.Temporary, holdup, clock)
 

@@ -110,15 +110,11 @@ type StateFolder(path: string) =
     member _.NewPart() : string | null =
         Path.Combine(spool, $"{Guid.NewGuid():N}{part}")
 
-    /// Whether this is the result of a piece.
-    member _.IsPart(file: string) =
-        file.EndsWith(part, StringComparison.Ordinal)
-
     /// Whether a payload of this path has to outlive the scheduler, and a power cut.
-    member state.IsKept(file: string) =
+    member _.IsKept(file: string) =
         file.StartsWith(spool, StringComparison.Ordinal)
         && not (file.EndsWith(passing, StringComparison.Ordinal))
-        && not (state.IsPart file)
+        && not (file.EndsWith(part, StringComparison.Ordinal))
 
     /// For what a merge cannot hold in memory.
     member _.Temporary = spool
