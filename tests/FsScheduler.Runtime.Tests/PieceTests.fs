@@ -117,6 +117,8 @@ let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
             PieceWork(
                 MemoryJournal 10,
                 (fun _ -> true),
+                (fun path proof ->
+                    Expect.equal proof (ResultFile.read path) "told what the result holds"),
                 folder.At "temporary",
                 Holdup NullLogger.Instance,
                 Clock(HandTime())
@@ -186,6 +188,23 @@ let private joining =
             Expect.isTrue (File.Exists(folder.At "part")) "the part is not the joiner's"
         }
 
+        testTask "merges into a large result" {
+            use folder = new TempFolder()
+            let lines from = [| for number in from..2..40_000 -> $"{number:D6}\n" |]
+
+            let! input =
+                joined folder "sort" [|
+                    for from in 1..2 -> Bytes(Encoding.UTF8.GetBytes(String.concat "" (lines from)))
+                |]
+
+            match input with
+            | Input.Joined(_, Spooled(path, size)) ->
+                let expected = String.concat "" [ for number in 1..40_000 -> $"{number:D6}\n" ]
+                Expect.equal (File.ReadAllText path) expected "result"
+                Expect.equal size (int64 expected.Length * 1L<B>) "size"
+            | other -> failtest $"{other}"
+        }
+
         testTask "gives a small result in memory" {
             use folder = new TempFolder()
             let! input = joined folder "" [| Bytes "a"B; Bytes "b"B |]
@@ -246,6 +265,7 @@ let private joining =
                 PieceWork(
                     MemoryJournal 10,
                     (fun _ -> false),
+                    (fun _ _ -> ()),
                     folder.Path,
                     holdup,
                     Clock(HandTime())

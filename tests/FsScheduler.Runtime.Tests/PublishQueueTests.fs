@@ -120,6 +120,49 @@ let tests =
                 Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
             }
 
+        testTask "is not read again where it is known what it holds" {
+            use folder = new TempFolder()
+            let publisher = Publisher(folder.At "resultados")
+
+            let path =
+                match publisher.CreateTemp(name "a") with
+                | Ok path -> path
+                | Error trouble -> failtest trouble.Message
+
+            IO.File.WriteAllText(path, "A")
+            let said: Proof = { size = 1L<B>; hash = 42UL }
+            let told = TaskCompletionSource<Input>()
+            let stop = new CancellationTokenSource()
+
+            let queue =
+                PublishQueue(
+                    InputFolder folder.Path,
+                    publisher,
+                    OnDone.Keep,
+                    Sync.Off,
+                    ignore,
+                    Clock TimeProvider.System,
+                    Holdup NullLogger.Instance,
+                    NullLogger.Instance
+                )
+
+            let running =
+                queue.RunAsync(
+                    (fun inputs ->
+                        told.TrySetResult inputs[0] |> ignore
+                        Task.CompletedTask),
+                    stop.Token
+                )
+
+            queue.Note(path, said)
+            queue.Post(Effect.Publish(attemptOf 1 1, clientFile, Spooled(path, 1L<B>)))
+            let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+            stop.Cancel()
+            do! running.ContinueWith(fun (_: Task) -> ())
+            Expect.equal input (Input.Published(attemptOf 1 1, said)) "what was said of it"
+            Expect.equal (IO.File.ReadAllText(publisher.TargetOf(name "a"))) "A" "published"
+        }
+
         testTask "waits, and keeps its input, while the disk does not take it" {
             let! happened, hasInput = publish Sync.Normal OnDone.Delete true 1
             Expect.equal happened [ flushed; flushed; published ] "tried again"

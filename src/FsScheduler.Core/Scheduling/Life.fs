@@ -378,11 +378,11 @@ module internal Life =
         state.Backlog.Add task
         Placement.enqueue state task Back
 
-    /// What the stages give for the whole is there.
+    /// What the stages give for the whole is there. It goes on first: to let go of large parts takes a while.
     let joined (state: State) (task: Task) result =
-        Splitting.drop state task
-
         if int task.Progress.StageEnd < task.Pipeline.stages.Length then
+            Splitting.drop state task
             advance state task result
         else
             publish state task result
+            Splitting.drop state task

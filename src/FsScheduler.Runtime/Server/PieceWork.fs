@@ -13,19 +13,27 @@ open FsScheduler.Runtime.Stages
 /// how it went.</summary>
 /// <param name="journal">Has the small parts.</param>
 /// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
+/// <param name="note">Is told what a large result holds, at its path.</param>
 /// <param name="temporary">A folder for what does not fit into memory on the way.</param>
 /// <param name="holdup">Where it says that the disk takes nothing.</param>
 /// <param name="clock">For the time between two tries.</param>
 [<Sealed>]
 type PieceWork
-    (journal: IJournal, isKept: string -> bool, temporary: string, holdup: Holdup, clock: Clock) =
+    (
+        journal: IJournal,
+        isKept: string -> bool,
+        note: string -> Proof -> unit,
+        temporary: string,
+        holdup: Holdup,
+        clock: Clock
+    ) =
     // The larger of the two works may take minutes; the other need not wait for it.
     let threads = max 2 Environment.ProcessorCount
     let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
     let betweenTries = TimeSpan.FromSeconds 1.0
 
     /// Results up to this size are held in memory, and in the journal.
-    let smallMax = 64L * 1024L
+    let smallMax = 64L * 1024L * 1L<B>
 
     /// Parts that are open at a time.
     let openMax = 256
@@ -84,28 +92,29 @@ type PieceWork
 
     let write stage parts (path: string) ct =
         task {
-            use output = new StraightFile(path, FileMode.Create)
+            use output = new ProvenFile(path)
 
             match stage with
             | ValueSome stage -> do! merge stage parts output ct
             | ValueNone -> do! concatenate parts output ct
 
             if isKept path then
-                output.Flush true
+                output.FlushToDisk()
 
-            return output.Length
+            return output.Proof
         }
 
     let joinInto attempt stage parts path ct : Task<Input> =
         task {
-            let! size = write stage parts path ct
+            let! proof = write stage parts path ct
 
-            if size <= smallMax then
+            if proof.size <= smallMax then
                 let! bytes = File.ReadAllBytesAsync(path, ct)
                 SpoolFile.delete path
                 return Input.Joined(attempt, Bytes bytes)
             else
-                return Input.Joined(attempt, Spooled(path, size * 1L<B>))
+                note path proof
+                return Input.Joined(attempt, Spooled(path, proof.size))
         }
 
     let unjoined attempt reason =

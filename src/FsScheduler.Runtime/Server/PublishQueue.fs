@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
 open System.Threading
@@ -41,7 +42,12 @@ type PublishQueue
     let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
     let betweenTries = TimeSpan.FromSeconds 1.0
 
+    /// What results hold, by path, where whoever wrote them knows.
+    let proofs = ConcurrentDictionary<string, Proof>()
+
     let discard path =
+        proofs.TryRemove(path: string) |> ignore
+
         try
             File.Delete path
         with
@@ -64,13 +70,18 @@ type PublishQueue
         | Ok name -> name
         | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
 
+    let proofOf path =
+        match proofs.TryRemove(path: string) with
+        | true, proof -> Ok proof
+        | _ -> ResultFile.tryProof path
+
     let store name result =
         match result with
         | Bytes bytes ->
             publisher.Publish(name, ReadOnlyMemory bytes)
             |> Result.map (fun () -> ResultFile.proofOf bytes)
         | Spooled(path, _) ->
-            ResultFile.tryProof path
+            proofOf path
             |> Result.bind (fun proof ->
                 publisher.PublishTemp(name, path) |> Result.map (fun () -> proof))
         | Packed
@@ -219,6 +230,11 @@ type PublishQueue
         | Effect.Dismiss _
         | Effect.Missing _
         | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
+
+    /// Told what is in a file of the folder of results that is to be published, or discarded: it is not read again.
+    member _.Note(path: string, proof: Proof) =
+        if path.StartsWith(publisher.Path + "/", StringComparison.Ordinal) then
+            proofs[path] <- proof
 
     /// Posts an effect that is a matter of the disk.
     member _.Post(effect: Effect) =

@@ -97,7 +97,15 @@ type SchedulerServer(options: SchedulerOptions) =
     let isKept path =
         options.sync <> Sync.Off && state.IsKept path
 
-    let pieces = PieceWork(options.journal, isKept, state.Temporary, holdup, clock)
+    let pieces =
+        PieceWork(
+            options.journal,
+            isKept,
+            (fun path proof -> publishing.Note(path, proof)),
+            state.Temporary,
+            holdup,
+            clock
+        )
 
     let delivery =
         Delivery(connections, publishing, recalls, pieces, options.journal, holdup, log)

@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System
 open System.IO
+open System.IO.Hashing
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
@@ -34,6 +35,49 @@ type StraightFile(path: string, mode: FileMode) =
     override file.WriteAsync(buffer: ReadOnlyMemory<byte>, _: CancellationToken) =
         file.Write buffer.Span
         ValueTask.CompletedTask
+
+/// <summary>A result that is written from its beginning to its end, and hashed on the way: to publish it, nobody has to
+/// read it again.</summary>
+/// <param name="path">Replaced, if it is there.</param>
+[<Sealed>]
+type ProvenFile(path: string) =
+    inherit Stream()
+    let file = new StraightFile(path, FileMode.Create)
+    let hash = XxHash3()
+
+    member _.Proof: Proof = { size = file.Length * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
+
+    /// To the device.
+    member _.FlushToDisk() = file.Flush true
+
+    override _.Write(bytes: ReadOnlySpan<byte>) =
+        file.Write bytes
+        hash.Append bytes
+
+    override this.Write(buffer: byte[], offset: int, count: int) =
+        this.Write(ReadOnlySpan(buffer, offset, count))
+
+    override this.WriteAsync(bytes: ReadOnlyMemory<byte>, _: CancellationToken) =
+        this.Write bytes.Span
+        ValueTask.CompletedTask
+
+    override _.CanWrite = true
+    override _.CanRead = false
+    override _.CanSeek = false
+    override _.Length = file.Length
+
+    override _.Position
+        with get () = file.Position
+        and set _ = raise (NotSupportedException())
+
+    override _.Flush() = file.Flush()
+    override _.Read(_: byte[], _: int, _: int) : int = raise (NotSupportedException())
+    override _.Seek(_, _) = raise (NotSupportedException())
+    override _.SetLength _ = raise (NotSupportedException())
+
+    override _.Dispose(isDisposing: bool) =
+        if isDisposing then
+            file.Dispose()
 
 /// Files of payloads that are too large for memory. Each has one owner at a time, who deletes it.
 module SpoolFile =
