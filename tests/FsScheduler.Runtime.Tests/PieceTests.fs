@@ -113,12 +113,13 @@ let private cutting =
 /// What comes of one `Join`; `spool` gives the path of the result.
 let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
     task {
+        let mutable noted = []
+
         let work =
             PieceWork(
                 MemoryJournal 10,
                 (fun _ -> true),
-                (fun path proof ->
-                    Expect.equal proof (ResultFile.read path) "told what the result holds"),
+                (fun path proof -> noted <- struct (path, proof) :: noted),
                 folder.At "temporary",
                 Holdup NullLogger.Instance,
                 Clock(HandTime())
@@ -158,9 +159,17 @@ let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
             )
 
         work.Post(Effect.Join(attempt, merge, parts))
-        let! input = told.Task
+        let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
         do! running
+
+        let large = [
+            match input with
+            | Input.Joined(_, Spooled(path, _)) -> struct (path, ResultFile.read path)
+            | _ -> ()
+        ]
+
+        Expect.equal noted large "told what a large result holds, and of no other"
         Expect.isEmpty (Directory.GetFileSystemEntries(folder.At "temporary")) "nothing is left"
         return input
     }
