@@ -1,6 +1,7 @@
 module FsScheduler.Runtime.Tests.WorkerTests
 
 open System
+open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
 open System.Net
@@ -27,6 +28,10 @@ let welcome = welcomeOf 60_000 60_000 1_000_000_000
 type FakeScheduler() =
     let listener = new TcpListener(IPAddress.Loopback, 0)
     do listener.Start()
+
+    // A socket that the test does not name any more is closed by the garbage collector, and its worker goes on alone.
+    let peers = ConcurrentBag<Peer>()
+
     member _.Address = string listener.LocalEndpoint
 
     /// Of connections from now on: what is not read stays with the worker.
@@ -36,7 +41,9 @@ type FakeScheduler() =
     member _.AcceptAsync() : Task<Peer> =
         task {
             let! socket = within (listener.AcceptSocketAsync())
-            return new Peer(socket)
+            let peer = new Peer(socket)
+            peers.Add peer
+            return peer
         }
 
     /// A worker that was taken in: after its HELLO and READY.
@@ -54,6 +61,10 @@ type FakeScheduler() =
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             listener.Stop()
+
+            for peer in peers do
+                (peer :> IDisposable).Dispose()
+
             ValueTask.CompletedTask
 
 let options address : WorkerOptions = {
