@@ -49,7 +49,12 @@ module Disk =
     /// <exception cref="T:System.UnauthorizedAccessException">It may not be made.</exception>
     let create (path: string) (size: int64) : SafeFileHandle =
         let file =
-            File.OpenHandle(path, FileMode.Create, FileAccess.Write, FileShare.Delete)
+            File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Delete)
+
+        // An empty one that is cut counts as replaced for ext4, which then writes all of it to the disk when it is closed:
+        // the next flush of the journal would wait for that.
+        if RandomAccess.GetLength file > 0L then
+            RandomAccess.SetLength(file, 0L)
 
         if OperatingSystem.IsLinux() then
             match Linux.allocate (int (file.DangerousGetHandle())) size with

@@ -10,7 +10,7 @@ open FsScheduler.Core
 /// <summary>A file that is read or written from its beginning to its end. What is asynchronous elsewhere is done at once:
 /// on files it would be the same call on another thread, and dearer than what it waits for.</summary>
 /// <param name="path">The file.</param>
-/// <param name="mode">Opened to be read, or made to be written.</param>
+/// <param name="mode">Opened to be read; else made, or opened, to be written.</param>
 [<Sealed>]
 type StraightFile(path: string, mode: FileMode) =
     inherit
@@ -42,7 +42,12 @@ type StraightFile(path: string, mode: FileMode) =
 [<Sealed>]
 type ProvenFile(path: string) =
     inherit Stream()
-    let file = new StraightFile(path, FileMode.Create)
+    let file = new StraightFile(path, FileMode.OpenOrCreate)
+
+    do
+        if file.Length > 0L then
+            file.SetLength 0L // as in Disk.create: not where there is nothing to cut
+
     let hash = XxHash3()
 
     member _.Proof: Proof = { size = file.Length * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
