@@ -98,13 +98,23 @@ let private attempts (fields: Fields) line field =
     else
         [||]
 
+/// Absent means false.
+let private isSet (fields: Fields) field = fields.Has field && fields.Bool field
+
 let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
     let protocol =
         int (fields.Integer(line, Field.protocol, int64 Int32.MinValue, int64 Int32.MaxValue))
 
     if protocol <> Limit.protocolVersion then
         // In another version the other fields may mean something else, or be gone.
-        { protocol = protocol; role = Client; name = ""; token = None; holding = [||] }
+        {
+            protocol = protocol
+            role = Client
+            name = ""
+            token = None
+            holding = [||]
+            sharedFiles = false
+        }
     else
         let isWorker = fields.RequiredWord(line, Field.role, Word.roles)
 
@@ -136,6 +146,7 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
                     attempts fields line Field.holding
                 else
                     [||]
+            sharedFiles = isWorker && isSet fields Field.sharedFiles
         }
 
 let private outcome (fields: Fields) line =
@@ -149,6 +160,15 @@ let private outcome (fields: Fields) line =
                  ""),
             not (fields.Has Field.retry) || fields.Bool Field.retry
         )
+
+let private result (fields: Fields) line =
+    let attempt = attempt fields line
+
+    match outcome fields line with
+    | Succeeded when fields.Has Field.stored ->
+        ToScheduler.Stored(attempt, size fields line Field.stored)
+    | Failed(error, _) when isSet fields Field.unshared -> ToScheduler.Unshared(attempt, error)
+    | outcome -> ToScheduler.Result(attempt, outcome)
 
 let private submit (fields: Fields) (line: ReadOnlySpan<byte>) : Submit = {
     ref = fields.Text(line, Field.ref, Limit.refBytesMax)
@@ -179,6 +199,13 @@ let private welcome (fields: Fields) line : Welcome = {
     keep = attempts fields line Field.keep
 }
 
+let private sharedFiles (fields: Fields) line : SharedFiles = {
+    source = fields.Text(line, Field.from, Limit.sharedPathBytesMax)
+    start = size fields line Field.start
+    size = size fields line Field.size
+    target = fields.Text(line, Field.into, Limit.sharedPathBytesMax)
+}
+
 let private processing (fields: Fields) line : Process = {
     attempt = attempt fields line
     name = fields.Text(line, Field.name, TaskName.bytesMax)
@@ -187,6 +214,11 @@ let private processing (fields: Fields) line : Process = {
     piece =
         if fields.Has Field.piece then
             ValueSome(int (fields.Integer(line, Field.piece, 0L, int64 Int32.MaxValue)))
+        else
+            ValueNone
+    files =
+        if fields.Has Field.from then
+            ValueSome(sharedFiles fields line)
         else
             ValueNone
 }
@@ -338,9 +370,7 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
     | Ok { message = kind; bytes = bytes } ->
         match kind with
         | Kind.Submit -> complete fields bytes (ToScheduler.Submit(submit fields line))
-        | Kind.Result ->
-            let attempt = attempt fields line
-            complete fields bytes (ToScheduler.Result(attempt, outcome fields line))
+        | Kind.Result -> complete fields bytes (result fields line)
         | Kind.Beat -> complete fields bytes ToScheduler.Beat
         | Kind.Ready ->
             let slots = int (fields.Integer(line, Field.slots, 0L, int64 Limit.slotsMax))

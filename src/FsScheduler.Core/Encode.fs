@@ -123,6 +123,9 @@ let private helloFields writer (message: Hello) =
     if message.role <> Client then
         attempts writer Field.holding message.holding
 
+        if message.sharedFiles then
+            isTrue writer Field.sharedFiles true
+
 let private submitFields writer (message: Submit) =
     text writer Field.ref message.ref
     text writer Field.name message.name
@@ -158,6 +161,18 @@ let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Siz
             let writer = start output result
             attempt writer attempted
             outcomeFields writer outcome
+            writer
+        | ToScheduler.Stored(attempted, size) ->
+            let writer = start output result
+            attempt writer attempted
+            outcomeFields writer Succeeded
+            number writer Field.stored (int64 size)
+            writer
+        | ToScheduler.Unshared(attempted, error) ->
+            let writer = start output result
+            attempt writer attempted
+            outcomeFields writer (Failed(error, true))
+            isTrue writer Field.unshared true
             writer
         | ToScheduler.Submit message ->
             let writer = start output submit
@@ -223,6 +238,14 @@ let private processFields writer (message: Process) =
 
     match message.piece with
     | ValueSome piece -> number writer Field.piece (int64 piece)
+    | ValueNone -> ()
+
+    match message.files with
+    | ValueSome files ->
+        text writer Field.from files.source
+        number writer Field.start (int64 files.start)
+        number writer Field.size (int64 files.size)
+        text writer Field.into files.target
     | ValueNone -> ()
 
 let private doneFields writer (message: Done) =

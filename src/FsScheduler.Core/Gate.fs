@@ -58,6 +58,8 @@ module Gate =
         | ToScheduler.Submit _
         | ToScheduler.Result(_, Succeeded) -> true
         | ToScheduler.Result(_, Failed _)
+        | ToScheduler.Stored _
+        | ToScheduler.Unshared _
         | ToScheduler.Hello _
         | ToScheduler.Beat
         | ToScheduler.Ready _
@@ -94,12 +96,14 @@ module Gate =
         | ToScheduler.Hello said, Standing.Stranger -> hello rules said
         | _, Standing.Stranger -> notWelcome "the first message must be HELLO"
         | ToScheduler.Hello _, (Standing.Worker | Standing.Client) -> notWelcome "a second HELLO"
-        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _), Standing.Worker
+        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
+          Standing.Worker
         | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Client -> Verdict.Deliver
         | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
-        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _), Standing.Client ->
+        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
+          Standing.Client ->
             notWelcome
                 "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN and EVENTS, nothing else"
 
@@ -129,15 +133,17 @@ module Gate =
         match decoded with
         | Error error -> frameError rules standing error
         | Ok frame ->
-            let bytesMax =
-                if frame.message.IsResult then
-                    rules.maxResult
-                else
-                    rules.maxPayload
+            // What lies in a file counts like what comes with the message.
+            let struct (bytes, bytesMax) =
+                match frame.message with
+                | ToScheduler.Stored(_, size) -> struct (max size frame.bytes, rules.maxResult)
+                | ToScheduler.Result _
+                | ToScheduler.Unshared _ -> struct (frame.bytes, rules.maxResult)
+                | _ -> struct (frame.bytes, rules.maxPayload)
 
             match message rules standing frame.message with
             | Verdict.Open _
-            | Verdict.Deliver when frame.bytes > bytesMax -> tooLarge frame.bytes bytesMax
+            | Verdict.Deliver when bytes > bytesMax -> tooLarge bytes bytesMax
             | verdict -> verdict
 
     /// <summary>Whether a scheduler may listen at this address.</summary>

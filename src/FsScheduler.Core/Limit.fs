@@ -53,6 +53,9 @@ let eventsMax = 10_000
 /// The longest name of a stage, in bytes.
 let stageNameBytesMax = 50
 
+/// The longest path of a PROCESS, in bytes of UTF-8.
+let sharedPathBytesMax = 400
+
 /// The longest program of an `exec` stage, in bytes of UTF-8.
 let programBytesMax = 200
 

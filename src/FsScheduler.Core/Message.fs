@@ -14,6 +14,8 @@ type Hello = {
     token: string option
     /// What a worker still holds, of a scheduler that it has lost; at most `Limit.holdingMax`.
     holding: Attempt[]
+    /// Whether a worker sees files of its scheduler, and may be told a path instead of a payload.
+    sharedFiles: bool
 }
 
 /// Which events are asked for.
@@ -61,6 +63,10 @@ type ToScheduler =
     /// How many tasks this worker holds at once, from now on.
     | Ready of slots: int
     | Result of Attempt * Outcome
+    /// It succeeded, and the result, of so many bytes, is in the file that its PROCESS named.
+    | Stored of Attempt * Size
+    /// The files that its PROCESS named cannot be used here: nothing was done.
+    | Unshared of Attempt * error: string
     | Submit of Submit
     | Status
     | Cancel of TaskId
@@ -84,6 +90,17 @@ type Welcome = {
     keep: Attempt[]
 }
 
+/// Files in place of a payload and its result, for a worker that sees them too. Paths are absolute, and at most
+/// `Limit.sharedPathBytesMax` long.
+type SharedFiles = {
+    source: string
+    /// Where in the source the payload begins.
+    start: Size
+    size: Size
+    /// Where the result may be put. There is no such file yet.
+    target: string
+}
+
 type Process = {
     attempt: Attempt
     name: string
@@ -92,6 +109,8 @@ type Process = {
     timeout: Duration
     /// Which piece of the payload of that name this is, from 0; none: it is all of it.
     piece: int voption
+    /// Where the payload is, if it does not come with the message.
+    files: SharedFiles voption
 }
 
 /// The end of a task. No error: it succeeded.

@@ -75,6 +75,13 @@ module internal Field =
     let trouble = field "trouble"
     let missing = field "missing"
     let split = field "split"
+    let sharedFiles = field "sharedFiles"
+    let from = field "from"
+    let start = field "start"
+    let size = field "size"
+    let into = field "to"
+    let stored = field "stored"
+    let unshared = field "unshared"
 
     let all = known.ToArray()
 

@@ -13,6 +13,7 @@ type Arguments =
     | [<Unique>] Once
     | [<Unique>] Workers of COUNT: int
     | Allow_Exec of PROGRAM: string
+    | [<Unique>] Shared_Files
     | [<Unique>] Max_Attempts of COUNT: int
     | [<Unique>] Task_Timeout of DURATION: string
     | [<Unique>] Spool_Bytes of SIZE: string
@@ -49,6 +50,8 @@ type Arguments =
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Allow_Exec _ ->
                 "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"
+            | Shared_Files ->
+                "tell workers that see the same files where payloads are, and where results go, instead of sending both"
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Spool_Bytes _ ->

@@ -186,6 +186,7 @@ let private optionsOf
 
     {
         listen = listen
+        sharesFiles = arguments.Contains Shared_Files
         entrada = arguments.GetResult(Entrada, "entrada")
         resultados = arguments.GetResult(Resultados, "resultados")
         state = state
@@ -202,7 +203,7 @@ let private optionsOf
         log = log
     }
 
-let private workerArguments (arguments: ParseResults<Arguments>) = [
+let private workerArguments (arguments: ParseResults<Arguments>) (state: StateFolder) = [
     for option, value in
         [
             "--token-file", arguments.TryGetResult Token_File |> Option.map Path.GetFullPath
@@ -219,6 +220,11 @@ let private workerArguments (arguments: ParseResults<Arguments>) = [
     for program in arguments.GetResults Allow_Exec do
         "--allow-exec"
         program
+
+    if arguments.Contains Shared_Files then
+        for folder in [ arguments.GetResult(Entrada, "entrada"); state.Temporary ] do
+            "--shared-files"
+            Path.GetFullPath folder
 ]
 
 /// The address that workers of this machine connect to.
@@ -247,7 +253,12 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
         stdout.Flush()
 
         use workers =
-            new LocalWorkers(localAddress server.EndPoint, count, workerArguments arguments, log)
+            new LocalWorkers(
+                localAddress server.EndPoint,
+                count,
+                workerArguments arguments options.state,
+                log
+            )
 
         let whole: Task =
             if arguments.Contains Once then

@@ -9,6 +9,7 @@ type Arguments =
     | [<Unique>] Name of NAME: string
     | [<Unique>] Stages of NAMES: string
     | Allow_Exec of PROGRAM: string
+    | Shared_Files of FOLDER: string
     | [<Unique>] Token_File of FILE: string
     | [<Unique>] Give_Up of DURATION: string
     | [<Unique>] Drain of DURATION: string
@@ -25,6 +26,8 @@ type Arguments =
             | Stages _ -> "the stages to run, such as 'lower,trim' (default: all that are built in)"
             | Allow_Exec _ ->
                 "a program that exec, exec-file and exec-lines may run, such as jq or /opt/ocr/run; once for each (default: none)"
+            | Shared_Files _ ->
+                "a folder that the scheduler sees under the same path, its --entrada or its --state, say: with --shared-files there too, payloads and results in it need not travel; once for each (default: none)"
             | Token_File _ -> "a file with a line 'worker TOKEN', where the scheduler asks for one"
             | Give_Up _ ->
                 "end when no scheduler was found for this long, such as 30s (default: never)"

@@ -44,6 +44,15 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
                 "--allow-exec: that is more than a HELLO has room for; allow fewer programs"
         )
 
+    let sharedFolders = arguments.GetResults Shared_Files
+
+    for folder in sharedFolders do
+        if not (IO.Directory.Exists folder) then
+            raise (
+                WrongArguments
+                    $"--shared-files: there is no folder '{folder}'; name one that the scheduler sees under the same path"
+            )
+
     {
         connect = connect
         dial = None
@@ -64,6 +73,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
         builtIn = builtIn
         functions = []
         allowExec = allowExec
+        sharedFolders = sharedFolders
         drain =
             arguments.GetResult(Drain, "10s")
             |> CommandLine.durationFrom 0L<ms> "--drain"

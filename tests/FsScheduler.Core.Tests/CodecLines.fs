@@ -11,6 +11,7 @@ type HelloLine = {
     stages: Skippable<string[]>
     token: Skippable<string>
     holding: Skippable<int64[][]>
+    sharedFiles: Skippable<bool>
     bytes: Skippable<int64>
 }
 
@@ -24,6 +25,8 @@ type ResultLine = {
     ok: bool
     error: Skippable<string>
     retry: Skippable<bool>
+    stored: Skippable<int64>
+    unshared: Skippable<bool>
     bytes: Skippable<int64>
 }
 
@@ -76,6 +79,10 @@ type ProcessLine = {
     stages: string[]
     timeoutMs: int64
     piece: Skippable<int>
+    from: Skippable<string>
+    start: Skippable<int64>
+    size: Skippable<int64>
+    ``to``: Skippable<string>
     bytes: Skippable<int64>
 }
 

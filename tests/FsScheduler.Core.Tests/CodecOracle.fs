@@ -48,6 +48,17 @@ let private errorWord code =
     | ErrorCode.NotWelcome -> "not-welcome"
     | ErrorCode.Timeout -> "timeout"
 
+let private resultLine (attempt: Attempt) ok : ResultLine = {
+    task = int64 attempt.task
+    attempt = attempt.number
+    ok = ok
+    error = Skip
+    retry = Skip
+    stored = Skip
+    unshared = Skip
+    bytes = Skip
+}
+
 let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLine =
     let bytes = unless 0L (int64 size)
 
@@ -66,24 +77,28 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
                  | Client -> Skip)
             token = ofOption hello.token
             holding = pairs hello.holding
+            sharedFiles = unless false hello.sharedFiles
             bytes = bytes
         }
     | ToScheduler.Beat -> ToSchedulerLine.BeatLine { bytes = bytes }
     | ToScheduler.Ready slots -> ReadyLine { slots = slots; bytes = bytes }
-    | ToScheduler.Result(attempt, outcome) ->
+    | ToScheduler.Result(attempt, Succeeded) ->
+        ResultLine { resultLine attempt true with bytes = bytes }
+    | ToScheduler.Result(attempt, Failed(error, retry)) ->
         ResultLine {
-            task = int64 attempt.task
-            attempt = attempt.number
-            ok = outcome.IsSucceeded
-            error =
-                (match outcome with
-                 | Succeeded -> Skip
-                 | Failed(error, _) -> Include error)
-            retry =
-                (match outcome with
-                 | Failed(_, false) -> Include false
-                 | _ -> Skip)
-            bytes = bytes
+            resultLine attempt false with
+                error = Include error
+                retry = unless true retry
+                bytes = bytes
+        }
+    | ToScheduler.Stored(attempt, stored) ->
+        ResultLine { resultLine attempt true with stored = Include(int64 stored); bytes = bytes }
+    | ToScheduler.Unshared(attempt, error) ->
+        ResultLine {
+            resultLine attempt false with
+                error = Include error
+                unshared = Include true
+                bytes = bytes
         }
     | ToScheduler.Submit submit ->
         SubmitLine {
@@ -108,6 +123,11 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
             most = query.most
             bytes = bytes
         }
+
+let private ofFiles (value: SharedFiles -> 'value) (job: Process) =
+    match job.files with
+    | ValueSome files -> Include(value files)
+    | ValueNone -> Skip
 
 let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedulerLine =
     let bytes = unless 0L (int64 size)
@@ -136,6 +156,10 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
                 (match job.piece with
                  | ValueSome piece -> Include piece
                  | ValueNone -> Skip)
+            from = ofFiles _.source job
+            start = ofFiles (_.start >> int64) job
+            size = ofFiles (_.size >> int64) job
+            ``to`` = ofFiles _.target job
             bytes = bytes
         }
     | FromScheduler.Cancel attempt ->

@@ -168,7 +168,18 @@ let private refusedFields =
                 "ok", "false", [ ""; "0"; "\"true\""; "null" ]
                 "error", "\"e\"", texts
                 "retry", "true", [ "0"; "\"true\""; "null" ]
+                "unshared", "false", [ "0"; "\"true\""; "null" ]
             ]
+            test "of a RESULT that succeeded, 'stored' is a size" {
+                for value in [ "-1"; "0.5"; "\"1\""; "true"; "null" ] do
+                    let line =
+                        $"""{{"type":"RESULT","task":1,"attempt":1,"ok":true,"stored":{value}}}"""
+
+                    match toScheduler line with
+                    | Error { code = ErrorCode.BadField; message = message } ->
+                        Expect.stringContains message "'stored'" "which"
+                    | other -> failtest $"{other}"
+            }
             badFields toScheduler "SUBMIT" [
                 "ref", "\"r\"", "" :: quoted (a 201) :: texts
                 "name", "\"n\"", "" :: texts
@@ -195,6 +206,10 @@ let private refusedFields =
                 "name", "\"n\"", "" :: quoted (a 2_001) :: texts
                 "stages", "[]", [ ""; "\"lower\""; "null"; "[1]"; "[[\"a\"]]" ]
                 "timeoutMs", "1", "" :: integers
+                "from", "\"/a\"", quoted (a 401) :: texts
+                "start", "0", "" :: integers
+                "size", "0", "" :: integers
+                "to", "\"/b\"", "" :: quoted (a 401) :: texts
             ]
             badFields fromScheduler "CANCEL" [ "task", "1", idValues; attemptField ]
             badFields fromScheduler "ACCEPTED" [
@@ -244,6 +259,7 @@ let private peculiar =
                     name = ""
                     token = None
                     holding = [||]
+                    sharedFiles = false
                 })
                 "its version"
         }

@@ -55,6 +55,7 @@ let private examples =
                 name = "node-7"
                 token = Some "t"
                 holding = [||]
+                sharedFiles = false
             })
             0L<B>
         saidToScheduler
@@ -65,6 +66,7 @@ let private examples =
                 name = "node-7"
                 token = None
                 holding = [||]
+                sharedFiles = false
             })
             0L<B>
         saidToScheduler
@@ -75,6 +77,7 @@ let private examples =
                 name = "cli"
                 token = Some "…"
                 holding = [||]
+                sharedFiles = false
             })
             0L<B>
         saidToScheduler
@@ -88,7 +91,27 @@ let private examples =
                     { task = 17L<taskId>; number = 2 }
                     { task = 19L<taskId>; number = 1 }
                 |]
+                sharedFiles = false
             })
+            0L<B>
+        saidToScheduler
+            """{"type":"HELLO","protocol":1,"role":"worker","name":"node-7","sharedFiles":true}"""
+            (ToScheduler.Hello {
+                protocol = 1
+                role = Worker None
+                name = "node-7"
+                token = None
+                holding = [||]
+                sharedFiles = true
+            })
+            0L<B>
+        saidToScheduler
+            """{"type":"RESULT","task":17,"attempt":1,"ok":true,"stored":83}"""
+            (ToScheduler.Stored({ task = 17L<taskId>; number = 1 }, 83L<B>))
+            0L<B>
+        saidToScheduler
+            """{"type":"RESULT","task":17,"attempt":1,"ok":false,"error":"no such file","unshared":true}"""
+            (ToScheduler.Unshared({ task = 17L<taskId>; number = 1 }, "no such file"))
             0L<B>
         saidToScheduler """{"type":"RETRY","all":true}""" ToScheduler.RetryAll 0L<B>
         saidToScheduler """{"type":"DRAIN","worker":"node-7"}""" (ToScheduler.Drain "node-7") 0L<B>
@@ -126,8 +149,26 @@ let private examples =
                 stages = [| "lower" |]
                 timeout = 300000L<ms>
                 piece = ValueNone
+                files = ValueNone
             })
             83L<B>
+        saidByScheduler
+            """{"type":"PROCESS","task":17,"attempt":1,"name":"livro.txt","stages":["lower"],"timeoutMs":300000,"piece":2,"from":"/dados/entrada/livro.txt","start":33554432,"size":16777216,"to":"/dados/spool/17-1.shared"}"""
+            (FromScheduler.Process {
+                attempt = attempt 17L<taskId> 1
+                name = "livro.txt"
+                stages = [| "lower" |]
+                timeout = 300000L<ms>
+                piece = ValueSome 2
+                files =
+                    ValueSome {
+                        source = "/dados/entrada/livro.txt"
+                        start = 33554432L<B>
+                        size = 16777216L<B>
+                        target = "/dados/spool/17-1.shared"
+                    }
+            })
+            0L<B>
         saidToScheduler
             """{"type":"RESULT","task":17,"attempt":1,"ok":true,"bytes":83}"""
             (ToScheduler.Result(attempt 17L<taskId> 1, Succeeded))

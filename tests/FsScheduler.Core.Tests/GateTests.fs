@@ -27,6 +27,7 @@ let private hello role token = {
     name = "n"
     token = token
     holding = [||]
+    sharedFiles = false
 }
 
 let private attempt = { task = 1L<taskId>; number = 1 }
@@ -44,8 +45,17 @@ let private submit =
 let private hellos = ToScheduler.Hello(hello Client None)
 let private success = ToScheduler.Result(attempt, Succeeded)
 let private failure = ToScheduler.Result(attempt, Failed("", true))
+let private stored = ToScheduler.Stored(attempt, 1L<B>)
+let private unshared = ToScheduler.Unshared(attempt, "")
 
-let private ofWorkers = [ ToScheduler.Beat; ToScheduler.Ready 1; success; failure ]
+let private ofWorkers = [
+    ToScheduler.Beat
+    ToScheduler.Ready 1
+    success
+    failure
+    stored
+    unshared
+]
 
 let private ofClients = [
     submit
@@ -174,9 +184,14 @@ let private sizes =
             closes ErrorCode.TooLarge (judge Standing.Client submit 1_001L<B>)
         }
         test "of a RESULT is at most maxResult" {
-            for message in [ success; failure ] do
+            for message in [ success; failure; stored; unshared ] do
                 Expect.equal (judge Standing.Worker message 9_000L<B>) Verdict.Deliver "the most"
                 closes ErrorCode.TooLarge (judge Standing.Worker message 9_001L<B>)
+        }
+        test "in a file counts like one that comes with the message" {
+            let stored size = ToScheduler.Stored(attempt, size)
+            Expect.equal (judge Standing.Worker (stored 9_000L<B>) 0L<B>) Verdict.Deliver "the most"
+            closes ErrorCode.TooLarge (judge Standing.Worker (stored 9_001L<B>) 0L<B>)
         }
         test "of a message that has none is skipped, up to maxPayload" {
             Expect.equal

@@ -137,6 +137,7 @@ let private hello: Gen<Hello> =
         let! token = Gen.optionOf (text Limit.tokenBytesMax)
 
         let! holding = holding
+        let! sharesFiles = Gen.elements [ true; false ]
 
         return {
             protocol = Limit.protocolVersion
@@ -144,6 +145,7 @@ let private hello: Gen<Hello> =
             name = name
             token = token
             holding = if role = Client then [||] else holding
+            sharedFiles = role <> Client && sharesFiles
         }
     }
 
@@ -191,6 +193,8 @@ let toScheduler: Gen<ToScheduler> =
         Gen.constant ToScheduler.Beat
         upToInt Limit.slotsMax |> Gen.map ToScheduler.Ready
         Gen.zip attempts outcome |> Gen.map ToScheduler.Result
+        Gen.zip attempts sizes |> Gen.map ToScheduler.Stored
+        Gen.zip attempts errorText |> Gen.map ToScheduler.Unshared
         submit |> Gen.map ToScheduler.Submit
         Gen.constant ToScheduler.Status
         tasks |> Gen.map ToScheduler.Cancel
@@ -221,6 +225,15 @@ let private welcome: Gen<Welcome> =
         }
     }
 
+let private sharedFiles: Gen<SharedFiles> =
+    gen {
+        let! source = text Limit.sharedPathBytesMax
+        let! start = sizes
+        let! size = sizes
+        let! target = text Limit.sharedPathBytesMax
+        return { source = source; start = start; size = size; target = target }
+    }
+
 let private processing: Gen<Process> =
     gen {
         let! attempt = attempts
@@ -239,12 +252,15 @@ let private processing: Gen<Process> =
         let! piece =
             Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome (Gen.choose (0, 5000)) ]
 
+        let! files = Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome sharedFiles ]
+
         return {
             attempt = attempt
             name = name
             stages = stages
             timeout = timeout
             piece = piece
+            files = files
         }
     }
 

@@ -143,6 +143,7 @@ let assign (submission: Submission) task number worker stages payload =
         stages = Array.ofList stages
         timeout = settings.taskTimeout
         piece = ValueNone
+        files = ValueNone
     }
 
     Effect.Assign(session worker, message, submission, payload)

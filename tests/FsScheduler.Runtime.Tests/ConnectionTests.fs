@@ -236,6 +236,7 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
                 lostAfter = 5_000L<ms>
                 agent = agent
                 bodies = SpoolBodies<FromScheduler>()
+                sharing = ValueNone
                 spool = spool
                 isKept = fun _ -> false
                 answer = fun _ -> invalidOp "a bug"

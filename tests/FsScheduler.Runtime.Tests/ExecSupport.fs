@@ -89,6 +89,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
             stages = [| wire |]
             timeout = 60_000L<ms>
             piece = ValueNone
+            files = ValueNone
         }
 
         stages

@@ -187,6 +187,7 @@ let private fromMessage (random: Random) index =
             stages = [| "lower"; "grep:é\n" |]
             timeout = 1L<ms>
             piece = ValueNone
+            files = ValueNone
         }
     | 1 -> FromScheduler.Done { ref = $"{index}"; task = 3L<taskId>; attempts = 1; error = None }
     | 2 -> FromScheduler.Error(ErrorCode.BadField, String('"', 3_000))

@@ -26,4 +26,5 @@ let main args =
             RestartTests.tests
             PublishQueueTests.tests
             PieceTests.tests
+            SharedFilesTests.tests
         ])

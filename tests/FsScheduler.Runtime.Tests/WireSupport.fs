@@ -258,6 +258,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
                 beat = 1_000L<ms>
                 settle = 0L<ms>
                 onDone = OnDone.Keep
+                sharesFiles = false
                 routes = []
                 journal = MemoryJournal 100
                 holdup = Holdup NullLogger.Instance

@@ -76,6 +76,7 @@ type SimClient(scene: Scene, name: string, pipelines: string[], connect: unit ->
                     name = name
                     token = None
                     holding = [||]
+                    sharedFiles = false
                 })
                 ""
 

@@ -86,6 +86,7 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
                     name = name
                     token = None
                     holding = [||]
+                    sharedFiles = false
                 })
                 ""
 

@@ -84,6 +84,8 @@ type World(scene: Scene) =
         | ToScheduler.Status -> host.Post(Input.Ask session)
         | ToScheduler.Cancel id -> host.Post(Input.Cancel(id, session))
         | ToScheduler.Retry id -> host.Post(Input.Retry(id, session))
+        | ToScheduler.Stored _
+        | ToScheduler.Unshared _
         | ToScheduler.RetryAll
         | ToScheduler.Drain _
         | ToScheduler.Explain _

@@ -14,6 +14,9 @@ type Destination =
     /// It goes to a client, and is gone.
     | Sent
 
+/// What a worker has been given.
+type Assignment = { submission: Submission; payload: Payload; destination: Destination }
+
 module Destination =
 
     /// Of the result of an attempt that runs, or of one that is put together of pieces.
@@ -33,3 +36,21 @@ module Destination =
                 | Client(_, (Result | Nothing), Some _) -> Destination.Kept
                 | Client(_, (Result | Nothing), None) -> Destination.Sent
             | _ -> Destination.Nowhere
+
+    /// What this attempt is to a worker. None: it is not that worker's, or not the current one any more.
+    let ofWorker
+        (session: SessionId)
+        (attempt: Attempt)
+        (scheduler: Scheduler)
+        : Assignment voption =
+        match scheduler.State.Current attempt with
+        | null -> ValueNone
+        | task ->
+            match task.State with
+            | TaskState.Running worker when worker.Session = session ->
+                ValueSome {
+                    submission = task.Submission
+                    payload = task.Progress.Payload
+                    destination = ofResult attempt scheduler
+                }
+            | _ -> ValueNone

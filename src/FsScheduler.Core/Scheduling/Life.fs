@@ -23,6 +23,7 @@ module internal Life =
                 | Piece(_, index) -> ValueSome index
                 | Folder
                 | Client _ -> ValueNone
+            files = ValueNone
         }
 
         state.Ask(Effect.Assign(worker.Session, message, task.Submission, progress.Payload))

@@ -170,6 +170,7 @@ type SchedulerClient private (stream: Stream, folder: string) =
                 name = name
                 token = token
                 holding = [||]
+                sharedFiles = false
             }
 
             client.Post(ToScheduler.Hello hello) |> ignore

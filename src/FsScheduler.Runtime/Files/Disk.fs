@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime.Files
 
 open System
 open System.IO
+open FsScheduler.Core
 open Microsoft.Win32.SafeHandles
 
 /// How a disk says no.
@@ -39,6 +40,21 @@ module Disk =
         | :? UnauthorizedAccessException -> Some error.Message
         | :? ArgumentOutOfRangeException -> Some tooLarge
         | _ -> None
+
+    /// The size of a file. None where there is nothing, or something else: a link, a fifo (told on Linux only), a folder.
+    let sizeOfFile (path: string) : Size voption =
+        if OperatingSystem.IsLinux() then
+            match Linux.statusOf path with
+            | Ok status when status.kind = Linux.S_IFREG -> ValueSome(status.size * 1L<B>)
+            | Ok _
+            | Error _ -> ValueNone
+        else
+            let info = FileInfo path
+
+            if info.Exists && isNull info.LinkTarget then
+                ValueSome(info.Length * 1L<B>)
+            else
+                ValueNone
 
     /// <summary>Makes a file to be written, and takes room for it. On Linux all of it or none, where the file system can:
     /// two files that have each half of what they need would wait for ever. Elsewhere the room is taken as it is

@@ -124,6 +124,9 @@ type InputFolder(path: string) =
         | :? UnauthorizedAccessException
         | :? IOException as e -> Unknown e.Message
 
+    /// Where a path really leads, through every link; none, if there is nothing.
+    static member RealPathOf(path: string) : string voption = realPath path
+
     /// The folder as it was named, absolute.
     member _.Path = path
 

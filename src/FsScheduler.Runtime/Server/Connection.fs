@@ -21,6 +21,8 @@ type ConnectionContext = {
     lostAfter: Duration
     agent: SchedulerAgent
     bodies: IBodies<FromScheduler>
+    /// None: bytes always travel.
+    sharing: Sharing voption
     /// A path for a payload that is too large for memory; null where nobody wants it.
     spool: ToScheduler -> Task<string | null>
     /// Whether a payload at this path has to outlive the scheduler.
@@ -63,6 +65,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     // What is read waits for the disk: the silence of the peer is our doing.
     let mutable heldUpAt: string | null = null
     let mutable isAsking = false
+    let mutable sharing: Sharing voption = ValueNone // with a worker that sees the same files
     let mutable beatAt = openedAt
 
     let endHoldup () =
@@ -158,6 +161,9 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         match hello.role with
         | Worker stages ->
             standing <- Standing.Worker
+
+            if hello.sharedFiles then
+                sharing <- context.sharing
 
             let stages =
                 stages
@@ -277,6 +283,57 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 inputs.Add(Input.Submit(submission, submit.pipeline))
         }
 
+    /// What a message is once it is said where its payload lies, if that need not travel.
+    let refer (departure: Departure<FromScheduler>) =
+        match sharing, departure.message, departure.submission with
+        | ValueSome sharing, FromScheduler.Process work, ValueSome submission ->
+            let referring = sharing.Refer(work, submission, departure.payload)
+
+            if referring.files.IsNone then
+                departure
+            else
+                {
+                    departure with
+                        message = FromScheduler.Process referring
+                        payload = Payload.empty
+                }
+        | _ -> departure
+
+    /// A result that is somewhere else waits for us, and with it its worker.
+    let fetch (ask: Task<'answer>) =
+        task {
+            isAsking <- true
+
+            try
+                return! ask.WaitAsync closing.Token
+            finally
+                isAsking <- false
+        }
+
+    let takeStored (sharing: Sharing) attempt size : Task =
+        task {
+            let! input = fetch (sharing.TakeAsync(session, attempt, size))
+            inputs.Add input
+        }
+
+    let stopSharing attempt error : Task =
+        task {
+            match context.sharing with
+            | ValueNone -> inputs.Add(Input.Unstored(session, attempt, error))
+            | ValueSome shared ->
+                let! struct (input, goOn) = fetch (shared.RefusedAsync(session, attempt, error))
+                inputs.Add input
+
+                if not goOn && sharing.IsSome then
+                    sharing <- ValueNone
+
+                    context.log.LogWarning(
+                        "{Peer} does not see the scheduler's files, and gets bytes: {Reason}",
+                        name,
+                        Logs.printable error
+                    )
+        }
+
     let take (arrival: Arrival<ToScheduler>) : Task =
         match arrival.message with
         | ToScheduler.Beat ->
@@ -315,6 +372,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             endHoldup ()
             inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
             Task.CompletedTask
+        | ToScheduler.Stored(attempt, size) ->
+            match context.sharing with
+            | ValueSome sharing -> takeStored sharing attempt size
+            | ValueNone -> stopSharing attempt "this scheduler shares no files"
+        | ToScheduler.Unshared(attempt, error) -> stopSharing attempt error
         | ToScheduler.Ready slots ->
             inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
             Task.CompletedTask
@@ -411,7 +473,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     member val IsTouched = false with get, set
 
     /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
-    member _.Post(departure) = writer.Post departure
+    member _.Post(departure) = writer.Post(refer departure)
     member _.Signal() = writer.Signal()
 
     /// The machine has taken a worker in, which may go on with these of what it holds.

@@ -29,6 +29,8 @@ type SchedulerOptions = {
     /// How long a file must have been unchanged before it is taken.
     settle: Duration
     onDone: OnDone
+    /// Whether workers that see the same files are told where payloads and results are.
+    sharesFiles: bool
     /// What it has of earlier runs, if it is an `IRecovery`, is gone on with.
     journal: IJournal
     holdup: Holdup
@@ -147,28 +149,30 @@ type SchedulerServer(options: SchedulerOptions) =
             { take = intake.TakeAsync; vanished = intake.VanishAsync }
         )
 
-    let bodies =
-        Bodies(
-            inputs,
-            options.journal,
-            tell,
-            (fun name version -> inbox.Reconsider(name, version) |> ignore),
-            log
-        )
+    let reconsider name version =
+        inbox.Reconsider(name, version) |> ignore
+
+    let bodies = Bodies(inputs, options.journal, tell, reconsider, log)
+
+    let place destination : string | null =
+        match destination with
+        | Destination.Nowhere -> null
+        | Destination.Kept -> state.NewSpool true
+        | Destination.Part -> state.NewPart()
+        | Destination.Sent -> state.NewSpool false
+        | Destination.Results submission ->
+            match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
+            | Ok(Ok path) -> path
+            | Ok(Error _)
+            | Error _ -> state.NewSpool false // publishing it will say what is wrong
 
     let spoolOf attempt : Task<string | null> =
         task {
-            match! agent.LookAsync(Destination.ofResult attempt) with
-            | Destination.Nowhere -> return null
-            | Destination.Kept -> return state.NewSpool true
-            | Destination.Part -> return state.NewPart()
-            | Destination.Sent -> return state.NewSpool false
-            | Destination.Results submission ->
-                match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
-                | Ok(Ok path) -> return path
-                | Ok(Error _)
-                | Error _ -> return state.NewSpool false // publishing it will say what is wrong
+            let! destination = agent.LookAsync(Destination.ofResult attempt)
+            return place destination
         }
+
+    let sharing = Sharing(inputs, state, agent, place, isKept, reconsider)
 
     let spool message =
         match message with
@@ -191,6 +195,7 @@ type SchedulerServer(options: SchedulerOptions) =
         lostAfter = options.settings.lostAfter
         agent = agent
         bodies = bodies
+        sharing = if options.sharesFiles then ValueSome sharing else ValueNone
         spool = spool
         isKept = isKept
         holdup = holdup
@@ -298,7 +303,8 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let upkeep =
         recovery
-        |> Option.map (fun recovery -> Upkeep(recovery, agent, publisher, options.sync, clock, log))
+        |> Option.map (fun recovery ->
+            Upkeep(recovery, agent, publisher, sharing, options.sync, clock, log))
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())

@@ -5,6 +5,7 @@ open System.Collections.Generic
 open System.Globalization
 open System.IO
 open System.Threading
+open FsScheduler.Core
 
 /// <summary>The scheduler's own folder, held by one scheduler at a time: the journal, and the payloads that are too
 /// large for memory.</summary>
@@ -55,6 +56,7 @@ type StateFolder(path: string) =
 
     let passing = ".passing"
     let part = ".part"
+    let shared = ".shared"
 
     let numberOf (file: string) =
         match
@@ -116,14 +118,31 @@ type StateFolder(path: string) =
         && not (file.EndsWith(passing, StringComparison.Ordinal))
         && not (file.EndsWith(part, StringComparison.Ordinal))
 
+    /// Where a worker that sees this folder puts the result of an attempt. Told from the attempt alone: also what was
+    /// begun before a restart is found.
+    member _.SharedFile(attempt: Attempt) =
+        Path.Combine(spool, $"{attempt.task}-{attempt.number}{shared}")
+
+    /// The attempts of which there are such files.
+    member _.SharedAttempts() : Attempt[] = [|
+        for file in Directory.EnumerateFiles(spool, "*" + shared) do
+            let parts = (nonNull (Path.GetFileNameWithoutExtension file)).Split '-'
+
+            if parts.Length = 2 then
+                match Int64.TryParse parts[0], Int32.TryParse parts[1] with
+                | (true, task), (true, number) -> { task = task * 1L<taskId>; number = number }
+                | _ -> ()
+    |]
+
     /// For what a merge cannot hold in memory.
     member _.Temporary = spool
 
-    /// <summary>Deletes what an earlier run left and nobody needs. To be called before any payload comes.</summary>
+    /// <summary>Deletes what an earlier run left and nobody needs, but for results that workers may still be writing.
+    /// To be called before any payload comes.</summary>
     /// <param name="needed">The paths that are needed.</param>
     member _.Sweep(needed: IReadOnlySet<string>) =
         for file in Directory.EnumerateFiles spool do
-            if not (needed.Contains file) then
+            if not (needed.Contains file || file.EndsWith(shared, StringComparison.Ordinal)) then
                 File.Delete file
 
     interface IDisposable with

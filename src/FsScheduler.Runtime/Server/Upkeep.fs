@@ -16,6 +16,7 @@ type Upkeep
         recovery: IRecovery,
         agent: SchedulerAgent,
         publisher: Publisher,
+        sharing: Sharing,
         sync: Sync,
         clock: Clock,
         log: ILogger
@@ -93,6 +94,7 @@ type Upkeep
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync ct
                     do! retire ct
+                    do! sharing.SweepAsync ct
                     do! trim ct
             with :? OperationCanceledException ->
                 ()

@@ -7,20 +7,26 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Stages
 open FsScheduler.Runtime.Exec
 
 /// A task that a worker has been given.
 type Job = { work: Process; payload: Payload; cancellation: CancellationToken }
 
-/// What became of it: the outcome, and the result where it succeeded.
+/// What became of it: what the scheduler is told, and the result where it succeeded. A result that is stored goes with
+/// whoever is told.
 [<Struct>]
-type JobResult = { outcome: Outcome; payload: Payload }
+type JobResult = { message: ToScheduler; payload: Payload }
+
+/// The files that a scheduler named cannot be used.
+exception private NotShared of reason: string
 
 /// <summary>Runs the stages of jobs. Built-in stages run on as many threads as there are processors, stage functions
 /// on the thread pool, all jobs at once.</summary>
 /// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
 /// <param name="programs">Stages that run programs, if there are any.</param>
+/// <param name="shared">Where jobs may name files in place of their payloads.</param>
 /// <param name="temporary">A folder for what is too large for memory.</param>
 /// <param name="slots">How many jobs there are at once, at most.</param>
 /// <param name="finish">Gets each job with its result, on any thread.</param>
@@ -29,6 +35,7 @@ type Executor
     (
         functions: IReadOnlyDictionary<string, StageFunction>,
         programs: ExecStages voption,
+        shared: SharedFolders,
         temporary: string,
         slots: int,
         finish: Job -> JobResult -> unit
@@ -37,6 +44,11 @@ type Executor
     static let memoryMax = 4 * 1024 * 1024
     // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
     static let inlineMax = 4 * 1024
+
+    static let copyBytes = 1024 * 1024
+
+    // A result up to this travels also where files are shared.
+    static let travelMax = 64L * 1024L * 1L<B>
 
     // Timers take no more.
     static let timeoutMax = 1_728_000_000L<ms>
@@ -72,32 +84,45 @@ type Executor
                 isProgram wire || functions.Count > 0 && functions.ContainsKey(nameOf wire))
         )
 
-    let failed (error: exn) =
-        let message, retry =
-            match error with
-            | :? StageException as error -> error.Message, error.Retry
-            | :? OperationCanceledException -> "cancelled", true
-            | error -> $"{error.GetType().Name}: {error.Message}", true
+    let failed (job: Process) (error: exn) =
+        let failed message retry =
+            ToScheduler.Result(job.attempt, Failed(message, retry))
 
-        { outcome = Failed(message, retry); payload = Payload.empty }
+        let message =
+            match error with
+            | NotShared reason -> ToScheduler.Unshared(job.attempt, reason)
+            | :? StageException as error -> failed error.Message error.Retry
+            | :? OperationCanceledException -> failed "cancelled" true
+            | error -> failed $"{error.GetType().Name}: {error.Message}" true
+
+        { message = message; payload = Payload.empty }
+
+    let succeeded (job: Process) payload = {
+        message = ToScheduler.Result(job.attempt, Succeeded)
+        payload = payload
+    }
 
     let newFile () =
         Path.Combine(temporary, string (Interlocked.Increment &files))
 
+    /// Fills a file that was just made, or leaves none.
+    let fill (output: StraightFile) (write: Stream -> Task<Size>) : Task<Payload> =
+        task {
+            try
+                let! size = write output
+                do! output.DisposeAsync()
+                return Spooled(output.Name, size)
+            with error ->
+                do! output.DisposeAsync()
+                SpoolFile.delete output.Name
+                return raise error
+        }
+
     let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
         task {
             use input = SpoolFile.openPayload payload
-            let path = newFile ()
-            let output = new StraightFile(path, FileMode.Create)
-
-            try
-                let! size = runner.RunAsync(stages, input, output, ct)
-                do! output.DisposeAsync()
-                return Spooled(path, size)
-            with error ->
-                do! output.DisposeAsync()
-                SpoolFile.delete path
-                return raise error
+            let output = new StraightFile(newFile (), FileMode.Create)
+            return! fill output (fun output -> runner.RunAsync(stages, input, output, ct))
         }
 
     let builtIn (runner: StageRunner) (stages: string[]) payload ct : Task<Payload> =
@@ -167,10 +192,10 @@ type Executor
             true
         )
 
-    /// Stages one by one, where some are functions or programs.
-    let mixed (runner: StageRunner) (job: Job) =
+    /// Stages one by one, where some are functions or programs. The payload goes with it.
+    let mixed (runner: StageRunner) (job: Job) (payload: Payload) =
         task {
-            let mutable payload = job.payload
+            let mutable payload = payload
             let mutable at = ""
             use limit = limited job
 
@@ -200,20 +225,109 @@ type Executor
                 | _ -> return raise error
         }
 
+    /// What fails with shared files says nothing of the stages: the payload can still come with a message.
+    let sharing (work: Task<'result>) : Task<'result> =
+        task {
+            try
+                return! work
+            with Disk.Trouble reason ->
+                return raise (NotShared reason)
+        }
+
+    /// A shared payload as one of the worker's own.
+    let fetch (files: SharedFiles) (ct: CancellationToken) : Task<Payload> =
+        task {
+            use input = shared.Open files
+
+            if files.size <= int64 memoryMax * 1L<B> then
+                let bytes = GC.AllocateUninitializedArray<byte>(int files.size)
+                input.ReadExactly(bytes.AsSpan())
+                return Bytes bytes
+            else
+                return!
+                    fill (new StraightFile(newFile (), FileMode.Create)) (fun output ->
+                        task {
+                            do! input.CopyToAsync(output, copyBytes, ct)
+                            return files.size
+                        })
+        }
+
+    /// A result where the scheduler has asked for it.
+    let store (job: Job) (files: SharedFiles) (write: Stream -> Task<Size>) : Task<JobResult> =
+        task {
+            let! payload = fill (shared.Create files) write
+
+            return {
+                message = ToScheduler.Stored(job.work.attempt, Payload.size payload)
+                payload = payload
+            }
+        }
+
+    let sharedBuiltIn (runner: StageRunner) (job: Job) (files: SharedFiles) : Task<JobResult> =
+        task {
+            use input = shared.Open files
+
+            return!
+                store job files (fun output ->
+                    runner.RunAsync(job.work.stages, input, output, job.cancellation))
+        }
+
+    /// Programs and functions get the payload as ever; a small result travels.
+    let sharedMixed (runner: StageRunner) (job: Job) (files: SharedFiles) : Task<JobResult> =
+        task {
+            let! payload = sharing (fetch files job.cancellation)
+
+            let! result = mixed runner job payload
+            let size = Payload.size result
+
+            if size <= travelMax then
+                return succeeded job.work result
+            else
+                try
+                    return!
+                        sharing (
+                            task {
+                                use input = SpoolFile.openPayload result
+
+                                return!
+                                    store job files (fun output ->
+                                        task {
+                                            do!
+                                                input.CopyToAsync(
+                                                    output,
+                                                    copyBytes,
+                                                    job.cancellation
+                                                )
+
+                                            return size
+                                        })
+                            }
+                        )
+                finally
+                    SpoolFile.discard result
+        }
+
+    let perform (runner: StageRunner) (job: Job) : Task<JobResult> =
+        task {
+            match job.work.files, isBuiltIn job.work with
+            | ValueSome files, true -> return! sharing (sharedBuiltIn runner job files)
+            | ValueSome files, false -> return! sharedMixed runner job files
+            | ValueNone, true ->
+                let! result = builtIn runner job.work.stages job.payload job.cancellation
+                return succeeded job.work result
+            | ValueNone, false ->
+                let! result = mixed runner job job.payload
+                return succeeded job.work result
+        }
+
     let run (runner: StageRunner) (job: Job) =
         task {
             let! result =
                 task {
                     try
-                        let! payload =
-                            if isBuiltIn job.work then
-                                builtIn runner job.work.stages job.payload job.cancellation
-                            else
-                                mixed runner job
-
-                        return { outcome = Succeeded; payload = payload }
+                        return! perform runner job
                     with error ->
-                        return failed error
+                        return failed job.work error
                 }
 
             SpoolFile.discard job.payload
@@ -250,14 +364,13 @@ type Executor
     /// <remarks>By one thread at a time: what runs it is used again for the next.</remarks>
     member _.TryRunAtOnce(work: Process, payload: Payload) : JobResult voption =
         match payload with
-        | Bytes bytes when bytes.Length <= inlineMax && isBuiltIn work ->
+        | Bytes bytes when bytes.Length <= inlineMax && work.files.IsNone && isBuiltIn work ->
             try
                 match inlineRunner.TryRun(work.stages, ReadOnlySpan bytes) with
-                | ValueSome result ->
-                    ValueSome { outcome = Succeeded; payload = Bytes(result.ToArray()) }
+                | ValueSome result -> ValueSome(succeeded work (Bytes(result.ToArray())))
                 | ValueNone -> ValueNone
             with error ->
-                ValueSome(failed error)
+                ValueSome(failed work error)
         | _ -> ValueNone
 
     /// Runs a job later, on another thread.

@@ -30,6 +30,9 @@ type WorkerOptions = {
     /// Programs that `exec`, `exec-file` and `exec-lines` may run here: names, which are looked up in PATH when the
     /// worker starts, or absolute paths. A stage must name one exactly as it stands here.
     allowExec: string list
+    /// Folders in which this worker sees what its scheduler does, under the same paths: where both share files, payloads
+    /// and results need not travel. Nothing is read or written elsewhere.
+    sharedFolders: string list
     /// How long it may go on with what it holds once it is asked to stop.
     drain: TimeSpan
     /// How long it looks for a scheduler before it gives up. None: for ever.
@@ -69,6 +72,7 @@ module Worker =
         builtIn = [ for stage in Stage.builtIn -> stage.name ]
         functions = []
         allowExec = []
+        sharedFolders = []
         drain = TimeSpan.FromSeconds 10.0
         giveUp = None
         log = NullLogger.Instance
@@ -171,7 +175,8 @@ module Worker =
     /// <param name="options">Start from <c>Worker.options</c>.</param>
     /// <param name="stop">Asks it to finish what it holds and end.</param>
     /// <returns>How it ended; it does not throw for what the world does to it.</returns>
-    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range.</exception>
+    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range, or a
+    /// shared folder is missing.</exception>
     let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
         task {
             let clock = Clock TimeProvider.System
@@ -187,6 +192,12 @@ module Worker =
                 | Ok programs -> programs
                 | Error message -> raise (ArgumentException message)
 
+            let shared =
+                try
+                    SharedFolders options.sharedFolders
+                with :? DirectoryNotFoundException as error ->
+                    raise (ArgumentException error.Message)
+
             leaveThreadsForBeats options
             let folder = new WorkerFolder()
             let temporary = folder.Path
@@ -197,6 +208,7 @@ module Worker =
                 token = options.token
                 stages = List.toArray (offersOf options)
                 functions = Dictionary(dict options.functions)
+                sharesFiles = not shared.IsEmpty
                 drain = options.drain
                 clock = clock
                 log = options.log
@@ -226,6 +238,7 @@ module Worker =
                 new Executor(
                     profile.functions,
                     exec,
+                    shared,
                     temporary,
                     options.slots,
                     fun job result -> holdings.Finish(job, result)

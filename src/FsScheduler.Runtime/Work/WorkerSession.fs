@@ -27,6 +27,8 @@ type WorkerProfile = {
     /// All that it can run: built-in ones, and those of `functions`.
     stages: string[]
     functions: IReadOnlyDictionary<string, StageFunction>
+    /// Whether it sees files of its scheduler.
+    sharesFiles: bool
     /// How long it may go on with what it holds once it is asked to stop.
     drain: TimeSpan
     clock: Clock
@@ -112,15 +114,7 @@ type WorkerSession
     let post message = tryPost message Payload.empty |> ignore
 
     let deliver (work: Process) (result: JobResult) =
-        let size =
-            match result.payload with
-            | Bytes bytes -> int64 bytes.Length * 1L<B>
-            | Spooled(_, size) -> size
-            | Packed
-            | Filed
-            | Recorded _
-            | Input _
-            | Slice _ -> 0L<B>
+        let size = Payload.size result.payload
 
         if size > maxResult then
             let message = $"a result of {size} bytes; the scheduler takes {maxResult}"
@@ -133,7 +127,9 @@ type WorkerSession
 
             sent
         else
-            tryPost (ToScheduler.Result(work.attempt, result.outcome)) result.payload
+            match result.message with
+            | ToScheduler.Stored _ -> tryPost result.message Payload.empty // it stays where it is
+            | message -> tryPost message result.payload
 
     let deliverHeld (job: Job) (result: JobResult) =
         let sent = deliver job.work result
@@ -336,6 +332,7 @@ type WorkerSession
                 name = profile.name
                 token = profile.token
                 holding = holdings.Holding
+                sharedFiles = profile.sharesFiles
             }
 
             post (ToScheduler.Hello hello)

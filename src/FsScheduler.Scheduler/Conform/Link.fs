@@ -180,6 +180,9 @@ type Link(socket: Socket, ledger: Ledger, patience: TimeSpan) =
         | ToScheduler.Ready slots ->
             hear (Heard.Ready slots)
             true
+        | ToScheduler.Stored _
+        | ToScheduler.Unshared _ ->
+            wrong "a RESULT with its payload: no file was named here" (excerpt line)
         | ToScheduler.Result(attempt, outcome) ->
             match ledger.Answer attempt with
             | Some(expected, seen) -> wrong expected seen

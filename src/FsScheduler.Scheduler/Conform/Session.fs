@@ -116,6 +116,7 @@ type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
             stages = Array.ofList stages
             timeout = 300_000L<ms>
             piece = ValueNone
+            files = ValueNone
         }
 
         Codec.encodeFromScheduler output (FromScheduler.Process work) (int64 payload.Length * 1L<B>)
