@@ -71,6 +71,8 @@ let round (seed: int) (folder: string) =
 
     let run program arguments () = start folder log program arguments
 
+    let isShared = random.Next 2 = 0
+
     // Two stages that every worker has; or four, of which no worker has all, and one is a program.
     let isSpecialised = canStop && random.Next 2 = 0
 
@@ -94,6 +96,8 @@ let round (seed: int) (folder: string) =
         "1s"
         "--sync"
         sync
+        if isShared then
+            "--shared-files"
     ]
 
     let scheduler = Victim("scheduler", run Build.scheduler schedulerArguments)
@@ -111,7 +115,15 @@ let round (seed: int) (folder: string) =
                 | 2 -> [ "--stages"; "trim"; "--allow-exec"; "cat" ]
                 | _ -> [ "--stages"; "lower,trim"; "--allow-exec"; "cat" ]
 
-            let arguments = [ "--connect"; address; "--name"; name; "--slots"; slots ] @ special
+            // One that sees nothing of what the scheduler does is sent bytes.
+            let shared =
+                if random.Next 2 = 0 then
+                    [ "--shared-files"; pick [ folder; folder; at "to" ] ]
+                else
+                    []
+
+            let arguments =
+                [ "--connect"; address; "--name"; name; "--slots"; slots ] @ special @ shared
 
             Victim(name, run Build.worker arguments)
     ]

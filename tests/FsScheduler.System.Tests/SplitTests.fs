@@ -47,28 +47,44 @@ let private kill (program: Program) =
         (program :> IDisposable).Dispose()
     }
 
-let private tests' = [
+/// Workers that share files write where nobody but them looks, until they say so.
+let private losses how isShared =
     scenario
-        "a large file over four workers, two of which are killed, and the scheduler too, comes out whole, and no piece that is done is run again"
+        $"a large file over four workers, two of which are killed, and the scheduler too, comes out whole, and no piece that is done is run again: {how}"
     <| fun () ->
         task {
             use place = new Workplace()
             let content = text 60_000_000
             place.Put("grande.txt", content)
 
-            let options = [ "--settle"; "0ms"; "--lost-after"; "2s"; "--split"; "1MiB" ]
+            let options =
+                [ "--settle"; "0ms"; "--lost-after"; "2s"; "--split"; "1MiB" ]
+                @ [
+                    if isShared then
+                        "--shared-files"
+                ]
+
             let! struct (scheduler, port) = startScheduler place options
             let mutable scheduler = scheduler
 
             let start () =
-                startWorker place port [ "--slots"; "2" ]
+                startWorker
+                    place
+                    port
+                    ([ "--slots"; "2" ] @ if isShared then [ "--shared-files"; place.Path ] else [])
 
             let workers = [| for _ in 1..4 -> start () |]
 
-            let parts () =
-                Directory.GetFiles(place.At ".fs-scheduler/spool", "*.part").Length
+            let spooled pattern () =
+                Directory.GetFiles(place.At ".fs-scheduler/spool", pattern).Length
 
-            do! eventually "some parts" (fun () -> parts () > 8)
+            let mutable sharedSeen = 0
+
+            let isUnderWay () =
+                sharedSeen <- max sharedSeen (spooled "*.shared" ())
+                spooled "*.part" () > 8
+
+            do! eventually "some parts" isUnderWay
             do! kill workers[0]
             do! kill scheduler
 
@@ -82,6 +98,7 @@ let private tests' = [
             let result = place.At "resultados/grande.txt.out"
             do! eventually "the result" (fun () -> File.Exists result)
             Expect.equal (File.ReadAllText result) (content.ToLowerInvariant()) "the result"
+            Expect.equal (sharedSeen > 0) isShared "whether bytes travelled"
             let! events = events place port
 
             let parts = [
@@ -92,16 +109,17 @@ let private tests' = [
 
             Expect.isGreaterThan parts.Length 50 "pieces"
             Expect.hasLength (List.distinct parts) parts.Length "each was done once"
-
-            do!
-                eventually "no part is left" (fun () ->
-                    Directory.GetFiles(place.At ".fs-scheduler/spool").Length = 0)
+            do! eventually "no part is left" (fun () -> spooled "*" () = 0)
 
             for worker in workers do
                 (worker :> IDisposable).Dispose()
 
             (scheduler :> IDisposable).Dispose()
         }
+
+let private tests' = [
+    losses "over TCP" false
+    losses "with shared files" true
 
     scenario "a file is sorted in pieces as in one, in bounded memory"
     <| fun () ->
