@@ -116,6 +116,14 @@ type Farm
         scheduler.Refresh()
         scheduler.WorkingSet64
 
+    /// The most memory that any of the processes has held, in bytes: the scheduler's, and the largest of the workers'.
+    member _.PeakBytes =
+        let peak (running: Process) =
+            running.Refresh()
+            running.PeakWorkingSet64
+
+        struct (peak scheduler, workers |> Seq.map peak |> Seq.max)
+
     /// Processor time so far, in seconds: the scheduler's, and that of all workers.
     member _.ProcessorSeconds =
         scheduler.Refresh()

@@ -67,77 +67,92 @@ module SplitBench =
         "parallel --pipepart -a IN --block 16M -k -j2 'tr A-Z a-z' > OUT"
     ]
 
+    let private root = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, ".."))
+
+    let private ways = [
+        "TCP", [], []
+        "shared files", [ "--shared-files" ], [ "--shared-files"; root ]
+    ]
+
+    /// Taken as it comes, by a rename, as from somebody who writes whole files.
+    let private once (text: string) round (farm: Farm) =
+        let input = Path.Combine(farm.Entrada, $"text{round}")
+        let result = Path.Combine(farm.Resultados, $"text{round}.out")
+        let incoming = Path.Combine(farm.Folder, "incoming")
+        File.Copy(text, incoming)
+        shell "sync" |> ignore
+        let struct (before, workersBefore) = farm.ProcessorSeconds
+        File.Move(incoming, input)
+        let seconds = waitFor result
+        let struct (after, workersAfter) = farm.ProcessorSeconds
+
+        if FileInfo(result).Length < size then
+            failwith "the result is too short"
+
+        File.Delete result
+        File.Delete input
+        struct (seconds, after - before + workersAfter - workersBefore)
+
     let run () = [
-        use farm =
-            new Farm(
-                Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..")),
-                [ "--settle"; "0ms" ],
-                2,
-                2
-            )
+        let folder = Folders.create root
+        let text = Path.Combine(folder, "text")
+        let out = Path.Combine(folder, "out")
+        write text
 
-        let at (name: string) = Path.Combine(farm.Folder, name)
-        write (at "text")
+        let farms = [
+            for _, ours, theirs in ways ->
+                new Farm(root, [ "--settle"; "0ms" ] @ ours, 2, 2, theirs)
+        ]
 
-        // Taken as it comes, by a rename, as from somebody who writes whole files.
-        let once round =
-            File.Copy(at "text", at $"text{round}")
-            shell "sync" |> ignore
-            let struct (before, workersBefore) = farm.ProcessorSeconds
-            File.Move(at $"text{round}", Path.Combine(farm.Entrada, $"text{round}"))
-            let result = Path.Combine(farm.Resultados, $"text{round}.out")
-            let seconds = waitFor result
-            let struct (after, workersAfter) = farm.ProcessorSeconds
-
-            if FileInfo(result).Length < size then
-                failwith "the result is too short"
-
-            File.Delete result
-            File.Delete(Path.Combine(farm.Entrada, $"text{round}"))
-            struct (seconds, after - before, workersAfter - workersBefore)
-
-        once 0 |> ignore // warm
+        for farm in farms do
+            once text 0 farm |> ignore // warm
 
         let measured = [
             for round in 1..rounds do
-                let ours = once round
+                let ours = List.map (once text round) farms
 
                 let theirs = [
                     for _, command in peers do
-                        File.Delete(at "out")
+                        File.Delete out
                         shell "sync" |> ignore
-                        shell (command.Replace("IN", at "text").Replace("OUT", at "out"))
+                        shell (command.Replace("IN", text).Replace("OUT", out))
                 ]
 
                 ours, theirs
         ]
 
-        let ours =
-            measured
-            |> List.map (fun (struct (seconds, _, _), _) -> seconds)
-            |> Measure.median
+        let medianOf index part =
+            measured |> List.map (fun (ours, _) -> part ours[index]) |> Measure.median
 
-        let cpu =
-            measured
-            |> List.map (fun (struct (_, scheduler, workers), _) -> scheduler + workers)
-            |> Measure.median
+        let seconds = [
+            for index in 0 .. ways.Length - 1 ->
+                medianOf index (fun (struct (seconds, _)) -> seconds)
+        ]
 
-        {
-            what = "lower over 1 GiB, pieces, 2 workers, MB/s"
-            value = $"{megabytesPerSecond ours:N0}"
-            note =
-                $"median of {rounds}; {cpu:F1} s of processor; the scheduler holds {farm.ResidentBytes >>> 20} MiB"
-        }
+        for index, (way, _, _) in List.indexed ways do
+            let cpu = medianOf index (fun (struct (_, cpu)) -> cpu)
+            let struct (scheduler, worker) = farms[index].PeakBytes
+
+            {
+                what = $"lower over 1 GiB, pieces, 2 workers, {way}, MB/s"
+                value = $"{megabytesPerSecond seconds[index]:N0}"
+                note =
+                    $"median of {rounds}; {cpu:F1} s of processor; peak memory: scheduler {scheduler >>> 20} MiB, worker {worker >>> 20} MiB"
+            }
 
         for index, (name, _) in List.indexed peers do
             match measured |> List.choose (fun (_, theirs) -> theirs[index]) with
             | [] -> ()
-            | seconds ->
-                let median = Measure.median seconds
+            | theirs ->
+                let median = Measure.median theirs
 
                 {
                     what = $"the same by {name}, MB/s"
                     value = $"{megabytesPerSecond median:N0}"
-                    note = $"{median / ours:F2} of our time"
+                    note =
+                        $"{median / seconds[0]:F2} of our time over TCP, {median / seconds[1]:F2} with shared files"
                 }
+
+        for farm in farms do
+            (farm :> IDisposable).Dispose()
     ]

@@ -133,6 +133,11 @@ type Effect =
     /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,
     /// for `Joined`. The parts stay the machine's.
     | Join of Attempt * merge: Stage voption * parts: Payload[]
+    /// The next part, counted from 0, of what `Join` will ask for without a merge: to put it behind those before it saves
+    /// time then, and need not be done. The part stays the machine's.
+    | Gather of Attempt * index: int * part: Payload
+    /// What was gathered for this attempt is not joined any more.
+    | Abandon of Attempt
     /// Welcome a worker, which may keep these of what it holds.
     | Welcome of SessionId * keep: Attempt[]
     /// Ask a worker to finish what it has and go.

@@ -45,6 +45,12 @@ let joins (effects: Effect list) =
             Some(attempt, ValueOption.map Stage.toWire merge, List.ofArray parts)
         | _ -> None)
 
+let private gathers (effects: Effect list) =
+    effects
+    |> List.choose (function
+        | Effect.Gather(_, index, part) -> Some(index, part)
+        | _ -> None)
+
 let private errors (events: Event list) =
     events
     |> List.choose (function
@@ -139,6 +145,56 @@ let private examples =
                 effects
                 (Effect.Reply(client, doneFor "x" 1 1 None, bytes "all", false))
                 "the result"
+        }
+
+        test "is gathered as far as parts are there without a gap, once each" {
+            let machine = inPieces "lower" Result
+            Expect.isEmpty (gathers (snd (succeed machine 3 "two"))) "the first is missing"
+
+            Expect.equal
+                (gathers (snd (succeed machine 2 "one")))
+                [ 0, bytes "one"; 1, bytes "two" ]
+                "both, in order"
+
+            Expect.isEmpty (gathers (snd (succeed machine 4 "three"))) "the last one is joined"
+        }
+
+        test "is not gathered where it is merged" {
+            let machine = inPieces "lower | sort" Result
+            Expect.isEmpty (gathers (snd (succeed machine 2 "one"))) "merged"
+        }
+
+        for what, give in
+            [
+                "is cancelled",
+                (fun (machine: Machine) -> machine.Take(Input.Cancel(taskId 1, session 9)))
+                "fails",
+                (fun machine -> machine.Report(1, attempt 3 1, Failed("no", false), Payload.empty))
+            ] do
+            test $"is abandoned when it {what}, where something was gathered" {
+                for isBegun in [ true; false ] do
+                    let machine = inPieces "lower" Result
+
+                    if isBegun then
+                        succeed machine 2 "one" |> ignore
+
+                    let _, effects = give machine
+
+                    Expect.equal
+                        (List.filter (fun effect -> effect = Effect.Abandon(attempt 1 1)) effects)
+                        [
+                            if isBegun then
+                                Effect.Abandon(attempt 1 1)
+                        ]
+                        "abandoned"
+            }
+
+        test "is gathered anew when it is tried again" {
+            let machine = inPieces "lower" Result
+            succeed machine 2 "one" |> ignore
+            machine.Report(1, attempt 3 1, Failed("no", false), Payload.empty) |> ignore
+            let _, effects = machine.Take(Input.Retry(taskId 1, session 9))
+            Expect.equal (gathers effects) [ 0, bytes "one" ] "from the first on"
         }
 
         test "is merged by the stage that ends its pieces, and goes on with the next" {

@@ -110,8 +110,10 @@ let private cutting =
         }
     ]
 
-/// What comes of one `Join`; `spool` gives the path of the result.
-let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
+let private ofTask = { task = 1L<taskId>; number = 1 }
+
+/// What comes of one `Join`, after other effects; `spool` gives the path of the result.
+let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts: Payload[]) =
     task {
         let mutable noted = []
 
@@ -135,7 +137,6 @@ let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
                 | Ok stage -> ValueSome stage
                 | Error message -> failwith message
 
-        let attempt = { task = 1L<taskId>; number = 1 }
         let told = TaskCompletionSource<Input>()
         use stop = new CancellationTokenSource()
 
@@ -151,14 +152,17 @@ let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
         let running =
             work.RunAsync(
                 bodies,
-                (fun _ -> Task.FromResult<string | null>(folder.At "result")),
+                (fun attempt ->
+                    let name = if attempt = ofTask then "result" else "other"
+                    Task.FromResult<string | null>(folder.At name)),
                 (fun inputs ->
                     told.TrySetResult inputs[0] |> ignore
                     Task.CompletedTask),
                 stop.Token
             )
 
-        work.Post(Effect.Join(attempt, merge, parts))
+        List.iter work.Post before
+        work.Post(Effect.Join(ofTask, merge, parts))
         let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
         do! running
@@ -171,8 +175,61 @@ let private joined (folder: TempFolder) (stage: string) (parts: Payload[]) =
 
         Expect.equal noted large "told what a large result holds, and of no other"
         Expect.isEmpty (Directory.GetFileSystemEntries(folder.At "temporary")) "nothing is left"
+        Expect.isFalse (File.Exists(folder.At "other")) "nor of what was only begun"
         return input
     }
+
+let private joined folder stage parts = joinedAfter folder [] stage parts
+
+/// The first part comes ahead of the others, and has other bytes than when all of them come: so that it shows.
+let private gathering =
+    let small = [| Bytes "a"B; Bytes "b"B; Bytes "c"B |]
+
+    let ahead index (text: string) =
+        Effect.Gather(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
+
+    let other = Effect.Gather({ ofTask with number = 2 }, 0, Bytes "Z"B)
+
+    testList "gathering" [
+        for what, before, expected in
+            [
+                "writes nothing a second time", [ ahead 0 "A"; ahead 1 "B" ], "ABc"
+                "writes all of it ahead", [ ahead 0 "A"; ahead 1 "B"; ahead 2 "C" ], "ABC"
+                "begins with the first part", [ ahead 1 "B" ], "abc"
+                "leaves out none", [ ahead 0 "A"; ahead 2 "C" ], "Abc"
+                "is over when it is abandoned", [ ahead 0 "A"; Effect.Abandon ofTask ], "abc"
+                "does not go on then", [ ahead 0 "A"; Effect.Abandon ofTask; ahead 1 "B" ], "abc"
+                "is of one attempt", [ other ], "abc"
+                "leaves nothing", [ other; Effect.Abandon { ofTask with number = 2 } ], "abc"
+                "starts over where a part is not to be had",
+                [ ahead 0 "A"; Effect.Gather(ofTask, 1, Spooled("/none/gone", 9L<B>)) ],
+                "abc"
+            ] do
+            testTask what {
+                use folder = new TempFolder()
+                let! input = joinedAfter folder before "" small
+
+                match input with
+                | Input.Joined(_, Bytes result) ->
+                    Expect.equal (Encoding.UTF8.GetString result) expected "result"
+                | other -> failtest $"{other}"
+
+                Expect.isFalse (File.Exists(folder.At "result")) "and no file"
+            }
+
+        testTask "proves a large result that was begun ahead" {
+            use folder = new TempFolder()
+            let large = Encoding.UTF8.GetBytes(String('x', 100_000))
+            let before = [ Effect.Gather(ofTask, 0, Bytes large) ]
+            let! input = joinedAfter folder before "" [| Bytes large; Bytes "z"B |]
+
+            match input with
+            | Input.Joined(_, Spooled(path, size)) ->
+                Expect.equal size 100_001L<B> "size"
+                Expect.equal (File.ReadAllText path) (String('x', 100_000) + "z") "result"
+            | other -> failtest $"{other}"
+        }
+    ]
 
 let private joining =
     testList "joining" [
@@ -296,8 +353,7 @@ let private joining =
                     stop.Token
                 )
 
-            let attempt = { task = 1L<taskId>; number = 1 }
-            work.Post(Effect.Join(attempt, ValueNone, [| Bytes "a"B |]))
+            work.Post(Effect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
             do! eventually "it is held up" (fun () -> not (isNull holdup.Reason))
 
             do! eventually "it is over" (fun () -> isNull holdup.Reason)
@@ -413,4 +469,4 @@ let private working =
         }
     ]
 
-let tests = testList "pieces" [ cutting; joining; working ]
+let tests = testList "pieces" [ cutting; gathering; joining; working ]

@@ -112,6 +112,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 $"task {id} is not in quarantine"
         | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
         | Effect.Cut _
+        | Effect.Gather _
+        | Effect.Abandon _
         | Effect.Join _ // the observer looks at these itself
         | Effect.Revoke _
         | Effect.Recall _
@@ -185,6 +187,14 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 ((observer.Task outcome.task).DurableEnds > 0)
                 $"DONE of task {outcome.task} before it is durable"
+        | Effect.Gather(attempt, index, _) ->
+            let task = observer.Task attempt.task
+
+            must
+                (task.DurableAttempt >= attempt.number
+                 && task.DurableParts |> Seq.exists (fun (struct (_, durable)) -> durable = index))
+                $"part {index} of task {attempt.task} is gathered before it is durable"
+        | Effect.Abandon _
         | Effect.Cut _ // of what it was submitted with, or of what a durable event has
         | Effect.Reply _
         | Effect.Revoke _

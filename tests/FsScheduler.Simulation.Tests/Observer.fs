@@ -610,6 +610,27 @@ type Observer(scene: Scene, spool: Spool) =
             | ValueNone -> violation $"task {task.Id} is joined and has no pieces"
 
             task.Joining <- attempt.number
+            task.Gathered <- 0
+        | Effect.Gather(attempt, index, part) ->
+            let task = taskOf attempt.task
+            must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is gathered"
+            must (index = task.Gathered) $"part {index} of task {task.Id} is not the next one"
+
+            must
+                (task.Pieces.Value.Parts[index] = ValueSome part)
+                $"what is gathered for task {task.Id} is not its part {index}"
+
+            task.Gathered <- index + 1
+            scene.coverage.Count "seen: a part ahead of the last"
+        | Effect.Abandon attempt ->
+            let task = taskOf attempt.task
+
+            must
+                (attempt.number = task.Attempt && task.Gathered > 0)
+                $"task {task.Id} is abandoned, and nothing is gathered"
+
+            task.Gathered <- 0
+            scene.coverage.Count "seen: what was gathered is abandoned"
         | _ -> ()
 
     /// Every piece that is missing has who does it, and nobody else has a piece.
@@ -630,7 +651,20 @@ type Observer(scene: Scene, spool: Spool) =
                 must
                     (not task.IsSplit || not pieces.IsWhole || task.Joining = task.Attempt)
                     $"the parts of task {id} are there, and are not joined"
-            | ValueNone -> ()
+
+                let isAhead =
+                    task.IsSplit
+                    && not pieces.IsWhole
+                    && task.Pipeline.stages[pieces.Last - 1].kind = PerLine
+
+                must
+                    (task.Gathered =
+                        (if isAhead then
+                             pieces.Parts |> Seq.takeWhile _.IsSome |> Seq.length
+                         else
+                             0))
+                    $"{task.Gathered} parts of task {id} are gathered"
+            | ValueNone -> must (task.Gathered = 0) $"task {id} is gathered, and has no pieces"
 
         for piece in dropped do
             match piece.Whole with

@@ -61,6 +61,9 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
 
     /// The attempt whose parts were asked for together last.
     member val Joining = 0 with get, set
+
+    /// How many parts have been asked to be put one behind the other already.
+    member val Gathered = 0 with get, set
     member val IsQuarantined = false with get, set
     member val Ending: Ending voption = ValueNone with get, set
     member val Failures = 0 with get, set

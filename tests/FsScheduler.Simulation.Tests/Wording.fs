@@ -62,6 +62,8 @@ module Wording =
         | Effect.Join(of', _, parts) ->
             let parts = parts |> Seq.map payload |> String.concat ", "
             $"Join {attempt of'}: {parts}"
+        | Effect.Gather(of', index, part) -> $"Gather {attempt of'}: {index} is {payload part}"
+        | Effect.Abandon of' -> $"Abandon {attempt of'}"
         | Effect.Discard gone -> $"Discard {payload gone}"
         | other -> plain other
 

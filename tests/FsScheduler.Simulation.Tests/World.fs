@@ -207,6 +207,8 @@ type World(scene: Scene) =
         | Effect.Cut(attempt, submission, payload, pieceSize) ->
             later (cut attempt submission payload pieceSize)
         | Effect.Join(attempt, merge, parts) -> later (join attempt merge parts)
+        | Effect.Gather _ // saves time, and there is none to be saved here
+        | Effect.Abandon _
         | Effect.Missing _
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload

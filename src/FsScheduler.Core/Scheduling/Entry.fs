@@ -139,6 +139,11 @@ and [<Sealed>] internal Pieces(cuts: Size[], last: int) =
 
     member _.IsMissing(index: int) = parts[index].IsNone
 
+    /// How many parts the outside was told of, ahead of all of them: each of the first so many.
+    member val Gathered = 0 with get, set
+
+    member _.PartOf(index: int) = parts[index]
+
     /// The results that are there, in order.
     member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
 

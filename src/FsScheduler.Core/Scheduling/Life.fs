@@ -168,6 +168,8 @@ module internal Life =
         match whole.Progress.Pieces with
         | null -> ()
         | pieces ->
+            Splitting.abandon state whole pieces
+
             for piece in pieces.Tasks do
                 cancel state piece reason
 
@@ -348,8 +350,7 @@ module internal Life =
         for other in pieces.TasksOf index do
             cancel state other "another worker was faster with this piece"
 
-        if pieces.Missing = 0 then
-            Splitting.join state whole
+        Splitting.join state whole
 
     /// The last stage is done.
     let publish (state: State) (task: Task) result =

@@ -79,18 +79,40 @@ module internal Splitting =
     let submit (state: State) (whole: Task) named index =
         submitWith state whole named (pipelineOf whole (nonNull whole.Progress.Pieces)) index
 
-    /// All parts of the result are there.
-    let join (state: State) (whole: Task) =
-        let pieces = nonNull whole.Progress.Pieces
+    /// What merges its parts; none where they are put one behind the other.
+    let private mergeOf (whole: Task) (pieces: Pieces) =
         let last = whole.Pipeline.stages[pieces.Last - 1]
 
-        let merge =
-            if last.kind = Aggregating then
-                ValueSome last
-            else
-                ValueNone
+        if last.kind = Aggregating then
+            ValueSome last
+        else
+            ValueNone
 
-        state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
+    /// Parts that have those before them may be put there at once.
+    let private gather (state: State) (whole: Task) (pieces: Pieces) =
+        let attempt = state.AttemptOf whole
+
+        while pieces.Gathered < pieces.Count && not (pieces.IsMissing pieces.Gathered) do
+            let part = pieces.PartOf(pieces.Gathered).Value
+            state.Ask(Effect.Gather(attempt, pieces.Gathered, part))
+            pieces.Gathered <- pieces.Gathered + 1
+
+    /// Asks for what can be done with the parts that are there.
+    let join (state: State) (whole: Task) =
+        let pieces = nonNull whole.Progress.Pieces
+        let merge = mergeOf whole pieces
+
+        if pieces.Missing = 0 then
+            state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
+            pieces.Gathered <- 0
+        elif merge.IsNone then
+            gather state whole pieces
+
+    /// Nothing comes of the parts that are there in this attempt.
+    let abandon (state: State) (whole: Task) (pieces: Pieces) =
+        if pieces.Gathered > 0 then
+            state.Ask(Effect.Abandon(state.AttemptOf whole))
+            pieces.Gathered <- 0
 
     /// Has neither a result nor a task that will give it.
     let private isIdle (pieces: Pieces) index =
@@ -109,8 +131,7 @@ module internal Splitting =
             if isIdle pieces index then
                 submitWith state whole whole.Submission pipeline index |> ignore
 
-        if pieces.Missing = 0 then
-            join state whole
+        join state whole
 
     /// Goes on after a restart: parts that were not kept are missing again.
     let resume (state: State) (whole: Task) =
@@ -123,8 +144,7 @@ module internal Splitting =
             for index in idle do
                 submit state whole whole.Submission index |> ignore
 
-        if pieces.Missing = 0 then
-            join state whole
+        join state whole
 
     /// What it was submitted with is at hand.
     let goOn (state: State) (whole: Task) =

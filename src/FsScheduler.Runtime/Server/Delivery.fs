@@ -116,6 +116,8 @@ type Delivery
                 note message
         | Effect.Recall attempt -> recalls.Post attempt
         | Effect.Cut _
+        | Effect.Gather _
+        | Effect.Abandon _
         | Effect.Join _ -> pieces.Post effect
         | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
         | Effect.Dismiss session -> onConnection session _.Dismiss()

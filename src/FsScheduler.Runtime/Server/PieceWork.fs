@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
 open System.IO
 open System.Threading
 open System.Threading.Channels
@@ -8,6 +9,9 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Stages
+
+/// Results that are put together while some of their parts are still being made. One loop's.
+type private Drafts = Dictionary<Attempt, Draft>
 
 /// <summary>Cuts payloads into pieces and puts the results of pieces together, away from the mailbox, and tells the machine
 /// how it went.</summary>
@@ -27,94 +31,89 @@ type PieceWork
         holdup: Holdup,
         clock: Clock
     ) =
-    // The larger of the two works may take minutes; the other need not wait for it.
+    // The larger of two works may take minutes; the other need not wait for it.
     let threads = max 2 Environment.ProcessorCount
-    let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
+
+    // Never more effects than tasks.
+    let anywhere = Channel.CreateUnbounded<Effect>()
+
+    /// What is put one behind the other comes in order, and so each result has its own loop.
+    let lanes = Array.init threads (fun _ -> Channel.CreateUnbounded<Effect>())
+
+    let laneOf (attempt: Attempt) =
+        lanes[int (int64 attempt.task % int64 threads)]
+
     let betweenTries = TimeSpan.FromSeconds 1.0
+    let parts = Parts journal
 
     /// Results up to this size are held in memory, and in the journal.
     let smallMax = 64L * 1024L * 1L<B>
 
-    /// Parts that are open at a time.
-    let openMax = 256
+    /// A lane has no more results open before all of their parts are there.
+    let draftsMax = 64
 
-    let bufferSize = 1024 * 1024
+    let take (drafts: Drafts) (attempt: Attempt) =
+        let mutable draft = Unchecked.defaultof<Draft>
 
-    let openPart part : Stream =
-        match part with
-        | Bytes bytes -> new MemoryStream(bytes, false)
-        | Recorded(number, _) -> new MemoryStream(journal.ReadPayload number, false)
-        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
-        | Packed
-        | Filed
-        | Input _
-        | Slice _ -> invalidOp "a part is a result"
+        if drafts.Remove(attempt, &draft) then
+            ValueSome draft
+        else
+            ValueNone
 
-    let concatenate (parts: Payload[]) (output: Stream) (ct: CancellationToken) : Task =
+    let drop drafts attempt =
+        take drafts attempt |> ValueOption.iter _.Drop()
+
+    /// None where nobody wants it any more.
+    let newDraft (spool: Attempt -> Task<string | null>) attempt : Task<Draft voption> =
         task {
-            for part in parts do
-                use input = openPart part
-                do! input.CopyToAsync(output, bufferSize, ct)
+            match! spool attempt with
+            | null -> return ValueNone
+            | path -> return ValueSome(new Draft(path, parts, temporary))
         }
 
-    let mergeSome (stage: Stage) (parts: Payload[]) (output: Stream) ct : Task =
-        task {
-            let streams = parts |> Array.map openPart
+    let takeOrMake (drafts: Drafts) spool attempt : Task<Draft voption> =
+        match take drafts attempt with
+        | ValueSome draft -> Task.FromResult(ValueSome draft)
+        | ValueNone -> newDraft spool attempt
 
+    /// Ahead of time. Where it cannot be done it is left, and done, or said, when all parts are there.
+    let gather (drafts: Drafts) spool attempt index part ct : Task =
+        task {
             try
-                let! _ = StageMerge.runAsync stage streams output temporary ct
-                ()
-            finally
-                for stream in streams do
-                    stream.Dispose()
+                if index = 0 && drafts.Count < draftsMax then
+                    match! newDraft spool attempt with
+                    | ValueSome draft -> drafts.Add(attempt, draft)
+                    | ValueNone -> ()
+
+                match drafts.TryGetValue attempt with
+                | true, draft when draft.Count = index -> do! draft.AppendAsync(part, ct)
+                | _ -> ()
+            with Disk.Trouble _ ->
+                drop drafts attempt
         }
 
-    /// Neighbours first, where there are too many to be open at once.
-    let rec merge stage (parts: Payload[]) (output: Stream) ct : Task =
+    let complete (draft: Draft) stage (all: Payload[]) ct =
         task {
-            if parts.Length <= openMax then
-                do! mergeSome stage parts output ct
-            else
-                let mutable merged = []
-
-                try
-                    for group in Array.chunkBySize openMax parts do
-                        let path = Path.Combine(temporary, $"merge-{Guid.NewGuid():N}")
-                        merged <- path :: merged
-                        use file = new StraightFile(path, FileMode.Create)
-                        do! mergeSome stage group file ct
-
-                    let groups = merged |> List.rev |> Seq.map (fun path -> Spooled(path, 0L<B>))
-                    do! merge stage (Seq.toArray groups) output ct
-                finally
-                    List.iter SpoolFile.delete merged
-        }
-
-    let write stage parts (path: string) ct =
-        task {
-            use output = new ProvenFile(path)
-
             match stage with
-            | ValueSome stage -> do! merge stage parts output ct
-            | ValueNone -> do! concatenate parts output ct
+            | ValueSome stage -> do! draft.MergeAsync(stage, all, ct)
+            | ValueNone ->
+                for index in draft.Count .. all.Length - 1 do
+                    do! draft.AppendAsync(all[index], ct)
 
-            if isKept path then
-                output.FlushToDisk()
-
-            return output.Proof
+            return draft.Finish(isKept draft.Path)
         }
 
-    let joinInto attempt stage parts path ct : Task<Input> =
+    let joinInto attempt (draft: Draft) stage all ct : Task<Input> =
         task {
-            let! proof = write stage parts path ct
+            let! proof = complete draft stage all ct
 
             if proof.size <= smallMax then
-                let! bytes = File.ReadAllBytesAsync(path, ct)
-                SpoolFile.delete path
+                let! bytes = File.ReadAllBytesAsync(draft.Path, ct)
+                SpoolFile.delete draft.Path
                 return Input.Joined(attempt, Bytes bytes)
             else
-                note path proof
-                return Input.Joined(attempt, Spooled(path, proof.size))
+                note draft.Path proof
+                return Input.Joined(attempt, Spooled(draft.Path, proof.size))
         }
 
     let unjoined attempt reason =
@@ -124,30 +123,30 @@ type PieceWork
         )
 
     /// A full disk is waited for: the parts are there, and are not computed again.
-    let join (spool: Attempt -> Task<string | null>) attempt stage parts ct : Task<Input voption> =
+    let join drafts spool attempt stage all ct : Task<Input voption> =
         task {
             let mutable outcome = ValueNone
 
             try
                 while outcome.IsNone do
-                    match! spool attempt with
-                    | null -> outcome <- ValueSome ValueNone
-                    | path ->
-                        try
+                    try
+                        match! takeOrMake drafts spool attempt with
+                        | ValueNone -> outcome <- ValueSome ValueNone
+                        | ValueSome draft ->
                             try
-                                let! joined = joinInto attempt stage parts path ct
+                                let! joined = joinInto attempt draft stage all ct
                                 outcome <- ValueSome(ValueSome joined)
                             finally
                                 if outcome.IsNone then
-                                    SpoolFile.delete path
-                        with
-                        | error when Disk.passes error ->
-                            holdup.Begin(temporary, error.Message)
-                            do! Task.Delay(betweenTries, clock.Provider, ct)
-                        | Disk.Trouble reason ->
-                            outcome <- ValueSome(ValueSome(unjoined attempt reason))
-                        | :? StageException as error ->
-                            outcome <- ValueSome(ValueSome(unjoined attempt error.Message))
+                                    draft.Drop()
+                    with
+                    | error when Disk.passes error ->
+                        holdup.Begin(temporary, error.Message)
+                        do! Task.Delay(betweenTries, clock.Provider, ct)
+                    | Disk.Trouble reason ->
+                        outcome <- ValueSome(ValueSome(unjoined attempt reason))
+                    | :? StageException as error ->
+                        outcome <- ValueSome(ValueSome(unjoined attempt error.Message))
             finally
                 // However it ends, also where nobody wants it any more: it is not what holds new work back.
                 holdup.End temporary
@@ -156,7 +155,14 @@ type PieceWork
         }
 
     member _.Post(effect: Effect) =
-        effects.Writer.TryWrite effect |> ignore
+        let channel =
+            match effect with
+            | Effect.Gather(attempt, _, _)
+            | Effect.Abandon attempt
+            | Effect.Join(attempt, ValueNone, _) -> laneOf attempt
+            | _ -> anywhere
+
+        channel.Writer.TryWrite effect |> ignore
 
     /// <summary>Works until it is stopped.</summary>
     /// <param name="bodies">Opens what is cut.</param>
@@ -170,26 +176,41 @@ type PieceWork
             tell: Input[] -> Task,
             ct: CancellationToken
         ) : Task =
-        let perform effect : Task<Input voption> =
-            match effect with
-            | Effect.Cut(attempt, submission, payload, pieceSize) ->
-                bodies.Cut(attempt, submission, payload, pieceSize)
-                |> ValueOption.map (fun cuts -> Input.Cut(attempt, cuts))
-                |> Task.FromResult
-            | Effect.Join(attempt, stage, parts) -> join spool attempt stage parts ct
-            | _ -> invalidOp "not a matter of pieces"
-
-        let work () =
+        let perform drafts effect : Task<Input voption> =
             task {
-                try
-                    while not ct.IsCancellationRequested do
-                        let! effect = effects.Reader.ReadAsync ct
-
-                        match! perform effect with
-                        | ValueSome input -> do! tell [| input |]
-                        | ValueNone -> ()
-                with :? OperationCanceledException ->
-                    ()
+                match effect with
+                | Effect.Cut(attempt, submission, payload, pieceSize) ->
+                    return
+                        bodies.Cut(attempt, submission, payload, pieceSize)
+                        |> ValueOption.map (fun cuts -> Input.Cut(attempt, cuts))
+                | Effect.Join(attempt, stage, all) -> return! join drafts spool attempt stage all ct
+                | Effect.Gather(attempt, index, part) ->
+                    do! gather drafts spool attempt index part ct
+                    return ValueNone
+                | Effect.Abandon attempt ->
+                    drop drafts attempt
+                    return ValueNone
+                | _ -> return invalidOp "not a matter of pieces"
             }
 
-        Task.WhenAll [ for _ in 1..threads -> Task.Run<unit>(fun () -> work ()) ] :> Task
+        let work (channel: Channel<Effect>) =
+            task {
+                let drafts = Drafts()
+
+                try
+                    try
+                        while not ct.IsCancellationRequested do
+                            let! effect = channel.Reader.ReadAsync ct
+
+                            match! perform drafts effect with
+                            | ValueSome input -> do! tell [| input |]
+                            | ValueNone -> ()
+                    with :? OperationCanceledException ->
+                        ()
+                finally
+                    for draft in drafts.Values do
+                        draft.Drop()
+            }
+
+        let channels = [| yield! Array.replicate threads anywhere; yield! lanes |]
+        Task.WhenAll [ for channel in channels -> Task.Run<unit>(fun () -> work channel) ] :> Task

@@ -225,6 +225,8 @@ type PublishQueue
         | Effect.Reply _
         | Effect.Recall _
         | Effect.Cut _
+        | Effect.Gather _
+        | Effect.Abandon _
         | Effect.Join _
         | Effect.Welcome _
         | Effect.Dismiss _

@@ -164,6 +164,8 @@ type CrashLife
         | Effect.Reply(session, message, payload, kept) -> reply session message payload kept
         | Effect.Cut _
         | Effect.Join _ -> pieceWork.Enqueue effect
+        | Effect.Gather _
+        | Effect.Abandon _
         | Effect.Missing _
         | Effect.Dismiss _ -> ()
         | Effect.Publish _

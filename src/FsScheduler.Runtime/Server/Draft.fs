@@ -1,0 +1,100 @@
+namespace FsScheduler.Runtime
+
+open System
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Runtime.Stages
+
+/// Where parts of results are.
+/// <param name="journal">Has the small ones.</param>
+[<Sealed>]
+type Parts(journal: IJournal) =
+    member _.Open(part: Payload) : Stream =
+        match part with
+        | Bytes bytes -> new MemoryStream(bytes, false)
+        | Recorded(number, _) -> new MemoryStream(journal.ReadPayload number, false)
+        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
+        | Packed
+        | Filed
+        | Input _
+        | Slice _ -> invalidOp "a part is a result"
+
+/// <summary>A result that is being put together of its parts, in a file.</summary>
+/// <param name="path">Replaced, if it is there. It is whoever's the result is, unless the draft is dropped.</param>
+/// <param name="parts">Opens them.</param>
+/// <param name="temporary">A folder for what does not fit into memory on the way.</param>
+[<Sealed>]
+type Draft(path: string, parts: Parts, temporary: string) =
+    let output = new ProvenFile(path)
+
+    /// Parts that are open at a time.
+    let openMax = 256
+
+    let bufferSize = 1024 * 1024
+
+    let mergeSome (stage: Stage) (some: Payload[]) (output: Stream) ct : Task =
+        task {
+            let streams = some |> Array.map parts.Open
+
+            try
+                let! _ = StageMerge.runAsync stage streams output temporary ct
+                ()
+            finally
+                for stream in streams do
+                    stream.Dispose()
+        }
+
+    /// Neighbours first, where there are too many to be open at once.
+    let rec merge stage (all: Payload[]) (output: Stream) ct : Task =
+        task {
+            if all.Length <= openMax then
+                do! mergeSome stage all output ct
+            else
+                let mutable merged = []
+
+                try
+                    for group in Array.chunkBySize openMax all do
+                        let path = Path.Combine(temporary, $"merge-{Guid.NewGuid():N}")
+                        merged <- path :: merged
+                        use file = new StraightFile(path, FileMode.Create)
+                        do! mergeSome stage group file ct
+
+                    let groups = merged |> List.rev |> Seq.map (fun path -> Spooled(path, 0L<B>))
+                    do! merge stage (Seq.toArray groups) output ct
+                finally
+                    List.iter SpoolFile.delete merged
+        }
+
+    member _.Path = path
+
+    /// How many parts stand in it.
+    member val Count = 0 with get, set
+
+    /// Puts the next part behind those that stand in it.
+    member draft.AppendAsync(part: Payload, ct: CancellationToken) : Task =
+        task {
+            use input = parts.Open part
+            do! input.CopyToAsync(output, bufferSize, ct)
+            draft.Count <- draft.Count + 1
+        }
+
+    /// Merges parts, of which none stands in it.
+    member _.MergeAsync(stage: Stage, all: Payload[], ct: CancellationToken) : Task =
+        merge stage all output ct
+
+    /// <summary>Closes what is complete.</summary>
+    /// <param name="isKept">Whether it has to outlive the scheduler.</param>
+    member _.Finish(isKept: bool) : Proof =
+        if isKept then
+            output.FlushToDisk()
+
+        let proof = output.Proof
+        output.Dispose()
+        proof
+
+    /// Closes and deletes it.
+    member _.Drop() =
+        output.Dispose()
+        SpoolFile.delete path
