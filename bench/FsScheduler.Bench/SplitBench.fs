@@ -9,7 +9,7 @@ open System.Text
 module SplitBench =
 
     let private size = 1L <<< 30
-    let private rounds = 3
+    let private rounds = 5
 
     let private write (path: string) =
         let words =
@@ -105,7 +105,8 @@ module SplitBench =
         ]
 
         for farm in farms do
-            once text 0 farm |> ignore // warm
+            for _ in 1..3 do
+                once text 0 farm |> ignore // warm
 
         let measured = [
             for round in 1..rounds do
