@@ -17,6 +17,7 @@ internal static class WorkerTests
         Check.Case("tries again unless the stage says not to, also after any other exception", TriesAgain),
         Check.Case("finishes what it holds when the host stops", GracefulStop),
         Check.Case("cancels the stage of a task that nobody waits for", CancelsStage),
+        Check.Case("shares files with its scheduler, in the folders that it was told", SharesFiles),
         Check.Case("does not start with options that are wrong, and names them all", WrongOptions),
         Check.Case("does not start with a stage that cannot be built or named", WrongStages),
         Check.Case("ends the host when no scheduler will have it", Unserved),
@@ -118,6 +119,27 @@ internal static class WorkerTests
         await Check.Within(host.StopAsync());
     }
 
+    /// <summary>That the worker could not use what it was told costs an attempt, and shows that it was told.</summary>
+    private static async Task SharesFiles()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "about", "--shared-files");
+        await using var client = await scheduler.ConnectAsync();
+        var payload = new string('x', 200_000);
+
+        foreach (var (folder, attempt) in new[] { (".", 1), ("resultados", 2) })
+        {
+            using var host = await TestHost.StartAsync(
+                scheduler.Address,
+                worker => worker.AddStage<AboutStage>(),
+                options => options.SharedFolders.Add(Path.Combine(scheduler.Folder, folder)));
+
+            var result = (await RunAsync(client, "about", payload)).Split(' ');
+            Check.Equal($"{attempt}", result[2], "the attempt");
+            Check.Equal(payload, result[^1], "the payload");
+            await Check.Within(host.StopAsync());
+        }
+    }
+
     private static async Task WrongOptions()
     {
         using var host = TestHost.Build("nowhere", worker => worker.AddStage<FussyStage>(), options =>
@@ -127,11 +149,12 @@ internal static class WorkerTests
             options.DrainTime = TimeSpan.FromSeconds(-1);
             options.GiveUpAfter = TimeSpan.FromSeconds(-1);
             options.Token = new('x', 1_001);
+            options.SharedFolders.Add("/nowhere");
         });
 
         var error = await Check.ThrowsAsync<OptionsValidationException>(() => host.StartAsync());
 
-        foreach (var name in new[] { "Address", "Slots", "Name", "DrainTime", "GiveUpAfter", "Token" })
+        foreach (var name in new[] { "Address", "Slots", "Name", "DrainTime", "GiveUpAfter", "Token", "SharedFolders" })
         {
             Check.Contains($"{name}: ", error.Message);
         }

@@ -19,6 +19,11 @@ public sealed class FsSchedulerWorkerOptions
     /// yes)</summary>
     public bool OfferBuiltInStages { get; set; } = true;
 
+    /// <summary>Folders in which it sees what its scheduler does, under the same paths: where that was started with
+    /// <c>--shared-files</c>, large payloads and results in them do not travel. Nothing is read or written elsewhere. They
+    /// must be there when the host starts. (default: none)</summary>
+    public IList<string> SharedFolders { get; } = [];
+
     /// <summary>How long it may go on with what it holds when the host stops, zero to a day. Keep it below the host's
     /// <c>ShutdownTimeout</c>, which is 30 s unless set. (default: 10 s)</summary>
     public TimeSpan DrainTime { get; set; } = TimeSpan.FromSeconds(10);

@@ -34,6 +34,11 @@ internal sealed class WorkerOptionsValidator : IValidateOptions<FsSchedulerWorke
             yield return $"{nameof(options.Slots)}: a worker has 1 to {Core.Limit.slotsMax}, not {options.Slots}";
         }
 
+        foreach (var folder in options.SharedFolders.Where(folder => !Directory.Exists(folder)))
+        {
+            yield return $"{nameof(options.SharedFolders)}: there is no folder '{folder}'";
+        }
+
         if (options.DrainTime < TimeSpan.Zero || options.DrainTime > TimeSpan.FromDays(1))
         {
             yield return $"{nameof(options.DrainTime)}: it is from zero to a day, not {options.DrainTime}";

@@ -82,7 +82,7 @@ internal sealed class WorkerService(
             builtIn: builtIn,
             functions: ListModule.OfSeq(functions),
             allowExec: FSharpList<string>.Empty,
-            sharedFolders: FSharpList<string>.Empty,
+            sharedFolders: ListModule.OfSeq(chosen.SharedFolders),
             drain: chosen.DrainTime,
             giveUp: chosen.GiveUpAfter is { } giveUp ? FSharpOption<TimeSpan>.Some(giveUp) : null,
             log: logger);
