@@ -167,7 +167,7 @@ let private document =
                 (int64 (Encoding.UTF8.GetByteCount frame.Groups[4].Value))
                 frame.Value
 
-        Expect.isFalse (text.Contains "shared") "it stands by itself"
+        Expect.isFalse (text.Contains "/shared/") "it stands by itself"
     }
 
 let tests = testList "clients" [ dialogue; large; document ]
