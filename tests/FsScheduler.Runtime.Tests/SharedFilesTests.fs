@@ -519,6 +519,7 @@ let private schedulers =
                 let path = cluster.Folder.At "resultados/a.txt.out"
                 do! eventually "the result" (fun () -> File.Exists path)
                 Expect.equal (File.ReadAllText path) (content.ToLowerInvariant()) "the result"
+                Expect.isFalse (File.Exists(text work "to")) "what was wrong is gone"
             }
 
         testTask "sends bytes, from then on, to a worker that does not see the files" {

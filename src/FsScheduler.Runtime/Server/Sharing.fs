@@ -62,25 +62,31 @@ type Sharing
         SpoolFile.delete (state.SharedFile attempt)
         Input.Withdraw attempt
 
+    let expect (size: Size) (path: string) =
+        match Disk.sizeOfFile path with
+        | ValueSome found when found = size -> ()
+        | ValueSome found -> raise (IOException $"there are {found} bytes of a result of {size}")
+        | ValueNone -> raise (IOException "what the worker has stored is no file")
+
     /// What lies at the path of an attempt becomes its result.
     let takeOver (path: string) (target: string) (size: Size) : Payload =
         try
+            // A move between file systems is a copy, which would follow a link, and wait at a fifo.
+            expect size path
             File.Move(path, target, true)
+            expect size target // nobody has that name but us
 
-            match Disk.sizeOfFile target with
-            | ValueSome found when found <> size ->
-                raise (IOException $"there are {found} bytes of a result of {size}")
-            | ValueNone -> raise (IOException "what the worker has stored is no file")
-            | ValueSome _ when size <= smallMax ->
+            if size <= smallMax then
                 let bytes = File.ReadAllBytes target
                 SpoolFile.delete target
                 Bytes bytes
-            | ValueSome _ ->
+            else
                 if isKept target then
                     Flush.file target
 
                 Spooled(target, size)
         with _ ->
+            SpoolFile.delete path
             SpoolFile.delete target
             reraise ()
 
