@@ -95,6 +95,8 @@ type Event =
     | Assigned of Attempt * SessionId * stages: struct (int * int)
     /// Some stages are done; the result of this attempt is the payload of the next.
     | Advanced of Attempt * stage: int * Payload
+    /// Its pipeline is this one from here on: it is split next, and some of its stages are others for pieces.
+    | Expanded of TaskId * Pipeline
     /// Its stages up to before that index are run on pieces, which end at these bytes. Those that have no part yet are
     /// submitted next.
     | Split of Attempt * last: int * cuts: Size[]

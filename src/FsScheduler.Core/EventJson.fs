@@ -24,6 +24,7 @@ module EventJson =
         | Event.Submitted _ -> "submitted"
         | Event.Assigned _ -> "assigned"
         | Event.Advanced _ -> "advanced"
+        | Event.Expanded _ -> "expanded"
         | Event.Split _ -> "split"
         | Event.Part _ -> "part"
         | Event.Speculated _ -> "speculated"
@@ -85,6 +86,9 @@ module EventJson =
         | Event.Advanced(of', stage, _) ->
             attempt of'
             json.WriteNumber("stage", stage)
+        | Event.Expanded(id, pipeline) ->
+            task id
+            json.WriteString("pipeline", Pipeline.print pipeline)
         | Event.Split(of', last, cuts) ->
             attempt of'
             json.WriteNumber("last", last)

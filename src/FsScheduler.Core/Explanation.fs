@@ -46,6 +46,8 @@ module Explanation =
                 $"The scheduler was started again; {workerName session} came back at {time at} and went on with attempt {attempt.number}."
         | Event.Advanced(attempt, stage, _) ->
             Some $"Attempt {attempt.number} finished the stages before number {stage + 1}."
+        | Event.Expanded(_, pipeline) ->
+            Some $"For pieces it has other stages, since {time at}: {Pipeline.print pipeline}."
         | Event.Split(attempt, _, cuts) ->
             Some
                 $"Attempt {attempt.number} is worked on in {cuts.Length} pieces, since {time at}: each is a task of its own."

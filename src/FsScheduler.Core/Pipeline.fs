@@ -221,3 +221,7 @@ module Pipeline =
             else
                 $"{stage.name}:{printArgument stage.argument}")
         |> String.concat " | "
+
+    /// Whether `parse` takes what `print` gives.
+    let isAllowed (pipeline: Pipeline) : bool =
+        pipeline.stages.Length <= stagesMax && (print pipeline).Length <= lengthMax

@@ -210,7 +210,21 @@ module Stage =
                 demand = ExecCommand.demand kind command.program
             }
 
-    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`, unless it is `exec-lines`.</summary>
+    /// What is run on the pieces of a payload in place of a worker's own stage, whose parts are put one behind the other.
+    let linesForm = ".lines"
+
+    /// What is run on them where the parts are not the result yet, but one text for `mergeForm`.
+    let partForm = ".part"
+
+    /// What makes the result of the parts, one behind the other.
+    let mergeForm = ".merge"
+
+    let private isOnPieces (name: string) =
+        name.EndsWith(linesForm, StringComparison.Ordinal)
+        || name.EndsWith(partForm, StringComparison.Ordinal)
+
+    /// <summary>Makes a stage. One that is neither built in nor a program is of kind `PerLine` if its name ends as
+    /// `linesForm` or `partForm`, and else of kind `WholeFile`.</summary>
     /// <returns>The stage, or what is wrong with its name or its argument.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
         if not (Limit.isStageName name) then
@@ -226,7 +240,26 @@ module Stage =
                 | None -> Ok { name = name; argument = argument; kind = stage.kind; demand = name }
             | None, ValueSome kind -> exec kind argument
             | None, ValueNone ->
-                Ok { name = name; argument = argument; kind = WholeFile; demand = name }
+                Ok {
+                    name = name
+                    argument = argument
+                    kind = if isOnPieces name then PerLine else WholeFile
+                    demand = name
+                }
+
+    /// <summary>Another form of a worker's own stage, with the same argument.</summary>
+    /// <param name="isOffered">Whether a worker offers a stage of that name.</param>
+    /// <param name="form">What is added to its name.</param>
+    /// <param name="stage">Any.</param>
+    /// <returns>The stage; none if it is not offered, or the stage is built in or a program.</returns>
+    let tryForm (isOffered: string -> bool) (form: string) (stage: Stage) : Stage voption =
+        if (tryBuiltIn stage.name).IsSome || (ExecCommand.tryKind stage.name).IsSome then
+            ValueNone
+        else
+            match create (stage.name + form) stage.argument with
+            | Ok other when isOffered other.demand -> ValueSome other
+            | Ok _
+            | Error _ -> ValueNone
 
     /// `name` or `name:argument`, unquoted, as it stands in a PROCESS message.
     let toWire (stage: Stage) : string =

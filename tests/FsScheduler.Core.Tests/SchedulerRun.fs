@@ -40,6 +40,7 @@ type Run(settings: Settings, world: World) =
         | Event.Quarantined(id, _)
         | Event.Part(id, _, _)
         | Event.Speculated(id, _, _)
+        | Event.Expanded(id, _)
         | Event.Cancelled(id, _)
         | Event.Retried id -> ValueSome id
         | Event.Assigned(attempt, _, _)
@@ -232,6 +233,7 @@ let evolve (tasks: Map<TaskId, string * int>) event =
         Map.add attempt.task ($"running on {session}", attempt.number) tasks
     | Event.Advanced(attempt, _, _) -> enter "queued" attempt.task
     | Event.Split(attempt, _, _) -> Map.add attempt.task ("split", attempt.number) tasks
+    | Event.Expanded _
     | Event.Part _
     | Event.Speculated _ -> tasks
     | Event.Delayed(id, _, _) -> enter "delayed" id

@@ -16,5 +16,6 @@ let tests =
         SchedulerSplitTests.tests
         SchedulerStragglerTests.tests
         SchedulerSplitRestartTests.tests
+        SchedulerExpansionTests.tests
         SchedulerSplitProperties.tests
     ]

@@ -24,6 +24,11 @@ let private trouble cause = {
     at = Instant.zero
 }
 
+let private recorded text =
+    match Pipeline.parseRecorded text with
+    | Ok pipeline -> pipeline
+    | Error error -> failwith error.message
+
 /// One of every kind, with what is awkward in them.
 let private everyKind = [
     submitted 1 (bytes "") (Some { text = "k"; content = "c" })
@@ -41,6 +46,7 @@ let private everyKind = [
     Event.Retried(taskId 1)
     Event.Gone "d/é.txt"
     Event.Cancelled(taskId 3, "cancelled")
+    Event.Expanded(taskId 1, recorded "a.part | a.merge:é | b")
     Event.Split(attemptOf 1 4, 2, [| 7L<B>; 1L<B> * (1L <<< 40) |])
     Event.Part(taskId 1, 4_095, bytes "a part")
     Event.Speculated(taskId 1, 3, taskId 2)

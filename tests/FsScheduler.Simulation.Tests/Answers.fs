@@ -144,6 +144,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             let task = observer.Task attempt.task
             task.DurableEnds <- task.DurableEnds + 1
         | Event.Advanced(attempt, _, _) -> (observer.Task attempt.task).DurableParts.Clear()
+        | Event.Expanded _
         | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _

@@ -67,9 +67,12 @@ module Climate =
             [| "lower"; "squeeze"; "trim"; "upper" |]
             [| "sort"; "uniq"; "freq"; "words" |]
             [| "s1"; "s2"; "s3"; "s4" |]
+            [| "each1"; "each2"; "each3"; "each4" |]
+            [| "tally1"; "tally2"; "tally3"; "tally4" |]
         |]
 
-        Array.init (chance.Between(1, 4)) (fun index -> kinds[chance.Pick [| 0; 0; 1; 2 |]][index])
+        Array.init (chance.Between(1, 4)) (fun index ->
+            kinds[chance.Pick [| 0; 0; 1; 2; 3; 4 |]][index])
 
     let draw (chance: Chance) : Climate =
         let rate high =

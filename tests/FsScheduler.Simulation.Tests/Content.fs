@@ -52,10 +52,20 @@ module Content =
 
         text.ToString()
 
+    /// What a worker's own stage is on pieces, whatever it is called there.
     let private kindOf (stage: string) =
         match Stage.tryBuiltIn stage with
         | Some stage -> stage.kind
+        | None when stage.StartsWith("each", StringComparison.Ordinal) -> PerLine
+        | None when stage.StartsWith("tally", StringComparison.Ordinal) -> Aggregating
         | None -> WholeFile
+
+    /// What a worker can offer beside a stage, for pieces.
+    let formsOf (stage: string) : string list =
+        match Stage.tryBuiltIn stage, kindOf stage with
+        | None, PerLine -> [ stage + Stage.linesForm ]
+        | None, Aggregating -> [ stage + Stage.partForm; stage + Stage.mergeForm ]
+        | _ -> []
 
     /// One of three, whoever has worked on the line.
     let private classOf (line: string) = Seq.sumBy int (plain line) % 3
@@ -63,8 +73,9 @@ module Content =
     /// What an aggregating stage makes of lines: those of a class stay in their order, so that the order of parts shows.
     let private inClasses lines = List.sortBy classOf lines
 
-    let private apply (attempt: Attempt) (content: string) (stage: string) =
+    let private apply (attempt: Attempt) (content: string) (name: string) =
         let mark = $"#{attempt.task}.{attempt.number}"
+        let stage = name.Split('.')[0]
 
         let add (what: string) (line: string) =
             if line.EndsWith '\n' then
@@ -80,6 +91,9 @@ module Content =
             | PerLine, _ when stage = "squeeze" ->
                 lines |> List.filter (fun line -> classOf line < 2) |> List.map (add stage)
             | PerLine, _ -> List.map (add stage) lines
+            | _ when name.EndsWith(Stage.partForm, StringComparison.Ordinal) ->
+                List.map (add stage) lines
+            | _ when name.EndsWith(Stage.mergeForm, StringComparison.Ordinal) -> inClasses lines
             | Aggregating, _ -> inClasses (List.map (add stage) lines)
             // It has seen all of them.
             | WholeFile, [] -> [ add $"{stage}[0]" "\n" ]

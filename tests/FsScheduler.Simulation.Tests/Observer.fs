@@ -391,6 +391,36 @@ type Observer(scene: Scene, spool: Spool) =
         task.Ending <- ValueSome Ending.Completed
         task.Ends <- task.Ends + 1
 
+    /// Other stages do for pieces what those of the pipeline do for the whole.
+    let expanded input id (pipeline: Pipeline) =
+        let task = taskOf id
+
+        must
+            (match input with
+             | Input.Cut(cut, _) -> task.IsCutting && cut.task = id && cut.number = task.Attempt
+             | _ -> false)
+            $"task {id} is expanded by {input}"
+
+        let before = task.Pipeline.wire
+        let attempt = { task = id; number = task.Attempt }
+
+        let run (stages: string[]) =
+            Content.plain (Content.run stages attempt task.Content)
+
+        must
+            (before[.. task.Stage - 1] = pipeline.wire[.. task.Stage - 1]
+             && before <> pipeline.wire
+             && run before[task.Stage ..] = run pipeline.wire[task.Stage ..])
+            $"task {id} is to be %A{pipeline.wire} in place of %A{before}"
+
+        for stage in pipeline.wire do
+            must
+                (Array.contains stage before
+                 || sessions.Values |> Seq.exists (fun worker -> Array.contains stage worker.Stages))
+                $"task {id} is to have the stage {stage}, which nobody offers"
+
+        task.Pipeline <- pipeline
+
     /// It is known where the pieces end, or they are gone about once more.
     let split input (attempt: Attempt) last (cuts: Size[]) =
         let task = taskOf attempt.task
@@ -502,6 +532,7 @@ type Observer(scene: Scene, spool: Spool) =
             must (stage = last) $"task {task.Id} is said to be at stage {stage}"
             task.Stage <- last
             requeued task
+        | Event.Expanded(id, pipeline) -> expanded input id pipeline
         | Event.Split(attempt, last, cuts) -> split input attempt last cuts
         | Event.Part(whole, index, payload) -> part input whole index payload
         | Event.Speculated(whole, index, slow) -> speculate whole index slow
@@ -564,6 +595,18 @@ type Observer(scene: Scene, spool: Spool) =
         | Event.Left(session, _, _) ->
             // Its tasks were requeued, or quarantined, by the events before.
             must (sessions.ContainsKey session) $"session {session} leaves and never came"
+            sessions[session].IsGone <- true
+
+    /// Whether its next stage needs all of it, now that some workers may have left.
+    let isWhole (task: TaskRecord) =
+        let stage = task.Pipeline.stages[task.Stage]
+
+        let isOffered form =
+            sessions.Values
+            |> Seq.exists (fun worker -> not worker.IsGone && Array.contains form worker.Stages)
+
+        let forms = Content.formsOf stage.name
+        stage.kind = WholeFile && (forms.IsEmpty || not (List.forall isOffered forms))
 
     /// What the machine asks the host for.
     let asked effect =
@@ -732,6 +775,17 @@ type Observer(scene: Scene, spool: Spool) =
                 | _ -> false
             | _ -> false
 
+        let isBack =
+            match input with
+            | Input.Cut(attempt, _) -> isAwaited && isWhole (taskOf attempt.task)
+            | _ -> false
+
+        match input with
+        | Input.Cut(attempt, _) when isBack ->
+            unsplit (taskOf attempt.task)
+            scene.coverage.Count "seen: cut, and nobody does pieces any more"
+        | _ -> ()
+
         for event in events do
             happened input event
 
@@ -739,7 +793,7 @@ type Observer(scene: Scene, spool: Spool) =
         lookAtPieces ()
 
         must
-            (not isAwaited || not (Seq.isEmpty events))
+            (not isAwaited || isBack || not (Seq.isEmpty events))
             $"{input} is awaited, and nothing came of it"
 
         match input with

@@ -31,7 +31,7 @@ type PieceRecord(cuts: Size[], last: int) =
 type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: string) =
     member _.Id = id
     member _.Submission = submission
-    member _.Pipeline = pipeline
+    member val Pipeline = pipeline with get, set
 
     /// What it was submitted with.
     member _.Origin = origin
@@ -101,6 +101,7 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
 [<Sealed>]
 type SessionRecord(stages: string[]) =
     member _.Stages = stages
+    member val IsGone = false with get, set
     member val Slots = 0 with get, set
     member val Held = HashSet<TaskId>()
 

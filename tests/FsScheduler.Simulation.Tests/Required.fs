@@ -63,6 +63,7 @@ module Required =
     let private sights = [
         "batch decided while the journal writes"
         "a straggler's helper fails or is left alone"
+        "cut, and nobody does pieces any more"
         "cut or joined for nobody"
         "gone before it was cut"
         "gone before it was joined"

@@ -230,6 +230,11 @@ type World(scene: Scene) =
             if able |> Array.forall (fun stages -> not (stages.Contains stage)) then
                 (chance.Pick able).Add stage
 
+        for stages in able do
+            for stage in stages.ToArray() do
+                if chance.Percent 80 then
+                    stages.AddRange(Content.formsOf stage)
+
         able
         |> Array.mapi (fun index stages ->
             SimWorker(scene, $"worker{index}", stages.ToArray(), connect, observer.SlotsAt))

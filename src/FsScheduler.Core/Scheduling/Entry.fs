@@ -6,6 +6,7 @@ open System.Collections.Generic
 [<Sealed>]
 type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     let mutable submission = submission
+    let mutable pipeline = pipeline
     let mutable previous: Task | null = null
     let mutable next: Task | null = null
     // Its progress, which has its state; before the first attempt its state alone.
@@ -22,7 +23,10 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         with get () = submission
         and set (recalled: Submission) = submission <- recalled
 
-    member _.Pipeline = pipeline
+    /// Another one only from `Expansion`.
+    member _.Pipeline
+        with get () = pipeline
+        and set (expanded: Pipeline) = pipeline <- expanded
 
     /// Neighbours in the list that the task is in, if it is in one.
     member _.Previous

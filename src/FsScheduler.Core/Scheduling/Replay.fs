@@ -113,6 +113,12 @@ module internal Replay =
                 progress.Stage <- byte stage
                 state.Backlog.Add task
                 Placement.enqueue state task Back)
+        | Event.Expanded(id, pipeline) ->
+            onTask state id (fun task ->
+                // Its queue knows it as what it was.
+                Placement.leave state task
+                Expansion.apply state task pipeline
+                Placement.enqueue state task Front)
         | Event.Split(attempt, last, cuts) ->
             onTask state attempt.task (fun task ->
                 // Its queue knows it as what it was before it was begun.

@@ -14,20 +14,6 @@ module internal Splitting =
         | Recorded _
         | Slice _ -> false
 
-    /// The stages from a task's next one on that can be run on pieces end before this index.
-    let private lastOf (task: Task) =
-        let stages = task.Pipeline.stages
-        let mutable last = task.Stage
-
-        while last < stages.Length && stages[last].kind = PerLine do
-            last <- last + 1
-
-        // The results of its pieces are merged, and what comes next runs on that.
-        if last < stages.Length && stages[last].kind = Aggregating then
-            last + 1
-        else
-            last
-
     /// Whether the next stages of a queued task are to be run on pieces.
     let isDue (state: State) (task: Task) =
         let payload = task.Payload
@@ -36,7 +22,7 @@ module internal Splitting =
         && Payload.size payload > state.Settings.split
         && task.State = TaskState.Queued
         && not task.Submission.Origin.IsPiece
-        && lastOf task > task.Stage
+        && (let struct (_, last) = Expansion.find state task in last > task.Stage)
 
     /// So that there are not too many pieces.
     let private pieceSize (state: State) (size: Size) : Size =
@@ -168,9 +154,19 @@ module internal Splitting =
 
     /// It is known where its pieces end.
     let cut (state: State) (whole: Task) (cuts: Size[]) =
-        let pieces = Pieces(cuts, lastOf whole)
-        whole.Progress.Pieces <- pieces
-        launch state whole pieces
+        let struct (pipeline, last) = Expansion.find state whole
+
+        if last = whole.Stage then
+            // Whoever ran that on pieces has left meanwhile.
+            Placement.requeue state whole Front
+        else
+            if not (obj.ReferenceEquals(pipeline, whole.Pipeline)) then
+                Expansion.apply state whole pipeline
+                state.Record(Event.Expanded(whole.Id, pipeline))
+
+            let pieces = Pieces(cuts, last)
+            whole.Progress.Pieces <- pieces
+            launch state whole pieces
 
     /// Lets go of what is there of the result.
     let drop (state: State) (task: Task) =

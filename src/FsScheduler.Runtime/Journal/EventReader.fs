@@ -182,6 +182,7 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         | EventKind.Advanced ->
             let payload = ValueOption.defaultValue Payload.empty (remains row 13 14 15 number)
             Event.Advanced(attempt, int (row.GetInt 6), payload)
+        | EventKind.Expanded -> Event.Expanded(task, pipelineOf (row.GetText 11))
         | EventKind.Split ->
             Event.Split(attempt, int (row.GetInt 7), Cuts.ofBytes (row.GetBlob(13).ToArray()))
         | EventKind.Part ->

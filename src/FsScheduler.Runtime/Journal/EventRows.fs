@@ -217,6 +217,10 @@ type EventRows(db: sqlite3) =
             event.Int(7, int64 stage)
             payload event 14 15 16 result
             end' ()
+        | Event.Expanded(task, pipeline) ->
+            ofTask number at EventKind.Expanded task
+            event.Text(12, Pipeline.print pipeline)
+            end' ()
         | Event.Split(attempt, last, cuts) ->
             ofAttempt number at EventKind.Split attempt
             event.Int(8, int64 last)

@@ -25,6 +25,7 @@ type EventKind =
     | Split = 13
     | Part = 14
     | Speculated = 15
+    | Expanded = 16
 
 /// Whose a task is, as a number of the journal. Numbers are never given another meaning.
 module WantCode =
@@ -119,6 +120,33 @@ module Schema =
                     WHEN 5 THEN 'woken' WHEN 6 THEN 'requeued' WHEN 7 THEN 'quarantined' WHEN 8 THEN 'accepted'
                     WHEN 9 THEN 'retried' WHEN 10 THEN 'gone' WHEN 11 THEN 'joined' WHEN 12 THEN 'left'
                     WHEN 13 THEN 'split' WHEN 14 THEN 'part' WHEN 15 THEN 'speculated' END,
+                e.attempt,
+                coalesce(e.worker, (SELECT j.worker FROM event j WHERE j.kind = 11 AND j.session = e.session)),
+                CASE e.kind WHEN 13 THEN length(e.payload) / 8 || ' pieces'
+                    WHEN 14 THEN 'piece ' || e.first
+                    WHEN 15 THEN 'piece ' || e.first || ', beside task ' || e.last
+                    ELSE coalesce(e.error, e.stages) END
+            FROM event e
+            UNION ALL
+            SELECT number, strftime('%Y-%m-%d %H:%M:%f', at / 1000.0, 'unixepoch'), task,
+                CASE outcome WHEN 0 THEN 'completed' ELSE 'cancelled' END, attempt, NULL, reason
+            FROM finished
+            ORDER BY 1;
+        """
+        // Version 5. The `stages` of what was expanded are its pipeline from then on.
+        """
+        DROP VIEW history;
+        CREATE VIEW history AS
+            SELECT number, strftime('%Y-%m-%d %H:%M:%f', at / 1000.0, 'unixepoch') AS time, id AS task,
+                'submitted' AS event, NULL AS attempt, NULL AS worker,
+                CASE want WHEN 4 THEN name || ' (piece ' || ref || ') | ' || pipeline ELSE name || ' | ' || pipeline END AS text
+            FROM task
+            UNION ALL
+            SELECT e.number, strftime('%Y-%m-%d %H:%M:%f', e.at / 1000.0, 'unixepoch'), e.task,
+                CASE e.kind WHEN 1 THEN 'assigned' WHEN 2 THEN 'claimed' WHEN 3 THEN 'advanced' WHEN 4 THEN 'delayed'
+                    WHEN 5 THEN 'woken' WHEN 6 THEN 'requeued' WHEN 7 THEN 'quarantined' WHEN 8 THEN 'accepted'
+                    WHEN 9 THEN 'retried' WHEN 10 THEN 'gone' WHEN 11 THEN 'joined' WHEN 12 THEN 'left'
+                    WHEN 13 THEN 'split' WHEN 14 THEN 'part' WHEN 15 THEN 'speculated' WHEN 16 THEN 'expanded' END,
                 e.attempt,
                 coalesce(e.worker, (SELECT j.worker FROM event j WHERE j.kind = 11 AND j.session = e.session)),
                 CASE e.kind WHEN 13 THEN length(e.payload) / 8 || ' pieces'

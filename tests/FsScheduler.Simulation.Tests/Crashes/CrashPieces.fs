@@ -48,6 +48,7 @@ type CrashPieces() =
         | Event.Accepted({ task = id }, _)
         | Event.Completed({ task = id }, _)
         | Event.Cancelled(id, _) -> wholes.Remove id |> ignore
+        | Event.Expanded _
         | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _

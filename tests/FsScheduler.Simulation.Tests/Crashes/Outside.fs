@@ -69,7 +69,17 @@ module CrashStages =
     /// Needs all of it.
     let private whole = "c"
 
-    let all = [| lines; merged; whole |]
+    /// Workers' own, with others for pieces.
+    let private own = [| "each"; "tally" |]
+
+    let all = [|
+        lines
+        merged
+        whole
+        yield! own
+        for stage in own do
+            yield! Content.formsOf stage
+    |]
 
     /// For files.
     let ofFiles = [| lines; merged |]
@@ -80,6 +90,8 @@ module CrashStages =
         $"{merged} | {lines}"
         $"{whole} | {lines}"
         $"{lines} | {whole}"
+        $"each | {whole}"
+        $"{whole} | {lines} | tally | each"
     |]
 
     /// What workers can be, with whether they remember.
