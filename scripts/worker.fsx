@@ -16,13 +16,26 @@ open System.Globalization
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Stages
 
-/// How often each vowel stands in a text. An accent does not make it another vowel.
-let vowels (text: string) =
-    let plain = text.Normalize(Text.NormalizationForm.FormD).ToLowerInvariant()
+/// How often each vowel stands in a text. An accent does not make it another vowel. A large file is added up in pieces,
+/// by all workers like this one: numbers are what they tell each other.
+let vowels: Aggregate<int64 list> =
+    let all = List.ofSeq "aeiou"
 
-    "aeiou"
-    |> Seq.map (fun vowel -> $"{vowel} {plain |> Seq.filter ((=) vowel) |> Seq.length}\n")
-    |> String.concat ""
+    {
+        seed = List.map (fun _ -> 0L) all
+        add =
+            fun counts line ->
+                let plain = line.Normalize(Text.NormalizationForm.FormD).ToLowerInvariant()
+
+                let countOf vowel =
+                    plain |> Seq.filter ((=) vowel) |> Seq.length
+
+                List.map2 (fun count vowel -> count + int64 (countOf vowel)) counts all
+        merge = List.map2 (+)
+        result = List.map2 (fun vowel count -> $"{vowel} {count}\n") all >> String.concat ""
+        write = List.map string >> String.concat " "
+        read = _.Split(' ') >> Seq.map int64 >> List.ofSeq
+    }
 
 /// `title:pt-BR` capitalises words as that culture does. What makes no sense is said, and not tried again.
 let title (culture: string) (text: string) =
@@ -36,7 +49,7 @@ let options = {
         connect = fsi.CommandLineArgs |> Array.tryItem 1 |> Option.defaultValue "127.0.0.1:7070"
         name = "worker.fsx"
         functions = [
-            "vowels", StageFunction.ofText vowels
+            yield! OwnStages.aggregate "vowels" vowels
             "title", StageFunction.ofTextWith title
         ]
 }

@@ -30,10 +30,12 @@ internal sealed class InitialsStage : PerLineStage
         string.Concat(line.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(word => word.EnumerateRunes().First()));
 }
 
-/// <summary>The longest line, the first one among equals.</summary>
+/// <summary>The longest line, the first one among equals; of a large file, that of the longest lines of its pieces.</summary>
 internal sealed class LongestStage : AggregateStage<string>
 {
     public override string Name => "longest";
+
+    protected override bool IsDistributed => true;
 
     protected override string Seed(StageContext context) => "";
 

@@ -15,6 +15,7 @@ let main args =
             AgentTests.tests
             ConnectionTests.tests
             WorkerTests.tests
+            OwnStagesTests.tests
             ExecTests.tests
             ExecLinesTests.tests
             ExecWorkerTests.tests

@@ -20,7 +20,7 @@ internal static class PublicApi
         foreach (var type in assembly.GetExportedTypes().OrderBy(type => type.FullName, StringComparer.Ordinal))
         {
             var bases = new[] { type.BaseType }
-                .Concat(type.GetInterfaces().Where(each => !each.Name.StartsWith("IEquatable", StringComparison.Ordinal)))
+                .Concat(type.GetInterfaces().Where(each => each.IsVisible && !each.Name.StartsWith("IEquatable", StringComparison.Ordinal)))
                 .OfType<Type>()
                 .Where(each => each != typeof(object) && !type.IsEnum)
                 .Select(type => Name(type))
@@ -60,7 +60,7 @@ internal static class PublicApi
         foreach (var type in assembly.GetExportedTypes())
         {
             Add(type.BaseType);
-            Array.ForEach(type.GetInterfaces(), Add);
+            Array.ForEach(Array.FindAll(type.GetInterfaces(), each => each.IsVisible), Add);
 
             foreach (var member in type.GetMembers(Declared).Where(IsShown))
             {

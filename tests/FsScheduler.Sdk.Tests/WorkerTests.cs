@@ -17,6 +17,7 @@ internal static class WorkerTests
         Check.Case("tries again unless the stage says not to, also after any other exception", TriesAgain),
         Check.Case("finishes what it holds when the host stops", GracefulStop),
         Check.Case("cancels the stage of a task that nobody waits for", CancelsStage),
+        Check.Case("does pieces of a large payload together with others", Pieces),
         Check.Case("shares files with its scheduler, in the folders that it was told", SharesFiles),
         Check.Case("does not start with options that are wrong, and names them all", WrongOptions),
         Check.Case("does not start with a stage that cannot be built or named", WrongStages),
@@ -117,6 +118,32 @@ internal static class WorkerTests
         await Check.Within(gate.Cancelled.Task);
         Check.True(!await Check.Within(client.CancelAsync(task.Id)), "there is nothing more to cancel");
         await Check.Within(host.StopAsync());
+    }
+
+    /// <summary>Two workers, and a payload of five pieces or so: the numbers of the tasks that stages were run for tell them.</summary>
+    private static async Task Pieces()
+    {
+        await using var scheduler = await TestScheduler.StartAsync("--expect", "numbered,seen-by", "--split", "128KiB");
+
+        Task<IHost> StartAsync() => TestHost.StartAsync(
+            scheduler.Address, worker => worker.AddStage<NumberedStage>().AddStage<SeenByStage>(), options => options.Slots = 1);
+
+        using var first = await StartAsync();
+        using var second = await StartAsync();
+        await using var client = await scheduler.ConnectAsync();
+        var lines = Enumerable.Range(0, 20_000).Select(index => $"linha {index}, até amanhã").ToArray();
+        var text = string.Join("\n", lines);
+
+        var numbered = (await RunAsync(client, "numbered:!", text)).Split('\n');
+        Check.Equal(text, string.Join("\n", numbered.Select(line => line[(line.IndexOf('!') + 1)..])), "every line once, in order");
+        var pieces = numbered.Select(line => line[..line.IndexOf('!')]).Distinct().ToArray();
+        Check.True(pieces.Length >= 4, $"the tasks were {string.Join(' ', pieces)}");
+
+        var seen = (await RunAsync(client, "lower | seen-by | upper", text)).Split(' ');
+        Check.Equal($"20000 LINES, FIRST {lines[0]}, LAST {lines[^1]}, TASKS".ToUpperInvariant(), string.Join(' ', seen[..^1]), "all lines");
+        Check.True(seen[^1].Split(',').Distinct().Count() >= 4, $"the tasks were {seen[^1]}");
+        Check.Equal("1 lines, first a, last a, tasks", string.Join(' ', (await RunAsync(client, "seen-by", "a")).Split(' ')[..^1]), "what is small");
+        await Check.Within(Task.WhenAll(first.StopAsync(), second.StopAsync()));
     }
 
     /// <summary>That the worker could not use what it was told costs an attempt, and shows that it was told.</summary>
@@ -307,6 +334,36 @@ internal static class WorkerTests
                 "broken" => throw new FormatException("broken in two"),
                 _ => new(context.Payload),
             };
+    }
+
+    private sealed class NumberedStage : PerLineStage
+    {
+        public override string Name => "numbered";
+
+        protected override string Transform(string line, StageContext context) => $"{context.TaskId}{context.Argument}{line}";
+    }
+
+    private sealed record SeenBy(int Lines, string First, string Last, List<long> Tasks);
+
+    private sealed class SeenByStage : AggregateStage<SeenBy>
+    {
+        public override string Name => "seen-by";
+
+        protected override bool IsDistributed => true;
+
+        protected override SeenBy Seed(StageContext context) => new(0, "", "", [context.TaskId]);
+
+        protected override SeenBy Add(SeenBy state, string line) =>
+            state with { Lines = state.Lines + 1, First = state.Lines == 0 ? line : state.First, Last = line };
+
+        protected override SeenBy Merge(SeenBy left, SeenBy right) => new(
+            left.Lines + right.Lines,
+            left.Lines == 0 ? right.First : left.First,
+            right.Lines == 0 ? left.Last : right.Last,
+            [.. left.Tasks, .. right.Tasks]);
+
+        protected override string Result(SeenBy state, StageContext context) =>
+            $"{state.Lines} lines, first {state.First}, last {state.Last}, tasks {string.Join(',', state.Tasks)}";
     }
 
     private sealed class UnnamedStage : IStage

@@ -6,17 +6,24 @@ namespace FsScheduler.Sdk;
 /// <summary>A type of stage that the worker offers.</summary>
 internal sealed class StageRegistration(Type type)
 {
-    /// <summary>The name, from an instance in a scope of its own: what cannot be built is found out before there is a task.</summary>
-    public async Task<string> NameAsync(IServiceScopeFactory scopes)
+    /// <summary>The name, and what it is followed by in other forms, from an instance in a scope of its own: what cannot
+    /// be built is found out before there is a task.</summary>
+    public async Task<(string Name, IReadOnlyList<string> Forms)> NamesAsync(IServiceScopeFactory scopes)
     {
         await using var scope = scopes.CreateAsyncScope();
-        return Stage(scope).Name;
+        var stage = Stage(scope);
+        return (stage.Name, stage is IFormedStage formed ? formed.Forms : []);
     }
 
     /// <summary>What the worker calls for each task.</summary>
-    public Runtime.StageFunction Function(IServiceScopeFactory scopes, ILogger logger) => call => RunAsync(scopes, logger, call);
+    /// <param name="scopes">Where its instances come from.</param>
+    /// <param name="logger">Is told of failures.</param>
+    /// <param name="form">One of its forms; none: the stage itself.</param>
+    public Runtime.StageFunction Function(IServiceScopeFactory scopes, ILogger logger, string? form) =>
+        call => RunAsync(scopes, logger, form, call);
 
-    private async Task<ReadOnlyMemory<byte>> RunAsync(IServiceScopeFactory scopes, ILogger logger, Runtime.StageCall call)
+    private async Task<ReadOnlyMemory<byte>> RunAsync(
+        IServiceScopeFactory scopes, ILogger logger, string? form, Runtime.StageCall call)
     {
         var context = new StageContext
         {
@@ -32,7 +39,11 @@ internal sealed class StageRegistration(Type type)
         try
         {
             await using var scope = scopes.CreateAsyncScope();
-            return await Stage(scope).RunAsync(context, call.cancellation).ConfigureAwait(false);
+            var stage = Stage(scope);
+
+            return await (form is null
+                ? stage.RunAsync(context, call.cancellation)
+                : ((IFormedStage)stage).RunFormAsync(form, context, call.cancellation)).ConfigureAwait(false);
         }
         catch (StageFailedException error)
         {

@@ -25,20 +25,26 @@ internal sealed class WorkerService(
     {
         foreach (var stage in stages)
         {
-            var name = await stage.NameAsync(scopes).ConfigureAwait(false);
+            var (name, forms) = await stage.NamesAsync(scopes).ConfigureAwait(false);
+            var longest = forms.Select(form => form.Length).Append(0).Max();
 
-            if (!Core.Limit.isStageName(name))
+            if (!Core.Limit.isStageName(name) || !Core.Limit.isStageName(name + new string('x', longest)))
             {
                 throw new InvalidOperationException(
-                    $"'{name}' cannot be the name of a stage: use 1 to {Core.Limit.stageNameBytesMax} letters, digits, - _ and .");
+                    $"'{name}' cannot be the name of a stage: use 1 to {Core.Limit.stageNameBytesMax - longest} letters, digits, - _ and .");
             }
 
-            if (functions.Any(function => function.Item1 == name))
+            foreach (var form in forms.Prepend<string?>(null))
             {
-                throw new InvalidOperationException($"two stages are called '{name}': give one of them another name");
-            }
+                var offered = name + form;
 
-            functions.Add(Tuple.Create(name, stage.Function(scopes, logger)));
+                if (functions.Any(function => function.Item1 == offered))
+                {
+                    throw new InvalidOperationException($"two stages are called '{offered}': give one of them another name");
+                }
+
+                functions.Add(Tuple.Create(offered, stage.Function(scopes, logger, form)));
+            }
         }
 
         if (functions.Count == 0 && !options.Value.OfferBuiltInStages)

@@ -1,23 +1,31 @@
 using System.Runtime.ExceptionServices;
+using System.Text.Json;
 
 namespace FsScheduler.Sdk;
 
 /// <summary>A stage that makes one result of all lines of a text in UTF-8. A payload over <see cref="PieceBytes"/> is cut
-/// between lines into pieces, which are added up at the same time and merged in their order.</summary>
+/// between lines into pieces, which are added up at the same time and merged in their order. If its states can travel
+/// (<see cref="IsDistributed"/>), one over the scheduler's <c>--split</c> is added up by all workers that offer the stage.
+/// </summary>
 /// <typeparam name="TState">What is known of the lines so far.</typeparam>
 /// <remarks>The law: merging the states of two texts gives the state of the one text that they make. So
 /// <c>Merge(s, Seed) = s = Merge(Seed, s)</c>, <c>Merge</c> is associative, and for texts <c>a</c> and <c>b</c>
 /// of whole lines <c>Merge(state(a), state(b)) = state(a + b)</c>. A state may be changed in place: each is used by one thread
 /// at a time, and not again once it was merged.</remarks>
-public abstract class AggregateStage<TState> : IStage
+public abstract class AggregateStage<TState> : IStage, IFormedStage
 {
     private const int LinesBetweenLooks = 1_024;
+    private static readonly JsonSerializerOptions Json = new() { IncludeFields = true };
 
     /// <inheritdoc/>
     public abstract string Name { get; }
 
     /// <summary>The least length of a piece, in bytes, from 1; it ends with its line. (default: 4 MiB)</summary>
     protected virtual int PieceBytes => 4 * 1024 * 1024;
+
+    /// <summary>Whether states are what <see cref="Read"/> makes of what <see cref="Write"/> gave, so that pieces of a
+    /// payload may be added up by different workers. The same for every instance. (default: false, one worker gets all)</summary>
+    protected virtual bool IsDistributed => false;
 
     /// <summary>The state of no lines; a new one for each call if states are changed in place.</summary>
     /// <param name="context">The task; its argument may matter.</param>
@@ -35,14 +43,64 @@ public abstract class AggregateStage<TState> : IStage
 
     /// <summary>What the stage gives.</summary>
     /// <param name="state">Of all lines.</param>
-    /// <param name="context">The task.</param>
+    /// <param name="context">The task; its payload may be states that were written, not the text.</param>
     protected abstract string Result(TState state, StageContext context);
+
+    /// <summary>A state as a text without line ends. (default: JSON, of public properties and fields)</summary>
+    /// <param name="state">Of some lines.</param>
+    protected virtual string Write(TState state) => JsonSerializer.Serialize(state, Json);
+
+    /// <summary>The state that was written.</summary>
+    /// <param name="text">What <see cref="Write"/> gave, perhaps on another worker.</param>
+    protected virtual TState Read(string text) => JsonSerializer.Deserialize<TState>(text, Json)!;
+
+    IReadOnlyList<string> IFormedStage.Forms =>
+        IsDistributed ? [Core.StageModule.partForm, Core.StageModule.mergeForm] : [];
 
     /// <inheritdoc/>
     /// <exception cref="StageFailedException">The payload is not UTF-8; the message names the byte.</exception>
     public async ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);
+        var whole = await AddUpAsync(context, cancellationToken).ConfigureAwait(false);
+        return TextLines.Encode(Result(whole, context));
+    }
+
+    async ValueTask<ReadOnlyMemory<byte>> IFormedStage.RunFormAsync(
+        string form, StageContext context, CancellationToken cancellationToken)
+    {
+        if (form == Core.StageModule.mergeForm)
+        {
+            return TextLines.Encode(Result(MergeWritten(context, cancellationToken), context));
+        }
+
+        var written = Write(await AddUpAsync(context, cancellationToken).ConfigureAwait(false));
+
+        return written.Contains('\n')
+            ? throw new StageFailedException($"what {Name} writes of its state has a line end", retry: false)
+            : (ReadOnlyMemory<byte>)TextLines.Encode(written + "\n");
+    }
+
+    private TState MergeWritten(StageContext context, CancellationToken ct)
+    {
+        var payload = context.Payload.Span;
+        var merged = Seed(context);
+
+        for (var offset = 0; offset < payload.Length;)
+        {
+            ct.ThrowIfCancellationRequested();
+            var newline = payload[offset..].IndexOf((byte)'\n');
+            var end = newline < 0 ? payload.Length : offset + newline;
+            // A carriage return before the newline is part of what was written.
+            merged = Merge(merged, Read(TextLines.Decode(payload[offset..end], offset)));
+            offset = end + 1;
+        }
+
+        return merged;
+    }
+
+    private async Task<TState> AddUpAsync(StageContext context, CancellationToken cancellationToken)
+    {
         var pieces = Cut(context.Payload.Span);
         var states = new TState[pieces.Count];
         var errors = new Exception?[pieces.Count];
@@ -72,8 +130,7 @@ public abstract class AggregateStage<TState> : IStage
             ExceptionDispatchInfo.Throw(first);
         }
 
-        var whole = states.Length == 0 ? Seed(context) : states.Aggregate(Merge);
-        return TextLines.Encode(Result(whole, context));
+        return states.Length == 0 ? Seed(context) : states.Aggregate(Merge);
     }
 
     private List<Range> Cut(ReadOnlySpan<byte> payload)

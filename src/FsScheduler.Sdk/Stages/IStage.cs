@@ -7,7 +7,7 @@ namespace FsScheduler.Sdk;
 public interface IStage
 {
     /// <summary>What it is called in pipelines: 1 to 50 letters, digits, <c>-</c>, <c>_</c> and <c>.</c> of ASCII, the first
-    /// a letter or a digit. The same for every instance.</summary>
+    /// a letter or a digit; 6 fewer where it is run on pieces of large payloads. The same for every instance.</summary>
     string Name { get; }
 
     /// <summary>Processes one payload.</summary>

@@ -3,13 +3,16 @@ using System.Buffers;
 namespace FsScheduler.Sdk;
 
 /// <summary>A stage that does the same with each line of a text in UTF-8. Line ends stay as they are, <c>\n</c> or
-/// <c>\r\n</c>, also where the last line has none.</summary>
-public abstract class PerLineStage : IStage
+/// <c>\r\n</c>, also where the last line has none. A payload over the scheduler's <c>--split</c> comes in pieces of whole
+/// lines, to all workers that offer the stage.</summary>
+public abstract class PerLineStage : IStage, IFormedStage
 {
     private const int LinesBetweenLooks = 1_024;
 
     /// <inheritdoc/>
     public abstract string Name { get; }
+
+    IReadOnlyList<string> IFormedStage.Forms => [Core.StageModule.linesForm];
 
     /// <summary>What becomes of one line.</summary>
     /// <param name="line">It, without its end.</param>
@@ -47,4 +50,7 @@ public abstract class PerLineStage : IStage
 
         return new(output.WrittenMemory);
     }
+
+    ValueTask<ReadOnlyMemory<byte>> IFormedStage.RunFormAsync(
+        string form, StageContext context, CancellationToken cancellationToken) => RunAsync(context, cancellationToken);
 }

@@ -1,0 +1,98 @@
+/// A worker's own stages that can be run on pieces.
+module FsScheduler.Runtime.Tests.OwnStagesTests
+
+open System
+open System.Text
+open System.Threading
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Stages
+
+let private run (functions: (string * StageFunction) list) name (text: string) =
+    let call = {
+        argument = ""
+        name = "n"
+        attempt = { task = 1L<taskId>; number = 1 }
+        payload = ReadOnlyMemory(Encoding.UTF8.GetBytes text)
+        cancellation = CancellationToken.None
+    }
+
+    let functions = dict functions
+    let result = functions[name].Invoke(call).Result
+    Encoding.UTF8.GetString result.Span
+
+/// Leaves out what begins with a dash.
+let private shout =
+    OwnStages.perLine "shout" (fun line ->
+        if line.StartsWith '-' then
+            None
+        else
+            Some(line.ToUpperInvariant() + "!"))
+
+/// The lines, numbered from the end: their order shows, and so does whether one is there twice.
+let private rows: Aggregate<string list> = {
+    seed = []
+    add = fun lines line -> line :: lines
+    merge = fun left right -> right @ left
+    result =
+        fun lines -> lines |> List.mapi (fun index line -> $"{index} {line}\n") |> String.concat ""
+    write = String.concat "\t"
+    read = fun text -> if text = "" then [] else List.ofArray (text.Split '\t')
+}
+
+let private numbered = OwnStages.aggregate "rows" rows
+
+/// Whole lines in each piece.
+let private pieces =
+    let line = Gen.elements [ "um\n"; "-dois\r\n"; "três\n"; "a b\r\n"; "4\n" ]
+
+    gen {
+        let! pieces = Gen.listOf (Gen.map (String.concat "") (Gen.nonEmptyListOf line))
+        let! last = Gen.elements [ []; [ "sem fim" ]; [ "-x" ]; [ "x\r" ] ]
+        return pieces @ last
+    }
+    |> Arb.fromGen
+
+let tests =
+    testList "own stages" [
+        test "do the same with each line, and keep its end" {
+            let run = run shout "shout"
+            Expect.equal (run "a\r\nb\n\n-c\r\nd") "A!\r\nB!\n!\nD!" "lines"
+            Expect.equal (run "") "" "nothing"
+            Expect.equal (run "-a\n") "" "left out"
+        }
+
+        test "are known by what is offered for pieces" {
+            Expect.equal (List.map fst shout) [ "shout"; "shout.lines" ] "per line"
+            Expect.equal (List.map fst numbered) [ "rows"; "rows.part"; "rows.merge" ] "all lines"
+        }
+
+        test "refuse to write a state of two lines" {
+            let broken = OwnStages.aggregate "broken" { rows with write = String.concat "\n" }
+
+            Expect.throwsC (fun () -> run broken "broken.part" "a\nb" |> ignore) (fun error ->
+                match error with
+                | :? StageException as error ->
+                    Expect.stringContains error.Message "broken" "which"
+                    Expect.isFalse error.Retry "no other attempt"
+                | other -> failtest $"{other}")
+        }
+
+        testProperty "give the same for pieces, one behind the other"
+        <| Prop.forAll pieces (fun pieces ->
+            let whole = String.concat "" pieces
+
+            let parts form =
+                pieces |> List.map (run shout form) |> String.concat ""
+
+            Expect.equal (parts "shout.lines") (run shout "shout" whole) "lines")
+
+        testProperty "give the same for pieces, merged"
+        <| Prop.forAll pieces (fun pieces ->
+            let whole = String.concat "" pieces
+            let parts = pieces |> List.map (run numbered "rows.part") |> String.concat ""
+            Expect.equal (run numbered "rows.merge" parts) (run numbered "rows" whole) "all lines")
+    ]
