@@ -205,15 +205,28 @@ let private workers =
 
         testTask "stores a large result of a program" {
             use folder = new TempFolder()
-            let content = String('A', 3_000_000) + "B"
+            let size = 9_000_017 // of no other file
+            let content = String('A', size) + "B"
             folder.Write("a", content)
             use fake = new FakeScheduler()
             use _ = new Running({ sharing folder fake with allowExec = [ "cat" ] })
             let! (peer: Peer) = fake.WelcomeAsync welcome
-            do! share peer 1 "\"exec:cat\"" (files (folder.At "a") 1L 3_000_000L (folder.At "b"))
+            do! share peer 1 "\"exec:cat\"" (files (folder.At "a") 1L (int64 size) (folder.At "b"))
             let! struct (answer, _) = result peer
-            Expect.equal (told answer) [ "True"; "3000000"; ""; "" ] "stored"
+            Expect.equal (told answer) [ "True"; string size; ""; "" ] "stored"
             Expect.equal (File.ReadAllText(folder.At "b")) (content.Substring 1) "the result"
+
+            let own =
+                Directory.GetDirectories(Path.GetTempPath(), "fs-worker-*")
+                |> Seq.collect (fun folder ->
+                    try
+                        Directory.GetFiles folder
+                    with :? DirectoryNotFoundException -> // another worker's, which has ended
+                        [||])
+                |> Seq.map FileInfo
+                |> Seq.filter (fun file -> file.Exists && file.Length = int64 size)
+
+            Expect.isEmpty own "the worker has it no longer"
         }
 
         testTask "says what fails as ever, and leaves no half result" {
@@ -465,6 +478,10 @@ let private schedulers =
 
             do! published cluster (text first "name") "small"
             do! published cluster (text second "name") "with"
+
+            do!
+                eventually "there are results, and nothing else" (fun () ->
+                    Directory.GetFiles(cluster.Folder.At "resultados").Length = 2)
         }
 
         testTask "sends small payloads, and everything to whoever shares nothing" {
