@@ -16,6 +16,7 @@ let main args =
             ConnectionTests.tests
             WorkerTests.tests
             OwnStagesTests.tests
+            AssignmentTests.tests
             ExecTests.tests
             ExecLinesTests.tests
             ExecWorkerTests.tests
@@ -26,6 +27,7 @@ let main args =
             JournalDiskTests.tests
             RestartTests.tests
             PublishQueueTests.tests
+            LoopsTests.tests
             PieceTests.tests
             SharedFilesTests.tests
         ])

@@ -105,7 +105,7 @@ type Bodies
     /// <summary>Where the pieces of a payload end.</summary>
     /// <param name="attempt">Of the task, for what the machine is told.</param>
     /// <param name="submission">The task's.</param>
-    /// <param name="payload">A file.</param>
+    /// <param name="payload">A file; one that is read as a whole, since it is small, is one piece.</param>
     /// <param name="pieceSize">See <c>LineCuts.find</c>.</param>
     /// <returns>None: the payload is not to be had, which the machine is told.</returns>
     member _.Cut(attempt: Attempt, submission: Submission, payload: Payload, pieceSize: Size) =
@@ -113,6 +113,7 @@ type Bodies
 
         match openPayload attempt submission payload with
         | ValueNone -> ValueNone
+        | ValueSome body when isNull body.file -> ValueSome [| body.size |]
         | ValueSome body ->
             use file = nonNull body.file
 

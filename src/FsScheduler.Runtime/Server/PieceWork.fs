@@ -176,7 +176,7 @@ type PieceWork
             tell: Input[] -> Task,
             ct: CancellationToken
         ) : Task =
-        let perform drafts effect : Task<Input voption> =
+        let perform drafts effect ct : Task<Input voption> =
             task {
                 match effect with
                 | Effect.Cut(attempt, submission, payload, pieceSize) ->
@@ -193,7 +193,7 @@ type PieceWork
                 | _ -> return invalidOp "not a matter of pieces"
             }
 
-        let work (channel: Channel<Effect>) =
+        let work (channel: Channel<Effect>) (ct: CancellationToken) : Task =
             task {
                 let drafts = Drafts()
 
@@ -202,7 +202,7 @@ type PieceWork
                         while not ct.IsCancellationRequested do
                             let! effect = channel.Reader.ReadAsync ct
 
-                            match! perform drafts effect with
+                            match! perform drafts effect ct with
                             | ValueSome input -> do! tell [| input |]
                             | ValueNone -> ()
                     with :? OperationCanceledException ->
@@ -212,5 +212,5 @@ type PieceWork
                         draft.Drop()
             }
 
-        let channels = [| yield! Array.replicate threads anywhere; yield! lanes |]
-        Task.WhenAll [ for channel in channels -> Task.Run<unit>(fun () -> work channel) ] :> Task
+        let channels = [ yield! List.replicate threads anywhere; yield! lanes ]
+        Loops.runAsync (List.map work channels) ct

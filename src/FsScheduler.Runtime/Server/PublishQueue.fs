@@ -246,7 +246,7 @@ type PublishQueue
     /// <param name="tell">Takes what the machine is to be told.</param>
     /// <param name="ct">Stops it, between two files, or while the disk takes nothing.</param>
     member _.RunAsync(tell: Input[] -> Task, ct: CancellationToken) : Task =
-        let work () =
+        let work (ct: CancellationToken) : Task =
             task {
                 let told = List<Input>()
                 let stored = List<Stored>()
@@ -269,4 +269,4 @@ type PublishQueue
                         do! tell batch
             }
 
-        Task.WhenAll [ for _ in 1..threads -> Task.Run<unit>(fun () -> work ()) ] :> Task
+        Loops.runAsync (List.replicate threads work) ct
