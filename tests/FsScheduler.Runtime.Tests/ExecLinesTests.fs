@@ -144,7 +144,8 @@ let private lines =
         unixTest "does not use a process again that said something unasked, or has ended"
         <| fun () ->
             task {
-                use bench = new Bench([ "sh"; "head" ])
+                let limits = { LineLimits.standard with silenceMax = TimeSpan.FromSeconds 1.0 }
+                use bench = new Bench([ "sh"; "head" ], limits)
                 let flag = Path.Combine(bench.Folder, "flag")
                 // Only when it is told does the first say more than it was asked.
                 let stage =
@@ -155,6 +156,7 @@ let private lines =
                 let! first = bench.Text(stage, "x")
                 File.WriteAllText(flag, "")
                 do! eventually "it has spoken" (fun () -> File.Exists $"{flag}.said")
+                do! eventually "that was heard" (fun () -> bench.Stages.IdleCount = 0)
                 File.Delete flag
                 let! second = bench.Text(stage, "x")
                 Expect.notEqual (int second) (int first) "another process, and its own answer"

@@ -242,6 +242,9 @@ type ExecStages(options: ExecOptions) =
                 Interlocked.Decrement &running |> ignore
         }
 
+    /// How many programs of `exec-lines` wait for another payload.
+    member internal _.IdleCount = lines.IdleCount
+
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {

@@ -48,6 +48,11 @@ type internal LinePool(limits: LineLimits, idlesMax: int) =
             while idles.Count > 0 && isOld () do
                 removeFirst ()
 
+            for struct (stage, program) in idles.ToArray() do
+                if not program.IsUsable then
+                    idles.Remove(struct (stage, program)) |> ignore
+                    program.Dispose()
+
             for program in busy do
                 program.KillIfSilent limits.silenceMax)
 
