@@ -61,6 +61,32 @@ let tests =
             Expect.isEmpty (Invariants.violations scheduler) "violations"
         }
 
+        test
+            "has its parts gathered once what it was submitted with is at hand, for the attempt that follows" {
+            let scheduler, decisions =
+                restarted { splitting with memory = 100L<B> } [
+                    joined
+                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    assigned 1 1 1 0 1
+                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Split(attempt 1 2, 2, cuts)
+                    piece 2 0 100L<B>
+                    Event.Part(taskId 1, 0, bytes "0")
+                    Event.Completed(attempt 2 1, NothingLeft)
+                ]
+
+            let gathers () = [
+                for effect in decisions.Effects do
+                    match effect with
+                    | Effect.Gather(attempt, index, _) -> attempt, index
+                    | _ -> ()
+            ]
+
+            Expect.isEmpty (gathers ()) "nothing for an attempt that is not joined"
+            scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
+            Expect.equal (gathers ()) [ attempt 1 3, 0 ] "for the next one"
+        }
+
         test "is in the pieces that it was cut into last, and has none of the parts from before" {
             let otherCuts = [| 150L<B>; 300L<B> |]
 

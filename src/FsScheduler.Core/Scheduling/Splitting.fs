@@ -124,13 +124,14 @@ module internal Splitting =
         let pieces = nonNull whole.Progress.Pieces
 
         match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
-        | [] -> ()
+        | [] -> join state whole
+        // It is another attempt then: what is gathered for this one would be for nobody.
         | _ when whole.Submission.IsFiled -> state.Ask(Effect.Recall(state.AttemptOf whole))
         | idle ->
             for index in idle do
                 submit state whole whole.Submission index |> ignore
 
-        join state whole
+            join state whole
 
     /// What it was submitted with is at hand.
     let goOn (state: State) (whole: Task) =

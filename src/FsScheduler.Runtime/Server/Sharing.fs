@@ -160,11 +160,15 @@ type Sharing
                     return struct (Input.Unstored(session, attempt, error), false)
         }
 
-    /// <summary>Deletes what workers have left that nobody waits for.</summary>
+    /// <summary>Deletes what workers have left that nobody waits for. Where the folder cannot be read, nothing: the next
+    /// one may.</summary>
     /// <param name="ct">Ends it.</param>
     member _.SweepAsync(ct: CancellationToken) : Task =
         task {
-            let attempts = state.SharedAttempts()
+            let attempts =
+                try
+                    state.SharedAttempts()
+                with Disk.Trouble _ -> [||]
 
             if attempts.Length > 0 then
                 let look scheduler =

@@ -123,7 +123,8 @@ type StateFolder(path: string) =
     member _.SharedFile(attempt: Attempt) =
         Path.Combine(spool, $"{attempt.task}-{attempt.number}{shared}")
 
-    /// The attempts of which there are such files.
+    /// <summary>The attempts of which there are such files.</summary>
+    /// <exception cref="T:System.IO.IOException">The folder cannot be read.</exception>
     member _.SharedAttempts() : Attempt[] = [|
         for file in Directory.EnumerateFiles(spool, "*" + shared) do
             let parts = (nonNull (Path.GetFileNameWithoutExtension file)).Split '-'
@@ -143,7 +144,7 @@ type StateFolder(path: string) =
     member _.Sweep(needed: IReadOnlySet<string>) =
         for file in Directory.EnumerateFiles spool do
             if not (needed.Contains file || file.EndsWith(shared, StringComparison.Ordinal)) then
-                File.Delete file
+                SpoolFile.delete file
 
     interface IDisposable with
         member _.Dispose() = lock'.Dispose()

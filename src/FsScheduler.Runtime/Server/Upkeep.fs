@@ -90,6 +90,7 @@ type Upkeep
                         do! agent.LookAsync(ignore).WaitAsync ct
                         started ()
                         isStarted <- true
+                        do! sharing.SweepAsync ct
 
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync ct
