@@ -4,6 +4,7 @@ module FsScheduler.Runtime.Tests.SharedFilesTests
 open System
 open System.Collections.Generic
 open System.IO
+open System.Runtime.InteropServices
 open System.Text
 open System.Text.Json
 open System.Threading
@@ -31,6 +32,21 @@ let private readAll (stream: Stream) =
     stream.CopyTo copy
     Encoding.UTF8.GetString(copy.ToArray())
 
+let private create (shared: SharedFolders) named =
+    let struct (path, file) = shared.Create named
+    file.Dispose()
+    Expect.isTrue (File.Exists path) "where it is"
+
+[<DllImport("libc")>]
+extern int private renameat2(int from, string path, int into, string other, uint flags)
+
+/// At once, so that each is always there.
+let private exchange path other =
+    let here, RENAME_EXCHANGE = -100, 2u
+
+    if renameat2 (here, path, here, other, RENAME_EXCHANGE) <> 0 then
+        failwith "they do not change places"
+
 let private refuses (reason: string) (action: unit -> 'result) =
     try
         action () |> ignore
@@ -47,7 +63,7 @@ let private folders =
             let shared = SharedFolders [ folder.Path ]
             let named = files (folder.At "a") 2L 5L (folder.At "b")
             Expect.equal (readAll (shared.Open named)) "23456" "the range"
-            (shared.Create named).Dispose()
+            create shared named
             Expect.isTrue (File.Exists(folder.At "b")) "made"
         }
 
@@ -58,7 +74,7 @@ let private folders =
             let shared = SharedFolders [ folder.At "link" ]
             let named = files (folder.At "link/a") 0L 3L (folder.At "link/b")
             Expect.equal (readAll (shared.Open named)) "012" "the range"
-            (shared.Create named).Dispose()
+            create shared named
             Expect.isTrue (File.Exists(folder.At "real/b")) "made"
         }
 
@@ -131,6 +147,38 @@ let private folders =
             Expect.equal (File.ReadAllText(folder.At "shared/a")) "a" "as it was"
             Expect.isEmpty (Directory.GetFiles(folder.At "other")) "nothing elsewhere"
             Expect.isFalse (File.Exists(folder.At "b")) "nothing beside"
+        }
+
+        test "make nothing elsewhere while folders change places with links" {
+            if OperatingSystem.IsLinux() then
+                use folder = new TempFolder()
+                let inside = Directory.CreateDirectory(folder.At "shared/in").FullName
+                let outside = Directory.CreateDirectory(folder.At "outside").FullName
+                folder.Link("shared/link", outside)
+                let shared = SharedFolders [ folder.At "shared" ]
+                let stop = new CancellationTokenSource()
+
+                let changing =
+                    Task.Run(fun () ->
+                        while not stop.IsCancellationRequested do
+                            exchange inside (folder.At "shared/link"))
+
+                let mutable made = 0
+
+                for number in 1..3_000 do
+                    try
+                        let named = files "" 0L 1L (Path.Combine(inside, string number))
+                        let struct (_, file) = shared.Create named
+                        file.Dispose()
+                        made <- made + 1
+                    with
+                    | :? IOException
+                    | :? UnauthorizedAccessException -> ()
+
+                stop.Cancel()
+                changing.Wait()
+                Expect.isGreaterThan made 0 "some are made"
+                Expect.isEmpty (Directory.GetFiles outside) "none elsewhere"
         }
 
         test "must be there" {

@@ -134,6 +134,20 @@ module internal Linux =
             finally
                 close fd
 
+    /// <summary>Works in a folder that is judged by where it really is, and stays that folder meanwhile, whatever its path
+    /// leads to by then.</summary>
+    /// <param name="folder">Any path to it.</param>
+    /// <param name="work">Gets its path without any link in it, and one that leads there for the time of the call.</param>
+    /// <returns>What `work` gives, or an errno.</returns>
+    let inFolder (folder: string) (work: string -> string -> 'result) : Result<'result, int> =
+        match Native.``open`` (folder, O_PATH ||| O_CLOEXEC, 0) with
+        | -1 -> Error(lastError ())
+        | fd ->
+            try
+                pathOf fd |> Result.map (fun real -> work real $"/proc/self/fd/{fd}")
+            finally
+                close fd
+
     /// What `statx` tells: the type bits of the mode, the owner, the size, and the mtime in .NET ticks, UTC.
     [<Struct>]
     type Status = { kind: int; owner: uint; size: int64; modified: int64 }

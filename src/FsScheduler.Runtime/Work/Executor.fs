@@ -103,26 +103,29 @@ type Executor
     }
 
     let newFile () =
-        Path.Combine(temporary, string (Interlocked.Increment &files))
+        let path = Path.Combine(temporary, string (Interlocked.Increment &files))
+        struct (path, new StraightFile(path, FileMode.Create))
 
-    /// Fills a file that was just made, or leaves none.
-    let fill (output: StraightFile) (write: Stream -> Task<Size>) : Task<Payload> =
+    /// Fills a file that was just made, at that path, or leaves none.
+    let fill
+        (struct (path: string, output: StraightFile))
+        (write: Stream -> Task<Size>)
+        : Task<Payload> =
         task {
             try
                 let! size = write output
                 do! output.DisposeAsync()
-                return Spooled(output.Name, size)
+                return Spooled(path, size)
             with error ->
                 do! output.DisposeAsync()
-                SpoolFile.delete output.Name
+                SpoolFile.delete path
                 return raise error
         }
 
     let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
         task {
             use input = SpoolFile.openPayload payload
-            let output = new StraightFile(newFile (), FileMode.Create)
-            return! fill output (fun output -> runner.RunAsync(stages, input, output, ct))
+            return! fill (newFile ()) (fun output -> runner.RunAsync(stages, input, output, ct))
         }
 
     let builtIn (runner: StageRunner) (stages: string[]) payload ct : Task<Payload> =
@@ -245,7 +248,7 @@ type Executor
                 return Bytes bytes
             else
                 return!
-                    fill (new StraightFile(newFile (), FileMode.Create)) (fun output ->
+                    fill (newFile ()) (fun output ->
                         task {
                             do! input.CopyToAsync(output, copyBytes, ct)
                             return files.size

@@ -49,9 +49,9 @@ type private FileRange(file: SafeFileHandle, start: Size, size: Size) =
             file.Dispose()
 
 /// <summary>The folders in which a worker reads and writes the files that its scheduler names. Their owner says which; paths
-/// come from the wire, and none of them leads anywhere else, whatever links there are: what is read is judged after it was
-/// opened, on Linux by where it really is, elsewhere right before. What is written is made new: nothing that is there is
-/// ever changed.</summary>
+/// come from the wire, and none of them leads anywhere else, whatever links there are: on Linux what is read, and the folder
+/// in which is written, are judged by where they really are after they were opened; elsewhere right before. What is written
+/// is made new: nothing that is there is ever changed.</summary>
 /// <param name="paths">Folders.</param>
 /// <exception cref="T:System.IO.DirectoryNotFoundException">One of them is missing.</exception>
 [<Sealed>]
@@ -96,6 +96,17 @@ type SharedFolders(paths: string list) =
                 file.Dispose()
                 refuse path
 
+    let createOnLinux (folder: string) (name: string) =
+        let create real at =
+            if holds (Path.Combine(real, name)) then
+                new StraightFile(Path.Combine(at, name), FileMode.CreateNew)
+            else
+                refuse folder
+
+        match Linux.inFolder folder create with
+        | Ok file -> file
+        | Error errno -> raise (IOException $"'{Logs.printable folder}': {Linux.message errno}")
+
     /// Whether there are any.
     member _.IsEmpty = folders.IsEmpty
 
@@ -122,9 +133,15 @@ type SharedFolders(paths: string list) =
     /// <summary>Makes the file of a result.</summary>
     /// <exception cref="T:System.IO.IOException">It is there already, or cannot be written.</exception>
     /// <exception cref="T:System.UnauthorizedAccessException">It may not be written, or belongs elsewhere.</exception>
-    member _.Create(files: SharedFiles) : StraightFile =
+    /// <returns>Where it is, and the file.</returns>
+    member _.Create(files: SharedFiles) : struct (string * StraightFile) =
         match Path.GetDirectoryName files.target with
         | null -> refuse files.target
         | folder ->
-            let path = locate folder (nonNull (Path.GetFileName files.target))
-            new StraightFile(path, FileMode.CreateNew)
+            let name = nonNull (Path.GetFileName files.target)
+            let path = locate folder name
+
+            if OperatingSystem.IsLinux() then
+                struct (path, createOnLinux folder name)
+            else
+                struct (path, new StraightFile(path, FileMode.CreateNew))
