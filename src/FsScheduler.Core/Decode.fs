@@ -204,6 +204,14 @@ let private sharedFiles (fields: Fields) line : SharedFiles = {
     start = size fields line Field.start
     size = size fields line Field.size
     target = fields.Text(line, Field.into, Limit.sharedPathBytesMax)
+    version =
+        if fields.Has Field.modifiedUs then
+            ValueSome {
+                length = size fields line Field.length
+                modified = count fields line Field.modifiedUs
+            }
+        else
+            ValueNone
 }
 
 let private processing (fields: Fields) line : Process = {

@@ -246,6 +246,12 @@ let private processFields writer (message: Process) =
         number writer Field.start (int64 files.start)
         number writer Field.size (int64 files.size)
         text writer Field.into files.target
+
+        match files.version with
+        | ValueSome version ->
+            number writer Field.length (int64 version.length)
+            number writer Field.modifiedUs version.modified
+        | ValueNone -> ()
     | ValueNone -> ()
 
 let private doneFields writer (message: Done) =

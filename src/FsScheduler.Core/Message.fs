@@ -1,5 +1,7 @@
 namespace FsScheduler.Core
 
+open System
+
 /// What a connection is for.
 type Role =
     /// Runs stages. None: it runs every built-in stage.
@@ -90,6 +92,26 @@ type Welcome = {
     keep: Attempt[]
 }
 
+/// A version of a file, as another machine may see it too.
+[<Struct>]
+type FileVersion = {
+    length: Size
+    /// Microseconds since 1970, UTC: JavaScript could not hold finer ones.
+    modified: int64
+}
+
+module FileVersion =
+
+    /// <returns>None: it was last changed before 1970, or after 2255.</returns>
+    let ofStamp (stamp: Stamp) : FileVersion voption =
+        let micros =
+            (stamp.modified - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond
+
+        if micros >= 0L && micros <= Limit.integerMax then
+            ValueSome { length = stamp.size; modified = micros }
+        else
+            ValueNone
+
 /// Files in place of a payload and its result, for a worker that sees them too. Paths are absolute, and at most
 /// `Limit.sharedPathBytesMax` long.
 type SharedFiles = {
@@ -99,6 +121,8 @@ type SharedFiles = {
     size: Size
     /// Where the result may be put. There is no such file yet.
     target: string
+    /// What the source is, if it is one that may change.
+    version: FileVersion voption
 }
 
 type Process = {

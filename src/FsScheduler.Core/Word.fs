@@ -80,6 +80,8 @@ module internal Field =
     let start = field "start"
     let size = field "size"
     let into = field "to"
+    let length = field "length"
+    let modifiedUs = field "modifiedUs"
     let stored = field "stored"
     let unshared = field "unshared"
 

@@ -27,7 +27,7 @@ type Arguments =
             | Allow_Exec _ ->
                 "a program that exec, exec-file and exec-lines may run, such as jq or /opt/ocr/run; once for each (default: none)"
             | Shared_Files _ ->
-                "a folder that the scheduler sees under the same path, its --entrada or its --state, say: with --shared-files there too, payloads and results in it need not travel; once for each (default: none)"
+                "a folder that the scheduler sees under the same path, as its --entrada and the spool folder in its --state: with --shared-files there too, payloads and results in it need not travel; once for each (default: none)"
             | Token_File _ -> "a file with a line 'worker TOKEN', where the scheduler asks for one"
             | Give_Up _ ->
                 "end when no scheduler was found for this long, such as 30s (default: never)"

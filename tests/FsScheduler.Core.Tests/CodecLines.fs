@@ -83,6 +83,8 @@ type ProcessLine = {
     start: Skippable<int64>
     size: Skippable<int64>
     ``to``: Skippable<string>
+    length: Skippable<int64>
+    modifiedUs: Skippable<int64>
     bytes: Skippable<int64>
 }
 

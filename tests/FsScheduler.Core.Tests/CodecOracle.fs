@@ -129,6 +129,11 @@ let private ofFiles (value: SharedFiles -> 'value) (job: Process) =
     | ValueSome files -> Include(value files)
     | ValueNone -> Skip
 
+let private ofVersion (value: FileVersion -> 'value) (job: Process) =
+    match job.files |> ValueOption.bind _.version with
+    | ValueSome version -> Include(value version)
+    | ValueNone -> Skip
+
 let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedulerLine =
     let bytes = unless 0L (int64 size)
 
@@ -160,6 +165,8 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             start = ofFiles (_.start >> int64) job
             size = ofFiles (_.size >> int64) job
             ``to`` = ofFiles _.target job
+            length = ofVersion (_.length >> int64) job
+            modifiedUs = ofVersion _.modified job
             bytes = bytes
         }
     | FromScheduler.Cancel attempt ->

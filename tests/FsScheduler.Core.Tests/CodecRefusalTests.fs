@@ -160,6 +160,7 @@ let private refusedFields =
                     "[" + String.replicate 1_000 "\"a\"," + "\"a\"]"
                 ]
                 "token", "\"t\"", quoted (a 1_001) :: texts
+                "sharedFiles", "true", [ "0"; "\"true\""; "null" ]
             ]
             badFields toScheduler "READY" [ "slots", "65536", "" :: "65537" :: integers ]
             badFields toScheduler "RESULT" [
@@ -210,6 +211,8 @@ let private refusedFields =
                 "start", "0", "" :: integers
                 "size", "0", "" :: integers
                 "to", "\"/b\"", "" :: quoted (a 401) :: texts
+                "length", "0", "" :: integers
+                "modifiedUs", "0", integers
             ]
             badFields fromScheduler "CANCEL" [ "task", "1", idValues; attemptField ]
             badFields fromScheduler "ACCEPTED" [

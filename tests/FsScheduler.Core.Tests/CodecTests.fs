@@ -153,7 +153,7 @@ let private examples =
             })
             83L<B>
         saidByScheduler
-            """{"type":"PROCESS","task":17,"attempt":1,"name":"livro.txt","stages":["lower"],"timeoutMs":300000,"piece":2,"from":"/dados/entrada/livro.txt","start":33554432,"size":16777216,"to":"/dados/spool/17-1.shared"}"""
+            """{"type":"PROCESS","task":17,"attempt":1,"name":"livro.txt","stages":["lower"],"timeoutMs":300000,"piece":2,"from":"/dados/entrada/livro.txt","start":33554432,"size":16777216,"to":"/dados/spool/17-1.shared","length":1073741824,"modifiedUs":1795689600123456}"""
             (FromScheduler.Process {
                 attempt = attempt 17L<taskId> 1
                 name = "livro.txt"
@@ -166,6 +166,8 @@ let private examples =
                         start = 33554432L<B>
                         size = 16777216L<B>
                         target = "/dados/spool/17-1.shared"
+                        version =
+                            ValueSome { length = 1073741824L<B>; modified = 1795689600123456L }
                     }
             })
             0L<B>

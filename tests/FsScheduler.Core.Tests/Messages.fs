@@ -231,7 +231,19 @@ let private sharedFiles: Gen<SharedFiles> =
         let! start = sizes
         let! size = sizes
         let! target = text Limit.sharedPathBytesMax
-        return { source = source; start = start; size = size; target = target }
+        let! length = sizes
+        let! modified = Gen.map int64 sizes
+
+        let! version =
+            Gen.elements [ ValueNone; ValueSome { length = length; modified = modified } ]
+
+        return {
+            source = source
+            start = start
+            size = size
+            target = target
+            version = version
+        }
     }
 
 let private processing: Gen<Process> =

@@ -10,6 +10,7 @@ open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
@@ -24,6 +25,7 @@ let private files (source: string) start size (target: string) : SharedFiles = {
     start = start * 1L<B>
     size = size * 1L<B>
     target = target
+    version = ValueNone
 }
 
 let private readAll (stream: Stream) =
@@ -120,6 +122,32 @@ let private folders =
             folder.Write("a", "0123456789")
             let shared = SharedFolders [ folder.Path ]
             refuses "byte 10" (fun () -> readAll (shared.Open(files (folder.At "a") 8L 5L "")))
+        }
+
+        test "give no other version than the one that is named, also while it is read" {
+            use folder = new TempFolder()
+            folder.Write("a", "0123456789")
+            let time = DateTime(2026, 11, 24, 12, 0, 0, DateTimeKind.Utc)
+            File.SetLastWriteTimeUtc(folder.At "a", time)
+            let shared = SharedFolders [ folder.Path ]
+
+            let version: FileVersion = {
+                length = 10L<B>
+                modified = (time.Ticks - DateTime.UnixEpoch.Ticks) / 10L
+            }
+
+            let named version = { files (folder.At "a") 2L 5L "" with version = ValueSome version }
+
+            Expect.equal (readAll (shared.Open(named version))) "23456" "the very one"
+            refuses "version" (fun () -> shared.Open(named { version with length = 11L<B> }))
+
+            refuses "version" (fun () ->
+                shared.Open(named { version with modified = version.modified - 1L }))
+
+            use reading = shared.Open(named version)
+            Expect.equal (reading.ReadByte()) (int '2'B) "begun"
+            File.SetLastWriteTimeUtc(folder.At "a", time.AddTicks 10L)
+            refuses "version" (fun () -> readAll reading)
         }
 
         test "change nothing that is there, and make nothing elsewhere" {
@@ -437,6 +465,15 @@ let private until (cluster: Cluster) what (isSo: StatusReport -> bool) =
             goOn <- not (isSo status)
     }
 
+/// A result that travels.
+let private reply (peer: Peer) (work: JsonElement) (result: string) =
+    let task, attempt = text work "task", text work "attempt"
+
+    peer.Send(
+        $"""{{"type":"RESULT","task":{task},"attempt":{attempt},"ok":true,"bytes":{result.Length}}}""",
+        utf8 result
+    )
+
 /// What comes next after a failure that counts for nothing: a second is long enough for its delay.
 let private again (cluster: Cluster) peer =
     task {
@@ -459,6 +496,10 @@ let private schedulers =
             let! work = given peer
             Expect.equal (text work "from") (cluster.Folder.At "entrada/a.txt") "from"
             Expect.equal (text work "start", text work "size") ("0", string content.Length) "all"
+            Expect.equal (text work "length") (string content.Length) "of all of it"
+            let modified = File.GetLastWriteTimeUtc(cluster.Folder.At "entrada/a.txt").Ticks
+            let micros = (modified - DateTime.UnixEpoch.Ticks) / 10L
+            Expect.equal (text work "modifiedUs") (string micros) "of that version"
             Expect.equal (text work "bytes") "" "nothing travels"
             Expect.isFalse (File.Exists(text work "to")) "the worker makes it"
             do! store peer work
@@ -516,13 +557,7 @@ let private schedulers =
             File.WriteAllText(text first "to", "small")
             do! answer peer first "\"ok\":true,\"stored\":5"
             let! second = given peer
-            let task, attempt = text second "task", text second "attempt"
-
-            do!
-                peer.Send(
-                    $"""{{"type":"RESULT","task":{task},"attempt":{attempt},"ok":true,"bytes":4}}""",
-                    "with"B
-                )
+            do! reply peer second "with"
 
             do! published cluster (text first "name") "small"
             do! published cluster (text second "name") "with"
@@ -579,11 +614,12 @@ let private schedulers =
                 do! answer peer work "\"ok\":true,\"stored\":5"
                 let! next = again cluster peer
                 Expect.equal (text next "attempt") "2" "another attempt"
-                Expect.notEqual (text next "to") (text work "to") "of its own"
-                do! store peer next
+                Expect.equal (text next "bytes") (string content.Length) "with bytes"
+                let! _ = peer.ReadBytes content.Length
+                do! reply peer next "done"
                 let path = cluster.Folder.At "resultados/a.txt.out"
                 do! eventually "the result" (fun () -> File.Exists path)
-                Expect.equal (File.ReadAllText path) (content.ToLowerInvariant()) "the result"
+                Expect.equal (File.ReadAllText path) "done" "the result"
                 Expect.isFalse (File.Exists(text work "to")) "what was wrong is gone"
             }
 
@@ -600,6 +636,81 @@ let private schedulers =
             put cluster "b.txt" content
             let! other = given peer
             Expect.equal (text other "bytes") (string content.Length) "and for all else"
+            let! _ = peer.ReadBytes content.Length
+
+            for minutes in [ 5; 10 ] do
+                cluster.Time.Advance(seconds (60.0 * float minutes - 61.0))
+                put cluster $"{minutes}.txt" content
+                let! still = given peer
+                Expect.equal (text still "bytes") (string content.Length) "not yet"
+                let! _ = peer.ReadBytes content.Length
+                do! reply peer still "done"
+                cluster.Time.Advance(seconds 61.0)
+                put cluster $"after-{minutes}.txt" content
+                let! later = given peer
+                Expect.notEqual (text later "from") "" "a file again"
+                do! answer peer later "\"ok\":false,\"unshared\":true,\"error\":\"no such file\""
+                let! next = again cluster peer
+                let! _ = peer.ReadBytes(int (text next "bytes"))
+                do! reply peer next "done"
+        }
+
+        testTask "holds it against the task where no file was told" {
+            use cluster =
+                new Cluster(fun options -> {
+                    sharingOptions options with
+                        settings = { options.settings with maxAttempts = 1 }
+                })
+
+            put cluster "a.txt" "small"
+            use! (peer: Peer) = worker cluster
+            let! work = given peer
+            Expect.equal (text work "bytes") "5" "bytes"
+            let! _ = peer.ReadBytes 5
+            do! answer peer work "\"ok\":false,\"unshared\":true,\"error\":\"no such file\""
+            do! until cluster "it is in quarantine" (fun status -> status.quarantined = 1L)
+        }
+
+        testTask "blames no task for what a worker says of an input that has gone" {
+            use cluster = new Cluster(sharingOptions)
+            put cluster "a.txt" content
+            use! (peer: Peer) = worker cluster
+            let! work = given peer
+            File.Delete(cluster.Folder.At "entrada/a.txt")
+            do! answer peer work "\"ok\":false,\"error\":\"half a line\",\"retry\":false"
+            do! until cluster "it is cancelled" (fun status -> status.cancelled = 1L)
+
+            Expect.isEmpty
+                (Directory.GetFiles(cluster.Folder.At "resultados"))
+                "nothing is said of it"
+        }
+
+        testTask "gives a result the mode that its own files have" {
+            if not (OperatingSystem.IsWindows()) then
+                use cluster = new Cluster(sharingOptions)
+                put cluster "a.txt" content
+                put cluster "b.txt" content
+                use! (peer: Peer) = worker cluster
+                let! first = given peer
+                let size = write first
+                File.SetUnixFileMode(text first "to", UnixFileMode.UserRead)
+                do! answer peer first $"\"ok\":true,\"stored\":{size}"
+                let! second = given peer
+                do! reply peer second "b"
+
+                let modes = [
+                    for work in [ first; second ] do
+                        let name = text work "name"
+                        cluster.Folder.At $"resultados/{name}.out"
+                ]
+
+                for path in modes do
+                    do! eventually "the result" (fun () -> File.Exists path)
+
+                Expect.equal
+                    (File.GetUnixFileMode modes[0])
+                    (File.GetUnixFileMode modes[1])
+                    "as that of a result that travelled"
         }
 
         testTask "counts it for nothing against the task" {
@@ -673,6 +784,89 @@ let private running =
         Input.Submit(submission, "lower")
     |]
 
+/// Where one running attempt, 1 of task 1, has stored a result: what is made of it, `place` giving its new path.
+let private takenOver
+    (place: TempFolder -> string)
+    : Task<struct (Input * string voption * (string | null) * string list)> =
+    task {
+        use folder = new TempFolder()
+        let state = new StateFolder(folder.Path)
+        let time = HandTime()
+        let clock = Clock time
+        let holdup = Holdup NullLogger.Instance
+
+        let agent =
+            SchedulerAgent(Scheduler settings, MemoryJournal 100, Release(fun _ -> ()), clock)
+
+        do! ended (agent.PostAsync(running, CancellationToken.None))
+        let attempt = { task = 1L<taskId>; number = 1 }
+        File.WriteAllText(state.SharedFile attempt, content)
+
+        let sharing =
+            Sharing(
+                InputFolder(folder.At "entrada"),
+                state,
+                agent,
+                (fun _ -> place folder),
+                (fun _ -> false),
+                (fun _ _ -> ()),
+                holdup,
+                clock
+            )
+
+        let size = int64 content.Length * 1L<B>
+        let taking = sharing.TakeAsync(1L<sessionId>, attempt, size, CancellationToken.None)
+        let mutable reason: string | null = null
+
+        do!
+            eventually "it is taken over" (fun () ->
+                if not (isNull holdup.Reason) then
+                    reason <- holdup.Reason
+
+                time.Advance(seconds 1.0)
+                taking.IsCompleted)
+
+        let! struct (input, trouble) = taking
+        Expect.isNull holdup.Reason "no longer"
+
+        let left =
+            Directory.GetFiles(folder.At "spool")
+            |> Seq.map (fun path -> nonNull (Path.GetFileName path))
+
+        return struct (input, trouble, reason, List.ofSeq left)
+    }
+
+let private takingOver =
+    testList "a result that was stored" [
+        testTask "waits while the disk takes nothing" {
+            let mutable tries = 0
+
+            let place (folder: TempFolder) =
+                tries <- tries + 1
+
+                if tries < 4 then
+                    raise (IOException("no room", Linux.Errno.ENOSPC))
+
+                folder.At "spool/taken"
+
+            let! struct (input: Input, trouble: string voption, reason, left) = takenOver place
+            Expect.isTrue (input.IsReport) "it succeeded"
+            Expect.equal trouble ValueNone "no reason not to share"
+            Expect.stringContains (string reason) "no room" "new work is held back"
+            Expect.equal (tries, left) (4, [ "taken" ]) "moved once there was room"
+        }
+
+        testTask "is given up where it cannot be had" {
+            let! struct (input: Input, trouble: string voption, reason, left) =
+                takenOver (fun folder -> folder.At "spool/none/taken")
+
+            Expect.isTrue input.IsUnstored "counts for nothing"
+            Expect.isTrue trouble.IsSome "a reason not to share"
+            Expect.isNull reason "nothing passes by itself"
+            Expect.isEmpty left "nothing is left"
+        }
+    ]
+
 let private leftovers =
     testList "what nobody waits for" [
         testTask "is deleted, and nothing else" {
@@ -697,7 +891,9 @@ let private leftovers =
                     agent,
                     refuse,
                     (fun _ -> false),
-                    fun _ _ -> ()
+                    (fun _ _ -> ()),
+                    Holdup NullLogger.Instance,
+                    Clock(HandTime())
                 )
 
             let attempt task number = { task = task * 1L<taskId>; number = number }
@@ -733,4 +929,5 @@ let private leftovers =
         }
     ]
 
-let tests = testList "shared files" [ folders; workers; schedulers; leftovers ]
+let tests =
+    testList "shared files" [ folders; workers; schedulers; takingOver; leftovers ]

@@ -65,7 +65,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     // What is read waits for the disk: the silence of the peer is our doing.
     let mutable heldUpAt: string | null = null
     let mutable isAsking = false
-    let mutable sharing: Sharing voption = ValueNone // with a worker that sees the same files
+    let mutable references: References voption = ValueNone // with a worker that sees the same files
     let mutable beatAt = openedAt
 
     let endHoldup () =
@@ -162,8 +162,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | Worker stages ->
             standing <- Standing.Worker
 
-            if hello.sharedFiles then
-                sharing <- context.sharing
+            if hello.sharedFiles && context.sharing.IsSome then
+                references <- ValueSome(References(clock, hello.holding))
 
             let stages =
                 stages
@@ -285,18 +285,25 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
     /// What a message is once it is said where its payload lies, if that need not travel.
     let refer (departure: Departure<FromScheduler>) =
-        match sharing, departure.message, departure.submission with
-        | ValueSome sharing, FromScheduler.Process work, ValueSome submission ->
+        match references, context.sharing, departure.message, departure.submission with
+        | ValueSome references, ValueSome sharing, FromScheduler.Process work, ValueSome submission when
+            references.IsOn
+            ->
             let referring = sharing.Refer(work, submission, departure.payload)
 
             if referring.files.IsNone then
                 departure
             else
+                references.Add work.attempt
+
                 {
                     departure with
                         message = FromScheduler.Process referring
                         payload = Payload.empty
                 }
+        | ValueSome references, _, FromScheduler.Cancel attempt, _ ->
+            references.Remove attempt |> ignore
+            departure
         | _ -> departure
 
     /// A result that is somewhere else waits for us, and with it its worker.
@@ -310,29 +317,76 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 isAsking <- false
         }
 
+    /// The attempt was given with a file, by this connection or one before it.
+    let wasReferred attempt =
+        match references with
+        | ValueSome references -> references.Remove attempt
+        | ValueNone -> false
+
+    let hear (struct (input: Input, trouble: string voption)) =
+        inputs.Add input
+
+        match references, trouble with
+        | ValueSome references, ValueNone when input.IsReport -> references.Succeed()
+        | ValueSome references, ValueSome reason when references.IsOn ->
+            context.log.LogWarning(
+                "{Peer} gets bytes for {Minutes} min: {Reason}",
+                name,
+                references.Pause() / 60_000L<ms>,
+                Logs.printable reason
+            )
+        | _ -> ()
+
+    /// What is taken over when the worker has gone is for nobody.
+    let letGo (taking: Task<struct (Input * string voption)>) =
+        task {
+            match! taking with
+            | struct (Input.Report(_, _, _, result), _) -> SpoolFile.discard result
+            | _ -> ()
+        }
+
     let takeStored (sharing: Sharing) attempt size : Task =
         task {
-            let! input = fetch (sharing.TakeAsync(session, attempt, size))
-            inputs.Add input
+            let taking = sharing.TakeAsync(session, attempt, size, closing.Token)
+            let mutable isTaken = false
+
+            try
+                let! answer = fetch taking
+                isTaken <- true
+                hear answer
+            finally
+                if not isTaken then
+                    letGo taking |> ignore
         }
 
-    let stopSharing attempt error : Task =
+    let unshared attempt error : Task =
         task {
             match context.sharing with
-            | ValueNone -> inputs.Add(Input.Unstored(session, attempt, error))
-            | ValueSome shared ->
-                let! struct (input, goOn) = fetch (shared.RefusedAsync(session, attempt, error))
-                inputs.Add input
-
-                if not goOn && sharing.IsSome then
-                    sharing <- ValueNone
-
-                    context.log.LogWarning(
-                        "{Peer} does not see the scheduler's files, and gets bytes: {Reason}",
-                        name,
-                        Logs.printable error
-                    )
+            | ValueSome sharing when wasReferred attempt ->
+                let! answer = fetch (sharing.RefusedAsync(session, attempt, error))
+                hear answer
+            | _ ->
+                let error = $"it says that it cannot use a file, and was told none: {error}"
+                let outcome = Failed(error, true)
+                inputs.Add(Input.Report(session, attempt, outcome, Payload.empty))
         }
+
+    let report attempt outcome payload : Task =
+        let said = Input.Report(session, attempt, outcome, payload)
+
+        match context.sharing with
+        | ValueSome sharing when wasReferred attempt ->
+            task {
+                let! judged = fetch (sharing.JudgeAsync(session, attempt, said))
+
+                if not (obj.ReferenceEquals(judged, said)) then
+                    SpoolFile.discard payload
+
+                inputs.Add judged
+            }
+        | _ ->
+            inputs.Add said
+            Task.CompletedTask
 
     let take (arrival: Arrival<ToScheduler>) : Task =
         match arrival.message with
@@ -370,13 +424,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             Task.CompletedTask
         | ToScheduler.Result(attempt, outcome) ->
             endHoldup ()
-            inputs.Add(Input.Report(session, attempt, outcome, arrival.payload))
-            Task.CompletedTask
+            report attempt outcome arrival.payload
         | ToScheduler.Stored(attempt, size) ->
             match context.sharing with
-            | ValueSome sharing -> takeStored sharing attempt size
-            | ValueNone -> stopSharing attempt "this scheduler shares no files"
-        | ToScheduler.Unshared(attempt, error) -> stopSharing attempt error
+            | ValueSome sharing ->
+                wasReferred attempt |> ignore
+                takeStored sharing attempt size
+            | ValueNone -> unshared attempt "this scheduler shares no files"
+        | ToScheduler.Unshared(attempt, error) -> unshared attempt error
         | ToScheduler.Ready slots ->
             inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
             Task.CompletedTask
@@ -545,6 +600,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
             for arrival in arrivals do
                 SpoolFile.discard arrival.payload // came, and was not handed on
+
+            for input in inputs do
+                match input with
+                | Input.Report(_, _, _, result) -> SpoolFile.discard result
+                | _ -> ()
 
             do! sayFarewell ()
             stream.Dispose()

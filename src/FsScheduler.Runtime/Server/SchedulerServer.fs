@@ -172,7 +172,8 @@ type SchedulerServer(options: SchedulerOptions) =
             return place destination
         }
 
-    let sharing = Sharing(inputs, state, agent, place, isKept, reconsider)
+    let sharing =
+        Sharing(inputs, state, agent, place, isKept, reconsider, holdup, clock)
 
     let spool message =
         match message with

@@ -1,5 +1,6 @@
 namespace FsScheduler.Runtime
 
+open System
 open System.IO
 open System.Text
 open System.Threading
@@ -17,6 +18,8 @@ open FsScheduler.Runtime.Files
 /// <param name="place">A path for a result of that destination.</param>
 /// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
 /// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
+/// <param name="holdup">Is told while the disk takes nothing.</param>
+/// <param name="clock">For the time between two tries then.</param>
 [<Sealed>]
 type Sharing
     (
@@ -25,21 +28,34 @@ type Sharing
         agent: SchedulerAgent,
         place: Destination -> string | null,
         isKept: string -> bool,
-        reconsider: TaskName -> Stamp -> unit
+        reconsider: TaskName -> Stamp -> unit,
+        holdup: Holdup,
+        clock: Clock
     ) =
     /// What is not larger travels: that is faster than to open a file.
     static let smallMax = 64L * 1024L * 1L<B>
 
+    static let betweenTries = TimeSpan.FromSeconds 1.0
+
     let fits (path: string) =
         Encoding.UTF8.GetByteCount path <= Limit.sharedPathBytesMax
 
-    let rec sourceOf (submission: Submission) payload : struct (string * Size) voption =
+    /// Where a payload is, without a target.
+    let rec filesOf (submission: Submission) payload : SharedFiles voption =
+        let at path version = {
+            source = path
+            start = 0L<B>
+            size = Payload.size payload
+            target = ""
+            version = version
+        }
+
         match payload with
-        | Spooled(path, _) -> ValueSome(struct (path, 0L<B>))
-        | Input _ -> ValueSome(struct (inputs.Locate submission.Name, 0L<B>))
-        | Slice(whole, start, _) ->
-            sourceOf submission whole
-            |> ValueOption.map (fun (struct (path, _)) -> struct (path, start))
+        | Spooled(path, _) -> ValueSome(at path ValueNone)
+        | Input stamp -> ValueSome(at (inputs.Locate submission.Name) (FileVersion.ofStamp stamp))
+        | Slice(whole, start, size) ->
+            filesOf submission whole
+            |> ValueOption.map (fun files -> { files with start = start; size = size })
         | Packed
         | Filed
         | Bytes _
@@ -68,12 +84,31 @@ type Sharing
         | ValueSome found -> raise (IOException $"there are {found} bytes of a result of {size}")
         | ValueNone -> raise (IOException "what the worker has stored is no file")
 
-    /// What lies at the path of an attempt becomes its result.
+    /// A file that was made for a result lends it what may be done with it.
+    let move (path: string) (target: string) =
+        let mode =
+            if not (OperatingSystem.IsWindows()) && File.Exists target then
+                ValueSome(File.GetUnixFileMode target)
+            else
+                ValueNone
+
+        File.Move(path, target, true)
+
+        match mode with
+        | ValueSome mode when not (OperatingSystem.IsWindows()) ->
+            try
+                File.SetUnixFileMode(target, mode)
+            with :? UnauthorizedAccessException ->
+                () // it stays the worker's
+        | _ -> ()
+
+    /// What lies at the path of an attempt becomes its result. It stays there if the disk takes nothing now.
     let takeOver (path: string) (target: string) (size: Size) : Payload =
         try
             // A move between file systems is a copy, which would follow a link, and wait at a fifo.
             expect size path
-            File.Move(path, target, true)
+            File.OpenHandle(path).Dispose() // one that cannot be read would be found out too late
+            move path target
             expect size target // nobody has that name but us
 
             if size <= smallMax then
@@ -85,9 +120,12 @@ type Sharing
                     Flush.file target
 
                 Spooled(target, size)
-        with _ ->
-            SpoolFile.delete path
+        with error ->
             SpoolFile.delete target
+
+            if not (Disk.passes error) then
+                SpoolFile.delete path
+
             reraise ()
 
     /// What an attempt is to this worker. What it has stored of one that is nobody's any more is deleted.
@@ -105,31 +143,8 @@ type Sharing
             return assignment
         }
 
-    /// <summary>What is sent to a worker that shares files.</summary>
-    /// <param name="work">Where it is small, or in no file, it is as it was, and the payload travels.</param>
-    /// <param name="submission">The task's.</param>
-    /// <param name="payload">Its payload.</param>
-    member _.Refer(work: Process, submission: Submission, payload: Payload) : Process =
-        match sourceOf submission payload with
-        | ValueSome(struct (source, start)) when Payload.size payload > smallMax ->
-            let target = state.SharedFile work.attempt
-
-            if fits source && fits target then
-                let files = {
-                    source = source
-                    start = start
-                    size = Payload.size payload
-                    target = target
-                }
-
-                { work with files = ValueSome files }
-            else
-                work
-        | _ -> work
-
-    /// <summary>Takes over a result that a worker has stored.</summary>
-    /// <returns>What the machine is to be told.</returns>
-    member _.TakeAsync(session: SessionId, attempt: Attempt, size: Size) : Task<Input> =
+    /// Once; whatever the disk says is thrown.
+    let take session attempt size : Task<Input> =
         task {
             match! assignmentOf session attempt with
             | ValueNone -> return Input.Heard session
@@ -137,27 +152,88 @@ type Sharing
                 match outdated work.submission work.payload with
                 | ValueSome version -> return withdraw attempt version
                 | ValueNone ->
+                    let target = nonNull (place work.destination)
+                    let result = takeOver (state.SharedFile attempt) target size
+                    return Input.Report(session, attempt, Succeeded, result)
+        }
+
+    /// <summary>What is sent to a worker that shares files.</summary>
+    /// <param name="work">Where it is small, or in no file, it is as it was, and the payload travels.</param>
+    /// <param name="submission">The task's.</param>
+    /// <param name="payload">Its payload.</param>
+    member _.Refer(work: Process, submission: Submission, payload: Payload) : Process =
+        match filesOf submission payload with
+        | ValueSome files when files.size > smallMax ->
+            let target = state.SharedFile work.attempt
+
+            if fits files.source && fits target then
+                { work with files = ValueSome { files with target = target } }
+            else
+                work
+        | _ -> work
+
+    /// <summary>Takes over a result that a worker has stored. While the disk takes nothing it waits, as with a result that
+    /// travels.</summary>
+    /// <param name="session">The worker's.</param>
+    /// <param name="attempt">Whose result it says it is.</param>
+    /// <param name="size">How long it says it is.</param>
+    /// <param name="ct">Ends the waiting.</param>
+    /// <returns>What the machine is to be told, and why files are not to be shared with that worker, if they are not.</returns>
+    member _.TakeAsync
+        (session: SessionId, attempt: Attempt, size: Size, ct: CancellationToken)
+        : Task<struct (Input * string voption)> =
+        task {
+            let waitsAt = state.SharedFile attempt
+            let mutable answer = ValueNone
+
+            try
+                while answer.IsNone do
                     try
-                        let target = place work.destination
-                        let result = takeOver (state.SharedFile attempt) (nonNull target) size
-                        return Input.Report(session, attempt, Succeeded, result)
-                    with Disk.Trouble reason ->
+                        let! input = take session attempt size
+                        answer <- ValueSome(struct (input, ValueNone))
+                    with
+                    | error when Disk.passes error ->
+                        holdup.Begin(waitsAt, error.Message)
+                        do! Task.Delay(betweenTries, clock.Provider, ct)
+                    | Disk.Trouble reason ->
                         let error = $"the result that was stored cannot be taken over: {reason}"
-                        return Input.Unstored(session, attempt, error)
+                        let input = Input.Unstored(session, attempt, error)
+                        answer <- ValueSome(struct (input, ValueSome error))
+            finally
+                holdup.End waitsAt
+
+            return answer.Value
+        }
+
+    /// <summary>What a worker says of an attempt that it was told a file for.</summary>
+    /// <param name="session">The worker's.</param>
+    /// <param name="attempt">Which.</param>
+    /// <param name="said">What the machine is to be told of it.</param>
+    /// <returns>That, unless the worker has seen another version of the input than it was given: then it is withdrawn.</returns>
+    member _.JudgeAsync(session: SessionId, attempt: Attempt, said: Input) : Task<Input> =
+        task {
+            match! assignmentOf session attempt with
+            | ValueNone -> return said
+            | ValueSome work ->
+                match outdated work.submission work.payload with
+                | ValueSome version -> return withdraw attempt version
+                | ValueNone -> return said
         }
 
     /// <summary>What follows where a worker cannot use the files that it was told.</summary>
-    /// <returns>What the machine is to be told, and whether files are to be shared with that worker any longer.</returns>
-    member _.RefusedAsync(session: SessionId, attempt: Attempt, error: string) =
+    /// <returns>As of `TakeAsync`.</returns>
+    member _.RefusedAsync
+        (session: SessionId, attempt: Attempt, error: string)
+        : Task<struct (Input * string voption)> =
         task {
             match! assignmentOf session attempt with
-            | ValueNone -> return struct (Input.Heard session, true)
+            | ValueNone -> return struct (Input.Heard session, ValueNone)
             | ValueSome work ->
                 match outdated work.submission work.payload with
-                | ValueSome version -> return struct (withdraw attempt version, true)
+                | ValueSome version -> return struct (withdraw attempt version, ValueNone)
                 | ValueNone ->
                     let error = $"the worker cannot use shared files: {error}"
-                    return struct (Input.Unstored(session, attempt, error), false)
+                    return struct (Input.Unstored(session, attempt, error), ValueSome error)
         }
 
     /// <summary>Deletes what workers have left that nobody waits for. Where the folder cannot be read, nothing: the next

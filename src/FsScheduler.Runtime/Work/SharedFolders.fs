@@ -6,9 +6,9 @@ open FsScheduler.Core
 open FsScheduler.Runtime.Files
 open Microsoft.Win32.SafeHandles
 
-/// A range of an open file, which it closes at its end.
+/// A range of an open file, which it closes at its end. Checked when all of it was read.
 [<Sealed>]
-type private FileRange(file: SafeFileHandle, start: Size, size: Size) =
+type private FileRange(file: SafeFileHandle, start: Size, size: Size, check: unit -> unit) =
     inherit Stream()
     let mutable at = int64 start
     let last = int64 start + int64 size
@@ -21,6 +21,10 @@ type private FileRange(file: SafeFileHandle, start: Size, size: Size) =
             raise (EndOfStreamException $"the file ends at its byte {at}, not at {last}")
 
         at <- at + int64 count
+
+        if at = last then
+            check ()
+
         count
 
     override this.Read(buffer: byte[], offset: int, count: int) =
@@ -107,12 +111,24 @@ type SharedFolders(paths: string list) =
         | Ok file -> file
         | Error errno -> raise (IOException $"'{Logs.printable folder}': {Linux.message errno}")
 
+    let versionOf (file: SafeFileHandle) : FileVersion voption =
+        if OperatingSystem.IsLinux() then
+            match Linux.statusOfOpen (int (file.DangerousGetHandle())) with
+            | Ok status ->
+                FileVersion.ofStamp { size = status.size * 1L<B>; modified = status.modified }
+            | Error _ -> ValueNone
+        else
+            FileVersion.ofStamp {
+                size = RandomAccess.GetLength file * 1L<B>
+                modified = (File.GetLastWriteTimeUtc file).Ticks
+            }
+
     /// Whether there are any.
     member _.IsEmpty = folders.IsEmpty
 
     /// <summary>Opens a payload.</summary>
-    /// <exception cref="T:System.IO.IOException">It is not there, or cannot be read; while it is read also, if it is
-    /// shorter than it should be.</exception>
+    /// <exception cref="T:System.IO.IOException">It is not there, cannot be read, or is another version; while it is read
+    /// also, if it is shorter than it should be, or has become another version.</exception>
     /// <exception cref="T:System.UnauthorizedAccessException">It may not be read, or is elsewhere.</exception>
     member _.Open(files: SharedFiles) : Stream =
         let path = locate files.source ""
@@ -128,7 +144,21 @@ type SharedFolders(paths: string list) =
                     FileShare.ReadWrite ||| FileShare.Delete
                 )
 
-        new FileRange(file, files.start, files.size)
+        let check () =
+            match files.version with
+            | ValueSome version when versionOf file <> ValueSome version ->
+                raise (
+                    IOException
+                        $"'{Logs.printable path}' is another version here than where the scheduler is"
+                )
+            | _ -> ()
+
+        try
+            check ()
+            new FileRange(file, files.start, files.size, check)
+        with _ ->
+            file.Dispose()
+            reraise ()
 
     /// <summary>Makes the file of a result.</summary>
     /// <exception cref="T:System.IO.IOException">It is there already, or cannot be written.</exception>
