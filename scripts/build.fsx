@@ -13,6 +13,54 @@ let private executable project name =
 let scheduler = executable "FsScheduler.Scheduler" "fs-scheduler"
 let worker = executable "FsScheduler.Worker" "fs-worker"
 
+/// What a program says and how it ends.
+let private run (program: string) (arguments: string list) =
+    let info = ProcessStartInfo(program, arguments, RedirectStandardOutput = true)
+    info.WorkingDirectory <- root
+    use running = Process.Start info
+    let said = running.StandardOutput.ReadToEnd()
+    running.WaitForExit()
+    running.ExitCode, said.Trim()
+
+/// How the example of a worker in C# is started; built first, on what is built already: that may be in use.
+let csharpWorker () : string list =
+    let source = Path.Combine("examples", "csharp-worker", "worker.cs")
+
+    let sdk =
+        Path.Combine(
+            root,
+            "src",
+            "FsScheduler.Sdk",
+            "bin",
+            "Release",
+            "net10.0",
+            "FsScheduler.Sdk.dll"
+        )
+
+    let build arguments =
+        run "dotnet" ([ "build"; source; "--disable-build-servers" ] @ arguments)
+
+    match
+        build [
+            if File.Exists sdk then
+                "-p:BuildProjectReferences=false"
+        ],
+        build [ "-getProperty:TargetPath" ]
+    with
+    | (0, _), (0, path) -> [ "dotnet"; path ]
+    | (_, said), _ ->
+        eprintfn $"{said}\n{source} does not build"
+        exit 3
+
+/// How the example of a worker in Python is started; none where there is no Python.
+let pythonWorker () : string list option =
+    try
+        match run "python3" [ "--version" ] with
+        | 0, _ -> Some [ "python3"; Path.Combine(root, "examples", "python-worker", "worker.py") ]
+        | _ -> None
+    with :? ComponentModel.Win32Exception ->
+        None
+
 /// The marker of the last build that a script saw to.
 let private built =
     Path.Combine(root, "src", "FsScheduler.Scheduler", "obj", "script.built")

@@ -4,6 +4,8 @@
 //     dotnet fsi scripts/chaos.fsx                          ten rounds
 //     dotnet fsi scripts/chaos.fsx --rounds 1 --seed 7      the round of seed 7 alone
 //
+// Some rounds have workers in C# and Python too, those of `examples`.
+//
 // Each round has a seed of its own, --seed and those that follow. What the processes do between two blows is theirs, so the
 // same seed deals the same blows, not the same history. The exit code is 0, or 1 with what was wrong and where it lies.
 
@@ -40,6 +42,15 @@ let rounds, firstSeed =
     fsi.CommandLineArgs |> Array.toList |> List.tail |> parse (10, 1)
 
 Build.buildWhatIsMissing ()
+
+/// Workers in other languages, by what they are called.
+let foreign =
+    lazy
+        [
+            "csharp", Build.csharpWorker ()
+            for command in Option.toList (Build.pythonWorker ()) do
+                "python", command
+        ]
 
 // ---- A round
 
@@ -127,6 +138,16 @@ let round (seed: int) (folder: string) =
 
             Victim(name, run Build.worker arguments)
     ]
+
+    let workers =
+        if isSpecialised && random.Next 2 = 0 then
+            workers
+            @ [
+                for name, command in foreign.Value ->
+                    Victim(name, run command.Head (command.Tail @ [ address ]))
+            ]
+        else
+            workers
 
     let verb arguments =
         start folder log Build.scheduler (arguments @ [ "--connect"; address ])
