@@ -28,7 +28,7 @@ module ExecBench =
     let private ours (root: string) =
         let arguments = [ "--settle"; "0ms"; "--expect"; "exec:cat"; "--pipeline"; "exec:cat" ]
 
-        use farm = new Farm(root, arguments, 1, 2, [ "--allow-exec"; "cat" ])
+        use farm = new Farm(root, arguments, 1, 2, (fun _ -> [ "--allow-exec"; "cat" ]))
         use client = new LeanClient(farm.Port)
 
         let batch name =
@@ -105,7 +105,7 @@ module ExecBench =
             "exec-lines:cat"
         ]
 
-        use farm = new Farm(root, arguments, 1, 1, [ "--allow-exec"; "cat" ])
+        use farm = new Farm(root, arguments, 1, 1, (fun _ -> [ "--allow-exec"; "cat" ]))
         use client = new LeanClient(farm.Port)
         let arriving = Path.Combine(farm.Folder, "lines")
         File.WriteAllLines(arriving, Seq.init lines (fun number -> $"line {number}"))

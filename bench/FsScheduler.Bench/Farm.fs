@@ -32,11 +32,16 @@ module Folders =
         for path in made do
             Directory.Delete(path, true)
 
-/// A scheduler and its workers, as processes of their own in a folder of their own.
+/// A scheduler and its workers, as processes of their own in a folder of their own. Workers have numbers, from 1.
 [<Sealed>]
 type Farm
-    (root: string, arguments: string list, workers: int, slots: int, ?workerArguments: string list)
-    =
+    (
+        root: string,
+        arguments: string list,
+        workers: int,
+        slots: int,
+        ?workerArguments: int -> string list
+    ) =
     let folder = Folders.create root
 
     let entrada = Directory.CreateDirectory(Path.Combine(folder, "entrada")).FullName
@@ -89,7 +94,9 @@ type Farm
                     $"bench-{number}"
                  ]
                  @ [ "--end-with-stdin"; "--log-level"; "error" ]
-                 @ defaultArg workerArguments [])
+                 @ (match workerArguments with
+                    | Some arguments -> arguments number
+                    | None -> []))
     ]
 
     member _.Port = port

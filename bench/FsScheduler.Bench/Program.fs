@@ -4,6 +4,7 @@ open Spectre.Console
 
 let private benches = [
     "tasks", TaskBench.throughput
+    "stages", TaskBench.stages
     "latency", TaskBench.latency
     "million", MillionBench.run
     "files", FileBench.run

@@ -101,7 +101,7 @@ module SplitBench =
 
         let farms = [
             for _, ours, theirs in ways ->
-                new Farm(root, [ "--settle"; "0ms" ] @ ours, 2, 2, theirs)
+                new Farm(root, [ "--settle"; "0ms" ] @ ours, 2, 2, (fun _ -> theirs))
         ]
 
         for farm in farms do

@@ -48,6 +48,47 @@ module TaskBench =
             }
         ]
 
+    /// Four stages that two workers have in turn, so that each task is handed over after each, beside a single one. Taken in
+    /// turns: both share what else the machine does.
+    let stages () =
+        let count = 50_000
+        let requests = LeanClient.Requests count
+
+        let farmOf pipeline offers =
+            let arguments = [ "--pipeline"; pipeline ]
+            new Farm(Path.GetTempPath(), arguments, 2, slots, offers)
+
+        let offer first second number = [ "--stages"; (if number = 1 then first else second) ]
+        use single = farmOf "lower" (offer "lower" "lower")
+
+        use four =
+            farmOf "lower | trim | squeeze | upper" (offer "lower,squeeze" "trim,upper")
+
+        use ofSingle = new LeanClient(single.Port)
+        use ofFour = new LeanClient(four.Port)
+
+        let seconds (client: LeanClient) =
+            let before = client.Done
+            let clock = Stopwatch.StartNew()
+            client.Run(requests, (fun () -> client.Done >= before + int64 count))
+            clock.Elapsed.TotalSeconds
+
+        for client in [ ofSingle; ofFour ] do
+            for _ in 1..3 do
+                seconds client |> ignore
+
+        let pairs = [ for _ in 1..5 -> seconds ofSingle, seconds ofFour ]
+        let median = Measure.median (List.map snd pairs)
+
+        [
+            {
+                what = "four stages on two workers, tasks/s"
+                value = $"{float count / median:N0}"
+                note =
+                    $"median of 5 x {count:N0}; one task takes {Measure.median [ for one, four in pairs -> four / one ]:F2} times as long as one of a single stage, with four attempts"
+            }
+        ]
+
     /// What this disk takes to make a page durable, as the journal writes it: at the end of a file that grows.
     let private flushMicros (folder: string) =
         use file =
