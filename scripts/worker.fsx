@@ -22,7 +22,7 @@ let vowels: Aggregate<int64 list> =
     let all = List.ofSeq "aeiou"
 
     {
-        seed = List.map (fun _ -> 0L) all
+        seed = fun () -> List.map (fun _ -> 0L) all
         add =
             fun counts line ->
                 let plain = line.Normalize(Text.NormalizationForm.FormD).ToLowerInvariant()

@@ -95,11 +95,9 @@ type Event =
     | Assigned of Attempt * SessionId * stages: struct (int * int)
     /// Some stages are done; the result of this attempt is the payload of the next.
     | Advanced of Attempt * stage: int * Payload
-    /// Its pipeline is this one from here on: it is split next, and some of its stages are others for pieces.
-    | Expanded of TaskId * Pipeline
-    /// Its stages up to before that index are run on pieces, which end at these bytes. Those that have no part yet are
-    /// submitted next.
-    | Split of Attempt * last: int * cuts: Size[]
+    /// Its stages up to before that index are run on pieces, which end at these bytes; if there are others for pieces, these.
+    /// Those that have no part yet are submitted next.
+    | Split of Attempt * last: int * others: Pipeline voption * cuts: Size[]
     /// A piece is done: the part of the result that it gave.
     | Part of whole: TaskId * index: int * Payload
     /// A piece takes much longer than the others: a second task is submitted next that does the same.

@@ -24,7 +24,6 @@ module EventJson =
         | Event.Submitted _ -> "submitted"
         | Event.Assigned _ -> "assigned"
         | Event.Advanced _ -> "advanced"
-        | Event.Expanded _ -> "expanded"
         | Event.Split _ -> "split"
         | Event.Part _ -> "part"
         | Event.Speculated _ -> "speculated"
@@ -86,12 +85,14 @@ module EventJson =
         | Event.Advanced(of', stage, _) ->
             attempt of'
             json.WriteNumber("stage", stage)
-        | Event.Expanded(id, pipeline) ->
-            task id
-            json.WriteString("pipeline", Pipeline.print pipeline)
-        | Event.Split(of', last, cuts) ->
+        | Event.Split(of', last, others, cuts) ->
             attempt of'
             json.WriteNumber("last", last)
+
+            match others with
+            | ValueSome pipeline -> json.WriteString("pipeline", Pipeline.print pipeline)
+            | ValueNone -> ()
+
             json.WriteNumber("pieces", cuts.Length)
         | Event.Part(whole, index, _) ->
             task whole

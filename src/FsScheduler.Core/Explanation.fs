@@ -46,11 +46,14 @@ module Explanation =
                 $"The scheduler was started again; {workerName session} came back at {time at} and went on with attempt {attempt.number}."
         | Event.Advanced(attempt, stage, _) ->
             Some $"Attempt {attempt.number} finished the stages before number {stage + 1}."
-        | Event.Expanded(_, pipeline) ->
-            Some $"For pieces it has other stages, since {time at}: {Pipeline.print pipeline}."
-        | Event.Split(attempt, _, cuts) ->
+        | Event.Split(attempt, _, others, cuts) ->
+            let stages =
+                match others with
+                | ValueSome pipeline -> $", for {Pipeline.print pipeline}"
+                | ValueNone -> ""
+
             Some
-                $"Attempt {attempt.number} is worked on in {cuts.Length} pieces, since {time at}: each is a task of its own."
+                $"Attempt {attempt.number} is worked on in {cuts.Length} pieces, since {time at}: each is a task of its own{stages}."
         | Event.Speculated(_, index, slow) ->
             Some
                 $"Piece {index + 1}, task {slow}, took much longer than the others: at {time at} a second worker was given it too. The first result counts."

@@ -222,6 +222,11 @@ module Pipeline =
                 $"{stage.name}:{printArgument stage.argument}")
         |> String.concat " | "
 
+    let ofStages (stages: Stage[]) : Pipeline = {
+        stages = stages
+        wire = Array.map Stage.toWire stages
+    }
+
     /// Whether `parse` takes what `print` gives.
     let isAllowed (pipeline: Pipeline) : bool =
         pipeline.stages.Length <= stagesMax && (print pipeline).Length <= lengthMax

@@ -219,12 +219,7 @@ module Stage =
     /// What makes the result of the parts, one behind the other.
     let mergeForm = ".merge"
 
-    let private isOnPieces (name: string) =
-        name.EndsWith(linesForm, StringComparison.Ordinal)
-        || name.EndsWith(partForm, StringComparison.Ordinal)
-
-    /// <summary>Makes a stage. One that is neither built in nor a program is of kind `PerLine` if its name ends as
-    /// `linesForm` or `partForm`, and else of kind `WholeFile`.</summary>
+    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`, unless it is `exec-lines`.</summary>
     /// <returns>The stage, or what is wrong with its name or its argument.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
         if not (Limit.isStageName name) then
@@ -240,25 +235,18 @@ module Stage =
                 | None -> Ok { name = name; argument = argument; kind = stage.kind; demand = name }
             | None, ValueSome kind -> exec kind argument
             | None, ValueNone ->
-                Ok {
-                    name = name
-                    argument = argument
-                    kind = if isOnPieces name then PerLine else WholeFile
-                    demand = name
-                }
+                Ok { name = name; argument = argument; kind = WholeFile; demand = name }
 
     /// <summary>Another form of a worker's own stage, with the same argument.</summary>
-    /// <param name="isOffered">Whether a worker offers a stage of that name.</param>
     /// <param name="form">What is added to its name.</param>
     /// <param name="stage">Any.</param>
-    /// <returns>The stage; none if it is not offered, or the stage is built in or a program.</returns>
-    let tryForm (isOffered: string -> bool) (form: string) (stage: Stage) : Stage voption =
+    /// <returns>None: the stage is built in, or a program, or its name is too long.</returns>
+    let tryForm (form: string) (stage: Stage) : Stage voption =
         if (tryBuiltIn stage.name).IsSome || (ExecCommand.tryKind stage.name).IsSome then
             ValueNone
         else
             match create (stage.name + form) stage.argument with
-            | Ok other when isOffered other.demand -> ValueSome other
-            | Ok _
+            | Ok other -> ValueSome other
             | Error _ -> ValueNone
 
     /// `name` or `name:argument`, unquoted, as it stands in a PROCESS message.

@@ -88,10 +88,15 @@ let private steps = [
     "The scheduler was started again; node-9 came back at 2026-11-24 12:00:01 +00:00 and went on with attempt 3."
     Event.Advanced({ task = taskId 7; number = 3 }, 1, Payload.empty),
     "Attempt 3 finished the stages before number 2."
-    Event.Split({ task = taskId 7; number = 4 }, 1, [| 5L<B>; 9L<B> |]),
+    Event.Split({ task = taskId 7; number = 4 }, 1, ValueNone, [| 5L<B>; 9L<B> |]),
     "Attempt 4 is worked on in 2 pieces, since 2026-11-24 12:00:01 +00:00: each is a task of its own."
-    Event.Expanded(taskId 7, pipeline [ "each.lines"; "lower" ]),
-    "For pieces it has other stages, since 2026-11-24 12:00:01 +00:00: each.lines | lower."
+    Event.Split(
+        { task = taskId 7; number = 4 },
+        1,
+        ValueSome(pipeline [ "each.lines"; "lower" ]),
+        [| 5L<B>; 9L<B> |]
+    ),
+    "Attempt 4 is worked on in 2 pieces, since 2026-11-24 12:00:01 +00:00: each is a task of its own, for each.lines | lower."
     Event.Speculated(taskId 7, 1, taskId 9),
     "Piece 2, task 9, took much longer than the others: at 2026-11-24 12:00:01 +00:00 a second worker was given it too. The first result counts."
     Event.Retried(taskId 7), "Somebody had it tried again at 2026-11-24 12:00:01 +00:00."

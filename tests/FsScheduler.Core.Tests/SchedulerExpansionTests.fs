@@ -14,17 +14,23 @@ let private parsed text =
     | Ok pipeline -> pipeline
     | Error error -> failwith error.message
 
-/// The stages of a big payload, and those of its pieces, where a worker offers these; none: it was given out whole.
+let private recorded text =
+    match Pipeline.parseRecorded text with
+    | Ok pipeline -> pipeline
+    | Error error -> failwith error.message
+
+/// The stages of the pieces of a big payload, where a worker offers these, and whether the event names them; none: it was
+/// given out whole.
 let private split (offers: string list) (pipeline: string) =
     let machine = Machine { splitting with expected = known }
     machine.Worker(1, offers, 2) |> ignore
     machine.Do(Input.Submit(submission "x" 0 Result None big, pipeline))
     let events, _ = machine.Take(Input.Cut(attempt 1 0, cuts))
 
-    let whole =
+    let others =
         events
         |> List.tryPick (function
-            | Event.Expanded(_, pipeline) -> Some(Pipeline.print pipeline)
+            | Event.Split(_, _, others, _) -> Some(ValueOption.map Pipeline.print others)
             | _ -> None)
 
     let pieces =
@@ -34,50 +40,56 @@ let private split (offers: string list) (pipeline: string) =
             | _ -> None)
         |> List.distinct
 
-    whole, pieces
+    match others, pieces with
+    | None, [] -> ""
+    | Some ValueNone, [ own ] -> own
+    | Some(ValueSome others), [ piece ] ->
+        Expect.equal others piece "as recorded"
+        "others: " + piece
+    | _ -> failtest $"{others}, {pieces}"
 
 let private tally = [ "tally"; "tally.part"; "tally.merge" ]
 
 let private forms =
     testList "a stage for pieces" [
-        for offers, pipeline, whole, pieces in
+        for offers, pipeline, pieces in
             [
-                [ "each"; "each.lines" ], "each:3", Some "each.lines:3", [ "each.lines:3" ]
-                [ "each"; "each.lines"; "d" ],
-                "each | lower | d",
-                Some "each.lines | lower | d",
-                [ "each.lines | lower" ]
-                tally,
-                "tally:\"a|b\"",
-                Some "tally.part:\"a|b\" | tally.merge:\"a|b\"",
-                [ "tally.part:\"a|b\"" ]
-                "d" :: tally, "tally | d", Some "tally.part | tally.merge | d", [ "tally.part" ]
+                [ "each"; "each.lines" ], "each:3", "others: each.lines:3"
+                [ "each"; "each.lines"; "d" ], "each | lower | d", "others: each.lines | lower"
+                tally, "tally:\"a|b\"", "others: tally.part:\"a|b\""
+                "d" :: tally, "tally | d", "others: tally.part"
                 [ "lower"; "each"; "each.lines"; yield! tally ],
                 "lower | each | tally | lower",
-                Some "lower | each.lines | tally.part | tally.merge | lower",
-                [ "lower | each.lines | tally.part" ]
+                "others: lower | each.lines | tally.part"
                 // Both are needed, and the parts are never the result.
-                [ "tally"; "tally.part" ], "tally", None, []
-                [ "tally"; "tally.merge" ], "tally", None, []
-                [ "each" ], "each", None, []
-                // Built in: what it is is known.
-                [ "head"; "head.lines" ], "head:3", None, []
-                [ "lower"; "sort"; "sort.lines" ], "lower | sort", None, [ "lower | sort" ]
-                // Somebody may name the form itself.
-                tally, "tally.part | tally.merge", None, [ "tally.part" ]
+                [ "tally"; "tally.part" ], "tally", ""
+                [ "tally"; "tally.merge" ], "tally", ""
+                [ "each" ], "each", ""
+                // Built in: what it is is known. A program as well.
+                [ "head"; "head.lines" ], "head:3", ""
+                [ "lower"; "sort"; "sort.lines" ], "lower | sort", "lower | sort"
+                [ "exec:cat"; "exec.lines"; "exec:cat.lines" ], "exec:cat", ""
+                // A name alone says nothing of a stage.
+                tally, "tally.part | tally.merge", ""
             ] do
             test $"{pipeline}, of {offers}" {
-                Expect.equal (split offers pipeline) (whole, pieces) "whole and pieces"
+                Expect.equal (split offers pipeline) pieces "the stages of pieces"
             }
 
-        test "is not taken where the pipeline would be too long" {
-            let stages = List.replicate (Pipeline.stagesMax - 1) "lower" @ [ "tally" ]
-            let pipeline = String.concat " | " stages
+        test "is not taken where their pipeline would be too long" {
+            let argument = String.replicate (Pipeline.lengthMax - 10) "x"
+            let pipeline = "each:" + argument
+            Expect.equal (split [ "each"; "each.lines" ] pipeline) "" "too many characters"
+        }
 
-            let first =
-                String.concat " | " (List.init (Pipeline.stagesMax - 1) (fun _ -> "lower"))
-
-            Expect.equal (split ("lower" :: tally) pipeline) (None, [ first ]) "one stage too many"
+        test "is not taken from who takes no work" {
+            for leave in [ Input.Ready(session 2, 0); Input.Drain("w2", session 9) ] do
+                let machine = Machine { splitting with expected = known }
+                machine.Worker(2, [ "each"; "each.lines" ], 2) |> ignore
+                machine.Do leave
+                machine.Do(Input.Submit(submission "x" 0 Result None big, "each"))
+                let events, _ = machine.Worker(1, [ "each" ], 2)
+                Expect.equal events [ assigned 1 1 1 0 1 ] "given out whole"
         }
     ]
 
@@ -116,7 +128,7 @@ let private flow =
                 "what the worker gets"
         }
 
-        test "are for a pipeline that stays, also where they come to nothing" {
+        test "are joined again, where they come to nothing" {
             let machine = tallied ()
 
             for piece in 2..4 do
@@ -124,10 +136,7 @@ let private flow =
 
             machine.Do(Input.Unjoined(attempt 1 1, "no room"))
             machine.Wait 10_000L<ms>
-            let events, effects = machine.Take Input.Tick
-
-            Expect.isEmpty (events |> List.filter _.IsExpanded) "it is expanded already"
-
+            let _, effects = machine.Take Input.Tick
             Expect.exists effects _.IsJoin "joined again"
         }
 
@@ -142,20 +151,61 @@ let private flow =
         }
     ]
 
+let private alone =
+    testList "a whole whose pieces nobody runs any more" [
+        test "is given out as it was submitted, when that has lasted" {
+            let machine = tallied ()
+            succeed machine 2 "2" |> ignore
+            machine.Worker(2, [ "tally"; "d" ], 1) |> ignore
+            machine.Do(Input.Leave(session 1))
+            let events, _ = machine.Pass(splitting.lostAfter - 1L<ms>, [ session 2 ])
+            Expect.isEmpty (events |> List.filter _.IsRequeued) "not yet"
+            let events, _ = machine.Pass(3_000L<ms>, [ session 2 ])
+
+            Expect.exists
+                events
+                (function
+                | Event.Requeued(id, trouble) ->
+                    id = taskId 1
+                    && trouble.cause = Departure
+                    && trouble.error.Contains "tally.part"
+                | _ -> false)
+                "why"
+
+            Expect.contains events (assigned 1 2 2 0 2) "all of it, by its own stages"
+        }
+
+        test "waits where nobody runs its own stages either" {
+            let machine = tallied ()
+            machine.Worker(2, [ "d" ], 1) |> ignore
+            machine.Do(Input.Leave(session 1))
+            let events, _ = machine.Pass(3L * splitting.lostAfter, [ session 2 ])
+            Expect.isEmpty (events |> List.filter _.IsRequeued) "there is nobody"
+        }
+
+        test "loses no part to a worker that comes back" {
+            let machine = tallied ()
+            succeed machine 2 "2" |> ignore
+            machine.Do(Input.Leave(session 1))
+            machine.Pass(2_000L<ms>, []) |> ignore
+            machine.Worker(2, "d" :: tally, 2) |> ignore
+
+            let report task =
+                machine.Report(2, attempt task 2, Succeeded, bytes (string task))
+
+            report 3 |> ignore
+            let _, effects = report 4
+            Expect.hasLength (joins effects) 1 "nothing is run again"
+        }
+    ]
+
 let private restart =
     test "after a restart it is known by its stages for pieces" {
         let whole = submission "x" 0 Result None big
-        let expanded = parsed "tally | d"
-
-        let expanded =
-            match Pipeline.parseRecorded "tally.part | tally.merge | d" with
-            | Ok pipeline -> pipeline
-            | Error error -> failwith $"{expanded}: {error.message}"
 
         let history = [
             Event.Submitted(taskId 1, whole, parsed "tally | d")
-            Event.Expanded(taskId 1, expanded)
-            Event.Split(attempt 1 1, 1, cuts)
+            Event.Split(attempt 1 1, 1, ValueSome(recorded "tally.part"), cuts)
         ]
 
         let scheduler = Scheduler { splitting with expected = known }
@@ -180,4 +230,53 @@ let private restart =
             "pieces"
     }
 
-let tests = testList "stages for pieces" [ forms; flow; restart ]
+let private restartLater =
+    test "after a restart what merges its parts is known by the event that they are there" {
+        let scheduler = Scheduler { splitting with expected = known }
+
+        let history = [
+            Event.Submitted(
+                taskId 1,
+                submission "x" 0 Result None big,
+                parsed "lower | tally:3 | d"
+            )
+            Event.Split(attempt 1 1, 2, ValueSome(recorded "lower | tally.part:3"), [| 300L<B> |])
+            Event.Submitted(
+                taskId 2,
+                (submission "x" 0 Result None big).Piece(taskId 1, 0, big),
+                recorded "lower | tally.part:3"
+            )
+            Event.Part(taskId 1, 0, bytes "part")
+            Event.Completed(attempt 2 1, NothingLeft)
+            Event.Advanced(attempt 1 1, 1, bytes "part")
+        ]
+
+        let numbered =
+            history
+            |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+
+        let decisions = Decisions()
+        scheduler.Restore(numbered, Instant.zero)
+        scheduler.Resume(Dictionary(), Instant.zero, decisions)
+        Expect.isEmpty (Invariants.violations scheduler) "violations"
+
+        for input in
+            [
+                Input.Join(session 1, "w1", Array.ofList ("d" :: tally))
+                Input.Ready(session 1, 1)
+            ] do
+            scheduler.Step(input, Instant.zero, decisions)
+
+        Expect.equal
+            [
+                for effect in decisions.Effects do
+                    match effect with
+                    | Effect.Assign(_, message, _, _) -> List.ofArray message.stages
+                    | _ -> ()
+            ]
+            [ [ "tally.merge:3"; "d" ] ]
+            "what the worker gets"
+    }
+
+let tests =
+    testList "stages for pieces" [ forms; flow; alone; restart; restartLater ]

@@ -40,14 +40,13 @@ type Run(settings: Settings, world: World) =
         | Event.Quarantined(id, _)
         | Event.Part(id, _, _)
         | Event.Speculated(id, _, _)
-        | Event.Expanded(id, _)
         | Event.Cancelled(id, _)
         | Event.Retried id -> ValueSome id
         | Event.Assigned(attempt, _, _)
         | Event.Claimed(attempt, _)
         | Event.Advanced(attempt, _, _)
         | Event.Accepted(attempt, _)
-        | Event.Split(attempt, _, _)
+        | Event.Split(attempt, _, _, _)
         | Event.Completed(attempt, _) -> ValueSome attempt.task
         | Event.Gone _
         | Event.Joined _
@@ -232,8 +231,7 @@ let evolve (tasks: Map<TaskId, string * int>) event =
     | Event.Assigned(attempt, session, _) ->
         Map.add attempt.task ($"running on {session}", attempt.number) tasks
     | Event.Advanced(attempt, _, _) -> enter "queued" attempt.task
-    | Event.Split(attempt, _, _) -> Map.add attempt.task ("split", attempt.number) tasks
-    | Event.Expanded _
+    | Event.Split(attempt, _, _, _) -> Map.add attempt.task ("split", attempt.number) tasks
     | Event.Part _
     | Event.Speculated _ -> tasks
     | Event.Delayed(id, _, _) -> enter "delayed" id

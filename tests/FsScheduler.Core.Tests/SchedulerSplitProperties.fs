@@ -88,7 +88,7 @@ let tests =
             for step in run.Steps do
                 for event in step.events do
                     match event with
-                    | Event.Split(attempt, _, cuts) ->
+                    | Event.Split(attempt, _, _, cuts) ->
                         parts.TryAdd(attempt.task, Dictionary()) |> ignore
                         counts[attempt.task] <- cuts.Length
                     | Event.Part(whole, index, part) ->

@@ -38,7 +38,7 @@ let tests =
                     Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
                     Event.Advanced(attempt 1 1, 1, big)
-                    Event.Split(attempt 1 2, 2, cuts)
+                    Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
                 ]
 
@@ -69,7 +69,7 @@ let tests =
                     Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
                     Event.Advanced(attempt 1 1, 1, big)
-                    Event.Split(attempt 1 2, 2, cuts)
+                    Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
                     Event.Part(taskId 1, 0, bytes "0")
                     Event.Completed(attempt 2 1, NothingLeft)
@@ -97,12 +97,12 @@ let tests =
                 restarted splitting [
                     joined
                     Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
-                    Event.Split(attempt 1 1, 1, cuts)
+                    Event.Split(attempt 1 1, 1, ValueNone, cuts)
                     Event.Part(taskId 1, 0, bytes "old")
                     Event.Part(taskId 1, 1, bytes "old")
                     Event.Quarantined(taskId 1, gone)
                     Event.Retried(taskId 1)
-                    Event.Split(attempt 1 2, 1, otherCuts)
+                    Event.Split(attempt 1 2, 1, ValueNone, otherCuts)
                     piece 5 0 150L<B>
                     piece 6 1 150L<B>
                 ]
@@ -130,9 +130,9 @@ let tests =
                 restarted splitting [
                     joined
                     Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
-                    Event.Split(attempt 1 1, 1, cuts)
+                    Event.Split(attempt 1 1, 1, ValueNone, cuts)
                     Event.Part(taskId 1, 0, bytes "old")
-                    Event.Split(attempt 1 2, 1, cuts)
+                    Event.Split(attempt 1 2, 1, ValueNone, cuts)
                     piece 5 0 100L<B>
                     piece 6 1 110L<B>
                     piece 7 2 90L<B>

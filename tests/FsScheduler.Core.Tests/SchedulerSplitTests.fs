@@ -75,7 +75,11 @@ let private examples =
 
             Expect.equal
                 others
-                [ Event.Split(attempt 1 1, 2, cuts); assigned 2 1 1 0 2; assigned 3 1 1 0 2 ]
+                [
+                    Event.Split(attempt 1 1, 2, ValueNone, cuts)
+                    assigned 2 1 1 0 2
+                    assigned 3 1 1 0 2
+                ]
                 "events"
 
             Expect.equal

@@ -20,7 +20,7 @@ let private own = [
     "shout", OwnStages.perLine "shout" (fun line -> Some(line.ToUpperInvariant() + "!"))
     "longest",
     OwnStages.aggregate "longest" {
-        seed = ""
+        seed = fun () -> ""
         add = fun longest line -> if line.Length > longest.Length then line else longest
         merge = fun left right -> if right.Length > left.Length then right else left
         result = fun longest -> longest + "\n"

@@ -46,8 +46,8 @@ let private everyKind = [
     Event.Retried(taskId 1)
     Event.Gone "d/é.txt"
     Event.Cancelled(taskId 3, "cancelled")
-    Event.Expanded(taskId 1, recorded "a.part | a.merge:é | b")
-    Event.Split(attemptOf 1 4, 2, [| 7L<B>; 1L<B> * (1L <<< 40) |])
+    Event.Split(attemptOf 1 3, 1, ValueSome(recorded "a.lines | a.part:é"), [| 7L<B> |])
+    Event.Split(attemptOf 1 4, 2, ValueNone, [| 7L<B>; 1L<B> * (1L <<< 40) |])
     Event.Part(taskId 1, 4_095, bytes "a part")
     Event.Speculated(taskId 1, 3, taskId 2)
     Event.Accepted(attemptOf 1 4, Payload.empty)

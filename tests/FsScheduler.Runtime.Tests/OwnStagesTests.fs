@@ -34,7 +34,7 @@ let private shout =
 
 /// The lines, numbered from the end: their order shows, and so does whether one is there twice.
 let private rows: Aggregate<string list> = {
-    seed = []
+    seed = fun () -> []
     add = fun lines line -> line :: lines
     merge = fun left right -> right @ left
     result =

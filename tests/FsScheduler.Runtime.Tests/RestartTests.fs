@@ -117,7 +117,7 @@ let private inPieces part = [
 
     let cuts = [| 100L<B>; 200L<B>; 300L<B> |]
     Event.Submitted(taskId 1, whole, pipeline [ "lower" ])
-    Event.Split(attemptOf 1 1, 1, cuts)
+    Event.Split(attemptOf 1 1, 1, ValueNone, cuts)
 
     for index in 0..2 do
         let piece = whole.Piece(taskId 1, index, Slice(big, 100L<B> * int64 index, 100L<B>))

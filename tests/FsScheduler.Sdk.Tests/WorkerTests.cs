@@ -343,7 +343,7 @@ internal static class WorkerTests
         protected override string Transform(string line, StageContext context) => $"{context.TaskId}{context.Argument}{line}";
     }
 
-    private sealed record SeenBy(int Lines, string First, string Last, List<long> Tasks);
+    private sealed record SeenBy(int Lines, string First, string Last, List<long> Tasks, double Most = double.NegativeInfinity);
 
     private sealed class SeenByStage : AggregateStage<SeenBy>
     {
@@ -360,7 +360,8 @@ internal static class WorkerTests
             left.Lines + right.Lines,
             left.Lines == 0 ? right.First : left.First,
             right.Lines == 0 ? left.Last : right.Last,
-            [.. left.Tasks, .. right.Tasks]);
+            [.. left.Tasks, .. right.Tasks],
+            Math.Max(left.Most, right.Most));
 
         protected override string Result(SeenBy state, StageContext context) =>
             $"{state.Lines} lines, first {state.First}, last {state.Last}, tasks {string.Join(',', state.Tasks)}";

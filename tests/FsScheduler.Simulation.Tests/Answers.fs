@@ -129,7 +129,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         match event with
         | Event.Submitted(id, _, _) -> (observer.Task id).IsDurable <- true
         | Event.Assigned(attempt, _, _)
-        | Event.Split(attempt, _, _) ->
+        | Event.Split(attempt, _, _, _) ->
             (observer.Task attempt.task).DurableAttempt <- attempt.number
         | Event.Part(whole, index, _) ->
             let task = observer.Task whole
@@ -144,7 +144,6 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             let task = observer.Task attempt.task
             task.DurableEnds <- task.DurableEnds + 1
         | Event.Advanced(attempt, _, _) -> (observer.Task attempt.task).DurableParts.Clear()
-        | Event.Expanded _
         | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _

@@ -129,7 +129,7 @@ type Observer(scene: Scene, spool: Spool) =
                 (submission.Payload = Slice(task.Payload, start, pieces.Cuts[index] - start)
                  && submission.Name = task.Submission.Name
                  && submission.Priority = task.Submission.Priority
-                 && pipeline.wire = task.Pipeline.wire[task.Stage .. pieces.Last - 1])
+                 && pipeline.wire = pieces.Stages)
                 $"task {id} is not the piece {index} of task {whole}"
 
             must
@@ -308,11 +308,12 @@ type Observer(scene: Scene, spool: Spool) =
         task.Ends <- task.Ends + 1
 
     let isMerged (task: TaskRecord) (pieces: PieceRecord) =
-        task.Pipeline.stages[pieces.Last - 1].kind = Aggregating
+        Array.last pieces.Stages = task.Pipeline.wire[pieces.Last - 1]
+        && task.Pipeline.stages[pieces.Last - 1].kind = Aggregating
 
     /// The parts that count, put together; and what the stages make of the whole, whoever runs them.
     let expectedOf (task: TaskRecord) (pieces: PieceRecord) =
-        let stages = task.Pipeline.wire[task.Stage .. pieces.Last - 1]
+        let stages = pieces.Stages
         let joined = Content.join (isMerged task pieces) pieces.Contents
 
         let whole =
@@ -391,39 +392,64 @@ type Observer(scene: Scene, spool: Spool) =
         task.Ending <- ValueSome Ending.Completed
         task.Ends <- task.Ends + 1
 
-    /// Other stages do for pieces what those of the pipeline do for the whole.
-    let expanded input id (pipeline: Pipeline) =
-        let task = taskOf id
+    /// Whether somebody is there for each stage of its pieces that is not its own.
+    let isRunnable (task: TaskRecord) =
+        match task.Pieces with
+        | ValueNone -> true
+        | ValueSome pieces ->
+            let own = task.Pipeline.wire[task.Stage .. pieces.Last - 1]
 
-        must
-            (match input with
-             | Input.Cut(cut, _) -> task.IsCutting && cut.task = id && cut.number = task.Attempt
-             | _ -> false)
-            $"task {id} is expanded by {input}"
+            pieces.Stages
+            |> Array.except own
+            |> Array.forall (fun stage ->
+                sessions.Values
+                |> Seq.exists (fun worker ->
+                    not worker.IsGone && worker.Slots > 0 && Array.contains stage worker.Stages))
 
-        let before = task.Pipeline.wire
-        let attempt = { task = id; number = task.Attempt }
+    /// What is run on pieces in place of a task's own stages, as far as there are others.
+    let checkOthers (task: TaskRecord) last (stages: string[]) =
+        let own = task.Pipeline.wire[task.Stage .. last - 1]
+        let attempt = { task = task.Id; number = task.Attempt }
 
         let run (stages: string[]) =
             Content.plain (Content.run stages attempt task.Content)
 
+        let isPart = (Array.last stages).EndsWith Stage.partForm
+
+        let whole =
+            if isPart then
+                Array.append stages [| Array.last own + Stage.mergeForm |]
+            else
+                stages
+
         must
-            (before[.. task.Stage - 1] = pipeline.wire[.. task.Stage - 1]
-             && before <> pipeline.wire
-             && run before[task.Stage ..] = run pipeline.wire[task.Stage ..])
-            $"task {id} is to be %A{pipeline.wire} in place of %A{before}"
+            (stages.Length = own.Length && stages <> own && run whole = run own)
+            $"%A{stages} is to be run on the pieces of task {task.Id}, in place of %A{own}"
 
-        for stage in pipeline.wire do
+        for stage in stages do
             must
-                (Array.contains stage before
-                 || sessions.Values |> Seq.exists (fun worker -> Array.contains stage worker.Stages))
-                $"task {id} is to have the stage {stage}, which nobody offers"
+                (Array.contains stage own
+                 || sessions.Values
+                    |> Seq.exists (fun worker ->
+                        not worker.IsGone && Array.contains stage worker.Stages))
+                $"nobody offers the stage {stage} for the pieces of task {task.Id}"
 
-        task.Pipeline <- pipeline
+        scene.coverage.Count(
+            if isPart then
+                "seen: pieces of a stage that aggregates"
+            else
+                "seen: pieces by lines"
+        )
 
     /// It is known where the pieces end, or they are gone about once more.
-    let split input (attempt: Attempt) last (cuts: Size[]) =
+    let split input (attempt: Attempt) last (others: Pipeline voption) (cuts: Size[]) =
         let task = taskOf attempt.task
+
+        let stages =
+            match others with
+            | ValueSome pipeline -> pipeline.wire
+            | ValueNone -> task.Pipeline.wire[task.Stage .. last - 1]
+
         touched.Add task.Id |> ignore
 
         must
@@ -436,7 +462,7 @@ type Observer(scene: Scene, spool: Spool) =
         match task.Pieces with
         | ValueSome pieces ->
             must
-                (pieces.Cuts = cuts && pieces.Last = last)
+                (pieces.Cuts = cuts && pieces.Last = last && pieces.Stages = stages)
                 $"task {task.Id} is split in another way"
 
             if pieces.Parts |> Array.exists _.IsSome then
@@ -452,18 +478,28 @@ type Observer(scene: Scene, spool: Spool) =
                  | _ -> false)
                 $"task {task.Id} is split by {input}"
 
-            let kinds = task.Pipeline.stages |> Array.map _.kind
+            let kinds = [
+                for own, stage in Array.zip task.Pipeline.stages[task.Stage .. last - 1] stages ->
+                    if stage.EndsWith Stage.linesForm then PerLine
+                    elif stage.EndsWith Stage.partForm then Aggregating
+                    else own.kind
+            ]
 
             must
                 (last > task.Stage
-                 && kinds[task.Stage .. last - 2] |> Array.forall _.IsPerLine
-                 && not kinds[last - 1].IsWholeFile)
+                 && List.forall
+                     (fun (kind: StageKind) -> kind = PerLine)
+                     (List.take (kinds.Length - 1) kinds)
+                 && List.last kinds <> WholeFile)
                 $"stages {task.Stage} to {last - 1} of task {task.Id} do not run on pieces"
+
+            if others.IsSome then
+                checkOthers task last stages
 
             if task.Stage > 0 then
                 scene.coverage.Count "seen: split at a later stage"
 
-            task.Pieces <- ValueSome(PieceRecord(cuts, last))
+            task.Pieces <- ValueSome(PieceRecord(cuts, last, stages))
 
         task.IsCutting <- false
         task.IsSplit <- true
@@ -525,15 +561,32 @@ type Observer(scene: Scene, spool: Spool) =
         | Event.Assigned(attempt, session, range) -> assigned attempt session range
         | Event.Advanced(attempt, stage, payload) ->
             let task = taskOf attempt.task
+            let pieces = task.Pieces
             task.Content <- accepted input attempt payload
+
+            match input, pieces with
+            | Input.Joined _, ValueSome pieces when
+                (Array.last pieces.Stages).EndsWith Stage.partForm
+                ->
+                // What merges the parts is to be run on them.
+                let at = pieces.Last - 1
+                let merge = task.Pipeline.wire[at] + Stage.mergeForm
+                let wire = Array.updateAt at merge task.Pipeline.wire
+
+                match Pipeline.parseRecorded (String.concat " | " wire) with
+                | Ok pipeline -> task.Pipeline <- pipeline
+                | Error error -> violation error.message
+
+                task.Range <- struct (task.Stage, at)
+            | _ -> ()
+
             must (not (isLast task)) $"task {task.Id} goes on after its last stage"
             task.Payload <- payload
             let struct (_, last) = task.Range
             must (stage = last) $"task {task.Id} is said to be at stage {stage}"
             task.Stage <- last
             requeued task
-        | Event.Expanded(id, pipeline) -> expanded input id pipeline
-        | Event.Split(attempt, last, cuts) -> split input attempt last cuts
+        | Event.Split(attempt, last, others, cuts) -> split input attempt last others cuts
         | Event.Part(whole, index, payload) -> part input whole index payload
         | Event.Speculated(whole, index, slow) -> speculate whole index slow
         | Event.Delayed(id, _, delay) ->
@@ -554,6 +607,16 @@ type Observer(scene: Scene, spool: Spool) =
             must ((taskOf id).NotBefore - scene.Now <= 0L<ms>) $"task {id} is woken too early"
         | Event.Gone _ -> ()
         | Event.Claimed _ -> violation "nobody was away"
+        | Event.Requeued(id, trouble) when (taskOf id).IsSplit ->
+            let task = taskOf id
+
+            must
+                (input = Input.Tick && trouble.cause = Departure && not (isRunnable task))
+                $"task {id} is given up in pieces by {input}, and somebody runs them"
+
+            scene.coverage.Count "seen: pieces that nobody runs any more"
+            unsplit task
+            requeued task
         | Event.Requeued(id, trouble) ->
             let task = taskOf id
             must task.IsRunning $"task {id} is queued again and was not running"
@@ -603,7 +666,8 @@ type Observer(scene: Scene, spool: Spool) =
 
         let isOffered form =
             sessions.Values
-            |> Seq.exists (fun worker -> not worker.IsGone && Array.contains form worker.Stages)
+            |> Seq.exists (fun worker ->
+                not worker.IsGone && worker.Slots > 0 && Array.contains form worker.Stages)
 
         let forms = Content.formsOf stage.name
         stage.kind = WholeFile && (forms.IsEmpty || not (List.forall isOffered forms))
@@ -615,7 +679,12 @@ type Observer(scene: Scene, spool: Spool) =
             let task = taskOf attempt.task
             must (not (isFinal task) && not task.IsRunning) $"task {task.Id} is cut"
             must (not task.IsPublishing && not task.IsQuarantined) $"task {task.Id} is cut"
-            must (not task.IsSplit && task.Pieces.IsNone) $"task {task.Id} is cut while it is split"
+
+            must
+                (not task.IsSplit && (task.Pieces.IsNone || not (isRunnable task)))
+                $"task {task.Id} is cut while it is split"
+
+            task.Pieces <- ValueNone // parts that nobody can complete any more
             must task.Whole.IsNone $"task {task.Id} is a piece, and is cut"
 
             must
@@ -644,11 +713,7 @@ type Observer(scene: Scene, spool: Spool) =
                 let last = task.Pipeline.stages[pieces.Last - 1]
 
                 must
-                    (merge =
-                        (if last.kind = Aggregating then
-                             ValueSome last
-                         else
-                             ValueNone))
+                    (merge = (if isMerged task pieces then ValueSome last else ValueNone))
                     $"the parts of task {task.Id} are merged wrongly"
             | ValueNone -> violation $"task {task.Id} is joined and has no pieces"
 
@@ -668,8 +733,9 @@ type Observer(scene: Scene, spool: Spool) =
         | Effect.Abandon attempt ->
             let task = taskOf attempt.task
 
+            // It may be given out again in the same step.
             must
-                (attempt.number = task.Attempt && task.Gathered > 0)
+                (attempt.number <= task.Attempt && task.Gathered > 0)
                 $"task {task.Id} is abandoned, and nothing is gathered"
 
             task.Gathered <- 0
@@ -695,10 +761,7 @@ type Observer(scene: Scene, spool: Spool) =
                     (not task.IsSplit || not pieces.IsWhole || task.Joining = task.Attempt)
                     $"the parts of task {id} are there, and are not joined"
 
-                let isAhead =
-                    task.IsSplit
-                    && not pieces.IsWhole
-                    && task.Pipeline.stages[pieces.Last - 1].kind = PerLine
+                let isAhead = task.IsSplit && not pieces.IsWhole && not (isMerged task pieces)
 
                 must
                     (task.Gathered =

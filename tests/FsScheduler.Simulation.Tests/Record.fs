@@ -10,8 +10,11 @@ type Ending =
 
 /// What the observer knows of the pieces of a payload.
 [<Sealed>]
-type PieceRecord(cuts: Size[], last: int) =
+type PieceRecord(cuts: Size[], last: int, stages: string[]) =
     member _.Cuts = cuts
+
+    /// What is run on them.
+    member _.Stages = stages
     member _.Last = last
 
     member _.StartOf(index: int) : Size =

@@ -39,8 +39,11 @@ module Wording =
                 $"Submitted {id}: piece {index} of {whole}, {payload submission.Payload}"
             | Origin.Folder
             | Origin.Client _ -> $"Submitted {id}: {submission.Name}"
-        | Event.Expanded(id, pipeline) -> $"Expanded {id}: {Pipeline.print pipeline}"
-        | Event.Split(of', last, cuts) -> $"Split {attempt of'} up to stage {last}: %A{cuts}"
+        | Event.Split(of', last, others, cuts) ->
+            let stages =
+                others |> ValueOption.map Pipeline.print |> ValueOption.defaultValue "its own"
+
+            $"Split {attempt of'} up to stage {last}, {stages}: %A{cuts}"
         | Event.Part(whole, index, result) -> $"Part {index} of {whole}: {payload result}"
         | Event.Assigned(of', session, struct (first, last)) ->
             $"Assigned {attempt of'} to {session}: stages {first} to {last - 1}"

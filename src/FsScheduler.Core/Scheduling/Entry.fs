@@ -122,7 +122,7 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
         and set (cut: Pieces | null) = pieces <- cut
 
 /// The pieces of a payload, and what is there of the result.
-and [<Sealed>] internal Pieces(cuts: Size[], last: int) =
+and [<Sealed>] internal Pieces(cuts: Size[], last: int, pipeline: Pipeline) =
     let parts: Payload voption[] = Array.create cuts.Length ValueNone
     let tasks: Task list[] = Array.create cuts.Length []
     let durations = ResizeArray<Duration>()
@@ -134,6 +134,9 @@ and [<Sealed>] internal Pieces(cuts: Size[], last: int) =
 
     /// The stages that are run on pieces end before this index.
     member _.Last = last
+
+    /// What is run on them.
+    member _.Pipeline = pipeline
 
     /// How many have no result yet.
     member _.Missing = missing

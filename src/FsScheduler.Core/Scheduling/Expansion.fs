@@ -3,61 +3,71 @@ namespace FsScheduler.Core
 /// A payload is worked on in pieces: in place of their own stages workers run what they offer for pieces.
 module internal Expansion =
 
-    /// <summary>Stages as they are for pieces.</summary>
-    /// <param name="isOffered">Whether a worker offers a stage of that name.</param>
-    /// <param name="stages">The next one first.</param>
-    /// <returns>The stages, and how many of them, from the first on, are run on pieces.</returns>
-    let rec private expand
-        (isOffered: string -> bool)
-        (stages: Stage list)
-        : struct (Stage list * int) =
-        let onLines stage others =
-            let struct (rest, count) = expand isOffered others
-            struct (stage :: rest, count + 1)
-
+    /// The stages of pieces, from the first on as far as they can be run on pieces.
+    let rec private expand (isOffered: Stage -> bool) (stages: Stage list) : Stage list =
         match stages with
-        | [] -> struct ([], 0)
+        | [] -> []
         | stage :: others ->
-            let tryForm form = Stage.tryForm isOffered form stage
+            let tryForm form =
+                match Stage.tryForm form stage with
+                | ValueSome other when isOffered other -> ValueSome other
+                | _ -> ValueNone
 
             match stage.kind with
-            | PerLine -> onLines stage others
+            | PerLine -> stage :: expand isOffered others
             // The results of its pieces are merged, and what comes next runs on that.
-            | Aggregating -> struct (stages, 1)
+            | Aggregating -> [ stage ]
             | WholeFile ->
                 match tryForm Stage.linesForm with
-                | ValueSome lines -> onLines lines others
+                | ValueSome lines -> lines :: expand isOffered others
                 | ValueNone ->
                     match tryForm Stage.partForm, tryForm Stage.mergeForm with
-                    | ValueSome part, ValueSome merge -> struct (part :: merge :: others, 1)
-                    | _ -> struct (stages, 0)
+                    | ValueSome part, ValueSome _ -> [ part ]
+                    | _ -> []
 
-    /// <summary>The pipeline of a task as it is for pieces, from its next stage on.</summary>
-    /// <param name="state">Knows what workers offer now.</param>
-    /// <param name="task">Any.</param>
-    /// <returns>The pipeline, the very same where nothing is different, and where those of its stages end that can be run
-    /// on pieces: at the next one, where there are none.</returns>
-    let find (state: State) (task: Task) : struct (Pipeline * int) =
-        let pipeline = task.Pipeline
-        let before, next = Array.splitAt task.Stage pipeline.stages
+    let private isRun (state: State) (stage: Stage) = state.Workers.Run stage.demand
 
-        let expandWith isOffered =
-            let struct (rest, count) = expand isOffered (List.ofArray next)
-            let stages = Array.append before (Array.ofList rest)
-            struct ({ stages = stages; wire = Array.map Stage.toWire stages }, task.Stage + count)
+    /// <summary>What would be run on the pieces of a task's payload, as workers are now.</summary>
+    /// <returns>As many stages as it stands for of the task's, from its next one on; none: it cannot be cut.</returns>
+    let find (state: State) (task: Task) : Pipeline voption =
+        let next = List.ofArray task.Pipeline.stages[task.Stage ..]
+        let stages = expand (isRun state) next
 
-        let struct (expanded, last) = expandWith state.Workers.Offers
+        let allowed =
+            [ stages; expand (fun _ -> false) next ]
+            |> List.map (Array.ofList >> Pipeline.ofStages)
+            |> List.tryFind Pipeline.isAllowed
 
-        if expanded = pipeline then
-            struct (pipeline, last)
-        elif Pipeline.isAllowed expanded then
-            struct (expanded, last)
+        match allowed with
+        | Some pipeline when pipeline.stages.Length > 0 -> ValueSome pipeline
+        | _ -> ValueNone
+
+    /// Whether somebody runs each stage of pieces that is not the task's own: those that are may come at any time.
+    let isRunnable (state: State) (whole: Task) (pieces: Pieces) =
+        let own = whole.Pipeline.stages[whole.Stage .. pieces.Last - 1]
+        Array.forall2 (fun own stage -> own = stage || isRun state stage) own pieces.Pipeline.stages
+
+    /// What makes the result of the parts, if they are those of a worker's own stage that aggregates.
+    let private mergeOf (whole: Task) (pieces: Pieces) : Stage voption =
+        let own = whole.Pipeline.stages[pieces.Last - 1]
+
+        if (Array.last pieces.Pipeline.stages).name = own.name + Stage.partForm then
+            Stage.tryForm Stage.mergeForm own
         else
-            let struct (_, last) = expandWith (fun _ -> false)
-            struct (pipeline, last)
+            ValueNone
 
-    /// Gives a task, in no queue, that pipeline for good: also where its pieces come to nothing.
-    let apply (state: State) (task: Task) (pipeline: Pipeline) =
-        state.Unload task
-        task.Pipeline <- pipeline
-        state.Backlog.Add task
+    /// <summary>The parts are there, one behind the other, and what comes next is run on that: where a worker's own stage
+    /// aggregates, what merges them takes its place for good.</summary>
+    /// <param name="state">The scheduler's.</param>
+    /// <param name="whole">In no queue.</param>
+    /// <param name="pieces">Of it.</param>
+    /// <returns>The index of the stage that comes next.</returns>
+    let close (state: State) (whole: Task) (pieces: Pieces) : int =
+        match mergeOf whole pieces with
+        | ValueNone -> pieces.Last
+        | ValueSome merge ->
+            let stages = Array.updateAt (pieces.Last - 1) merge whole.Pipeline.stages
+            state.Unload whole
+            whole.Pipeline <- Pipeline.ofStages stages
+            state.Backlog.Add whole
+            pieces.Last - 1

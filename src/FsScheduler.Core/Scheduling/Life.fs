@@ -173,6 +173,14 @@ module internal Life =
             for piece in pieces.Tasks do
                 cancel state piece reason
 
+    /// Its pieces wait for stages that nobody runs any more: it is back in its queue, for whoever runs its own.
+    let putBack (state: State) (whole: Task) reason =
+        let trouble = state.Trouble(whole, Departure, "", reason)
+        cancelPieces state whole reason
+        Placement.remember whole trouble
+        Placement.requeue state whole Front
+        state.Record(Event.Requeued(whole.Id, trouble))
+
     let superseded = "superseded by a newer version of the file"
 
     /// A version of a file: the older ones give way, but for one whose result is on its way to the name
@@ -382,6 +390,8 @@ module internal Life =
 
     /// What the stages give for the whole is there. It goes on first: to let go of large parts takes a while.
     let joined (state: State) (task: Task) result =
+        task.Progress.StageEnd <- byte (Expansion.close state task (nonNull task.Progress.Pieces))
+
         if int task.Progress.StageEnd < task.Pipeline.stages.Length then
             Splitting.drop state task
             advance state task result

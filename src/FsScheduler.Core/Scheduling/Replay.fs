@@ -107,19 +107,18 @@ module internal Replay =
             onTask state attempt.task (fun task ->
                 Placement.leave state task
                 let progress = task.Begin()
+
+                match progress.Pieces with
+                | null -> ()
+                | pieces -> Expansion.close state task pieces |> ignore
+
                 progress.Pieces <- null
                 state.Unload task
                 progress.Payload <- state.Kept(number, payload)
                 progress.Stage <- byte stage
                 state.Backlog.Add task
                 Placement.enqueue state task Back)
-        | Event.Expanded(id, pipeline) ->
-            onTask state id (fun task ->
-                // Its queue knows it as what it was.
-                Placement.leave state task
-                Expansion.apply state task pipeline
-                Placement.enqueue state task Front)
-        | Event.Split(attempt, last, cuts) ->
+        | Event.Split(attempt, last, others, cuts) ->
             onTask state attempt.task (fun task ->
                 // Its queue knows it as what it was before it was begun.
                 Placement.leave state task
@@ -127,9 +126,15 @@ module internal Replay =
                 progress.Attempt <- attempt.number
                 progress.StageEnd <- byte last
 
+                let own () =
+                    Pipeline.ofStages task.Pipeline.stages[task.Stage .. last - 1]
+
+                let pipeline = ValueOption.defaultWith own others
+
                 match progress.Pieces with
-                | pieces when not (isNull pieces) && (nonNull pieces).Cuts = cuts -> ()
-                | _ -> progress.Pieces <- Pieces(cuts, last)
+                | null -> progress.Pieces <- Pieces(cuts, last, pipeline)
+                | pieces when pieces.Cuts = cuts && pieces.Pipeline = pipeline -> ()
+                | _ -> progress.Pieces <- Pieces(cuts, last, pipeline)
 
                 Placement.enter state task TaskState.Split)
         | Event.Part(whole, index, part) ->

@@ -345,6 +345,33 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | true, _ -> ()
             | false, _ -> state.Missing[stage] <- struct (state.Now, false)
 
+    /// Of pieces that wait for a stage that nobody has run for long, one that stands for another of their whole, which
+    /// somebody runs.
+    let unrunnable (whole: Task) (pieces: Pieces) : string voption =
+        pieces.Tasks
+        |> Seq.tryFind (fun piece ->
+            let own = whole.Pipeline.stages[whole.Stage + piece.Stage].demand
+
+            match state.Missing.TryGetValue piece.Demand with
+            | true, struct (since, _) ->
+                state.Now - since >= settings.lostAfter
+                && own <> piece.Demand
+                && state.Workers.Run own
+            | false, _ -> false)
+        |> function
+            | Some piece -> ValueSome piece.Demand
+            | None -> ValueNone
+
+    let putBackUnrunnable () =
+        for whole in Seq.toArray state.Splits.Values do
+            match whole.Progress.Pieces with
+            | null -> ()
+            | pieces ->
+                match unrunnable whole pieces with
+                | ValueSome stage ->
+                    Life.putBack state whole $"nobody runs '{stage}' on its pieces any more"
+                | ValueNone -> ()
+
     let tick () =
         let slept = state.Now - state.LastTick
         state.LastTick <- state.Now
@@ -372,6 +399,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
         if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
             lookForMissing ()
+            putBackUnrunnable ()
 
     let take input =
         match input with

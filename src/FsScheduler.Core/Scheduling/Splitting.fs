@@ -22,19 +22,11 @@ module internal Splitting =
         && Payload.size payload > state.Settings.split
         && task.State = TaskState.Queued
         && not task.Submission.Origin.IsPiece
-        && (let struct (_, last) = Expansion.find state task in last > task.Stage)
+        && (Expansion.find state task).IsSome
 
     /// So that there are not too many pieces.
     let private pieceSize (state: State) (size: Size) : Size =
         max state.Settings.split (1L<B> + size / int64 Limits.piecesMax)
-
-    let private pipelineOf (whole: Task) (pieces: Pieces) : Pipeline =
-        let first, last = whole.Stage, pieces.Last - 1
-
-        {
-            stages = whole.Pipeline.stages[first..last]
-            wire = whole.Pipeline.wire[first..last]
-        }
 
     /// A piece, in its queue: like what was given out before it goes before what is new, so that a file that was begun
     /// comes to its end.
@@ -63,11 +55,11 @@ module internal Splitting =
     /// <param name="named">Has the name: the submission of the whole, which must be at hand, or that of a piece.</param>
     /// <param name="index">Which piece.</param>
     let submit (state: State) (whole: Task) named index =
-        submitWith state whole named (pipelineOf whole (nonNull whole.Progress.Pieces)) index
+        submitWith state whole named (nonNull whole.Progress.Pieces).Pipeline index
 
     /// What merges its parts; none where they are put one behind the other.
-    let private mergeOf (whole: Task) (pieces: Pieces) =
-        let last = whole.Pipeline.stages[pieces.Last - 1]
+    let private mergeOf (pieces: Pieces) =
+        let last = Array.last pieces.Pipeline.stages
 
         if last.kind = Aggregating then
             ValueSome last
@@ -86,7 +78,7 @@ module internal Splitting =
     /// Asks for what can be done with the parts that are there.
     let join (state: State) (whole: Task) =
         let pieces = nonNull whole.Progress.Pieces
-        let merge = mergeOf whole pieces
+        let merge = mergeOf pieces
 
         if pieces.Missing = 0 then
             state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
@@ -107,15 +99,22 @@ module internal Splitting =
     /// Submits the pieces that have no result yet.
     let private launch (state: State) (whole: Task) (pieces: Pieces) =
         let progress = whole.Progress
-        progress.Attempt <- progress.Attempt + 1
         progress.StageEnd <- byte pieces.Last
-        state.Record(Event.Split(state.AttemptOf whole, pieces.Last, pieces.Cuts))
+        abandon state whole pieces
+        progress.Attempt <- progress.Attempt + 1
+        let own = whole.Pipeline.wire[whole.Stage .. pieces.Last - 1]
 
-        let pipeline = pipelineOf whole pieces
+        let others =
+            if pieces.Pipeline.wire = own then
+                ValueNone
+            else
+                ValueSome pieces.Pipeline
+
+        state.Record(Event.Split(state.AttemptOf whole, pieces.Last, others, pieces.Cuts))
 
         for index in 0 .. pieces.Count - 1 do
             if isIdle pieces index then
-                submitWith state whole whole.Submission pipeline index |> ignore
+                submitWith state whole whole.Submission pieces.Pipeline index |> ignore
 
         join state whole
 
@@ -133,19 +132,32 @@ module internal Splitting =
 
             join state whole
 
+    /// Lets go of what is there of the result.
+    let drop (state: State) (task: Task) =
+        if task.IsBegun then
+            match task.Progress.Pieces with
+            | null -> ()
+            | pieces ->
+                Array.iter state.Discard pieces.Parts
+                task.Progress.Pieces <- null
+
     /// What it was submitted with is at hand.
     let goOn (state: State) (whole: Task) =
         match whole.Progress.Pieces with
-        | null ->
+        | pieces when not (isNull pieces) -> launch state whole (nonNull pieces)
+        | _ ->
             let payload = whole.Payload
             let size = pieceSize state (Payload.size payload)
             state.Ask(Effect.Cut(state.AttemptOf whole, whole.Submission, payload, size))
-        | pieces -> launch state whole pieces
 
     /// Takes a queued task out of its queue, to be worked on in pieces.
     let start (state: State) (task: Task) =
         Placement.leave state task
-        task.Begin() |> ignore
+
+        match task.Begin().Pieces with
+        | pieces when not (isNull pieces) && Expansion.isRunnable state task (nonNull pieces) -> ()
+        | _ -> drop state task // there may be parts that nobody can complete any more
+
         Placement.enter state task TaskState.Split
 
         if task.Submission.IsFiled then
@@ -155,28 +167,12 @@ module internal Splitting =
 
     /// It is known where its pieces end.
     let cut (state: State) (whole: Task) (cuts: Size[]) =
-        let struct (pipeline, last) = Expansion.find state whole
-
-        if last = whole.Stage then
-            // Whoever ran that on pieces has left meanwhile.
-            Placement.requeue state whole Front
-        else
-            if not (obj.ReferenceEquals(pipeline, whole.Pipeline)) then
-                Expansion.apply state whole pipeline
-                state.Record(Event.Expanded(whole.Id, pipeline))
-
-            let pieces = Pieces(cuts, last)
+        match Expansion.find state whole with
+        | ValueNone -> Placement.requeue state whole Front // whoever ran that on pieces has left meanwhile
+        | ValueSome pipeline ->
+            let pieces = Pieces(cuts, whole.Stage + pipeline.stages.Length, pipeline)
             whole.Progress.Pieces <- pieces
             launch state whole pieces
-
-    /// Lets go of what is there of the result.
-    let drop (state: State) (task: Task) =
-        if task.IsBegun then
-            match task.Progress.Pieces with
-            | null -> ()
-            | pieces ->
-                Array.iter state.Discard pieces.Parts
-                task.Progress.Pieces <- null
 
     /// Where all parts are there and could not be joined, none of them is trusted another time.
     let startOver (state: State) (task: Task) =

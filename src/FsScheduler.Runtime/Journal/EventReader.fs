@@ -182,9 +182,15 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         | EventKind.Advanced ->
             let payload = ValueOption.defaultValue Payload.empty (remains row 13 14 15 number)
             Event.Advanced(attempt, int (row.GetInt 6), payload)
-        | EventKind.Expanded -> Event.Expanded(task, pipelineOf (row.GetText 11))
         | EventKind.Split ->
-            Event.Split(attempt, int (row.GetInt 7), Cuts.ofBytes (row.GetBlob(13).ToArray()))
+            let others =
+                if row.IsNull 11 then
+                    ValueNone
+                else
+                    ValueSome(pipelineOf (row.GetText 11))
+
+            let cuts = Cuts.ofBytes (row.GetBlob(13).ToArray())
+            Event.Split(attempt, int (row.GetInt 7), others, cuts)
         | EventKind.Part ->
             let part = ValueOption.defaultValue Payload.empty (remains row 13 14 15 number)
             Event.Part(task, int (row.GetInt 6), part)

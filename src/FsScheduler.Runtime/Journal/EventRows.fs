@@ -217,13 +217,13 @@ type EventRows(db: sqlite3) =
             event.Int(7, int64 stage)
             payload event 14 15 16 result
             end' ()
-        | Event.Expanded(task, pipeline) ->
-            ofTask number at EventKind.Expanded task
-            event.Text(12, Pipeline.print pipeline)
-            end' ()
-        | Event.Split(attempt, last, cuts) ->
+        | Event.Split(attempt, last, others, cuts) ->
             ofAttempt number at EventKind.Split attempt
             event.Int(8, int64 last)
+
+            others
+            |> ValueOption.iter (fun pipeline -> event.Text(12, Pipeline.print pipeline))
+
             event.Blob(14, ReadOnlySpan(Cuts.toBytes cuts))
             end' ()
         | Event.Part(whole, index, part) ->

@@ -25,7 +25,6 @@ type EventKind =
     | Split = 13
     | Part = 14
     | Speculated = 15
-    | Expanded = 16
 
 /// Whose a task is, as a number of the journal. Numbers are never given another meaning.
 module WantCode =
@@ -133,7 +132,7 @@ module Schema =
             FROM finished
             ORDER BY 1;
         """
-        // Version 5. The `stages` of what was expanded are its pipeline from then on.
+        // Version 5. The `stages` of what was split are those of its pieces, where they are others than its own.
         """
         DROP VIEW history;
         CREATE VIEW history AS
@@ -146,10 +145,10 @@ module Schema =
                 CASE e.kind WHEN 1 THEN 'assigned' WHEN 2 THEN 'claimed' WHEN 3 THEN 'advanced' WHEN 4 THEN 'delayed'
                     WHEN 5 THEN 'woken' WHEN 6 THEN 'requeued' WHEN 7 THEN 'quarantined' WHEN 8 THEN 'accepted'
                     WHEN 9 THEN 'retried' WHEN 10 THEN 'gone' WHEN 11 THEN 'joined' WHEN 12 THEN 'left'
-                    WHEN 13 THEN 'split' WHEN 14 THEN 'part' WHEN 15 THEN 'speculated' WHEN 16 THEN 'expanded' END,
+                    WHEN 13 THEN 'split' WHEN 14 THEN 'part' WHEN 15 THEN 'speculated' END,
                 e.attempt,
                 coalesce(e.worker, (SELECT j.worker FROM event j WHERE j.kind = 11 AND j.session = e.session)),
-                CASE e.kind WHEN 13 THEN length(e.payload) / 8 || ' pieces'
+                CASE e.kind WHEN 13 THEN length(e.payload) / 8 || ' pieces' || coalesce(' | ' || e.stages, '')
                     WHEN 14 THEN 'piece ' || e.first
                     WHEN 15 THEN 'piece ' || e.first || ', beside task ' || e.last
                     ELSE coalesce(e.error, e.stages) END

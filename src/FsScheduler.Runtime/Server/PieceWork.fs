@@ -126,6 +126,7 @@ type PieceWork
     let join drafts spool attempt stage all ct : Task<Input voption> =
         task {
             let mutable outcome = ValueNone
+            let mutable place = temporary
 
             try
                 while outcome.IsNone do
@@ -133,6 +134,8 @@ type PieceWork
                         match! takeOrMake drafts spool attempt with
                         | ValueNone -> outcome <- ValueSome ValueNone
                         | ValueSome draft ->
+                            place <- draft.Path
+
                             try
                                 let! joined = joinInto attempt draft stage all ct
                                 outcome <- ValueSome(ValueSome joined)
@@ -141,7 +144,7 @@ type PieceWork
                                     draft.Drop()
                     with
                     | error when Disk.passes error ->
-                        holdup.Begin(temporary, error.Message)
+                        holdup.Begin(place, error.Message)
                         do! Task.Delay(betweenTries, clock.Provider, ct)
                     | Disk.Trouble reason ->
                         outcome <- ValueSome(ValueSome(unjoined attempt reason))
@@ -150,6 +153,7 @@ type PieceWork
             finally
                 // However it ends, also where nobody wants it any more: it is not what holds new work back.
                 holdup.End temporary
+                holdup.End place
 
             return outcome.Value
         }

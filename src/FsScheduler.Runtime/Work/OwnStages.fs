@@ -9,8 +9,8 @@ open FsScheduler.Runtime.Stages
 /// <remarks>The law: `merge` of what is known of two texts of whole lines is what is known of both, one behind the other.
 /// So `merge` is associative, and `seed` is its neutral element.</remarks>
 type Aggregate<'State> = {
-    /// What is known of no lines.
-    seed: 'State
+    /// What is known of no lines; a new one for each call, if states are changed in place.
+    seed: unit -> 'State
     /// With one more line, which is given without its end.
     add: 'State -> string -> 'State
     /// Of the lines of both, those of the left one first.
@@ -67,7 +67,7 @@ module OwnStages =
     /// <param name="aggregate">How.</param>
     let aggregate (name: string) (aggregate: Aggregate<'State>) =
         let add text =
-            (aggregate.seed, linesOf text)
+            (aggregate.seed (), linesOf text)
             ||> Seq.fold (fun state (struct (line, _)) -> aggregate.add state line)
 
         let part text =
@@ -83,7 +83,7 @@ module OwnStages =
             text.Split '\n'
             |> Seq.take (Seq.length (Seq.filter ((=) '\n') text))
             |> Seq.map aggregate.read
-            |> Seq.fold aggregate.merge aggregate.seed
+            |> Seq.fold aggregate.merge (aggregate.seed ())
             |> aggregate.result
 
         [

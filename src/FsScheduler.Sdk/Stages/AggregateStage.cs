@@ -1,5 +1,6 @@
 using System.Runtime.ExceptionServices;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace FsScheduler.Sdk;
 
@@ -15,7 +16,11 @@ namespace FsScheduler.Sdk;
 public abstract class AggregateStage<TState> : IStage, IFormedStage
 {
     private const int LinesBetweenLooks = 1_024;
-    private static readonly JsonSerializerOptions Json = new() { IncludeFields = true };
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        IncludeFields = true,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals, // the seed of a maximum
+    };
 
     /// <inheritdoc/>
     public abstract string Name { get; }

@@ -7,7 +7,8 @@ open FsScheduler.Simulation.Tests
 /// Which pieces are done, as the events of all lives say.
 [<Sealed>]
 type CrashPieces() =
-    let wholes = Dictionary<TaskId, struct (Size[] * HashSet<int>)>()
+    let wholes =
+        Dictionary<TaskId, struct (struct (Size[] * Pipeline voption) * HashSet<int>)>()
 
     /// <summary>The next event.</summary>
     /// <param name="event">Of a part, only if that is still there.</param>
@@ -18,10 +19,10 @@ type CrashPieces() =
                 raise (Violation text)
 
         match event with
-        | Event.Split(attempt, _, cuts) ->
+        | Event.Split(attempt, _, others, cuts) ->
             match wholes.TryGetValue attempt.task with
-            | true, struct (known, _) when known = cuts -> ()
-            | _ -> wholes[attempt.task] <- struct (cuts, HashSet())
+            | true, struct (known, _) when known = struct (cuts, others) -> ()
+            | _ -> wholes[attempt.task] <- struct (struct (cuts, others), HashSet())
         | Event.Submitted(id, submission, _) ->
             match submission.Origin with
             | Origin.Piece(whole, index) ->
@@ -40,7 +41,7 @@ type CrashPieces() =
             | _ -> must false $"task {whole} has a part and is not split"
         | Event.Retried id ->
             match wholes.TryGetValue id with
-            | true, struct (cuts, parts) when cuts.Length = parts.Count ->
+            | true, struct (struct (cuts, _), parts) when cuts.Length = parts.Count ->
                 wholes.Remove id |> ignore
             | _ -> ()
         | Event.Assigned({ task = id }, _, _)
@@ -48,7 +49,6 @@ type CrashPieces() =
         | Event.Accepted({ task = id }, _)
         | Event.Completed({ task = id }, _)
         | Event.Cancelled(id, _) -> wholes.Remove id |> ignore
-        | Event.Expanded _
         | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _

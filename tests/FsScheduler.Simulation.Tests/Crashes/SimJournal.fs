@@ -35,10 +35,9 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
         | Event.Quarantined(id, _)
         | Event.Retried id
         | Event.Cancelled(id, _)
-        | Event.Expanded(id, _)
         | Event.Part(id, _, _)
         | Event.Speculated(id, _, _) -> ValueSome id
-        | Event.Split(attempt, _, _)
+        | Event.Split(attempt, _, _, _)
         | Event.Assigned(attempt, _, _)
         | Event.Advanced(attempt, _, _)
         | Event.Claimed(attempt, _)
