@@ -266,6 +266,15 @@ type Program(path: string, args: string list, folder: string) =
             child.WaitForExit(10_000) |> ignore
             child.Dispose()
 
+/// As `eventually`; the failure has all that this program has said.
+let eventuallyOf (program: Program) (what: string) (holds: unit -> bool) =
+    task {
+        try
+            do! eventually what holds
+        with :? AssertException as failure ->
+            failtest $"{failure.Message}. {program.Said}"
+    }
+
 let private executable (project: string) (name: string) =
     let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
     Path.Combine(RepositoryTests.root, "src", project, "bin", "Release", "net10.0", name + suffix)

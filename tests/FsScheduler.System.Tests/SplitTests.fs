@@ -120,7 +120,7 @@ let private losses how isShared =
             workers[0] <- start ()
             workers[1] <- start ()
             let result = place.At "resultados/grande.txt.out"
-            do! eventually "the result" (fun () -> File.Exists result)
+            do! eventuallyOf scheduler "the result" (fun () -> File.Exists result)
             let size = FileInfo(place.At "entrada/grande.txt").Length
             // Some letters are longer in capitals: none of these is.
             Expect.isTrue (repeats result (block.ToLowerInvariant()) size) "the result"
