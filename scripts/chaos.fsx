@@ -99,6 +99,8 @@ let round (seed: int) (folder: string) =
         "exec:cat"
         "--split"
         "256KiB"
+        "--spool-bytes"
+        pick [ "1KiB"; "100KiB"; "16GiB" ]
         "--settle"
         "0ms"
         "--beat"

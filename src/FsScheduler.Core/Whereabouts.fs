@@ -4,7 +4,7 @@ namespace FsScheduler.Core
 type Whereabouts =
     /// In the queue, for a worker that runs this stage.
     | InQueue of stage: string * isOffered: bool * before: int
-    /// In the queue: who runs its stage would have to hand it over, and enough waits for the next one already.
+    /// In the queue: who runs its stage would have to hand it over, and enough waits for a later one already.
     | HeldBack of stage: string * next: string
     /// In the queue, to be run by a worker that has nothing else.
     | Alone of stage: string * isOffered: bool
@@ -38,12 +38,11 @@ module Whereabouts =
             match task.State with
             | TaskState.Queued ->
                 let stage = task.Demand
-                let stages = state.Queues.StagesOf task
 
                 let held = [
                     for worker in state.Workers.All do
                         if worker.Slots > 0 && worker.Can stage then
-                            state.Backlog.HoldsBack(worker, stages)
+                            state.Queues.HeldBackBy(worker, task)
                 ]
 
                 match held with

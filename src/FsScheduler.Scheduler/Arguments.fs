@@ -55,7 +55,7 @@ type Arguments =
             | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
             | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
             | Spool_Bytes _ ->
-                "how much may wait for one stage before the stages ahead of it get no more of that work (default: off)"
+                "how much may wait for one stage before nothing more is begun that leads there; off: any amount (default: 16GiB)"
             | Split _ ->
                 "work on larger payloads in pieces of about this size, where their stages allow it; off: never (default: 16MiB)"
             | Speculate _ ->

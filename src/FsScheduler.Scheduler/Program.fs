@@ -104,7 +104,7 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
         lostAfter = lostAfter
         memory = memoryMax
         spoolBytes =
-            match arguments.GetResult(Spool_Bytes, "off") with
+            match arguments.GetResult(Spool_Bytes, "16GiB") with
             | "off" -> Settings.unlimited
             | size -> CommandLine.sizeFrom 1L<B> "--spool-bytes" size
         split =

@@ -83,6 +83,104 @@ let tests =
             Expect.equal (given effects) [ 1L, 7L ] "another stage after it"
         }
 
+        test "a stage further ahead holds back too" {
+            let machine = farm ()
+            machine.Worker(3, [ "c" ], 0) |> ignore
+
+            for number in 1..4 do
+                machine.Submit($"x{number}", pipeline = "a | b | c") |> ignore
+
+            machine.Do(Input.Ready(session 2, 9))
+
+            for number in 1..3 do
+                let result () = Spooled($"s{number}", 10L<B>)
+                machine.Report(1, attempt number 1, Succeeded, result ()) |> ignore
+                machine.Report(2, attempt number 2, Succeeded, result ()) |> ignore
+
+            // The fourth was begun before.
+            let _, effects = machine.Report(1, attempt 4 1, Succeeded, Spooled("s4", 10L<B>))
+
+            Expect.equal (given effects) [ 2L, 4L ] "and goes on"
+            let _, effects = machine.Submit("x5", pipeline = "a | b | c")
+            Expect.isEmpty (given effects) "nothing new is begun"
+
+            Expect.equal
+                (Whereabouts.ofTask (taskId 5) machine.Now machine.Scheduler)
+                (Some(HeldBack("a", "c")))
+                "why it waits"
+        }
+
+        test "pipelines that cross do not wait for each other" {
+            let machine = farm ()
+
+            for pipeline in [ "a | b | a"; "b | a | b" ] do
+                for number in 1..3 do
+                    machine.Submit($"{pipeline}{number}", pipeline = pipeline) |> ignore
+
+            machine.Do(Input.Ready(session 2, 1))
+
+            let mutable steps = 0
+
+            while not machine.States.IsEmpty && steps < 100 do
+                steps <- steps + 1
+
+                for task in Invariants.view machine.Scheduler do
+                    match task.worker with
+                    | ValueSome worker ->
+                        let attempt = { task = task.id; number = task.attempt }
+                        let result = Spooled($"s{task.id}-{task.attempt}", 10L<B>)
+                        machine.Report(int worker, attempt, Succeeded, result) |> ignore
+                    | ValueNone -> ()
+
+            Expect.isEmpty machine.States "all of them came to their end"
+        }
+
+        test "a file in pieces is held back by what comes after them" {
+            let machine = Machine { small with split = 100L<B> }
+            machine.Worker(1, [ "lower" ], 1) |> ignore
+            machine.Worker(2, [ "a" ], 1) |> ignore
+            let big = Spooled("big", 300L<B>)
+
+            let submit pipeline =
+                let submission = submission "x" 0 Result None big
+                machine.Take(Input.Submit(submission, pipeline)) |> ignore
+
+            submit "lower | d"
+            machine.Do(Input.Cut(attempt 1 0, [| 100L<B>; 200L<B>; 300L<B> |]))
+            machine.Submit("y", pipeline = "a | d") |> ignore
+
+            // The task 1 is in three pieces, 2 to 4; 5 is done and lies before `d`, which nobody runs.
+            machine.Report(2, attempt 5 1, Succeeded, Spooled("s", 50L<B>)) |> ignore
+            let _, effects = machine.Report(1, attempt 2 1, Succeeded, spooled "p")
+            Expect.isEmpty (given effects) "no further piece"
+
+            Expect.equal
+                (Whereabouts.ofTask (taskId 3) machine.Now machine.Scheduler)
+                (Some(HeldBack("lower", "d")))
+                "why it waits"
+
+            let _, effects = machine.Take(Input.Cancel(taskId 5, client))
+            Expect.equal (given effects) [ 1L, 3L ] "until there is room"
+        }
+
+        test "a file that has come out of what lies there is not, nor are its pieces" {
+            let machine = Machine { small with split = 100L<B> }
+            machine.Worker(1, [ "lower" ], 1) |> ignore
+            machine.Worker(2, [ "a" ], 2) |> ignore
+
+            for number in 1..2 do
+                machine.Submit($"y{number}", pipeline = "a | lower | d") |> ignore
+
+            machine.Report(2, attempt 1 1, Succeeded, Spooled("s1", 50L<B>)) |> ignore
+            machine.Report(2, attempt 2 1, Succeeded, Spooled("s2", 300L<B>)) |> ignore
+            machine.Report(1, attempt 1 2, Succeeded, Spooled("s3", 50L<B>)) |> ignore
+
+            let _, effects =
+                machine.Take(Input.Cut(attempt 2 1, [| 100L<B>; 200L<B>; 300L<B> |]))
+
+            Expect.equal (given effects) [ 1L, 3L ] "its first piece"
+        }
+
         test "it holds over a restart" {
             let machine = farm ()
 

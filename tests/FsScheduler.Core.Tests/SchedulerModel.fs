@@ -227,18 +227,20 @@ let private take input events (model: Model) =
         }
     | Input.Tick -> tick events model
 
-/// Whether a worker would have to hand a task over to a stage for which enough waits. Every result has 10 bytes.
+/// Whether a new task, which a worker would have to hand over, has a stage ahead for which enough waits.
+/// Every result has 10 bytes.
 let private isHeldBack (worker: ModelWorker) (task: ModelTask) (model: Model) =
-    match task.Rest.Tail |> List.skipWhile worker.can.Contains with
-    | [] -> false
-    | next :: _ ->
+    let isFull stage =
         let waiting =
             model.tasks.Values
             |> Seq.filter (fun task ->
-                task.stage > 0 && task.StageName = next && task.where <> Quarantined)
+                task.stage > 0 && task.StageName = stage && task.where <> Quarantined)
             |> Seq.length
 
         10L<B> * int64 waiting >= model.settings.spoolBytes
+
+    task.stage = 0
+    && task.Rest.Tail |> List.skipWhile worker.can.Contains |> List.exists isFull
 
 /// The task that a worker has to be given next.
 let private next (worker: ModelWorker) (model: Model) =
@@ -257,10 +259,12 @@ let private next (worker: ModelWorker) (model: Model) =
         |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
 
     let first =
-        heads _.Rest |> List.sortBy (fun task -> kind task, task.id) |> List.tryHead
+        heads (fun task -> task.Rest, task.stage = 0)
+        |> List.sortBy (fun task -> kind task, task.id)
+        |> List.tryHead
 
     let aged =
-        heads (fun task -> task.Rest, kind task)
+        heads (fun task -> task.Rest, task.stage = 0, kind task)
         |> List.sortBy (fun task -> task.since, kind task, task.id)
         |> List.tryHead
         |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)

@@ -54,6 +54,8 @@ type Climate = {
     spooledPercent: int
     /// The size that spooled results are said to have: large ones are forgotten sooner. 0: what they have.
     spooledSize: Size
+    /// From so much on, a stage has enough before it.
+    spoolBytes: Size
     keyPercent: int
     cancelPercent: int
     retryPercent: int
@@ -131,6 +133,7 @@ module Climate =
                     0L<B>
                 else
                     chance.Pick [| 1_000L<B>; 100_000_000L<B> |]
+            spoolBytes = chance.Pick [| 1L<B>; 200L<B>; Settings.unlimited |]
             keyPercent = rate 90
             cancelPercent = rate 20
             retryPercent = rate 60

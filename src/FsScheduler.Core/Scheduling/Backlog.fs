@@ -49,19 +49,21 @@ type internal Backlog(limit: Size) =
     member _.ToSeq() =
         sizes |> Seq.map (fun (KeyValue(stage, size)) -> struct (stage, size))
 
-    /// <summary>The stage that keeps a worker from a task: it would have to be handed over there, and enough lies before it.</summary>
-    /// <param name="worker">Runs as many of the stages as it can.</param>
+    /// <summary>The stage that keeps a worker from a task: enough lies before it, and what is begun would come to lie there too.</summary>
+    /// <param name="worker">Runs as many of the stages as it can, and hands the task over then.</param>
     /// <param name="stages">What is left of the task's, the next one first.</param>
-    member backlog.HoldsBack(worker: Worker, stages: string[]) : string voption =
-        if fullCount = 0 then
-            ValueNone
-        else
-            let mutable next = 1
+    /// <param name="downstream">What comes after those. Null: the task has come out of what lies between stages, and nothing
+    /// keeps anybody from it. So what lies before a full stage can always go on, and pipelines that cross cannot wait for
+    /// each other.</param>
+    member backlog.HoldsBack
+        (worker: Worker, stages: string[], downstream: string[] | null)
+        : string voption =
+        match downstream with
+        | null -> ValueNone
+        | _ when fullCount = 0 -> ValueNone
+        | downstream ->
+            let handedOver = stages |> Seq.skip 1 |> Seq.skipWhile worker.Can
 
-            while next < stages.Length && worker.Can stages[next] do
-                next <- next + 1
-
-            if next < stages.Length && backlog.IsFull stages[next] then
-                ValueSome stages[next]
-            else
-                ValueNone
+            Seq.append handedOver downstream
+            |> Seq.tryFind backlog.IsFull
+            |> ValueOption.ofOption

@@ -88,6 +88,14 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | null -> 0
         | progress -> int progress.Stage
 
+    /// What comes after the stages of its pipeline: none, or, of a piece, the stages of the file after those of its pieces.
+    /// Null where it has the result of a stage, or is a piece of one: what has come so far is not held back.
+    member task.Downstream: string[] | null =
+        match progress () with
+        | null -> Array.empty
+        | progress when progress.Stage > 0uy -> null
+        | progress -> progress.Downstream
+
     /// What a worker must offer to be given its next stage.
     member task.Demand = pipeline.stages[task.Stage].demand
 
@@ -116,13 +124,17 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
     /// The stages given to its worker end before this index.
     member val StageEnd = 0uy with get, set
 
+    /// As that of the task, in its first stage.
+    member val Downstream: string[] | null = Array.empty with get, set
+
     /// The pieces of its payload, from when it was cut until their results are joined.
     member _.Pieces
         with get () = pieces
         and set (cut: Pieces | null) = pieces <- cut
 
 /// The pieces of a payload, and what is there of the result.
-and [<Sealed>] internal Pieces(cuts: Size[], last: int, pipeline: Pipeline) =
+and [<Sealed>] internal Pieces
+    (cuts: Size[], last: int, pipeline: Pipeline, downstream: string[] | null) =
     let parts: Payload voption[] = Array.create cuts.Length ValueNone
     let tasks: Task list[] = Array.create cuts.Length []
     let durations = ResizeArray<Duration>()
@@ -137,6 +149,9 @@ and [<Sealed>] internal Pieces(cuts: Size[], last: int, pipeline: Pipeline) =
 
     /// What is run on them.
     member _.Pipeline = pipeline
+
+    /// What comes after that; null where the payload is the result of a stage.
+    member _.Downstream = downstream
 
     /// How many have no result yet.
     member _.Missing = missing

@@ -48,13 +48,31 @@ module internal Expansion =
         Array.forall2 (fun own stage -> own = stage || isRun state stage) own pieces.Pipeline.stages
 
     /// What makes the result of the parts, if they are those of a worker's own stage that aggregates.
-    let private mergeOf (whole: Task) (pieces: Pieces) : Stage voption =
-        let own = whole.Pipeline.stages[pieces.Last - 1]
+    let private mergeOf (whole: Task) (last: int) (pipeline: Pipeline) : Stage voption =
+        let own = whole.Pipeline.stages[last - 1]
 
-        if (Array.last pieces.Pipeline.stages).name = own.name + Stage.partForm then
+        if (Array.last pipeline.stages).name = own.name + Stage.partForm then
             Stage.tryForm Stage.mergeForm own
         else
             ValueNone
+
+    /// <summary>The pieces of a task's payload.</summary>
+    /// <param name="whole">The task.</param>
+    /// <param name="cuts">Where each ends.</param>
+    /// <param name="last">Its stages that are run on them end before this index.</param>
+    /// <param name="pipeline">What is run in place of those.</param>
+    let pieces (whole: Task) (cuts: Size[]) (last: int) (pipeline: Pipeline) : Pieces =
+        let downstream: string[] | null =
+            if whole.Stage > 0 then
+                null
+            else
+                [|
+                    yield! ValueOption.toArray (mergeOf whole last pipeline)
+                    yield! whole.Pipeline.stages[last..]
+                |]
+                |> Array.map _.demand
+
+        Pieces(cuts, last, pipeline, downstream)
 
     /// <summary>The parts are there, one behind the other, and what comes next is run on that: where a worker's own stage
     /// aggregates, what merges them takes its place for good.</summary>
@@ -63,7 +81,7 @@ module internal Expansion =
     /// <param name="pieces">Of it.</param>
     /// <returns>The index of the stage that comes next.</returns>
     let close (state: State) (whole: Task) (pieces: Pieces) : int =
-        match mergeOf whole pieces with
+        match mergeOf whole pieces.Last pieces.Pipeline with
         | ValueNone -> pieces.Last
         | ValueSome merge ->
             let stages = Array.updateAt (pieces.Last - 1) merge whole.Pipeline.stages

@@ -10,34 +10,40 @@ type internal Queues(backlog: Backlog) =
     // Empty ones are kept up to this number: most of them will be needed again.
     let emptyMax = 64
     let queues = ResizeArray<TaskQueue>()
-    let byStages = Dictionary<string, TaskQueue>()
+    let byKey = Dictionary<string, TaskQueue>()
     let ofPipelines = ConditionalWeakTable<Pipeline, string[][]>()
     let suspects = TaskList()
     let mutable count = 0
     let mutable openCount = 0 // of those in open queues
     let mutable latestOf: Pipeline voption = ValueNone
     let mutable latestStage = 0
-    let mutable latest = TaskQueue [| "" |]
+    let mutable latest = TaskQueue([| "" |], [||])
 
-    let keyOf (stages: string[]) = String.Join('\000', stages)
+    let keyOf (stages: string[]) (downstream: string[] | null) =
+        let separator = "\000"
+        let own = String.Join(separator, stages)
+
+        match downstream with
+        | null -> own
+        | others -> String.Join(separator, [| own; ""; yield! others |])
 
     let forgetEmpty () =
         for queue in queues.FindAll(fun queue -> queue.Count = 0) do
             queue.IsForgotten <- true
-            byStages.Remove(keyOf queue.Stages) |> ignore
+            byKey.Remove(keyOf queue.Stages queue.Downstream) |> ignore
             queues.Remove queue |> ignore
 
-    let find (stages: string[]) =
-        let key = keyOf stages
+    let find (stages: string[]) (downstream: string[] | null) =
+        let key = keyOf stages downstream
 
-        match byStages.TryGetValue key with
+        match byKey.TryGetValue key with
         | true, queue -> queue
         | _ ->
             if queues.Count >= emptyMax then
                 forgetEmpty ()
 
-            let queue = TaskQueue stages
-            byStages.Add(key, queue)
+            let queue = TaskQueue(stages, downstream)
+            byKey.Add(key, queue)
             queues.Add queue
             queue
 
@@ -55,22 +61,24 @@ type internal Queues(backlog: Backlog) =
         let isLatest =
             match latestOf with
             | ValueSome pipeline ->
-                latestStage = task.Stage && obj.ReferenceEquals(pipeline, task.Pipeline)
+                latestStage = task.Stage
+                && obj.ReferenceEquals(pipeline, task.Pipeline)
+                && obj.ReferenceEquals(latest.Downstream, task.Downstream)
             | ValueNone -> false
 
         if not isLatest || latest.IsForgotten then
             let rests = restsOf task.Pipeline
-            latest <- find rests[task.Stage]
+            latest <- find rests[task.Stage] task.Downstream
             latestOf <- ValueSome task.Pipeline
             latestStage <- task.Stage
 
         latest
 
+    let heldBackBy (worker: Worker) (queue: TaskQueue) =
+        backlog.HoldsBack(worker, queue.Stages, queue.Downstream)
+
     let mayServe (worker: Worker) (queue: TaskQueue) =
-        queue.IsOpen
-        && queue.Count > 0
-        && worker.Can queue.Stage
-        && (backlog.HoldsBack(worker, queue.Stages)).IsNone
+        queue.Count > 0 && worker.Can queue.Stage && (heldBackBy worker queue).IsNone
 
     /// Whether a task goes before another that is also first in its queue.
     let precedes (task: Task) (other: Task) =
@@ -84,7 +92,7 @@ type internal Queues(backlog: Backlog) =
         let mutable best: Task | null = null
 
         for queue in queues do
-            if mayServe worker queue then
+            if queue.IsOpen && mayServe worker queue then
                 match queue.First, best with
                 | null, _ -> ()
                 | task, null -> best <- task
@@ -99,7 +107,7 @@ type internal Queues(backlog: Backlog) =
         let mutable oldest: Task | null = null
 
         for queue in queues do
-            if mayServe worker queue then
+            if queue.IsOpen && mayServe worker queue then
                 match queue.Oldest, oldest with
                 | null, _ -> ()
                 | task, null ->
@@ -140,12 +148,10 @@ type internal Queues(backlog: Backlog) =
         openCount <- count
 
     /// Whether a worker may be given some queued task.
-    member _.MayServe(worker: Worker) =
-        queues
-        |> Seq.exists (fun queue ->
-            queue.Count > 0
-            && worker.Can queue.Stage
-            && (backlog.HoldsBack(worker, queue.Stages)).IsNone)
+    member _.MayServe(worker: Worker) = queues.Exists(mayServe worker)
+
+    /// The stage, if there is one, that keeps a worker from a queued task, which it could run.
+    member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)
 
     /// What a queued task has before it, the next stage first.
     member _.StagesOf(task: Task) = (queueOf task).Stages

@@ -132,9 +132,9 @@ module internal Replay =
                 let pipeline = ValueOption.defaultWith own others
 
                 match progress.Pieces with
-                | null -> progress.Pieces <- Pieces(cuts, last, pipeline)
+                | null -> progress.Pieces <- Expansion.pieces task cuts last pipeline
                 | pieces when pieces.Cuts = cuts && pieces.Pipeline = pipeline -> ()
-                | _ -> progress.Pieces <- Pieces(cuts, last, pipeline)
+                | _ -> progress.Pieces <- Expansion.pieces task cuts last pipeline
 
                 Placement.enter state task TaskState.Split)
         | Event.Part(whole, index, part) ->

@@ -15,8 +15,8 @@ type Settings = {
     /// How much of what is queued is held in memory; the rest is only in the journal, and recalled. The largest
     /// number where the journal cannot be read.
     memory: Size
-    /// Results of stages that wait for one further stage take so much, and what runs, at most: who could only add to
-    /// them gets nothing of that work.
+    /// When the results of stages that wait for one further stage take so much, no task is begun that would come to wait
+    /// there too.
     spoolBytes: Size
     /// Payloads in files that are larger than this are worked on in pieces of this size, where their stages allow it.
     split: Size

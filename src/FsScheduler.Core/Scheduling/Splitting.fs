@@ -38,7 +38,7 @@ module internal Splitting =
         let piece =
             Placement.add state id (submission.Piece(whole.Id, index, payload)) pipeline
 
-        piece.Begin() |> ignore
+        piece.Begin().Downstream <- pieces.Downstream
         pieces.Add(index, piece)
         Placement.enqueue state piece Back
         piece
@@ -170,7 +170,9 @@ module internal Splitting =
         match Expansion.find state whole with
         | ValueNone -> Placement.requeue state whole Front // whoever ran that on pieces has left meanwhile
         | ValueSome pipeline ->
-            let pieces = Pieces(cuts, whole.Stage + pipeline.stages.Length, pipeline)
+            let pieces =
+                Expansion.pieces whole cuts (whole.Stage + pipeline.stages.Length) pipeline
+
             whole.Progress.Pieces <- pieces
             launch state whole pieces
 

@@ -33,7 +33,8 @@ type internal QueueLevel(priority: int) =
 
 /// The tasks that have the same stages before them: higher priority first, then begun before fresh, then first come, first served.
 /// <param name="stages">What a worker must offer for each, the next one first.</param>
-type internal TaskQueue(stages: string[]) =
+/// <param name="downstream">As that of each task.</param>
+type internal TaskQueue(stages: string[], downstream: string[] | null) =
     // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
     let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
@@ -66,6 +67,7 @@ type internal TaskQueue(stages: string[]) =
             level
 
     member _.Stages = stages
+    member _.Downstream = downstream
 
     /// The one that they wait for.
     member _.Stage = stages[0]
