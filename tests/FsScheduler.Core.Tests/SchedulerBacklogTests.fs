@@ -181,6 +181,69 @@ let tests =
             Expect.equal (given effects) [ 1L, 3L ] "its first piece"
         }
 
+        for pipeline, first in [ "tally", "tally.part"; "lower | tally", "lower" ] do
+            test $"what is to be merged lies before that: {pipeline}" {
+                let machine = Machine { small with split = 100L<B>; expected = [| "tally" |] }
+
+                machine.Worker(1, [ "lower"; "tally"; "tally.part" ], 1) |> ignore
+                machine.Worker(2, [ "tally.merge" ], 1) |> ignore
+                machine.Worker(3, [ "a" ], 1) |> ignore
+                machine.Submit("busy", pipeline = "a") |> ignore
+
+                let submit ref =
+                    let submission = submission ref 0 Result None (Spooled(ref, 300L<B>))
+                    machine.Take(Input.Submit(submission, pipeline)) |> ignore
+
+                submit "x"
+                machine.Do(Input.Cut(attempt 2 0, [| 300L<B> |]))
+                machine.Report(1, attempt 3 1, Succeeded, spooled "p") |> ignore
+                submit "y"
+                machine.Do(Input.Cut(attempt 4 0, [| 150L<B>; 300L<B> |]))
+
+                // The first piece of `y` was begun before the parts of `x` were joined.
+                let merge, effects = machine.Take(Input.Joined(attempt 2 1, spooled "parts"))
+                Expect.equal (given effects) [ 2L, 2L ] $"who merges {merge}"
+                let _, effects = machine.Report(1, attempt 5 1, Succeeded, spooled "p")
+                Expect.isEmpty (given effects) "no further piece"
+
+                Expect.equal
+                    (Whereabouts.ofTask (taskId 6) machine.Now machine.Scheduler)
+                    (Some(HeldBack(first, "tally.merge")))
+                    "why it waits"
+
+                let _, effects = machine.Succeed(2, attempt 2 2)
+                Expect.equal (given effects) [ 1L, 6L ] "until there is room"
+            }
+
+        test "pieces and files with the same stages are not taken for each other after a restart" {
+            let scheduler = Scheduler { small with split = 100L<B> }
+            let big = Spooled("big", 300L<B>)
+            let cut = submission "x" 0 Result None big
+            let whole, lower = pipeline [ "lower"; "d" ], pipeline [ "lower" ]
+
+            let events = [
+                Event.Submitted(taskId 1, cut, pipeline [ "a"; "d" ])
+                Event.Advanced(attempt 1 1, 1, spooled "s")
+                Event.Submitted(taskId 2, cut, whole)
+                Event.Split(attempt 2 1, 1, ValueNone, [| 300L<B> |])
+                Event.Submitted(taskId 3, cut.Piece(taskId 2, 0, Slice(big, 0L<B>, 300L<B>)), lower)
+                Event.Submitted(taskId 4, submission "y" 0 Result None (bytes "y"), lower)
+            ]
+
+            scheduler.Restore(
+                events
+                |> Seq.mapi (fun index event -> struct (int64 index + 5L, Instant.zero, event)),
+                Instant.zero
+            )
+
+            scheduler.Resume(System.Collections.Generic.Dictionary(), Instant.zero, Decisions())
+            let decisions = Decisions()
+            scheduler.Step(Input.Join(session 5, "w5", [| "lower" |]), Instant.zero, decisions)
+            scheduler.Step(Input.Ready(session 5, 2), Instant.zero, decisions)
+            Expect.equal (given (List.ofSeq decisions.Effects)) [ 5L, 4L ] "not the piece"
+            Expect.isEmpty (Invariants.violations scheduler) "sound"
+        }
+
         test "it holds over a restart" {
             let machine = farm ()
 

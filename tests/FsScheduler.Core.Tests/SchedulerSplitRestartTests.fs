@@ -87,6 +87,37 @@ let tests =
             Expect.equal (gathers ()) [ attempt 1 3, 0 ] "for the next one"
         }
 
+        test "has nothing gathered for the attempt from before, even if a part comes meanwhile" {
+            let scheduler, decisions =
+                restarted { splitting with memory = 100L<B> } [
+                    joined
+                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    assigned 1 1 1 0 1
+                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Split(attempt 1 2, 2, ValueNone, cuts)
+                    piece 2 0 100L<B>
+                ]
+
+            for input in
+                [
+                    Input.Join(session 2, "w2", [| "lower" |])
+                    Input.Ready(session 2, 1)
+                    Input.Report(session 2, attempt 2 1, Succeeded, bytes "0")
+                    Input.Recalled(attempt 1 2, whole)
+                ] do
+                scheduler.Step(input, Instant.zero, decisions)
+
+            let gathered = [
+                for effect in decisions.Effects do
+                    match effect with
+                    | Effect.Gather(attempt, 0, _) -> $"gather for {attempt.number}"
+                    | Effect.Abandon attempt -> $"abandon {attempt.number}"
+                    | _ -> ()
+            ]
+
+            Expect.equal gathered [ "gather for 2"; "abandon 2"; "gather for 3" ] "in this order"
+        }
+
         test "is in the pieces that it was cut into last, and has none of the parts from before" {
             let otherCuts = [| 150L<B>; 300L<B> |]
 

@@ -38,11 +38,11 @@ type internal Backlog(limit: Size) =
     /// The payload of a task is the result of a stage, and waits for the next one. What is in quarantine waits for somebody,
     /// and holds nobody back.
     member _.Add(task: Task) =
-        if task.Stage > 0 && not task.State.IsQuarantined then
+        if task.IsResult && not task.State.IsQuarantined then
             change task.Demand (Payload.size task.Payload)
 
     member _.Remove(task: Task) =
-        if task.Stage > 0 && not task.State.IsQuarantined then
+        if task.IsResult && not task.State.IsQuarantined then
             change task.Demand (-(Payload.size task.Payload))
 
     /// By stage, where something lies.

@@ -38,6 +38,12 @@ module Description =
 
             $"cut at %A{pieces.Cuts} up to stage {pieces.Last}, parts {parts}, tasks {tasks}"
 
+    let private origin (downstream: string[] | null) =
+        match downstream with
+        | null -> "the result of a stage"
+        | [||] -> "new"
+        | stages -> String.concat " | " [ "new, then"; yield! stages ]
+
     let private task (task: Task) =
         let progress =
             if task.IsBegun then
@@ -49,7 +55,7 @@ module Description =
 
         let pipeline = Pipeline.print task.Pipeline
 
-        $"task {task.Id}, priority {task.Submission.Priority}, {pipeline}: {place task.State}, {payload task.Payload}, {progress}"
+        $"task {task.Id}, priority {task.Submission.Priority}, {pipeline}: {place task.State}, {payload task.Payload}, {origin task.Downstream}, {progress}"
 
     let private ids (tasks: Task seq) =
         tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
@@ -62,13 +68,15 @@ module Description =
             for each in state.Tasks.ToSeq() do
                 task each
 
-            // By stages: which of them were waited for first is not kept where their tasks are finished.
-            for stages, waiting in
-                state.Queues.ToSeq()
-                |> Seq.groupBy (fun task -> String.concat " | " (state.Queues.StagesOf task))
-                |> Seq.sortBy (fun (stages, _) -> stages) do
-
-                $"for {stages}: {ids waiting}"
+            // Sorted: which queue was needed first is not kept where its tasks are finished.
+            yield!
+                [
+                    for queue in state.Queues.All do
+                        if queue.Count > 0 then
+                            let stages = String.concat " | " queue.Stages
+                            $"for {stages}, {origin queue.Downstream}: {ids (queue.ToSeq())}"
+                ]
+                |> List.sort
 
             for struct (stage, size) in Seq.sort (state.Backlog.ToSeq()) do
                 $"{size} bytes before {stage}"

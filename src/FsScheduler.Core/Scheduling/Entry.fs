@@ -93,8 +93,14 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     member task.Downstream: string[] | null =
         match progress () with
         | null -> Array.empty
-        | progress when progress.Stage > 0uy -> null
+        | progress when progress.IsResult -> null
         | progress -> progress.Downstream
+
+    /// Whether its payload is the result of a stage.
+    member _.IsResult =
+        match progress () with
+        | null -> false
+        | progress -> progress.IsResult
 
     /// What a worker must offer to be given its next stage.
     member task.Demand = pipeline.stages[task.Stage].demand
@@ -107,6 +113,9 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
 
     /// The input of its next stage.
     member val Payload = payload with get, set
+
+    /// Whether that is the result of a stage. Of the first as well, where its parts are to be merged by another.
+    member val IsResult = false with get, set
 
     /// The latest first, at most `Limits.troublesMax`.
     member val Troubles: Trouble list = [] with get, set
@@ -124,7 +133,7 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
     /// The stages given to its worker end before this index.
     member val StageEnd = 0uy with get, set
 
-    /// As that of the task, in its first stage.
+    /// As that of the task, until it has the result of a stage.
     member val Downstream: string[] | null = Array.empty with get, set
 
     /// The pieces of its payload, from when it was cut until their results are joined.

@@ -63,7 +63,7 @@ module internal Expansion =
     /// <param name="pipeline">What is run in place of those.</param>
     let pieces (whole: Task) (cuts: Size[]) (last: int) (pipeline: Pipeline) : Pieces =
         let downstream: string[] | null =
-            if whole.Stage > 0 then
+            if whole.IsResult then
                 null
             else
                 [|

@@ -115,17 +115,18 @@ module Invariants =
             if task.Submission.Name <> name || isNull (state.Tasks.Find task.Id) then
                 $"the file {name} belongs to task {task.Id}, which is not there"
 
-        for stage, tasks in
-            state.Queues.ToSeq()
-            |> Seq.filter (fun task -> not task.IsBegun)
-            |> Seq.groupBy (fun task ->
-                state.Queues.StagesOf task |> String.concat " | ", task.Submission.Priority) do
-            if
-                tasks
-                |> Seq.pairwise
-                |> Seq.exists (fun (one, next) -> one.Since - next.Since > 0L<ms>)
-            then
-                $"the queue {stage} is out of order"
+        for queue in state.Queues.All do
+            for priority, tasks in
+                queue.ToSeq()
+                |> Seq.filter (fun task -> not task.IsBegun)
+                |> Seq.groupBy _.Submission.Priority do
+                if
+                    tasks
+                    |> Seq.pairwise
+                    |> Seq.exists (fun (one, next) -> one.Since - next.Since > 0L<ms>)
+                then
+                    let stages = String.concat " | " queue.Stages
+                    $"the queue for {stages} of priority {priority} is out of order"
     ]
 
     /// What lies before each stage is what tasks have brought there.

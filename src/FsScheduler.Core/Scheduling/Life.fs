@@ -384,6 +384,7 @@ module internal Life =
         Placement.leave state task
         state.Unload task
         progress.Payload <- result
+        progress.IsResult <- true
         progress.Stage <- stage
         state.Backlog.Add task
         Placement.enqueue state task Back

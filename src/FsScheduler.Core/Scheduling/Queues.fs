@@ -153,8 +153,8 @@ type internal Queues(backlog: Backlog) =
     /// The stage, if there is one, that keeps a worker from a queued task, which it could run.
     member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)
 
-    /// What a queued task has before it, the next stage first.
-    member _.StagesOf(task: Task) = (queueOf task).Stages
+    /// In the order in which they were first needed, with some that are empty.
+    member _.All: seq<TaskQueue> = queues
 
     /// No idle worker can run anything. A thousand of them need not be asked again at every step.
     member _.Close() =

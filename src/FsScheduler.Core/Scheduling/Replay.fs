@@ -115,6 +115,7 @@ module internal Replay =
                 progress.Pieces <- null
                 state.Unload task
                 progress.Payload <- state.Kept(number, payload)
+                progress.IsResult <- true
                 progress.Stage <- byte stage
                 state.Backlog.Add task
                 Placement.enqueue state task Back)

@@ -75,10 +75,9 @@ type internal Workers() =
         all.Values
         |> Seq.exists (fun worker -> not worker.IsDismissed && worker.Can stage)
 
-    /// Whether a worker that is there, and takes work, runs this stage.
+    /// Whether a worker that takes work runs this stage. One that is not back after a restart has no slots.
     member _.Run(stage: string) =
-        all.Values
-        |> Seq.exists (fun worker -> not worker.IsAbsent && worker.Slots > 0 && worker.Can stage)
+        all.Values |> Seq.exists (fun worker -> worker.Slots > 0 && worker.Can stage)
 
     member _.Join(session, name, stages, now) =
         let worker = Worker.Create(session, name, stages)
