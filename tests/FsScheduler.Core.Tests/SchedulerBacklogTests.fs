@@ -215,6 +215,26 @@ let tests =
                 Expect.equal (given effects) [ 1L, 6L ] "until there is room"
             }
 
+        test "what is to be merged is not held back, also by the first stage" {
+            let machine = Machine { small with split = 100L<B>; expected = [| "tally"; "d" |] }
+
+            machine.Worker(1, [ "tally"; "tally.part" ], 1) |> ignore
+            machine.Worker(2, [ "a" ], 1) |> ignore
+            machine.Worker(3, [ "tally.merge"; "c" ], 1) |> ignore
+            let submission = submission "x" 0 Result None (Spooled("x", 300L<B>))
+            machine.Take(Input.Submit(submission, "tally | d")) |> ignore
+            machine.Do(Input.Cut(attempt 1 0, [| 300L<B> |]))
+            machine.Submit("y", pipeline = "a | d") |> ignore
+            machine.Report(2, attempt 3 1, Succeeded, spooled "d") |> ignore
+            let _, effects = machine.Submit("z", pipeline = "a | d")
+            Expect.isEmpty (given effects) "there is enough before d"
+            machine.Submit("busy", pipeline = "c") |> ignore
+            machine.Report(1, attempt 2 1, Succeeded, spooled "p") |> ignore
+            machine.Do(Input.Joined(attempt 1 1, spooled "parts"))
+            let _, effects = machine.Succeed(3, attempt 5 1)
+            Expect.equal (given effects) [ 3L, 1L ] "the merge"
+        }
+
         test "pieces and files with the same stages are not taken for each other after a restart" {
             let scheduler = Scheduler { small with split = 100L<B> }
             let big = Spooled("big", 300L<B>)

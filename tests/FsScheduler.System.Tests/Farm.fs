@@ -23,16 +23,18 @@ let within (what: string) (work: Task<'T>) =
     }
 
 /// For what other processes do on the disk, where nobody sends an event.
-let eventually (what: string) (holds: unit -> bool) =
+let eventuallyWithin (limit: TimeSpan) (what: string) (holds: unit -> bool) =
     task {
         let started = Stopwatch.StartNew()
 
         while not (holds ()) do
-            if started.Elapsed > patience then
-                failtest $"{what}: not within {patience.TotalSeconds} s"
+            if started.Elapsed > limit then
+                failtest $"{what}: not within {limit.TotalSeconds} s"
 
             do! Task.Delay 5
     }
+
+let eventually what holds = eventuallyWithin patience what holds
 
 /// No test takes longer: one that hangs is ended, and named.
 let private limit = TimeSpan.FromMinutes 12.0
@@ -266,11 +268,11 @@ type Program(path: string, args: string list, folder: string) =
             child.WaitForExit(10_000) |> ignore
             child.Dispose()
 
-/// As `eventually`; the failure has all that this program has said.
-let eventuallyOf (program: Program) (what: string) (holds: unit -> bool) =
+/// As `eventuallyWithin`; the failure has all that this program has said.
+let eventuallyOf (program: Program) (limit: TimeSpan) (what: string) (holds: unit -> bool) =
     task {
         try
-            do! eventually what holds
+            do! eventuallyWithin limit what holds
         with :? AssertException as failure ->
             failtest $"{failure.Message}. {program.Said}"
     }

@@ -16,6 +16,7 @@ let private all =
         PythonTests.tests
         VerbTests.tests
         ExecTests.tests
+        ConformTests.tests
         // These want the machine to themselves.
         testSequenced (
             testList "one by one" [
@@ -26,7 +27,7 @@ let private all =
                 ScriptTests.tests
                 FlowTests.tests
                 CSharpTests.tests
-                ConformTests.tests
+                ConformTests.timedTests
             ]
         )
     ]

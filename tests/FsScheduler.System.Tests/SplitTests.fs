@@ -82,7 +82,7 @@ let private losses how isShared =
             putGibibyte place "grande.txt" block
 
             let options =
-                [ "--settle"; "0ms"; "--lost-after"; "2s"; "--split"; "8MiB" ]
+                [ "--settle"; "0ms"; "--lost-after"; "5s"; "--split"; "8MiB" ]
                 @ [
                     if isShared then
                         "--shared-files"
@@ -120,7 +120,8 @@ let private losses how isShared =
             workers[0] <- start ()
             workers[1] <- start ()
             let result = place.At "resultados/grande.txt.out"
-            do! eventuallyOf scheduler "the result" (fun () -> File.Exists result)
+            let isThere () = File.Exists result
+            do! eventuallyOf scheduler (TimeSpan.FromMinutes 5.0) "the result" isThere
             let size = FileInfo(place.At "entrada/grande.txt").Length
             // Some letters are longer in capitals: none of these is.
             Expect.isTrue (repeats result (block.ToLowerInvariant()) size) "the result"
