@@ -9,80 +9,6 @@ open System.Collections.Generic
 [<Sealed>]
 type Scheduler(settings: Settings, tasksMax: int) =
     let state = State(settings, tasksMax)
-    let ownPipeline = Ok settings.pipeline
-
-    // Submissions.
-
-    let resolve text =
-        if text = "" then
-            ownPipeline
-        else
-            match state.Pipelines.TryGetValue text with
-            | true, pipeline -> Ok pipeline
-            | _ ->
-                Pipeline.parse state.Known text
-                |> Result.map (fun pipeline ->
-                    if state.Pipelines.Count >= Limits.pipelinesMax then
-                        state.Pipelines.Clear()
-
-                    state.Pipelines[text] <- pipeline
-                    pipeline)
-
-    let accept (submission: Submission) pipeline session (want: Want) (key: Key option) =
-        if state.Tasks.Count >= state.TasksMax then
-            Answers.refuse
-                state
-                session
-                submission
-                RejectionCode.Busy
-                $"there are {state.Tasks.Count} tasks; try again later"
-        else
-            let task = Placement.submit state submission pipeline
-
-            match key with
-            | Some key -> state.Keys.Add(key, task.Id, want.IsFile)
-            | None -> ()
-
-            state.Reply(session, FromScheduler.Accepted(submission.Ref, task.Id))
-
-    /// A key that was used before: the task is the one of that time.
-    let joinKey (submission: Submission) session (want: Want) (key: Key) (entry: KeyEntry) =
-        let refuse = Answers.refuse state session submission
-
-        if entry.key.content <> key.content then
-            refuse
-                RejectionCode.BadKey
-                $"the key '{key.text}' was used for other content, in task {entry.task}"
-        elif entry.isStored <> want.IsFile then
-            // A stored result cannot be sent any more, and one that was sent is not stored.
-            refuse
-                RejectionCode.BadKey
-                $"the key '{key.text}' was used with another 'want', in task {entry.task}"
-        elif not (isNull entry.waiters) && (nonNull entry.waiters).Count >= Limits.waitersMax then
-            refuse
-                RejectionCode.Busy
-                $"{Limits.waitersMax} requests wait for task {entry.task}; try again later"
-        else
-            state.Discard submission.Payload
-            state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
-            Answers.join state entry { session = session; ref = submission.Ref; want = want }
-
-    let submit (submission: Submission) text =
-        match resolve text, submission.Origin with
-        | Ok pipeline, Folder -> Life.submitFile state submission pipeline
-        | Ok pipeline, Client(session, want, None) -> accept submission pipeline session want None
-        | Ok pipeline, Client(session, want, Some key) ->
-            match state.Keys.Find key with
-            | ValueNone -> accept submission pipeline session want (Some key)
-            | ValueSome entry -> joinKey submission session want key entry
-        | Error error, Client(session, _, _) ->
-            Answers.refuse state session submission RejectionCode.BadPipeline error.message
-        | Error _, Folder ->
-            // What stands in a folder waits for a worker that offers what it names.
-            match Pipeline.parseRecorded text with
-            | Ok pipeline -> Life.submitFile state submission pipeline
-            | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
-        | _, Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"
 
     // What clients ask for.
 
@@ -301,109 +227,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
             Life.cancel state task "the file is gone"
         | _ -> ()
 
-    // Time.
-
-    /// Who was not looking cannot say that a worker was silent, or that a task took too long.
-    let forgive (slept: Duration) =
-        let later (since: Instant) =
-            if state.Now - since < slept then
-                state.Now
-            else
-                since + slept
-
-        for worker in state.Workers.All do
-            worker.LastHeard <- later worker.LastHeard
-
-            for task in worker.Held.ToSeq() do
-                task.Since <- later task.Since
-
-    let giveUpLate (worker: Worker) =
-        let timeout = settings.taskTimeout
-        let mutable late = worker.Held.First
-
-        while not (isNull late) && state.Now - (nonNull late).Since > timeout do
-            let task = nonNull late
-            state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
-            let error = $"not finished within {timeout} ms"
-            Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
-            late <- worker.Held.First
-
-    /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
-    let lookForMissing () =
-        let missing = Answers.missing state
-        let named = HashSet(missing |> Seq.map (fun (struct (stage, _)) -> stage))
-
-        for stage in Seq.toArray state.Missing.Keys do
-            if not (named.Contains stage) then
-                state.Missing.Remove stage |> ignore
-
-        for struct (stage, waiting) in missing do
-            match state.Missing.TryGetValue stage with
-            | true, struct (since, false) when state.Now - since >= settings.lostAfter ->
-                state.Missing[stage] <- struct (since, true)
-                state.Ask(Effect.Missing(stage, waiting))
-            | true, _ -> ()
-            | false, _ -> state.Missing[stage] <- struct (state.Now, false)
-
-    /// Of pieces that wait for a stage that nobody has run for long, one that stands for another of their whole, which
-    /// somebody runs.
-    let unrunnable (whole: Task) (pieces: Pieces) : string voption =
-        pieces.Tasks
-        |> Seq.tryFind (fun piece ->
-            let own = whole.Pipeline.stages[whole.Stage + piece.Stage].demand
-
-            match state.Missing.TryGetValue piece.Demand with
-            | true, struct (since, _) ->
-                state.Now - since >= settings.lostAfter
-                && own <> piece.Demand
-                && state.Workers.Run own
-            | false, _ -> false)
-        |> function
-            | Some piece -> ValueSome piece.Demand
-            | None -> ValueNone
-
-    let putBackUnrunnable () =
-        for whole in Seq.toArray state.Splits.Values do
-            match whole.Progress.Pieces with
-            | null -> ()
-            | pieces ->
-                match unrunnable whole pieces with
-                | ValueSome stage ->
-                    Life.putBack state whole $"nobody runs '{stage}' on its pieces any more"
-                | ValueNone -> ()
-
-    let tick () =
-        let slept = state.Now - state.LastTick
-        state.LastTick <- state.Now
-
-        if slept > settings.lostAfter / 2L then
-            forgive slept
-
-        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
-            let silence = state.Now - worker.LastHeard
-
-            if silence > settings.lostAfter then
-                let reason =
-                    if worker.IsAbsent then
-                        "it did not come back after the scheduler was started again"
-                    else
-                        $"silent for {silence} ms"
-
-                Life.lose state worker reason
-                state.Ask(Effect.Disconnect(worker.Session, reason))
-            else
-                giveUpLate worker
-
-        Life.wake state
-        Speculation.run state
-
-        if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
-            lookForMissing ()
-            putBackUnrunnable ()
-
     let take input =
         match input with
-        | Input.Submit(submission, text) -> submit submission text
+        | Input.Submit(submission, text) -> Submitting.submit state submission text
         | Input.Cancel(id, by) -> cancel id by
         | Input.Retry(id, by) -> retry id by
         | Input.RetryAll by -> retryAll by
@@ -430,7 +256,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Cut(attempt, cuts) -> cut attempt cuts
         | Input.Joined(attempt, result) -> joined attempt result
         | Input.Unjoined(attempt, error) -> unjoined attempt error
-        | Input.Tick -> tick ()
+        | Input.Tick -> Ticking.tick state
 
     new(settings) = Scheduler(settings, Limits.tasksMax)
 

@@ -6,8 +6,6 @@ open System.Collections.Generic
 open System.IO
 open System.IO.Pipelines
 open System.Net.Sockets
-open System.Security.Cryptography
-open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -61,11 +59,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     let mutable name = remote
     let mutable heardAt = openedAt
     let mutable farewells = 0 // the last words to it, at most one
-    let mutable origins: Origin[] = [||]
+    let submissions = Submissions session
     // What is read waits for the disk: the silence of the peer is our doing.
     let mutable heldUpAt: string | null = null
     let mutable isAsking = false
-    let mutable references: References voption = ValueNone // with a worker that sees the same files
+    let mutable shared: SharedWork voption = ValueNone // with a worker that sees the same files
     let mutable beatAt = openedAt
 
     let endHoldup () =
@@ -155,6 +153,17 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             }
         )
 
+    let shareWith (hello: Hello) sharing =
+        let warn reason minutes =
+            context.log.LogWarning(
+                "{Peer} gets bytes for {Minutes} min: {Reason}",
+                name,
+                minutes,
+                Logs.printable reason
+            )
+
+        SharedWork(session, sharing, References(clock, hello.holding), warn, closing.Token)
+
     let welcome (hello: Hello) =
         name <- $"{Logs.printable hello.name} ({remote})"
 
@@ -162,8 +171,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | Worker stages ->
             standing <- Standing.Worker
 
-            if hello.sharedFiles && context.sharing.IsSome then
-                references <- ValueSome(References(clock, hello.holding))
+            if hello.sharedFiles then
+                shared <- context.sharing |> ValueOption.map (shareWith hello)
 
             let stages =
                 stages
@@ -175,11 +184,6 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             context.log.LogInformation("worker {Peer} joined as session {Session}", name, session)
         | Client ->
             standing <- Standing.Client
-
-            origins <- [|
-                for want in [ Result; File; Nothing ] -> Origin.Client(session, want, None)
-            |]
-
             postWelcome [||]
 
     let admit (frame: Result<Frame<ToScheduler>, FrameError>) =
@@ -216,37 +220,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             Insistence<_>(fun message path size refusal -> insist message path size refusal)
         )
 
-    let contentOf (submit: Submit) payload =
-        task {
-            use hash = IncrementalHash.CreateHash HashAlgorithmName.SHA256
-            hash.AppendData(Encoding.UTF8.GetBytes $"{submit.name}\n{submit.pipeline}\n")
-
-            match payload with
-            | Bytes bytes -> hash.AppendData bytes
-            | Spooled(path, _) ->
-                use file = File.OpenRead path
-                let buffer: byte[] = Array.zeroCreate (64 * 1024)
-                let mutable count = 1
-
-                while count > 0 do
-                    let! read = file.ReadAsync(buffer, 0, buffer.Length)
-                    count <- read
-                    hash.AppendData(buffer, 0, read)
-            | Packed
-            | Filed
-            | Recorded _
-            | Input _
-            | Slice _ -> ()
-
-            return Convert.ToHexString(hash.GetHashAndReset())
-        }
-
     let reject (submit: Submit) code message =
         post (FromScheduler.Rejected(submit.ref, code, message))
 
     let submit (submit: Submit) payload =
         task {
-            match TaskName.parse submit.name with
+            match! submissions.ReadAsync(submit, payload) with
+            | Ok submission -> inputs.Add(Input.Submit(submission, submit.pipeline))
             | Error reason ->
                 SpoolFile.discard payload
 
@@ -254,137 +234,50 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                     submit
                     RejectionCode.BadName
                     $"the name '{submit.name}' cannot be used: {reason}"
-            | Ok taskName ->
-                let! origin =
-                    match submit.key with
-                    | None ->
-                        let index =
-                            match submit.want with
-                            | Result -> 0
-                            | File -> 1
-                            | Nothing -> 2
-
-                        Task.FromResult origins[index]
-                    | Some key ->
-                        task {
-                            let! content = contentOf submit payload
-
-                            return
-                                Origin.Client(
-                                    session,
-                                    submit.want,
-                                    Some { text = key; content = content }
-                                )
-                        }
-
-                let submission =
-                    Submission.Create(taskName, submit.ref, submit.priority, origin, payload)
-
-                inputs.Add(Input.Submit(submission, submit.pipeline))
         }
 
-    /// What a message is once it is said where its payload lies, if that need not travel.
-    let refer (departure: Departure<FromScheduler>) =
-        match references, context.sharing, departure.message, departure.submission with
-        | ValueSome references, ValueSome sharing, FromScheduler.Process work, ValueSome submission when
-            references.IsOn
-            ->
-            let referring = sharing.Refer(work, submission, departure.payload)
-
-            if referring.files.IsNone then
-                departure
-            else
-                references.Add work.attempt
-
-                {
-                    departure with
-                        message = FromScheduler.Process referring
-                        payload = Payload.empty
-                }
-        | ValueSome references, _, FromScheduler.Cancel attempt, _ ->
-            references.Remove attempt |> ignore
-            departure
-        | _ -> departure
-
     /// A result that is somewhere else waits for us, and with it its worker.
-    let fetch (ask: Task<'answer>) =
+    let fetch (answer: Task<Input>) : Task =
         task {
             isAsking <- true
 
             try
-                return! ask.WaitAsync closing.Token
+                let! input = answer
+                inputs.Add input
             finally
                 isAsking <- false
         }
 
-    /// The attempt was given with a file, by this connection or one before it.
-    let wasReferred attempt =
-        match references with
-        | ValueSome references -> references.Remove attempt
-        | ValueNone -> false
-
-    let hear (struct (input: Input, trouble: string voption)) =
-        inputs.Add input
-
-        match references, trouble with
-        | ValueSome references, ValueNone when input.IsReport -> references.Succeed()
-        | ValueSome references, ValueSome reason when references.IsOn ->
-            context.log.LogWarning(
-                "{Peer} gets bytes for {Minutes} min: {Reason}",
-                name,
-                references.Pause() / 60_000L<ms>,
-                Logs.printable reason
-            )
-        | _ -> ()
-
-    /// What is taken over when the worker has gone is for nobody.
-    let letGo (taking: Task<struct (Input * string voption)>) =
-        task {
-            match! taking with
-            | struct (Input.Report(_, _, _, result), _) -> SpoolFile.discard result
-            | _ -> ()
-        }
-
-    let takeStored (sharing: Sharing) attempt size : Task =
-        task {
-            let taking = sharing.TakeAsync(session, attempt, size, closing.Token)
-            let mutable isTaken = false
-
-            try
-                let! answer = fetch taking
-                isTaken <- true
-                hear answer
-            finally
-                if not isTaken then
-                    letGo taking |> ignore
-        }
+    /// The worker was told files for this attempt, and what it says is the last of it.
+    let endsShared attempt =
+        match shared with
+        | ValueSome work when work.Ends attempt -> shared
+        | _ -> ValueNone
 
     let unshared attempt error : Task =
-        task {
-            match context.sharing with
-            | ValueSome sharing when wasReferred attempt ->
-                let! answer = fetch (sharing.RefusedAsync(session, attempt, error))
-                hear answer
-            | _ ->
-                let error = $"it says that it cannot use a file, and was told none: {error}"
-                let outcome = Failed(error, true)
-                inputs.Add(Input.Report(session, attempt, outcome, Payload.empty))
-        }
+        match endsShared attempt with
+        | ValueSome work -> fetch (work.UnsharedAsync(attempt, error))
+        | ValueNone ->
+            let error = $"it says that it cannot use a file, and was told none: {error}"
+            inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
+            Task.CompletedTask
+
+    let stored attempt size : Task =
+        match shared with
+        | ValueSome work ->
+            work.Ends attempt |> ignore
+            fetch (work.StoredAsync(attempt, size))
+        | ValueNone ->
+            let error = "it says that it has stored a result, and was told no file"
+            inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
+            Task.CompletedTask
 
     let report attempt outcome payload : Task =
         let said = Input.Report(session, attempt, outcome, payload)
 
-        match context.sharing with
-        | ValueSome sharing when wasReferred attempt ->
-            task {
-                let! judged = fetch (sharing.JudgeAsync(session, attempt, said))
-
-                if not (obj.ReferenceEquals(judged, said)) then
-                    SpoolFile.discard payload
-
-                inputs.Add judged
-            }
-        | _ ->
+        match endsShared attempt with
+        | ValueSome work -> fetch (work.JudgeAsync(attempt, said, payload))
+        | ValueNone ->
             inputs.Add said
             Task.CompletedTask
 
@@ -425,12 +318,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | ToScheduler.Result(attempt, outcome) ->
             endHoldup ()
             report attempt outcome arrival.payload
-        | ToScheduler.Stored(attempt, size) ->
-            match context.sharing with
-            | ValueSome sharing ->
-                wasReferred attempt |> ignore
-                takeStored sharing attempt size
-            | ValueNone -> unshared attempt "this scheduler shares no files"
+        | ToScheduler.Stored(attempt, size) -> stored attempt size
         | ToScheduler.Unshared(attempt, error) -> unshared attempt error
         | ToScheduler.Ready slots ->
             inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
@@ -528,7 +416,11 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     member val IsTouched = false with get, set
 
     /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
-    member _.Post(departure) = writer.Post(refer departure)
+    member _.Post(departure) =
+        match shared with
+        | ValueSome work -> writer.Post(work.Refer departure)
+        | ValueNone -> writer.Post departure
+
     member _.Signal() = writer.Signal()
 
     /// The machine has taken a worker in, which may go on with these of what it holds.

@@ -1,0 +1,94 @@
+namespace FsScheduler.Core
+
+/// What clients submit, and what is found in the folder.
+module internal Submitting =
+
+    let private resolve (state: State) text =
+        if text = "" then
+            Ok state.Settings.pipeline
+        else
+            match state.Pipelines.TryGetValue text with
+            | true, pipeline -> Ok pipeline
+            | _ ->
+                Pipeline.parse state.Known text
+                |> Result.map (fun pipeline ->
+                    if state.Pipelines.Count >= Limits.pipelinesMax then
+                        state.Pipelines.Clear()
+
+                    state.Pipelines[text] <- pipeline
+                    pipeline)
+
+    let private accept
+        (state: State)
+        (submission: Submission)
+        pipeline
+        session
+        (want: Want)
+        (key: Key option)
+        =
+        if state.Tasks.Count >= state.TasksMax then
+            Answers.refuse
+                state
+                session
+                submission
+                RejectionCode.Busy
+                $"there are {state.Tasks.Count} tasks; try again later"
+        else
+            let task = Placement.submit state submission pipeline
+
+            match key with
+            | Some key -> state.Keys.Add(key, task.Id, want.IsFile)
+            | None -> ()
+
+            state.Reply(session, FromScheduler.Accepted(submission.Ref, task.Id))
+
+    /// A key that was used before: the task is the one of that time.
+    let private joinKey
+        (state: State)
+        (submission: Submission)
+        session
+        (want: Want)
+        (key: Key)
+        (entry: KeyEntry)
+        =
+        let refuse = Answers.refuse state session submission
+
+        if entry.key.content <> key.content then
+            refuse
+                RejectionCode.BadKey
+                $"the key '{key.text}' was used for other content, in task {entry.task}"
+        elif entry.isStored <> want.IsFile then
+            // A stored result cannot be sent any more, and one that was sent is not stored.
+            refuse
+                RejectionCode.BadKey
+                $"the key '{key.text}' was used with another 'want', in task {entry.task}"
+        elif not (isNull entry.waiters) && (nonNull entry.waiters).Count >= Limits.waitersMax then
+            refuse
+                RejectionCode.Busy
+                $"{Limits.waitersMax} requests wait for task {entry.task}; try again later"
+        else
+            state.Discard submission.Payload
+            state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
+            Answers.join state entry { session = session; ref = submission.Ref; want = want }
+
+    /// <summary>Takes what was submitted, or says why not.</summary>
+    /// <param name="state">Changed.</param>
+    /// <param name="submission">By a client, or found in the folder.</param>
+    /// <param name="text">Its pipeline. Empty: the one of the scheduler.</param>
+    let submit (state: State) (submission: Submission) (text: string) =
+        match resolve state text, submission.Origin with
+        | Ok pipeline, Folder -> Life.submitFile state submission pipeline
+        | Ok pipeline, Client(session, want, None) ->
+            accept state submission pipeline session want None
+        | Ok pipeline, Client(session, want, Some key) ->
+            match state.Keys.Find key with
+            | ValueNone -> accept state submission pipeline session want (Some key)
+            | ValueSome entry -> joinKey state submission session want key entry
+        | Error error, Client(session, _, _) ->
+            Answers.refuse state session submission RejectionCode.BadPipeline error.message
+        | Error _, Folder ->
+            // What stands in a folder waits for a worker that offers what it names.
+            match Pipeline.parseRecorded text with
+            | Ok pipeline -> Life.submitFile state submission pipeline
+            | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
+        | _, Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"

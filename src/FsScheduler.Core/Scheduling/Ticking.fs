@@ -1,0 +1,105 @@
+namespace FsScheduler.Core
+
+open System.Collections.Generic
+
+/// What follows from time alone.
+module internal Ticking =
+
+    /// Who was not looking cannot say that a worker was silent, or that a task took too long.
+    let private forgive (state: State) (slept: Duration) =
+        let later (since: Instant) =
+            if state.Now - since < slept then
+                state.Now
+            else
+                since + slept
+
+        for worker in state.Workers.All do
+            worker.LastHeard <- later worker.LastHeard
+
+            for task in worker.Held.ToSeq() do
+                task.Since <- later task.Since
+
+    let private giveUpLate (state: State) (worker: Worker) =
+        let timeout = state.Settings.taskTimeout
+        let mutable late = worker.Held.First
+
+        while not (isNull late) && state.Now - (nonNull late).Since > timeout do
+            let task = nonNull late
+            state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
+            let error = $"not finished within {timeout} ms"
+            Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
+            late <- worker.Held.First
+
+    /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
+    let private lookForMissing (state: State) =
+        let missing = Answers.missing state
+        let named = HashSet(missing |> Seq.map (fun (struct (stage, _)) -> stage))
+
+        for stage in Seq.toArray state.Missing.Keys do
+            if not (named.Contains stage) then
+                state.Missing.Remove stage |> ignore
+
+        for struct (stage, waiting) in missing do
+            match state.Missing.TryGetValue stage with
+            | true, struct (since, false) when state.Now - since >= state.Settings.lostAfter ->
+                state.Missing[stage] <- struct (since, true)
+                state.Ask(Effect.Missing(stage, waiting))
+            | true, _ -> ()
+            | false, _ -> state.Missing[stage] <- struct (state.Now, false)
+
+    /// Of pieces that wait for a stage that nobody has run for long, one that stands for another of their whole, which
+    /// somebody runs.
+    let private unrunnable (state: State) (whole: Task) (pieces: Pieces) : string voption =
+        pieces.Tasks
+        |> Seq.tryFind (fun piece ->
+            let own = whole.Pipeline.stages[whole.Stage + piece.Stage].demand
+
+            match state.Missing.TryGetValue piece.Demand with
+            | true, struct (since, _) ->
+                state.Now - since >= state.Settings.lostAfter
+                && own <> piece.Demand
+                && state.Workers.Run own
+            | false, _ -> false)
+        |> function
+            | Some piece -> ValueSome piece.Demand
+            | None -> ValueNone
+
+    let private putBackUnrunnable (state: State) =
+        for whole in Seq.toArray state.Splits.Values do
+            match whole.Progress.Pieces with
+            | null -> ()
+            | pieces ->
+                match unrunnable state whole pieces with
+                | ValueSome stage ->
+                    Life.putBack state whole $"nobody runs '{stage}' on its pieces any more"
+                | ValueNone -> ()
+
+    /// Looks at the time: who was silent for too long, what is late, and whose delay is over.
+    let tick (state: State) =
+        let slept = state.Now - state.LastTick
+        state.LastTick <- state.Now
+
+        if slept > state.Settings.lostAfter / 2L then
+            forgive state slept
+
+        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
+            let silence = state.Now - worker.LastHeard
+
+            if silence > state.Settings.lostAfter then
+                let reason =
+                    if worker.IsAbsent then
+                        "it did not come back after the scheduler was started again"
+                    else
+                        $"silent for {silence} ms"
+
+                Life.lose state worker reason
+                state.Ask(Effect.Disconnect(worker.Session, reason))
+            else
+                giveUpLate state worker
+
+        Life.wake state
+        Speculation.run state
+
+        if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
+            lookForMissing state
+            putBackUnrunnable state
