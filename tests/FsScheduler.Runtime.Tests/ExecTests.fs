@@ -8,6 +8,7 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Exec
@@ -312,6 +313,51 @@ let private killing =
                 do! (bench :> IAsyncDisposable).DisposeAsync()
                 do! eventually "it is gone" (fun () -> not (isAlive pid))
                 Expect.isTrue running.IsCanceled "and it was told"
+            }
+
+        unixTest
+            "takes a program that the guard was not told of, and what that started without the mark"
+        <| fun () ->
+            task {
+                if not Posix.isAvailable then
+                    skiptest "there are no sessions for programs here"
+
+                let folder = Directory.CreateTempSubdirectory("fss-guard-").FullName
+                let told = Path.Combine(folder, "told")
+                let mark = $"FSS_TEST_MARK={Guid.NewGuid():N}"
+                let guard = new Guard(mark, NullLogger.Instance)
+
+                let isSilent = {
+                    new IProgramWitness with
+                        member _.Started _ = ()
+                        member _.Ended _ = ()
+                }
+
+                use program =
+                    (SessionStarter isSilent :> IProgramStarter).Start {
+                        path = find "sh"
+                        name = "sh ) ("
+                        arguments = [|
+                            "-c"
+                            $"echo $$ > {told}; env -i sh -c 'echo $$ >> {told}; sleep 1000 & wait' & wait"
+                        |]
+                        environment = [| mark; "PATH=/usr/bin:/bin" |]
+                        folder = folder
+                        input = InputEmpty
+                        isOutputWanted = false
+                    }
+
+                let pids () =
+                    if File.Exists told then
+                        File.ReadAllLines told |> Array.map int
+                    else
+                        [||]
+
+                do! eventually "both run" (fun () -> (pids ()).Length = 2)
+                let pids = pids ()
+                (guard :> IDisposable).Dispose()
+                do! eventually "they are gone" (fun () -> not (Array.exists isAlive pids))
+                Directory.Delete(folder, true)
             }
     ]
 

@@ -11,16 +11,18 @@ open Microsoft.Win32.SafeHandles
 /// a pipe, and acts when the pipe ends, however that comes about. Linux only.</summary>
 /// <param name="mark">A variable of the environment of every program, `NAME=VALUE`, that no other process has.</param>
 /// <param name="log">Told once if there is nobody to do it.</param>
-/// <remarks>It kills the process groups of which it was told, and then whatever has the mark: a program that was started
-/// in the last moment, and what has left its group. It is a few lines for `sh`, and not a process of .NET, because it has
-/// a megabyte to a worker's thirty, and is there also where the worker is a script.</remarks>
+/// <remarks>It kills the process groups of which it was told, and then whatever has the mark, with its group: a program that
+/// was started in the last moment, before that could be told, and what has left its group. It is a few lines for `sh`, and
+/// not a process of .NET, because it has a megabyte to a worker's thirty, and is there also where the worker is a
+/// script.</remarks>
 [<Sealed>]
 type internal Guard(mark: string, log: ILogger) =
 
     static let shell = "/bin/sh"
 
     // The groups are a list with a blank before and after each. `grep` looks into the environment of every process that
-    // it may read; it looks again, since one that is being started is found only once it has been.
+    // it may read; it looks again, since one that is being started is found only once it has been. In `stat` the group is
+    // the third word after the name, which is in brackets and may have any in it.
     static let script =
         """
         groups=' '
@@ -35,8 +37,9 @@ type internal Guard(mark: string, log: ILogger) =
             marked=$(grep -ls -- "$1" /proc/[0-9]*/environ 2>/dev/null)
             [ -n "$marked" ] || break
             for path in $marked; do
+                set -- "$1" $(sed -n '$s/.*)//p' "${path%/environ}/stat" 2>/dev/null)
                 pid=${path#/proc/}
-                kill -s KILL "${pid%/environ}" 2>/dev/null
+                kill -s KILL -- "-$4" "${pid%/environ}" 2>/dev/null
             done
         done
         """
