@@ -11,6 +11,9 @@ module SplitBench =
     let private size = 1L <<< 30
     let private rounds = 5
 
+    /// Until all that is hot has been compiled for good.
+    let private warmUps = 6
+
     let private write (path: string) =
         let words =
             "A ação do coração é uma lição que não tem preço É manhã João e José vão à praça Avó pão mãe Ímpar Ótimo ÂNGULO"
@@ -81,6 +84,7 @@ module SplitBench =
         let incoming = Path.Combine(farm.Folder, "incoming")
         File.Copy(text, incoming)
         shell "sync" |> ignore
+        Memory.touch ()
         let struct (before, workersBefore) = farm.ProcessorSeconds
         File.Move(incoming, input)
         let seconds = waitFor result
@@ -105,8 +109,8 @@ module SplitBench =
         ]
 
         for farm in farms do
-            for _ in 1..3 do
-                once text 0 farm |> ignore // warm
+            for _ in 1..warmUps do
+                once text 0 farm |> ignore
 
         let measured = [
             for round in 1..rounds do
@@ -116,6 +120,7 @@ module SplitBench =
                     for _, command in peers do
                         File.Delete out
                         shell "sync" |> ignore
+                        Memory.touch ()
                         shell (command.Replace("IN", text).Replace("OUT", out))
                 ]
 
