@@ -212,13 +212,10 @@ type SchedulerAgent
                 agent.Post(Inputs inputs)
             }
 
-    /// Says while an answer may take as long as it takes, because the disk takes nothing.
-    member val IsHeldUp: unit -> bool = (fun () -> false) with get, set
-
-    /// <summary>Looks at the machine between two inputs. The answer comes once what it rests on is durable.</summary>
+    /// <summary>Looks at the machine between two inputs. The answer comes once what it rests on is durable, however long the
+    /// disk takes, or not at all: then what has ended the mailbox is thrown.</summary>
     /// <param name="look">Must be quick and change nothing.</param>
-    /// <exception cref="T:System.TimeoutException">No answer within 10 s, and nothing is held up.</exception>
-    member agent'.LookAsync(look: Scheduler -> 'answer) : Task<'answer> =
+    member _.LookAsync(look: Scheduler -> 'answer) : Task<'answer> =
         let answer =
             TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
 
@@ -231,19 +228,7 @@ type SchedulerAgent
         )
 
         task {
-            let mutable isWaiting = true
-
-            while isWaiting do
-                try
-                    let! first =
-                        Task
-                            .WhenAny(answer.Task :> Task, died.Task)
-                            .WaitAsync(TimeSpan.FromSeconds 10.0)
-
-                    do! first
-                    isWaiting <- false
-                with :? TimeoutException when agent'.IsHeldUp() ->
-                    ()
-
+            let! first = Task.WhenAny(answer.Task, died.Task)
+            do! first
             return! answer.Task
         }

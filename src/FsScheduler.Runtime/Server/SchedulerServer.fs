@@ -188,7 +188,6 @@ type SchedulerServer(options: SchedulerOptions) =
             Task.FromResult(struct (message, [||]))
 
     let room = RoomProbe(holdup, clock, stop.Token)
-    do agent.IsHeldUp <- fun () -> not (isNull holdup.Reason)
 
     let context = {
         rules = options.rules
