@@ -29,5 +29,8 @@ let main args =
             PublishQueueTests.tests
             LoopsTests.tests
             PieceTests.tests
-            SharedFilesTests.tests
+            SharedFoldersTests.tests
+            SharingWorkerTests.tests
+            SharingServerTests.tests
+            SharingTests.tests
         ])
