@@ -75,7 +75,7 @@ module Pipeline =
         match near with
         | [] ->
             let names = known |> List.distinct |> List.truncate 40 |> String.concat ", "
-            $"unknown stage '{name}'; known are {names}"
+            $"unknown stage '{name}'; known are {names}; a worker's own is known once it has joined, or by --expect '{name}'"
         | _ -> $"unknown stage '{name}'; did you mean '{snd (List.min near)}'?"
 
     let private skipBlanks (text: string) start =

@@ -43,7 +43,10 @@ module CommandLine =
         let value = size option text
 
         if value < least then
-            raise (WrongArguments $"{option}: '{text}' is too little: {least}B is the least")
+            raise (
+                WrongArguments
+                    $"{option}: '{text}' is too little: {Quantity.ofSize least} is the least"
+            )
 
         value
 

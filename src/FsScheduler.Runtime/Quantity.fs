@@ -61,3 +61,12 @@ module Quantity =
     /// Bytes of a text such as `64MiB`; or what is wrong with it.
     let size (text: string) : Result<Size, string> =
         parse sizes "size" "64MiB" text |> Result.map (fun value -> value * 1L<B>)
+
+    /// As it would be written, in the largest unit that gives a whole number: `128KiB`.
+    let ofSize (size: Size) : string =
+        let unit, factor =
+            sizes
+            |> List.findBack (fun (_, factor) ->
+                factor = 1L || size <> 0L<B> && int64 size % factor = 0L)
+
+        $"{int64 size / factor}{unit}"

@@ -58,6 +58,17 @@ let tests =
                     Expect.stringContains message "ms, s, m, h, d" "names the units"
             }
 
+        for text, size in sizes do
+            if text <> "1.5gib" then
+                test $"{text} is written as it was" {
+                    Expect.equal (Quantity.ofSize size) text text
+                }
+
+        test "a size is written in the largest unit that gives a whole number" {
+            Expect.equal (Quantity.ofSize 1_610_612_736L<B>) "1536MiB" "1.5 GiB"
+            Expect.equal (Quantity.ofSize 1_025L<B>) "1025B" "1 KiB and 1"
+        }
+
         test "a size is not a duration" {
             Expect.isError (Quantity.size "5m") "m"
             Expect.isError (Quantity.duration "5MiB") "MiB"

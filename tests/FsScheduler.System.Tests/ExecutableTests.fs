@@ -21,7 +21,8 @@ let private run start (place: Workplace) (args: string list) =
 /// Arguments that are refused before anything is done, and a part of what is said about them.
 let private wrong: (string list * string) list = [
     [ "--pipeline"; "lower | lowr" ], "unknown stage 'lowr'; did you mean 'lower'?"
-    [ "--pipeline"; "ocr" ], "unknown stage 'ocr'; known are"
+    [ "--pipeline"; "ocr" ], "or by --expect 'ocr'"
+    [ "--split"; "1KiB" ], "--split: '1KiB' is too little: 128KiB is the least"
     [ "--pipeline"; "" ], "the pipeline is empty"
     [ "--pipeline"; "head:many" ], "head wants a whole number"
     [ "--colour"; "blue" ], "unrecognized argument: '--colour'"
