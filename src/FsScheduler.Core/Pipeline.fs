@@ -122,6 +122,10 @@ module Pipeline =
             let ending = stageEnd text start
             Ok struct (text[start .. ending - 1].TrimEnd(), ending)
 
+    /// Whether a word of an argument of `exec` is still open at its end.
+    let private isInQuotes (argument: string) =
+        Seq.length (Seq.filter ((=) '\'') argument) % 2 = 1
+
     /// The stage that begins at `start`, which is no blank, and where it ends.
     let private stageAt isKnown (offered: IReadOnlySet<string>) (text: string) (start: int) =
         let ending = stageEnd text start
@@ -132,6 +136,7 @@ module Pipeline =
             | colon -> colon
 
         let name = text[start .. nameEnd - 1].TrimEnd()
+        let isProgram = (ExecCommand.tryKind name).IsSome
 
         let argument =
             if nameEnd = ending then
@@ -144,7 +149,7 @@ module Pipeline =
         elif
             Limit.isStageName name
             && (Stage.tryBuiltIn name).IsNone
-            && (ExecCommand.tryKind name).IsNone
+            && not isProgram
             && not (isKnown name)
         then
             fail start (unknown offered name)
@@ -153,9 +158,13 @@ module Pipeline =
             | Error error -> Error error
             | Ok struct (argument, ending) ->
                 match Stage.create name argument with
-                | Ok stage when (ExecCommand.tryKind name).IsSome && not (isKnown stage.demand) ->
+                | Ok stage when isProgram && not (isKnown stage.demand) ->
                     fail start (notAllowed stage.demand)
                 | Ok stage -> Ok struct (stage, ending)
+                | Error message when isProgram && ending < text.Length && isInQuotes argument ->
+                    fail
+                        start
+                        $"{message}: '|' ends the stage, unless its whole argument is in double quotes"
                 | Error message -> fail start message
 
     let private isFirstOnly (stage: Stage) =

@@ -213,6 +213,20 @@ let private refusals =
             refused "grep:\"a\" b" 9 "'|' expected at character 10, after the closing quote"
         }
 
+        test "a word of a program's arguments in which the stage ends" {
+            let open' =
+                "exec, at character 4 of its argument: the quote at character 4 is not closed"
+
+            refused
+                "lower | exec:jq '.a | .b'"
+                8
+                $"{open'}: '|' ends the stage, unless its whole argument is in double quotes"
+
+            refused "lower | exec:jq '.a" 8 open'
+            refused "head:' | lower" 0 "head wants a whole number from 0, as in head:10"
+            Expect.equal (wire "exec:\"jq '.a | .b'\" | lower") [ "exec:jq '.a | .b'"; "lower" ] ""
+        }
+
         test "latin1 anywhere but first" {
             Expect.equal (wire "latin1 | lower") [ "latin1"; "lower" ] ""
             refused "lower | latin1" 8 "latin1 can only be the first stage"
