@@ -5,7 +5,7 @@ import { createConnection } from "node:net";
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const stages = { // the payload of a file in, the payload of its result out
   "lower": (data) => Buffer.from(utf8.decode(data).toLowerCase()),
-  "sort-lines": (data) => Buffer.from(utf8.decode(data).match(/.*\n|.+$/g)?.sort().join("") ?? ""),
+  "number-lines": (data) => Buffer.from(utf8.decode(data).match(/.*\n|.+$/g)?.map((line, n) => `${n + 1}: ${line}`).join("") ?? ""),
 };
 async function serve(socket, token) {
   let pieces = [], size = 0, frame, heard = Date.now(), lostAfter = 10_000, beats;
@@ -41,7 +41,7 @@ async function serve(socket, token) {
     [pieces, size] = [[data], data.length];
   }
 }
-const [, , address = "127.0.0.1:7070", tokenFile] = process.argv, [, host, port] = /^(.+):(\d+)$/.exec(address);
+const [, , address = "127.0.0.1:7070", tokenFile] = process.argv, [, host, port] = /^\[?(.+?)\]?:(\d+)$/.exec(address);
 const token = tokenFile && /^worker\s+(\S+)/m.exec(readFileSync(tokenFile, "utf8"))[1];
 for (let pause = 100, began; began = Date.now(); await new Promise((wake) => setTimeout(wake, pause))) {
   try { await serve(createConnection({ host, port, noDelay: true }), token); }

@@ -43,7 +43,7 @@ def work(address="127.0.0.1:7070", token_file=None, pause=0.1):
     host, port = address.rsplit(":", 1)
     token = {"token": re.search(r"(?m)^worker\s+(\S+)", open(token_file).read())[1]} if token_file else {}
     while began := time.monotonic():  # a scheduler that is gone may come back
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 10) as connection:
+        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 10) as connection:
             serve(connection, connection.makefile("rb"), token)
         time.sleep(pause := min(2 * pause, 10) if time.monotonic() - began < 5 else 0.1)
 

@@ -102,6 +102,7 @@ let tests =
                     ignore,
                     Clock TimeProvider.System,
                     Holdup NullLogger.Instance,
+                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
                     NullLogger.Instance
                 )
 

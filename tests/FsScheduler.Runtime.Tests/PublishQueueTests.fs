@@ -56,6 +56,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
                 flush,
                 Clock TimeProvider.System,
                 Holdup NullLogger.Instance,
+                ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
                 NullLogger.Instance
             )
 
@@ -143,6 +144,7 @@ let tests =
                     ignore,
                     Clock TimeProvider.System,
                     Holdup NullLogger.Instance,
+                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
                     NullLogger.Instance
                 )
 

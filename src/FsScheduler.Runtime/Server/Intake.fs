@@ -12,6 +12,7 @@ open FsScheduler.Runtime.Files
 /// <param name="pipelines">Chooses what is done with each.</param>
 /// <param name="holdup">While there is one, files wait where they are.</param>
 /// <param name="clock">For the wait.</param>
+/// <param name="activity">Is told of each file that is submitted.</param>
 /// <param name="log">Names a `pipeline.txt` that is none.</param>
 /// <param name="submit">Takes what the machine is to be told.</param>
 /// <param name="stop">Ends the wait.</param>
@@ -21,6 +22,7 @@ type Intake
         pipelines: FolderPipelines,
         holdup: Holdup,
         clock: Clock,
+        activity: ActivityLog,
         log: ILogger,
         submit: Input[] -> Task,
         stop: CancellationToken
@@ -82,7 +84,9 @@ type Intake
         let inputs = [|
             for struct (name, stamp) in files do
                 match pipelines.Choose name with
-                | Ok struct (pipeline, source) -> submission name stamp pipeline source
+                | Ok struct (pipeline, source) ->
+                    activity.Taken(name, pipeline)
+                    submission name stamp pipeline source
                 | Error broken -> hold name stamp broken
         |]
 

@@ -23,6 +23,7 @@ type private Stored = { attempt: Attempt; submission: Submission; name: TaskName
 /// <param name="flush">Does that, for results by their paths; raises IOException where the disk says no.</param>
 /// <param name="clock">For the dates in `NAME.err`, and for the time between two tries.</param>
 /// <param name="holdup">Where it says that the disk takes nothing.</param>
+/// <param name="activity">Is told of each result that has its name.</param>
 /// <param name="log">For what nobody else is told.</param>
 [<Sealed>]
 type PublishQueue
@@ -34,6 +35,7 @@ type PublishQueue
         flush: string seq -> unit,
         clock: Clock,
         holdup: Holdup,
+        activity: ActivityLog,
         log: ILogger
     ) =
     let batchMax = 64
@@ -194,6 +196,7 @@ type PublishQueue
 
             for result in stored do
                 finishInput result
+                activity.Published(result.name, publisher.TargetOf result.name)
                 told.Add(Input.Published(result.attempt, result.proof))
 
             stored.Clear()

@@ -62,6 +62,8 @@ type SchedulerServer(options: SchedulerOptions) =
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
 
+    let activity = ActivityLog(clock, log)
+
     let publishing =
         PublishQueue(
             inputs,
@@ -71,6 +73,7 @@ type SchedulerServer(options: SchedulerOptions) =
             Flush.all publisher.Path,
             clock,
             holdup,
+            activity,
             log
         )
 
@@ -128,6 +131,7 @@ type SchedulerServer(options: SchedulerOptions) =
             FolderPipelines(inputs, options.routes, options.settings.pipeline),
             holdup,
             clock,
+            activity,
             log,
             (fun inputs ->
                 if inputs.Length = 0 then
@@ -285,6 +289,7 @@ type SchedulerServer(options: SchedulerOptions) =
             try
                 while not stop.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync stop.Token
+                    activity.Sweep()
 
                     let batch = [|
                         for KeyValue(session, connection) in connections do
@@ -392,6 +397,7 @@ type SchedulerServer(options: SchedulerOptions) =
                     let! _ = timer.WaitForNextTickAsync ct
                     ()
 
+            activity.Flush()
             return quarantined.Value
         }
 
