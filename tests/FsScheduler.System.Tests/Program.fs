@@ -14,6 +14,7 @@ let private all =
         LifeTests.tests
         ClientTests.tests
         PythonTests.tests
+        FirstHourTests.tests
         VerbTests.tests
         ExecTests.tests
         ConformTests.tests

@@ -1,0 +1,79 @@
+/// What a new user meets: the examples of the README over the shipped kind of texts, and what the log says meanwhile.
+module FsScheduler.System.Tests.FirstHourTests
+
+open System
+open System.ComponentModel
+open System.IO
+open System.Net
+open System.Net.Sockets
+open Expecto
+open FsScheduler.System.Tests.Farm
+
+let private needIPv6 () =
+    try
+        use listener = new TcpListener(IPAddress.IPv6Loopback, 0)
+        listener.Start()
+    with :? SocketException ->
+        skiptest "this machine has no [::1]"
+
+/// A worker of `examples/`, or a skipped test where its language is missing.
+let private startExample (place: Workplace) (language: string) (file: string) (address: string) =
+    try
+        new Program(
+            language,
+            [ Path.Combine(RepositoryTests.root, "examples", file); address ],
+            place.Path
+        )
+    with :? Win32Exception when String.IsNullOrEmpty(Environment.GetEnvironmentVariable "CI") ->
+        skiptest $"there is no {language} here"
+
+let private numbersLinesOver (language: string) (file: string) =
+    scenario $"the worker in {language} runs the README's stage, on [::1]"
+    <| fun () ->
+        task {
+            needIPv6 ()
+            use place = new Workplace()
+            place.Put("nota.txt", "OLÁ\nMUNDO\n")
+
+            let! struct (scheduler, port) =
+                startScheduler place [
+                    "--once"
+                    "--listen"
+                    "[::1]:0"
+                    "--pipeline"
+                    "lower | number-lines"
+                    "--expect"
+                    "number-lines"
+                ]
+
+            use scheduler = scheduler
+            use _ = startExample place language file $"[::1]:{port}"
+            let! code = scheduler.Exit
+            Expect.equal code 0 scheduler.Said
+            Expect.equal (place.Result "nota.txt.out") "1: olá\n2: mundo\n" "numbered"
+        }
+
+let tests =
+    testList "the first hour" [
+        numbersLinesOver "python3" "python-worker/worker.py"
+        numbersLinesOver "node" "node-worker/worker.mjs"
+
+        scenario "the log tells that a file was taken and that it is done"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                place.Put("nota.txt", "OLÁ\n")
+
+                let! struct (scheduler, _) =
+                    startScheduler place [ "--once"; "--workers"; "1"; "--pipeline"; "lower|trim" ]
+
+                use scheduler = scheduler
+                let! _ = scheduler.Says "nota.txt is taken: lower | trim"
+
+                let! _ =
+                    scheduler.Says $"""nota.txt is done: {place.At "resultados/nota.txt.out"}"""
+
+                let! code = scheduler.Exit
+                Expect.equal code 0 scheduler.Said
+            }
+    ]
