@@ -10,6 +10,8 @@ type Cause =
     | Departure
     /// The scheduler could not store its result. Counts for nothing.
     | Disk
+    /// Its worker could not run it, nor maybe anything else. Counts against the worker, and for nothing against the task.
+    | Inability
 
 /// One thing that went wrong with a task.
 type Trouble = {

@@ -153,13 +153,18 @@ let private outcome (fields: Fields) line =
     if fields.Bool Field.ok then
         Succeeded
     else
-        Failed(
-            (if fields.Has Field.error then
-                 fields.CutText(line, Field.error)
-             else
-                 ""),
-            not (fields.Has Field.retry) || fields.Bool Field.retry
-        )
+        let error =
+            if fields.Has Field.error then
+                fields.CutText(line, Field.error)
+            else
+                ""
+
+        let mayRetry = not (fields.Has Field.retry) || fields.Bool Field.retry
+
+        if fields.Has Field.blame && fields.RequiredWord(line, Field.blame, Word.blames) then
+            Unable error
+        else
+            Failed(error, mayRetry)
 
 let private result (fields: Fields) line =
     let attempt = attempt fields line
@@ -167,7 +172,8 @@ let private result (fields: Fields) line =
     match outcome fields line with
     | Succeeded when fields.Has Field.stored ->
         ToScheduler.Stored(attempt, size fields line Field.stored)
-    | Failed(error, _) when isSet fields Field.unshared -> ToScheduler.Unshared(attempt, error)
+    | Failed(error, _)
+    | Unable error when isSet fields Field.unshared -> ToScheduler.Unshared(attempt, error)
     | outcome -> ToScheduler.Result(attempt, outcome)
 
 let private submit (fields: Fields) (line: ReadOnlySpan<byte>) : Submit = {

@@ -153,6 +153,10 @@ let private outcomeFields writer outcome =
 
         if not mayRetry then
             isTrue writer Field.retry false
+    | Unable error ->
+        isTrue writer Field.ok false
+        cutText writer Field.error error
+        word writer Field.blame Word.blames true
 
 let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Size) =
     let writer =

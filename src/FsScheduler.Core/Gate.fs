@@ -57,7 +57,7 @@ module Gate =
         match message with
         | ToScheduler.Submit _
         | ToScheduler.Result(_, Succeeded) -> true
-        | ToScheduler.Result(_, Failed _)
+        | ToScheduler.Result(_, (Failed _ | Unable _))
         | ToScheduler.Stored _
         | ToScheduler.Unshared _
         | ToScheduler.Hello _

@@ -44,6 +44,8 @@ type Outcome =
     /// The payload of the message is the result.
     | Succeeded
     | Failed of error: string * retry: bool
+    /// The worker could not run it, whatever it is: its machine has no room, or no such program. It says nothing of the task.
+    | Unable of error: string
 
 type Submit = {
     /// The client's own name for this request, given back in every answer to it.

@@ -84,6 +84,7 @@ module internal Field =
     let modifiedUs = field "modifiedUs"
     let stored = field "stored"
     let unshared = field "unshared"
+    let blame = field "blame"
 
     let all = known.ToArray()
 
@@ -174,6 +175,9 @@ module internal Word =
         Word(Want.File, "file")
         Word(Want.Nothing, "none")
     |]
+
+    /// Whether a failure is the worker's own, and says nothing of its task.
+    let blames = [| Word(false, "task"); Word(true, "worker") |]
 
     let rejections = [|
         Word(RejectionCode.BadPipeline, "bad-pipeline")

@@ -27,6 +27,7 @@ type ResultLine = {
     retry: Skippable<bool>
     stored: Skippable<int64>
     unshared: Skippable<bool>
+    blame: Skippable<string>
     bytes: Skippable<int64>
 }
 

@@ -56,6 +56,7 @@ let private resultLine (attempt: Attempt) ok : ResultLine = {
     retry = Skip
     stored = Skip
     unshared = Skip
+    blame = Skip
     bytes = Skip
 }
 
@@ -89,6 +90,13 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
             resultLine attempt false with
                 error = Include error
                 retry = unless true retry
+                bytes = bytes
+        }
+    | ToScheduler.Result(attempt, Unable error) ->
+        ResultLine {
+            resultLine attempt false with
+                error = Include error
+                blame = Include "worker"
                 bytes = bytes
         }
     | ToScheduler.Stored(attempt, stored) ->

@@ -170,6 +170,7 @@ let private refusedFields =
                 "error", "\"e\"", texts
                 "retry", "true", [ "0"; "\"true\""; "null" ]
                 "unshared", "false", [ "0"; "\"true\""; "null" ]
+                "blame", "\"task\"", [ "\"\""; "\"Worker\""; "true"; "null" ]
             ]
             test "of a RESULT that succeeded, 'stored' is a size" {
                 for value in [ "-1"; "0.5"; "\"1\""; "true"; "null" ] do

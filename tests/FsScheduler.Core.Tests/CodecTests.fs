@@ -179,6 +179,10 @@ let private examples =
             """{"type":"RESULT","task":18,"attempt":2,"ok":false,"error":"invalid UTF-8 at byte 12","retry":false}"""
             (ToScheduler.Result(attempt 18L<taskId> 2, Failed("invalid UTF-8 at byte 12", false)))
             0L<B>
+        saidToScheduler
+            """{"type":"RESULT","task":18,"attempt":2,"ok":false,"error":"no space left","blame":"worker"}"""
+            (ToScheduler.Result(attempt 18L<taskId> 2, Unable "no space left"))
+            0L<B>
         saidByScheduler
             """{"type":"CANCEL","task":19,"attempt":1}"""
             (FromScheduler.Cancel(attempt 19L<taskId> 1))

@@ -157,7 +157,7 @@ let private outcome: Gen<Outcome> =
             return Failed(error, mayRetry)
         }
 
-    Gen.oneof [ Gen.constant Succeeded; failed ]
+    Gen.oneof [ Gen.constant Succeeded; failed; Gen.map Unable errorText ]
 
 let private submit: Gen<Submit> =
     gen {

@@ -201,7 +201,8 @@ type World(names: string[]) =
             let payload =
                 match outcome with
                 | Succeeded -> world.Spool()
-                | Failed _ -> Payload.empty
+                | Failed _
+                | Unable _ -> Payload.empty
 
             Input.Report(worker, attempt, outcome, payload)
 

@@ -208,7 +208,8 @@ module internal Life =
         | Fault -> progress.Failures <- progress.Failures + 1
         | Loss -> progress.Losses <- progress.Losses + 1uy
         | Departure
-        | Disk -> ()
+        | Disk
+        | Inability -> ()
 
     let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
         Placement.remember task trouble
@@ -262,9 +263,10 @@ module internal Life =
 
             let failures =
                 match trouble.cause with
-                | Disk ->
+                | Disk
+                | Inability ->
                     progress.Troubles
-                    |> List.takeWhile (fun past -> past.cause = Disk)
+                    |> List.takeWhile (fun past -> past.cause = trouble.cause)
                     |> List.length
                 | Fault
                 | Loss

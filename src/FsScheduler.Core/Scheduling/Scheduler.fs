@@ -127,6 +127,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
                     worker.Failed <- worker.Failed + 1L
                     state.Discard result
                     Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
+                | Unable error ->
+                    worker.Failed <- worker.Failed + 1L
+                    state.Discard result
+                    Life.fail state task (state.Trouble(task, Inability, worker.Name, error)) true
             | _ -> state.Discard result
 
     let unstored session (attempt: Attempt) error =

@@ -159,7 +159,8 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
         | 1L -> Fault
         | 2L -> Loss
         | 3L -> Departure
-        | _ -> Disk
+        | 4L -> Disk
+        | _ -> Inability
 
     let happened (row: Statement) (number: int64) (at: Instant) =
         let task = row.GetInt 3 * 1L<taskId>

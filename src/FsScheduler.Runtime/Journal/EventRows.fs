@@ -161,6 +161,7 @@ type EventRows(db: sqlite3) =
         | Loss -> 2L
         | Departure -> 3L
         | Disk -> 4L
+        | Inability -> 5L
 
     /// Columns in order: the sum depends on it.
     let ofTrouble number at kind (task: TaskId) (trouble: Trouble) (delay: Duration voption) =

@@ -7,8 +7,14 @@ open System.Threading
 /// <summary>A stage cannot give a result for this payload. Stages of users may throw it too.</summary>
 /// <param name="message">For a person: what is wrong, and where in the payload.</param>
 /// <param name="retry">Another attempt, maybe on another worker, could succeed.</param>
-type StageException(message: string, retry: bool) =
+/// <param name="isOfWorker">The machine is to blame: it has no room, or not what the stage needs. The payload is not.</param>
+type StageException(message: string, retry: bool, isOfWorker: bool) =
     inherit Exception(message)
+
+    new(message, retry) = StageException(message, retry, false)
+
+    /// The machine is to blame, and not the payload.
+    member _.IsOfWorker = isOfWorker
 
     /// Another attempt, maybe on another worker, could succeed.
     member _.Retry = retry

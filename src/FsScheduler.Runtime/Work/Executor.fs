@@ -88,11 +88,20 @@ type Executor
         let failed message retry =
             ToScheduler.Result(job.attempt, Failed(message, retry))
 
+        let unable message =
+            ToScheduler.Result(job.attempt, Unable message)
+
         let message =
             match error with
             | NotShared reason -> ToScheduler.Unshared(job.attempt, reason)
+            | :? StageException as error when error.IsOfWorker -> unable error.Message
             | :? StageException as error -> failed error.Message error.Retry
             | :? OperationCanceledException -> failed "cancelled" true
+            // Whatever a stage says of its payload is a `StageException`: this is the worker's own storage or memory.
+            | :? IOException
+            | :? UnauthorizedAccessException
+            | :? OutOfMemoryException ->
+                unable $"this worker cannot store what it works on: {error.Message}"
             | error -> failed $"{error.GetType().Name}: {error.Message}" true
 
         { message = message; payload = Payload.empty }

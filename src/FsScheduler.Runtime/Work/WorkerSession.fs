@@ -242,8 +242,7 @@ type WorkerSession
             ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
         | FromScheduler.Welcome welcome -> welcomed welcome
         | FromScheduler.Process work when not (isNull arrival.trouble) ->
-            let outcome =
-                Failed($"the worker could not store its input: {arrival.trouble}", true)
+            let outcome = Unable $"the worker could not store its input: {arrival.trouble}"
 
             post (ToScheduler.Result(work.attempt, outcome))
         | FromScheduler.Process work -> start work arrival.payload

@@ -154,7 +154,8 @@ let private drain =
                 | Some(Heard.Result(answered, outcome, payload)) when answered = attempt ->
                     match outcome with
                     | Succeeded -> session.Compare("the last result", expected, Done payload)
-                    | Failed(error, _) ->
+                    | Failed(error, _)
+                    | Unable error ->
                         session.Compare("the last result", expected, Refused error)
                 | Some Heard.Beat -> beats <- beats + 1
                 | Some _ -> raise (Unfit("READY with no slots, and the end", "something else"))

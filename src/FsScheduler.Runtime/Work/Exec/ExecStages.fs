@@ -189,12 +189,12 @@ type ExecStages(options: ExecOptions) =
             running.Completion.ContinueWith(fun (_: Task<ProgramEnd>) -> removeFolder folder)
             |> ignore
 
-            new LineProcess(command.program, running)
+            new LineProcess(command.program, path, running)
         with error ->
             removeFolder folder
 
             match error with
-            | :? IOException -> raise (StageException(error.Message, true))
+            | :? IOException as error -> raise (StartFailure.failure error)
             | _ -> raise error
 
     let runLines argument payload (sink: ResultSink) ct =

@@ -19,11 +19,12 @@ type private Sending = {
 
 /// <summary>A program that gives a line for each line that it gets, for one payload after the other.</summary>
 /// <param name="name">What people call the program.</param>
+/// <param name="path">Where it is.</param>
 /// <param name="running">It, with standard input and output piped.</param>
 /// <remarks>Lines are sent without waiting for those that come back: by two loops, one for each direction, so that no
 /// buffer of the program can hold up both.</remarks>
 [<Sealed>]
-type internal LineProcess(name: string, running: ProgramProcess) =
+type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     static let newline = [| '\n'B |]
     static let bytesMax = 65_536
     // How long a program that has ended its output may take to end, and to say why.
@@ -123,6 +124,11 @@ type internal LineProcess(name: string, running: ProgramProcess) =
                     ProgramEnd.describe running.Completion.Result
                 else
                     "closed its standard output"
+
+            if running.Completion.IsCompleted then
+                match StartFailure.ofEnding path running.Completion.Result tail.Text with
+                | ValueSome error -> raise error
+                | ValueNone -> ()
 
             fail $"{name} {how} after {received} lines of {Interlocked.Read &sent} that it was sent"
         }

@@ -101,4 +101,9 @@ type PortableStarter() =
             try
                 new PortableProcess(nonNull (Process.Start info), start)
             with :? Win32Exception as error ->
-                raise (IOException($"'{start.path}' cannot be started: {error.Message}", error))
+                raise (
+                    IOException(
+                        StartFailure.describe start.path error.NativeErrorCode,
+                        error.NativeErrorCode
+                    )
+                )

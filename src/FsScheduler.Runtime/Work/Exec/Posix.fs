@@ -99,7 +99,7 @@ module internal Posix =
             && NativeLibrary.TryGetExport(library, "posix_spawn_file_actions_addchdir_np", &address))
 
     let private failure (what: string) errno =
-        IOException $"{what}: {Linux.message errno}"
+        IOException($"{what}: {Linux.message errno}", errno)
 
     /// What a child gets in place of 0, 1 and 2 must not be one of these already.
     let rec private raised fd =
@@ -222,7 +222,7 @@ module internal Posix =
                     )
 
             if error <> 0 then
-                raise (failure $"'{start.path}' cannot be started" error)
+                raise (IOException(StartFailure.describe start.path error, error))
 
             pid
         finally

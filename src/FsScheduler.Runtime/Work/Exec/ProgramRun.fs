@@ -105,6 +105,10 @@ module internal ProgramRun =
                 if reading.IsFaulted then
                     do! reading
 
+                match StartFailure.ofEnding start.path ending tail.Text with
+                | ValueSome error -> raise error
+                | ValueNone -> ()
+
                 let message = $"{start.name} {ProgramEnd.describe ending}"
                 raise (StageException(tail.Explain message, true))
         }
@@ -129,7 +133,7 @@ module internal ProgramRun =
                 try
                     starter.Start start
                 with :? IOException as error ->
-                    raise (StageException(error.Message, true))
+                    raise (StartFailure.failure error)
 
             use over = new CancellationTokenSource()
             let tail = ErrorTail()
