@@ -58,12 +58,19 @@ module Disk =
 
     /// <summary>Makes a file to be written, and takes room for it. On Linux all of it or none, where the file system can:
     /// two files that have each half of what they need would wait for ever. Elsewhere the room is taken as it is
-    /// written.</summary>
+    /// written. What is made is its owner's; what is there keeps its rights.</summary>
     /// <param name="path">Replaced, if it is there.</param>
     /// <param name="size">How much will be written, from 1.</param>
     /// <exception cref="T:System.IO.IOException">There is no room, which `isFull` tells, or it cannot be made.</exception>
     /// <exception cref="T:System.UnauthorizedAccessException">It may not be made.</exception>
     let create (path: string) (size: int64) : SafeFileHandle =
+        if not (File.Exists path) then
+            (new FileStream(
+                path,
+                Rights.options FileMode.OpenOrCreate FileAccess.Write FileShare.Delete
+            ))
+                .Dispose()
+
         let file =
             File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Delete)
 

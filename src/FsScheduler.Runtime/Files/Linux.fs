@@ -196,6 +196,9 @@ module internal Linux =
     /// Of a path, or of what it leads to.
     let statusOfTarget (path: string) = status AT_FDCWD path 0
 
+    /// The user that this process acts for.
+    let user () = Native.geteuid ()
+
     /// Of what is open.
     let statusOfOpen (fd: int) = status fd "" AT_EMPTY_PATH
 

@@ -94,6 +94,10 @@ module JournalFile =
                 Schema.execute connection "PRAGMA temp_store = MEMORY"
                 Schema.migrate connection)
 
+            // SQLite makes its files as the umask says, and the log like the file that it belongs to.
+            for file in [ path; path + "-wal"; path + "-shm" ] do
+                Rights.close file |> ignore
+
             connection
         with _ ->
             connection.Dispose()
@@ -104,6 +108,7 @@ module JournalFile =
         let connection = JournalConnection.openAs path SqliteOpenMode.ReadWriteCreate
         Schema.execute connection $"PRAGMA page_size = {pageBytes}"
         Schema.migrate connection
+        Rights.close path |> ignore
         connection
 
     /// <summary>Opens what may be damaged.</summary>

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open Microsoft.Data.Sqlite
+open FsScheduler.Runtime.Files
 
 /// What became of a repair.
 type JournalRepaired = {
@@ -58,7 +59,12 @@ module JournalRepair =
                     FileShare.ReadWrite ||| FileShare.Delete
                 )
 
-            use target = new FileStream(copy, FileMode.CreateNew, FileAccess.ReadWrite)
+            use target =
+                new FileStream(
+                    copy,
+                    Rights.options FileMode.CreateNew FileAccess.ReadWrite FileShare.Read
+                )
+
             source.CopyTo target
             let wrong = WriteAheadLog.applyTo path target JournalHead.pageBytes
 

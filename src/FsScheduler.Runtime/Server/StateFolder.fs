@@ -6,6 +6,7 @@ open System.Globalization
 open System.IO
 open System.Threading
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// <summary>The scheduler's own folder, held by one scheduler at a time: the journal, and the payloads that are too
 /// large for memory.</summary>
@@ -21,25 +22,90 @@ type StateFolder(path: string) =
         if File.Exists path then
             raise (IOException $"'{path}' is a file; name a folder with --state")
 
-        Directory.CreateDirectory spool |> ignore
-
-    // The system lets go of it with the process, however that ends.
-    let lock' =
-        try
-            new FileStream(
-                Path.Combine(path, "lock"),
-                FileMode.OpenOrCreate,
-                FileAccess.ReadWrite,
-                FileShare.None
-            )
-        with :? IOException as error ->
-            raise (
-                if File.Exists(Path.Combine(path, "lock")) then
+    // Whose it is decides who can put links and other journals into it.
+    let refuseOthers (folder: string) =
+        if OperatingSystem.IsLinux() then
+            match Linux.statusOfTarget folder with
+            | Ok status when status.owner <> Linux.user () ->
+                raise (
                     IOException
-                        $"another scheduler works with the folder '{path}'; end it, or name another folder with --state"
+                        $"the folder '{folder}' belongs to another user ({status.owner}); run as that user, or name another folder with --state"
+                )
+            | Ok _
+            | Error _ -> ()
+
+    /// What a scheduler puts into its folder.
+    let isOurs (entry: string) =
+        let name = nonNull (Path.GetFileName entry)
+
+        name = "lock"
+        || name = "boot"
+        || name = "spool"
+        || name.StartsWith("journal.", StringComparison.Ordinal)
+
+    let mutable notice: string | null = null
+
+    let makePrivate () =
+        if Rights.isOpenToOthers path then
+            if Directory.EnumerateFileSystemEntries path |> Seq.forall isOurs then
+                if Rights.close path then
+                    notice <- $"others could look into the folder '{path}': not any more"
                 else
-                    error
+                    notice <-
+                        $"others may look into the folder '{path}', whose file system knows no rights"
+            else
+                // A home, or /tmp: not ours to close.
+                notice <-
+                    $"others may look into the folder '{path}', which has more in it than the state of a scheduler: what the scheduler puts there is its owner's alone, but name a folder of its own with --state"
+
+        for file in Directory.EnumerateFiles path do
+            if isOurs file then
+                Rights.close file |> ignore
+
+        Rights.close spool |> ignore
+
+        for file in Directory.EnumerateFiles spool do
+            Rights.close file |> ignore
+
+    do
+        for folder in [ path; spool ] do
+            if Directory.Exists folder then
+                refuseOthers folder
+            else
+                Rights.createFolder folder
+
+    let heldElsewhere () =
+        raise (
+            IOException
+                $"another scheduler works with the folder '{path}'; end it, or name another folder with --state"
+        )
+
+    let fileLock =
+        match FileLock.TryTake(Path.Combine(path, "lock"), FileMode.OpenOrCreate) with
+        | Ok fileLock -> fileLock
+        | Error HeldElsewhere -> heldElsewhere ()
+        | Error(NoLocks reason) ->
+            raise (
+                IOException
+                    $"the folder '{path}' cannot be locked ({reason}), and two schedulers would damage its journal; name a folder on a disk of this machine with --state"
             )
+
+    // The folder too: who deletes the file 'lock' does not let a second scheduler in.
+    let folderLock =
+        match FileLock.TryTakeFolder path with
+        | Ok folderLock -> Some folderLock
+        | Error HeldElsewhere ->
+            (fileLock :> IDisposable).Dispose()
+            heldElsewhere ()
+        | Error(NoLocks _) -> None
+
+    let letGo () =
+        folderLock
+        |> Option.iter (fun folderLock -> (folderLock :> IDisposable).Dispose())
+
+        (fileLock :> IDisposable).Dispose()
+
+    do makePrivate ()
 
     // Else the first large payload would find out. An empty file, so that a full disk is waited for where it matters.
     do
@@ -51,7 +117,7 @@ type StateFolder(path: string) =
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
-            lock'.Dispose()
+            letGo ()
             raise (IOException $"the folder '{spool}' cannot be written: {error.Message}")
 
     let passing = ".passing"
@@ -88,6 +154,9 @@ type StateFolder(path: string) =
     /// The folder, absolute.
     member _.Path = path
 
+    /// What there is to say about who may look into it; null: nothing.
+    member _.Notice = notice
+
     /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed
     /// or not. False where the system does not tell.
     member _.IsSameBoot = isSameBoot
@@ -96,7 +165,13 @@ type StateFolder(path: string) =
     /// the next start looks closer than it needs to.
     member _.NoteBoot() =
         try
-            File.WriteAllText(bootFile, boot)
+            use file =
+                new FileStream(
+                    bootFile,
+                    Rights.options FileMode.Create FileAccess.Write FileShare.Read
+                )
+
+            file.Write(ReadOnlySpan(Text.Encoding.UTF8.GetBytes boot))
         with
         | :? IOException
         | :? UnauthorizedAccessException -> ()
@@ -147,4 +222,4 @@ type StateFolder(path: string) =
                 SpoolFile.delete file
 
     interface IDisposable with
-        member _.Dispose() = lock'.Dispose()
+        member _.Dispose() = letGo ()

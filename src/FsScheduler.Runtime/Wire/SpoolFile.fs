@@ -6,27 +6,24 @@ open System.IO.Hashing
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// <summary>A file that is read or written from its beginning to its end. What is asynchronous elsewhere is done at once:
 /// on files it would be the same call on another thread, and dearer than what it waits for.</summary>
 /// <param name="path">The file.</param>
-/// <param name="mode">Opened to be read; else made, or opened, to be written.</param>
+/// <param name="mode">Opened to be read; else made, or opened, to be written. What is made is its owner's.</param>
 [<Sealed>]
 type StraightFile(path: string, mode: FileMode) =
     inherit
         FileStream(
             path,
-            FileStreamOptions(
-                Mode = mode,
-                Access =
-                    (if mode = FileMode.Open then
-                         FileAccess.Read
-                     else
-                         FileAccess.Write),
-                Share = (FileShare.ReadWrite ||| FileShare.Delete),
-                Options = FileOptions.SequentialScan,
-                BufferSize = 0
-            )
+            Rights.options
+                mode
+                (if mode = FileMode.Open then
+                     FileAccess.Read
+                 else
+                     FileAccess.Write)
+                (FileShare.ReadWrite ||| FileShare.Delete)
         )
 
     override file.ReadAsync(buffer: Memory<byte>, _: CancellationToken) =

@@ -14,17 +14,8 @@ type WorkerFolder() =
     // Of folders that are looked at: whatever else lies there, a start does not take long.
     static let leftoversMax = 10_000
 
-    static let tryLock mode (folder: string) : FileStream | null =
-        try
-            new FileStream(
-                Path.Combine(folder, lockName),
-                mode,
-                FileAccess.ReadWrite,
-                FileShare.None
-            )
-        with
-        | :? IOException
-        | :? UnauthorizedAccessException -> null
+    static let tryLock mode (folder: string) : Result<FileLock, LockRefusal> =
+        FileLock.TryTake(Path.Combine(folder, lockName), mode)
 
     /// Whether nobody else can have put anything into it. A folder of somebody else could lead elsewhere while it is
     /// being deleted.
@@ -39,8 +30,8 @@ type WorkerFolder() =
             && File.GetUnixFileMode folder =
                 (UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute)
 
-    static let remove (folder: string) (held: FileStream) =
-        held.Dispose() // Windows deletes nothing that is open
+    static let remove (folder: string) (held: FileLock) =
+        (held :> IDisposable).Dispose() // Windows deletes nothing that is open
         Directory.Delete(folder, true)
 
     /// Removes what is locked by nobody. A folder without a lock is being made, or is not a worker's.
@@ -51,8 +42,8 @@ type WorkerFolder() =
             try
                 if isOurs folder then
                     match tryLock FileMode.Open folder with
-                    | null -> ()
-                    | held -> remove folder held
+                    | Ok held -> remove folder held
+                    | Error _ -> ()
             with
             | :? IOException
             | :? UnauthorizedAccessException -> () // somebody else was faster, or it stays
@@ -62,9 +53,10 @@ type WorkerFolder() =
         let folder = Directory.CreateTempSubdirectory(prefix).FullName
 
         match tryLock FileMode.CreateNew folder with
-        | null when attempts > 1 -> make (attempts - 1)
-        | null -> raise (IOException $"'{folder}' cannot be locked")
-        | held -> struct (folder, held)
+        | Ok held -> struct (folder, held)
+        | Error HeldElsewhere when attempts > 1 -> make (attempts - 1)
+        | Error HeldElsewhere -> raise (IOException $"'{folder}' is locked by somebody else")
+        | Error(NoLocks reason) -> raise (IOException $"'{folder}' cannot be locked: {reason}")
 
     do removeLeftovers ()
     let struct (path, held) = make 3
