@@ -22,6 +22,9 @@ module ExitCode =
     let broken = 70
     let interrupted = 130
 
+    /// Whoever read standard output has gone: as a shell tells it of a program that SIGPIPE has ended.
+    let outputClosed = 141
+
 /// What a command line says that cannot be.
 exception WrongArguments of message: string
 
@@ -139,6 +142,24 @@ module CommandLine =
         | Some token -> token
         | None -> raise (WrongArguments $"{option}: {path} has no line '{role} TOKEN'")
 
+    /// <summary>All that a `main` does, since it prints: makes the standard streams safe, and ends as programs do when nobody reads
+    /// them.</summary>
+    /// <param name="program">What it is called in a sentence of its own.</param>
+    /// <param name="run">Returns the exit code.</param>
+    let printing (program: string) (run: unit -> int) : int =
+        StandardStreams.install ()
+
+        try
+            try
+                run ()
+            with
+            | OutputClosed -> ExitCode.outputClosed
+            | OutputFailed message ->
+                eprintfn $"{program}: {message}"
+                ExitCode.cannotStart
+        finally
+            StandardStreams.finish ()
+
     /// <summary>The frame of an executable: parses, runs, and turns what was wrong into a message and an exit code.</summary>
     /// <param name="program">The name of the executable.</param>
     /// <param name="args">Its arguments.</param>
@@ -149,6 +170,7 @@ module CommandLine =
         (run: ParseResults<'arguments> -> int)
         : int =
         Signals.ignoreFileSize ()
+
         let parser = ArgumentParser.Create<'arguments>(programName = program)
 
         try

@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Text.Json
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Console
 
@@ -23,10 +24,33 @@ module Logs =
         | "error" -> LogLevel.Error
         | _ -> LogLevel.None
 
-    /// <summary>Makes the log of an executable.</summary>
+    /// What is said of lines that nobody took, in the form of the others.
+    let private dropped (program: string) (json: bool) (count: int64) =
+        let now = DateTime.UtcNow
+
+        let message =
+            $"{count} lines are missing here: nobody read standard error, or it could not be written"
+
+        if json then
+            JsonSerializer.Serialize {|
+                Timestamp = now.ToString "yyyy-MM-ddTHH:mm:ss.fffZ"
+                EventId = 0
+                LogLevel = "Warning"
+                Category = program
+                Message = message
+            |}
+        else
+            $"""{now.ToLocalTime().ToString "HH:mm:ss.fff"} warn: {program}[0] {message}"""
+
+    /// <summary>Makes the log of an executable that works, and goes on with that whether anybody reads what it prints or
+    /// not.</summary>
+    /// <param name="program">What the executable is called.</param>
     /// <param name="levelName">One of `levels`.</param>
     /// <param name="json">One JSON object a line instead of text.</param>
-    let create (levelName: string) (json: bool) : ILoggerFactory =
+    let create (program: string) (levelName: string) (json: bool) : ILoggerFactory =
+        // Before the factory, which keeps the stream that it finds.
+        StandardStreams.detach (dropped program json)
+
         LoggerFactory.Create(fun builder ->
             builder.SetMinimumLevel(level levelName) |> ignore
 

@@ -19,6 +19,13 @@ module Signals =
         if OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() then
             Native.signal (SIGXFSZ, SIG_IGN) |> ignore
 
+    let mutable private hasCome = false
+
+    /// Whether Ctrl+C or SIGTERM has asked this process to end, where it has an `Interruption`.
+    let isAskedToEnd () = Volatile.Read &hasCome
+
+    let internal noteAsked () = Volatile.Write(&hasCome, true)
+
 /// Ctrl+C and SIGTERM: the first asks to end in order, the second ends at once.
 [<Sealed>]
 type Interruption() =
@@ -28,6 +35,7 @@ type Interruption() =
     let onSignal (context: PosixSignalContext) =
         if Interlocked.Increment &count = 1 then
             context.Cancel <- true
+            Signals.noteAsked ()
             // Whoever waits for it runs elsewhere: a handler of a signal should be short.
             ThreadPool.UnsafeQueueUserWorkItem((fun _ -> source.Cancel()), null) |> ignore
 

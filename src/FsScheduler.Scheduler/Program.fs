@@ -309,7 +309,7 @@ let private run (arguments: ParseResults<Arguments>) =
         arguments.GetResult(Log_Format, "text")
         |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
 
-    use logs = Logs.create level (format = "json")
+    use logs = Logs.create "fs-scheduler" level (format = "json")
     let log = logs.CreateLogger "fs-scheduler"
 
     let cannotStart (message: string) =
@@ -327,6 +327,10 @@ let private run (arguments: ParseResults<Arguments>) =
             )
 
         let state = new StateFolder(arguments.GetResult(State, ".fs-scheduler"))
+
+        match state.Notice with
+        | null -> ()
+        | notice -> log.LogWarning("{Notice}", notice)
 
         try
             let journal =
@@ -377,12 +381,13 @@ let private run (arguments: ParseResults<Arguments>) =
 
 [<EntryPoint>]
 let main args =
-    match Array.tryHead args |> Option.bind Verbs.tryFind with
-    | Some verb -> verb (Array.tail args)
-    | None ->
-        let code = CommandLine.main<Arguments> "fs-scheduler" args run
+    CommandLine.printing "fs-scheduler" (fun () ->
+        match Array.tryHead args |> Option.bind Verbs.tryFind with
+        | Some verb -> verb (Array.tail args)
+        | None ->
+            let code = CommandLine.main<Arguments> "fs-scheduler" args run
 
-        if Array.contains "--help" args then
-            printfn $"{Verbs.help}"
+            if Array.contains "--help" args && code = ExitCode.ok then
+                printfn $"{Verbs.help}"
 
-        code
+            code)

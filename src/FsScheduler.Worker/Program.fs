@@ -107,7 +107,7 @@ let private run (arguments: ParseResults<Arguments>) =
         arguments.GetResult(Log_Format, "text")
         |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
 
-    use logs = Logs.create level (format = "json")
+    use logs = Logs.create "fs-worker" level (format = "json")
     let options = optionsOf arguments (logs.CreateLogger "fs-worker")
     use interruption = new Interruption()
 
@@ -126,4 +126,4 @@ let private run (arguments: ParseResults<Arguments>) =
 
 [<EntryPoint>]
 let main args =
-    CommandLine.main<Arguments> "fs-worker" args run
+    CommandLine.printing "fs-worker" (fun () -> CommandLine.main<Arguments> "fs-worker" args run)

@@ -16,6 +16,7 @@ let private all =
         PythonTests.tests
         FirstHourTests.tests
         VerbTests.tests
+        ReaderTests.tests
         ExecTests.tests
         ConformTests.tests
         // These want the machine to themselves.

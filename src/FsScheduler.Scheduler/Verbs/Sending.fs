@@ -183,7 +183,7 @@ module Sending =
     /// Writes a result: whole under its name, or not at all.
     let store (folder: string) (sending: Sending) (payload: Payload) =
         if sending.file = "-" then
-            use output = Console.OpenStandardOutput()
+            let output = StandardStreams.bytes ()
 
             match payload with
             | Spooled(path, _) ->

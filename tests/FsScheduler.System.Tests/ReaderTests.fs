@@ -1,0 +1,403 @@
+/// Who reads what the executables print, and who does not: pipes that end, pipes that nobody reads, full disks, other
+/// users.
+module FsScheduler.System.Tests.ReaderTests
+
+open System
+open System.Diagnostics
+open System.IO
+open Expecto
+open FsScheduler.System.Tests.Farm
+
+/// A line for the shell, in which S stands for `fs-scheduler`, and W for `fs-worker`.
+let private shell (place: Workplace) (line: string) =
+    if OperatingSystem.IsWindows() then
+        skiptest "a line for the shell"
+
+    new Program(
+        "/bin/sh",
+        [
+            "-c"
+            $"S() {{ '{schedulerPath}' \"$@\"; }}; W() {{ '{workerPath}' \"$@\"; }}; {line}"
+        ],
+        place.Path
+    )
+
+let private ended (child: Process) =
+    within "it ends" (task { do! child.WaitForExitAsync() })
+
+let private codeOf (place: Workplace) =
+    File.ReadAllText(place.At "code").Trim()
+
+let private endingReaders =
+    scenario "verbs end when the program behind their pipe does, as programs do"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place [ "--workers"; "1" ]
+            use _ = scheduler
+            place.Put("a.txt", "A")
+            do! eventually "something has happened" (fun () -> place.HasResult "a.txt.out")
+            File.WriteAllText(place.At "large.txt", String.replicate 1_000_000 "LINE\n")
+
+            for line, code in
+                [
+                    $"S events --follow --connect 127.0.0.1:{port}", "141"
+                    $"S watch --connect 127.0.0.1:{port}", "141"
+                    $"S watch --json --connect 127.0.0.1:{port}", "141"
+                    $"S submit - --connect 127.0.0.1:{port} < large.txt", "141"
+                ] do
+                use reading = shell place $"{{ {line}; echo $? > code; }} | head -c 1 > first"
+                let! ended = reading.Exit
+                Expect.equal ended 0 reading.Said
+                Expect.equal (codeOf place) code line
+                Expect.equal (FileInfo(place.At "first").Length) 1L "it got what it wanted"
+                Expect.isEmpty reading.Errors.All "nothing is said of it"
+        }
+
+let private closedOutputs =
+    scenario "verbs end with a sentence when their output is closed or full, and never by a signal"
+    <| fun () ->
+        task {
+            if not (File.Exists "/dev/full") then
+                skiptest "there is no /dev/full"
+
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place [ "--workers"; "1" ]
+            use _ = scheduler
+            File.WriteAllText(place.At "b.txt", "B")
+            let connect = $"--connect 127.0.0.1:{port}"
+
+            let lines = [
+                $"S status {connect}"
+                $"S status --json {connect}"
+                $"S watch {connect}"
+                $"S events --follow {connect}"
+                $"S submit b.txt --json {connect}"
+                $"S submit - {connect} < b.txt"
+                "S plan"
+                "S check"
+                "S --help"
+                "S plan --help"
+                "W --help"
+            ]
+
+            for line in lines do
+                for elsewhere, sentence in
+                    [
+                        ">&-", "standard output is closed"
+                        "> /dev/full", "standard output: No space"
+                    ] do
+                    use program = shell place $"{line} {elsewhere}"
+                    let! code = program.Exit
+                    Expect.equal code 3 $"{line} {elsewhere}: {program.Said}"
+                    Expect.hasLength program.Errors.All 1 $"{line} {elsewhere}: {program.Said}"
+                    Expect.stringContains program.Errors.All[0] sentence line
+
+                // Nobody can be told; what was asked is done all the same.
+                if not (line.Contains "watch" || line.Contains "follow") then
+                    use silent = shell place $"{line} 2>&- > /dev/null"
+                    let! code = silent.Exit
+                    Expect.isLessThan code 2 $"{line} 2>&-: {silent.Said}"
+
+            use wrong = shell place "S --nonsense 2>&-"
+            let! code = wrong.Exit
+            Expect.equal code 2 "wrong arguments, which nobody hears of"
+        }
+
+let private closedScheduler =
+    scenario "a scheduler and its workers do their work with all their streams closed"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+
+            for number in 1..20 do
+                place.Put($"{number}.txt", "CONTEÚDO")
+
+            use scheduler =
+                shell place "S --listen 127.0.0.1:0 --workers 1 --once <&- >&- 2>&-; echo $? > code"
+
+            let! _ = scheduler.Exit
+            Expect.equal (codeOf place) "0" "all is done"
+
+            for number in 1..20 do
+                Expect.equal (place.Result $"{number}.txt.out") "conteúdo" "right"
+
+            use checking = fsScheduler place.Path [ "check" ]
+            let! code = checking.Exit
+
+            Expect.equal
+                code
+                0
+                $"nothing was written into the journal but what belongs there. {checking.Said}"
+        }
+
+/// Fills the pipe of standard error, which nobody reads, before the program starts.
+let private blocked = "head -c 65536 /dev/zero >&2"
+
+let private unreadErrors =
+    scenario "a scheduler whose standard error nobody reads goes on working, answers, and ends"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+
+            let start =
+                ProcessStartInfo(
+                    "/bin/sh",
+                    [
+                        "-c"
+                        $"{blocked}; exec '{schedulerPath}' --listen 127.0.0.1:0 --log-level trace --lost-after 1s --max-attempts 9"
+                    ],
+                    WorkingDirectory = place.Path,
+                    RedirectStandardOutput = true,
+                    RedirectStandardError = true // and never read, until the end
+                )
+
+            if not (OperatingSystem.IsLinux()) then
+                skiptest "the size of a pipe is Linux's"
+
+            use scheduler = nonNull (Process.Start start)
+
+            try
+                let! listening = within "it listens" (scheduler.StandardOutput.ReadLineAsync())
+                let listening = nonNull listening
+                let port = int (listening.Substring(listening.LastIndexOf ':' + 1))
+                let connect = [ "--connect"; $"127.0.0.1:{port}" ]
+                place.Put("1.txt", "UM")
+
+                do!
+                    task {
+                        use worker = startWorker place port []
+                        do! eventually "a result" (fun () -> place.HasResult "1.txt.out")
+                        worker.Signal Signal.Kill
+                        let! _ = worker.Exit
+                        ()
+                    }
+
+                place.Put("2.txt", "DOIS")
+                use _ = startWorker place port []
+
+                do!
+                    eventually "another one, by another worker" (fun () ->
+                        place.HasResult "2.txt.out")
+
+                use status = fsScheduler place.Path ([ "status"; "--json" ] @ connect)
+                let! code = status.Exit
+                Expect.equal code 0 status.Said
+                File.WriteAllText(place.At "c.txt", "TRÊS")
+                use submit = fsScheduler place.Path ([ "submit"; "c.txt" ] @ connect)
+                let! code = submit.Exit
+                Expect.equal code 0 submit.Said
+
+                signal scheduler.Id Signal.Term
+                do! ended scheduler
+                Expect.equal scheduler.ExitCode 130 "in order"
+            finally
+                scheduler.Kill true
+        }
+
+let private unreadWorker =
+    scenario "a worker whose standard error nobody reads goes on working, and ends"
+    <| fun () ->
+        task {
+            if not (OperatingSystem.IsLinux()) then
+                skiptest "the size of a pipe is Linux's"
+
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+
+            let start =
+                ProcessStartInfo(
+                    "/bin/sh",
+                    [
+                        "-c"
+                        $"{blocked}; exec '{workerPath}' --connect 127.0.0.1:{port} --log-level trace"
+                    ],
+                    WorkingDirectory = place.Path,
+                    RedirectStandardError = true
+                )
+
+            use worker = nonNull (Process.Start start)
+
+            try
+                place.Put("1.txt", "UM")
+                do! eventually "a result" (fun () -> place.HasResult "1.txt.out")
+                signal worker.Id Signal.Term
+                do! ended worker
+                Expect.equal worker.ExitCode 130 "in order"
+            finally
+                worker.Kill true
+        }
+
+let private blockedVerb =
+    scenario "a verb whose output nobody reads ends when it is asked to"
+    <| fun () ->
+        task {
+            if not (OperatingSystem.IsLinux()) then
+                skiptest "the size of a pipe is Linux's"
+
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+
+            let start =
+                ProcessStartInfo(
+                    "/bin/sh",
+                    [
+                        "-c"
+                        $"head -c 65536 /dev/zero; echo x >&2; exec '{schedulerPath}' watch --json --connect 127.0.0.1:{port}"
+                    ],
+                    WorkingDirectory = place.Path,
+                    RedirectStandardOutput = true,
+                    RedirectStandardError = true
+                )
+
+            use watch = nonNull (Process.Start start)
+
+            try
+                let! _ = within "the pipe is full" (watch.StandardError.ReadLineAsync())
+
+                let handlesSignals () =
+                    File.ReadLines $"/proc/{watch.Id}/status"
+                    |> Seq.exists (fun line ->
+                        line.StartsWith "SigCgt:"
+                        && Convert.ToUInt64(line.Substring(7).Trim(), 16) &&& (1UL <<< 14) <> 0UL)
+
+                do! eventually "it runs" handlesSignals
+                signal watch.Id Signal.Term
+                do! ended watch
+            finally
+                watch.Kill true
+        }
+
+let private rights =
+    scenario "what a scheduler keeps is its owner's, and results are as the umask says"
+    <| fun () ->
+        task {
+            if OperatingSystem.IsWindows() then
+                skiptest "modes are Unix's"
+
+            use place = new Workplace()
+            let state = place.At "state"
+            // As an earlier version left it.
+            Directory.CreateDirectory(place.At "state/spool") |> ignore
+            let others = Convert.ToInt32("755", 8) |> enum<UnixFileMode>
+            File.SetUnixFileMode(state, others)
+            File.SetUnixFileMode(place.At "state/spool", others)
+
+            place.Put("small.txt", "SEGREDO")
+            place.Put("large.txt", String.replicate 50_000 "SEGREDO\n")
+            File.SetUnixFileMode(place.At "entrada/small.txt", UnixFileMode.UserRead)
+
+            let rightsBelow () = [
+                for path in
+                    Seq.append
+                        [ state ]
+                        (Directory.EnumerateFileSystemEntries(
+                            state,
+                            "*",
+                            EnumerationOptions(
+                                RecurseSubdirectories = true,
+                                AttributesToSkip = FileAttributes.None
+                            )
+                        )) do
+                    let mode = File.GetUnixFileMode path
+
+                    if int mode &&& Convert.ToInt32("077", 8) <> 0 then
+                        $"{path}: {mode}"
+            ]
+
+            use scheduler =
+                shell
+                    place
+                    $"umask 022; exec '{schedulerPath}' --state state --listen 127.0.0.1:0 --pipeline 'lower|nobody' --expect nobody"
+
+            let! line = scheduler.Output.First(fun line -> line.StartsWith "listening")
+            let port = int (line.Substring(line.LastIndexOf ':' + 1))
+            let! _ = scheduler.Says "not any more"
+
+            use worker = startWorker place port []
+
+            let isSpooled () =
+                Directory.EnumerateFiles(place.At "state/spool") |> Seq.isEmpty |> not
+
+            do! eventually "a payload waits on the disk" isSpooled
+            Expect.isEmpty (rightsBelow ()) "while it runs"
+            scheduler.Signal Signal.Term
+            let! _ = scheduler.Exit
+            Expect.isEmpty (rightsBelow ()) "afterwards"
+
+            use once =
+                shell
+                    place
+                    $"umask 022; exec '{schedulerPath}' --state other --listen 127.0.0.1:0 --workers 1 --once"
+
+            let! code = once.Exit
+            Expect.equal code 0 once.Said
+
+            for name in [ "small.txt.out"; "large.txt.out" ] do
+                Expect.equal
+                    (int (File.GetUnixFileMode(place.At $"resultados/{name}")))
+                    (Convert.ToInt32("644", 8))
+                    name
+        }
+
+let private otherUsers =
+    scenario "a state folder of another user is refused"
+    <| fun () ->
+        task {
+            if Environment.UserName <> "root" || not (OperatingSystem.IsLinux()) then
+                skiptest "only root can make a folder of another user"
+
+            use place = new Workplace()
+            use giving = shell place "mkdir state && chown 65534 state"
+            let! _ = giving.Exit
+            use scheduler = fsScheduler place.Path [ "--state"; "state"; "--once" ]
+            let! code = scheduler.Exit
+            Expect.equal code 3 scheduler.Said
+            Expect.stringContains scheduler.Said "belongs to another user (65534)" "why"
+        }
+
+let private withoutLocks =
+    scenario "two schedulers do not share a state, though the runtime locks no files"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let unlocked = "DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1 exec"
+
+            use first =
+                shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --workers 1"
+
+            let! _ =
+                within "it listens" (first.Output.First(fun line -> line.StartsWith "listening"))
+
+            use second = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
+
+            let! code = second.Exit
+            Expect.equal code 3 second.Said
+            Expect.stringContains second.Said "another scheduler works with the folder" "why"
+            // Nor by a deleted lock.
+            File.Delete(place.At ".fs-scheduler/lock")
+
+            if OperatingSystem.IsLinux() then
+                use third = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
+
+                let! code = third.Exit
+                Expect.equal code 3 third.Said
+
+            place.Put("a.txt", "A")
+            do! eventually "the first goes on" (fun () -> place.HasResult "a.txt.out")
+        }
+
+let tests =
+    testList "readers" [
+        endingReaders
+        closedOutputs
+        closedScheduler
+        unreadErrors
+        unreadWorker
+        blockedVerb
+        rights
+        otherUsers
+        withoutLocks
+    ]
