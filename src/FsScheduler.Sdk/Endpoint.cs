@@ -19,11 +19,7 @@ internal static class Endpoint
 
         try
         {
-            // A client may be silent for as long as it likes: this is how it notices that the other machine is gone.
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
+            Runtime.KeepAlive.enable(socket);
             await socket.ConnectAsync(Runtime.Worker.parseAddress(address).ResultValue, ct).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }

@@ -17,6 +17,7 @@ let private all =
         FirstHourTests.tests
         VerbTests.tests
         ReaderTests.tests
+        FollowingTests.tests
         ExecTests.tests
         ConformTests.tests
         // These want the machine to themselves.

@@ -25,11 +25,13 @@ type Unwelcome =
 /// <summary>A client's connection: messages out, messages in, in order. One thread receives; any may post.</summary>
 /// <param name="stream">Connected. It is closed at the end.</param>
 /// <param name="folder">Results that are too large for memory become files here.</param>
+/// <param name="clock">Tells how long the scheduler has been silent. While somebody waits for it and it says nothing it is asked
+/// for its status, and the connection is closed when it does not answer: a machine that is gone says no goodbye.</param>
 [<Sealed>]
-type SchedulerClient private (stream: Stream, folder: string) =
+type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     static let patience = TimeSpan.FromSeconds 10.0
-    let clock = Clock TimeProvider.System
+    static let lookEvery = TimeSpan.FromSeconds 1.0
     let arrived = Queue<Arrival<FromScheduler>>()
     let mutable files = 0L
 
@@ -88,29 +90,95 @@ type SchedulerClient private (stream: Stream, folder: string) =
             Func<_, _> admit,
             Func<_, _>(fun _ ->
                 let number = Interlocked.Increment &files
-                let name = $".fss-{Environment.ProcessId}-{number}.tmp"
-                Task.FromResult<string | null>(Path.Combine(folder, name))),
+                let path = Path.Combine(folder, $".fss-{Environment.ProcessId}-{number}.tmp")
+
+                // It becomes the result, which has the rights that the umask says.
+                try
+                    File.Create(path).Dispose()
+                with
+                | :? IOException
+                | :? UnauthorizedAccessException -> () // writing it will say why
+
+                Task.FromResult<string | null> path),
             memoryMax,
             clock
         )
 
     let batch = List<Arrival<FromScheduler>>()
+    let gate = obj ()
+    // Of each STATUS that waits for its answer, in order: whether it was asked only to hear something.
+    let asked = Queue<bool>()
+    let mutable askedAt = ValueNone
+    let mutable goneOutAt = clock.Now
+    let mutable sent = 0L<B> // since a message came last
+
+    let post (message: ToScheduler) payload isOurs =
+        let posted =
+            lock gate (fun () ->
+                match message with
+                | ToScheduler.Status -> asked.Enqueue isOurs
+                | _ -> ()
+
+                writer.Post {
+                    message = message
+                    payload = payload
+                    submission = ValueNone
+                    isLast = false
+                })
+
+        writer.Signal()
+        posted
+
+    /// Looks at the time, now and then.
+    let look () =
+        if writer.IsWriting && writer.StuckFor < 2_000L<ms> then
+            goneOutAt <- clock.Now
+
+        let isAsked =
+            match askedAt with
+            | ValueSome at -> at >= reader.LastRead
+            | ValueNone -> false
+
+        match Silence.judge (min reader.SilentFor (clock.Now - goneOutAt)) isAsked sent with
+        | Silence.Wait -> ()
+        | Silence.Ask ->
+            askedAt <- ValueSome clock.Now
+            post ToScheduler.Status Payload.empty true |> ignore
+        | Silence.Lost -> stream.Dispose() // whoever waits for an answer learns that there will be none
+
+    let mutable looking: ITimer | null = null
+
+    /// Whether it answers a question that nobody but us has asked.
+    let isOurs (arrival: Arrival<FromScheduler>) =
+        match arrival.message with
+        | FromScheduler.Status _ -> lock gate (fun () -> asked.Count > 0 && asked.Dequeue())
+        | _ -> false
+
+    let startLooking () =
+        let lookAgain _ =
+            look ()
+
+            match looking with
+            | null -> ()
+            | timer -> timer.Change(lookEvery, Timeout.InfiniteTimeSpan) |> ignore
+
+        looking <- clock.Provider.CreateTimer(lookAgain, null, lookEvery, Timeout.InfiniteTimeSpan)
 
     /// What the scheduler said when it let us in.
     member val Welcome: Welcome = Unchecked.defaultof<Welcome> with get, private set
 
+    member private _.StartLooking() = startLooking ()
+
     /// Queues a message with a payload; a file's is its size now. False: the connection is gone.
     member _.Post(message: ToScheduler, payload: Payload) : bool =
-        let posted =
-            writer.Post {
-                message = message
-                payload = payload
-                submission = ValueNone
-                isLast = false
-            }
+        sent <-
+            sent
+            + match payload with
+              | Spooled(_, size) -> size
+              | Bytes bytes -> int64 bytes.Length * 1L<B>
+              | _ -> 0L<B>
 
-        writer.Signal()
-        posted
+        post message payload false
 
     member client.Post(message: ToScheduler) = client.Post(message, Payload.empty)
 
@@ -124,7 +192,10 @@ type SchedulerClient private (stream: Stream, folder: string) =
                     let! more = reader.ReadAsync(batch, ct)
 
                     for arrival in batch do
-                        arrived.Enqueue arrival
+                        sent <- 0L<B>
+
+                        if not (isOurs arrival) then
+                            arrived.Enqueue arrival
 
                     batch.Clear()
                     goOn <- more && arrived.Count = 0
@@ -161,8 +232,20 @@ type SchedulerClient private (stream: Stream, folder: string) =
             folder: string,
             limit: CancellationToken
         ) : Task<Result<SchedulerClient, Unwelcome>> =
+        SchedulerClient.StartAsync(stream, name, token, folder, Clock TimeProvider.System, limit)
+
+    /// As above, by a clock of one's own.
+    static member internal StartAsync
+        (
+            stream: Stream,
+            name: string,
+            token: string option,
+            folder: string,
+            clock: Clock,
+            limit: CancellationToken
+        ) : Task<Result<SchedulerClient, Unwelcome>> =
         task {
-            let client = new SchedulerClient(stream, folder)
+            let client = new SchedulerClient(stream, folder, clock)
 
             let hello: Hello = {
                 protocol = Codec.protocolVersion
@@ -190,6 +273,7 @@ type SchedulerClient private (stream: Stream, folder: string) =
             match answer with
             | Some { message = FromScheduler.Welcome welcome } ->
                 client.Welcome <- welcome
+                client.StartLooking()
                 return Ok client
             | Some { message = FromScheduler.Error(ErrorCode.Unauthorized, _) } ->
                 return refuse Unauthorized
@@ -220,6 +304,7 @@ type SchedulerClient private (stream: Stream, folder: string) =
             limited.CancelAfter patience
 
             try
+                KeepAlive.enable socket
                 do! socket.ConnectAsync(endPoint, limited.Token)
             with
             | :? SocketException
@@ -250,6 +335,10 @@ type SchedulerClient private (stream: Stream, folder: string) =
 
     interface IDisposable with
         member _.Dispose() =
+            match looking with
+            | null -> ()
+            | timer -> timer.Dispose()
+
             stream.Dispose()
 
             for arrival in arrived do

@@ -237,6 +237,13 @@ type FrameReader<'message>
     /// When the last byte came; at first, when the reader was made.
     member _.LastRead = lastRead
 
+    /// How long the next byte has been waited for; nothing while nobody waits.
+    member _.SilentFor: Duration =
+        if Volatile.Read &isWaiting then
+            clock.Now - waitingSince
+        else
+            0L<ms>
+
     /// How long the next byte of a frame that has begun has been waited for. Time in which nobody read, because what
     /// had come was still being worked on, is not the peer's.
     member _.StuckFor: Duration =

@@ -1,6 +1,7 @@
 namespace FsScheduler.Scheduler
 
 open System
+open System.Diagnostics
 open System.IO
 open System.Threading
 open System.Threading.Tasks
@@ -67,6 +68,59 @@ module Remote =
             }
 
         connected.GetAwaiter().GetResult()
+
+    let private retryEvery = TimeSpan.FromMilliseconds 500.0
+
+    /// How long a scheduler may be away under a verb that follows it.
+    let private awayMax = TimeSpan.FromMinutes 5.0
+
+    /// Waits before there is more to say, and not for nobody.
+    let pause (span: TimeSpan) (ct: CancellationToken) : Task =
+        task {
+            if StandardStreams.hasNoReader () then
+                raise OutputClosed
+
+            do! Task.Delay(span, ct)
+        }
+
+    /// <summary>As `run`, for what goes on for ever: a scheduler that was there and is gone is waited for, five minutes, and
+    /// gone on with.</summary>
+    /// <param name="verb">Says on stderr that it waits.</param>
+    /// <param name="address">`--connect`.</param>
+    /// <param name="tokenFile">`--token-file`.</param>
+    /// <param name="work">Called with each new connection. Returns the exit code.</param>
+    /// <exception cref="T:FsScheduler.Runtime.Unreachable">There was none from the start, or it stays away.</exception>
+    /// <exception cref="T:System.OperationCanceledException">By Ctrl+C.</exception>
+    let follow
+        (verb: string)
+        (address: string option)
+        (tokenFile: string option)
+        (work: SchedulerClient -> CancellationToken -> Task<int>)
+        : int =
+        let away: Stopwatch voption ref = ref ValueNone
+        let wasThere = ref false
+        let mutable code = ValueNone
+
+        let again (client: SchedulerClient) (ct: CancellationToken) =
+            wasThere.Value <- true
+            away.Value <- ValueNone
+            work client ct
+
+        while code.IsNone do
+            try
+                code <- ValueSome(run address tokenFile again)
+            with Unreachable reason when wasThere.Value ->
+                match away.Value with
+                | ValueNone ->
+                    complain verb $"{reason}; waiting for the scheduler to come back"
+                    away.Value <- ValueSome(Stopwatch.StartNew())
+                | ValueSome since when since.Elapsed > awayMax -> raise (Unreachable reason)
+                | ValueSome _ -> ()
+
+                use interruption = new Interruption()
+                (pause retryEvery interruption.Token).GetAwaiter().GetResult()
+
+        code.Value
 
     /// The next message that is wanted; the patience is 30 s.
     let private next (client: SchedulerClient) (ct: CancellationToken) =

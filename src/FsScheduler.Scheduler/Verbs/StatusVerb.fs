@@ -130,10 +130,10 @@ module StatusVerb =
                 while true do
                     let! report = Remote.status client ct
                     show report
-                    do! Task.Delay(every, ct)
+                    do! Remote.pause every ct
             }
 
-        Remote.run address tokenFile (fun client ct ->
+        Remote.follow "watch" address tokenFile (fun client ct ->
             task {
                 if isJson || Console.IsOutputRedirected then
                     do!

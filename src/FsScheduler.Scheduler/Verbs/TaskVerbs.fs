@@ -141,31 +141,51 @@ module TaskVerbs =
         if arguments.GetResult(EventsArguments.After, 0L) < 0L then
             raise (WrongArguments "--after: the number of an event, or 0")
 
-        Remote.run
+        let isFollowing = arguments.Contains EventsArguments.Follow
+        let after = ref (arguments.GetResult(EventsArguments.After, 0L))
+        let isAgain = ref false
+
+        /// Another journal counts from 1 again: whoever waits for higher numbers would wait for ever.
+        let resume (client: SchedulerClient) ct =
+            task {
+                let isLater = isAgain.Value && after.Value > 0L
+                isAgain.Value <- true
+
+                if isLater then
+                    let query = { task = None; after = after.Value - 1L; most = 1 }
+
+                    match! Remote.ask client (ToScheduler.Events query) ct with
+                    | Ok { message = FromScheduler.Events last } when last < after.Value ->
+                        Remote.complain
+                            "events"
+                            $"the scheduler has no event {after.Value} any more, its journal is another one: from its first event on"
+
+                        after.Value <- 0L
+                    | Ok _
+                    | Error _ -> ()
+            }
+
+        (if isFollowing then Remote.follow "events" else Remote.run)
             (arguments.TryGetResult EventsArguments.Connect)
             (arguments.TryGetResult EventsArguments.Token_File)
             (fun client ct ->
                 task {
-                    use output = Console.OpenStandardOutput()
-                    let mutable after = arguments.GetResult(EventsArguments.After, 0L)
+                    let output = StandardStreams.bytes ()
+                    do! resume client ct
                     let mutable code = ExitCode.ok
                     let mutable goOn = true
 
                     while goOn do
-                        let query = { task = of'; after = after; most = 1_000 }
+                        let query = { task = of'; after = after.Value; most = 1_000 }
 
                         match! Remote.ask client (ToScheduler.Events query) ct with
                         | Ok({ message = FromScheduler.Events last } as arrival) ->
                             let lines = Remote.bytesOf arrival
-                            do! output.WriteAsync(ReadOnlyMemory lines, ct)
-                            do! output.FlushAsync ct
+                            output.Write(ReadOnlySpan lines)
 
-                            if last > after then
-                                after <- last
-                            elif arguments.Contains EventsArguments.Follow then
-                                do! Task.Delay(pollEvery, ct)
-                            else
-                                goOn <- false
+                            if last > after.Value then after.Value <- last
+                            elif isFollowing then do! Remote.pause pollEvery ct
+                            else goOn <- false
                         | Ok _ -> goOn <- false
                         | Error message ->
                             Remote.complain "events" message

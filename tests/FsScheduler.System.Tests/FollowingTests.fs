@@ -1,0 +1,148 @@
+/// Verbs that go on while schedulers come and go.
+module FsScheduler.System.Tests.FollowingTests
+
+open System
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Text.Json
+open Expecto
+open FsScheduler.System.Tests.Farm
+
+/// Of a scheduler that is started again.
+let private freePort () =
+    use listener = new TcpListener(IPAddress.Loopback, 0)
+    listener.Start()
+    (listener.LocalEndpoint :?> IPEndPoint).Port
+
+let private numberOf (line: string) =
+    use document = JsonDocument.Parse line
+    document.RootElement.GetProperty("number").GetInt64()
+
+let private start (place: Workplace) (port: int) (args: string list) =
+    startScheduler place ([ "--listen"; $"127.0.0.1:{port}"; "--workers"; "1" ] @ args)
+
+let private restarts =
+    scenario "watch and events --follow come back when their scheduler does, and miss nothing"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let port = freePort ()
+            let connect = [ "--connect"; $"127.0.0.1:{port}" ]
+            let! struct (first, _) = start place port []
+
+            use events = fsScheduler place.Path ([ "events"; "--follow" ] @ connect)
+            use watch = fsScheduler place.Path ([ "watch"; "--json" ] @ connect)
+
+            do!
+                task {
+                    use scheduler = first
+                    place.Put("a.txt", "A")
+                    let! _ = within "an event" (events.Output.First(_.Contains("completed")))
+                    let! _ = within "a status" (watch.Output.First(fun _ -> true))
+                    scheduler.Signal Signal.Kill
+                    let! _ = scheduler.Exit
+                    ()
+                }
+
+            let! _ = events.Says "waiting for the scheduler to come back"
+            let! _ = watch.Says "waiting for the scheduler to come back"
+            let before = watch.Output.All.Length
+            let! struct (second, _) = start place port []
+            use _ = second
+            place.Put("b.txt", "B")
+
+            do!
+                eventuallyOf events patience "it has the second file" (fun () ->
+                    events.Output.Count(_.Contains("completed")) = 2)
+
+            do!
+                eventuallyOf watch patience "it goes on" (fun () ->
+                    watch.Output.All.Length > before)
+
+            use all = fsScheduler place.Path ([ "events" ] @ connect)
+            let! code = all.Exit
+            Expect.equal code 0 all.Said
+            let numbers = events.Output.All |> List.map numberOf
+
+            Expect.equal
+                numbers
+                (all.Output.All |> List.map numberOf |> List.truncate numbers.Length)
+                "every event once, in order"
+
+            Expect.equal
+                (events.Errors.Count(_.Contains("waiting for")))
+                1
+                "what is waited for is said once"
+
+            events.Signal Signal.Term
+            let! code = events.Exit
+            Expect.equal code 130 events.Said
+        }
+
+let private otherJournal =
+    scenario "events --follow begins again when the scheduler comes back with another journal"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let port = freePort ()
+            let! struct (first, _) = start place port []
+
+            use events =
+                fsScheduler place.Path [ "events"; "--follow"; "--connect"; $"127.0.0.1:{port}" ]
+
+            do!
+                task {
+                    use scheduler = first
+
+                    for number in 1..5 do
+                        place.Put($"{number}.txt", "A")
+
+                    do!
+                        eventuallyOf events patience "five" (fun () ->
+                            events.Output.Count(_.Contains("completed")) = 5)
+
+                    scheduler.Signal Signal.Kill
+                    let! _ = scheduler.Exit
+                    ()
+                }
+
+            Directory.CreateDirectory(place.At "empty") |> ignore
+
+            let! struct (second, _) =
+                start place port [ "--state"; "other"; "--entrada"; "empty" ]
+
+            use _ = second
+            let! _ = events.Says "from its first event on"
+
+            File.WriteAllText(place.At "empty/c.txt", "C")
+
+            do!
+                eventuallyOf events patience "all of the new one" (fun () ->
+                    events.Output.Count(fun line -> numberOf line = 1L) = 2)
+        }
+
+let private pausedScheduler =
+    scenario "a follower does not end while its scheduler is slow"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+
+            use watch =
+                fsScheduler place.Path [ "watch"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
+
+            let! _ = within "a status" (watch.Output.First(fun _ -> true))
+            scheduler.Signal Signal.Stop
+            let before = watch.Output.All.Length
+            scheduler.Signal Signal.Continue
+
+            do!
+                eventuallyOf watch patience "it goes on" (fun () ->
+                    watch.Output.All.Length > before + 1)
+
+            Expect.isEmpty watch.Errors.All "nothing was wrong"
+        }
+
+let tests = testList "following" [ restarts; otherJournal; pausedScheduler ]
