@@ -1,55 +1,11 @@
 namespace FsScheduler.Core
 
 open System
-open System.Text
-open System.Text.RegularExpressions
 
 /// Files of some names go through a pipeline of their own.
-type Route = {
-    /// As it was written: `*` and `?` stand for characters of a part, `**` for any parts.
-    pattern: string
-    pipeline: Pipeline
-    matcher: Regex
-}
+type Route = { pattern: NamePattern; pipeline: Pipeline }
 
 module Route =
-
-    /// <summary>What a pattern matches. Without a `/`, the last part of a name, in any folder; with one, the whole
-    /// name.</summary>
-    let private regexOf (pattern: string) =
-        let expression = StringBuilder "^"
-
-        if not (pattern.Contains '/') then
-            expression.Append "(?:.*/)?" |> ignore
-
-        let rec from index =
-            if index < pattern.Length then
-                let rest = pattern.AsSpan index
-
-                if rest.StartsWith "**/" then
-                    expression.Append "(?:.*/)?" |> ignore
-                    from (index + 3)
-                elif rest.StartsWith "**" then
-                    expression.Append ".*" |> ignore
-                    from (index + 2)
-                else
-                    (match rest[0] with
-                     | '*' -> expression.Append "[^/]*"
-                     | '?' -> expression.Append "[^/]"
-                     | character -> expression.Append(Regex.Escape(string character)))
-                    |> ignore
-
-                    from (index + 1)
-
-        from 0
-
-        // Without backtracking: a pattern takes no longer than the name is long.
-        Regex(
-            string (expression.Append '$'),
-            RegexOptions.NonBacktracking
-            ||| RegexOptions.CultureInvariant
-            ||| RegexOptions.Singleline
-        )
 
     /// <summary>Reads `PATTERN=PIPELINE`, such as `*.csv=grep:erro | words`.</summary>
     /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
@@ -63,20 +19,14 @@ module Route =
 
             if pattern = "" then
                 Error $"'{text}' has no pattern before its '='; '**' stands for every file"
-            elif pattern.Length > TaskName.bytesMax then
-                Error $"the pattern has more than {TaskName.bytesMax} characters"
-            elif pattern.StartsWith '/' || pattern.Contains '\\' then
-                Error
-                    $"the pattern '{pattern}' is for a path relative to the input folder, with '/' between its parts"
             else
-                Pipeline.parse offered (text.Substring(equals + 1))
-                |> Result.mapError (fun error ->
-                    $"in the pipeline for '{pattern}', {error.message}")
-                |> Result.map (fun pipeline -> {
-                    pattern = pattern
-                    pipeline = pipeline
-                    matcher = regexOf pattern
-                })
+                match NamePattern.parse pattern with
+                | Error error -> Error $"of the pattern '{pattern}': {error}"
+                | Ok parsed ->
+                    Pipeline.parse offered (text.Substring(equals + 1))
+                    |> Result.mapError (fun error ->
+                        $"in the pipeline for '{pattern}', {error.message}")
+                    |> Result.map (fun pipeline -> { pattern = parsed; pipeline = pipeline })
 
     /// In a folder below that of inputs: the pipeline of the files in it and below it.
     let folderFile = "pipeline.txt"
@@ -100,8 +50,38 @@ module Route =
         above (TaskName.toString name)
 
     let isMatch (name: TaskName) (route: Route) =
-        route.matcher.IsMatch(TaskName.toString name)
+        NamePattern.isMatch (TaskName.toString name) route.pattern
 
     /// The first route that fits.
     let tryFind (routes: Route list) (name: TaskName) : Route option =
         routes |> List.tryFind (isMatch name)
+
+    /// <summary>What is worth saying of routes that no file goes through.</summary>
+    /// <param name="routes">In the order in which they were given.</param>
+    /// <param name="names">The files that there are.</param>
+    /// <returns>A sentence for each; none, where there are no files.</returns>
+    let unused (routes: Route list) (names: TaskName list) : string list =
+        let isFirst route name =
+            match tryFind routes name with
+            | Some found -> obj.ReferenceEquals(found, route)
+            | None -> false
+
+        let sentence route =
+            if names.IsEmpty || names |> List.exists (isFirst route) then
+                None
+            else
+                match List.tryFind (fun name -> isMatch name route) names with
+                | Some name ->
+                    Some
+                        $"the route '{route.pattern}' is never the first that fits: '{name}' goes through one before it"
+                | None ->
+                    let isNear name =
+                        NamePattern.isMatchIgnoringCase (TaskName.toString name) route.pattern
+
+                    match List.tryFind isNear names with
+                    | Some name ->
+                        Some
+                            $"the route '{route.pattern}' fits none of the files; '{name}' differs only in upper and lower case"
+                    | None -> Some $"the route '{route.pattern}' fits none of the files"
+
+        List.choose sentence routes

@@ -117,10 +117,18 @@ module CommandLine =
         |> Result.mapError _.message
         |> orRaise "--pipeline"
 
-    /// What `--route` says, each time.
-    let routes (expected: Set<string>) (texts: string list) : Route list = [
+    /// <summary>What `--route` says, each time.</summary>
+    /// <param name="inputs">The folder of inputs, as it was named: patterns are for what is below it.</param>
+    /// <param name="expected">What `--expect` says.</param>
+    /// <param name="texts">As they were written.</param>
+    let routes (inputs: string) (expected: Set<string>) (texts: string list) : Route list = [
         for text in texts do
-            Route.parse (HashSet expected) text |> orRaise "--route"
+            let route = Route.parse (HashSet expected) text |> orRaise "--route"
+
+            match NamePattern.insideFault inputs (string route.pattern) with
+            | Some fault -> Error $"of the pattern '{route.pattern}': {fault}"
+            | None -> Ok route
+            |> orRaise "--route"
     ]
 
     let readFile option (path: string) =

@@ -157,7 +157,10 @@ let private optionsOf
     let settings = settingsOf arguments lostAfter
 
     let routes =
-        CommandLine.routes (Set.ofArray settings.expected) (arguments.GetResults Route)
+        CommandLine.routes
+            (arguments.GetResult(Entrada, "entrada"))
+            (Set.ofArray settings.expected)
+            (arguments.GetResults Route)
 
     let clock = Clock TimeProvider.System
     let holdup = Holdup log

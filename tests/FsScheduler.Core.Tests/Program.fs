@@ -11,6 +11,7 @@ let main args =
             TaskNameTests.tests
             ExecCommandTests.tests
             PipelineTests.tests
+            NamePatternTests.tests
             RouteTests.tests
             CodecTests.tests
             CodecRefusalTests.tests

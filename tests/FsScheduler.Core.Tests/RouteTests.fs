@@ -46,7 +46,7 @@ let tests =
 
         test "keeps its pipeline, also with a '=' in it" {
             let route = route "*.log = grep:a=b | ocr"
-            Expect.equal route.pattern "*.log" "pattern"
+            Expect.equal (string route.pattern) "*.log" "pattern"
             Expect.equal route.pipeline.wire [| "grep:a=b"; "ocr" |] "pipeline"
         }
 
@@ -68,6 +68,43 @@ let tests =
             refusal "*.csv=lowr" "did you mean 'lower'"
             refusal "*.csv=" "the pipeline is empty"
             refusal "/abs/*=lower" "relative to the input folder"
-            refusal @"a\*=lower" "with '/'"
+            refusal @"a\*=lower" "write '/'"
+            refusal "*.{csv=lower" "is not closed"
+        ]
+
+        testList "that no file goes through" [
+            let unused patterns names =
+                Route.unused
+                    [ for pattern in patterns -> route $"{pattern}=lower" ]
+                    (List.map taskName names)
+
+            test "is named" {
+                Expect.equal
+                    (unused [ "*.txt"; "*.tsv" ] [ "a.txt"; "b.csv" ])
+                    [ "the route '*.tsv' fits none of the files" ]
+                    "sentences"
+            }
+
+            test "is named with what differs only in case" {
+                Expect.equal
+                    (unused [ "*.CSV" ] [ "a.txt"; "sub/dados.csv" ])
+                    [
+                        "the route '*.CSV' fits none of the files; 'sub/dados.csv' differs only in upper and lower case"
+                    ]
+                    "sentences"
+            }
+
+            test "since one before it takes them" {
+                Expect.equal
+                    (unused [ "**"; "*.csv" ] [ "a.csv" ])
+                    [
+                        "the route '*.csv' is never the first that fits: 'a.csv' goes through one before it"
+                    ]
+                    "sentences"
+            }
+
+            test "is nothing to say of where there are no files" {
+                Expect.isEmpty (unused [ "*.csv" ] []) "sentences"
+            }
         ]
     ]

@@ -91,6 +91,52 @@ let tests =
                 Expect.isFalse (Directory.Exists(place.At ".fs-scheduler")) "no state"
             }
 
+        scenario "patterns are those of a shell, and plan names those that no file goes through"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                place.Put("dados.csv", "a")
+                place.Put("e\u0301.txt", "a")
+                place.Put("sub/x.tsv", "a")
+
+                use plan =
+                    fsScheduler place.Path [
+                        "plan"
+                        "--json"
+                        "--route"
+                        "*.CSV=lower"
+                        "--route"
+                        "*.{csv,tsv}=upper"
+                        "--route"
+                        "./[é]*=trim"
+                        "--route"
+                        "./*.tsv=nfc"
+                    ]
+
+                let! code = plan.Exit
+                Expect.equal code 0 plan.Said
+
+                let from = [
+                    for line in plan.Output.All do
+                        (JsonDocument.Parse line).RootElement.GetProperty("from").GetString()
+                ]
+
+                Expect.equal
+                    (List.sort from)
+                    [ "--route '*.{csv,tsv}'"; "--route '*.{csv,tsv}'"; "--route './[é]*'" ]
+                    plan.Said
+
+                Expect.stringContains
+                    plan.Said
+                    "the route '*.CSV' fits none of the files; 'dados.csv' differs only in upper and lower case"
+                    "case"
+
+                Expect.stringContains
+                    plan.Said
+                    "the route './*.tsv' fits none of the files"
+                    "nothing"
+            }
+
         scenario "a pipeline.txt that is none holds back the files there, until it is put right"
         <| fun () ->
             task {
@@ -161,6 +207,8 @@ let tests =
                         "lower", "has no '='"
                         "*.csv=lowr", "did you mean 'lower'"
                         "=lower", "no pattern"
+                        "entrada/*.csv=lower", "write './*.csv'"
+                        "*.{csv=lower", "is not closed"
                     ] do
                     use scheduler = fsScheduler place.Path [ "--route"; route ]
                     let! code = scheduler.Exit

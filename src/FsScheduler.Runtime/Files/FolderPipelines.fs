@@ -77,7 +77,7 @@ type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
             match folders with
             | [] ->
                 match Route.tryFind routes name with
-                | Some route -> Ok struct (route.pipeline, OfRoute route.pattern)
+                | Some route -> Ok struct (route.pipeline, OfRoute(string route.pattern))
                 | None -> Ok struct (own, OwnPipeline)
             | folder :: above ->
                 match ofFolder folder with

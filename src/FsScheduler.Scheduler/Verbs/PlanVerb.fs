@@ -62,6 +62,13 @@ module PlanVerb =
             { name = path; size = ValueNone; choice = Error reason }
     ]
 
+    let private unusedRoutes routes (listing: Listing) =
+        Route.unused routes [
+            for struct (name, _) in listing.files do
+                if not (Route.isFolderFile name) then
+                    name
+        ]
+
     let private asJson (planned: Planned) =
         match planned.choice with
         | Ok struct (pipeline, source) ->
@@ -113,8 +120,12 @@ module PlanVerb =
         let own =
             CommandLine.pipeline expected (arguments.TryGetResult PlanArguments.Pipeline)
 
-        let routes = CommandLine.routes expected (arguments.GetResults PlanArguments.Route)
-        let folder = InputFolder(arguments.GetResult(PlanArguments.Entrada, "entrada"))
+        let inputs = arguments.GetResult(PlanArguments.Entrada, "entrada")
+
+        let routes =
+            CommandLine.routes inputs expected (arguments.GetResults PlanArguments.Route)
+
+        let folder = InputFolder inputs
 
         match
             (if folder.Refresh() then
@@ -136,6 +147,9 @@ module PlanVerb =
                     printfn $"{asJson planned}"
             else
                 AnsiConsole.Write(table plan)
+
+            for sentence in unusedRoutes routes listing do
+                eprintfn $"fs-scheduler plan: {Logs.printable sentence}"
 
             if plan |> List.exists _.choice.IsError then
                 ExitCode.quarantined
