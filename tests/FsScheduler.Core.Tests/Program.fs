@@ -9,6 +9,7 @@ let main args =
         args
         (testList "core" [
             TaskNameTests.tests
+            ResultNameTests.tests
             ExecCommandTests.tests
             PipelineTests.tests
             NamePatternTests.tests

@@ -330,15 +330,18 @@ let private publishing =
 
             Expect.equal (find true "small") ValueNone "not renamed"
             Expect.equal (find true "large") ValueNone "not renamed"
-            publisher.Publish(name "small", ReadOnlyMemory "small result"B) |> ignore
-            publisher.PublishTemp(name "large", temporary) |> ignore
+            publisher.Publish(name "small", ReadOnlyMemory "small result"B, true) |> ignore
+            publisher.PublishTemp(name "large", temporary, true) |> ignore
             let proof = ResultFile.proofOf "small result"B
             Expect.equal (find false "small") (ValueSome proof) "renamed"
             let proof = ResultFile.proofOf "a large result"B
             Expect.equal (find true "large") (ValueSome proof) "renamed"
             Expect.equal (find false "large") ValueNone "it may be torn after a power cut"
-            publisher.Publish(name "small", ReadOnlyMemory "other result"B) |> ignore
-            publisher.Publish(name "large", ReadOnlyMemory "a large resulT"B) |> ignore
+            publisher.Publish(name "small", ReadOnlyMemory "other result"B, true) |> ignore
+
+            publisher.Publish(name "large", ReadOnlyMemory "a large resulT"B, true)
+            |> ignore
+
             Expect.equal (find true "small") ValueNone "another result of that size"
             Expect.equal (find true "large") ValueNone "another result of that size"
         }

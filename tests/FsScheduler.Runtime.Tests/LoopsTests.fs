@@ -92,11 +92,14 @@ let tests =
 
         testTask "that publish do" {
             use folder = new TempFolder()
+            let publisher = Publisher(folder.At "resultados")
 
             let queue =
                 PublishQueue(
                     InputFolder folder.Path,
-                    Publisher(folder.At "resultados"),
+                    publisher,
+                    ResultOwners(publisher, (fun _ -> false), []),
+                    (fun _ -> Task.CompletedTask),
                     OnDone.Keep,
                     Sync.Off,
                     ignore,

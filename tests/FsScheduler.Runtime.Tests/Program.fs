@@ -27,6 +27,7 @@ let main args =
             JournalDiskTests.tests
             RestartTests.tests
             PublishQueueTests.tests
+            ResultOwnersTests.tests
             ActivityLogTests.tests
             LoopsTests.tests
             PieceTests.tests

@@ -51,6 +51,8 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
             PublishQueue(
                 InputFolder entrada,
                 publisher,
+                ResultOwners(publisher, (fun _ -> false), []),
+                (fun _ -> Task.CompletedTask),
                 onDone,
                 sync,
                 flush,
@@ -139,6 +141,8 @@ let tests =
                 PublishQueue(
                     InputFolder folder.Path,
                     publisher,
+                    ResultOwners(publisher, (fun _ -> false), []),
+                    (fun _ -> Task.CompletedTask),
                     OnDone.Keep,
                     Sync.Off,
                     ignore,

@@ -32,10 +32,15 @@ let tests =
         test "a result goes beside its name, in the same subfolder, over an older one" {
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")
-            Expect.equal "first" (Ok()) (publisher.Publish(name "a.txt", bytes "old"))
-            Expect.equal "in a subfolder" (Ok()) (publisher.Publish(name "d/e/a.txt", bytes "d"))
-            Expect.equal "again" (Ok()) (publisher.Publish(name "a.txt", bytes "new"))
-            Expect.equal "empty" (Ok()) (publisher.Publish(name "b", bytes ""))
+            Expect.equal "first" (Ok()) (publisher.Publish(name "a.txt", bytes "old", true))
+
+            Expect.equal
+                "in a subfolder"
+                (Ok())
+                (publisher.Publish(name "d/e/a.txt", bytes "d", true))
+
+            Expect.equal "again" (Ok()) (publisher.Publish(name "a.txt", bytes "new", true))
+            Expect.equal "empty" (Ok()) (publisher.Publish(name "b", bytes "", true))
             let expected = [ "a.txt.out", "new"; "b.out", ""; "d/e/a.txt.out", "d" ]
             Expect.equal "only these" expected (contents (temp.At "out"))
             Expect.equal "where" (temp.At "out/d/x.out") (publisher.TargetOf(name "d/x"))
@@ -50,14 +55,14 @@ let tests =
             | Ok path ->
                 IO.File.AppendAllText(path, "part one, ")
                 IO.File.AppendAllText(path, "part two")
-                Expect.equal "in" (Ok()) (publisher.PublishTemp(name "d/big", path))
+                Expect.equal "in" (Ok()) (publisher.PublishTemp(name "d/big", path, true))
 
                 Expect.equal
                     "whole"
                     [ "d/big.out", "part one, part two" ]
                     (contents (temp.At "out"))
 
-                publisher.PublishTemp(name "d/big", path) |> expectTrouble (TempLost path)
+                publisher.PublishTemp(name "d/big", path, true) |> expectTrouble (TempLost path)
 
             match publisher.CreateTemp(name "d/other") with
             | Error trouble -> failtest trouble.Message
@@ -74,7 +79,7 @@ let tests =
             temp.Write("out/a.tmp", "x")
 
             for path in [ temp.At "secret"; temp.At "out/a.tmp"; temp.At "out/../secret" ] do
-                publisher.PublishTemp(name "a", path) |> expectTrouble (TempLost path)
+                publisher.PublishTemp(name "a", path, true) |> expectTrouble (TempLost path)
 
             Expect.equal "untouched" "secret" (IO.File.ReadAllText(temp.At "secret"))
         }
@@ -82,15 +87,15 @@ let tests =
         test "an error is told beside the result, and goes when one succeeds" {
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")
-            Expect.equal "a" (Ok()) (publisher.PublishError(name "d/a", "não é UTF-8"))
-            Expect.equal "b" (Ok()) (publisher.PublishError(name "b", "worse"))
+            Expect.equal "a" (Ok()) (publisher.PublishError(name "d/a", "não é UTF-8", true))
+            Expect.equal "b" (Ok()) (publisher.PublishError(name "b", "worse", true))
 
             Expect.equal
                 "told"
                 [ "b.err", "worse"; "d/a.err", "não é UTF-8" ]
                 (contents (temp.At "out"))
 
-            Expect.equal "succeeds" (Ok()) (publisher.Publish(name "d/a", bytes "ok"))
+            Expect.equal "succeeds" (Ok()) (publisher.Publish(name "d/a", bytes "ok", true))
 
             Expect.equal
                 "its own only"
@@ -103,7 +108,7 @@ let tests =
             let path =
                 later.CreateTemp(name "b") |> Result.defaultWith (fun t -> failtest t.Message)
 
-            Expect.equal "after a restart" (Ok()) (later.PublishTemp(name "b", path))
+            Expect.equal "after a restart" (Ok()) (later.PublishTemp(name "b", path, true))
             Expect.equal "gone" [ "b.out", ""; "d/a.out", "ok" ] (contents (temp.At "out"))
         }
 
@@ -131,7 +136,10 @@ let tests =
         test "a folder that is deleted meanwhile is made again" {
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")
-            let publish file = publisher.Publish(name file, bytes "x")
+
+            let publish file =
+                publisher.Publish(name file, bytes "x", true)
+
             Expect.equal "first" (Ok()) (publish "d/e/a")
             Directory.Delete(temp.At "out/d", true)
             Expect.equal "a subfolder" (Ok()) (publish "d/e/b")
@@ -143,7 +151,10 @@ let tests =
         test "what is in the way is named" {
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")
-            let publish file = publisher.Publish(name file, bytes "x")
+
+            let publish file =
+                publisher.Publish(name file, bytes "x", true)
+
             Directory.CreateDirectory(temp.At "out/a.out") |> ignore
             publish "a" |> expectTrouble (NameTaken(temp.At "out/a.out"))
             Expect.equal "b" (Ok()) (publish "b")
@@ -159,16 +170,16 @@ let tests =
             temp.Link("out/d", temp.At "elsewhere")
             temp.Link("out/b.out", temp.At "elsewhere/b.out")
 
-            publisher.Publish(name "d/a", bytes "x")
+            publisher.Publish(name "d/a", bytes "x", true)
             |> expectTrouble (OutsideResults(temp.At "out/d"))
 
-            publisher.Publish(name "d/e/a", bytes "x")
+            publisher.Publish(name "d/e/a", bytes "x", true)
             |> expectTrouble (OutsideResults(temp.At "out/d"))
 
             Expect.equal
                 "a link under the final name is replaced"
                 (Ok())
-                (publisher.Publish(name "b", bytes "ours"))
+                (publisher.Publish(name "b", bytes "ours", true))
 
             let untouched = [ "a.out", "theirs"; "b.out", "theirs" ]
             Expect.equal "untouched" untouched (contents (temp.At "elsewhere"))
@@ -179,13 +190,13 @@ let tests =
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")
             let long = String('é', 100)
-            Expect.equal "result" (Ok()) (publisher.Publish(name $"{long}/{long}", bytes "x"))
-            Expect.equal "error" (Ok()) (publisher.PublishError(name long, "x"))
+            Expect.equal "result" (Ok()) (publisher.Publish(name $"{long}/{long}", bytes "x", true))
+            Expect.equal "error" (Ok()) (publisher.PublishError(name long, "x", true))
 
             Expect.equal
                 "other scripts"
                 (Ok())
-                (publisher.Publish(name (String('語', 66)), bytes "x"))
+                (publisher.Publish(name (String('語', 66)), bytes "x", true))
         }
 
         testCaseTask "a reader sees an old result or a new one, never a part" (fun () ->
@@ -196,12 +207,12 @@ let tests =
                 let version letter =
                     ReadOnlyMemory(Array.create 100_000 letter)
 
-                Expect.equal "there" (Ok()) (publisher.Publish(name "a", version 0uy))
+                Expect.equal "there" (Ok()) (publisher.Publish(name "a", version 0uy, true))
 
                 let writer =
                     Task.Run(fun () ->
                         for round in 1..1_000 do
-                            let result = publisher.Publish(name "a", version (byte round))
+                            let result = publisher.Publish(name "a", version (byte round), true)
                             Expect.equal "published" (Ok()) result)
 
                 let mutable reads = 0
@@ -227,7 +238,11 @@ let tests =
                         2_000,
                         fun i _ ->
                             let result =
-                                publisher.Publish(name $"d{i % 7}/e{i % 3}/{i}", bytes (string i))
+                                publisher.Publish(
+                                    name $"d{i % 7}/e{i % 3}/{i}",
+                                    bytes (string i),
+                                    true
+                                )
 
                             Expect.equal "published" (Ok()) result
                             ValueTask.CompletedTask

@@ -11,6 +11,7 @@ let private all =
         RouteTests.tests
         SplitTests.tests
         DiskTests.tests
+        ResultAwkwardTests.tests
         LifeTests.tests
         ClientTests.tests
         PythonTests.tests

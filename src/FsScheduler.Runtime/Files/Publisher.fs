@@ -13,6 +13,8 @@ type PublishTrouble =
     | NameTaken of path: string
     /// A folder on the way is a link.
     | OutsideResults of path: string
+    /// A result, or an error, of another source has the name.
+    | Occupied of path: string
     | NoSpace
     /// The disk itself fails, or has become read-only.
     | DiskBroken of reason: string
@@ -29,6 +31,7 @@ type PublishTrouble =
         | DiskBroken _ -> true
         | NameTaken _
         | OutsideResults _
+        | Occupied _
         | NotPermitted _
         | NameTooLong
         | TempLost _
@@ -41,6 +44,8 @@ type PublishTrouble =
             $"{path} is in the way: a folder where a file goes, or the other way round"
         | OutsideResults path ->
             $"{path} is a link; results are written only below their own folder"
+        | Occupied path ->
+            $"{path} is there already, of another source; take it away, or submit under another name"
         | NoSpace -> "there is no space left for the result"
         | DiskBroken reason -> $"the disk fails: {reason}"
         | NotPermitted reason -> $"the result may not be written: {reason}"
@@ -155,15 +160,19 @@ type Publisher(path: string) =
         | :? UnauthorizedAccessException
         | :? IOException -> () // The sweep of the next start has it.
 
-    /// A rename is all that anybody sees.
-    let replace (temp: string) (target: string) =
+    /// A rename is all that anybody sees. What may not replace anything finds out while it is made: no look before it
+    /// could tell.
+    let rename (temp: string) (target: string) mayReplace : Result<unit, PublishTrouble> =
         try
-            IO.File.Move(temp, target, overwrite = true)
-        with _ ->
+            IO.File.Move(temp, target, overwrite = mayReplace)
+            Ok()
+        with
+        | :? IOException when not mayReplace && IO.File.Exists target -> Error(Occupied target)
+        | _ ->
             discard temp
             reraise ()
 
-    let writeWhole (target: string) (bytes: ReadOnlyMemory<byte>) =
+    let writeWhole (target: string) (bytes: ReadOnlyMemory<byte>) mayReplace =
         inFolder target (fun () ->
             let temp = tempBeside target
             let handle = create temp
@@ -175,8 +184,12 @@ type Publisher(path: string) =
                 discard temp
                 reraise ()
 
-            replace temp target
-            Ok())
+            let renamed = rename temp target mayReplace
+
+            if renamed.IsError then
+                discard temp
+
+            renamed)
 
     let removeError (name: TaskName) =
         if not errors.IsEmpty then
@@ -195,8 +208,61 @@ type Publisher(path: string) =
             )
         )
 
+    /// Whether the file system takes names that differ in case, or in how accents are written, for the same.
+    let isFolding =
+        let name = $".Fss-\u00E9.fss-{run}-{0:x8}.tmp"
+        let path = root + "/" + name
+
+        try
+            try
+                (create path).Dispose()
+
+                Path.Exists(root + "/" + name.ToUpperInvariant())
+                || Path.Exists(root + "/" + name.Normalize Text.NormalizationForm.FormD)
+            finally
+                discard path
+        with Disk.Trouble _ ->
+            false
+
     /// The folder, absolute.
     member _.Path = root
+
+    /// What names have in common that are the same to the file system.
+    member _.Fold(name: TaskName) : string =
+        if isFolding then
+            (TaskName.toString name).Normalize(Text.NormalizationForm.FormC).ToUpperInvariant()
+        else
+            TaskName.toString name
+
+    /// <summary>The name that a result or an error was given which stands where this one's would.</summary>
+    /// <returns>None: there is none, or only this name leads there.</returns>
+    member _.NameThere(name: TaskName) : TaskName voption =
+        if not isFolding then
+            ValueNone
+        else
+            let text = TaskName.toString name
+            let folder = text.Substring(0, text.LastIndexOf '/' + 1)
+
+            let fold (part: string) =
+                part.Normalize(Text.NormalizationForm.FormC)
+
+            let isSame (part: string) =
+                String.Equals(
+                    fold part,
+                    fold (text.Substring folder.Length),
+                    StringComparison.OrdinalIgnoreCase
+                )
+
+            try
+                Directory.EnumerateFiles(root + "/" + folder)
+                |> Seq.map (fun path -> nonNull (Path.GetFileName path))
+                |> Seq.filter (fun file -> file.EndsWith ".out" || file.EndsWith ".err")
+                |> Seq.map (fun file -> file.Substring(0, file.Length - 4))
+                |> Seq.tryFind isSame
+                |> Option.bind (fun part -> Result.toOption (TaskName.parse (folder + part)))
+                |> ValueOption.ofOption
+            with Disk.Trouble _ ->
+                ValueNone
 
     /// <summary>To be called once, before anything is published: removes temporary files that an earlier
     /// run left, and finds the <c>NAME.err</c> that are there. Nobody else may be publishing to the folder.</summary>
@@ -218,9 +284,18 @@ type Publisher(path: string) =
     /// Where the result of a task goes.
     member _.TargetOf(name: TaskName) = target name ".out"
 
-    /// Publishes a result that is in memory, over an older one.
-    member _.Publish(name: TaskName, result: ReadOnlyMemory<byte>) : Result<unit, PublishTrouble> =
-        let published = writeWhole (target name ".out") result
+    /// Whether there is a result, or an error, or anything else that has one of their names.
+    member _.IsThere(name: TaskName) : bool =
+        Path.Exists(target name ".out") || Path.Exists(target name ".err")
+
+    /// <summary>Publishes a result that is in memory.</summary>
+    /// <param name="name">Gives it its place.</param>
+    /// <param name="result">Its bytes.</param>
+    /// <param name="mayReplace">Over an older one; else, where one is there, it is `Occupied`.</param>
+    member _.Publish
+        (name: TaskName, result: ReadOnlyMemory<byte>, mayReplace: bool)
+        : Result<unit, PublishTrouble> =
+        let published = writeWhole (target name ".out") result mayReplace
 
         if published.IsOk then
             removeError name
@@ -237,8 +312,11 @@ type Publisher(path: string) =
             (create temp).Dispose()
             Ok temp)
 
-    /// Publishes what a temporary file of `CreateTemp` for the same name holds; it must be closed.
-    member _.PublishTemp(name: TaskName, temp: string) : Result<unit, PublishTrouble> =
+    /// Publishes what a temporary file of `CreateTemp` for a name in the same folder holds; it must be closed. It is still
+    /// there where the name is `Occupied`.
+    member _.PublishTemp
+        (name: TaskName, temp: string, mayReplace: bool)
+        : Result<unit, PublishTrouble> =
         let target = target name ".out"
 
         if
@@ -248,9 +326,12 @@ type Publisher(path: string) =
             Error(TempLost temp)
         else
             try
-                replace temp target
-                removeError name
-                Ok()
+                let published = rename temp target mayReplace
+
+                if published.IsOk then
+                    removeError name
+
+                published
             with
             | :? FileNotFoundException
             | :? DirectoryNotFoundException -> Error(TempLost temp)
@@ -260,10 +341,13 @@ type Publisher(path: string) =
     /// Removes a temporary file that is not needed. Does nothing when it is gone.
     member _.Discard(temp: string) : unit = discard temp
 
-    /// Says in `NAME.err` why there is no result. An older result stays.
-    member _.PublishError(name: TaskName, text: string) : Result<unit, PublishTrouble> =
+    /// Says in `NAME.err` why there is no result. An older result of the same source stays.
+    member _.PublishError
+        (name: TaskName, text: string, mayReplace: bool)
+        : Result<unit, PublishTrouble> =
         let path = target name ".err"
-        let published = writeWhole path (ReadOnlyMemory(Text.Encoding.UTF8.GetBytes text))
+        let bytes = ReadOnlyMemory(Text.Encoding.UTF8.GetBytes text)
+        let published = writeWhole path bytes mayReplace
 
         if published.IsOk then
             errors[path] <- ()

@@ -43,7 +43,13 @@ type Unverified = { name: string; proof: Proof }
 
 /// A result that was accepted, and of which the journal does not know whether it got its final name.
 [<Struct>]
-type Accepted = { attempt: Attempt; name: string; mark: ResultMark }
+type Accepted = {
+    attempt: Attempt
+    name: string
+    /// Whether its task is of a file; else a client has submitted it.
+    isOfFile: bool
+    mark: ResultMark
+}
 
 /// Finished tasks that a journal is about to forget.
 type Forgotten = {
@@ -84,6 +90,14 @@ type IRecovery =
 
     /// <summary>Looks for finished tasks that are to be forgotten, and deletes those of the call before.</summary>
     abstract RetireAsync: unit -> Task<Forgotten>
+
+/// Remembers whose results have names that do not tell it.
+type IResultOwners =
+    /// Those that were remembered.
+    abstract ResultOwners: unit -> struct (TaskName * ResultSource)[]
+
+    /// Completes once it is durable.
+    abstract RememberAsync: ResultOwner[] -> Task
 
 /// Told what has reached somebody.
 type IDelivered =

@@ -19,7 +19,7 @@ type JournalReport = {
 /// Whether a journal is whole, and what can be read of one that is not.
 module JournalCheck =
 
-    let private tables = [ "task"; "event"; "finished"; "delivered"; "file"; "meta" ]
+    let private tables = [ "task"; "event"; "finished"; "delivered"; "file"; "meta"; "result" ]
     let private troublesMax = 20
 
     let private structure (connection: SqliteConnection) =
@@ -54,7 +54,7 @@ module JournalCheck =
             for row in wrong do
                 if row < 0L then
                     $"table {table} cannot be read to its end"
-                elif table = "file" || table = "meta" then
+                elif table = "file" || table = "meta" || table = "result" then
                     $"a row of table {table} is not what was written"
                 else
                     $"row {row} of table {table} is not what was written"

@@ -258,7 +258,7 @@ module JournalFile =
         use command =
             connection.CreateCommand(
                 CommandText =
-                    $"SELECT e.task, e.attempt, t.name, e.payload, e.spool, e.bytes
+                    $"SELECT e.task, e.attempt, t.name, e.payload, e.spool, e.bytes, t.want
                       FROM event e JOIN task t ON t.id = e.task
                       WHERE e.kind = {int EventKind.Accepted} AND e.payload IS NOT NULL
                       AND NOT EXISTS (SELECT 1 FROM finished f WHERE f.task = e.task)"
@@ -271,6 +271,7 @@ module JournalFile =
                 {
                     attempt = { task = rows.GetInt64 0 * 1L<taskId>; number = rows.GetInt32 1 }
                     name = rows.GetString 2
+                    isOfFile = rows.GetInt32 6 = WantCode.folder
                     mark =
                         ResultMark.ofBytes
                             (rows.GetFieldValue<byte[]> 3)
@@ -278,6 +279,55 @@ module JournalFile =
                             (rows.IsDBNull 4)
                 }
         |]
+
+    /// Whose the results of some names are.
+    let resultOwners (connection: SqliteConnection) : struct (TaskName * ResultSource)[] =
+        use command =
+            connection.CreateCommand(CommandText = "SELECT name, source, task FROM result")
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                match TaskName.parse (rows.GetString 0) with
+                | Error _ -> ()
+                | Ok name when rows.IsDBNull 1 ->
+                    struct (name, OfTask(rows.GetInt64 2 * 1L<taskId>))
+                | Ok name ->
+                    match TaskName.parse (rows.GetString 1) with
+                    | Ok file -> struct (name, OfFile file)
+                    | Error _ -> ()
+        |]
+
+    /// Notes whose they are from now on.
+    let rememberOwners (connection: SqliteConnection) (owners: ResultOwner[]) =
+        use row =
+            new Statement(
+                nonNull connection.Handle,
+                "INSERT OR REPLACE INTO result VALUES(?,?,?,?)"
+            )
+
+        use gone =
+            new Statement(nonNull connection.Handle, "DELETE FROM result WHERE name = ?")
+
+        for owner in owners do
+            match owner.owner with
+            | ValueNone ->
+                gone.Text(1, string owner.name)
+                gone.Run()
+            | ValueSome source ->
+                row.Text(1, string owner.name)
+
+                match source with
+                | OfFile file ->
+                    row.Text(2, string file)
+                    row.Null 3
+                | OfTask task ->
+                    row.Null 2
+                    row.Int(3, int64 task)
+
+                row.Sum 4
+                row.Run()
 
     /// That version of a file is to be taken again.
     let forgetFile (connection: SqliteConnection) (name: string) =

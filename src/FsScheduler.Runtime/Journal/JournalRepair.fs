@@ -25,7 +25,7 @@ module JournalRepair =
 
     /// Tables by row number, and the others, which are read until they cannot be.
     let private numbered = [ "task"; "event"; "finished"; "delivered" ]
-    let private named = [ "file"; "meta" ]
+    let private named = [ "file"; "meta"; "result" ]
 
     let private key table =
         match table with

@@ -159,6 +159,11 @@ module Schema =
             FROM finished
             ORDER BY 1;
         """
+        // Version 6. Whose the result of a name is, where that is not the file of the same name: another file, by its
+        // `source`, or a `task` of a client.
+        """
+        CREATE TABLE result(name TEXT PRIMARY KEY, source TEXT, task INTEGER, sum INTEGER NOT NULL) WITHOUT ROWID;
+        """
     |]
 
     /// The version that this scheduler writes.

@@ -320,6 +320,13 @@ type SqliteJournal(options: JournalOptions) =
                 return forgotten
             }
 
+    interface IResultOwners with
+        member _.ResultOwners() =
+            lock reader (fun () -> JournalFile.resultOwners reading)
+
+        member _.RememberAsync owners =
+            change (fun () -> JournalFile.rememberOwners writing owners)
+
     interface IDelivered with
         member _.Delivered task =
             if unrecorded.Count < deliveredMax then

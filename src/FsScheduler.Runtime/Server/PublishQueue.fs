@@ -13,11 +13,21 @@ open FsScheduler.Runtime.Files
 
 /// A result that has its final name.
 [<Struct>]
-type private Stored = { attempt: Attempt; submission: Submission; name: TaskName; proof: Proof }
+type private Stored = {
+    attempt: Attempt
+    submission: Submission
+    /// Of the task.
+    name: TaskName
+    /// Under which the result stands.
+    place: TaskName
+    proof: Proof
+}
 
 /// <summary>Does on the disk what effects ask for, away from the mailbox, and tells the machine how it went.</summary>
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="publisher">The folder of results.</param>
+/// <param name="owners">Whose results have which names there.</param>
+/// <param name="remember">Makes durable what changes of that; what rests on it is told afterwards.</param>
 /// <param name="onDone">What becomes of an input whose result is published.</param>
 /// <param name="sync">When results are flushed to the device.</param>
 /// <param name="flush">Does that, for results by their paths; raises IOException where the disk says no.</param>
@@ -30,6 +40,8 @@ type PublishQueue
     (
         inputs: InputFolder,
         publisher: Publisher,
+        owners: ResultOwners,
+        remember: ResultOwner[] -> Task,
         onDone: OnDone,
         sync: Sync,
         flush: string seq -> unit,
@@ -41,7 +53,8 @@ type PublishQueue
     let batchMax = 64
     // Results of one folder wait for each other in the file system, and spin while they do.
     let threads = max 1 (Environment.ProcessorCount / 2)
-    let effects = Channel.CreateUnbounded<Effect>() // never more of them than tasks
+    // Never more of them than tasks. The number is that of an error.
+    let effects = Channel.CreateUnbounded<struct (Effect * int64)>()
     let betweenTries = TimeSpan.FromSeconds 1.0
 
     /// What results hold, by path, where whoever wrote them knows.
@@ -77,15 +90,42 @@ type PublishQueue
         | true, proof -> Ok proof
         | _ -> ResultFile.tryProof path
 
-    let store name result =
+    /// Errors that wait to be written, by whose they are, with the number of the latest: what comes later of the same
+    /// source makes them void.
+    let errors = ConcurrentDictionary<ResultSource, int64>()
+    let mutable errorCount = 0L
+
+    let sourceOf (task: TaskId) (submission: Submission) =
+        match submission.Origin with
+        | Origin.Folder -> OfFile(nameOf submission)
+        | Origin.Client _
+        | Origin.Piece _ -> OfTask task
+
+    /// Nothing is told apart without a word.
+    let tell (task: TaskId) (name: TaskName) (place: TaskName) ending =
+        if place <> name then
+            log.LogWarning(
+                "task {Task}, {Name}: goes to {Place}, because {Taken} is that of another source, which stays",
+                task,
+                string name,
+                string place + ending,
+                string name + ending
+            )
+
+    let store source name result =
+        let put write =
+            owners.Put(source, name, write)
+            |> Result.map (fun (struct (place, owner)) -> struct (place, owner))
+
         match result with
         | Bytes bytes ->
-            publisher.Publish(name, ReadOnlyMemory bytes)
-            |> Result.map (fun () -> ResultFile.proofOf bytes)
+            put (fun place mayReplace -> publisher.Publish(place, ReadOnlyMemory bytes, mayReplace))
+            |> Result.map (fun put -> struct (put, ResultFile.proofOf bytes))
         | Spooled(path, _) ->
             proofOf path
             |> Result.bind (fun proof ->
-                publisher.PublishTemp(name, path) |> Result.map (fun () -> proof))
+                put (fun place mayReplace -> publisher.PublishTemp(place, path, mayReplace))
+                |> Result.map (fun put -> struct (put, proof)))
         | Packed
         | Filed
         | Recorded _
@@ -110,34 +150,69 @@ type PublishQueue
             return outcome
         }
 
-    let publish (attempt: Attempt) (submission: Submission) result ct (stored: List<Stored>) =
+    let publish
+        (attempt: Attempt)
+        (submission: Submission)
+        result
+        ct
+        (stored: List<Stored>)
+        changes
+        =
         task {
             let name = nameOf submission
 
-            match submission.Payload with
-            | Input stamp when not (InputFile.isCurrent inputs name stamp) ->
+            /// While the disk takes nothing, the input may change: then nobody wants the result any more.
+            let isCurrent () =
+                match submission.Payload with
+                | Input stamp -> InputFile.isCurrent inputs name stamp
+                | Packed
+                | Filed
+                | Recorded _
+                | Bytes _
+                | Spooled _
+                | Slice _ -> true
+
+            let attemptOnce () =
+                if isCurrent () then
+                    store (sourceOf attempt.task submission) name result |> Result.map ValueSome
+                else
+                    Ok ValueNone
+
+            match! insist ct attemptOnce with
+            | Ok(ValueSome(struct (struct (place, owner), proof))) ->
+                ValueOption.iter (changes: List<ResultOwner>).Add owner
+                tell attempt.task name place ".out"
+
+                stored.Add {
+                    attempt = attempt
+                    submission = submission
+                    name = name
+                    place = place
+                    proof = proof
+                }
+
+                return ValueNone
+            | Ok ValueNone ->
                 discardPayload result
                 return ValueSome(Input.Outdated attempt)
-            | _ ->
-                match! insist ct (fun () -> store name result) with
-                | Ok proof ->
-                    stored.Add {
-                        attempt = attempt
-                        submission = submission
-                        name = name
-                        proof = proof
-                    }
-
-                    return ValueNone
-                | Error trouble ->
-                    discardPayload result
-                    log.LogWarning("{Name}: {Reason}", string name, trouble.Message)
-                    return ValueSome(Input.Unpublished(attempt, trouble.Message))
+            | Error trouble ->
+                discardPayload result
+                log.LogWarning("{Name}: {Reason}", string name, trouble.Message)
+                return ValueSome(Input.Unpublished(attempt, trouble.Message))
         }
 
-    let publishError id (submission: Submission) troubles ct : Task =
+    let publishError
+        id
+        (submission: Submission)
+        troubles
+        number
+        ct
+        (changes: List<ResultOwner>)
+        : Task =
         task {
             let text = ErrorReport.write clock.DateOf id submission.Name troubles
+            let name = nameOf submission
+            let source = sourceOf id submission
 
             log.LogError(
                 "{Name} is in quarantine: {Reason}",
@@ -145,10 +220,33 @@ type PublishQueue
                 (List.last troubles).error
             )
 
-            match! insist ct (fun () -> publisher.PublishError(nameOf submission, text)) with
-            | Ok() -> ()
+            // Looked at under the lock of the name: a result that comes later finds the error, and removes it.
+            let isLatest () =
+                match errors.TryGetValue source with
+                | true, latest -> latest = number
+                | _ -> false
+
+            let put place mayReplace =
+                if isLatest () then
+                    publisher.PublishError(place, text, mayReplace)
+                else
+                    Ok()
+
+            let attemptOnce () =
+                if isLatest () then
+                    owners.Put(source, name, put) |> Result.map ValueSome
+                else
+                    Ok ValueNone
+
+            match! insist ct attemptOnce with
+            | Ok(ValueSome(struct (place, owner))) ->
+                ValueOption.iter changes.Add owner
+                tell id name place ".err"
+            | Ok ValueNone -> ()
             | Error trouble ->
                 log.LogError("{Name}.err: {Reason}", submission.Name, trouble.Message)
+
+            errors.TryRemove(KeyValuePair(source, number)) |> ignore
         }
 
     /// Results whose inputs may not be there any more could not be computed again: those are flushed first.
@@ -183,7 +281,7 @@ type PublishQueue
     let settle (stored: List<Stored>) (told: List<Input>) ct : Task =
         task {
             if Seq.exists needsFlush stored then
-                let paths = stored |> Seq.map (fun stored -> publisher.TargetOf stored.name)
+                let paths = stored |> Seq.map (fun stored -> publisher.TargetOf stored.place)
 
                 let! _ =
                     insist ct (fun () ->
@@ -196,30 +294,43 @@ type PublishQueue
 
             for result in stored do
                 finishInput result
-                activity.Published(result.name, publisher.TargetOf result.name)
+                activity.Published(result.name, publisher.TargetOf result.place)
                 told.Add(Input.Published(result.attempt, result.proof))
 
             stored.Clear()
         }
 
-    let perform effect (stored: List<Stored>) (told: List<Input>) ct : Task =
+    /// Whose which name is, is durable before anybody hears of it.
+    let rememberAll (changes: List<ResultOwner>) : Task =
+        task {
+            if changes.Count > 0 then
+                let all = changes.ToArray()
+                changes.Clear()
+                do! remember all
+        }
+
+    let perform effect number (stored: List<Stored>) (told: List<Input>) changes ct : Task =
         match effect with
         | Effect.Publish(attempt, submission, result) ->
             task {
-                match! publish attempt submission result ct stored with
+                match! publish attempt submission result ct stored changes with
                 | ValueSome input -> told.Add input
                 | ValueNone -> ()
             }
         | Effect.Settle(attempt, submission, proof) ->
+            let name = nameOf submission
+
             stored.Add {
                 attempt = attempt
                 submission = submission
-                name = nameOf submission
+                name = name
+                place = owners.Find(sourceOf attempt.task submission, name)
                 proof = proof
             }
 
             Task.CompletedTask
-        | Effect.PublishError(id, submission, troubles) -> publishError id submission troubles ct
+        | Effect.PublishError(id, submission, troubles) ->
+            publishError id submission troubles number ct changes
         | Effect.Discard payload ->
             discardPayload payload
             Task.CompletedTask
@@ -243,7 +354,18 @@ type PublishQueue
 
     /// Posts an effect that is a matter of the disk.
     member _.Post(effect: Effect) =
-        effects.Writer.TryWrite effect |> ignore
+        let number =
+            match effect with
+            | Effect.PublishError(id, submission, _) ->
+                let number = Interlocked.Increment &errorCount
+                errors[sourceOf id submission] <- number
+                number
+            | Effect.Publish(attempt, submission, _) when not errors.IsEmpty ->
+                errors.TryRemove(sourceOf attempt.task submission, ref 0L) |> ignore
+                0L
+            | _ -> 0L
+
+        effects.Writer.TryWrite(struct (effect, number)) |> ignore
 
     /// <summary>Works until it is stopped.</summary>
     /// <param name="tell">Takes what the machine is to be told.</param>
@@ -253,15 +375,19 @@ type PublishQueue
             task {
                 let told = List<Input>()
                 let stored = List<Stored>()
+                let changes = List<ResultOwner>()
                 let mutable goOn = true
 
                 while goOn do
                     let! more = effects.Reader.WaitToReadAsync ct
                     goOn <- more
-                    let mutable effect = Unchecked.defaultof<Effect>
+                    let mutable next = Unchecked.defaultof<struct (Effect * int64)>
 
-                    while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&effect) do
-                        do! perform effect stored told ct
+                    while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&next) do
+                        let struct (effect, number) = next
+                        do! perform effect number stored told changes ct
+
+                    do! rememberAll changes
 
                     if stored.Count > 0 then
                         do! settle stored told ct

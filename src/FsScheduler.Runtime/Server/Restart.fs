@@ -48,36 +48,103 @@ module Restart =
 
     /// Whether a result that the journal calls stored is to be computed again. One that is not there, on a machine that
     /// has run on, was taken away by somebody: it had been published.
-    let private isDamaged (publisher: Publisher) (state: StateFolder) (name: TaskName) proof =
-        let path = publisher.TargetOf name
+    let private isDamaged
+        (publisher: Publisher)
+        (owners: ResultOwners)
+        (state: StateFolder)
+        (name: TaskName)
+        proof
+        =
+        let path = publisher.TargetOf(owners.Find(OfFile name, name))
 
         if File.Exists path then
             not (ResultFile.holds path proof)
         else
             not state.IsSameBoot
 
+    /// <summary>Whose the results are that the journal has names of. What is not there any more is forgotten.</summary>
+    /// <param name="journal">Remembers them, if it can.</param>
+    /// <param name="publisher">The folder of results.</param>
+    /// <param name="inputs">The folder of inputs.</param>
+    let owners (journal: IJournal) (publisher: Publisher) (inputs: InputFolder) : ResultOwners =
+        let isInput (name: TaskName) =
+            match inputs.Look(TaskName.toString name) with
+            | Present _ -> true
+            | _ -> false
+
+        match journal with
+        | :? IResultOwners as remembered ->
+            let there, gone =
+                remembered.ResultOwners()
+                |> Array.partition (fun struct (name, _) -> publisher.IsThere name)
+
+            if gone.Length > 0 then
+                let gone =
+                    gone |> Array.map (fun struct (name, _) -> { name = name; owner = ValueNone })
+
+                (remembered.RememberAsync gone).GetAwaiter().GetResult()
+
+            ResultOwners(publisher, isInput, there)
+        | _ -> ResultOwners(publisher, isInput, [])
+
+    /// Names that are tried for a result: those after them are used only where somebody else uses the number of the task.
+    let private placesMax = 4
+
     /// Results that were given their final names, which the journal does not know yet.
-    let published (recovery: IRecovery) (publisher: Publisher) (state: StateFolder) =
+    let published
+        (recovery: IRecovery)
+        (publisher: Publisher)
+        (owners: ResultOwners)
+        (remember: ResultOwner[] -> Threading.Tasks.Task)
+        (state: StateFolder)
+        =
         let found = Collections.Generic.Dictionary<Attempt, Proof>()
 
         for accepted in recovery.Accepted() do
             match TaskName.parse accepted.name with
             | Ok name ->
-                match ResultMark.find state.IsSameBoot (publisher.TargetOf name) accepted.mark with
-                | ValueSome proof -> found[accepted.attempt] <- proof
-                | ValueNone -> ()
+                let source =
+                    if accepted.isOfFile then
+                        OfFile name
+                    else
+                        OfTask accepted.attempt.task
+
+                let look place =
+                    if owners.MayHave(source, place) then
+                        ResultMark.find state.IsSameBoot (publisher.TargetOf place) accepted.mark
+                        |> ValueOption.map (fun proof -> struct (place, proof))
+                        |> ValueOption.toOption
+                    else
+                        None
+
+                match
+                    ResultName.candidates source name |> Seq.truncate placesMax |> Seq.tryPick look
+                with
+                | Some(struct (place, proof)) ->
+                    found[accepted.attempt] <- proof
+
+                    match owners.Note(source, place) with
+                    | ValueSome owner -> (remember [| owner |]).GetAwaiter().GetResult()
+                    | ValueNone -> ()
+                | None -> ()
             | Error _ -> ()
 
         found
 
     /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
     /// the disk does not hold whole.</summary>
-    let files (recovery: IRecovery) (publisher: Publisher) (state: StateFolder) (log: ILogger) =
+    let files
+        (recovery: IRecovery)
+        (publisher: Publisher)
+        (owners: ResultOwners)
+        (state: StateFolder)
+        (log: ILogger)
+        =
         let damaged = Collections.Generic.HashSet<string>()
 
         for result in recovery.Unverified() do
             match TaskName.parse result.name with
-            | Ok name when isDamaged publisher state name result.proof ->
+            | Ok name when isDamaged publisher owners state name result.proof ->
                 if damaged.Add result.name then
                     log.LogWarning(
                         "the result of {Name} is not whole: it is processed again",

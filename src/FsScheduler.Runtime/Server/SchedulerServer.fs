@@ -63,11 +63,19 @@ type SchedulerServer(options: SchedulerOptions) =
     let swept = publisher.Sweep()
 
     let activity = ActivityLog(clock, log)
+    let owners = Restart.owners options.journal publisher inputs
+
+    let remember changes : Task =
+        match options.journal with
+        | :? IResultOwners as journal -> journal.RememberAsync changes
+        | _ -> Task.CompletedTask
 
     let publishing =
         PublishQueue(
             inputs,
             publisher,
+            owners,
+            remember,
             options.onDone,
             options.sync,
             Flush.all publisher.Path,
@@ -96,7 +104,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let remembered =
         match recovery with
-        | Some recovery -> Restart.files recovery publisher state log
+        | Some recovery -> Restart.files recovery publisher owners state log
         | None -> [||]
 
     let isKept path =
@@ -117,7 +125,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let found =
         match recovery with
-        | Some recovery -> Restart.published recovery publisher state
+        | Some recovery -> Restart.published recovery publisher owners remember state
         | None -> Dictionary()
 
     let agent =
@@ -309,7 +317,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let upkeep =
         recovery
         |> Option.map (fun recovery ->
-            Upkeep(recovery, agent, publisher, sharing, options.sync, clock, log))
+            Upkeep(recovery, agent, publisher, owners, sharing, options.sync, clock, log))
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())

@@ -16,6 +16,7 @@ type Upkeep
         recovery: IRecovery,
         agent: SchedulerAgent,
         publisher: Publisher,
+        owners: ResultOwners,
         sharing: Sharing,
         sync: Sync,
         clock: Clock,
@@ -66,7 +67,7 @@ type Upkeep
                     Flush.all publisher.Path [
                         for result in recovery.Unverified() do
                             match TaskName.parse result.name with
-                            | Ok name -> publisher.TargetOf name
+                            | Ok name -> publisher.TargetOf(owners.Find(OfFile name, name))
                             | Error _ -> ()
                     ]
 
