@@ -118,6 +118,7 @@ let private inOneProcess folder (pipeline: string list) (text: string) =
                 argument = ""
                 name = "n"
                 attempt = { task = 1L<taskId>; number = 1 }
+                piece = ValueNone
                 payload = ReadOnlyMemory payload
                 cancellation = CancellationToken.None
             }

@@ -11,11 +11,12 @@ open FsScheduler.Core
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Stages
 
-let private run (functions: (string * StageFunction) list) name (text: string) =
+let private runPiece piece (functions: (string * StageFunction) list) name (text: string) =
     let call = {
         argument = ""
         name = "n"
         attempt = { task = 1L<taskId>; number = 1 }
+        piece = piece
         payload = ReadOnlyMemory(Encoding.UTF8.GetBytes text)
         cancellation = CancellationToken.None
     }
@@ -23,6 +24,8 @@ let private run (functions: (string * StageFunction) list) name (text: string) =
     let functions = dict functions
     let result = functions[name].Invoke(call).Result
     Encoding.UTF8.GetString result.Span
+
+let private run functions = runPiece ValueNone functions
 
 /// Leaves out what begins with a dash.
 let private shout =
@@ -58,6 +61,21 @@ let private pieces =
 
 let tests =
     testList "own stages" [
+        test "a byte order mark is no character of the first line, and stays where lines do" {
+            for piece in [ ValueNone; ValueSome 0 ] do
+                Expect.equal (runPiece piece shout "shout" "\uFEFF-a\nb\n") "\uFEFFB!\n" "a line"
+                Expect.equal (runPiece piece shout "shout.lines" "\uFEFF") "\uFEFF" "none"
+                Expect.equal (runPiece piece numbered "rows" "\uFEFFa\n") "0 a\n" "all"
+                Expect.equal (runPiece piece numbered "rows.part" "\uFEFFa\n") "a\n" "a part"
+
+            Expect.equal
+                (runPiece (ValueSome 1) shout "shout.lines" "\uFEFF-a\n")
+                "\uFEFF-A!\n"
+                "later"
+
+            Expect.equal (runPiece (ValueSome 1) numbered "rows.part" "\uFEFFa") "\uFEFFa\n" "later"
+        }
+
         test "do the same with each line, and keep its end" {
             let run = run shout "shout"
             Expect.equal (run "a\r\nb\n\n-c\r\nd") "A!\r\nB!\n!\nD!" "lines"

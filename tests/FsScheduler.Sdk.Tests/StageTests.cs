@@ -19,6 +19,19 @@ internal static class StageTests
         }),
         Check.Case("leave out a line with its end", async () =>
             Check.Equal("A\r\nC", await RunAsync(new UpperStage(), "a\r\n-b\nc"), "the text")),
+        Check.Case("get the first line without the byte order mark, which stays where lines do", async () =>
+        {
+            Check.Equal("\uFEFFA\n", await RunAsync(new UpperStage(), "\uFEFFa\n"), "a line");
+            Check.Equal("\uFEFFB", await RunAsync(new UpperStage(), "\uFEFF-a\nb"), "a line that goes");
+            Check.Equal("\uFEFF", await RunAsync(new UpperStage(), "\uFEFF"), "none");
+            Check.Equal("A\n\uFEFF-B", await RunAsync(new UpperStage(), "a\n\uFEFF-b"), "elsewhere");
+
+            foreach (var size in new[] { 1, 2, 100 })
+            {
+                Check.Equal(
+                    "2 words, 2 lines, a … \uFEFFb", await RunAsync(new WordsStage(size), "\uFEFFa\n\uFEFFb"), $"pieces of {size}");
+            }
+        }),
         Check.Case("name the byte that is not UTF-8, and want no other attempt", async () =>
         {
             byte[] payload = [.. "três\n"u8, (byte)'x', 0xC3, (byte)'\n', (byte)'y'];

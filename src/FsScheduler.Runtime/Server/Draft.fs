@@ -34,12 +34,12 @@ type Draft(path: string, parts: Parts, temporary: string) =
 
     let bufferSize = 1024 * 1024
 
-    let mergeSome (stage: Stage) (some: Payload[]) (output: Stream) ct : Task =
+    let mergeSome (stage: Stage) (some: Payload[]) place (output: Stream) ct : Task =
         task {
             let streams = some |> Array.map parts.Open
 
             try
-                let! _ = StageMerge.runAsync stage streams output temporary ct
+                let! _ = StageMerge.runAsync stage streams place output temporary ct
                 ()
             finally
                 for stream in streams do
@@ -50,16 +50,23 @@ type Draft(path: string, parts: Parts, temporary: string) =
     let rec merge stage (all: Payload[]) (output: Stream) ct : Task =
         task {
             if all.Length <= openMax then
-                do! mergeSome stage all output ct
+                do! mergeSome stage all PartsPlace.All output ct
             else
                 let mutable merged = []
 
                 try
                     for group in Array.chunkBySize openMax all do
                         let path = Path.Combine(temporary, $"merge-{Guid.NewGuid():N}")
+
+                        let place =
+                            if merged.IsEmpty then
+                                PartsPlace.First
+                            else
+                                PartsPlace.Later
+
                         merged <- path :: merged
                         use file = new StraightFile(path, FileMode.Create)
-                        do! mergeSome stage group file ct
+                        do! mergeSome stage group place file ct
 
                     let groups = merged |> List.rev |> Seq.map (fun path -> Spooled(path, 0L<B>))
                     do! merge stage (Seq.toArray groups) output ct

@@ -3,10 +3,15 @@ namespace FsScheduler.Runtime.Stages
 open System
 open System.Buffers
 
+/// A stage that makes UTF-8 of something else. What it gives has no byte order mark: U+FEFF in it is a character.
+[<AbstractClass>]
+type internal DecodeRun() =
+    inherit StageRun()
+
 /// `latin1`: ISO-8859-1 to UTF-8. Any bytes are valid.
 [<Sealed>]
 type internal Latin1Run() =
-    inherit StageRun()
+    inherit DecodeRun()
 
     override _.Reset() = ()
 
@@ -73,6 +78,8 @@ type internal LinesRun() =
     let mutable count = 0L
     let mutable inLine = false
 
+    override _.KeepsMark = false
+
     override _.ResetText() =
         count <- 0L
         inLine <- false
@@ -91,6 +98,8 @@ type internal WordsRun() =
 
     let mutable count = 0L
     let mutable inWord = false
+
+    override _.KeepsMark = false
 
     override _.ResetText() =
         count <- 0L

@@ -5,21 +5,52 @@ open System.Buffers
 open System.Threading
 open FsScheduler.Core
 
+/// What a payload is to a file.
+[<RequireQualifiedAccess>]
+type PayloadPlace =
+    /// All of it.
+    | Whole
+    /// The first of several pieces.
+    | FirstPiece
+    | LaterPiece
+
+    /// The place of a piece, from 0; none: it is no piece.
+    static member OfPiece(piece: int voption) =
+        match piece with
+        | ValueNone -> Whole
+        | ValueSome 0 -> FirstPiece
+        | ValueSome _ -> LaterPiece
+
 /// Takes what a stage gives and pushes it on, often enough to stay small however much that is.
 [<Sealed>]
-type private Link(next: StageRun) =
+type private Link(previous: StageRun, next: StageRun) =
 
     static let pushedAt = 65_536
 
     let buffer = ArrayBufferWriter<byte>()
+    let mutable hasBegun = false
+
+    /// Of what has been found out to be text, it is known whether there is a byte order mark in front of it.
+    let start () =
+        hasBegun <- true
+
+        match previous, next with
+        | (:? TextRun as text), (:? TextRun as next) -> next.MayBeMarked <- text.IsMarked
+        | (:? DecodeRun), (:? TextRun as next) -> next.MayBeMarked <- false
+        | _ -> ()
 
     /// Where the next stage writes to.
     member val Output: IBufferWriter<byte> = buffer with get, set
 
-    member _.Clear() = buffer.ResetWrittenCount()
+    member _.Clear() =
+        hasBegun <- false
+        buffer.ResetWrittenCount()
 
     member link.Flush() =
         if buffer.WrittenCount > 0 then
+            if not hasBegun then
+                start ()
+
             next.Push(buffer.WrittenSpan, link.Output)
             buffer.ResetWrittenCount()
 
@@ -42,7 +73,7 @@ type Chain(runs: StageRun[]) =
     let last = runs.Length - 1
 
     /// The link before each stage but the first.
-    let links = Array.init last (fun index -> Link runs[index + 1])
+    let links = Array.init last (fun index -> Link(runs[index], runs[index + 1]))
 
     do
         for index in 0 .. last - 2 do
@@ -74,6 +105,16 @@ type Chain(runs: StageRun[]) =
     member _.Heed(cancellation: CancellationToken) =
         for run in runs do
             run.Cancellation <- cancellation
+
+    /// To be called between `Reset` and the payload, unless that is a whole one.
+    member _.Begin(place: PayloadPlace) =
+        if place <> PayloadPlace.Whole then
+            for run in runs do
+                match run with
+                | :? TextRun as text ->
+                    text.MayBeMarked <- (place = PayloadPlace.FirstPiece)
+                    text.IsFirstPiece <- (place = PayloadPlace.FirstPiece)
+                | _ -> ()
 
     override _.Reset() =
         for run in runs do

@@ -96,6 +96,8 @@ type internal FreqRun(spilling: Spilling) =
 
         waiting <- 0
 
+    override _.KeepsMark = false
+
     override _.ResetText() = clear ()
 
     override run.PushText(text, _) =

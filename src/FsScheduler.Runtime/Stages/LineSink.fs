@@ -29,7 +29,19 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
         lines <- lines + 1L
         longestBytes <- max longestBytes length
 
+    /// What the first line begins with is written twice; see `MarkedPart`.
+    let mutable doublesMarks = false
+
+    let doubleMarks (line: ReadOnlySpan<byte>) =
+        for _ in 1 .. ByteOrderMark.count line do
+            ByteOrderMark.write output
+
+        doublesMarks <- false
+
     let write (line: ReadOnlySpan<byte>) =
+        if doublesMarks then
+            doubleMarks line
+
         let target = output.GetSpan(line.Length + 1)
         line.CopyTo target
         target[line.Length] <- '\n'B
@@ -59,8 +71,13 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
     member _.Output
         with set (target: IBufferWriter<byte>) = output <- target
 
+    /// Whether U+FEFF at the beginning of the first line, if it is the next, is written so that it is no byte order mark.
+    member _.DoublesMarks
+        with set value = doublesMarks <- value && lines = 0L
+
     /// Forgets what was.
     member _.Clear() =
+        doublesMarks <- false
         output <- Unchecked.defaultof<IBufferWriter<byte>>
         lines <- 0L
         Held.clear &last

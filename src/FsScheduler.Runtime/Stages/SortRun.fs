@@ -62,8 +62,9 @@ type internal UniqRun(spilling: Spilling) =
 
     override _.ResetLines() = sink.Clear()
 
-    override _.PushLine(line, output) =
+    override run.PushLine(line, output) =
         sink.Output <- output
+        sink.DoublesMarks <- run.IsFirstPiece
         sink.Add(line, 1L)
 
     override _.FinishLines _ = sink.Clear()
@@ -126,6 +127,9 @@ type internal SortRun
         buffer.Empty()
         spills.Add run.Cancellation
 
+    /// The lines with the greatest numbers are no longer the text.
+    override _.KeepsMark = order <> LineOrder.Greatest
+
     override _.ResetLines() = clear ()
 
     /// There is no room for more lines.
@@ -152,6 +156,7 @@ type internal SortRun
     override run.FinishLines output =
         try
             sink.Start output
+            sink.DoublesMarks <- run.IsFirstPiece && run.KeepsMark
 
             if spills.IsEmpty then
                 writeTo sink

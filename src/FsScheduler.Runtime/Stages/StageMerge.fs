@@ -141,8 +141,22 @@ let private rulesOf (stage: Stage) : MergeRules voption =
         | ValueNone -> ValueNone
     | _ -> ValueNone
 
-let private mergeLines stage rules (parts: Stream[]) (result: StreamResult) spilling ct =
+/// Whether the results of a stage keep the byte order mark.
+let private keepsMark (stage: Stage) =
+    stage.name = "sort" || stage.name = "uniq"
+
+let private mergeLines stage rules (parts: Stream[]) place (result: StreamResult) spilling ct =
     task {
+        let hasFirst = keepsMark stage && place <> PartsPlace.Later && parts.Length > 0
+        let parts = Array.copy parts
+
+        if hasFirst then
+            let! struct (isMarked, lines) = MarkedPart.OpenAsync(parts[0], ct)
+            parts[0] <- lines
+
+            if isMarked then
+                ByteOrderMark.write result
+
         // Half of the memory to begin with, so that longer lines have the other half.
         let readBytes =
             spilling.mergeBytesMax / 2 / max 1 parts.Length
@@ -157,6 +171,7 @@ let private mergeLines stage rules (parts: Stream[]) (result: StreamResult) spil
         let sources = Array.mapi source parts
         let sink = LineSink(rules.repeats, rules.linesMax)
         sink.Start result
+        sink.DoublesMarks <- hasFirst && place = PartsPlace.First
 
         match rules.follows with
         | Follows.NotEqual -> do! joinParts sources sink result ct
@@ -167,10 +182,11 @@ let private mergeLines stage rules (parts: Stream[]) (result: StreamResult) spil
     }
 
 /// `runAsync`, with limits.
-let internal runWith
+let internal runPlacedWith
     (spilling: Spilling)
     (stage: Stage)
     (parts: Stream[])
+    (place: PartsPlace)
     (output: Stream)
     (ct: CancellationToken)
     : Task<Size> =
@@ -181,13 +197,17 @@ let internal runWith
         let result = StreamResult(output, ct)
 
         match stage.name, rulesOf stage with
-        | _, ValueSome rules -> do! mergeLines stage rules parts result spilling ct
+        | _, ValueSome rules -> do! mergeLines stage rules parts place result spilling ct
         | ("lines" | "words" | "bytes"), ValueNone -> do! addCounts parts stage.name result ct
         | _, ValueNone -> invalidArg (nameof stage) $"results of {stage.name} are not merged"
 
         do! result.FlushAsync()
         return result.Written * 1L<B>
     }
+
+/// `runAsync` of all parts, with limits.
+let internal runWith spilling stage parts output ct =
+    runPlacedWith spilling stage parts PartsPlace.All output ct
 
 /// <summary>
 /// Makes of the results of a stage over the pieces of a payload what it would have given over the whole, in bounded
@@ -198,6 +218,7 @@ let internal runWith
 /// The results, in the order of the pieces, at most `partsMax`; none at all are a payload without bytes. They are read
 /// at the same time, those of `top` only as far as they are needed, and stay open.
 /// </param>
+/// <param name="place">Whether these are all parts, or some that are merged first.</param>
 /// <param name="output">Gets the result. After an exception it may hold a part of one.</param>
 /// <param name="temporary">An existing folder, for what does not fit into memory: parts with many very long lines.</param>
 /// <param name="ct">Ends it.</param>
@@ -207,8 +228,9 @@ let internal runWith
 let runAsync
     (stage: Stage)
     (parts: Stream[])
+    (place: PartsPlace)
     (output: Stream)
     (temporary: string)
     (ct: CancellationToken)
     : Task<Size> =
-    runWith (Spilling.Into temporary) stage parts output ct
+    runPlacedWith (Spilling.Into temporary) stage parts place output ct

@@ -89,14 +89,16 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
     let mutable chain: Chain voption = ValueNone
     let mutable chunk: byte[] = [||]
 
-    let start (stages: string[]) =
+    let start (stages: string[]) place =
         match chain with
         | ValueSome chain when stages.AsSpan().SequenceEqual(ReadOnlySpan stagesOfChain) ->
             chain.Reset()
+            chain.Begin place
             chain
         | _ ->
             let started = Chain.Start(tryStart, stages)
             started.Reset()
+            started.Begin place
             stagesOfChain <- Array.copy stages
             chain <- ValueSome started
             started
@@ -104,13 +106,16 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
     /// <summary>Runs stages over a payload in memory. Allocates nothing once it is warm.</summary>
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
     /// <param name="payload">The whole payload.</param>
+    /// <param name="place">What the payload is to a file.</param>
     /// <returns>
     /// The result, valid until the next call; nothing if it is larger than `resultBytesMax`, and
     /// `RunAsync` has to be used.
     /// </returns>
     /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">The payload has no result.</exception>
-    member _.TryRun(stages: string[], payload: ReadOnlySpan<byte>) : ReadOnlyMemory<byte> voption =
-        let chain = start stages
+    member _.TryRun
+        (stages: string[], payload: ReadOnlySpan<byte>, place: PayloadPlace)
+        : ReadOnlyMemory<byte> voption =
+        let chain = start stages place
         result.Clear()
 
         chain.Heed CancellationToken.None
@@ -129,21 +134,28 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
             if not hasEnded then
                 chain.Reset()
 
+    /// `TryRun` of a payload that is no piece.
+    member runner.TryRun(stages: string[], payload: ReadOnlySpan<byte>) =
+        runner.TryRun(stages, payload, PayloadPlace.Whole)
+
     member private _.PushChunk(chain: Chain, length: int, output: IBufferWriter<byte>) =
         chain.Push(ReadOnlySpan(chunk, 0, length), output)
 
     /// <summary>Runs stages over a payload of any size, in bounded memory.</summary>
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
     /// <param name="input">Read to its end.</param>
+    /// <param name="place">What the payload is to a file.</param>
     /// <param name="output">Gets the result. After an exception it may hold a part of one.</param>
     /// <param name="ct">Looked at before each chunk of 64 KiB, and by stages that take long with one.</param>
     /// <returns>The size of the result.</returns>
     /// <exception cref="T:FsScheduler.Runtime.Stages.StageException">The payload has no result.</exception>
     member runner.RunAsync
-        (stages: string[], input: Stream, output: Stream, ct: CancellationToken)
-        : Task<Size> =
+        (stages: string[], input: Stream, place: PayloadPlace, output: Stream, ct: CancellationToken) : Task<
+            Size
+                                                                                                         >
+        =
         task {
-            let chain = start stages
+            let chain = start stages place
             let result = StreamResult(output, ct)
 
             if chunk.Length = 0 then
@@ -170,3 +182,7 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
                 if not hasEnded then
                     chain.Reset()
         }
+
+    /// `RunAsync` of a payload that is no piece.
+    member runner.RunAsync(stages: string[], input: Stream, output: Stream, ct: CancellationToken) =
+        runner.RunAsync(stages, input, PayloadPlace.Whole, output, ct)

@@ -40,7 +40,27 @@ module internal Utf8Text =
 
             if lead + length > text.Length then lead else text.Length
 
-/// A stage on UTF-8 text: what it sees is valid, and is made of whole characters.
+/// U+FEFF at the very beginning of a text: no character of it, but a sign that it is in UTF-8 (Unicode, 23.8).
+module internal ByteOrderMark =
+
+    let private mark = [| 0xEFuy; 0xBBuy; 0xBFuy |]
+
+    let length = mark.Length
+
+    let isFirst (text: ReadOnlySpan<byte>) = text.StartsWith(ReadOnlySpan mark)
+
+    let write (output: IBufferWriter<byte>) = output.Write(ReadOnlySpan mark)
+
+    /// How many there are in a row at the beginning.
+    let count (text: ReadOnlySpan<byte>) =
+        let mutable count = 0
+
+        while isFirst (text.Slice(count * length)) do
+            count <- count + 1
+
+        count
+
+/// A stage on UTF-8 text: what it sees is valid, and is made of whole characters, and has no byte order mark in front.
 [<AbstractClass>]
 type internal TextRun() =
     inherit StageRun()
@@ -50,12 +70,40 @@ type internal TextRun() =
     let mutable cutLength = 0
     /// Bytes of the payload before the cut character.
     let mutable offset = 0L
+    /// Something of the text has been seen.
+    let mutable hasBegun = false
+    let mutable isMarked = false
 
-    let invalid at =
-        raise (StageException($"invalid UTF-8 at byte {at}", false))
+    /// Byte order marks of UTF-16.
+    let isUtf16 (text: ReadOnlySpan<byte>) =
+        text.Length >= 2
+        && (text[0] = 0xFFuy && text[1] = 0xFEuy || text[0] = 0xFEuy && text[1] = 0xFFuy)
+
+    let invalid at (text: ReadOnlySpan<byte>) =
+        let advice =
+            if at = 0L && isUtf16 text then
+                ": it is UTF-16; let the pipeline begin with utf-16"
+            else
+                ""
+
+        raise (StageException($"invalid UTF-8 at byte {at}{advice}", false))
 
     /// The most bytes of one `PushText`: small enough for the first-level cache.
     static member val PieceBytesMax = 16_384
+
+    /// Whether U+FEFF at the beginning is a byte order mark; else it is a character. To be said after `Reset`.
+    member val MayBeMarked = true with get, set
+
+    /// The result is that of the first of several pieces, and is not the result yet. To be said after `Reset`.
+    member val IsFirstPiece = false with get, set
+
+    /// Whether there is a byte order mark in front of the result.
+    member _.IsMarked = isMarked
+
+    /// Whether the result is still the text, and keeps the byte order mark in front of it.
+    abstract KeepsMark: bool
+
+    default _.KeepsMark = true
 
     abstract ResetText: unit -> unit
 
@@ -64,9 +112,27 @@ type internal TextRun() =
 
     abstract FinishText: output: IBufferWriter<byte> -> unit
 
+    /// The beginning of the text, at least a character.
+    member private run.Begin(text: ReadOnlySpan<byte>, output) =
+        hasBegun <- true
+
+        if run.MayBeMarked && ByteOrderMark.isFirst text then
+            if run.KeepsMark then
+                isMarked <- true
+                ByteOrderMark.write output
+
+            if text.Length > ByteOrderMark.length then
+                run.PushText(text.Slice ByteOrderMark.length, output)
+        else
+            run.PushText(text, output)
+
     override run.Reset() =
         cutLength <- 0
         offset <- 0L
+        hasBegun <- false
+        isMarked <- false
+        run.MayBeMarked <- true
+        run.IsFirstPiece <- false
         run.ResetText()
 
     override run.Push(input, output) =
@@ -81,38 +147,52 @@ type internal TextRun() =
 
             match Rune.DecodeFromUtf8(ReadOnlySpan(cut, 0, cutLength), &rune, &length) with
             | OperationStatus.Done ->
-                run.PushText(ReadOnlySpan(cut, 0, cutLength), output)
+                let character = ReadOnlySpan(cut, 0, cutLength)
+
+                if hasBegun then
+                    run.PushText(character, output)
+                else
+                    run.Begin(character, output)
+
                 offset <- offset + int64 cutLength
                 cutLength <- 0
             | OperationStatus.NeedMoreData -> ()
-            | _ -> invalid offset
+            // The next byte tells whether it is UTF-16.
+            | _ when offset = 0L && cutLength = 1 && cut[0] >= 0xFEuy -> ()
+            | _ -> invalid offset (ReadOnlySpan(cut, 0, cutLength))
 
         while not rest.IsEmpty do
             let taken = rest.Slice(0, min rest.Length TextRun.PieceBytesMax)
             let whole = taken.Slice(0, Utf8Text.wholeLength taken)
 
             if not (Utf8.IsValid whole) then
-                invalid (offset + int64 (Utf8Text.invalidAt whole))
+                let at = Utf8Text.invalidAt whole
+                invalid (offset + int64 at) (taken.Slice at)
 
-            if not whole.IsEmpty then
-                run.PushText(whole, output)
+            if hasBegun then
+                if not whole.IsEmpty then
+                    run.PushText(whole, output)
+            elif not whole.IsEmpty then
+                run.Begin(whole, output)
 
             offset <- offset + int64 whole.Length
             rest <- rest.Slice whole.Length
 
             // Only the last piece, or one that is not valid, ends before a whole character.
             if rest.Length < 4 && not rest.IsEmpty then
+                let mayBeUtf16 = offset = 0L && rest.Length = 1 && rest[0] >= 0xFEuy
+
                 match Rune.DecodeFromUtf8(rest, &rune, &length) with
-                | OperationStatus.NeedMoreData ->
+                | status when status = OperationStatus.NeedMoreData || mayBeUtf16 ->
                     rest.CopyTo(cut.AsSpan())
                     cutLength <- rest.Length
                     rest <- ReadOnlySpan.Empty
                 | OperationStatus.Done -> ()
-                | _ -> invalid offset
+                | _ -> invalid offset rest
 
     override run.Finish output =
         if cutLength > 0 then
-            invalid offset
+            invalid offset (ReadOnlySpan(cut, 0, cutLength))
 
         run.FinishText output
 

@@ -131,24 +131,29 @@ type Executor
                 return raise error
         }
 
-    let streamed (runner: StageRunner) (stages: string[]) payload (ct: CancellationToken) =
+    let streamed (runner: StageRunner) (stages: string[]) payload place (ct: CancellationToken) =
         task {
             use input = SpoolFile.openPayload payload
-            return! fill (newFile ()) (fun output -> runner.RunAsync(stages, input, output, ct))
+
+            return!
+                fill (newFile ()) (fun output -> runner.RunAsync(stages, input, place, output, ct))
         }
 
-    let builtIn (runner: StageRunner) (stages: string[]) payload ct : Task<Payload> =
+    let builtIn (runner: StageRunner) (job: Job) (stages: string[]) payload : Task<Payload> =
+        let place = PayloadPlace.OfPiece job.work.piece
+        let ct = job.cancellation
+
         match payload with
         | Bytes bytes ->
-            match runner.TryRun(stages, ReadOnlySpan bytes) with
+            match runner.TryRun(stages, ReadOnlySpan bytes, place) with
             | ValueSome result -> Task.FromResult(Bytes(result.ToArray()))
-            | ValueNone -> streamed runner stages payload ct
+            | ValueNone -> streamed runner stages payload place ct
         | Packed
         | Filed
         | Recorded _
         | Spooled _
         | Input _
-        | Slice _ -> streamed runner stages payload ct
+        | Slice _ -> streamed runner stages payload place ct
 
     let callFunction (job: Job) (wire: string) payload =
         task {
@@ -174,6 +179,7 @@ type Executor
                     argument = argumentOf wire
                     name = job.work.name
                     attempt = job.work.attempt
+                    piece = job.work.piece
                     payload = ReadOnlyMemory bytes
                     cancellation = job.cancellation
                 }
@@ -222,7 +228,7 @@ type Executor
                         elif functions.ContainsKey(nameOf wire) then
                             callFunction job wire payload
                         else
-                            builtIn runner [| wire |] payload job.cancellation
+                            builtIn runner job [| wire |] payload
 
                     SpoolFile.discard payload
                     payload <- result
@@ -281,7 +287,13 @@ type Executor
 
             return!
                 store job files (fun output ->
-                    runner.RunAsync(job.work.stages, input, output, job.cancellation))
+                    runner.RunAsync(
+                        job.work.stages,
+                        input,
+                        PayloadPlace.OfPiece job.work.piece,
+                        output,
+                        job.cancellation
+                    ))
         }
 
     /// Programs and functions get the payload as ever; a small result travels.
@@ -325,7 +337,7 @@ type Executor
             | ValueSome files, true -> return! sharing (sharedBuiltIn runner job files)
             | ValueSome files, false -> return! sharedMixed runner job files
             | ValueNone, true ->
-                let! result = builtIn runner job.work.stages job.payload job.cancellation
+                let! result = builtIn runner job job.work.stages job.payload
                 return succeeded job.work result
             | ValueNone, false ->
                 let! result = mixed runner job job.payload
@@ -378,7 +390,13 @@ type Executor
         match payload with
         | Bytes bytes when bytes.Length <= inlineMax && work.files.IsNone && isBuiltIn work ->
             try
-                match inlineRunner.TryRun(work.stages, ReadOnlySpan bytes) with
+                match
+                    inlineRunner.TryRun(
+                        work.stages,
+                        ReadOnlySpan bytes,
+                        PayloadPlace.OfPiece work.piece
+                    )
+                with
                 | ValueSome result -> ValueSome(succeeded work (Bytes(result.ToArray())))
                 | ValueNone -> ValueNone
             with error ->

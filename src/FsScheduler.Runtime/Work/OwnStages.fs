@@ -45,12 +45,13 @@ module OwnStages =
                 start <- next
         }
 
-    /// <summary>A stage that does the same with each line. Line ends stay as they are.</summary>
+    /// <summary>A stage that does the same with each line. Line ends stay as they are, and so does a byte order mark in
+    /// front of the text, which is not part of its first line.</summary>
     /// <param name="name">Of the stage.</param>
     /// <param name="transform">What becomes of a line, given without its end; `None`: it is left out.</param>
     let perLine (name: string) (transform: string -> string option) =
         let run =
-            StageFunction.ofText (fun text ->
+            StageFunction.ofUnmarked StageFunction.Kept (fun text ->
                 let result = StringBuilder()
 
                 for struct (line, ending) in linesOf text do
@@ -62,7 +63,8 @@ module OwnStages =
 
         [ name, run; name + Stage.linesForm, run ]
 
-    /// <summary>A stage that makes one result of all lines.</summary>
+    /// <summary>A stage that makes one result of all lines; a byte order mark in front of them is not part of the first.
+    /// </summary>
     /// <param name="name">Of the stage.</param>
     /// <param name="aggregate">How.</param>
     let aggregate (name: string) (aggregate: Aggregate<'State>) =
@@ -87,7 +89,7 @@ module OwnStages =
             |> aggregate.result
 
         [
-            name, StageFunction.ofText (add >> aggregate.result)
-            name + Stage.partForm, StageFunction.ofText part
+            name, StageFunction.ofUnmarked StageFunction.Dropped (add >> aggregate.result)
+            name + Stage.partForm, StageFunction.ofUnmarked StageFunction.Dropped part
             name + Stage.mergeForm, StageFunction.ofText merge
         ]

@@ -14,6 +14,8 @@ type StageCall = {
     /// The name of the task: a relative path with `/`.
     name: string
     attempt: Attempt
+    /// Which piece of the payload of that name this is, from 0; none: it is all of it.
+    piece: int voption
     /// Valid during the call.
     payload: ReadOnlyMemory<byte>
     /// Cancelled when nobody waits for the result any more.
@@ -42,11 +44,35 @@ module StageFunction =
     let ofBytes (run: byte[] -> byte[]) =
         StageFunction(fun call -> Task.FromResult(ReadOnlyMemory(run (call.payload.ToArray()))))
 
-    /// A function of the argument and of text in UTF-8.
+    /// A function of the argument and of text in UTF-8, which it gets with a byte order mark (U+FEFF) in front if the
+    /// payload has one.
     let ofTextWith (run: string -> string -> string) =
         StageFunction(fun call ->
             let result: byte[] = strict.GetBytes(run call.argument (decode call.payload))
             Task.FromResult(ReadOnlyMemory result))
 
-    /// A function of text in UTF-8.
+    /// What becomes of a text without the byte order mark in front of it.
+    type internal Mark =
+        | Kept
+        | Dropped
+
+    /// A function of text in UTF-8, which it gets without the byte order mark (U+FEFF) that may be in front of it.
+    let internal ofUnmarked mark (run: string -> string) =
+        StageFunction(fun call ->
+            let text = decode call.payload
+
+            let isMarked =
+                text.StartsWith '\uFEFF' && (call.piece.IsNone || call.piece.Value = 0)
+
+            let result = run (if isMarked then text.Substring 1 else text)
+
+            let marked =
+                match mark with
+                | Kept when isMarked -> "\uFEFF" + result
+                | Kept
+                | Dropped -> result
+
+            Task.FromResult(ReadOnlyMemory(strict.GetBytes marked)))
+
+    /// A function of text in UTF-8, which it gets with a byte order mark (U+FEFF) in front if the payload has one.
     let ofText (run: string -> string) = ofTextWith (fun _ text -> run text)

@@ -32,6 +32,7 @@ internal sealed class StageRegistration(Type type)
             Name = call.name,
             Argument = call.argument,
             Payload = call.payload,
+            IsBeginning = call.piece is not { IsSome: true, Value: > 0 },
         };
 
         using var about = logger.BeginScope("task {TaskId}, attempt {Attempt}", context.TaskId, context.Attempt);

@@ -4,7 +4,8 @@ using System.Text.Json.Serialization;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>A stage that makes one result of all lines of a text in UTF-8. A payload over <see cref="PieceBytes"/> is cut
+/// <summary>A stage that makes one result of all lines of a text in UTF-8; a byte order mark in front of it is not part of
+/// the first line. A payload over <see cref="PieceBytes"/> is cut
 /// between lines into pieces, which are added up at the same time and merged in their order. If its states can travel
 /// (<see cref="IsDistributed"/>), one over the scheduler's <c>--split</c> is added up by all workers that offer the stage.
 /// </summary>
@@ -106,7 +107,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
 
     private async Task<TState> AddUpAsync(StageContext context, CancellationToken cancellationToken)
     {
-        var pieces = Cut(context.Payload.Span);
+        var pieces = Cut(context.Payload.Span, TextLines.Mark(context));
         var states = new TState[pieces.Count];
         var errors = new Exception?[pieces.Count];
         var parallel = new ParallelOptions
@@ -138,11 +139,10 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
         return states.Length == 0 ? Seed(context) : states.Aggregate(Merge);
     }
 
-    private List<Range> Cut(ReadOnlySpan<byte> payload)
+    private List<Range> Cut(ReadOnlySpan<byte> payload, int start)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(PieceBytes, 1);
         var pieces = new List<Range>();
-        var start = 0;
 
         while (start < payload.Length)
         {

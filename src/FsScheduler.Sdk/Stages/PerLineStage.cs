@@ -3,7 +3,7 @@ using System.Buffers;
 namespace FsScheduler.Sdk;
 
 /// <summary>A stage that does the same with each line of a text in UTF-8. Line ends stay as they are, <c>\n</c> or
-/// <c>\r\n</c>, also where the last line has none. A payload over the scheduler's <c>--split</c> comes in pieces of whole
+/// <c>\r\n</c>, also where the last line has none, and so does a byte order mark in front of the text, which is not part of its first line. A payload over the scheduler's <c>--split</c> comes in pieces of whole
 /// lines, to all workers that offer the stage.</summary>
 public abstract class PerLineStage : IStage, IFormedStage
 {
@@ -27,7 +27,8 @@ public abstract class PerLineStage : IStage, IFormedStage
         ArgumentNullException.ThrowIfNull(context);
         var payload = context.Payload.Span;
         var output = new ArrayBufferWriter<byte>();
-        var offset = 0;
+        var offset = TextLines.Mark(context);
+        output.Write(payload[..offset]);
 
         for (var lines = 0; offset < payload.Length; lines++)
         {

@@ -17,4 +17,7 @@ public sealed record StageContext
 
     /// <summary>What goes in. Valid until the stage has returned.</summary>
     public ReadOnlyMemory<byte> Payload { get; init; }
+
+    /// <summary>Whether the payload is not a later piece of a larger one, in front of which there is no byte order mark.</summary>
+    internal bool IsBeginning { get; init; } = true;
 }

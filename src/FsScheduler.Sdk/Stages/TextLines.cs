@@ -8,6 +8,10 @@ internal static class TextLines
 {
     private static readonly UTF8Encoding Strict = new(false, true);
 
+    /// <summary>How long the byte order mark in front of the text is, which is no part of its first line: 0 without one.</summary>
+    public static int Mark(StageContext context) =>
+        context.IsBeginning && context.Payload.Span.StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+
     /// <summary>How many bytes the line at the beginning has, without its end, and how long that end is.</summary>
     public static (int Text, int End) First(ReadOnlySpan<byte> rest)
     {
