@@ -126,8 +126,25 @@ module Pipeline =
     let private isInQuotes (argument: string) =
         Seq.length (Seq.filter ((=) '\'') argument) % 2 = 1
 
-    /// The stage that begins at `start`, which is no blank, and where it ends.
-    let private stageAt isKnown (offered: IReadOnlySet<string>) (text: string) (start: int) =
+    /// A stage by the name of the encoding that it reads, or why there is none.
+    let private ofEncoding (written: string) argument meaning =
+        match meaning with
+        | EncodingName.Meaning.Stage(name, "") -> Stage.create name argument
+        | EncodingName.Meaning.Stage(name, order) when argument = "" -> Stage.create name order
+        | EncodingName.Meaning.Stage _ -> Error $"{written} takes no argument"
+        | EncodingName.Meaning.Utf8 ->
+            Error $"there is no stage '{written}': text is UTF-8 already; leave it away"
+        | EncodingName.Meaning.Unread ->
+            Error
+                $"no stage reads '{written}'; make UTF-8 of it before, or let the pipeline begin with a program that does, as in exec:iconv -f {written} -t utf-8"
+
+    /// <summary>The stage that begins at `start`, which is no blank, and where it ends.</summary>
+    /// <param name="isKnown">Of a name, or of `exec:PROGRAM`: that it can be run.</param>
+    /// <param name="isOwn">Of a name that is also that of an encoding: that it is a worker's own stage.</param>
+    /// <param name="offered">For advice.</param>
+    /// <param name="text">The whole pipeline.</param>
+    /// <param name="start">Into the text.</param>
+    let private stageAt isKnown isOwn (offered: IReadOnlySet<string>) (text: string) (start: int) =
         let ending = stageEnd text start
 
         let nameEnd =
@@ -144,12 +161,19 @@ module Pipeline =
             else
                 argumentAt text nameEnd
 
+        let encoding =
+            if isProgram || (Stage.tryBuiltIn name).IsSome || isOwn name then
+                ValueNone
+            else
+                EncodingName.tryFind name
+
         if start = ending then
             fail start $"empty stage at character {start + 1}"
         elif
             Limit.isStageName name
             && (Stage.tryBuiltIn name).IsNone
             && not isProgram
+            && encoding.IsNone
             && not (isKnown name)
         then
             fail start (unknown offered name)
@@ -157,7 +181,11 @@ module Pipeline =
             match argument with
             | Error error -> Error error
             | Ok struct (argument, ending) ->
-                match Stage.create name argument with
+                match
+                    encoding
+                    |> ValueOption.map (ofEncoding name argument)
+                    |> ValueOption.defaultWith (fun () -> Stage.create name argument)
+                with
                 | Ok stage when isProgram && not (isKnown stage.demand) ->
                     fail start (notAllowed stage.demand)
                 | Ok stage -> Ok struct (stage, ending)
@@ -172,7 +200,12 @@ module Pipeline =
         | Some builtIn -> builtIn.isFirstOnly
         | None -> false
 
-    let private parseKnowing isKnown offered (text: string) : Result<Pipeline, PipelineError> =
+    let private parseKnowing
+        isKnown
+        isOwn
+        offered
+        (text: string)
+        : Result<Pipeline, PipelineError> =
         let stages = List<Stage>()
 
         let rec from start =
@@ -181,7 +214,7 @@ module Pipeline =
             if stages.Count = stagesMax then
                 fail start $"a pipeline has at most {stagesMax} stages"
             else
-                match stageAt isKnown offered text start with
+                match stageAt isKnown isOwn offered text start with
                 | Error error -> Error error
                 | Ok struct (stage, _) when stages.Count > 0 && isFirstOnly stage ->
                     fail start $"{stage.name} can only be the first stage"
@@ -208,11 +241,15 @@ module Pipeline =
     /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
     /// </param>
     let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
-        parseKnowing offered.Contains offered text
+        parseKnowing offered.Contains offered.Contains offered text
 
     /// Reads a pipeline that was accepted once, whoever offers its stages now.
     let parseRecorded (text: string) : Result<Pipeline, PipelineError> =
-        parseKnowing (fun _ -> true) (HashSet<string>()) text
+        parseKnowing (fun _ -> true) (fun _ -> true) (HashSet<string>()) text
+
+    /// Reads a pipeline whose stages may be offered later. The names of encodings stand for stages that are built in.
+    let parseAwaiting (text: string) : Result<Pipeline, PipelineError> =
+        parseKnowing (fun _ -> true) (fun _ -> false) (HashSet<string>()) text
 
     let private printArgument (argument: string) =
         if argument.Contains '|' || argument[0] = '"' || argument.Trim() <> argument then

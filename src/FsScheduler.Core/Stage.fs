@@ -35,6 +35,8 @@ type ArgumentRule =
     | OldAndNew
     /// Nothing, or words with commas between; see `SortOptions`.
     | SortWords
+    /// Nothing, `le` or `be`; see `ByteOrder`.
+    | ByteOrderWord
 
 /// A stage that every worker can run, unless it says otherwise.
 type BuiltInStage = {
@@ -114,6 +116,21 @@ module SortOptions =
         else
             argument.Split ',' |> Array.fold add (Ok none)
 
+/// Which byte of a unit of UTF-16 comes first: the one that counts less, or the other.
+type ByteOrder =
+    | Little
+    | Big
+
+module ByteOrder =
+
+    /// <returns>What the argument of `utf-16` says, nothing for an empty one; or what it wants.</returns>
+    let parse (argument: string) : Result<ByteOrder voption, string> =
+        match argument with
+        | "" -> Ok ValueNone
+        | "le" -> Ok(ValueSome Little)
+        | "be" -> Ok(ValueSome Big)
+        | _ -> Error "utf-16 takes le or be, or nothing: then its byte order mark says which"
+
 module Stage =
 
     /// The stages that are built in, in the order in which a manual would show them.
@@ -127,6 +144,8 @@ module Stage =
 
         [|
             { stage "latin1" PerLine NoArgument with isFirstOnly = true }
+            { stage "cp1252" PerLine NoArgument with isFirstOnly = true }
+            { stage "utf-16" WholeFile ByteOrderWord with isFirstOnly = true }
             stage "lower" PerLine NoArgument
             stage "upper" PerLine NoArgument
             stage "trim" PerLine NoArgument
@@ -183,6 +202,10 @@ module Stage =
             | Ok _ -> None
         | SortWords ->
             match SortOptions.parse argument with
+            | Error fault -> Some fault
+            | Ok _ -> None
+        | ByteOrderWord ->
+            match ByteOrder.parse argument with
             | Error fault -> Some fault
             | Ok _ -> None
         | NoArgument

@@ -144,7 +144,7 @@ let private refusals =
             refused
                 "zip"
                 0
-                "unknown stage 'zip'; known are latin1, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, sort, uniq, freq, top, lines, words, bytes, ocr, pdf2txt, exec:jq, exec-lines:jq; a worker's own is known once it has joined, or by --expect 'zip'"
+                "unknown stage 'zip'; known are latin1, cp1252, utf-16, lower, upper, trim, squeeze, strip-accents, nfc, grep, replace, head, sort, uniq, freq, top, lines, words, bytes, ocr, pdf2txt, exec:jq, exec-lines:jq; a worker's own is known once it has joined, or by --expect 'zip'"
         }
 
         test "three letters away is too far to guess" {

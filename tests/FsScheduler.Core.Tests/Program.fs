@@ -12,6 +12,7 @@ let main args =
             ResultNameTests.tests
             ExecCommandTests.tests
             PipelineTests.tests
+            EncodingNameTests.tests
             NamePatternTests.tests
             RouteTests.tests
             CodecTests.tests

@@ -35,7 +35,7 @@ type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
         try
             // A stage that nobody has offered yet is waited for.
             strict.GetString(bytes).TrimStart('\uFEFF')
-            |> Pipeline.parseRecorded
+            |> Pipeline.parseAwaiting
             |> Result.mapError _.message
         with :? DecoderFallbackException ->
             Error "it is not UTF-8"

@@ -19,6 +19,11 @@ let private top count spilling =
 let internal tryStartWith (spilling: Spilling) (stage: Stage) : StageRun voption =
     match stage.name with
     | "latin1" -> ValueSome(Latin1Run())
+    | "cp1252" -> ValueSome(Cp1252Run())
+    | "utf-16" ->
+        match ByteOrder.parse stage.argument with
+        | Ok order -> ValueSome(Utf16Run order)
+        | Error _ -> ValueNone
     | "lower" -> ValueSome(CaseRun(isUpper = false))
     | "upper" -> ValueSome(CaseRun(isUpper = true))
     | "trim" -> ValueSome(TrimRun())

@@ -1,0 +1,93 @@
+namespace FsScheduler.Core
+
+open System
+
+/// Names of encodings of text, in place of those of the stages that read them.
+module EncodingName =
+
+    /// What a name of an encoding stands for in a pipeline.
+    [<RequireQualifiedAccess>]
+    type Meaning =
+        | Stage of name: string * argument: string
+        /// Text is in it already.
+        | Utf8
+        /// No stage reads it.
+        | Unread
+
+    let private latin1 =
+        set [ "latin1"; "iso88591"; "l1"; "cp819"; "ibm819"; "iso885911987" ]
+
+    let private cp1252 =
+        set [ "cp1252"; "windows1252"; "win1252"; "xcp1252"; "ansi"; "msansi"; "1252" ]
+
+    let private utf8 =
+        set [ "utf8"; "utf8sig"; "utf8bom"; "utf8mac"; "ascii"; "usascii"; "ansix3.41968" ]
+
+    let private utf16 =
+        Map [
+            "utf16", ""
+            "unicode", ""
+            "utf16le", "le"
+            "utf16be", "be"
+            "ucs2", ""
+            "ucs2le", "le"
+            "ucs2be", "be"
+        ]
+
+    let private unreadHeads = [
+        "iso8859"
+        "windows125"
+        "windows874"
+        "win125"
+        "cp125"
+        "cp437"
+        "cp85"
+        "cp86"
+        "cp87"
+        "cp93"
+        "cp94"
+        "ibm"
+        "koi8"
+        "utf32"
+        "ucs4"
+        "utf7"
+        "shiftjis"
+        "sjis"
+        "euc"
+        "iso2022"
+        "gb2312"
+        "gbk"
+        "gb18030"
+        "big5"
+        "mac"
+        "latin"
+        "tis620"
+        "ebcdic"
+    ]
+
+    /// <summary>Recognizes the name of an encoding, however it is written.</summary>
+    /// <param name="name">Of no stage that is known.</param>
+    let tryFind (name: string) : Meaning voption =
+        let plain = name.ToLowerInvariant().Replace("-", "").Replace("_", "")
+
+        match Map.tryFind plain utf16 with
+        | Some argument -> ValueSome(Meaning.Stage("utf-16", argument))
+        | None when latin1.Contains plain -> ValueSome(Meaning.Stage("latin1", ""))
+        | None when cp1252.Contains plain -> ValueSome(Meaning.Stage("cp1252", ""))
+        | None when utf8.Contains plain -> ValueSome Meaning.Utf8
+        | None when
+            unreadHeads
+            |> List.exists (fun head -> plain.StartsWith(head, StringComparison.Ordinal))
+            && (Seq.exists Char.IsAsciiDigit plain
+                || plain.StartsWith("euc", StringComparison.Ordinal)
+                || List.contains plain [
+                    "sjis"
+                    "shiftjis"
+                    "gbk"
+                    "macroman"
+                    "macintosh"
+                    "ebcdic"
+                ])
+            ->
+            ValueSome Meaning.Unread
+        | None -> ValueNone
