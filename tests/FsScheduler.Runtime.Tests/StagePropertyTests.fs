@@ -83,6 +83,8 @@ let tests =
         for wire in idempotent do
             testPropertyWithConfig config $"{wire} twice is {wire} once"
             <| Prop.forAll (Arb.fromGen text) (fun text ->
+                // Where it comes to be the first character, it is a byte order mark the second time.
+                let text = text.Replace("\uFEFF", "")
                 let once = runText wire text
                 Expect.equal (runText wire once) once "")
 

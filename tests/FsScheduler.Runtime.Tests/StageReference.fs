@@ -67,15 +67,47 @@ let private trimLine (line: string) =
 
     line.Trim() + ending
 
-let private stripAccents (text: string) =
-    let marks =
-        fun (rune: Rune) ->
-            if Rune.GetUnicodeCategory rune = UnicodeCategory.NonSpacingMark then
-                ""
-            else
-                string rune
+let private nfd (text: string) = text.Normalize NormalizationForm.FormD
+let private nfc (text: string) = text.Normalize NormalizationForm.FormC
 
-    (text.Normalize NormalizationForm.FormD |> mapRunes marks).Normalize NormalizationForm.FormC
+let private letter =
+    @"\A(?=\p{L})[\u0000-\u02AF\u0370-\u052F\u1D00-\u1DBF\u1E00-\u1FFF\uFB00-\uFB06]"
+
+let private accents = @"[\u0300-\u034E\u0350-\u036F\u1DC4]"
+
+/// Of the letters here, in Form D: й, ў and ї have no accents.
+let private isOfLetter (letter: char) mark =
+    Char.IsBetween(letter, '\u0400', '\u052F')
+    && (mark = "\u0306" || mark = "\u0308" && not ("еЕ".Contains letter))
+
+let private stripAccents (text: string) =
+    // A character of two code units is none that has accents, but may have marks, or be one.
+    Regex.Replace(
+        text,
+        @"(?:(?!\ud804[\udd27\udd31])[\ud800-\udbff][\udc00-\udfff]|[^\p{M}\u1160-\u11FF\ud800-\udfff]|\A)(?:[\p{M}\u1160-\u11FF]|\ud804[\udd27\udd31])*",
+        fun cluster ->
+            let decomposed = nfd cluster.Value
+
+            if not (Regex.IsMatch(decomposed, letter)) then
+                let composed = nfc cluster.Value
+
+                if composed.Length < cluster.Value.Length then
+                    composed
+                else
+                    cluster.Value
+            else
+                nfc (
+                    Regex.Replace(
+                        decomposed,
+                        accents,
+                        fun mark ->
+                            if isOfLetter decomposed[0] mark.Value then
+                                mark.Value
+                            else
+                                ""
+                    )
+                )
+    )
 
 /// Lines without their newlines.
 let private contentsOf (text: string) =
@@ -128,8 +160,8 @@ let private top count text =
     |> List.truncate count
     |> ended
 
-/// The stages that take lines or words together, each with its meaning.
-let aggregates: (string * (string -> string)) list = [
+/// The stages that take lines or words together, each with its meaning for a text without a byte order mark.
+let private plainAggregates: (string * (string -> string)) list = [
     "sort", sort false false false
     "sort:desc", sort false true false
     "sort:unique", sort false false true
@@ -144,8 +176,8 @@ let aggregates: (string * (string -> string)) list = [
     "words", wordsOf >> (fun words -> $"{words.Length}\n")
 ]
 
-/// The stages on text, each with its meaning.
-let textStages: (string * (string -> string)) list = [
+/// The stages on text, each with its meaning for a text without a byte order mark.
+let plainStages: (string * (string -> string)) list = [
     "lower", lower
     "upper", upper
     "trim", linesOf >> Array.map trimLine >> String.concat ""
@@ -159,8 +191,31 @@ let textStages: (string * (string -> string)) list = [
     "replace:abab/", _.Replace("abab", "")
     "head:0", (fun _ -> "")
     "head:2", linesOf >> Array.truncate 2 >> String.concat ""
-    yield! aggregates
+    yield! plainAggregates
 ]
+
+/// Whether a stage keeps the byte order mark.
+let keepsMark (wire: string) =
+    not (List.contains (wire.Split(':')[0]) [ "freq"; "top"; "lines"; "words"; "bytes" ])
+
+/// The mark in front of a text, and the text.
+let splitMark (text: string) =
+    if text.StartsWith '\uFEFF' then
+        "\uFEFF", text.Substring 1
+    else
+        "", text
+
+let private ofMarked (wire, meaning: string -> string) =
+    wire,
+    fun text ->
+        let mark, text = splitMark text
+        (if keepsMark wire then mark else "") + meaning text
+
+/// The stages that take lines or words together, each with its meaning.
+let aggregates = List.map ofMarked plainAggregates
+
+/// The stages on text, each with its meaning.
+let textStages = List.map ofMarked plainStages
 
 let start (wire: string) =
     match Stage.parse wire |> Result.map BuiltIn.tryStart with
@@ -231,6 +286,18 @@ let private fragment =
             "\u11A8"
             "か\u3099"
             "\u0F71\u0F72"
+            "и\u0306"
+            "ё"
+            "ї"
+            "за\u0301мок"
+            "ế"
+            "ñ"
+            "हिन्दी"
+            "ש\u05C1\u05B8"
+            "\uFB2A"
+            "\u0958"
+            "❤\uFE0F"
+            "\u200D"
         ]
         2,
         Gen.elements [
@@ -250,13 +317,14 @@ let private fragment =
             "\u212B"
             "“–”"
         ]
+        1, Gen.elements [ "\uFEFF"; "\n\uFEFF"; "\n\uFEFF\uFEFFa" ]
         1, Gen.elements [ "😀"; "𐐀"; "𝐀"; "\u0000"; "\uFEFF"; "\uFFFD"; "𑄱\U00011127" ]
     ]
 
 /// Valid text; some of it longer than what a stage looks at in one go.
 let text =
-    Gen.listOf fragment
-    |> Gen.map (String.concat "")
+    Gen.zip (Gen.frequency [ 3, Gen.constant ""; 1, Gen.constant "\uFEFF" ]) (Gen.listOf fragment)
+    |> Gen.map (fun (mark, fragments) -> mark + String.concat "" fragments)
     |> Gen.bind (fun text ->
         Gen.frequency [ 9, Gen.constant 1; 1, Gen.constant (40_000 / (1 + text.Length)) ]
         |> Gen.map (fun times -> String.replicate times text))

@@ -9,4 +9,6 @@ let tests =
         StageRunnerTests.tests
         StageSpillTests.tests
         StageMergeTests.tests
+        StageMarkTests.tests
+        StageDecodeTests.tests
     ]

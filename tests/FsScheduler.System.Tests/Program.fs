@@ -10,6 +10,7 @@ let private all =
         FolderTests.tests
         RouteTests.tests
         SplitTests.tests
+        TextAwkwardTests.tests
         DiskTests.tests
         ResultAwkwardTests.tests
         LifeTests.tests

@@ -2,7 +2,6 @@ namespace FsScheduler.Runtime.Stages
 
 open System
 open System.Buffers
-open System.Globalization
 open System.Text
 
 module internal Normalization =
@@ -14,27 +13,8 @@ module internal Normalization =
         with :? PlatformNotSupportedException ->
             false
 
-    /// .NET refuses texts with U+FFFE, which is valid and composes with nothing.
-    let private normalize form (text: string) =
-        if text.Contains '\uFFFE' then
-            String.Join('\uFFFE', text.Split '\uFFFE' |> Array.map _.Normalize(form))
-        else
-            text.Normalize form
-
-    let compose (text: string) = normalize NormalizationForm.FormC text
-
-    /// Non-spacing marks taken away. What can be composed after that, as Hangul can, is.
-    let stripAccents (text: string) =
-        let stripped = StringBuilder text.Length
-
-        for rune in (normalize NormalizationForm.FormD text).EnumerateRunes() do
-            if Rune.GetUnicodeCategory rune <> UnicodeCategory.NonSpacingMark then
-                if rune.IsBmp then
-                    stripped.Append(char rune.Value) |> ignore
-                else
-                    stripped.Append(rune.ToString()) |> ignore
-
-        compose (string stripped)
+    let compose (text: string) =
+        Unnormalizable.normalize NormalizationForm.FormC text
 
     /// First bytes of the characters that normalization may change or join with the one before.
     /// The others are those below U+0300 and those from U+4000 to U+9FFF (ideographs): they are
@@ -156,7 +136,7 @@ type internal NfcRun() =
 
     override _.Normalize text = Normalization.compose text
 
-/// `strip-accents`: letters without their marks.
+/// `strip-accents`: letters without their accents.
 [<Sealed>]
 type internal StripAccentsRun() =
     inherit NormalizeRun("strip-accents")
@@ -167,7 +147,7 @@ type internal StripAccentsRun() =
             if code < 0x80 then
                 [||]
             else
-                Encoding.UTF8.GetBytes(Normalization.stripAccents (string (char code))))
+                Encoding.UTF8.GetBytes(Accents.strip (string (char code))))
 
     override _.WriteStable(text, output) =
         let target = output.GetSpan text.Length
@@ -195,4 +175,4 @@ type internal StripAccentsRun() =
 
         output.Advance written
 
-    override _.Normalize text = Normalization.stripAccents text
+    override _.Normalize text = Accents.strip text
