@@ -158,6 +158,10 @@ type Effect =
     /// Tell whoever looks after the workers that so many tasks wait for a stage that none of them offers. Once, until one
     /// does.
     | Missing of stage: string * tasks: int
+    /// Tell that the workers of this name only fail these stages, and are given them now and then only; and that they do them
+    /// again.
+    | HeldBack of worker: string * stages: string[] * error: string
+    | TakenUp of worker: string * stages: string[]
     | Disconnect of SessionId * reason: string
 
 /// What follows from inputs: events to record, then effects to let out. Cleared and used again.

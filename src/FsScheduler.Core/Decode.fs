@@ -317,6 +317,11 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
             fields.Texts(line, Field.missing)
         else
             [||]
+    heldBack =
+        if fields.Has Field.heldBack then
+            fields.Texts(line, Field.heldBack)
+        else
+            [||]
     workers = workers fields line
 }
 

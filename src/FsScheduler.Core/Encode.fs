@@ -273,11 +273,14 @@ let private doneFields writer (message: Done) =
     number writer Field.attempts (int64 message.attempts)
 
 /// The most bytes that a name may take in a STATUS, so that 200 workers fit: each takes at most 136
-/// bytes beside its name, everything else at most 2,000.
-let private reportNameBytesMax = 180
+/// bytes beside its name, everything else at most 4,000.
+let private reportNameBytesMax = 170
 
 /// The most bytes that the name of a missing stage may take in a STATUS.
 let private missingBytesMax = 50
+
+/// The most bytes that a worker which is held back, and why, may take in a STATUS.
+let private heldBackBytesMax = 180
 
 /// The most bytes that the trouble may take in a STATUS.
 let private troubleBytesMax = 700
@@ -341,6 +344,12 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
         |> Array.truncate Limit.missingMax
         |> Array.map (fit missingBytesMax)
         |> texts writer Field.missing
+
+    if report.heldBack.Length > 0 then
+        report.heldBack
+        |> Array.truncate Limit.heldBackMax
+        |> Array.map (fit heldBackBytesMax)
+        |> texts writer Field.heldBack
 
     writer.WriteStartArray Field.workers.Encoded
 

@@ -57,6 +57,9 @@ module Explanation =
         | Event.Speculated(_, index, slow) ->
             Some
                 $"Piece {index + 1}, task {slow}, took much longer than the others: at {time at} a second worker was given it too. The first result counts."
+        | Event.Delayed(_, trouble, delay) when trouble.cause = Inability ->
+            Some
+                $"Attempt {trouble.attempt} could not be run by {trouble.worker} at {time at}: {trouble.error}. That counts for nothing against the task; it was to be tried again after {delay} ms."
         | Event.Delayed(_, trouble, delay) ->
             Some
                 $"Attempt {trouble.attempt} failed at {time at}: {trouble.error}. It was to be tried again after {delay} ms."
@@ -98,6 +101,16 @@ module Explanation =
         | HeldBack(stage, next) ->
             "queued",
             $"It is in the queue for '{stage}', and held back: enough waits for '{next}' already (--spool-bytes)."
+        | OnlyFailing(stage, worker, others, error) ->
+            let others = if others = 0 then "" else $", and {others} more"
+
+            "queued",
+            $"It is in the queue for '{stage}', and who runs that only fails: {worker}{others}, last with: {error}. They are held back, and tried with one task now and then."
+        | Avoiding(stage, failedBy) ->
+            let names = String.Join(", ", failedBy)
+
+            "queued",
+            $"It is in the queue for '{stage}', and waits for another worker than those that have failed it: {names}."
         | Alone(stage, false) ->
             "suspected",
             $"It was lost with two workers, and is to run alone on a third. {noWorker stage}"

@@ -62,6 +62,9 @@ let programBytesMax = 200
 /// The most bytes that the `stages` of a HELLO may take in a line, however much of them JSON has to escape.
 let offersBytesMax = stagesMax * (stageNameBytesMax + 3)
 
+/// The most workers and stages that a STATUS calls held back.
+let heldBackMax = 10
+
 /// The most stages that a STATUS calls missing.
 let missingMax = 10
 

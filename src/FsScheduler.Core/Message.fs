@@ -197,6 +197,9 @@ type StatusReport = {
     trouble: string option
     /// Stages that tasks wait for and no worker offers, at most `Limit.missingMax`.
     missing: string[]
+    /// Workers that only fail what they are given of these stages, and are given it now and then only, each with what went
+    /// wrong last; at most `Limit.heldBackMax`.
+    heldBack: string[]
     /// The first 200 workers by session; `idle + busy` counts them all.
     workers: WorkerReport[]
 }

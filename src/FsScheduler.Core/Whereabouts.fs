@@ -6,6 +6,10 @@ type Whereabouts =
     | InQueue of stage: string * isOffered: bool * before: int
     /// In the queue: who runs its stage would have to hand it over, and enough waits for a later one already.
     | HeldBack of stage: string * next: string
+    /// In the queue: the workers that run its stage only fail it, this one with this error, and are tried now and then.
+    | OnlyFailing of stage: string * worker: string * others: int * error: string
+    /// In the queue, for a worker that has not failed it as these have.
+    | Avoiding of stage: string * failedBy: string[]
     /// In the queue, to be run by a worker that has nothing else.
     | Alone of stage: string * isOffered: bool
     | RunningOn of worker: string * since: Duration
@@ -48,7 +52,17 @@ module Whereabouts =
                 match held with
                 | ValueSome next :: _ when List.forall ValueOption.isSome held ->
                     Some(HeldBack(stage, next))
-                | _ -> Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
+                | _ ->
+                    let rest = HoldingBack.restOf task
+
+                    match HoldingBack.holdsOfAll state rest with
+                    | first :: others ->
+                        Some(OnlyFailing(stage, first.Worker, others.Length, first.Error))
+                    | [] when
+                        task.FailedBy.Length > 0 && state.Workers.IsAnotherAble(rest, task.FailedBy)
+                        ->
+                        Some(Avoiding(stage, task.FailedBy))
+                    | [] -> Some(InQueue(stage, isOffered stage, state.Queues.CountBefore task))
             | TaskState.Suspected ->
                 let stage = task.Demand
                 Some(Alone(stage, isOffered stage))

@@ -74,6 +74,7 @@ module internal Field =
     let finished60s = field "finished60s"
     let trouble = field "trouble"
     let missing = field "missing"
+    let heldBack = field "heldBack"
     let split = field "split"
     let sharedFiles = field "sharedFiles"
     let from = field "from"

@@ -68,6 +68,9 @@ let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 /// What is smaller is held in memory, and not cut.
 let private splitMin = 128L * 1024L * 1L<B>
 
+/// How long --once waits where every worker that could run a task is held back.
+let private unableMax = 5_000L<ms>
+
 let private speculateOf (arguments: ParseResults<Arguments>) =
     match arguments.GetResult(Speculate, 3.0) with
     | 0.0 -> 0.0
@@ -112,6 +115,12 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
             | "off" -> Settings.unlimited
             | size -> CommandLine.sizeFrom splitMin "--split" size
         speculate = speculateOf arguments
+        // Who is to end one day cannot wait until somebody repairs a worker.
+        unableAfter =
+            if arguments.Contains Once then
+                unableMax
+            else
+                Settings.patient
         seed = uint64 (Random.Shared.NextInt64())
     }
 

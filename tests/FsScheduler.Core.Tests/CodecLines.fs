@@ -130,6 +130,7 @@ type ReportLine = {
     finished60s: int64
     trouble: Skippable<string>
     missing: Skippable<string[]>
+    heldBack: Skippable<string[]>
     workers: WorkerLine[]
     bytes: Skippable<int64>
 }

@@ -210,6 +210,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             finished60s = report.finished60s
             trouble = ofOption report.trouble
             missing = unless [||] report.missing
+            heldBack = unless [||] report.heldBack
             workers =
                 report.workers
                 |> Array.map (fun worker -> {

@@ -58,6 +58,12 @@ let private places = [
     HeldBack("ocr", "trim"),
     "queued",
     "It is in the queue for 'ocr', and held back: enough waits for 'trim' already (--spool-bytes)."
+    OnlyFailing("ocr", "forno-3", 1, "no room"),
+    "queued",
+    "It is in the queue for 'ocr', and who runs that only fails: forno-3, and 1 more, last with: no room. They are held back, and tried with one task now and then."
+    Avoiding("ocr", [| "forno-3"; "forno-4" |]),
+    "queued",
+    "It is in the queue for 'ocr', and waits for another worker than those that have failed it: forno-3, forno-4."
     BeingCut, "split", "It is large, and being cut into pieces."
     InPieces(64, 62, [| taskId 70; taskId 71 |]),
     "split",
@@ -82,6 +88,8 @@ let private steps = [
     "Attempt 1 came back at 2026-11-24 12:00:01 +00:00: the worker node-7 was lost: silent for 5003 ms. It is run again."
     Event.Delayed(taskId 7, trouble 2 Fault "no ink", 150L<ms>),
     "Attempt 2 failed at 2026-11-24 12:00:01 +00:00: no ink. It was to be tried again after 150 ms."
+    Event.Delayed(taskId 7, trouble 2 Inability "no room", 150L<ms>),
+    "Attempt 2 could not be run by node-7 at 2026-11-24 12:00:01 +00:00: no room. That counts for nothing against the task; it was to be tried again after 150 ms."
     Event.Quarantined(taskId 7, trouble 3 Fault "no paper"),
     "It went into quarantine at 2026-11-24 12:00:01 +00:00, after attempt 3: no paper."
     Event.Claimed({ task = taskId 7; number = 3 }, session 9),

@@ -287,7 +287,7 @@ let private finished: Gen<Done> =
     }
 
 /// The longest name that a STATUS never cuts, whatever is in it, in bytes.
-let private reportNameBytes = 30
+let private reportNameBytes = 28
 
 let private worker: Gen<WorkerReport> =
     gen {
@@ -322,6 +322,10 @@ let private status: Gen<StatusReport> =
             Gen.choose (0, Limit.missingMax)
             |> Gen.bind (fun size -> Gen.arrayOfLength size (text 8))
 
+        let! heldBack =
+            Gen.choose (0, Limit.heldBackMax)
+            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 30))
+
         let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
         let! workers = Gen.arrayOfLength size worker
 
@@ -342,6 +346,7 @@ let private status: Gen<StatusReport> =
             finished60s = counts[8]
             trouble = trouble
             missing = missing
+            heldBack = heldBack
             workers = workers
         }
     }

@@ -24,6 +24,7 @@ let settings = {
     spoolBytes = Settings.unlimited
     split = Settings.unlimited
     speculate = 0.0
+    unableAfter = Settings.patient
     seed = 42UL
 }
 

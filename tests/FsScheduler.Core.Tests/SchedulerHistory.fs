@@ -17,6 +17,10 @@ type Action =
     | HeardAll
     | Succeed of pick: int
     | Fail of pick: int * retry: bool
+    /// The worker cannot run it.
+    | Refuse of pick: int
+    /// A worker fails all that it holds, or cannot run it.
+    | Break of pick: int * isUnable: bool
     /// A result for an attempt of the past, from the worker that had it.
     | Late of pick: int
     /// A result for a current attempt, from another worker.
@@ -61,10 +65,12 @@ let private action =
         3, Gen.map SubmitFile (upTo 3)
         4, Gen.map Join (upTo 16)
         5, Gen.map2 (fun a b -> Ready(a, b)) pick (upTo 5)
-        4, Gen.map Leave pick
+        6, Gen.map Leave pick
         5, Gen.constant HeardAll
         14, Gen.map Succeed pick
         4, Gen.map2 (fun a b -> Fail(a, b <> 0)) pick (upTo 5)
+        3, Gen.map Refuse pick
+        3, Gen.map2 (fun a b -> Break(a, b = 0)) pick (upTo 2)
         2, Gen.map Late pick
         1, Gen.map2 (fun a b -> Foreign(a, b)) pick pick
         6, Gen.map Publish pick
@@ -220,6 +226,20 @@ type World(names: string[]) =
         | Succeed pick -> [ for w, a in Option.toList (running pick) -> report a w Succeeded ]
         | Fail(pick, retry) -> [
             for w, a in Option.toList (running pick) -> report a w (Failed("it failed", retry))
+          ]
+        | Refuse pick -> [
+            for w, a in Option.toList (running pick) -> report a w (Unable "no room here")
+          ]
+        | Break(pick, isUnable) -> [
+            for w in Option.toList (worker pick) do
+                for a in Seq.sort world.Workers[w].held do
+                    let outcome =
+                        if isUnable then
+                            Unable "no room here"
+                        else
+                            Failed("it failed", true)
+
+                    report a w outcome
           ]
         | Late pick -> [
             for struct (w, a) in Option.toList (choose world.Past pick) -> report a w Succeeded

@@ -32,6 +32,8 @@ let private submit (submission: Submission) (text: string) (model: Model) : Mode
         attempt = 0
         failures = 0
         losses = 0
+        troubles = []
+        failedBy = Set.empty
         stage = 0
         stageEnd = 0
     }
@@ -91,17 +93,34 @@ let private tick events (model: Model) =
         else
             held session model
             |> List.filter (fun task -> model.now - task.since > model.settings.taskTimeout)
-            |> List.fold (fun model task -> fail events true task model) model
+            |> List.fold (fun model task -> failBy worker Fault events true task model) model
 
     let model = model.workers |> Seq.fold look model
 
-    model.tasks.Values
-    |> Seq.choose (fun task ->
-        match task.where with
-        | Waiting until when until <= model.now -> Some((until, task.id), task)
-        | _ -> None)
-    |> Seq.sortBy fst
-    |> Seq.fold (fun model (_, task) -> enqueue toBack task model) model
+    let woken =
+        model.tasks.Values
+        |> Seq.choose (fun task ->
+            match task.where with
+            | Waiting until when until <= model.now -> Some((until, task.id), task)
+            | _ -> None)
+        |> Seq.sortBy fst
+        |> Seq.fold (fun model (_, task) -> enqueue toBack task model) model
+
+    let due (conduct: ModelConduct) =
+        if
+            conduct.isHeldBack
+            && not (isOnTrial conduct woken)
+            && woken.now - conduct.next >= 0L<ms>
+        then
+            { conduct with isDue = true }
+        else
+            conduct
+
+    {
+        woken with
+            tickedAt = woken.now
+            conducts = Map.map (fun _ conduct -> due conduct) woken.conducts
+    }
 
 /// Everything but the assignments.
 let private take input events (model: Model) =
@@ -146,9 +165,12 @@ let private take input events (model: Model) =
         let model = heard session model
 
         match current attempt model, outcome with
-        | Some task, Succeeded when task.where = Running session -> succeed task model
+        | Some task, Succeeded when task.where = Running session ->
+            model |> succeededOn model.workers[session] task |> succeed task
         | Some task, Failed(_, retry) when task.where = Running session ->
-            fail events retry task model
+            failBy model.workers[session] Fault events retry task model
+        | Some task, Unable _ when task.where = Running session ->
+            failBy model.workers[session] Inability events true task model
         | _ -> model
     | Input.Published(attempt, _) ->
         match current attempt model with
@@ -248,7 +270,15 @@ let private next (worker: ModelWorker) (model: Model) =
         model.tasks.Values
         |> Seq.filter (fun task -> task.where = Queued && worker.can.Contains task.StageName)
         |> Seq.filter (fun task -> not (isHeldBack worker task model))
+        |> Seq.filter (fun task -> mayTry worker task.Rest model)
         |> List.ofSeq
+
+    // Left to a worker that has not failed it, for a while.
+    let mayHave (task: ModelTask) =
+        not (task.failedBy.Contains worker.name)
+        || not (isAnotherAble task.Rest task.failedBy model)
+        || model.tickedAt - task.since >= Limits.agingAfter
+           && (holdOf worker task.Rest model).IsNone
 
     let kind (task: ModelTask) =
         -task.submission.Priority, not task.IsBegun
@@ -259,12 +289,17 @@ let private next (worker: ModelWorker) (model: Model) =
         |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
 
     let first =
-        heads (fun task -> task.Rest, task.stage = 0)
+        heads (fun task -> task.Rest, task.stage = 0, task.failedBy)
+        |> List.filter mayHave
         |> List.sortBy (fun task -> kind task, task.id)
         |> List.tryHead
 
     let aged =
-        heads (fun task -> task.Rest, task.stage = 0, kind task)
+        heads (fun task -> task.Rest, task.stage = 0, task.failedBy, kind task)
+        |> List.groupBy (fun task -> task.Rest, task.stage = 0, task.failedBy)
+        |> List.map (fun (_, heads) ->
+            heads |> List.minBy (fun task -> task.since, kind task, task.id))
+        |> List.filter mayHave
         |> List.sortBy (fun task -> task.since, kind task, task.id)
         |> List.tryHead
         |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
@@ -308,6 +343,18 @@ let private assign (model: Model) (attempt: Attempt, session, struct (first, las
         failwith $"%A{attempt} runs {first} to {last}"
 
     let task = { task with attempt = attempt.number; stageEnd = last }
+
+    let model =
+        match Map.tryFind (worker.name, task.Given) model.conducts with
+        | Some conduct when conduct.isHeldBack && not (isOnTrial conduct model) ->
+            let conduct = { conduct with isDue = false; trial = Some attempt }
+
+            {
+                model with
+                    conducts = Map.add (worker.name, task.Given) conduct model.conducts
+            }
+        | _ -> model
+
     let task, model = toBack task model
     enter (Running session) task model
 
@@ -353,7 +400,13 @@ let restart now (found: Set<TaskId>) (model: Model) : Model =
     tasks.Values
     |> Seq.filter (fun task -> task.where = Publishing && not (found.Contains task.id))
     |> Seq.rev
-    |> Seq.fold again { model with workers = workers; tasks = tasks }
+    |> Seq.fold again {
+        model with
+            workers = workers
+            tasks = tasks
+            conducts = Map.empty
+            tickedAt = Instant.zero
+    }
 
 /// As `Invariants.view` shows the machine.
 let view (model: Model) : TaskView[] = [|

@@ -23,6 +23,10 @@ type ModelTask = {
     attempt: int
     failures: int
     losses: int
+    /// What workers made of it, the latest first.
+    troubles: (string * Cause) list
+    /// The workers that had failed it when it came into its queue.
+    failedBy: Set<string>
     stage: int
     stageEnd: int
 } with
@@ -30,6 +34,8 @@ type ModelTask = {
     member task.IsBegun = task.attempt > 0
     member task.StageName = task.stages[task.stage]
     member task.Rest = task.stages |> List.skip task.stage
+    /// What it was given to its worker for.
+    member task.Given = task.stages[task.stage .. task.stageEnd - 1]
 
 type ModelWorker = {
     name: string
@@ -42,6 +48,17 @@ type ModelWorker = {
     isAbsent: bool
 }
 
+/// How workers of one name have failed the same stages since they last did them.
+type ModelConduct = {
+    failed: TaskId list
+    unable: int
+    isHeldBack: bool
+    delay: Duration
+    next: Instant
+    isDue: bool
+    trial: Attempt option
+}
+
 type Model = {
     settings: Settings
     now: Instant
@@ -49,6 +66,8 @@ type Model = {
     lastId: TaskId
     tasks: Map<TaskId, ModelTask>
     workers: Map<SessionId, ModelWorker>
+    conducts: Map<string * string list, ModelConduct>
+    tickedAt: Instant
     /// The newest version of each file.
     files: Map<string, TaskId>
     keys: Map<string, TaskId>
@@ -63,6 +82,8 @@ let initial settings = {
     lastId = 0L<taskId>
     tasks = Map.empty
     workers = Map.empty
+    conducts = Map.empty
+    tickedAt = Instant.zero
     files = Map.empty
     keys = Map.empty
     front = 0
@@ -84,6 +105,7 @@ let toFront (task: ModelTask) (model: Model) =
 
 let enqueue place (task: ModelTask) (model: Model) : Model =
     let task, model = place task model
+    let task = { task with failedBy = task.troubles |> List.map fst |> set }
 
     if task.losses >= 2 then
         enter Suspected task model
@@ -114,6 +136,109 @@ let finish (task: ModelTask) (model: Model) : Model =
     | Some successor -> enqueue toBack successor model
     | None -> model
 
+/// What a worker would be given of what is left of a task.
+let given (worker: ModelWorker) (stages: string list) =
+    stages |> List.takeWhile worker.can.Contains
+
+let holdOf (worker: ModelWorker) stages (model: Model) =
+    Map.tryFind (worker.name, given worker stages) model.conducts
+    |> Option.filter _.isHeldBack
+
+let isAnotherAble (stages: string list) (but: Set<string>) (model: Model) =
+    model.workers.Values
+    |> Seq.exists (fun worker ->
+        worker.slots > 0
+        && worker.can.Contains stages.Head
+        && not (but.Contains worker.name)
+        && (holdOf worker stages model).IsNone)
+
+/// A trial is over when its attempt is, however that went.
+let isOnTrial (conduct: ModelConduct) (model: Model) =
+    match conduct.trial with
+    | None -> false
+    | Some attempt ->
+        match Map.tryFind attempt.task model.tasks with
+        | Some { where = Running _; attempt = number } -> number = attempt.number
+        | _ -> false
+
+let mayTry (worker: ModelWorker) stages (model: Model) =
+    match holdOf worker stages model with
+    | Some conduct -> conduct.isDue && not (isOnTrial conduct model)
+    | None -> true
+
+let private withConduct key conduct (model: Model) = {
+    model with
+        conducts = Map.add key conduct model.conducts
+}
+
+let private exonerate (id: TaskId) (model: Model) =
+    let look (model: Model) (KeyValue(key, conduct)) =
+        let failed = List.except [ id ] conduct.failed
+        let inARow = failed.Length + conduct.unable
+
+        if failed.Length = conduct.failed.Length then
+            model
+        elif inARow < (if conduct.isHeldBack then 3 else 1) then
+            { model with conducts = Map.remove key model.conducts }
+        else
+            withConduct key { conduct with failed = failed } model
+
+    Seq.fold look model model.conducts
+
+/// What a failure says of its worker.
+let failedOn (worker: ModelWorker) (task: ModelTask) cause (model: Model) : Model =
+    let isOfAnother (name, past) =
+        name <> worker.name && (past = Fault || past = Loss)
+
+    if cause <> Inability && List.exists isOfAnother task.troubles then
+        exonerate task.id model
+    else
+        let key = worker.name, task.Given
+
+        let known = {
+            failed = []
+            unable = 0
+            isHeldBack = false
+            delay = 1_000L<ms>
+            next = Instant.zero
+            isDue = false
+            trial = None
+        }
+
+        let conduct = Map.tryFind key model.conducts |> Option.defaultValue known
+
+        let conduct =
+            if cause = Inability then
+                { conduct with unable = conduct.unable + 1 }
+            elif List.contains task.id conduct.failed then
+                conduct
+            else
+                { conduct with failed = List.truncate 3 (task.id :: conduct.failed) }
+
+        if conduct.isHeldBack then
+            if isOnTrial conduct model && conduct.trial.Value.task = task.id then
+                let delay = min 60_000L<ms> (2L * conduct.delay)
+                withConduct key { conduct with delay = delay; next = model.now + delay } model
+            else
+                withConduct key conduct model
+        elif
+            conduct.unable >= 3
+            || conduct.failed.Length + conduct.unable >= 3
+               && isAnotherAble task.Given (set [ worker.name ]) model
+        then
+            withConduct
+                key
+                { conduct with isHeldBack = true; next = model.now + conduct.delay }
+                model
+        else
+            withConduct key conduct model
+
+/// It has done these stages.
+let succeededOn (worker: ModelWorker) (task: ModelTask) (model: Model) = {
+    model with
+        conducts = Map.remove (worker.name, task.Given) model.conducts
+}
+
 let delay events (task: ModelTask) (model: Model) =
     let delay =
         events
@@ -123,6 +248,7 @@ let delay events (task: ModelTask) (model: Model) =
 
     enter (Waiting(model.now + delay)) task model
 
+/// It failed for a reason of the scheduler's.
 let fail events retry (task: ModelTask) (model: Model) =
     let task = { task with failures = task.failures + 1 }
 
@@ -131,10 +257,45 @@ let fail events retry (task: ModelTask) (model: Model) =
     else
         delay events task model
 
+let private remember (worker: ModelWorker) cause (task: ModelTask) = {
+    task with
+        troubles = (worker.name, cause) :: task.troubles
+}
+
+/// Its worker failed it.
+let failBy (worker: ModelWorker) cause events retry (task: ModelTask) (model: Model) =
+    let model = failedOn worker task cause model
+
+    let isHeldBack =
+        match Map.tryFind (worker.name, task.Given) model.conducts with
+        | Some conduct -> conduct.isHeldBack
+        | None -> false
+
+    let isAgain (name, past) =
+        name = worker.name && (past = Fault || past = Inability)
+
+    let past = task.troubles |> List.filter isAgain |> List.length
+
+    let cause =
+        if cause = Inability && past >= 2 && not isHeldBack then
+            Fault
+        else
+            cause
+
+    let task = remember worker cause task
+
+    if cause = Inability then
+        delay events task model
+    else
+        fail events retry task model
+
 let lose session (model: Model) =
-    let drained = model.workers[session].slots = 0
+    let worker = model.workers[session]
+    let drained = worker.slots = 0
+    let lost = held session model
 
     let giveBack model (task: ModelTask) =
+        let task = if drained then task else remember worker Loss task
         let task = { task with losses = task.losses + (if drained then 0 else 1) }
 
         if task.losses >= 3 then
@@ -142,7 +303,15 @@ let lose session (model: Model) =
         else
             enqueue toFront task model
 
-    let model = held session model |> List.rev |> List.fold giveBack model
+    let model =
+        if drained then
+            model
+        else
+            lost
+            |> List.distinctBy _.Given
+            |> List.fold (fun model task -> failedOn worker task Loss model) model
+
+    let model = lost |> List.rev |> List.fold giveBack model
     { model with workers = Map.remove session model.workers }
 
 let heard session (model: Model) =

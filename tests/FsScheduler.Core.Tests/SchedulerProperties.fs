@@ -47,6 +47,9 @@ let private reachesEveryCorner =
                 "waiting"
                 "claimed"
                 "no space"
+                "no room here"
+                "held back"
+                "taken up"
                 "restarted while publishing"
                 "dismissed"
             ]
@@ -164,6 +167,11 @@ let tests =
     testList "whatever happens" [
         reachesEveryCorner
         yield! ofEvery property Run
+
+        testList
+            "also where tasks that nobody can run are given up"
+            (ofEvery property (fun () -> Run { settings with unableAfter = 3_000L<ms> })
+             |> List.take 4)
 
         property "the machine and the plain model agree" (fun history ->
             let mutable model = SchedulerModelState.initial settings

@@ -355,6 +355,8 @@ let sights (run: Run) = [
         | Effect.Reply(_, _, Spooled _, true) -> "kept"
         | Effect.Revoke _ -> "revoked"
         | Effect.Dismiss _ -> "dismissed"
+        | Effect.HeldBack _ -> "held back"
+        | Effect.TakenUp _ -> "taken up"
         | _ -> ()
 
     for task in Invariants.view run.Scheduler do

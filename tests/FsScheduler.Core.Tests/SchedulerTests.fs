@@ -9,6 +9,7 @@ let tests =
         SchedulerMissingTests.tests
         SchedulerClaimTests.tests
         SchedulerFailureTests.tests
+        SchedulerHoldBackTests.tests
         SchedulerLossTests.tests
         SchedulerClientTests.tests
         SchedulerFileTests.tests

@@ -18,6 +18,7 @@ let main args =
             OwnStagesTests.tests
             AssignmentTests.tests
             ExecTests.tests
+            StartFailureTests.tests
             ExecLinesTests.tests
             ExecWorkerTests.tests
             JournalTests.tests

@@ -224,6 +224,7 @@ let settings: Settings = {
     spoolBytes = Settings.unlimited
     split = Settings.unlimited
     speculate = 0.0
+    unableAfter = Settings.patient
     seed = 1UL
 }
 

@@ -122,6 +122,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Dismiss _
         | Effect.Discard _
         | Effect.Missing _
+        | Effect.HeldBack _
+        | Effect.TakenUp _
         | Effect.Disconnect _ -> ()
 
     /// An event cannot be forgotten any more.
@@ -204,4 +206,6 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Dismiss _
         | Effect.Discard _
         | Effect.Missing _
+        | Effect.HeldBack _
+        | Effect.TakenUp _
         | Effect.Disconnect _ -> ()

@@ -37,6 +37,7 @@ type Climate = {
     stalls: int
     /// Of a worker, a minute.
     crashes: int
+    breakages: int
     drains: int
     readies: int
     /// Of the scheduler's process, a minute.
@@ -114,6 +115,7 @@ module Climate =
             silences = rate 6
             stalls = rate 8
             crashes = rate 10
+            breakages = rate 3
             drains = rate 5
             readies = rate 30
             pauses = rate 4

@@ -139,6 +139,8 @@ type Observer(scene: Scene, spool: Spool) =
         let isDue, cause =
             match input with
             | Input.Report(_, _, Failed(_, false), _) -> true, "refused"
+            | Input.Report(_, _, Unable _, _) ->
+                failedOut && task.Unable >= 2, "could not be run too often"
             | Input.Report(_, _, Failed _, _)
             | Input.Unreadable _
             | Input.Unpublished _ -> failedOut, "failed too often"
@@ -307,12 +309,21 @@ type Observer(scene: Scene, spool: Spool) =
             splits.Split(input, attempt, last, others, cuts)
         | Event.Part(whole, index, payload) -> splits.Part(input, whole, index, payload)
         | Event.Speculated(whole, index, slow) -> splits.Speculate(whole, index, slow)
-        | Event.Delayed(id, _, delay) ->
+        | Event.Delayed(id, trouble, delay) ->
             let task = ledger.Task id
             ledger.Free task
             ledger.Unsplit task
             task.IsPublishing <- false
-            task.Failures <- task.Failures + 1
+
+            if trouble.cause = Inability then
+                match input with
+                | Input.Report(_, _, Unable _, _) -> ()
+                | _ -> violation $"task {id} could not be run by {input}"
+
+                task.Unable <- task.Unable + 1
+                scene.coverage.Count "seen: failed for nothing"
+            else
+                task.Failures <- task.Failures + 1
 
             must
                 (task.Failures < scene.climate.maxAttempts)

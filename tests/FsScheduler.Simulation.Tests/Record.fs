@@ -70,6 +70,8 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
     member val IsQuarantined = false with get, set
     member val Ending: Ending voption = ValueNone with get, set
     member val Failures = 0 with get, set
+    /// How often a worker said that it cannot run it, and that was not counted.
+    member val Unable = 0 with get, set
     member val Losses = 0 with get, set
     member val NotBefore = Instant.zero with get, set
     member val QueuedSince = Instant.zero with get, set

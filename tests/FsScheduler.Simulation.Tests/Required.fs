@@ -58,6 +58,9 @@ module Required =
         "stage refused"
         "work kept over a reconnect"
         "worker crashed"
+        "worker broken"
+        "broken worker"
+        "broken worker says so"
     ]
 
     let private sights = [
@@ -80,6 +83,7 @@ module Required =
         "the helper was faster"
         "the straggler was faster"
         "drained and closed"
+        "failed for nothing"
         "file changed before it was read"
         "key sent again after a reconnect"
         "lost while draining"

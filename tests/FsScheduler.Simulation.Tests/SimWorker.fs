@@ -15,6 +15,8 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
     let mutable life = 0 // counts processes: what an earlier one has planned does not happen
     let mutable isDown = true
     let mutable reconnects = 0
+    let mutable brokenUntil = Instant.zero // it fails all that it is given
+    let mutable isUnable = false // and says that it is to blame
 
     let isCurrent (other: Link) = obj.ReferenceEquals(link, other)
 
@@ -128,13 +130,18 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
 
             let isSlow = scene.Fault(climate.slowPercent, "slow")
 
+            let isBroken = scene.faulty && scene.Now - brokenUntil < 0L<ms>
+
             let takes =
-                chance.Time(0L<ms>, climate.workMax)
-                + (if isHung then 2L * climate.taskTimeout else 0L<ms>)
-                + (if isSlow then
-                       chance.Time(1_000L<ms>, 8_000L<ms>)
-                   else
-                       0L<ms>)
+                if isBroken then
+                    1L<ms>
+                else
+                    chance.Time(0L<ms>, climate.workMax)
+                    + (if isHung then 2L * climate.taskTimeout else 0L<ms>)
+                    + (if isSlow then
+                           chance.Time(1_000L<ms>, 8_000L<ms>)
+                       else
+                           0L<ms>)
 
             let mine = link
 
@@ -149,7 +156,15 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
             )
 
     member private _.Finish(work: Process, content: string) =
-        if scene.Fault(climate.failPercent, "stage failed") then
+        let isBroken = scene.faulty && scene.Now - brokenUntil < 0L<ms>
+
+        if isBroken && isUnable then
+            scene.coverage.Count "fault: broken worker says so"
+            answer work.attempt (Unable "it cannot run anything") ""
+        elif isBroken then
+            scene.coverage.Count "fault: broken worker"
+            answer work.attempt (Failed("it fails everything", true)) ""
+        elif scene.Fault(climate.failPercent, "stage failed") then
             answer work.attempt (Failed("it failed", true)) ""
         elif scene.Fault(climate.refusePercent, "stage refused") then
             answer work.attempt (Failed("it cannot be", false)) ""
@@ -181,6 +196,12 @@ type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Li
                 worker.LoseLink()
             elif scene.Fate(climate.crashes, "worker crashed") then
                 worker.Crash()
+            elif scene.Fate(climate.breakages, "worker broken") then
+                brokenUntil <- {
+                    sinceStart = scene.Now.sinceStart + chance.Time(1_000L<ms>, 20_000L<ms>)
+                }
+
+                isUnable <- chance.Percent 50
             elif scene.Fate(climate.resets, "link reset") then
                 mine.Break false
             elif scene.Fate(climate.silences, "link silent") then

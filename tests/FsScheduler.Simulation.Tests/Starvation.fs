@@ -16,6 +16,7 @@ module Starvation =
         spoolBytes = Settings.unlimited
         split = Settings.unlimited
         speculate = 0.0
+        unableAfter = Settings.patient
         seed = 1UL
     }
 

@@ -33,6 +33,7 @@ type World(scene: Scene) =
             spoolBytes = climate.spoolBytes
             split = climate.split
             speculate = climate.speculate
+            unableAfter = Settings.patient
             seed = chance.Next()
         }
 
@@ -210,6 +211,8 @@ type World(scene: Scene) =
         | Effect.Gather _ // saves time, and there is none to be saved here
         | Effect.Abandon _
         | Effect.Missing _
+        | Effect.HeldBack _
+        | Effect.TakenUp _
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
         | Effect.Recall _

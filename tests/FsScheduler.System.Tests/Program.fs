@@ -21,6 +21,7 @@ let private all =
         ReaderTests.tests
         FollowingTests.tests
         ExecTests.tests
+        BrokenWorkerTests.tests
         ConformTests.tests
         // These want the machine to themselves.
         testSequenced (

@@ -1,5 +1,7 @@
 namespace FsScheduler.Core
 
+open System
+
 /// Who waits for a task, and what they are told.
 module internal Answers =
 
@@ -114,6 +116,21 @@ module internal Answers =
     let error (state: State) session message =
         state.Reply(session, FromScheduler.Error(ErrorCode.BadField, message))
 
+    /// The connected workers that only fail, for people.
+    let private heldBack (state: State) : string[] =
+        if state.Probation.HeldBackCount = 0 then
+            [||]
+        else
+            state.Workers.All
+            |> Seq.sortBy _.Session
+            |> Seq.collect state.Probation.HoldsOf
+            |> Seq.distinct
+            |> Seq.truncate Limit.heldBackMax
+            |> Seq.map (fun conduct ->
+                let stages = String.Join(" | ", conduct.Stages)
+                $"{conduct.Worker} for '{stages}': {conduct.Error}")
+            |> Seq.toArray
+
     let private reportOf (worker: Worker) = {
         session = worker.Session
         name = worker.Name
@@ -159,6 +176,7 @@ module internal Answers =
             |> Seq.truncate Limit.missingMax
             |> Seq.map (fun (struct (stage, _)) -> stage)
             |> Seq.toArray
+        heldBack = heldBack state
         workers =
             state.Workers.All
             |> Seq.sortBy _.Session

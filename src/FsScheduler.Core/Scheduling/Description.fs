@@ -74,7 +74,9 @@ module Description =
                     for queue in state.Queues.All do
                         if queue.Count > 0 then
                             let stages = String.concat " | " queue.Stages
-                            $"for {stages}, {origin queue.Downstream}: {ids (queue.ToSeq())}"
+                            let avoiding = String.concat " " queue.FailedBy
+
+                            $"for {stages}, {origin queue.Downstream}, but {avoiding}: {ids (queue.ToSeq())}"
                 ]
                 |> List.sort
 

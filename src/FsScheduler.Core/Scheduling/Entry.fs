@@ -96,6 +96,12 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | progress when progress.IsResult -> null
         | progress -> progress.Downstream
 
+    /// The workers that have failed it, by name and in order, as of when it came into its queue.
+    member _.FailedBy =
+        match progress () with
+        | null -> Array.empty
+        | progress -> progress.FailedBy
+
     /// Whether its payload is the result of a stage.
     member _.IsResult =
         match progress () with
@@ -119,6 +125,9 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
 
     /// The latest first, at most `Limits.troublesMax`.
     member val Troubles: Trouble list = [] with get, set
+
+    /// See the task's.
+    member val FailedBy: string[] = Array.empty with get, set
 
     /// The number of its latest attempt.
     member val Attempt = 0 with get, set

@@ -55,6 +55,10 @@ module internal Life =
         let attempt = state.AttemptOf task
         state.Record(Event.Assigned(attempt, worker.Session, struct (first, last)))
 
+        if state.Probation.HeldBackCount > 0 then
+            let given = stages[first .. last - 1] |> Array.map _.demand
+            state.Probation.Given(worker, given, task.Id)
+
         if task.Submission.IsFiled then
             state.Ask(Effect.Recall attempt)
         else
@@ -249,14 +253,49 @@ module internal Life =
                 quarantineOne state whole ofWhole
         | ValueNone -> ()
 
-    let fail (state: State) (task: Task) (trouble: Trouble) retry =
-        let progress = task.Progress
-        blame task trouble
+    /// A worker fails the task that it holds. One that cannot run this one, again and again, and does well otherwise, is no
+    /// worker that cannot: then it is the task.
+    let private judge (state: State) (worker: Worker) (task: Task) (trouble: Trouble) : Trouble =
+        HoldingBack.failed state worker task trouble
+
+        let isAgain (past: Trouble) =
+            past.worker = worker.Name && (past.cause = Fault || past.cause = Inability)
+
+        let past = task.Progress.Troubles |> List.filter isAgain |> List.length
 
         if
-            trouble.cause = Fault
-            && (not retry || progress.Failures >= state.Settings.maxAttempts)
+            trouble.cause = Inability
+            && past + 1 >= Limits.inabilitiesMax
+            && not (HoldingBack.isHeldBack state worker task)
         then
+            { trouble with cause = Fault }
+        else
+            trouble
+
+    let fail (state: State) (task: Task) (trouble: Trouble) retry =
+        let progress = task.Progress
+
+        let trouble =
+            match task.State, trouble.cause with
+            | TaskState.Running worker, (Fault | Inability) when trouble.worker <> "" ->
+                judge state worker task trouble
+            | _ -> trouble
+
+        blame task trouble
+
+        let isOver =
+            match trouble.cause with
+            | Fault -> not retry || progress.Failures >= state.Settings.maxAttempts
+            // A suspect has no queue in which it would be given up.
+            | Inability ->
+                task.Losses >= Limits.lossesMax - 1
+                && state.Settings.unableAfter < Settings.patient
+                && (HoldingBack.whyNobody state (HoldingBack.restOf task)).IsSome
+            | Loss
+            | Departure
+            | Disk -> false
+
+        if isOver then
             quarantine state task trouble
         else
             Placement.remember task trouble
@@ -277,6 +316,25 @@ module internal Life =
             let delay = Backoff.delay failures number
             Placement.move state task (TaskState.Waiting(state.Now + delay))
             state.Record(Event.Delayed(task.Id, trouble, delay))
+
+    let private giveUpAll (state: State) (queue: TaskQueue) why =
+        for task in Seq.toArray (queue.ToSeq()) do
+            // With a piece, the others of its file have left.
+            if task.State = TaskState.Queued then
+                // Begun tasks have a list of their own: it leaves its queue before it is one.
+                Placement.move state task TaskState.Publishing
+                task.Begin() |> ignore
+                quarantine state task (state.Trouble(task, Inability, "", why))
+
+    /// Puts what nobody has been able to run for so long into quarantine, where that is not waited for.
+    let giveUp (state: State) =
+        for queue in Seq.toArray state.Queues.All do
+            match HoldingBack.whyNobody state queue.Stages, queue.StuckSince with
+            | ValueNone, _ -> queue.StuckSince <- ValueNone
+            | ValueSome _, ValueNone -> queue.StuckSince <- ValueSome state.Now
+            | ValueSome why, ValueSome since when state.Now - since >= state.Settings.unableAfter ->
+                giveUpAll state queue why
+            | ValueSome _, ValueSome _ -> ()
 
     /// Tries the waiting tasks again whose time has come.
     let wake (state: State) =
@@ -309,9 +367,13 @@ module internal Life =
         // The latest first, so that the oldest comes to the very front.
         // With a piece that is given up, the others of its file end too, and those are no longer held.
         let held = Array.rev (Seq.toArray (worker.Held.ToSeq()))
+        let error = $"the worker {worker.Name} was lost: {reason}"
+
+        if cause = Loss then
+            HoldingBack.lost state worker (Array.rev held) (fun task ->
+                state.Trouble(task, cause, worker.Name, error))
 
         for task in held |> Seq.filter (fun task -> task.State = worker.Running) do
-            let error = $"the worker {worker.Name} was lost: {reason}"
             let trouble = state.Trouble(task, cause, worker.Name, error)
             let progress = task.Progress
             blame task trouble
@@ -328,7 +390,7 @@ module internal Life =
 
         state.Record(Event.Left(worker.Session, worker.Name, reason))
         state.Workers.Remove worker
-        state.IsChanged <- true
+        HoldingBack.reopen state
 
     /// Whether a worker that says that it holds a task can be the one that was given it.
     let mayClaim (worker: Worker) (task: Task) (absent: Worker) =

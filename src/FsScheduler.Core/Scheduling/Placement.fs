@@ -1,5 +1,7 @@
 namespace FsScheduler.Core
 
+open System
+
 /// Where a task comes back into its queue.
 [<Struct>]
 type internal Place =
@@ -59,8 +61,30 @@ module internal Placement =
         leave state task
         enter state task taskState
 
+    /// The workers that have failed a task, by name.
+    let private failedBy (task: Task) : string[] =
+        match task.Progress.Troubles with
+        | [] -> Array.empty
+        | troubles ->
+            troubles
+            |> Seq.filter (fun trouble ->
+                match trouble.cause with
+                | Fault
+                | Loss
+                | Inability -> trouble.worker <> ""
+                | Departure
+                | Disk -> false)
+            |> Seq.map _.worker
+            |> Seq.distinct
+            |> Seq.truncate Limits.failedByMax
+            |> Seq.sortWith (fun one other -> String.CompareOrdinal(one, other))
+            |> Seq.toArray
+
     /// Puts a task that is in no list into its queue.
     let enqueue (state: State) (task: Task) place =
+        if task.IsBegun then
+            task.Progress.FailedBy <- failedBy task
+
         let isSuspected = task.Losses >= Limits.lossesMax - 1
 
         match isSuspected, place with

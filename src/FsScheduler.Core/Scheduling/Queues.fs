@@ -6,7 +6,9 @@ open System.Runtime.CompilerServices
 
 /// <summary>The queued tasks, by the stages that they have before them.</summary>
 /// <param name="backlog">What lies between stages.</param>
-type internal Queues(backlog: Backlog) =
+/// <param name="workers">Who is there.</param>
+/// <param name="probation">Those that only fail.</param>
+type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
     // Empty ones are kept up to this number: most of them will be needed again.
     let emptyMax = 64
     let queues = ResizeArray<TaskQueue>()
@@ -17,24 +19,32 @@ type internal Queues(backlog: Backlog) =
     let mutable openCount = 0 // of those in open queues
     let mutable latestOf: Pipeline voption = ValueNone
     let mutable latestStage = 0
-    let mutable latest = TaskQueue([| "" |], [||])
+    let mutable latest = TaskQueue([| "" |], [||], [||])
+    let mutable avoiding = 0 // tasks that somebody has failed
+    let mutable tickedAt = Instant.zero
 
-    let keyOf (stages: string[]) (downstream: string[] | null) =
+    let keyOf (stages: string[]) (downstream: string[] | null) (failedBy: string[]) =
         let separator = "\000"
         let own = String.Join(separator, stages)
 
-        match downstream with
-        | null -> own
-        | others -> String.Join(separator, [| own; ""; yield! others |])
+        let key =
+            match downstream with
+            | null -> own
+            | others -> String.Join(separator, [| own; ""; yield! others |])
+
+        if failedBy.Length = 0 then
+            key
+        else
+            String.Join("\001", [| key; yield! failedBy |])
 
     let forgetEmpty () =
         for queue in queues.FindAll(fun queue -> queue.Count = 0) do
             queue.IsForgotten <- true
-            byKey.Remove(keyOf queue.Stages queue.Downstream) |> ignore
+            byKey.Remove(keyOf queue.Stages queue.Downstream queue.FailedBy) |> ignore
             queues.Remove queue |> ignore
 
-    let find (stages: string[]) (downstream: string[] | null) =
-        let key = keyOf stages downstream
+    let find (stages: string[]) (downstream: string[] | null) (failedBy: string[]) =
+        let key = keyOf stages downstream failedBy
 
         match byKey.TryGetValue key with
         | true, queue -> queue
@@ -42,7 +52,7 @@ type internal Queues(backlog: Backlog) =
             if queues.Count >= emptyMax then
                 forgetEmpty ()
 
-            let queue = TaskQueue(stages, downstream)
+            let queue = TaskQueue(stages, downstream, failedBy)
             byKey.Add(key, queue)
             queues.Add queue
             queue
@@ -64,11 +74,13 @@ type internal Queues(backlog: Backlog) =
                 latestStage = task.Stage
                 && obj.ReferenceEquals(pipeline, task.Pipeline)
                 && obj.ReferenceEquals(latest.Downstream, task.Downstream)
+                && latest.FailedBy.Length = 0
+                && task.FailedBy.Length = 0
             | ValueNone -> false
 
         if not isLatest || latest.IsForgotten then
             let rests = restsOf task.Pipeline
-            latest <- find rests[task.Stage] task.Downstream
+            latest <- find rests[task.Stage] task.Downstream task.FailedBy
             latestOf <- ValueSome task.Pipeline
             latestStage <- task.Stage
 
@@ -77,8 +89,28 @@ type internal Queues(backlog: Backlog) =
     let heldBackBy (worker: Worker) (queue: TaskQueue) =
         backlog.HoldsBack(worker, queue.Stages, queue.Downstream)
 
-    let mayServe (worker: Worker) (queue: TaskQueue) =
-        queue.Count > 0 && worker.Can queue.Stage && (heldBackBy worker queue).IsNone
+    /// Whether it is not left to a worker that has not failed it. That is waited for if there is one, however busy it is, but
+    /// not for ever; but whoever only fails these stages gets it only if there is nobody else.
+    let mayHave (worker: Worker) (queue: TaskQueue) (task: Task) =
+        not (Array.contains worker.Name queue.FailedBy)
+        || not (workers.IsAnotherAble(queue.Stages, queue.FailedBy))
+        || tickedAt - task.Since >= Limits.agingAfter
+           && not (probation.IsHeldBack(worker, queue.Stages))
+
+    let mayTry (worker: Worker) (queue: TaskQueue) =
+        queue.Count > 0
+        && worker.Can queue.Stage
+        && probation.MayTry(worker, queue.Stages)
+        && (heldBackBy worker queue).IsNone
+
+    /// The first that a worker may be given of a queue.
+    let firstOf (worker: Worker) (queue: TaskQueue) : Task | null =
+        if mayTry worker queue then
+            match queue.First with
+            | null -> null
+            | task -> if mayHave worker queue task then task else null
+        else
+            null
 
     /// Whether a task goes before another that is also first in its queue.
     let precedes (task: Task) (other: Task) =
@@ -92,8 +124,8 @@ type internal Queues(backlog: Backlog) =
         let mutable best: Task | null = null
 
         for queue in queues do
-            if queue.IsOpen && mayServe worker queue then
-                match queue.First, best with
+            if queue.IsOpen then
+                match firstOf worker queue, best with
                 | null, _ -> ()
                 | task, null -> best <- task
                 | task, other ->
@@ -107,9 +139,10 @@ type internal Queues(backlog: Backlog) =
         let mutable oldest: Task | null = null
 
         for queue in queues do
-            if queue.IsOpen && mayServe worker queue then
+            if queue.IsOpen && mayTry worker queue then
                 match queue.Oldest, oldest with
                 | null, _ -> ()
+                | task, _ when not (mayHave worker queue task) -> ()
                 | task, null ->
                     if now - task.Since >= Limits.agingAfter then
                         oldest <- task
@@ -123,6 +156,9 @@ type internal Queues(backlog: Backlog) =
 
     let counted (queue: TaskQueue) difference =
         count <- count + difference
+
+        if queue.FailedBy.Length > 0 then
+            avoiding <- avoiding + difference
 
         if queue.IsOpen then
             openCount <- openCount + difference
@@ -148,7 +184,16 @@ type internal Queues(backlog: Backlog) =
         openCount <- count
 
     /// Whether a worker may be given some queued task.
-    member _.MayServe(worker: Worker) = queues.Exists(mayServe worker)
+    member _.MayServe(worker: Worker) =
+        queues.Exists(fun queue -> not (isNull (firstOf worker queue)))
+
+    /// Whether tasks may wait for a worker that has not failed them.
+    member _.IsAnyAvoiding = avoiding > 0
+
+    /// Since when tasks wait is looked at no later than then, so that nothing becomes possible between two ticks.
+    member _.TickedAt
+        with get () = tickedAt
+        and set (at: Instant) = tickedAt <- at
 
     /// The stage, if there is one, that keeps a worker from a queued task, which it could run.
     member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)

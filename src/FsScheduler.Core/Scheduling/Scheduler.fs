@@ -63,6 +63,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
             state.Workers.SetSlots(worker, (if worker.IsDismissed then 0 else max 0 slots))
             state.Offer worker
 
+            if worker.Slots = 0 then
+                HoldingBack.reopen state
+
     /// A worker that comes back keeps what nobody has been given since. What it does not keep it is to drop.
     let claim session holding =
         match state.Workers.Find session with
@@ -99,7 +102,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         for worker in named do
             worker.IsDismissed <- true
             state.Workers.SetSlots(worker, 0)
-            state.IsChanged <- true
+            HoldingBack.reopen state
             state.Ask(Effect.Dismiss worker.Session)
 
     let heard session =
@@ -118,6 +121,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 match outcome with
                 | Succeeded ->
                     worker.Finished <- worker.Finished + 1L
+                    HoldingBack.succeeded state worker task
 
                     if int task.Progress.StageEnd < task.Pipeline.stages.Length then
                         Life.advance state task result

@@ -22,6 +22,9 @@ type Settings = {
     split: Size
     /// A piece that takes so many times as long as most took is given to a second worker too; 0: never.
     speculate: float
+    /// Where every worker that could run a task is held back for so long, the task is not waited with any more: it goes
+    /// into quarantine. The largest number: it waits, and they are tried now and then.
+    unableAfter: Duration
     /// Any number. The same seed and the same inputs give the same decisions.
     seed: uint64
 }
@@ -30,6 +33,9 @@ module Settings =
 
     /// Of `memory`: everything is held there. Of `split`: nothing is split. Of `spoolBytes`: nothing is held back.
     let unlimited = System.Int64.MaxValue * 1L<B>
+
+    /// Of `unableAfter`: tasks wait for a worker that can run them for as long as it takes.
+    let patient: Duration = System.Int64.MaxValue * 1L<ms>
 
 /// Limits that nobody has needed to set yet.
 module Limits =
@@ -67,6 +73,23 @@ module Limits =
     /// A task that has waited this long is served in turn with those of higher priority, once in `agingTurns`.
     let agingAfter = 30_000L<ms>
     let agingTurns = 8
+
+    /// A worker that fails so often in a row, and does nothing in between, is held back.
+    let failuresInARow = 3
+
+    /// It is given a task again after this time, and after twice as long each time that it fails that too.
+    let trialAfter = 1_000L<ms>
+    let trialDelayMax = 60_000L<ms>
+
+    /// From so many times on, a worker that does well otherwise and says that it cannot run a task fails it: the task is to
+    /// blame.
+    let inabilitiesMax = 3
+
+    /// Workers and stages that are looked at because they fail; further ones are not held back.
+    let conductsMax = 10_000
+
+    /// Of the workers that failed a task, the latest so many are avoided.
+    let failedByMax = 8
 
     /// What workers have offered; further stages and programs are not known.
     let stagesMax = 10_000

@@ -6,7 +6,8 @@ module internal Speculation =
 
     /// An idle worker that can run the first stage of a piece, other than the one that is slow with it.
     let private helper (state: State) (piece: Task) (slow: Worker) : Worker | null =
-        let demand = piece.Pipeline.stages[0].demand
+        // It begins with the first stage, however far the slow one is.
+        let stages = piece.Pipeline.stages |> Array.map _.demand
         let mutable found: Worker | null = null
         let mutable at = state.Workers.Idle.First
 
@@ -15,8 +16,9 @@ module internal Speculation =
 
             if
                 isNull worker.Reserved
-                && worker.Can demand
+                && worker.Can stages[0]
                 && not (obj.ReferenceEquals(worker, slow))
+                && not (state.Probation.IsHeldBack(worker, stages))
             then
                 found <- worker
 

@@ -7,12 +7,16 @@ open System.Collections.Generic
 [<Sealed>]
 type internal State(settings: Settings, tasksMax: int) =
     let backlog = Backlog settings.spoolBytes
+    let probation = Probation()
+    let workers = Workers probation
+    let queues = Queues(backlog, workers, probation)
     member _.Settings = settings
     member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
-    member val Workers = Workers()
-    member val Backlog = backlog
-    member val Queues = Queues backlog
+    member _.Workers = workers
+    member _.Probation = probation
+    member _.Backlog = backlog
+    member _.Queues = queues
 
     /// Failed tasks by the moment of their next attempt. Those that were cancelled or retried meanwhile
     /// are skipped when it comes.

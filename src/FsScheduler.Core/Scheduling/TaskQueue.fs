@@ -34,7 +34,8 @@ type internal QueueLevel(priority: int) =
 /// The tasks that have the same stages before them: higher priority first, then begun before fresh, then first come, first served.
 /// <param name="stages">What a worker must offer for each, the next one first.</param>
 /// <param name="downstream">As that of each task.</param>
-type internal TaskQueue(stages: string[], downstream: string[] | null) =
+/// <param name="failedBy">As that of each task.</param>
+type internal TaskQueue(stages: string[], downstream: string[] | null, failedBy: string[]) =
     // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
     let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
@@ -68,6 +69,7 @@ type internal TaskQueue(stages: string[], downstream: string[] | null) =
 
     member _.Stages = stages
     member _.Downstream = downstream
+    member _.FailedBy = failedBy
 
     /// The one that they wait for.
     member _.Stage = stages[0]
@@ -75,6 +77,9 @@ type internal TaskQueue(stages: string[], downstream: string[] | null) =
 
     /// False where it is known that no idle worker can run this stage: then nobody need look.
     member val IsOpen = true with get, set
+
+    /// Since when whoever could run this is held back.
+    member val StuckSince: Instant voption = ValueNone with get, set
 
     /// True where it was empty, and another one would take its place.
     member val IsForgotten = false with get, set

@@ -98,6 +98,11 @@ module internal Ticking =
                 giveUpLate state worker
 
         Life.wake state
+        HoldingBack.tick state
+
+        if state.Settings.unableAfter < Settings.patient then
+            Life.giveUp state
+
         Speculation.run state
 
         if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then

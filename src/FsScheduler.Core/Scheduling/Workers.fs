@@ -41,8 +41,9 @@ type internal IdleWorkers() =
             idle.Remove worker
             idle.Add worker
 
-/// The connected workers, idle and busy.
-type internal Workers() =
+/// <summary>The connected workers, idle and busy.</summary>
+/// <param name="probation">Those that only fail.</param>
+type internal Workers(probation: Probation) =
     let all = Dictionary<SessionId, Worker>()
     let idle = IdleWorkers()
     let reservations = Dictionary<TaskId, Worker>()
@@ -62,6 +63,13 @@ type internal Workers() =
             reservations.Remove task.Id |> ignore
             worker.Reserved <- null
 
+    /// Of two that could run a suspected task: one that only fails, or has failed it, is the last choice; then who has least to
+    /// do.
+    let suits (task: Task) (stages: string[]) (worker: Worker) =
+        struct (probation.IsHeldBack(worker, stages),
+                Array.contains worker.Name task.FailedBy,
+                worker.Held.Count)
+
     member _.All = all.Values
     member _.Idle = idle
 
@@ -78,6 +86,15 @@ type internal Workers() =
     /// Whether a worker that takes work runs this stage. One that is not back after a restart has no slots.
     member _.Run(stage: string) =
         all.Values |> Seq.exists (fun worker -> worker.Slots > 0 && worker.Can stage)
+
+    /// Whether a worker of another name takes work, runs the first of these stages, and is not held back for them.
+    member _.IsAnotherAble(stages: string[], but: string[]) =
+        all.Values
+        |> Seq.exists (fun worker ->
+            worker.Slots > 0
+            && worker.Can stages[0]
+            && not (Array.contains worker.Name but)
+            && not (probation.IsHeldBack(worker, stages)))
 
     member _.Join(session, name, stages, now) =
         let worker = Worker.Create(session, name, stages)
@@ -109,6 +126,7 @@ type internal Workers() =
 
     member _.TakeBack(worker: Worker, task: Task) =
         worker.Held.Remove task
+        probation.TakenBack(worker, task.Id)
         worker.Ceiling <- max worker.Slots worker.Held.Count
 
         if obj.ReferenceEquals(worker.Reserved, task) then
@@ -125,6 +143,7 @@ type internal Workers() =
                 unreserve worker
 
             let mutable best: Worker | null = null
+            let stages = task.Pipeline.stages[task.Stage ..] |> Array.map _.demand
 
             for candidate in all.Values do
                 if
@@ -133,7 +152,7 @@ type internal Workers() =
                     match best with
                     | null -> best <- candidate
                     | other ->
-                        if candidate.Held.Count < other.Held.Count then
+                        if suits task stages candidate < suits task stages other then
                             best <- candidate
 
             match best with

@@ -131,6 +131,19 @@ type Delivery
                 stage,
                 tasks
             )
+        | Effect.HeldBack(worker, stages, error) ->
+            log.LogWarning(
+                "worker {Worker} only fails '{Stages}', last with: {Error}. It is held back: it is given them now and then only, until it does one; its tasks go to others",
+                worker,
+                System.String.Join(" | ", stages),
+                error
+            )
+        | Effect.TakenUp(worker, stages) ->
+            log.LogInformation(
+                "worker {Worker} is given '{Stages}' again as any other",
+                worker,
+                System.String.Join(" | ", stages)
+            )
         | Effect.Publish _
         | Effect.Settle _
         | Effect.PublishError _

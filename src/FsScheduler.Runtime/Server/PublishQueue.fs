@@ -345,6 +345,8 @@ type PublishQueue
         | Effect.Welcome _
         | Effect.Dismiss _
         | Effect.Missing _
+        | Effect.HeldBack _
+        | Effect.TakenUp _
         | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
 
     /// Told what is in a file of the folder of results that is to be published, or discarded: it is not read again.

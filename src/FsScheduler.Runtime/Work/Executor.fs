@@ -3,6 +3,7 @@ namespace FsScheduler.Runtime
 open System
 open System.Collections.Generic
 open System.IO
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
@@ -174,17 +175,33 @@ type Executor
                 | Input _
                 | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"
 
-            let! result =
-                functions[nameOf wire].Invoke {
-                    argument = argumentOf wire
-                    name = job.work.name
-                    attempt = job.work.attempt
-                    piece = job.work.piece
-                    payload = ReadOnlyMemory bytes
-                    cancellation = job.cancellation
-                }
+            try
+                let! result =
+                    functions[nameOf wire].Invoke {
+                        argument = argumentOf wire
+                        name = job.work.name
+                        attempt = job.work.attempt
+                        piece = job.work.piece
+                        payload = ReadOnlyMemory bytes
+                        cancellation = job.cancellation
+                    }
 
-            return Bytes(result.ToArray())
+                return Bytes(result.ToArray())
+            with
+            | :? StageException
+            | :? OperationCanceledException as error ->
+                ExceptionDispatchInfo.Throw error
+                return Payload.empty
+            | error ->
+                // Whatever else it throws is its own matter, but for a full disk.
+                return
+                    raise (
+                        StageException(
+                            $"{error.GetType().Name}: {error.Message}",
+                            true,
+                            Disk.passes error
+                        )
+                    )
         }
 
     let runProgram (job: Job) (wire: string) payload ct : Task<Payload> =

@@ -63,6 +63,7 @@ module ReplayVerb =
         spoolBytes = Settings.unlimited
         split = Settings.unlimited
         speculate = 0.0
+        unableAfter = Settings.patient
         seed = 0UL
     }
 

@@ -94,10 +94,24 @@ module StatusVerb =
                     :> Rendering.IRenderable
                 ]
 
-        Rows(trouble @ missing @ [ counts; workers ])
+        let heldBack = [
+            for worker in report.heldBack do
+                Markup(
+                    $"[yellow]held back, since it only fails: {Markup.Escape(Logs.printable worker)}[/]"
+                )
+                :> Rendering.IRenderable
+        ]
+
+        Rows(trouble @ missing @ heldBack @ [ counts; workers ])
 
     let private line (report: StatusReport) =
-        $"{report.finished} done, {report.queued} queued, {report.running} running, {report.waiting} waiting, {report.quarantined} in quarantine, {float report.finished10s / 10.0:F1} a second, {report.idle} idle and {report.busy} busy workers"
+        let heldBack =
+            if report.heldBack.Length = 0 then
+                ""
+            else
+                $", {report.heldBack.Length} held back"
+
+        $"{report.finished} done, {report.queued} queued, {report.running} running, {report.waiting} waiting, {report.quarantined} in quarantine, {float report.finished10s / 10.0:F1} a second, {report.idle} idle and {report.busy} busy workers{heldBack}"
 
     let private connection (arguments: ParseResults<StatusArguments>) =
         arguments.TryGetResult StatusArguments.Connect,

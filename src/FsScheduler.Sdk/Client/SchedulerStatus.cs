@@ -18,6 +18,7 @@ public sealed record SchedulerStatus
         OldestQueued = TimeSpan.FromMilliseconds(report.oldest);
         Trouble = report.trouble?.Value;
         MissingStages = [.. report.missing];
+        HeldBack = [.. report.heldBack];
         Workers = [.. report.workers.Select(worker => new WorkerStatus(worker))];
     }
 
@@ -59,6 +60,9 @@ public sealed record SchedulerStatus
 
     /// <summary>Stages that tasks wait for and no worker offers, ten at most.</summary>
     public IReadOnlyList<string> MissingStages { get; }
+
+    /// <summary>Workers that only fail some stages, and are given those now and then only, each with its last error; ten at most.</summary>
+    public IReadOnlyList<string> HeldBack { get; }
 
     /// <summary>The first 200 workers; the two counts have them all.</summary>
     public IReadOnlyList<WorkerStatus> Workers { get; }

@@ -54,7 +54,8 @@ internal sealed class StageRegistration(Type type)
         catch (Exception error) when (error is not OperationCanceledException || !call.cancellation.IsCancellationRequested)
         {
             logger.LogError(error, "task {TaskId} failed in {Stage}", context.TaskId, type.Name);
-            throw new Runtime.Stages.StageException($"{error.GetType().Name}: {error.Message}", true);
+            throw new Runtime.Stages.StageException(
+                $"{error.GetType().Name}: {error.Message}", true, Runtime.Files.Disk.passes(error));
         }
     }
 

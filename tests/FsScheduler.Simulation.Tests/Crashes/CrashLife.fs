@@ -167,6 +167,8 @@ type CrashLife
         | Effect.Gather _
         | Effect.Abandon _
         | Effect.Missing _
+        | Effect.HeldBack _
+        | Effect.TakenUp _
         | Effect.Dismiss _ -> ()
         | Effect.Publish _
         | Effect.Settle _

@@ -64,6 +64,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             spoolBytes = chance.Pick [| 1L<B>; 100L<B>; Settings.unlimited |]
             split = Settings.unlimited
             speculate = 1.5
+            unableAfter = Settings.patient
             seed = seed
         }
         isFull = chance.Percent 25

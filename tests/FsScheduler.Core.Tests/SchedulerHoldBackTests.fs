@@ -1,0 +1,349 @@
+/// A worker that only fails: who gets what it failed, when it is held back, and what it is given then.
+module FsScheduler.Core.Tests.SchedulerHoldBackTests
+
+open Expecto
+open FsScheduler.Core
+open FsScheduler.Core.Tests.SchedulerFixture
+
+let private cannot = Unable "no room here"
+let private failed = Failed("it failed", true)
+
+/// Workers 1, 2… run `a` on so many slots, and tasks `x1`, `x2`… were submitted.
+let private started (settings: Settings) workers slots tasks =
+    let machine = Machine settings
+
+    for number in 1..workers do
+        machine.Worker(number, [ "a" ], slots) |> ignore
+
+    machine.SubmitAll [ for i in 1..tasks -> $"x{i}" ]
+    machine
+
+let private heldBack effects =
+    effects
+    |> List.choose (function
+        | Effect.HeldBack(worker, stages, _) -> Some(worker, List.ofArray stages)
+        | _ -> None)
+
+let private takenUp effects =
+    effects
+    |> List.choose (function
+        | Effect.TakenUp(worker, _) -> Some worker
+        | _ -> None)
+
+/// Worker 1 fails the tasks that it is given, one after the other, so often; worker 2 has one task and keeps it.
+let private failInARow outcome count (machine: Machine) =
+    let mutable said = []
+
+    for task in [ 1; 3; 4; 5; 6; 7 ] |> List.take count do
+        let _, effects = machine.Report(1, attempt task 1, outcome, Payload.empty)
+        said <- said @ effects
+
+    said
+
+let private preference =
+    testList "a task that a worker has failed" [
+        test "waits for another one that is busy, and goes to it" {
+            let machine = started settings 2 1 2
+            machine.Fail(1, attempt 1 1) |> ignore
+            let _, effects = machine.Pass(10_000L<ms>, [ session 1; session 2 ])
+            Expect.isEmpty (assignments effects) "worker 1 is idle, and not given it again"
+            let _, effects = machine.Succeed(2, attempt 2 1)
+            Expect.equal (assignments effects) [ 2L, 1L, 2 ] "the other one"
+        }
+
+        test "does not wait for ever" {
+            let machine = started settings 2 1 2
+            machine.Fail(1, attempt 1 1) |> ignore
+            let _, effects = machine.Pass(32_000L<ms>, [ session 1; session 2 ])
+            Expect.equal (assignments effects) [ 1L, 1L, 2 ] "after half a minute"
+        }
+
+        test "goes to the one that failed it where no other runs its stage" {
+            let machine = started settings 1 1 1
+            machine.Worker(2, [ "b" ], 1) |> ignore
+            machine.Fail(1, attempt 1 1) |> ignore
+            let _, effects = machine.Pass(1_000L<ms>, [ session 1; session 2 ])
+            Expect.equal (assignments effects) [ 1L, 1L, 2 ] "at once"
+        }
+
+        for name, leave in
+            [
+                "leaves", (fun (machine: Machine) -> machine.Lose 2)
+                "takes no more", (fun machine -> machine.Take(Input.Ready(session 2, 0)))
+                "is asked to go", (fun machine -> machine.Take(Input.Drain("w2", client)))
+            ] do
+            test $"goes to the one that failed it when the other {name}" {
+                let machine = started settings 2 1 2
+                machine.Fail(1, attempt 1 1) |> ignore
+                machine.Pass(1_000L<ms>, [ session 1; session 2 ]) |> ignore
+                let _, effects = leave machine
+                Expect.contains (assignments effects) (1L, 1L, 2) "nobody else is there"
+            }
+
+        test "that is lost with it, too" {
+            let machine = started settings 2 1 2
+            machine.Lose 1 |> ignore
+            machine.Do(Input.Join(session 3, "w1", [| "a" |]))
+            let _, effects = machine.Take(Input.Ready(session 3, 1))
+            Expect.isEmpty (assignments effects) "it is the same one, by its name"
+            let _, effects = machine.Succeed(2, attempt 2 1)
+            Expect.equal (assignments effects) [ 2L, 1L, 2 ] "the other one"
+        }
+
+        test "loses no attempt where two of three fail everything at once" {
+            let machine = started settings 3 1 60
+
+            for _ in 1..200 do
+                for task in Invariants.view machine.Scheduler do
+                    match task.worker with
+                    | ValueSome worker when worker < 3L<sessionId> ->
+                        let of' = { task = task.id; number = task.attempt }
+                        machine.Fail(int worker, of') |> ignore
+                    | _ -> ()
+
+                machine.Pass(1_000L<ms>, [ session 1; session 2; session 3 ]) |> ignore
+
+                for task in Invariants.view machine.Scheduler do
+                    if task.worker = ValueSome(session 3) then
+                        machine.Succeed(3, { task = task.id; number = task.attempt }) |> ignore
+
+            Expect.equal machine.Scheduler.Quarantined 0 "in quarantine"
+            Expect.equal machine.Scheduler.Status.finished 60L "done"
+        }
+    ]
+
+let private inability =
+    testList "a worker that cannot run a task" [
+        test "fails it for nothing: it is never in quarantine because of that" {
+            let machine = started settings 1 1 1
+
+            for number in 1..12 do
+                machine.Report(1, attempt 1 number, cannot, Payload.empty) |> ignore
+                machine.Pass(61_000L<ms>, [ session 1 ]) |> ignore
+
+            Expect.equal (snd machine.States[0]) "running" "tried again and again"
+            machine.Succeed(1, attempt 1 13) |> ignore
+            Expect.isEmpty machine.States "done"
+        }
+
+        test "is held back after three times, of any tasks, whoever else is there" {
+            let machine = started settings 1 1 3
+
+            Expect.equal
+                (machine.Report(1, attempt 1 1, cannot, Payload.empty) |> snd |> heldBack)
+                []
+                "once"
+
+            machine.Report(1, attempt 2 1, cannot, Payload.empty) |> ignore
+
+            Expect.equal
+                (machine.Report(1, attempt 3 1, cannot, Payload.empty) |> snd |> heldBack)
+                [ "w1", [ "a" ] ]
+                "three times"
+
+            Expect.equal machine.Scheduler.Status.heldBack [| "w1 for 'a': no room here" |] "status"
+        }
+
+        test "is no such worker where it does others and never this one: then it is the task" {
+            let machine = started settings 1 1 1
+            let mutable number = 1
+            let mutable others = 1
+
+            while machine.Scheduler.Quarantined = 0 && number < 20 do
+                machine.Report(1, attempt 1 number, cannot, Payload.empty) |> ignore
+                others <- others + 1
+                machine.Submit $"y{others}" |> ignore
+                machine.Succeed(1, attempt others 1) |> ignore
+                machine.Pass(61_000L<ms>, [ session 1 ]) |> ignore
+                number <- number + 1
+
+            Expect.equal machine.Scheduler.Quarantined 1 "in quarantine"
+            Expect.equal number 6 "two for nothing, and then as often as it may fail"
+        }
+
+        test "is not waited for longer than that" {
+            let machine = started { settings with unableAfter = 5_000L<ms> } 1 1 5
+            machine.Report(1, attempt 1 1, cannot, Payload.empty) |> ignore
+            machine.Report(1, attempt 2 1, cannot, Payload.empty) |> ignore
+            machine.Report(1, attempt 3 1, cannot, Payload.empty) |> ignore
+            let mutable seconds = 0
+
+            while not machine.Scheduler.IsDone && seconds < 100 do
+                seconds <- seconds + 1
+                let events, _ = machine.Pass(1_000L<ms>, [ session 1 ])
+
+                for event in events do
+                    match event with
+                    | Event.Assigned(attempt, _, _) ->
+                        machine.Report(1, attempt, cannot, Payload.empty) |> ignore
+                    | _ -> ()
+
+            Expect.equal machine.Scheduler.Quarantined 5 "all of them"
+            Expect.isLessThanOrEqual seconds 12 "seconds"
+        }
+    ]
+
+let private holding =
+    testList "a worker that only fails" [
+        test "is held back after three tasks in a row that somebody else may do" {
+            let machine = started settings 2 1 20
+            let said = failInARow failed 3 machine
+            Expect.equal (heldBack said) [ "w1", [ "a" ] ] "said once"
+
+            Expect.isEmpty
+                (assignments said |> List.filter (fun (_, task, _) -> task = 5L))
+                "nothing more"
+
+            Expect.equal machine.Scheduler.Status.heldBack [| "w1 for 'a': it failed" |] "status"
+        }
+
+        test "is not held back after a success in between" {
+            let machine = started settings 2 1 20
+            let said = failInARow failed 2 machine
+            machine.Succeed(1, attempt 4 1) |> ignore
+            let _, one = machine.Fail(1, attempt 5 1)
+            let _, two = machine.Fail(1, attempt 6 1)
+            Expect.isEmpty (heldBack (said @ one @ two)) "two and two are not four"
+            let _, three = machine.Fail(1, attempt 7 1)
+            Expect.equal (heldBack three) [ "w1", [ "a" ] ] "three"
+        }
+
+        test "is not held back where nobody else is there: it may be the tasks" {
+            let machine = started settings 1 1 5
+
+            let said = [
+                for task in 1..5 do
+                    yield! snd (machine.Fail(1, attempt task 1))
+            ]
+
+            Expect.isEmpty (heldBack said) "they go into quarantine as ever"
+        }
+
+        test "is held back for what it fails, and given the rest" {
+            let machine = Machine settings
+            machine.Worker(1, [ "a"; "b" ], 1) |> ignore
+            machine.Worker(2, [ "a" ], 1) |> ignore
+            machine.SubmitAll [ for i in 1..10 -> $"x{i}" ]
+            failInARow failed 3 machine |> ignore
+            let _, effects = machine.Submit("y", 0, "b")
+            Expect.equal (assignments effects) [ 1L, 11L, 1 ] "another stage"
+        }
+
+        test "is tried with one task, ever more rarely" {
+            let machine = started settings 2 4 60
+
+            let failAll () =
+                let mutable count = 0
+                let mutable isAny = true
+
+                while isAny do
+                    match
+                        Invariants.view machine.Scheduler
+                        |> Array.tryFind (fun task -> task.worker = ValueSome(session 1))
+                    with
+                    | Some task ->
+                        count <- count + 1
+                        machine.Fail(1, { task = task.id; number = task.attempt }) |> ignore
+                    | None -> isAny <- false
+
+                count
+
+            let before = failAll ()
+            Expect.equal before 6 "what it had when it was held back, too"
+
+            let given = [
+                for second in 1..40 do
+                    machine.Pass(1_000L<ms>, [ session 1; session 2 ]) |> ignore
+
+                    for _ in 1 .. failAll () do
+                        second
+            ]
+
+            // After 1 s, and then after twice as long each time.
+            Expect.equal given [ 1; 3; 7; 15; 31 ] "when"
+        }
+
+        test "is given all again after the first success" {
+            let machine = started settings 2 2 20
+            machine.Fail(1, attempt 1 1) |> ignore
+            machine.Fail(1, attempt 3 1) |> ignore
+
+            let running () =
+                Invariants.view machine.Scheduler
+                |> Array.filter (fun task -> task.worker = ValueSome(session 1))
+
+            while (running ()).Length > 0 do
+                let task = (running ())[0]
+                machine.Fail(1, { task = task.id; number = task.attempt }) |> ignore
+
+            machine.Pass(1_000L<ms>, [ session 1; session 2 ]) |> ignore
+            Expect.hasLength (running ()) 1 "on trial"
+            let task = (running ())[0]
+            let _, effects = machine.Succeed(1, { task = task.id; number = task.attempt })
+            Expect.equal (takenUp effects) [ "w1" ] "said"
+            Expect.hasLength (running ()) 2 "all its slots"
+            Expect.isEmpty machine.Scheduler.Status.heldBack "status"
+        }
+
+        test "is to blame no more when others fail the same tasks" {
+            let machine = started settings 2 1 20
+            failInARow failed 3 machine |> ignore
+            // Worker 2 gets what was begun first.
+            machine.Succeed(2, attempt 2 1) |> ignore
+            machine.Pass(1_000L<ms>, [ session 2 ]) |> ignore
+
+            let held =
+                Invariants.view machine.Scheduler
+                |> Array.find (fun task -> task.worker = ValueSome(session 2))
+
+            let of' = { task = held.id; number = held.attempt }
+            machine.Succeed(2, of') |> ignore
+
+            let held =
+                Invariants.view machine.Scheduler
+                |> Array.find (fun task -> task.worker = ValueSome(session 2))
+
+            Expect.equal held.attempt 2 "one that worker 1 has failed"
+            let _, effects = machine.Fail(2, { task = held.id; number = held.attempt })
+            Expect.equal (takenUp effects) [ "w1" ] "it is the task"
+        }
+
+        test "is held back also when it comes back under its name" {
+            let machine = started settings 2 1 20
+            failInARow failed 3 machine |> ignore
+            machine.Lose 1 |> ignore
+            machine.Do(Input.Join(session 3, "w1", [| "a" |]))
+            let _, effects = machine.Take(Input.Ready(session 3, 1))
+            Expect.isEmpty (assignments effects) "nothing"
+        }
+
+        test "is held back when it is lost again and again, each time with other tasks" {
+            let machine = started settings 2 3 60
+            machine.Lose 1 |> ignore
+            let mutable said = []
+
+            for life in 3..5 do
+                machine.Do(Input.Join(session life, "w1", [| "a" |]))
+                machine.Do(Input.Ready(session life, 3))
+                said <- said @ snd (machine.Lose life)
+
+            Expect.equal (heldBack said) [ "w1", [ "a" ] ] "three lives"
+            Expect.equal machine.Scheduler.Quarantined 0 "no task is taken for poison"
+        }
+
+        test "is explained" {
+            let machine = started settings 1 1 3
+
+            for task in 1..3 do
+                machine.Report(1, attempt task 1, cannot, Payload.empty) |> ignore
+
+            machine.Pass(200L<ms>, [ session 1 ]) |> ignore
+
+            Expect.equal
+                (Whereabouts.ofTask (taskId 1) machine.Now machine.Scheduler)
+                (Some(OnlyFailing("a", "w1", 0, "no room here")))
+                "where"
+        }
+    ]
+
+let tests = testList "workers that fail" [ preference; inability; holding ]
