@@ -23,6 +23,7 @@ let main args =
             TokensTests.tests
             ExplanationTests.tests
             GateTests.tests
+            ConnectionLimitsTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
         ])

@@ -243,6 +243,7 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
                 holdup = Holdup log
                 noRoom = fun _ _ _ -> ()
                 isDraining = fun () -> false
+                places = Places(ConnectionLimits.ofDescriptors ValueNone 0L)
                 clock = clock
                 log = log
             }

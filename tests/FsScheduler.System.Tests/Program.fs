@@ -20,6 +20,7 @@ let private all =
         VerbTests.tests
         ReaderTests.tests
         FollowingTests.tests
+        CrowdTests.tests
         ExecTests.tests
         BrokenWorkerTests.tests
         ConformTests.tests

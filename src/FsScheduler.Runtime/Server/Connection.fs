@@ -33,6 +33,7 @@ type ConnectionContext = {
     noRoom: string -> Size -> string -> unit
     /// Whether no worker gets anything new, whatever it says.
     isDraining: unit -> bool
+    places: Places
     clock: Clock
     log: ILogger
 }
@@ -189,8 +190,17 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     let admit (frame: Result<Frame<ToScheduler>, FrameError>) =
         match Gate.judge context.rules standing frame with
         | Verdict.Open hello ->
-            welcome hello
-            Admission.Skip
+            match
+                (match hello.role with
+                 | Client -> context.places.TryEnterClient()
+                 | Worker _ -> Ok())
+            with
+            | Ok() ->
+                welcome hello
+                Admission.Skip
+            | Error reason ->
+                close ErrorCode.NotWelcome reason
+                Admission.Stop
         | Verdict.Deliver ->
             match frame with
             | Ok frame when frame.bytes > 0L<B> && not (Gate.hasPayload frame.message) ->
@@ -434,6 +444,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         context.log.LogWarning("{Peer} is disconnected: {Reason}", name, reason)
         closing.Cancel()
 
+    /// Whether it has not said who it is, and may still.
+    member _.IsStranger = standing = Standing.Stranger && farewells = 0
+
+    /// Ends it for the sake of others, who get its place.
+    member _.MakeRoom(reason: string) =
+        close ErrorCode.NotWelcome reason
+        closing.Cancel()
+
     /// Ends it in order.
     member _.End() = closing.Cancel()
 
@@ -501,8 +519,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             do! sayFarewell ()
             stream.Dispose()
 
-            if standing = Standing.Worker then
-                context.log.LogInformation("worker {Peer} left", name)
+            match standing with
+            | Standing.Worker -> context.log.LogInformation("worker {Peer} left", name)
+            | Standing.Client -> context.places.LeaveClient()
+            | Standing.Stranger -> ()
 
             do! context.agent.PostAsync([| Input.Leave session |], CancellationToken.None)
         }

@@ -43,7 +43,8 @@ type SchedulerOptions = {
 /// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
 [<Sealed>]
 type SchedulerServer(options: SchedulerOptions) =
-    static let connectionsMax = 4_096
+    // Who is about to be closed for others; they have two seconds for their last words.
+    static let leavingMax = 16
     static let endWithin = TimeSpan.FromSeconds 5.0
     let log = options.log
     let clock = options.clock
@@ -201,6 +202,13 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let room = RoomProbe(holdup, clock, stop.Token)
 
+    let places =
+        Places(
+            ConnectionLimits.ofDescriptors (DescriptorLimit.current ()) (DescriptorLimit.isOpen ())
+        )
+
+    let mutable fullSince = ValueNone
+
     let context = {
         rules = options.rules
         beat = options.beat
@@ -214,16 +222,14 @@ type SchedulerServer(options: SchedulerOptions) =
         noRoom = fun folder size reason -> room.Begin(folder, size, reason)
         answer = answer
         isDraining = fun () -> isDraining
+        places = places
         clock = clock
         log = log
     }
 
     let listener = new TcpListener(options.listen)
 
-    do
-        listener.Server.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true)
-
-        listener.Start 512
+    do listener.Start 512
 
     let serve (connection: Connection) : Task =
         task {
@@ -234,16 +240,38 @@ type SchedulerServer(options: SchedulerOptions) =
                 serving.TryRemove connection.Session |> ignore
         }
 
-    let welcome (socket: Socket) =
-        if connections.Count >= connectionsMax then
-            log.LogWarning(
-                "{Peer} is refused: there are {Count} connections",
-                socket.RemoteEndPoint,
-                connectionsMax
-            )
+    /// Of those who have not said who they are, the one that has had the longest time for it makes room for another.
+    let hasRoom () =
+        connections.Count < places.All
+        || (connections.Count < places.All + leavingMax
+            && match
+                connections.Values
+                |> Seq.filter _.IsStranger
+                |> Seq.sortBy _.Session
+                |> Seq.tryHead
+               with
+               | Some stranger ->
+                   stranger.MakeRoom places.Full
+                   true
+               | None -> false)
 
-            socket.Dispose()
+    /// Once a minute at the most: a crowd is no reason to fill a log.
+    let sayFull () =
+        let now = clock.Now
+
+        match fullSince with
+        | ValueSome at when now - at < 60_000L<ms> -> ()
+        | ValueSome _
+        | ValueNone ->
+            fullSince <- ValueSome now
+            log.LogWarning("peers are turned away: {Reason}", places.Full)
+
+    let welcome (socket: Socket) =
+        if not (hasRoom ()) then
+            sayFull ()
+            places.RefuseAsync socket |> ignore
         else
+            KeepAlive.enable socket
             socket.NoDelay <- true
 
             let session =
