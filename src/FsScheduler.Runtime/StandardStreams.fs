@@ -6,6 +6,7 @@ open System
 open System.IO
 open System.Runtime.InteropServices
 open System.Text
+open System.Threading
 open Microsoft.FSharp.NativeInterop
 open FsScheduler.Runtime.Files
 
@@ -209,6 +210,18 @@ module StandardStreams =
     /// all the same.</summary>
     let hasNoReader () =
         isOurs && not closed[1] && Descriptor.hasNoReader 1
+
+    /// <summary>Looks now and then whether whoever read standard output has gone.</summary>
+    /// <param name="isWanted">Else nobody looks.</param>
+    /// <param name="gone">Called once it has; again until it is disposed.</param>
+    let onNoReader (isWanted: bool) (gone: unit -> unit) : IDisposable =
+        let look _ =
+            if hasNoReader () then
+                gone ()
+
+        let every = TimeSpan.FromMilliseconds 300.0
+
+        new Timer(look, null, (if isWanted then every else Timeout.InfiniteTimeSpan), every)
 
     let private queue (fd: int) (dropped: int64 -> byte[]) =
         let runtime =

@@ -30,6 +30,8 @@ let main args =
             PublishQueueTests.tests
             ResultOwnersTests.tests
             ActivityLogTests.tests
+            LineQueueTests.tests
+            SilenceTests.tests
             LoopsTests.tests
             PieceTests.tests
             SharedFoldersTests.tests

@@ -54,6 +54,24 @@ let private endingReaders =
                 Expect.isEmpty reading.Errors.All "nothing is said of it"
         }
 
+let private endlessInput =
+    scenario "submit ends when nobody wants its result any more, though its input never ends"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+
+            use reading =
+                shell
+                    place
+                    $"mkfifo endless; sleep 1000 > endless & {{ S submit - --connect 127.0.0.1:{port}; echo $? > code; }} < endless | head -c 0; kill $!"
+
+            let! ended = reading.Exit
+            Expect.equal ended 0 reading.Said
+            Expect.equal (codeOf place) "141" "nothing is said of it"
+        }
+
 let private closedOutputs =
     scenario "verbs end with a sentence when their output is closed or full, and never by a signal"
     <| fun () ->
@@ -67,37 +85,35 @@ let private closedOutputs =
             File.WriteAllText(place.At "b.txt", "B")
             let connect = $"--connect 127.0.0.1:{port}"
 
+            // What each of them would print, it prints in a way of its own.
             let lines = [
                 $"S status {connect}"
-                $"S status --json {connect}"
-                $"S watch {connect}"
-                $"S events --follow {connect}"
-                $"S submit b.txt --json {connect}"
+                $"S watch --json {connect}"
                 $"S submit - {connect} < b.txt"
                 "S plan"
-                "S check"
-                "S --help"
-                "S plan --help"
                 "W --help"
             ]
 
-            for line in lines do
-                for elsewhere, sentence in
-                    [
-                        ">&-", "standard output is closed"
-                        "> /dev/full", "standard output: No space"
-                    ] do
-                    use program = shell place $"{line} {elsewhere}"
+            let check (line: string) (sentence: string) =
+                task {
+                    use program = shell place line
                     let! code = program.Exit
-                    Expect.equal code 3 $"{line} {elsewhere}: {program.Said}"
-                    Expect.hasLength program.Errors.All 1 $"{line} {elsewhere}: {program.Said}"
+                    Expect.equal code 3 $"{line}: {program.Said}"
+                    Expect.hasLength program.Errors.All 1 $"{line}: {program.Said}"
                     Expect.stringContains program.Errors.All[0] sentence line
+                }
 
-                // Nobody can be told; what was asked is done all the same.
-                if not (line.Contains "watch" || line.Contains "follow") then
-                    use silent = shell place $"{line} 2>&- > /dev/null"
-                    let! code = silent.Exit
-                    Expect.isLessThan code 2 $"{line} 2>&-: {silent.Said}"
+            for line in lines do
+                do! check $"{line} >&-" "standard output is closed"
+
+            do! check $"S events --follow {connect} > /dev/full" "standard output: No space"
+            do! check "S --help > /dev/full" "standard output: No space"
+
+            // Nobody can be told; what was asked is done all the same.
+            use silent = shell place $"S submit b.txt {connect} 2>&-"
+            let! code = silent.Exit
+            Expect.equal code 0 silent.Said
+            Expect.equal (File.ReadAllText(place.At "b.txt.out")) "b" "its result"
 
             use wrong = shell place "S --nonsense 2>&-"
             let! code = wrong.Exit
@@ -389,9 +405,36 @@ let private withoutLocks =
             do! eventually "the first goes on" (fun () -> place.HasResult "a.txt.out")
         }
 
+let private workersWithoutLocks =
+    scenario "a worker leaves the folder of another alone, though the runtime locks no files"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, port) = startScheduler place []
+            use _ = scheduler
+            let temporary = place.At "temporary"
+            Directory.CreateDirectory temporary |> ignore
+
+            let start name =
+                shell
+                    place
+                    $"TMPDIR=temporary DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1 exec '{workerPath}' --connect 127.0.0.1:{port} --name {name}"
+
+            use first = start "first"
+            let! _ = scheduler.Says "worker first"
+            use second = start "second"
+            let! _ = scheduler.Says "worker second"
+
+            Expect.hasLength
+                (Directory.GetDirectories(temporary, "fs-worker-*"))
+                2
+                (first.Said + second.Said)
+        }
+
 let tests =
     testList "readers" [
         endingReaders
+        endlessInput
         closedOutputs
         closedScheduler
         unreadErrors
@@ -400,4 +443,5 @@ let tests =
         rights
         otherUsers
         withoutLocks
+        workersWithoutLocks
     ]

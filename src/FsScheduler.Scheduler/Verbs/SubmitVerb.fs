@@ -227,6 +227,11 @@ module SubmitVerb =
                     let bar = context.AddTask("files", true, float count)
                     work (fun ended -> bar.Value <- float ended))
 
+    /// Whether there is one result, and it goes to standard output.
+    let private isForOutput (arguments: ParseResults<SubmitArguments>) =
+        arguments.TryGetResult SubmitArguments.Files = Some [ "-" ]
+        && not (arguments.Contains SubmitArguments.No_Wait)
+
     let run (arguments: ParseResults<SubmitArguments>) : int =
         let folder = arguments.GetResult(SubmitArguments.Out, ".")
         let isWaiting = not (arguments.Contains SubmitArguments.No_Wait)
@@ -240,7 +245,13 @@ module SubmitVerb =
 
         let temporary = Directory.CreateTempSubdirectory("fs-submit-").FullName
         use interruption = new Interruption()
-        let ct = interruption.Token
+        // Not disposed: who looks for a reader may be about to cancel it.
+        let ending = CancellationTokenSource.CreateLinkedTokenSource interruption.Token
+        let ct = ending.Token
+
+        // Its one result has nowhere to go any more: also while standard input, which may never end, is read.
+        use _ =
+            StandardStreams.onNoReader (isForOutput arguments) (fun () -> ending.Cancel())
 
         // Large results are renamed from where they arrive.
         let spoolFolder =
@@ -287,6 +298,9 @@ module SubmitVerb =
             }
 
         try
-            work().GetAwaiter().GetResult()
+            try
+                work().GetAwaiter().GetResult()
+            with :? OperationCanceledException when not interruption.Token.IsCancellationRequested ->
+                raise OutputClosed
         finally
             Directory.Delete(temporary, true)
