@@ -158,6 +158,7 @@ let private leftovers =
 
             let alive = WorkerFolder()
             let another = WorkerFolder()
+            alive.Cleaning.Wait()
 
             try
                 Expect.isFalse (Directory.Exists killed) "nobody holds its lock"

@@ -3,6 +3,7 @@ namespace FsScheduler.Runtime.Files
 #nowarn "9" // stackalloc: the buffers of these calls live for one call.
 
 open System
+open System.Runtime.CompilerServices
 open System.Runtime.InteropServices
 open System.Text
 open Microsoft.FSharp.NativeInterop
@@ -17,6 +18,7 @@ module internal Linux =
 
     module Errno =
         let ENOENT = 2
+        let EEXIST = 17
         let ENOTDIR = 20
         let ENOSPC = 28
         let EFBIG = 27
@@ -242,6 +244,17 @@ module internal Linux =
         let signal (fd: int) =
             let mutable one = 1UL
             Native.write (fd, &one, 8n) |> ignore
+
+        /// It cannot be read any more, until the next signal.
+        let clear (fd: int) =
+            let mutable buffer = 0UL
+            Native.read (fd, &Unsafe.As<uint64, byte>(&buffer), 8n) |> ignore
+
+    /// Waits until one of some descriptors can be read, so many milliseconds have passed (-1: for ever), or a signal
+    /// interrupts.
+    let waitForAny (fds: int[]) (timeoutMs: int) : unit =
+        let readable fd = { fd = fd; events = POLLIN; happened = 0s }
+        Native.poll (Array.map readable fds, unativeint fds.Length, timeoutMs) |> ignore
 
     /// Waits until one of two descriptors can be read, or a signal interrupts; the caller tries again.
     let waitForEither (first: int) (second: int) : unit =

@@ -28,8 +28,10 @@ exception private NotShared of reason: string
 /// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
 /// <param name="programs">Stages that run programs, if there are any.</param>
 /// <param name="shared">Where jobs may name files in place of their payloads.</param>
-/// <param name="temporary">A folder for what is too large for memory.</param>
+/// <param name="folder">The worker's own, for what is too large for memory.</param>
 /// <param name="slots">How many jobs there are at once, at most.</param>
+/// <param name="renew">Sees that the folder is there.</param>
+/// <param name="doubt">Told when the worker, and not the task, is to blame; on any thread.</param>
 /// <param name="finish">Gets each job with its result, on any thread.</param>
 [<Sealed>]
 type Executor
@@ -37,8 +39,10 @@ type Executor
         functions: IReadOnlyDictionary<string, StageFunction>,
         programs: ExecStages voption,
         shared: SharedFolders,
-        temporary: string,
+        folder: WorkerFolder,
         slots: int,
+        renew: unit -> unit,
+        doubt: string -> unit,
         finish: Job -> JobResult -> unit
     ) =
     // Results up to this stay in memory.
@@ -55,7 +59,7 @@ type Executor
     static let timeoutMax = 1_728_000_000L<ms>
 
     let newRunner () =
-        StageRunner(BuiltIn.tryStartIn temporary, memoryMax)
+        StageRunner(BuiltIn.tryStartIn folder.Root, memoryMax)
 
     let inlineRunner = newRunner ()
     let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
@@ -113,8 +117,8 @@ type Executor
     }
 
     let newFile () =
-        let path = Path.Combine(temporary, string (Interlocked.Increment &files))
-        struct (path, new StraightFile(path, FileMode.Create))
+        let path = Path.Combine(folder.Root, string (Interlocked.Increment &files))
+        struct (path, new StraightFile(path, FileMode.CreateNew))
 
     /// Fills a file that was just made, at that path, or leaves none.
     let fill
@@ -130,6 +134,24 @@ type Executor
                 do! output.DisposeAsync()
                 SpoolFile.delete path
                 return raise error
+        }
+
+    /// What the worker's own folder is to blame for says nothing of the task.
+    let storing (work: unit -> Task<'result>) : Task<'result> =
+        task {
+            try
+                return! work ()
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException
+            | :? ArgumentOutOfRangeException as error when
+                // So .NET says that a file would be larger than a limit of its process ('ulimit -f').
+                (match error with
+                 | :? ArgumentOutOfRangeException as error -> error.ParamName = "value"
+                 | _ -> true)
+                ->
+                let reason = error.Message.Replace(folder.Root, folder.Path)
+                return raise (StageException($"this worker could not store: {reason}", true, true))
         }
 
     let streamed (runner: StageRunner) (stages: string[]) payload place (ct: CancellationToken) =
@@ -148,13 +170,13 @@ type Executor
         | Bytes bytes ->
             match runner.TryRun(stages, ReadOnlySpan bytes, place) with
             | ValueSome result -> Task.FromResult(Bytes(result.ToArray()))
-            | ValueNone -> streamed runner stages payload place ct
+            | ValueNone -> storing (fun () -> streamed runner stages payload place ct)
         | Packed
         | Filed
         | Recorded _
         | Spooled _
         | Input _
-        | Slice _ -> streamed runner stages payload place ct
+        | Slice _ -> storing (fun () -> streamed runner stages payload place ct)
 
     let callFunction (job: Job) (wire: string) payload =
         task {
@@ -168,7 +190,8 @@ type Executor
                             false
                         )
                     )
-                | Spooled(path, _) -> File.ReadAllBytesAsync(path, job.cancellation)
+                | Spooled(path, _) ->
+                    storing (fun () -> File.ReadAllBytesAsync(path, job.cancellation))
                 | Packed
                 | Filed
                 | Recorded _
@@ -207,7 +230,8 @@ type Executor
     let runProgram (job: Job) (wire: string) payload ct : Task<Payload> =
         match programs, ExecCommand.tryKind (nameOf wire) with
         | ValueSome programs, ValueSome kind ->
-            programs.RunAsync(kind, argumentOf wire, job.work, payload, resultMax, ct)
+            storing (fun () ->
+                programs.RunAsync(kind, argumentOf wire, job.work, payload, resultMax, ct))
         | _ -> raise (StageException("this worker may not run any program", true))
 
     /// Programs end with the time of their task, whether or not the scheduler is there to say so.
@@ -361,15 +385,41 @@ type Executor
                 return succeeded job.work result
         }
 
+    /// Whatever goes wrong while the worker's folder is taken away is for the worker to answer for.
+    let blame (before: int) (error: exn) : exn =
+        renew ()
+
+        match error with
+        | :? StageException
+        | :? IOException when folder.Generation <> before || not folder.IsThere ->
+            StageException(
+                $"the worker's folder was removed while it was used: {error.Message}",
+                true,
+                true
+            )
+        | error -> error
+
     let run (runner: StageRunner) (job: Job) =
         task {
             let! result =
                 task {
+                    let before = folder.Generation
+                    renew ()
+
                     try
                         return! perform runner job
                     with error ->
-                        return failed job.work error
+                        let error = blame before error
+
+                        let result = failed job.work error
+
+                        match result.message with
+                        | ToScheduler.Result(_, Unable reason) -> doubt reason
+                        | _ -> ()
+
+                        return result
                 }
+
 
             SpoolFile.discard job.payload
             finish job result

@@ -171,36 +171,18 @@ module Worker =
                     Some $"there are {count} functions for the stage '{name}'"
                 | None, None -> None
 
-    /// <summary>Works until it is asked to stop, over as many connections as it takes.</summary>
-    /// <param name="options">Start from <c>Worker.options</c>.</param>
-    /// <param name="stop">Asks it to finish what it holds and end.</param>
-    /// <returns>How it ended; it does not throw for what the world does to it.</returns>
-    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range, or a
-    /// shared folder is missing.</exception>
-    let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
+    /// Works until it is asked to stop, or has no place to work in.
+    let private serve
+        (options: WorkerOptions)
+        (address: DnsEndPoint)
+        (programs: IReadOnlyDictionary<string, string>)
+        (shared: SharedFolders)
+        (storage: WorkerStorage)
+        (stop: CancellationToken)
+        : Task<WorkerEnd> =
         task {
             let clock = Clock TimeProvider.System
-
-            let address =
-                match parseAddress options.connect, problem options with
-                | Ok address, None -> address
-                | Error message, _
-                | _, Some message -> raise (ArgumentException message)
-
-            let programs =
-                match AllowedProgram.findAll options.allowExec with
-                | Ok programs -> programs
-                | Error message -> raise (ArgumentException message)
-
-            let shared =
-                try
-                    SharedFolders options.sharedFolders
-                with :? DirectoryNotFoundException as error ->
-                    raise (ArgumentException error.Message)
-
-            leaveThreadsForBeats options
-            let folder = new WorkerFolder()
-            let temporary = folder.Path
+            let folder = storage.Folder
 
             let profile = {
                 name = options.name
@@ -223,7 +205,7 @@ module Worker =
                             {
                                 programs = programs
                                 token = options.token
-                                temporary = temporary
+                                temporary = folder.Root
                                 slots = options.slots
                                 lines = LineLimits.standard
                                 isPortable = false
@@ -239,8 +221,10 @@ module Worker =
                     profile.functions,
                     exec,
                     shared,
-                    temporary,
+                    folder,
                     options.slots,
+                    storage.Renew,
+                    storage.Doubt,
                     fun job result -> holdings.Finish(job, result)
                 )
 
@@ -259,7 +243,14 @@ module Worker =
                         | Ok stream ->
                             task {
                                 let session =
-                                    WorkerSession(stream, profile, holdings, executor, temporary)
+                                    WorkerSession(
+                                        stream,
+                                        profile,
+                                        holdings,
+                                        executor,
+                                        storage.NewFile,
+                                        storage.Doubt
+                                    )
 
                                 let! outcome = session.RunAsync stop
 
@@ -334,12 +325,61 @@ module Worker =
 
             do! (executor :> IAsyncDisposable).DisposeAsync()
 
-            match folder.Remove() with
-            | null -> ()
-            | reason ->
-                options.log.LogWarning("{Folder} cannot be removed: {Reason}", temporary, reason)
+            match storage.Reason with
+            | null -> return ending.Value
+            | reason -> return Unserved reason
+        }
 
-            return ending.Value
+    /// <summary>Works until it is asked to stop, over as many connections as it takes.</summary>
+    /// <param name="options">Start from <c>Worker.options</c>.</param>
+    /// <param name="stop">Asks it to finish what it holds and end.</param>
+    /// <returns>How it ended; it does not throw for what the world does to it.</returns>
+    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range, or a
+    /// shared folder is missing.</exception>
+    let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
+        task {
+            let address =
+                match parseAddress options.connect, problem options with
+                | Ok address, None -> address
+                | Error message, _
+                | _, Some message -> raise (ArgumentException message)
+
+            let programs =
+                match AllowedProgram.findAll options.allowExec with
+                | Ok programs -> programs
+                | Error message -> raise (ArgumentException message)
+
+            let shared =
+                try
+                    SharedFolders options.sharedFolders
+                with :? DirectoryNotFoundException as error ->
+                    raise (ArgumentException error.Message)
+
+            leaveThreadsForBeats options
+
+            match
+                (try
+                    Ok(WorkerStorage(WorkerFolder(), options.log))
+                 with NoWorkerFolder message ->
+                     Error message)
+            with
+            | Error message -> return Unserved message
+            | Ok storage ->
+                match storage.Folder.Probe() with
+                | null ->
+                    use either =
+                        CancellationTokenSource.CreateLinkedTokenSource(stop, storage.Leave)
+
+                    try
+                        return! serve options address programs shared storage either.Token
+                    finally
+                        storage.End()
+                | reason ->
+                    storage.End()
+
+                    return
+                        Unserved
+                            $"nothing can be stored in '{storage.Folder.Path}': {reason}; make room there, or set TMPDIR to another folder"
         }
 
     /// Works until Ctrl+C: the last line of a script that is a worker.

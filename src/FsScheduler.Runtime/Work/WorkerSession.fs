@@ -40,7 +40,8 @@ type WorkerProfile = {
 /// <param name="profile">What the worker brings.</param>
 /// <param name="holdings">What it has in its hands, also from connections before.</param>
 /// <param name="executor">Runs it, and tells the holdings.</param>
-/// <param name="temporary">A folder for what is too large for memory.</param>
+/// <param name="newFile">Names a file for a payload that is too large for memory.</param>
+/// <param name="unable">Told when a payload could not be stored.</param>
 [<Sealed>]
 type WorkerSession
     (
@@ -48,7 +49,8 @@ type WorkerSession
         profile: WorkerProfile,
         holdings: Holdings,
         executor: Executor,
-        temporary: string
+        newFile: unit -> string,
+        unable: string -> unit
     ) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     // Until WELCOME says otherwise.
@@ -69,7 +71,6 @@ type WorkerSession
 
     let mutable lastTaken = profile.clock.Now
     let mutable isDraining = false
-    let mutable files = 0L
 
     let bodies = {
         new IBodies<ToScheduler> with
@@ -172,10 +173,7 @@ type WorkerSession
             ),
             Decoder<FromScheduler>(fun line -> Codec.decodeFromScheduler line),
             Func<_, _> admit,
-            Func<_, _>(fun _ ->
-                Task.FromResult<string | null>(
-                    Path.Combine(temporary, $"in{Interlocked.Increment &files}")
-                )),
+            Func<_, _>(fun _ -> Task.FromResult<string | null>(newFile ())),
             memoryMax,
             profile.clock
         )
@@ -245,6 +243,7 @@ type WorkerSession
             let outcome = Unable $"the worker could not store its input: {arrival.trouble}"
 
             post (ToScheduler.Result(work.attempt, outcome))
+            unable $"its input could not be stored: {arrival.trouble}"
         | FromScheduler.Process work -> start work arrival.payload
         | FromScheduler.Cancel attempt ->
             holdings.Cancel attempt

@@ -91,17 +91,33 @@ type ExecStages(options: ExecOptions) =
         Path.Combine(options.temporary, $"exec{next ()}")
 
     let newFolder () =
-        Directory.CreateDirectory(Path.Combine(options.temporary, $"run{next ()}")).FullName
+        RunFolder(options.temporary, $"run{next ()}")
 
-    let removeFolder (folder: string) =
-        try
-            Directory.Delete(folder, true)
-        with
-        | :? DirectoryNotFoundException -> ()
-        | :? IOException
-        | :? UnauthorizedAccessException as error ->
-            // It goes with the worker's folder, if it can.
-            options.log.LogWarning("{Folder} cannot be removed: {Reason}", folder, error.Message)
+    // What stays goes with the worker's folder, if it can.
+    let removeFolder (folder: RunFolder) =
+        folder.Remove(fun reason ->
+            options.log.LogWarning(
+                "what a program has left in {Folder} cannot be removed: {Reason}",
+                folder.Path,
+                reason
+            ))
+
+    /// Whatever a program says is not its own doing when its folder was taken away from under it, or when there is no room
+    /// for anything even now that all of its own is removed.
+    let blame (folder: RunFolder) (wasGone: bool) (error: exn) : exn =
+        let ofWorker (message: string) : exn = StageException(message, true, true)
+
+        match error with
+        | :? StageException as failure when not failure.IsOfWorker ->
+            if wasGone then
+                ofWorker
+                    $"the worker's folder for work was removed while it was used: {folder.Path}"
+            else
+                match FolderRoom.probe options.temporary with
+                | null -> error
+                | reason ->
+                    ofWorker $"{failure.Message}; and this worker can store nothing: {reason}"
+        | _ -> error
 
     let environmentOf (work: Process) =
         if work.name.Contains '\000' then
@@ -141,33 +157,55 @@ type ExecStages(options: ExecOptions) =
             let struct (command, path) = commandOf argument
             let folder = newFolder ()
 
-            try
-                let files = ExecFiles.place kind command.arguments folder work.name
+            let run () : Task<Payload> =
+                task {
+                    let files = ExecFiles.place kind command.arguments folder.Path work.name
 
-                let start = {
-                    path = path
-                    name = command.program
-                    arguments = files.arguments
-                    environment = environmentOf work
-                    folder = folder
-                    input =
-                        (match files.input, payload with
-                         | null, Spooled(path, _) -> InputFile path
-                         | null, _ -> InputPiped
-                         | _ -> InputEmpty)
-                    isOutputWanted = isNull files.output
+                    let start = {
+                        path = path
+                        name = command.program
+                        arguments = files.arguments
+                        environment = environmentOf work
+                        folder = folder.Root
+                        input =
+                            (match files.input, payload with
+                             | null, Spooled(path, _) -> InputFile path
+                             | null, _ -> InputPiped
+                             | _ -> InputEmpty)
+                        isOutputWanted = isNull files.output
+                    }
+
+                    do! ExecFiles.writeInput folder files payload
+
+                    do! ProgramRun.run starter start payload sink ct
+
+                    match files.output with
+                    | null -> return! sink.FinishAsync()
+                    | _ ->
+                        return
+                            ExecFiles.readOutput
+                                command.program
+                                folder
+                                newFile
+                                memoryMax
+                                sink.BytesMax
                 }
 
-                do! ExecFiles.writeInput files payload
-                do! ProgramRun.run starter start payload sink ct
+            let! outcome =
+                task {
+                    try
+                        let! result = run ()
+                        return Ok result
+                    with error ->
+                        return Error error
+                }
 
-                match files.output with
-                | null -> return! sink.FinishAsync()
-                | output ->
-                    return!
-                        ExecFiles.readOutput command.program output newFile memoryMax sink.BytesMax
-            finally
-                removeFolder folder
+            let wasGone = folder.IsGone
+            removeFolder folder
+
+            match outcome with
+            | Ok result -> return result
+            | Error error -> return raise (blame folder wasGone error)
         }
 
     let startLines argument () =
@@ -181,7 +219,7 @@ type ExecStages(options: ExecOptions) =
                     name = command.program
                     arguments = command.arguments
                     environment = inherited
-                    folder = folder
+                    folder = folder.Root
                     input = InputPiped
                     isOutputWanted = true
                 }

@@ -38,7 +38,7 @@ type internal ResultSink(newFile: unit -> string, memoryMax: int, bytesMax: Size
             memory.Write bytes.Span
             Task.CompletedTask
         | null ->
-            let created = File.Create(newFile ())
+            let created = new FileStream(newFile (), FileMode.CreateNew, FileAccess.Write)
             file <- created
 
             task {
