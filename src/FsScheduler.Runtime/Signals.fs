@@ -11,8 +11,32 @@ module Signals =
         [<DllImport("libc")>]
         extern nativeint signal(int number, nativeint handler)
 
+        [<DllImport("libc")>]
+        extern int sigprocmask(int how, byte[] signals, nativeint before)
+
     let private SIGXFSZ = 25 // of Linux and macOS alike
+    let private SIGCHLD = 17 // of Linux
+    let private SIG_DFL = 0n
     let private SIG_IGN = 1n
+    let private SIG_SETMASK = 2 // of Linux
+
+    /// The runtime hears nothing of children any more: somebody else waits for them.
+    let leaveChildrenAlone () =
+        if OperatingSystem.IsLinux() then
+            Native.signal (SIGCHLD, SIG_DFL) |> ignore
+
+    /// To be called by an executable before anything else. Whoever started it may ignore SIGCHLD, and the end of a child
+    /// would not be told then; or block signals that ask it to end. That SIGINT and SIGHUP are ignored is a wish: of a
+    /// shell for what runs in the background, and of nohup.
+    let restore () =
+        if OperatingSystem.IsLinux() then
+            // No longer than what the runtime has done up to now: it has not looked at children yet.
+            let before = Native.signal (SIGCHLD, SIG_DFL)
+
+            if before <> SIG_IGN && before <> SIG_DFL then
+                Native.signal (SIGCHLD, before) |> ignore
+
+            Native.sigprocmask (SIG_SETMASK, Array.zeroCreate 128, 0n) |> ignore
 
     /// A file that outgrows a limit of the process is a write that fails, and not the end of the process.
     let ignoreFileSize () =

@@ -126,4 +126,5 @@ let private run (arguments: ParseResults<Arguments>) =
 
 [<EntryPoint>]
 let main args =
+    Signals.restore ()
     CommandLine.printing "fs-worker" (fun () -> CommandLine.main<Arguments> "fs-worker" args run)

@@ -28,6 +28,9 @@ module internal Posix =
         extern int waitid(int kind, int pid, byte* information, int options)
 
         [<DllImport("libc", SetLastError = true)>]
+        extern nativeint syscall(nativeint number, nativeint first, nativeint second)
+
+        [<DllImport("libc", SetLastError = true)>]
         extern int waitpid(int pid, int& status, int options)
 
         [<DllImport("libc")>]
@@ -78,13 +81,16 @@ module internal Posix =
 
     let private O_CLOEXEC = 0x80000
     let private F_DUPFD_CLOEXEC = 1030
+    let private P_ALL = 0
     let private P_PID = 1
+    // The same for all processors.
+    let private SYS_pidfd_open = 434n
     let private WNOHANG = 1
     let private WEXITED = 4
     let private WNOWAIT = 0x1000000
     let private CLD_EXITED = 1
     let private SIGKILL = 9
-    let private SIGPIPE = 13
+    let private SIGSTOP = 19
     let private POSIX_SPAWN_SETSIGDEF = 4s
     let private POSIX_SPAWN_SETSIGMASK = 8s
     let private POSIX_SPAWN_SETSID = 0x80s
@@ -197,8 +203,14 @@ module internal Posix =
 
             check (Native.posix_spawn_file_actions_addchdir_np (actions, text start.folder))
             check (Native.posix_spawnattr_setsigmask (attributes, signals))
-            // .NET ignores it, and a program that inherits that would not end with the one that reads from it.
-            NativePtr.set signals ((SIGPIPE - 1) / 8) (1uy <<< (SIGPIPE - 1) % 8)
+            // The runtime ignores SIGPIPE, we ignore SIGXFSZ, whoever started us may ignore any other, and glibc leaves two
+            // for real time ignored that it uses itself: a program would not end by them, and cannot know why.
+            for number in 1..64 do
+                if number <> SIGKILL && number <> SIGSTOP then
+                    let at = (number - 1) / 8
+                    let bits = NativePtr.get signals at
+                    NativePtr.set signals at (bits ||| (1uy <<< (number - 1) % 8))
+
             check (Native.posix_spawnattr_setsigdefault (attributes, signals))
 
             check (
@@ -208,18 +220,33 @@ module internal Posix =
                 )
             )
 
+            let program = text start.path
+
+            let highest =
+                (0, sources)
+                ||> Array.fold (fun highest source ->
+                    match source with
+                    | Descriptor fd -> max highest fd
+                    | Path _ -> highest)
+
             let mutable pid = 0
 
             if error = 0 then
-                error <-
-                    Native.posix_spawn (
-                        &pid,
-                        text start.path,
-                        actions,
-                        attributes,
-                        arguments,
-                        environment
-                    )
+                pid <-
+                    OpenFileLimit.within highest (fun () ->
+                        let mutable pid = 0
+
+                        error <-
+                            Native.posix_spawn (
+                                &pid,
+                                program,
+                                actions,
+                                attributes,
+                                arguments,
+                                environment
+                            )
+
+                        if error = 0 then pid else 0)
 
             if error <> 0 then
                 raise (IOException(StartFailure.describe start.path error, error))
@@ -259,6 +286,33 @@ module internal Posix =
             ValueSome(Exited(field 24))
         else
             ValueSome(Signalled(field 24))
+
+    /// A child that has ended, whoever started it, and that nobody has let go of.
+    let tryAnyEnding () : int voption =
+        let information = NativePtr.stackalloc<byte> 128
+        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
+        bytes.Clear()
+
+        let result = Native.waitid (P_ALL, 0, information, WNOHANG ||| WEXITED ||| WNOWAIT)
+
+        match MemoryMarshal.Read<int>(bytes.Slice 16) with
+        | 0 -> ValueNone
+        | _ when result < 0 -> ValueNone
+        | pid -> ValueSome pid
+
+    /// A descriptor that can be read when a process has ended, and that no child inherits.
+    let tryDescriptorOf (pid: int) : int voption =
+        match int (Native.syscall (SYS_pidfd_open, nativeint pid, 0n)) with
+        | fd when fd >= 0 -> ValueSome fd
+        | _ -> ValueNone
+
+    /// Whether the kernel has such descriptors.
+    let hasChildDescriptors () =
+        match tryDescriptorOf Environment.ProcessId with
+        | ValueSome fd ->
+            Linux.close fd
+            true
+        | ValueNone -> false
 
     /// Lets go of a child that has ended.
     let reap (pid: int) =
