@@ -259,6 +259,14 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
         let count =
             arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
 
+        let program =
+            if count = 0 then
+                WorkerProgram.none
+            else
+                match WorkerProgram.find () with
+                | Ok program -> program
+                | Error message -> raise (IOException message)
+
         use interruption = new Interruption()
         use server = new SchedulerServer(options)
         printfn $"listening on {server.EndPoint}"
@@ -266,6 +274,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
         use workers =
             new LocalWorkers(
+                program,
                 localAddress server.EndPoint,
                 count,
                 workerArguments arguments options.state,
@@ -278,9 +287,23 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
             else
                 Task.Delay(Timeout.Infinite, interruption.Token)
 
+        let hasWorkers () =
+            task {
+                let! status = server.StatusAsync()
+                return not (Seq.isEmpty status.workers)
+            }
+
+        // Workers that others start may come at any time; who says nothing of them and waits for the end does so for ever.
+        let unable =
+            if count > 0 && arguments.Contains Once && not (arguments.Contains Expect) then
+                workers.UntilUnableAsync(hasWorkers, interruption.Token)
+            else
+                TaskCompletionSource<string>().Task
+
         let! ended =
             Task.WhenAny(
                 whole,
+                unable,
                 server.Completion,
                 (if count > 0 then workers.Completion else server.Completion)
             )
@@ -307,6 +330,13 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                     ExitCode.quarantined
                 else
                     ExitCode.ok
+        elif obj.ReferenceEquals(ended, unable) then
+            let! reason = unable
+
+            eprintfn
+                $"fs-scheduler: nothing can be done, since none of its workers can start, and no other is connected: {reason}"
+
+            return ExitCode.cannotStart
         else
             do! ended // throws: a part that we cannot live without has failed
             return ExitCode.broken
@@ -393,13 +423,18 @@ let private run (arguments: ParseResults<Arguments>) =
 
 [<EntryPoint>]
 let main args =
-    CommandLine.printing "fs-scheduler" (fun () ->
-        match Array.tryHead args |> Option.bind Verbs.tryFind with
-        | Some verb -> verb (Array.tail args)
-        | None ->
-            let code = CommandLine.main<Arguments> "fs-scheduler" args run
+    Signals.restore ()
 
-            if Array.contains "--help" args && code = ExitCode.ok then
-                printfn $"{Verbs.help}"
+    if Array.tryHead args = Some WorkerProgram.Inside then
+        FsScheduler.Worker.Program.main (Array.tail args)
+    else
+        CommandLine.printing "fs-scheduler" (fun () ->
+            match Array.tryHead args |> Option.bind Verbs.tryFind with
+            | Some verb -> verb (Array.tail args)
+            | None ->
+                let code = CommandLine.main<Arguments> "fs-scheduler" args run
 
-            code)
+                if Array.contains "--help" args && code = ExitCode.ok then
+                    printfn $"{Verbs.help}"
+
+                code)
