@@ -6,6 +6,20 @@ open System.IO
 
 let root = Path.GetFullPath(Path.Combine(__SOURCE_DIRECTORY__, ".."))
 
+/// What runs this script: it runs what the script builds and starts, too. The SDK may be where nobody looks by himself, as
+/// in ~/.dotnet, and an executable of .NET asks this variable for its runtime then.
+let dotnet =
+    match Environment.ProcessPath with
+    | null -> "dotnet"
+    | path when Path.GetFileNameWithoutExtension path = "dotnet" -> path
+    | _ -> "dotnet"
+
+if
+    Path.IsPathRooted dotnet
+    && String.IsNullOrEmpty(Environment.GetEnvironmentVariable "DOTNET_ROOT")
+then
+    Environment.SetEnvironmentVariable("DOTNET_ROOT", Path.GetDirectoryName dotnet)
+
 let private executable project name =
     let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
     Path.Combine(root, "src", project, "bin", "Release", "net10.0", name + suffix)
@@ -38,7 +52,7 @@ let csharpWorker () : string list =
         )
 
     let build arguments =
-        run "dotnet" ([ "build"; source; "--disable-build-servers" ] @ arguments)
+        run dotnet ([ "build"; source; "--disable-build-servers" ] @ arguments)
 
     match
         build [
@@ -47,7 +61,7 @@ let csharpWorker () : string list =
         ],
         build [ "-getProperty:TargetPath" ]
     with
-    | (0, _), (0, path) -> [ "dotnet"; path ]
+    | (0, _), (0, path) -> [ dotnet; path ]
     | (_, said), _ ->
         eprintfn $"{said}\n{source} does not build"
         exit 3
@@ -87,7 +101,7 @@ let buildWhatIsMissing () =
 
         let build =
             ProcessStartInfo(
-                "dotnet",
+                dotnet,
                 [
                     "build"
                     "-c"

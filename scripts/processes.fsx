@@ -36,7 +36,14 @@ let start (folder: string) (log: string) (program: string) (arguments: string li
         )
 
     info.RedirectStandardOutput <- true
-    let one = nonNull (Process.Start info)
+
+    let one =
+        try
+            nonNull (Process.Start info)
+        with :? ComponentModel.Win32Exception as error ->
+            eprintfn $"'{program}' cannot be started: {error.Message}; build it, with dotnet build"
+            exit 3
+
     started.Add one
 
     let write (line: string | null) =
