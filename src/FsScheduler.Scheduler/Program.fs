@@ -361,6 +361,11 @@ let private run (arguments: ParseResults<Arguments>) =
     let retention = retentionOf arguments
     let entrada = arguments.GetResult(Entrada, "entrada")
 
+    FolderArguments.check
+        entrada
+        (arguments.GetResult(Resultados, "resultados"))
+        (arguments.GetResult(State, ".fs-scheduler"))
+
     let openState clock holdup =
         if not (Directory.Exists entrada) then
             raise (

@@ -24,6 +24,7 @@ let main args =
             ExplanationTests.tests
             GateTests.tests
             ConnectionLimitsTests.tests
+            FolderOverlapTests.tests
             FileTrackerTests.tests
             SchedulerTests.tests
         ])

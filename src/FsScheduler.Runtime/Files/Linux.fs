@@ -25,6 +25,21 @@ module internal Linux =
         let EDQUOT = 122
         let ELOOP = 40
 
+        /// What a file system says that is away for a while, or whose server is: of no file in particular.
+        let isAway errno =
+            let ENXIO, ENODEV, ENOTCONN, ETIMEDOUT = 6, 19, 107, 110
+            let EHOSTDOWN, EHOSTUNREACH, ESTALE = 112, 113, 116
+
+            List.contains errno [
+                ENXIO
+                ENODEV
+                ENOTCONN
+                ETIMEDOUT
+                EHOSTDOWN
+                EHOSTUNREACH
+                ESTALE
+            ]
+
     [<Struct; StructLayout(LayoutKind.Sequential)>]
     type PollFd = { fd: int; events: int16; happened: int16 }
 
@@ -184,6 +199,21 @@ module internal Linux =
                     + seconds * TimeSpan.TicksPerSecond
                     + int64 nanoseconds / 100L
             }
+
+    /// Device and inode of a path, without following a link at its end.
+    let inodeOf (path: string) : Result<struct (uint64 * uint64), int> =
+        let buffer = NativePtr.stackalloc<byte> 256
+        let STATX_INO = 0x100u
+
+        match
+            Native.statx (AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO, NativePtr.toByRef buffer)
+        with
+        | -1 -> Error(lastError ())
+        | _ ->
+            let field = ReadOnlySpan<byte>(NativePtr.toVoidPtr buffer, 256)
+            let major = uint64 (MemoryMarshal.Read<uint32>(field.Slice 136))
+            let minor = uint64 (MemoryMarshal.Read<uint32>(field.Slice 140))
+            Ok struct ((major <<< 32) ||| minor, MemoryMarshal.Read<uint64>(field.Slice 32))
 
     /// Of a path, without following a link at its end.
     let statusOf (path: string) =

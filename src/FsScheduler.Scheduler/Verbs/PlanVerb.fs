@@ -13,6 +13,8 @@ open FsScheduler.Runtime.Files
 [<RequireQualifiedAccess>]
 type PlanArguments =
     | [<Unique>] Entrada of FOLDER: string
+    | [<Unique>] Resultados of FOLDER: string
+    | [<Unique>] State of FOLDER: string
     | [<Unique>] Pipeline of STAGES: string
     | Route of ``PATTERN=STAGES``: string
     | [<Unique>] Expect of STAGES: string
@@ -22,6 +24,8 @@ type PlanArguments =
         member argument.Usage =
             match argument with
             | Entrada _ -> "the folder that files would be taken from (default: entrada)"
+            | Resultados _
+            | State _ -> "as for the scheduler; only looked at for being outside of --entrada"
             | Pipeline _ -> "as for the scheduler (default: lower)"
             | Route _ -> "as for the scheduler"
             | Expect _ -> "as for the scheduler"
@@ -124,6 +128,11 @@ module PlanVerb =
 
         let routes =
             CommandLine.routes inputs expected (arguments.GetResults PlanArguments.Route)
+
+        FolderArguments.check
+            inputs
+            (arguments.GetResult(PlanArguments.Resultados, "resultados"))
+            (arguments.GetResult(PlanArguments.State, ".fs-scheduler"))
 
         let folder = InputFolder inputs
 
