@@ -8,7 +8,7 @@ type Cause =
     | Loss
     /// Its worker left, having said so before, or was not seen again after a restart. Counts for nothing.
     | Departure
-    /// The scheduler could not store its result. Counts for nothing.
+    /// The scheduler could not store its result, or its input was out of sight. Counts for nothing.
     | Disk
     /// Its worker could not run it, nor maybe anything else. Counts against the worker, and for nothing against the task.
     | Inability
@@ -75,6 +75,9 @@ type Input =
     | Vanish of name: string
     /// The input of an attempt could not be read, so it was never given out.
     | Unreadable of Attempt * error: string
+    /// The input of an attempt is not to be seen, and nobody said that it was deleted: a mount may have gone. The attempt
+    /// was never given out, or its worker has answered.
+    | OutOfSight of Attempt * error: string
     /// The answer to `Cut`: where each piece ends, in ascending order; the last is the size.
     | Cut of Attempt * cuts: Size[]
     /// The answer to `Join`: what the stages give for the whole.

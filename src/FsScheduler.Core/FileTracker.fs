@@ -20,6 +20,8 @@ type private Known = {
     since: Instant
     /// The last scan that had it.
     scan: int
+    /// The scan after which it was first seen.
+    first: int
     /// This version has been given out, or is about to be.
     taken: bool
 }
@@ -92,7 +94,13 @@ type FileTracker(settle: Duration) =
 
     /// A version that was taken in an earlier run: it is not taken again, and missed if it is not there.
     member _.Remember(name: TaskName, stamp: Stamp) : unit =
-        known[name] <- { stamp = stamp; since = { sinceStart = 0L<ms> }; scan = scan; taken = true }
+        known[name] <- {
+            stamp = stamp
+            since = { sinceStart = 0L<ms> }
+            scan = scan
+            first = scan
+            taken = true
+        }
 
     /// <summary>A file is there.</summary>
     /// <param name="name">Its name, not an ignored one.</param>
@@ -103,7 +111,8 @@ type FileTracker(settle: Duration) =
     member _.Sight
         (name: TaskName, stamp: Stamp, sighting: Sighting, now: Instant, wallNow: int64)
         : unit =
-        let fresh whole = { stamp = stamp; since = now; scan = scan; taken = whole }
+        let fresh whole = { stamp = stamp; since = now; scan = scan; first = scan; taken = whole }
+
         // What stands in a `pipeline.txt` is looked at whenever it is needed: the sooner its change is told, the better.
         let wholeAtOnce = sighting = MovedIn || settle = 0L<ms> || Route.isFolderFile name
 
@@ -111,7 +120,7 @@ type FileTracker(settle: Duration) =
         | false, _ -> plan name (fresh (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
         | true, was when was.stamp <> stamp ->
             forgetPlans name was
-            plan name (fresh wholeAtOnce)
+            plan name { fresh wholeAtOnce with first = was.first }
         | true, was when was.taken -> known[name] <- { was with scan = scan }
         | true, was when sighting = MovedIn || now - was.since >= settle ->
             forgetPlans name was
@@ -176,6 +185,23 @@ type FileTracker(settle: Duration) =
         Array.Sort(names, Comparison(fun a b -> String.CompareOrdinal(string a, string b)))
         names
 
+    /// The files that were known before the scan began, and have been seen since.
+    member _.Remaining: TaskName seq =
+        seq {
+            for KeyValue(name, is) in known do
+                if is.scan = scan && is.first < scan then
+                    name
+        }
+
+    /// Whether a file is remembered.
+    member _.Knows(name: TaskName) = known.ContainsKey name
+
+    /// Whether a version of a file was given out by `Take`, or is about to be.
+    member _.IsTaken(name: TaskName) =
+        match known.TryGetValue name with
+        | true, is -> is.taken
+        | _ -> false
+
     /// The files known in a folder and below it.
     member _.Below(folder: string) : TaskName[] =
         let prefix = folder + "/"
@@ -185,23 +211,3 @@ type FileTracker(settle: Duration) =
                 if (TaskName.toString name).StartsWith(prefix, StringComparison.Ordinal) then
                     name
         |]
-
-module FileTracker =
-
-    /// Endings that browsers and download tools give to what is not whole yet.
-    let private partialEndings = [| ".tmp"; ".part"; ".crdownload" |]
-
-    /// Whether a folder, or a file, is hidden by its own name.
-    let isHidden (part: ReadOnlySpan<char>) = part.Length > 0 && part[0] = '.'
-
-    /// Whether a path, relative to the folder, or a folder above it is hidden.
-    let isHiddenPath (path: string) =
-        isHidden (path.AsSpan()) || path.Contains "/."
-
-    /// <summary>Whether a file is left alone for its name: it or a folder above it is hidden, or it ends like
-    /// something unfinished, in either case of letters.</summary>
-    /// <param name="path">Relative to the folder, with <c>/</c> between its parts.</param>
-    let isIgnored (path: string) =
-        isHiddenPath path
-        || partialEndings
-           |> Array.exists (fun e -> path.EndsWith(e, StringComparison.OrdinalIgnoreCase))

@@ -169,20 +169,6 @@ let private examples = [
             (1, ValueSome(at 1000L))
             (tracker.Pending, tracker.NextDue)
     }
-
-    test "names that are left alone" {
-        let ignored = [
-            ".hidden"
-            ".processados/a.txt"
-            "d/.git/config"
-            "a.tmp"
-            "A.PART"
-            "d/video.mkv.crDownload"
-        ]
-
-        let taken = [ "a.txt"; "d.tmp/a"; "a.tmp.txt"; "part"; "a."; "a..b"; "tmp" ]
-        Expect.equal "ignored" ignored (List.filter FileTracker.isIgnored (ignored @ taken))
-    }
 ]
 
 /// What happens in a folder, as far as one who can only look sees it.

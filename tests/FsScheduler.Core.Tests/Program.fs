@@ -25,6 +25,8 @@ let main args =
             GateTests.tests
             ConnectionLimitsTests.tests
             FolderOverlapTests.tests
+            IgnoredNamesTests.tests
             FileTrackerTests.tests
+            DoubtedFilesTests.tests
             SchedulerTests.tests
         ])

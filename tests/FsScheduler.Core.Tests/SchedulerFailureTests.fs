@@ -219,6 +219,20 @@ let private failing =
 
             Expect.equal (machine.Take(Input.Unreadable(attempt 1 1, "again"))) nothing "stale"
         }
+
+        test "whose input is out of sight is tried again, however often, and is not to blame" {
+            let machine = running 1 1
+
+            match machine.Take(Input.OutOfSight(attempt 1 1, "not mounted")) with
+            | [ Event.Delayed(1L<taskId>, reported, _) ], [] ->
+                Expect.equal
+                    reported
+                    { trouble 1 "" "not mounted" 0L<ms> with cause = Disk }
+                    "counts for nothing"
+            | other -> failtest $"%A{other}"
+
+            Expect.equal (machine.Take(Input.OutOfSight(attempt 1 1, "again"))) nothing "stale"
+        }
     ]
 
 let tests = testList "when things go wrong" [ fence; failing ]

@@ -256,7 +256,11 @@ type World(names: string[]) =
                 Input.Unpublished(a, "disk full")
           ]
         | Unread pick -> [
-            for _, a in Option.toList (running pick) -> Input.Unreadable(a, "no such file")
+            for _, a in Option.toList (running pick) ->
+                if pick % 2 = 0 then
+                    Input.Unreadable(a, "no such file")
+                else
+                    Input.OutOfSight(a, "not mounted")
           ]
         | Cancel pick -> [ Input.Cancel(task pick, client) ]
         | Retry pick -> [ Input.Retry(task pick, client) ]
@@ -331,6 +335,7 @@ type World(names: string[]) =
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
         | Input.Unreadable(attempt, _)
+        | Input.OutOfSight(attempt, _)
         | Input.Withdraw attempt
         | Input.Cut(attempt, _) ->
             world.Cutting.RemoveAll(fun (struct (other, _)) -> other = attempt) |> ignore

@@ -200,6 +200,10 @@ let private take input events (model: Model) =
         match current attempt model with
         | Some({ where = Running _ } as task) -> fail events true task model
         | _ -> model
+    | Input.OutOfSight(attempt, _) ->
+        match current attempt model with
+        | Some({ where = Running _ } as task) -> delay events task model
+        | _ -> model
     | Input.Claim(session, holding) ->
         holding
         |> Array.fold

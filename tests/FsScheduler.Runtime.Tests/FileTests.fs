@@ -7,5 +7,6 @@ let tests =
         InputFileTests.tests
         WatcherTests.tests
         InboxTests.tests
+        InboxDoubtTests.tests
         PublisherTests.tests
     ]

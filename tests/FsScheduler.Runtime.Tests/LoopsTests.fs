@@ -74,6 +74,7 @@ let tests =
                     MemoryJournal 10,
                     ignore,
                     (fun _ _ -> ()),
+                    ignore,
                     NullLogger.Instance
                 )
 

@@ -146,6 +146,7 @@ let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts:
                 MemoryJournal 10,
                 ignore,
                 (fun _ _ -> ()),
+                ignore,
                 NullLogger.Instance
             )
 
@@ -346,6 +347,7 @@ let private joining =
                         MemoryJournal 10,
                         ignore,
                         (fun _ _ -> ()),
+                        ignore,
                         NullLogger.Instance
                     ),
                     spool,

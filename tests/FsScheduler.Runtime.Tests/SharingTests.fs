@@ -53,6 +53,7 @@ let private takenOver
                 (fun _ -> place folder),
                 (fun _ -> false),
                 (fun _ _ -> ()),
+                ignore,
                 holdup,
                 clock
             )
@@ -135,6 +136,7 @@ let private leftovers =
                     refuse,
                     (fun _ -> false),
                     (fun _ _ -> ()),
+                    ignore,
                     Holdup NullLogger.Instance,
                     Clock(HandTime())
                 )

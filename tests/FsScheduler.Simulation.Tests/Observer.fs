@@ -418,7 +418,8 @@ type Observer(scene: Scene, spool: Spool) =
             | _ -> ()
 
         match input with
-        | Input.Unreadable(attempt, _) when ledger.Tasks.ContainsKey attempt.task ->
+        | Input.Unreadable(attempt, _)
+        | Input.OutOfSight(attempt, _) when ledger.Tasks.ContainsKey attempt.task ->
             if (ledger.Task attempt.task).Attempt = attempt.number then
                 ledger.Free(ledger.Task attempt.task)
         | _ -> ()

@@ -62,6 +62,9 @@ type SimFolder(scene: Scene, post: Input -> unit) =
             scene.coverage.Count "seen: file changed before it was read"
             ValueNone
 
+    /// Whether anything is in a file's place.
+    member _.Has(name: string) = files.ContainsKey name
+
     /// That version was found void: if the scanner believes in it, it has to look again.
     member _.Forget(name: string, stamp: Stamp) =
         match seen.TryGetValue name with

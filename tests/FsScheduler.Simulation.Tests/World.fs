@@ -111,6 +111,9 @@ type World(scene: Scene) =
         else
             match folder.Read(work.name, stamp) with
             | ValueSome content -> ValueSome struct (FromScheduler.Process work, range content)
+            | ValueNone when not (folder.Has work.name) ->
+                host.Post(Input.OutOfSight(work.attempt, "not to be seen"))
+                ValueNone
             | ValueNone ->
                 folder.Forget(work.name, stamp)
                 host.Post(Input.Withdraw work.attempt)
@@ -133,6 +136,8 @@ type World(scene: Scene) =
         | Payload.Input stamp ->
             match folder.Read(submission.Name, stamp) with
             | ValueSome content -> found content
+            | ValueNone when not (folder.Has submission.Name) ->
+                host.Post(Input.OutOfSight(attempt, "not to be seen"))
             | ValueNone ->
                 folder.Forget(submission.Name, stamp)
                 host.Post(Input.Withdraw attempt)

@@ -8,6 +8,7 @@ let private all =
         HostileTests.tests
         ExecutableTests.tests
         FolderTests.tests
+        FolderAwkwardTests.tests
         RouteTests.tests
         SplitTests.tests
         TextAwkwardTests.tests

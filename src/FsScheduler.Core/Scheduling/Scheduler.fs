@@ -203,13 +203,13 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 else
                     Life.fail state task (state.Trouble(task, Fault, "", error)) true
 
-    let unreadable attempt error =
+    let notRead cause attempt error =
         match state.Current attempt with
         | null -> ()
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split -> Life.fail state task (state.Trouble(task, Fault, "", error)) true
+            | TaskState.Split -> Life.fail state task (state.Trouble(task, cause, "", error)) true
             | _ -> ()
 
     // Files that change or go.
@@ -260,7 +260,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Withdraw attempt -> withdraw attempt
         | Input.Outdated attempt -> outdated attempt
         | Input.Vanish name -> vanish name
-        | Input.Unreadable(attempt, error) -> unreadable attempt error
+        | Input.Unreadable(attempt, error) -> notRead Fault attempt error
+        | Input.OutOfSight(attempt, error) -> notRead Disk attempt error
         | Input.Cut(attempt, cuts) -> cut attempt cuts
         | Input.Joined(attempt, result) -> joined attempt result
         | Input.Unjoined(attempt, error) -> unjoined attempt error

@@ -62,7 +62,9 @@ module InboxOptions =
 type private InboxMessage =
     | Events of FolderEvent[]
     | Reconsidered of TaskName * Stamp
-    | SettleWanted of TaskCompletionSource
+    | Missed of TaskName
+    /// If `afresh`, what is refused is looked at once more before.
+    | SettleWanted of TaskCompletionSource * afresh: bool
 
 /// <summary>
 /// The flow of files out of the input folder: events and scans go into a <c>FileTracker</c>, whole files come
@@ -75,7 +77,6 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
     do ArgumentOutOfRangeException.ThrowIfLessThan(int64 options.rescan, 1L)
     let log = options.log
     let clock = options.clock
-    let tracker = FileTracker options.settle
     let stop = new CancellationTokenSource()
     let epoch = clock.GetTimestamp()
 
@@ -91,87 +92,37 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
             )
         )
 
-    let refused = HashSet<string>(StringComparer.Ordinal)
     let waitingForSettled = List<TaskCompletionSource>()
-    let vanished = List<TaskName>()
-    let mutable refusedCount = 0
     let mutable watcher: IFolderWatcher voption = ValueNone
     /// When `WaitUntilSettled` may have the next scan brought forward to.
     let mutable earliestScan = { sinceStart = 0L<ms> }
     let mutable nextScan = { sinceStart = 0L<ms> }
     /// No event came after the last scan of the whole folder.
     let mutable scanIsCurrent = false
+    /// The input folder as the last scan found it.
+    let mutable identity: FolderIdentity voption = ValueNone
     let mutable toldMissing = false
     let mutable toldUnwatched = false
+    /// Why there are no events, where there are none.
+    let mutable unwatched: string voption = ValueNone
 
     let now () : Instant = {
         sinceStart = int64 (clock.GetElapsedTime epoch).TotalMilliseconds * 1L<ms>
     }
 
-    let wallNow () = clock.GetUtcNow().UtcTicks
-
-    let refuse (path: string) (refusal: Refusal) =
-        if refused.Count < Inbox.RefusedMax && refused.Add path then
-            Volatile.Write(&refusedCount, refused.Count)
-            log.LogWarning("{Path} is refused: {Reason}", path, refusal.Message)
-
-            if refused.Count = Inbox.RefusedMax then
-                log.LogWarning(
-                    "{Count} files are refused; further ones are not named",
-                    refused.Count
-                )
-
-    let vanish (name: TaskName) =
-        if tracker.Vanish name then
-            vanished.Add name
-
-    let sight name stamp how =
-        tracker.Sight(name, stamp, how, now (), wallNow ())
-
-    /// Looks at one path, and tells the tracker.
-    let lookAt (path: string) (how: Sighting) =
-        if not (FileTracker.isIgnored path) then
-            match folder.Look path, TaskName.parse path with
-            | Absent, Ok name -> vanish name
-            | Absent, Error _ -> ()
-            | Present stamp, Ok name -> sight name stamp how
-            | (Present _ | Unknown _), Error reason -> refuse path (BadName reason)
-            | Unknown reason, Ok name ->
-                log.LogDebug("{Path} cannot be looked at now: {Reason}", path, reason)
-                tracker.Postpone(name, now ())
-            | Refused refusal, Ok name ->
-                vanish name
-                refuse path refusal
-            | Refused refusal, Error _ -> refuse path refusal
-            | Look.Folder, Ok name -> vanish name
-            | Look.Folder, Error _ -> ()
-
-    let lookAgain (name: TaskName) = lookAt (TaskName.toString name) Listed
-
-    let absorb (listing: Listing) (how: Sighting) =
-        for struct (name, stamp) in listing.files do
-            sight name stamp how
-
-        for struct (path, refusal) in listing.refused do
-            refuse path refusal
-
-        for struct (path, reason) in listing.unknown do
-            log.LogDebug("{Path} cannot be looked at now: {Reason}", path, reason)
-
-    let scanBelow (path: string) (how: Sighting) =
-        if not (FileTracker.isHiddenPath path) then
-            match Scanner.scan folder path with
-            | ValueSome listing -> absorb listing how
-            | ValueNone -> ()
+    let sights = FolderSights(folder, FileTracker options.settle, now, clock, log)
+    let tracker = sights.Tracker
 
     let onEvent (event: FolderEvent) =
         match event with
-        | FileWritten path -> lookAt path Written
-        | FileMovedIn path -> lookAt path MovedIn
-        | FolderCreated path -> scanBelow path Written
-        | FolderMovedIn path -> scanBelow path MovedIn
-        | Removed path -> lookAt path Written
-        | FolderRemoved path -> Array.iter lookAgain (tracker.Below path)
+        | FileWritten path -> sights.LookAt(path, Written, false)
+        | FileMovedIn path -> sights.LookAt(path, MovedIn, false)
+        | FolderCreated path -> sights.ScanBelow(path, Written)
+        | FolderMovedIn path -> sights.ScanBelow(path, MovedIn)
+        | Removed path -> sights.LookAt(path, Written, true)
+        | FolderRemoved path ->
+            for name in tracker.Below path do
+                sights.LookAt(TaskName.toString name, Listed, true)
         | EventsLost -> nextScan <- now ()
 
     let dropWatcher () =
@@ -199,17 +150,23 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
             match options.watch.Invoke(folder.Path, deliver) with
             | Ok started ->
                 watcher <- ValueSome started
+                unwatched <- ValueNone
                 toldUnwatched <- false
-            | Error reason ->
-                if not toldUnwatched then
-                    toldUnwatched <- true
+            | Error reason -> unwatched <- ValueSome reason
 
-                    log.LogWarning(
-                        "{Folder} is only rescanned, every {Period} ms: no events, {Reason}",
-                        folder.Path,
-                        int64 options.rescan,
-                        reason
-                    )
+    /// Of a folder that can be listed at least: otherwise there is a line already.
+    let tellUnwatched () =
+        match unwatched with
+        | ValueSome reason when not toldUnwatched ->
+            toldUnwatched <- true
+
+            log.LogWarning(
+                "{Folder} is only rescanned, every {Period} ms: no events, {Reason}",
+                folder.Path,
+                int64 options.rescan,
+                reason
+            )
+        | _ -> ()
 
     /// What was in the folder may come back with it: nothing is taken for vanished.
     let missing () =
@@ -228,11 +185,15 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         let before = folder.RealPath
 
         if folder.Refresh() then
-            if folder.RealPath <> before then
+            let found = folder.Identity ""
+
+            // Events of what it was go on, under a mount that lies over it.
+            if folder.RealPath <> before || identity <> ValueSome found then
                 dropWatcher ()
 
+            identity <- ValueSome found
             watch ()
-            tracker.BeginScan()
+            sights.BeginScan()
 
             match Scanner.scan folder "" with
             | ValueSome listing ->
@@ -240,8 +201,10 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                     toldMissing <- false
                     log.LogInformation("{Folder} is back", folder.Path)
 
-                absorb listing Listed
-                Array.iter lookAgain (tracker.Missing())
+                if listing.IsListed then
+                    tellUnwatched ()
+
+                sights.EndScan listing
                 scanIsCurrent <- true
             | ValueNone -> missing ()
         else
@@ -254,10 +217,10 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
 
     let handOver () =
         task {
-            if vanished.Count > 0 then
-                let names = vanished.ToArray()
-                vanished.Clear()
-                do! handlers.vanished names
+            let vanished = sights.TakeVanished()
+
+            if vanished.Length > 0 then
+                do! handlers.vanished vanished
 
             for batch in Array.chunkBySize Inbox.TakeMax (tracker.Take()) do
                 do! handlers.take batch
@@ -283,7 +246,12 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
             scanIsCurrent <- false
             Array.iter onEvent events
         | Reconsidered(name, version) -> tracker.Reconsider(name, version, now ())
-        | SettleWanted waiting -> waitingForSettled.Add waiting
+        | Missed name -> sights.Miss name
+        | SettleWanted(waiting, afresh) ->
+            waitingForSettled.Add waiting
+
+            if afresh && sights.Refused > 0 then
+                scanIsCurrent <- false
 
     /// At most what the channel holds: a flood of events does not keep files from being taken.
     let drain () =
@@ -317,7 +285,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         task {
             try
                 for struct (name, stamp) in options.remembered do
-                    tracker.Remember(name, stamp)
+                    sights.Remember(name, stamp)
 
                 try
                     while not stop.IsCancellationRequested do
@@ -326,7 +294,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
 
                         drain ()
 
-                        Array.iter lookAgain (tracker.Due(now ()))
+                        Array.iter sights.LookAgain (tracker.Due(now ()))
                         do! handOver ()
                         answerSettled ()
                         do! sleep ()
@@ -345,30 +313,35 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
     /// Files in one call of `take`, at most.
     static member TakeMax = 256
 
-    /// Refused paths that are remembered, and named in the log, at most.
-    static member RefusedMax = 10_000
-
     /// Ends when the inbox is disposed; faults with whatever ended it before.
     member _.Completion: Task = completion
 
-    /// How many paths were refused so far, up to `RefusedMax`.
-    member _.Refused = Volatile.Read &refusedCount
+    /// How many paths are refused, as they stood when they were last looked at; up to `FolderSights.RefusedMax`.
+    member _.Refused = sights.Refused
 
     /// A version that was taken could not be used (it changed, or could not be read): it is looked at again
     /// after settling, and taken again if it is there, even if it is the same.
     member _.Reconsider(name: TaskName, version: Stamp) : ValueTask =
         messages.Writer.WriteAsync(Reconsidered(name, version), stop.Token)
 
+    /// A file that was taken is not to be seen. If nobody knows of it here any more, it is told to have vanished.
+    member _.Miss(name: TaskName) : ValueTask =
+        messages.Writer.WriteAsync(Missed name, stop.Token)
+
     /// <summary>Ends when a scan of the whole folder has found nothing new, nothing is pending, and every file
     /// that was taken has been handed over. More may come after that.</summary>
     /// <exception cref="T:System.OperationCanceledException">The inbox was disposed.</exception>
-    member _.WaitUntilSettled() : Task =
+    member inbox.WaitUntilSettled() : Task = inbox.WaitUntilSettled false
+
+    /// <summary>The same.</summary>
+    /// <param name="afresh">Whether what is refused is to be looked at once more before: nobody tells when it is put right.</param>
+    member _.WaitUntilSettled(afresh: bool) : Task =
         task {
             let waiting =
                 TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
             use _ = stop.Token.Register(fun () -> waiting.TrySetCanceled() |> ignore)
-            do! messages.Writer.WriteAsync(SettleWanted waiting, stop.Token)
+            do! messages.Writer.WriteAsync(SettleWanted(waiting, afresh), stop.Token)
             do! waiting.Task
         }
 

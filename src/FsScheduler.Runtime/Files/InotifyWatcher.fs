@@ -53,7 +53,7 @@ type InotifyWatcher
                 EnumerationOptions(AttributesToSkip = FileAttributes.ReparsePoint)
             )
             |> Array.map (fun path -> nonNull (Path.GetFileName path))
-            |> Array.filter (fun name -> not (FileTracker.isHidden (name.AsSpan())))
+            |> Array.filter (fun name -> not (IgnoredNames.isIgnoredName (name.AsSpan())))
             |> Array.map (below folder)
         with
         | :? UnauthorizedAccessException
@@ -156,7 +156,7 @@ type InotifyWatcher
             folders.Remove watch |> ignore
         else
             match folders.TryGetValue watch with
-            | true, folder when name <> "" && not (FileTracker.isHidden (name.AsSpan())) ->
+            | true, folder when name <> "" && not (IgnoredNames.isIgnoredName (name.AsSpan())) ->
                 let on = if has flags Inotify.IN_ISDIR then onFolder else onFile
                 on events flags (below folder name)
             | _ -> ()

@@ -7,6 +7,7 @@ open Microsoft.Win32.SafeHandles
 
 /// Why an input cannot be read as the version that was taken.
 type InputTrouble =
+    /// It is not to be seen: deleted, or its folder is away.
     | Gone
     /// It is another version by now, or it is being written.
     | Changed
@@ -21,6 +22,15 @@ type InputTrouble =
         | Changed -> "it changed since it was taken"
         | NotReadable refusal -> refusal.Message
         | Failing reason -> $"it cannot be read: {reason}"
+
+/// What has become of a version since it was read.
+[<RequireQualifiedAccess>]
+type InputState =
+    | Current
+    /// Another version, or something else, stands in its place.
+    | Replaced
+    /// Nothing is to be seen in its place: it was deleted, or its folder is away. Somebody will tell which.
+    | OutOfSight
 
 /// What happens to an input whose task is done.
 type OnDone =
@@ -50,7 +60,11 @@ module InputFile =
         | Unknown reason -> Failing reason
 
     let private failedToOpen errno =
-        if errno = Linux.Errno.ENOENT || errno = Linux.Errno.ENOTDIR then
+        if
+            errno = Linux.Errno.ENOENT
+            || errno = Linux.Errno.ENOTDIR
+            || Linux.Errno.isAway errno
+        then
             Gone
         elif errno = Linux.Errno.ELOOP then
             NotReadable BrokenLink
@@ -196,3 +210,13 @@ module InputFile =
     /// Whether the file is still that version.
     let isCurrent (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
         folder.Look(TaskName.toString name) = Present stamp
+
+    /// What has become of that version.
+    let stateOf (folder: InputFolder) (name: TaskName) (stamp: Stamp) : InputState =
+        match folder.Look(TaskName.toString name) with
+        | Present _ when isCurrent folder name stamp -> InputState.Current
+        | Present _
+        | Look.Folder
+        | Refused _ -> InputState.Replaced
+        | Absent
+        | Unknown _ -> InputState.OutOfSight

@@ -16,6 +16,8 @@ type Refusal =
     | NotRegular
     /// A folder that could not be listed.
     | Unlisted of reason: string
+    /// A folder in which things are listed that cannot be looked at: how many, and one of them.
+    | Unsearchable of count: int * first: string * reason: string
 
     /// A sentence for the log, without its subject.
     member refusal.Message =
@@ -27,6 +29,9 @@ type Refusal =
         | BrokenLink -> "it is a link that leads nowhere"
         | NotRegular -> "it is not a regular file"
         | Unlisted reason -> $"the folder cannot be listed: {reason}"
+        | Unsearchable(1, first, reason) -> $"'{first}' in it cannot be looked at: {reason}"
+        | Unsearchable(count, first, reason) ->
+            $"{count} names in it, such as '{first}', cannot be looked at: {reason}"
 
 /// What is found under a name.
 [<Struct>]
@@ -146,6 +151,21 @@ type InputFolder(path: string) =
 
     /// Whether a real path, one without links, is below the folder.
     member _.Holds(realPath: string) = isInside realPath
+
+    /// Which folder stands at a path, that of inputs if it is empty; where the system does not tell, the same for all.
+    member _.Identity(relative: string) : FolderIdentity =
+        let at =
+            if relative = "" then
+                real
+            else
+                String.Concat(path, "/", relative)
+
+        if OperatingSystem.IsLinux() then
+            match Linux.inodeOf at with
+            | Ok struct (device, inode) -> { device = device; inode = inode }
+            | Error _ -> { device = 0UL; inode = 0UL }
+        else
+            { device = 0UL; inode = 0UL }
 
     /// What there is, links followed. Reads no file and opens none.
     member folder.Look(relative: string) : Look =

@@ -13,7 +13,13 @@ type Listing = {
     refused: ResizeArray<struct (string * Refusal)>
     /// What could not be looked at this time.
     unknown: ResizeArray<struct (string * string)>
-}
+    /// The folders, the one that it began with among them, by their paths relative to the input folder.
+    folders: Dictionary<string, FolderIdentity>
+} with
+
+    /// Whether the input folder itself could be listed.
+    member listing.IsListed =
+        not (listing.refused.Exists(fun (struct (path, _)) -> IO.Path.IsPathRooted path))
 
 module Scanner =
 
@@ -28,22 +34,28 @@ module Scanner =
             ReturnSpecialDirectories = false
         )
 
-    /// The names in a folder, hidden ones left out. Throws when it cannot be listed.
+    /// The names in a folder, ignored ones left out. Throws when it cannot be listed.
     let private names (folder: string) =
         FileSystemEnumerable<string>(
             folder,
             (fun (entry: byref<FileSystemEntry>) -> entry.FileName.ToString()),
             options,
             ShouldIncludePredicate =
-                (fun (entry: byref<FileSystemEntry>) -> not (FileTracker.isHidden entry.FileName))
+                (fun (entry: byref<FileSystemEntry>) ->
+                    not (IgnoredNames.isIgnoredName entry.FileName))
         )
 
     /// <summary>Lists a folder of the input folder and all below it, ignored names left out.</summary>
     /// <param name="folder">The input folder.</param>
     /// <param name="below">Where to begin, relative to it; empty for all of it.</param>
-    /// <returns>None when the beginning itself is not there or cannot be listed.</returns>
+    /// <returns>None when the beginning itself is not there. When its rights keep it from being listed, it is refused.</returns>
     let scan (folder: InputFolder) (below: string) : Listing voption =
-        let listing = { files = ResizeArray(); refused = ResizeArray(); unknown = ResizeArray() }
+        let listing = {
+            files = ResizeArray()
+            refused = ResizeArray()
+            unknown = ResizeArray()
+            folders = Dictionary StringComparer.Ordinal
+        }
 
         let refuse path refusal =
             listing.refused.Add(struct (path, refusal))
@@ -51,42 +63,50 @@ module Scanner =
         let folders = Stack<struct (string * int)>()
 
         let visit (path: string) (depth: int) =
-            if not (FileTracker.isIgnored path) then
-                match folder.Look path with
-                | Present stamp ->
-                    match TaskName.parse path with
-                    | Ok name -> listing.files.Add(struct (name, stamp))
-                    | Error reason -> refuse path (BadName reason)
-                | Look.Folder when depth = depthMax ->
-                    refuse path (Unlisted "it is nested too deeply")
-                | Look.Folder -> folders.Push(struct (path, depth + 1))
-                | Refused refusal -> refuse path refusal
-                | Unknown reason -> listing.unknown.Add(struct (path, reason))
-                | Absent ->
-                    // Gone since it was listed; or a name that is not UTF-8, which cannot be asked for.
-                    match TaskName.parse path with
-                    | Ok _ -> ()
-                    | Error reason -> refuse path (BadName reason)
+            match folder.Look path with
+            | Present stamp ->
+                match TaskName.parse path with
+                | Ok name -> listing.files.Add(struct (name, stamp))
+                | Error reason -> refuse path (BadName reason)
+            | Look.Folder when depth = depthMax -> refuse path (Unlisted "it is nested too deeply")
+            | Look.Folder -> folders.Push(struct (path, depth + 1))
+            | Refused refusal -> refuse path refusal
+            | Unknown reason -> listing.unknown.Add(struct (path, reason))
+            | Absent ->
+                // Gone since it was listed; or a name that is not UTF-8, which cannot be asked for.
+                match TaskName.parse path with
+                | Ok _ -> ()
+                | Error reason -> refuse path (BadName reason)
 
-        /// False when the folder could not be listed.
+        /// False when the folder is not there.
         let list (path: string) (depth: int) =
+            let isRoot = path = ""
+            listing.folders[path] <- folder.Identity path
+
             try
-                for name in names (if path = "" then folder.Path else folder.Locate path) do
-                    visit (if path = "" then name else String.Concat(path, "/", name)) depth
+                for name in names (if isRoot then folder.Path else folder.Locate path) do
+                    visit (if isRoot then name else String.Concat(path, "/", name)) depth
 
                 true
             with
             | :? DirectoryNotFoundException -> false
-            | :? UnauthorizedAccessException
+            | :? UnauthorizedAccessException as e ->
+                refuse (if isRoot then folder.Path else path) (Unlisted e.Message)
+                true
             | :? IOException as e ->
-                refuse path (Unlisted e.Message)
-                false
+                // Of the input folder itself: a server that is away, which may come back.
+                if not isRoot then
+                    refuse path (Unlisted e.Message)
+
+                not isRoot
 
         if not (list below 0) then
             ValueNone
         else
             while folders.Count > 0 do
                 let struct (path, depth) = folders.Pop()
-                list path depth |> ignore
+
+                if not (list path depth) then
+                    listing.folders.Remove path |> ignore
 
             ValueSome listing

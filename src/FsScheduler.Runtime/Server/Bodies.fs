@@ -15,6 +15,7 @@ open FsScheduler.Runtime.Files
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
 /// <param name="log">For a result that is not there any more.</param>
 /// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
+/// <param name="missed">Is told of an input that is not to be seen.</param>
 [<Sealed>]
 type Bodies
     (
@@ -22,6 +23,7 @@ type Bodies
         journal: IJournal,
         tell: Input -> unit,
         reconsider: TaskName -> Stamp -> unit,
+        missed: TaskName -> unit,
         log: ILogger
     ) =
 
@@ -40,6 +42,14 @@ type Bodies
         | ValueSome attempt ->
             reconsider name version // first: so somebody always knows of the file
             tell (Input.Withdraw attempt)
+        | ValueNone -> ()
+
+    /// Whoever deleted it, or whichever mount went: the inbox finds out, and then the task goes on or is cancelled.
+    let miss (attempt: Attempt voption) name =
+        match attempt with
+        | ValueSome attempt ->
+            missed name
+            tell (Input.OutOfSight(attempt, "its input is not to be seen"))
         | ValueNone -> ()
 
     let nameOf (submission: Submission voption) =
@@ -67,7 +77,10 @@ type Bodies
 
         match opened with
         | Ok body -> ValueSome body
-        | Error(Gone | Changed) ->
+        | Error Gone ->
+            miss attempt name
+            ValueNone
+        | Error Changed ->
             withdraw attempt name stamp
             ValueNone
         | Error(NotReadable _ | Failing _ as trouble) ->
@@ -161,7 +174,7 @@ type Bodies
             | Slice(Input stamp, _, _) when not (isNull body.file) ->
                 let name = nameOf departure.submission
 
-                if not whole || not (InputFile.isCurrent inputs name stamp) then
+                if not whole || (InputFile.stateOf inputs name stamp).IsReplaced then
                     withdraw (attemptOf departure) name stamp
             | Packed
             | Filed

@@ -162,9 +162,10 @@ type PublishQueue
             let name = nameOf submission
 
             /// While the disk takes nothing, the input may change: then nobody wants the result any more.
+            /// One that is out of sight may come back; and should it have been deleted, a result stays.
             let isCurrent () =
                 match submission.Payload with
-                | Input stamp -> InputFile.isCurrent inputs name stamp
+                | Input stamp -> not (InputFile.stateOf inputs name stamp).IsReplaced
                 | Packed
                 | Filed
                 | Recorded _

@@ -165,7 +165,9 @@ type SchedulerServer(options: SchedulerOptions) =
     let reconsider name version =
         inbox.Reconsider(name, version) |> ignore
 
-    let bodies = Bodies(inputs, options.journal, tell, reconsider, log)
+    let missed name = inbox.Miss name |> ignore
+
+    let bodies = Bodies(inputs, options.journal, tell, reconsider, missed, log)
 
     let place destination : string | null =
         match destination with
@@ -186,7 +188,7 @@ type SchedulerServer(options: SchedulerOptions) =
         }
 
     let sharing =
-        Sharing(inputs, state, agent, place, isKept, reconsider, holdup, clock)
+        Sharing(inputs, state, agent, place, isKept, reconsider, missed, holdup, clock)
 
     let spool message =
         match message with
@@ -419,7 +421,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
                 // Between the two, a task could have gone back to the inbox.
                 let! isDone = agent.LookAsync(_.IsDone).WaitAsync ct
-                do! inbox.WaitUntilSettled().WaitAsync ct
+                do! inbox.WaitUntilSettled(afresh = isDone).WaitAsync ct
 
                 match!
                     agent

@@ -18,6 +18,7 @@ open FsScheduler.Runtime.Files
 /// <param name="place">A path for a result of that destination.</param>
 /// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
 /// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
+/// <param name="missed">Is told of an input that is not to be seen.</param>
 /// <param name="holdup">Is told while the disk takes nothing.</param>
 /// <param name="clock">For the time between two tries then.</param>
 [<Sealed>]
@@ -29,6 +30,7 @@ type Sharing
         place: Destination -> string | null,
         isKept: string -> bool,
         reconsider: TaskName -> Stamp -> unit,
+        missed: TaskName -> unit,
         holdup: Holdup,
         clock: Clock
     ) =
@@ -61,22 +63,28 @@ type Sharing
         | Bytes _
         | Recorded _ -> ValueNone
 
-    /// The input that an attempt was given, if that is another version by now.
+    /// The input that an attempt was given, if it is not that any more, and what has become of it.
     let rec outdated (submission: Submission) payload =
         match payload with
         | Input stamp
         | Slice(Input stamp, _, _) ->
             match TaskName.parse submission.Name with
-            | Ok name when not (InputFile.isCurrent inputs name stamp) ->
-                ValueSome(struct (name, stamp))
-            | Ok _
+            | Ok name ->
+                match InputFile.stateOf inputs name stamp with
+                | InputState.Current -> ValueNone
+                | state -> ValueSome(struct (name, stamp, state))
             | Error _ -> ValueNone
         | _ -> ValueNone
 
-    let withdraw attempt (struct (name, stamp)) =
-        reconsider name stamp // first: so somebody always knows of the file
+    let withdraw attempt (struct (name, stamp, inputState: InputState)) =
         SpoolFile.delete (state.SharedFile attempt)
-        Input.Withdraw attempt
+
+        if inputState.IsReplaced then
+            reconsider name stamp // first: so somebody always knows of the file
+            Input.Withdraw attempt
+        else
+            missed name
+            Input.OutOfSight(attempt, "its input is not to be seen")
 
     let expect (size: Size) (path: string) =
         match Disk.sizeOfFile path with
@@ -150,8 +158,9 @@ type Sharing
             | ValueNone -> return Input.Heard session
             | ValueSome work ->
                 match outdated work.submission work.payload with
-                | ValueSome version -> return withdraw attempt version
-                | ValueNone ->
+                | ValueSome(struct (_, _, inputState) as version) when inputState.IsReplaced ->
+                    return withdraw attempt version
+                | _ ->
                     let target = nonNull (place work.destination)
                     let result = takeOver (state.SharedFile attempt) target size
                     return Input.Report(session, attempt, Succeeded, result)
@@ -211,11 +220,19 @@ type Sharing
     /// <param name="said">What the machine is to be told of it.</param>
     /// <returns>That, unless the worker has seen another version of the input than it was given: then it is withdrawn.</returns>
     member _.JudgeAsync(session: SessionId, attempt: Attempt, said: Input) : Task<Input> =
+        let isSuccess =
+            match said with
+            | Input.Report(_, _, Succeeded, _) -> true
+            | _ -> false
+
         task {
             match! assignmentOf session attempt with
             | ValueNone -> return said
             | ValueSome work ->
                 match outdated work.submission work.payload with
+                // What was made of an input that is out of sight by now is as good as any.
+                | ValueSome(struct (_, _, inputState)) when isSuccess && not inputState.IsReplaced ->
+                    return said
                 | ValueSome version -> return withdraw attempt version
                 | ValueNone -> return said
         }

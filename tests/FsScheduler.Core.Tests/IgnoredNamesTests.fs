@@ -1,0 +1,134 @@
+module FsScheduler.Core.Tests.IgnoredNamesTests
+
+open System
+open Expecto
+open Expecto.Flip
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+
+let private ignored = [
+    ".hidden"
+    ".processados/a.txt"
+    "d/.git/config"
+    ".Trash-1000/files/a.txt"
+    ".DS_Store"
+    "._a.txt"
+    ".a.txt.swp"
+    ".~lock.a.odt#"
+    ".a.txt.Ab12Cd"
+    // not whole yet
+    "a.tmp"
+    "A.PART"
+    "d/video.mkv.crDownload"
+    "a.iso.filepart"
+    "a.iso.!qB"
+    "a.iso.aria2"
+    "a.csv.crswap"
+    "a.partial"
+    "lote.tmp/a.txt"
+    "x/lote.TMP/y/a.txt"
+    "a.download/Info.plist"
+    "dados.csv._COPYING_"
+    // editors
+    "a.txt~"
+    "a.txt.~1~"
+    "#a.txt#"
+    "~$a.docx"
+    "d/~$a.docx"
+    "a.txt___jb_tmp___"
+    "sedAbC123"
+    "d/sedXXXXXX"
+    "sed1a2b3c"
+    // systems
+    "lost+found"
+    "lost+found/#123"
+    "$RECYCLE.BIN/S-1-5/a.txt"
+    "$Recycle.Bin"
+    "System Volume Information/WPSettings.dat"
+    "d/@eaDir/a.txt@SynoEAStream"
+    "#recycle/a.txt"
+    "Thumbs.db"
+    "d/thumbs.DB"
+    "desktop.ini"
+    "Icon\r"
+    "FOUND.000/FILE0000.CHK"
+]
+
+let private taken = [
+    "a.txt"
+    "a.tmp.txt"
+    "tmp/a"
+    "part"
+    "tmp"
+    "a."
+    "a..b"
+    "README"
+    "a~b.txt"
+    "~a.txt"
+    "~"
+    "~/a.txt"
+    "#"
+    "##"
+    "#a.txt"
+    "a#"
+    "sedimento.txt"
+    "sedimento"
+    "sedes2026"
+    "sed000001"
+    "sedAbC123.txt"
+    "sedAbC12"
+    "Lost+Found"
+    "lost+found.txt"
+    "my lost+found"
+    "Thumbs.db.txt"
+    "thumbs"
+    "found.txt"
+    "found.0001"
+    "desktop.init"
+    "@eadir"
+    "a@eaDir"
+    "aria2"
+    "a.parts"
+    "$a.docx"
+    "a$RECYCLE.BIN"
+    "RECYCLE.BIN"
+]
+
+let private examples = [
+    test "what systems, editors and programs put down is left alone, and what is in such folders" {
+        Expect.equal "all" ignored (List.filter IgnoredNames.isIgnored ignored)
+    }
+
+    test "names that only look like it are inputs" {
+        Expect.isEmpty "none" (List.filter IgnoredNames.isIgnored taken)
+    }
+]
+
+let private parts =
+    [
+        for path in ignored @ taken do
+            yield! path.Split '/'
+    ]
+    |> List.distinct
+    |> Gen.elements
+
+let private paths = Gen.nonEmptyListOf parts |> Gen.resize 5
+
+let private property label check =
+    testPropertyWithConfig
+        { FsCheckConfig.defaultConfig with maxTest = 300 }
+        label
+        (Prop.forAll (Arb.fromGen paths) check)
+
+let private properties = [
+    property "a path is left alone when one of its parts is, wherever that stands" (fun parts ->
+        IgnoredNames.isIgnored (String.Join('/', parts)) = List.exists IgnoredNames.isIgnored parts)
+
+    property "what is in a folder that is left alone is left alone" (fun parts ->
+        let path = String.Join('/', parts)
+
+        not (IgnoredNames.isIgnored path) || IgnoredNames.isIgnored (path + "/a.txt"))
+]
+
+let tests = testList "IgnoredNamesTests" (examples @ properties)
