@@ -170,22 +170,3 @@ module IgnoredNames =
             index <- index + 1
 
         found
-
-    /// <summary>Whether a file or folder is left alone for its name, or for that of a folder above it.</summary>
-    /// <param name="path">Relative to the folder of inputs, with <c>/</c> between its parts.</param>
-    let isIgnored (path: string) =
-        let mutable rest = path.AsSpan()
-        let mutable found = false
-
-        while not found && rest.Length > 0 do
-            let slash = rest.IndexOf '/'
-            let part = if slash < 0 then rest else rest.Slice(0, slash)
-            found <- isIgnoredName part
-
-            rest <-
-                if slash < 0 then
-                    ReadOnlySpan.Empty
-                else
-                    rest.Slice(slash + 1)
-
-        found

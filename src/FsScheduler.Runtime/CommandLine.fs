@@ -131,6 +131,13 @@ module CommandLine =
             |> orRaise "--route"
     ]
 
+    /// What `--ignore` says, each time.
+    let ignored (texts: string list) : IgnoreRules =
+        IgnoreRules [
+            for text in texts do
+                IgnoreRules.parse text |> orRaise "--ignore"
+        ]
+
     let readFile option (path: string) =
         try
             File.ReadAllText path

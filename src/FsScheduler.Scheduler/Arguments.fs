@@ -9,6 +9,7 @@ type Arguments =
     | [<Unique>] Listen of ``HOST:PORT``: string
     | [<Unique>] Pipeline of STAGES: string
     | Route of ``PATTERN=STAGES``: string
+    | Ignore of PATTERN: string
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
     | [<Unique>] Workers of COUNT: int
@@ -44,6 +45,8 @@ type Arguments =
             | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
             | Route _ ->
                 "another pipeline for files of some names, such as '*.csv=grep:erro | words'; the first that fits counts"
+            | Ignore _ ->
+                "files, or folders with all that is in them, that are left alone, as patterns of --route; once for each"
             | State _ ->
                 "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"

@@ -200,6 +200,7 @@ let private optionsOf
         listen = listen
         sharesFiles = arguments.Contains Shared_Files
         entrada = arguments.GetResult(Entrada, "entrada")
+        ignored = CommandLine.ignored (arguments.GetResults Ignore)
         resultados = arguments.GetResult(Resultados, "resultados")
         state = state
         sync = sync

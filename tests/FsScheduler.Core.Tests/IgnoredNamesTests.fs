@@ -97,11 +97,11 @@ let private taken = [
 
 let private examples = [
     test "what systems, editors and programs put down is left alone, and what is in such folders" {
-        Expect.equal "all" ignored (List.filter IgnoredNames.isIgnored ignored)
+        Expect.equal "all" ignored (List.filter IgnoreRules.BuiltIn.IsIgnored ignored)
     }
 
     test "names that only look like it are inputs" {
-        Expect.isEmpty "none" (List.filter IgnoredNames.isIgnored taken)
+        Expect.isEmpty "none" (List.filter IgnoreRules.BuiltIn.IsIgnored taken)
     }
 ]
 
@@ -123,12 +123,63 @@ let private property label check =
 
 let private properties = [
     property "a path is left alone when one of its parts is, wherever that stands" (fun parts ->
-        IgnoredNames.isIgnored (String.Join('/', parts)) = List.exists IgnoredNames.isIgnored parts)
+        IgnoreRules.BuiltIn.IsIgnored(String.Join('/', parts)) =
+            List.exists IgnoreRules.BuiltIn.IsIgnored parts)
 
     property "what is in a folder that is left alone is left alone" (fun parts ->
         let path = String.Join('/', parts)
 
-        not (IgnoredNames.isIgnored path) || IgnoredNames.isIgnored (path + "/a.txt"))
+        not (IgnoreRules.BuiltIn.IsIgnored path)
+        || IgnoreRules.BuiltIn.IsIgnored(path + "/a.txt"))
 ]
 
-let tests = testList "IgnoredNamesTests" (examples @ properties)
+let private pattern text =
+    match IgnoreRules.parse text with
+    | Ok pattern -> pattern
+    | Error reason -> failwith reason
+
+let private own = [
+    test
+        "--ignore names files, or folders with all that is in them, beside what is always left alone" {
+        let rules =
+            IgnoreRules [ for text in [ "*.bak"; "old/"; "a/b"; "cartas/**/x?" ] -> pattern text ]
+
+        let ignored = [
+            "x.bak"
+            "d/x.bak"
+            "x.bak/y"
+            "old/a.txt"
+            "d/old/e/a.txt"
+            "a/b"
+            "a/b/c"
+            "cartas/2024/x1"
+            "lost+found"
+            "y.tmp/z"
+        ]
+
+        let taken = [ "bak"; "x.bak.txt"; "older/a"; "c/a/b"; "a/bc"; "cartas/x"; "a" ]
+        Expect.equal "ignored" ignored (List.filter rules.IsIgnored (ignored @ taken))
+    }
+
+    test "the reason names the pattern" {
+        let rules = IgnoreRules [ pattern "old" ]
+        Expect.equal "of a folder above" "--ignore 'old'" (string (rules.Why "d/old/a.txt").Value)
+        Expect.equal "by its name" ValueNone (rules.WhyIn "d/old/a.txt")
+    }
+
+    test "a pipeline.txt is left alone only with its folder" {
+        let rules = IgnoreRules [ pattern "*.txt"; pattern "old" ]
+
+        Expect.equal "the files around it are" [ true; false; true; true ] [
+            for path in [ "d/a.txt"; "d/pipeline.txt"; "old/pipeline.txt"; "pipeline.txt" ] ->
+                rules.IsIgnored path
+        ]
+    }
+
+    test "a pattern that says nothing is refused" {
+        Expect.isTrue "empty" (IgnoreRules.parse "").IsError
+        Expect.isTrue "absolute" (IgnoreRules.parse "/a/b").IsError
+    }
+]
+
+let tests = testList "IgnoredNamesTests" (examples @ properties @ own)

@@ -247,6 +247,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             change {
                 listen = IPEndPoint(IPAddress.Loopback, 0)
                 entrada = folder.At "entrada"
+                ignored = IgnoreRules.BuiltIn
                 resultados = folder.At "resultados"
                 state = state
                 sync = Sync.Normal

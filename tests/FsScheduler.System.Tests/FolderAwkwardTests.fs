@@ -89,12 +89,49 @@ let private temporaryNames = [
             let! struct (code, said) = run place [ "plan"; "--json" ]
             Expect.equal code 0 said
             Expect.stringContains said "a.txt" "the file"
-            Expect.isFalse (said.Contains "refused" || said.Contains "lote") said
+            Expect.equal ((said.Split "\"pipeline\":").Length) 2 $"one file: {said}"
+            Expect.isFalse (said.Contains "refused" || said.Contains "/x") said
 
             let! struct (scheduler, _) = startScheduler place [ "--once"; "--workers"; "1" ]
             use scheduler = scheduler
             let! code = scheduler.Exit
             Expect.equal (code, place.Results) (0, [ "a.txt.out" ]) scheduler.Said
+        }
+
+    scenario "--ignore leaves files and folders alone, by events and scans, and plan shows it"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let ignore = [ "--ignore"; "*.bak"; "--ignore"; "old" ]
+
+            for name in [ "a.txt"; "b.bak"; "old/c.txt"; "d/old/e.txt" ] do
+                place.Put(name, "TEXT")
+
+            let! struct (code, said) = run place ([ "plan"; "--json" ] @ ignore)
+            Expect.equal code 0 said
+
+            for line in
+                [
+                    """{"ignored":"--ignore \u0027*.bak\u0027","name":"b.bak"}"""
+                    """{"ignored":"--ignore \u0027old\u0027","name":"d/old"}"""
+                ] do
+                Expect.stringContains said line "what is left alone, and why"
+
+            Expect.isFalse (said.Contains "c.txt") "nor what is in it"
+
+            let! struct (scheduler, port) =
+                startScheduler place ([ "--settle"; "50ms" ] @ ignore)
+
+            use scheduler = scheduler
+            use _ = startWorker place port []
+            do! eventually "the first one is done" (fun () -> place.HasResult "a.txt.out")
+            place.Rename("old/f.txt", "F")
+            place.Rename("g.bak", "G")
+            place.Rename("h.txt", "H")
+            do! eventually "the last one is done" (fun () -> place.HasResult "h.txt.out")
+            Expect.equal place.Results [ "a.txt.out"; "h.txt.out" ] scheduler.Said
+            let! struct (code, said) = run place [ "--ignore"; "/a" ]
+            Expect.equal code 2 said
         }
 ]
 

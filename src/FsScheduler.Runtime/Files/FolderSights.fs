@@ -60,7 +60,7 @@ type FolderSights
     /// <param name="isRemoved">Whether an event said that it is gone. Without one, a file that was taken and is not there
     /// may be out of sight: the next scan judges.</param>
     let lookAt (path: string) (how: Sighting) (isRemoved: bool) =
-        if not (IgnoredNames.isIgnored path) then
+        if not (folder.Ignored.IsIgnored path) then
             match folder.Look path, TaskName.parse path with
             | Absent, Ok name ->
                 accept path
@@ -174,7 +174,7 @@ type FolderSights
 
     /// A version that was taken in an earlier run; of a name that is left alone by now nobody is to know any more.
     member _.Remember(name: TaskName, stamp: Stamp) : unit =
-        if IgnoredNames.isIgnored (TaskName.toString name) then
+        if folder.Ignored.IsIgnored(TaskName.toString name) then
             vanished.Add name
         else
             tracker.Remember(name, stamp)
@@ -187,7 +187,7 @@ type FolderSights
 
     /// A folder has come: lists it and all below it.
     member _.ScanBelow(path: string, how: Sighting) : unit =
-        if not (IgnoredNames.isIgnored path) then
+        if not (folder.Ignored.IsIgnored path) then
             match Scanner.scan folder path with
             | ValueSome listing -> absorb listing how
             | ValueNone -> ()

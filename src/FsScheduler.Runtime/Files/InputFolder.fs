@@ -48,7 +48,8 @@ type Look =
 /// where it really leads, through every link on the way.
 /// </summary>
 /// <param name="path">The folder. May itself be a link; need not exist yet.</param>
-type InputFolder(path: string) =
+/// <param name="ignored">What in it is left alone.</param>
+type InputFolder(path: string, ignored: IgnoreRules) =
     let path = Path.TrimEndingDirectorySeparator(Path.GetFullPath path)
     let mutable real = path
 
@@ -129,8 +130,14 @@ type InputFolder(path: string) =
         | :? UnauthorizedAccessException
         | :? IOException as e -> Unknown e.Message
 
+    /// With nothing left alone but what always is.
+    new(path: string) = InputFolder(path, IgnoreRules.BuiltIn)
+
     /// Where a path really leads, through every link; none, if there is nothing.
     static member RealPathOf(path: string) : string voption = realPath path
+
+    /// What in it is left alone.
+    member _.Ignored = ignored
 
     /// The folder as it was named, absolute.
     member _.Path = path

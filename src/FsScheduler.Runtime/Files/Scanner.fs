@@ -13,6 +13,8 @@ type Listing = {
     refused: ResizeArray<struct (string * Refusal)>
     /// What could not be looked at this time.
     unknown: ResizeArray<struct (string * string)>
+    /// What is left alone, but for what is hidden: folders with all that is in them, and files.
+    ignored: ResizeArray<struct (string * IgnoreReason)>
     /// The folders, the one that it began with among them, by their paths relative to the input folder.
     folders: Dictionary<string, FolderIdentity>
 } with
@@ -34,15 +36,14 @@ module Scanner =
             ReturnSpecialDirectories = false
         )
 
-    /// The names in a folder, ignored ones left out. Throws when it cannot be listed.
+    /// The names in a folder, hidden ones left out. Throws when it cannot be listed.
     let private names (folder: string) =
         FileSystemEnumerable<string>(
             folder,
             (fun (entry: byref<FileSystemEntry>) -> entry.FileName.ToString()),
             options,
             ShouldIncludePredicate =
-                (fun (entry: byref<FileSystemEntry>) ->
-                    not (IgnoredNames.isIgnoredName entry.FileName))
+                (fun (entry: byref<FileSystemEntry>) -> not (IgnoredNames.isHidden entry.FileName))
         )
 
     /// <summary>Lists a folder of the input folder and all below it, ignored names left out.</summary>
@@ -54,6 +55,7 @@ module Scanner =
             files = ResizeArray()
             refused = ResizeArray()
             unknown = ResizeArray()
+            ignored = ResizeArray()
             folders = Dictionary StringComparer.Ordinal
         }
 
@@ -85,7 +87,11 @@ module Scanner =
 
             try
                 for name in names (if isRoot then folder.Path else folder.Locate path) do
-                    visit (if isRoot then name else String.Concat(path, "/", name)) depth
+                    let path = if isRoot then name else String.Concat(path, "/", name)
+
+                    match folder.Ignored.WhyIn path with
+                    | ValueNone -> visit path depth
+                    | ValueSome reason -> listing.ignored.Add(struct (path, reason))
 
                 true
             with

@@ -17,6 +17,8 @@ type SchedulerOptions = {
     /// Port 0 takes a free one.
     listen: IPEndPoint
     entrada: string
+    /// What in it is left alone.
+    ignored: IgnoreRules
     resultados: string
     state: StateFolder
     /// When results are flushed.
@@ -59,7 +61,7 @@ type SchedulerServer(options: SchedulerOptions) =
         | _ -> None
 
     let scheduler = Restart.restore options.settings recovery state.IsSameBoot clock log
-    let inputs = InputFolder options.entrada
+    let inputs = InputFolder(options.entrada, options.ignored)
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
 

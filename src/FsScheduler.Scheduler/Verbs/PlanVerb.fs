@@ -17,6 +17,7 @@ type PlanArguments =
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Pipeline of STAGES: string
     | Route of ``PATTERN=STAGES``: string
+    | Ignore of PATTERN: string
     | [<Unique>] Expect of STAGES: string
     | [<Unique>] Json
 
@@ -27,19 +28,21 @@ type PlanArguments =
             | Resultados _
             | State _ -> "as for the scheduler; only looked at for being outside of --entrada"
             | Pipeline _ -> "as for the scheduler (default: lower)"
-            | Route _ -> "as for the scheduler"
+            | Route _
+            | Ignore _ -> "as for the scheduler"
             | Expect _ -> "as for the scheduler"
             | Json -> Remote.jsonUsage
 
 /// `plan`: what a scheduler with these arguments would do with what is in its folder. Touches nothing.
 module PlanVerb =
 
-    type private Planned = {
-        name: string
-        size: Size voption
-        /// The pipeline and where it comes from, or why the file would not be taken.
-        choice: Result<struct (Pipeline * PipelineSource), string>
-    }
+    /// What becomes of a file.
+    type private Fate =
+        | Taken of Pipeline * PipelineSource
+        | LeftAlone of IgnoreReason
+        | Refused of reason: string
+
+    type private Planned = { name: string; size: Size voption; fate: Fate }
 
     let private kindOf (stage: Stage) =
         match stage.kind with
@@ -53,17 +56,22 @@ module PlanVerb =
                 {
                     name = string name
                     size = ValueSome stamp.size
-                    choice =
-                        pipelines.Choose name
-                        |> Result.mapError (fun broken ->
-                            $"{broken.folder}/{Route.folderFile} is no pipeline: {broken.reason}")
+                    fate =
+                        match pipelines.Choose name with
+                        | Ok struct (pipeline, source) -> Taken(pipeline, source)
+                        | Error broken ->
+                            Refused
+                                $"{broken.folder}/{Route.folderFile} is no pipeline: {broken.reason}"
                 }
 
+        for struct (path, reason) in listing.ignored do
+            { name = path; size = ValueNone; fate = LeftAlone reason }
+
         for struct (path, refusal) in listing.refused do
-            { name = path; size = ValueNone; choice = Error refusal.Message }
+            { name = path; size = ValueNone; fate = Refused refusal.Message }
 
         for struct (path, reason) in listing.unknown do
-            { name = path; size = ValueNone; choice = Error reason }
+            { name = path; size = ValueNone; fate = Refused reason }
     ]
 
     let private unusedRoutes routes (listing: Listing) =
@@ -74,8 +82,8 @@ module PlanVerb =
         ]
 
     let private asJson (planned: Planned) =
-        match planned.choice with
-        | Ok struct (pipeline, source) ->
+        match planned.fate with
+        | Taken(pipeline, source) ->
             JsonSerializer.Serialize {|
                 name = planned.name
                 bytes = ValueOption.toNullable (planned.size |> ValueOption.map int64)
@@ -86,7 +94,9 @@ module PlanVerb =
                         {| stage = Stage.toWire stage; kind = kindOf stage |}
                 ]
             |}
-        | Error reason -> JsonSerializer.Serialize {| name = planned.name; refused = reason |}
+        | LeftAlone reason ->
+            JsonSerializer.Serialize {| name = planned.name; ignored = string reason |}
+        | Refused reason -> JsonSerializer.Serialize {| name = planned.name; refused = reason |}
 
     let private table (plan: Planned list) =
         let table =
@@ -104,15 +114,22 @@ module PlanVerb =
                 | ValueSome size -> String.Format("{0:N0}", int64 size)
                 | ValueNone -> ""
 
-            match planned.choice with
-            | Ok struct (pipeline, source) ->
+            match planned.fate with
+            | Taken(pipeline, source) ->
                 table.AddRow(
                     cell planned.name,
                     size,
                     cell (Pipeline.print pipeline),
                     cell (string source)
                 )
-            | Error reason ->
+            | LeftAlone reason ->
+                table.AddRow(
+                    cell planned.name,
+                    size,
+                    $"[grey]{cell (string reason)}[/]",
+                    "left alone"
+                )
+            | Refused reason ->
                 table.AddRow(cell planned.name, size, $"[red]{cell reason}[/]", "refused")
             |> ignore
 
@@ -134,7 +151,8 @@ module PlanVerb =
             (arguments.GetResult(PlanArguments.Resultados, "resultados"))
             (arguments.GetResult(PlanArguments.State, ".fs-scheduler"))
 
-        let folder = InputFolder inputs
+        let ignored = CommandLine.ignored (arguments.GetResults PlanArguments.Ignore)
+        let folder = InputFolder(inputs, ignored)
 
         match
             (if folder.Refresh() then
@@ -160,7 +178,7 @@ module PlanVerb =
             for sentence in unusedRoutes routes listing do
                 eprintfn $"fs-scheduler plan: {Logs.printable sentence}"
 
-            if plan |> List.exists _.choice.IsError then
+            if plan |> List.exists _.fate.IsRefused then
                 ExitCode.quarantined
             else
                 ExitCode.ok
