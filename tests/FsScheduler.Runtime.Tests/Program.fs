@@ -10,6 +10,7 @@ let main args =
         (testList "runtime" [
             StageTests.tests
             FileTests.tests
+            FileLockTests.tests
             QuantityTests.tests
             FrameTests.tests
             AgentTests.tests

@@ -34,8 +34,9 @@ type FileLock private (held: IDisposable) =
         || OperatingSystem.IsMacOS()
         || OperatingSystem.IsFreeBSD()
 
-    // HRESULTs of Windows: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION.
-    static let sharingViolations = [ 0x80070020; 0x80070021 ]
+    // How the runtime says that it could not lock: on Unix with an errno, and with ERROR_SHARING_VIOLATION or
+    // ERROR_LOCK_VIOLATION on Windows.
+    static let heldResults = [ EWOULDBLOCK; 0x80070020; 0x80070021 ]
 
     static let rec take (held: IDisposable) (handle: SafeHandle) : Result<FileLock, LockRefusal> =
         if Flock.flock (handle, LOCK_EX ||| LOCK_NB) = 0 then
@@ -57,6 +58,27 @@ type FileLock private (held: IDisposable) =
     static let openFile path mode share =
         new FileStream(path, Rights.options mode FileAccess.ReadWrite share)
 
+    static let refuse (path: string) (errno: int) : exn =
+        let message = $"'{path}' cannot be opened: {Linux.message errno}"
+
+        if errno = Linux.Errno.ENOENT then
+            match Path.GetDirectoryName path with
+            | null
+            | "" -> FileNotFoundException message
+            | folder when Directory.Exists folder -> FileNotFoundException message
+            | _ -> DirectoryNotFoundException message
+        elif errno = Linux.Errno.EACCES || errno = Linux.Errno.EPERM then
+            UnauthorizedAccessException message
+        else
+            IOException(message, errno)
+
+    static let takeOpen (path: string) (opened: Result<int, int>) =
+        match opened with
+        | Ok fd ->
+            let handle = new SafeFileHandle(nativeint fd, true)
+            take handle handle
+        | Error errno -> raise (refuse path errno)
+
     /// <summary>Takes the lock of a file, at once or not at all.</summary>
     /// <param name="path">The file.</param>
     /// <param name="mode">`Open`, `OpenOrCreate`, or `CreateNew`, which follows no link. What is made belongs to its owner
@@ -64,13 +86,17 @@ type FileLock private (held: IDisposable) =
     /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
     /// <exception cref="T:System.UnauthorizedAccessException">It may not be opened.</exception>
     static member TryTake(path: string, mode: FileMode) : Result<FileLock, LockRefusal> =
-        if hasFlock then
-            let file = openFile path mode (FileShare.ReadWrite ||| FileShare.Delete)
-            take file file.SafeFileHandle
+        if OperatingSystem.IsLinux() then
+            Linux.openForLock path (mode <> FileMode.Open) (mode = FileMode.CreateNew)
+            |> takeOpen path
         else
             try
-                Ok(new FileLock(openFile path mode FileShare.None))
-            with :? IOException as error when List.contains error.HResult sharingViolations ->
+                if hasFlock then
+                    let file = openFile path mode (FileShare.ReadWrite ||| FileShare.Delete)
+                    take file file.SafeFileHandle
+                else
+                    Ok(new FileLock(openFile path mode FileShare.None))
+            with :? IOException as error when List.contains error.HResult heldResults ->
                 Error HeldElsewhere
 
     /// <summary>Takes the lock of a folder itself: it is held also when a lock file in it is deleted under its holder, and those
@@ -79,11 +105,7 @@ type FileLock private (held: IDisposable) =
     /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
     static member TryTakeFolder(path: string) : Result<FileLock, LockRefusal> =
         if OperatingSystem.IsLinux() then
-            match Linux.openForReading path with
-            | Ok fd ->
-                let handle = new SafeFileHandle(nativeint fd, true)
-                take handle handle
-            | Error errno -> raise (IOException $"'{path}' cannot be opened: {Linux.message errno}")
+            Linux.openForReading path |> takeOpen path
         else
             Error(NoLocks "this system locks files only")
 

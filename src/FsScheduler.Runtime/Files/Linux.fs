@@ -17,7 +17,9 @@ module internal Linux =
     let private Utf8 = UnmanagedType.LPUTF8Str
 
     module Errno =
+        let EPERM = 1
         let ENOENT = 2
+        let EACCES = 13
         let EEXIST = 17
         let ENOTDIR = 20
         let ENOSPC = 28
@@ -102,6 +104,22 @@ module internal Linux =
     /// Opens for reading, without waiting even if it is a fifo: a descriptor, or an errno.
     let openForReading (path: string) : Result<int, int> =
         match Native.``open`` (path, O_NONBLOCK ||| O_CLOEXEC, 0) with
+        | -1 -> Error(lastError ())
+        | fd -> Ok fd
+
+    let private O_RDWR = 2
+    let private O_CREAT = 0x40
+    let private O_EXCL = 0x80
+    let private ownFile = 0o600
+
+    /// <summary>Opens a file for a lock: the runtime would lock it on opening, in a way of its own.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="isMade">Whether it is made, its owner's alone, if it is missing.</param>
+    /// <param name="isNew">Whether it has to be; then no link is followed.</param>
+    let openForLock (path: string) (isMade: bool) (isNew: bool) : Result<int, int> =
+        let making = (if isMade then O_CREAT else 0) ||| (if isNew then O_EXCL else 0)
+
+        match Native.``open`` (path, O_RDWR ||| O_CLOEXEC ||| making, ownFile) with
         | -1 -> Error(lastError ())
         | fd -> Ok fd
 

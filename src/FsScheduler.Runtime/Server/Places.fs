@@ -23,22 +23,24 @@ type Places(limits: ConnectionLimits) =
     /// How many connections there may be.
     member _.All = limits.all
 
+    member private _.Bound =
+        $"try again later, or raise 'ulimit -n' of the scheduler if that is what allows no more than these (there are {ConnectionLimits.most} at the most)"
+
     /// Gives a place to a client, or says why not.
-    member _.TryEnterClient() : Result<unit, string> =
+    member places.TryEnterClient() : Result<unit, string> =
         if Interlocked.Increment &clients <= limits.clients then
             Ok()
         else
             Interlocked.Decrement &clients |> ignore
 
             Error
-                $"there are {limits.clients} clients, and the other {limits.all - limits.clients} connections that the limit of open files allows are for workers; try again later, or raise 'ulimit -n' of the scheduler"
+                $"there are {limits.clients} clients, and the other {limits.all - limits.clients} connections are kept for workers; {places.Bound}"
 
     member _.LeaveClient() =
         Interlocked.Decrement &clients |> ignore
 
     /// What a peer is told when all places are taken.
-    member _.Full =
-        $"all {limits.all} connections that the limit of open files allows are taken; try again later, or raise 'ulimit -n' of the scheduler"
+    member places.Full = $"all {limits.all} connections are taken; {places.Bound}"
 
     /// <summary>Tells a peer that there is no place, and closes its socket.</summary>
     member places.RefuseAsync(socket: Socket) : Task =
