@@ -18,6 +18,8 @@ type private Known = {
     stamp: Stamp
     /// When this stamp was first seen.
     since: Instant
+    /// When the first version was seen that has not been taken.
+    pending: Instant
     /// The last scan that had it.
     scan: int
     /// The scan after which it was first seen.
@@ -36,6 +38,8 @@ type private Known = {
 /// <param name="settle">How long a stamp must stay the same, in ms; 0 takes every version at once.</param>
 type FileTracker(settle: Duration) =
     do ArgumentOutOfRangeException.ThrowIfNegative(int64 settle)
+
+    static let reconsiderMin: Duration = 500L<ms>
 
     let known = Dictionary<TaskName, Known>()
 
@@ -69,6 +73,15 @@ type FileTracker(settle: Duration) =
         else
             waiting.Add(struct (is.since, name)) |> ignore
 
+    /// Whether its version was given out by `Take`.
+    let isGiven (name: TaskName) (was: Known) = was.taken && not (ready.Contains name)
+
+    let settleAnew (name: TaskName) (was: Known) (now: Instant) (pending: Instant) =
+        forgetPlans name was
+        let extra = max 0L<ms> (reconsiderMin - settle)
+
+        plan name { was with since = now + extra; pending = pending; taken = false }
+
     /// 100 ns ticks in a millisecond.
     let ticksPerMs = 10_000L
 
@@ -76,7 +89,7 @@ type FileTracker(settle: Duration) =
         stamp.modified <= wallNow - int64 settle * ticksPerMs
 
     /// The shortest wait before a file that could not be looked at or read is tried again.
-    static member ReconsiderMin: Duration = 500L<ms>
+    static member ReconsiderMin: Duration = reconsiderMin
 
     /// Files seen, of which the newest version has not been taken.
     member _.Pending = waiting.Count + ready.Count
@@ -96,7 +109,8 @@ type FileTracker(settle: Duration) =
     member _.Remember(name: TaskName, stamp: Stamp) : unit =
         known[name] <- {
             stamp = stamp
-            since = { sinceStart = 0L<ms> }
+            since = Instant.zero
+            pending = Instant.zero
             scan = scan
             first = scan
             taken = true
@@ -111,17 +125,27 @@ type FileTracker(settle: Duration) =
     member _.Sight
         (name: TaskName, stamp: Stamp, sighting: Sighting, now: Instant, wallNow: int64)
         : unit =
-        let fresh whole = { stamp = stamp; since = now; scan = scan; first = scan; taken = whole }
+        let since (pending: Instant) whole = {
+            stamp = stamp
+            since = now
+            pending = pending
+            scan = scan
+            first = scan
+            taken = whole
+        }
 
         // What stands in a `pipeline.txt` is looked at whenever it is needed: the sooner its change is told, the better.
         let wholeAtOnce = sighting = MovedIn || settle = 0L<ms> || Route.isFolderFile name
 
         match known.TryGetValue name with
-        | false, _ -> plan name (fresh (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
-        | true, was when was.stamp <> stamp ->
+        | false, _ ->
+            plan name (since now (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
+        | true, was when not (Stamp.isSame was.stamp stamp) ->
+            let pending = if isGiven name was then now else was.pending
             forgetPlans name was
-            plan name { fresh wholeAtOnce with first = was.first }
-        | true, was when was.taken -> known[name] <- { was with scan = scan }
+            plan name { since pending wholeAtOnce with first = was.first }
+        // What was remembered may say less of the version than the disk does now.
+        | true, was when was.taken -> known[name] <- { was with stamp = stamp; scan = scan }
         | true, was when sighting = MovedIn || now - was.since >= settle ->
             forgetPlans name was
             plan name { was with scan = scan; taken = true }
@@ -148,7 +172,7 @@ type FileTracker(settle: Duration) =
         match known.TryGetValue name with
         | false, _ -> false
         | true, was ->
-            let given = was.taken && not (ready.Contains name)
+            let given = isGiven name was
             forgetPlans name was
             known.Remove name |> ignore
             given
@@ -157,11 +181,31 @@ type FileTracker(settle: Duration) =
     /// `ReconsiderMin`, and is then taken even if it is still the same. A newer version is known already: then nothing.
     member _.Reconsider(name: TaskName, version: Stamp, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when was.stamp = version ->
-            forgetPlans name was
-            let extra = max 0L<ms> (FileTracker.ReconsiderMin - settle)
-            plan name { was with since = now + extra; taken = false }
+        | true, was when Stamp.isSame version was.stamp -> settleAnew name was now now
         | _ -> ()
+
+    /// A version that was given out is not to be taken yet, and settles anew: it has been waiting all the while.
+    member _.HoldBack(name: TaskName, version: Stamp, now: Instant) : unit =
+        match known.TryGetValue name with
+        | true, was when was.stamp = version -> settleAnew name was now was.pending
+        | _ -> ()
+
+    /// The file that has been waiting longest to be taken, in whatever versions, and since when.
+    member _.LongestPending: struct (TaskName * Instant) voption =
+        let mutable longest = ValueNone
+
+        let consider name =
+            let since = known[name].pending
+
+            match longest with
+            | ValueSome(struct (_, earliest: Instant)) when earliest - since <= 0L<ms> -> ()
+            | _ -> longest <- ValueSome(struct (name, since))
+
+        for struct (_, name) in waiting do
+            consider name
+
+        Seq.iter consider ready
+        longest
 
     /// A look failed, and nobody knows what is there. A file that is not whole yet settles anew, as for
     /// `Reconsider`; one that was taken stays taken.

@@ -4,9 +4,37 @@ namespace FsScheduler.Core
 [<Struct>]
 type Stamp = {
     size: Size
-    /// Last write, in ticks of 100 ns, UTC.
+    /// Last write, in ticks of 100 ns since the year 1, UTC; before that year negative. Whoever writes can set it.
     modified: int64
+    /// Last change of anything about the file, its name and its rights too, in the same ticks (ctime). Nobody can set it;
+    /// 0 where the system has none.
+    changed: int64
+    /// Which file of its file system it is; 0 where that is not known, or may be another number tomorrow.
+    inode: int64
 }
+
+module Stamp =
+
+    /// Of a system that tells no more, and of journals that hold no more.
+    let ofTime (size: Size) (modified: int64) : Stamp = {
+        size = size
+        modified = modified
+        changed = 0L
+        inode = 0L
+    }
+
+    let private agrees (taken: int64) (found: int64) = taken = 0L || taken = found
+
+    /// Whether the file is the version that was taken, as far as its stamp was known then.
+    let isSame (taken: Stamp) (found: Stamp) =
+        taken.size = found.size
+        && taken.modified = found.modified
+        && agrees taken.changed found.changed
+        && agrees taken.inode found.inode
+
+    /// The same after a rename, which leaves all but the time of the last change.
+    let isSameRenamed (taken: Stamp) (found: Stamp) =
+        isSame { taken with changed = 0L } found
 
 /// Where the bytes of a task, or of a result, are. A reference: the bytes do not travel with it.
 type Payload =

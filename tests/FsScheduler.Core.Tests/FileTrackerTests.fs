@@ -21,7 +21,7 @@ let private wallStart = DateTime(2026, 1, 1).Ticks
 let private wall ms = wallStart + ms * 10_000L
 
 /// A version last written at `ms`.
-let private version size ms : Stamp = { size = size; modified = wall ms }
+let private version size ms : Stamp = Stamp.ofTime size (wall ms)
 
 let private sight (tracker: FileTracker) text stamp how ms =
     tracker.Sight(name text, stamp, how, at ms, wall ms)
@@ -65,6 +65,40 @@ let private examples = [
         Expect.equal "all of them, by name" expected (taken tracker)
         sight tracker "new" (version 1L<B> 0L) MovedIn 2L
         Expect.isEmpty "the same version again" (taken tracker)
+    }
+
+    test
+        "a version of which less was remembered is the one that is there, and all of it counts from then on" {
+        let tracker = FileTracker 0L<ms>
+        let found = { version 1L<B> 0L with changed = 1L; inode = 2L }
+        tracker.Remember(name "a", Stamp.ofTime 1L<B> found.modified)
+        sight tracker "a" found Listed 0L
+        Expect.isEmpty "taken before" (taken tracker)
+        sight tracker "a" { found with changed = 3L } Listed 1L
+        Expect.equal "another" [ "a", 1 ] (taken tracker)
+        sight tracker "a" { found with changed = 3L; inode = 4L } Listed 2L
+        Expect.equal "another" [ "a", 1 ] (taken tracker)
+    }
+
+    test "what is held back is due again, and has been waiting since its first version" {
+        let tracker = FileTracker 500L<ms>
+        let held = version 1L<B> 0L
+        sight tracker "a" held Written 0L
+        sight tracker "b" (version 1L<B> 0L) Written 100L
+        sight tracker "a" held Listed 500L
+        Expect.equal "whole" [ "a", 1 ] (taken tracker)
+        tracker.HoldBack(name "a", held, at 500L)
+        Expect.equal "pending" 2 tracker.Pending
+        Expect.equal "since" (ValueSome(struct (name "a", at 0L))) tracker.LongestPending
+        sight tracker "a" (version 2L<B> 700L) Written 700L
+        Expect.equal "in any version" (ValueSome(struct (name "a", at 0L))) tracker.LongestPending
+        sight tracker "a" (version 2L<B> 700L) Listed 1_200L
+        Expect.equal "whole" [ "a", 2 ] (taken tracker)
+        Expect.equal "then" (ValueSome(struct (name "b", at 100L))) tracker.LongestPending
+        sight tracker "a" (version 3L<B> 1_300L) Written 1_300L
+        sight tracker "b" (version 1L<B> 0L) MovedIn 1_300L
+        Expect.equal "b" [ "b", 1 ] (taken tracker)
+        Expect.equal "anew" (ValueSome(struct (name "a", at 1_300L))) tracker.LongestPending
     }
 
     test "a scan takes at once what has been old for long enough" {
@@ -252,7 +286,7 @@ type private Folder(settle: int64) =
 
     let touch file =
         size <- size + 1L<B>
-        files[file] <- { size = size; modified = wall now }
+        files[file] <- Stamp.ofTime size (wall now)
 
     member _.Run(step: Step) =
         match step with

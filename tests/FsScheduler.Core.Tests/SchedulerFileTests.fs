@@ -8,7 +8,7 @@ let private first, second, third = file "f" 1, file "f" 2, file "f" 3
 let private submit submission = Input.Submit(submission, "")
 
 let private stamp version =
-    Input { size = 1L<B>; modified = int64<int> version }
+    Input(Stamp.ofTime 1L<B> (int64<int> version))
 
 let private woken task = Event.Woken(taskId task)
 

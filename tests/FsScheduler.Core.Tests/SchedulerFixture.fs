@@ -51,7 +51,7 @@ let submission ref priority want key payload =
     Submission.Create(taskName ref, ref, priority, Origin.Client(client, want, key), payload)
 
 let file name version =
-    let stamp = { size = 1L<B>; modified = int64<int> version }
+    let stamp = Stamp.ofTime 1L<B> (int64<int> version)
     Submission.Create(taskName name, "", 0, Folder, Input stamp)
 
 /// A scheduler and its clock. Every step leaves a state without violations.

@@ -27,6 +27,7 @@ type private Setup(configure: InboxOptions -> InboxOptions, gate: unit -> Task) 
         settle = 500L<ms>
         rescan = 2_000L<ms>
         remembered = Seq.empty
+        heldBack = fun _ -> ValueNone
         clock = clock
         log = log
         watch = StartWatcher(fun _ _ -> Error "this test has no events")

@@ -235,8 +235,7 @@ let private reading = [
         let folder = InputFolder "nowhere"
 
         let read () =
-            InputFile.tryRead folder (name "a") { size = 65_537L<B>; modified = 0L }
-            |> ignore
+            InputFile.tryRead folder (name "a") (Stamp.ofTime 65_537L<B> 0L) |> ignore
 
         Expect.throwsT<ArgumentOutOfRangeException> "a bug of the caller" read)
 ]

@@ -267,7 +267,7 @@ let private recovering =
                 ]
 
             let recovery = journal :> IRecovery
-            let stamp = { size = 1L<B>; modified = 2L }
+            let stamp = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
 
             Expect.equal
                 (recovery.Files())

@@ -11,6 +11,7 @@ let main args =
             StageTests.tests
             FileTests.tests
             FileLockTests.tests
+            FileVersionTests.tests
             QuantityTests.tests
             FrameTests.tests
             AgentTests.tests

@@ -68,7 +68,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
 
         let submission =
             if isOfFile then
-                let stamp = { size = input.Length * 1L<B>; modified = input.LastWriteTimeUtc.Ticks }
+                let stamp = FileStamp.portableOf input
 
                 Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
             else

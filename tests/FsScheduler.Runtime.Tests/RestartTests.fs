@@ -41,7 +41,7 @@ let private afterWith wrap isSameBoot onDone (result: string option) (history: E
         | Some text -> File.WriteAllText(Path.Combine(options.resultados, "a.out"), text)
         | None -> ()
 
-        let stamp = { size = input.Length * 1L<B>; modified = input.LastWriteTimeUtc.Ticks }
+        let stamp = FileStamp.portableOf input
 
         let submission =
             Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)

@@ -23,10 +23,8 @@ type SimFolder(scene: Scene, post: Input -> unit) =
         versions <- versions + 1L
         files[nameOf (chance.Below climate.files)] <- versions
 
-    let stampOf name version = {
-        size = Content.sizeOf (Content.ofFile name version)
-        modified = version
-    }
+    let stampOf name version =
+        Stamp.ofTime (Content.sizeOf (Content.ofFile name version)) version
 
     let scan () =
         for KeyValue(name, version) in files do

@@ -52,8 +52,9 @@ type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
             match InputFile.tryRead inputs name stamp with
             | Ok bytes -> keep (parse bytes)
             | Error Gone -> ValueNone
-            | Error Changed -> ValueSome(Error "it is being written")
-            | Error(NotReadable _ | Failing _ as trouble) -> ValueSome(Error trouble.Message)
+            | Error(Changed | BeingWritten _) -> ValueSome(Error "it is being written")
+            | Error(NotReadable _ | Failing _ | Stuck _ as trouble) ->
+                ValueSome(Error trouble.Message)
 
     /// What the `pipeline.txt` of a folder says, if it has one.
     let ofFolder (folder: string) : Result<Pipeline, string> voption =

@@ -30,6 +30,8 @@ type InboxOptions = {
     rescan: Duration
     /// Versions that were taken in an earlier run.
     remembered: struct (TaskName * Stamp) seq
+    /// Why a file that is whole is not to be taken yet, as a sentence without its subject; it is asked again.
+    heldBack: TaskName -> string voption
     clock: TimeProvider
     log: ILogger
     watch: StartWatcher
@@ -54,6 +56,7 @@ module InboxOptions =
         settle = 500L<ms>
         rescan = 2_000L<ms>
         remembered = Seq.empty
+        heldBack = fun _ -> ValueNone
         clock = TimeProvider.System
         log = log
         watch = watchBySystem log
@@ -215,6 +218,14 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         earliestScan <- now () + max 50L<ms> took
         nextScan <- now () + max options.rescan (10L * took)
 
+    let mayTake (struct (name, stamp)) =
+        match options.heldBack name with
+        | ValueNone -> true
+        | ValueSome reason ->
+            log.LogDebug("{Name} is not taken yet: {Reason}", string name, reason)
+            tracker.HoldBack(name, stamp, now ())
+            false
+
     let handOver () =
         task {
             let vanished = sights.TakeVanished()
@@ -223,7 +234,10 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                 do! handlers.vanished vanished
 
             for batch in Array.chunkBySize Inbox.TakeMax (tracker.Take()) do
-                do! handlers.take batch
+                let free = Array.filter mayTake batch
+
+                if free.Length > 0 then
+                    do! handlers.take free
         }
 
     /// Nothing is pending, and nothing came since a scan of the whole folder.

@@ -14,6 +14,10 @@ type InputTrouble =
     | NotReadable of Refusal
     /// The disk or the rights say no; it may work later.
     | Failing of reason: string
+    /// Somebody writes to it; who, as a sentence.
+    | BeingWritten of who: string
+    /// It cannot be moved or deleted, and stays where it is.
+    | Stuck of reason: string
 
     /// A sentence about the file, without its subject.
     member trouble.Message =
@@ -22,6 +26,8 @@ type InputTrouble =
         | Changed -> "it changed since it was taken"
         | NotReadable refusal -> refusal.Message
         | Failing reason -> $"it cannot be read: {reason}"
+        | BeingWritten who -> who
+        | Stuck reason -> $"it cannot be moved or deleted: {reason}"
 
 /// What has become of a version since it was read.
 [<RequireQualifiedAccess>]
@@ -68,11 +74,13 @@ module InputFile =
             Gone
         elif errno = Linux.Errno.ELOOP then
             NotReadable BrokenLink
+        elif errno = Linux.Errno.EAGAIN then
+            Changed // somebody, such as Samba, holds a lease on it, and gives it back now
         else
             Failing(Linux.message errno)
 
     let private hasStamp (stamp: Stamp) (status: Linux.Status) =
-        status.size = int64 stamp.size && status.modified = stamp.modified
+        Stamp.isSame stamp (FileStamp.ofStatus status)
 
     /// An open descriptor of exactly that version, inside the folder.
     let private openOnLinux (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
@@ -96,11 +104,14 @@ module InputFile =
                 Linux.close fd
                 Error trouble
 
+    /// What the calls that every system has tell of a version.
+    let private portable (stamp: Stamp) = Stamp.ofTime stamp.size stamp.modified
+
     let private openAnywhere (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
         let relative = TaskName.toString name
 
         match folder.Look(relative, false) with
-        | Present found when found = stamp ->
+        | Present found when found = portable stamp ->
             try
                 let handle =
                     IO.File.OpenHandle(
@@ -110,10 +121,7 @@ module InputFile =
                         FileShare.ReadWrite ||| FileShare.Delete
                     )
 
-                if
-                    RandomAccess.GetLength handle = int64 stamp.size
-                    && IO.File.GetLastWriteTimeUtc(handle).Ticks = stamp.modified
-                then
+                if FileStamp.portableOfOpen handle = portable stamp then
                     Ok handle
                 else
                     handle.Dispose()
@@ -162,11 +170,7 @@ module InputFile =
                 let bytes = GC.AllocateUninitializedArray<byte>(int stamp.size)
                 let count = RandomAccess.Read(handle, bytes.AsSpan(), 0L)
 
-                if
-                    count = bytes.Length
-                    && RandomAccess.GetLength handle = int64 stamp.size
-                    && IO.File.GetLastWriteTimeUtc(handle).Ticks = stamp.modified
-                then
+                if count = bytes.Length && FileStamp.portableOfOpen handle = portable stamp then
                     Ok bytes
                 else
                     Error Changed
@@ -209,12 +213,17 @@ module InputFile =
 
     /// Whether the file is still that version.
     let isCurrent (folder: InputFolder) (name: TaskName) (stamp: Stamp) =
-        folder.Look(TaskName.toString name) = Present stamp
+        match folder.Look(TaskName.toString name) with
+        | Present found -> Stamp.isSame stamp found
+        | Look.Folder
+        | Absent
+        | Refused _
+        | Unknown _ -> false
 
     /// What has become of that version.
     let stateOf (folder: InputFolder) (name: TaskName) (stamp: Stamp) : InputState =
         match folder.Look(TaskName.toString name) with
-        | Present _ when isCurrent folder name stamp -> InputState.Current
+        | Present found when Stamp.isSame stamp found -> InputState.Current
         | Present _
         | Look.Folder
         | Refused _ -> InputState.Replaced

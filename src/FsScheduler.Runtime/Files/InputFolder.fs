@@ -53,11 +53,6 @@ type InputFolder(path: string, ignored: IgnoreRules) =
     let path = Path.TrimEndingDirectorySeparator(Path.GetFullPath path)
     let mutable real = path
 
-    let portableStamp (info: FileSystemInfo) (size: int64) : Stamp = {
-        size = size * 1L<B>
-        modified = info.LastWriteTimeUtc.Ticks
-    }
-
     /// Follows every link of a path, at most as many as Linux does.
     static let rec portableRealPath (path: string) (linksLeft: int) : string voption =
         let root = nonNull (Path.GetPathRoot path)
@@ -106,8 +101,7 @@ type InputFolder(path: string, ignored: IgnoreRules) =
 
     let rec lookOnLinux (at: string) =
         match Linux.statusOf at with
-        | Ok status when status.kind = Linux.S_IFREG ->
-            Present { size = status.size * 1L<B>; modified = status.modified }
+        | Ok status when status.kind = Linux.S_IFREG -> Present(FileStamp.ofStatus status)
         | Ok status when status.kind = Linux.S_IFDIR -> Folder
         | Ok status when status.kind = Linux.S_IFLNK -> lookBehindLink at lookOnLinux
         | Ok _ -> Refused NotRegular
@@ -121,7 +115,7 @@ type InputFolder(path: string, ignored: IgnoreRules) =
             if info.LinkTarget <> null then
                 lookBehindLink at lookAnywhere
             elif info.Exists then
-                Present(portableStamp info info.Length)
+                Present(FileStamp.portableOf info)
             elif Directory.Exists at then
                 Folder
             else

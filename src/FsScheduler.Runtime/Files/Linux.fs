@@ -3,6 +3,7 @@ namespace FsScheduler.Runtime.Files
 #nowarn "9" // stackalloc: the buffers of these calls live for one call.
 
 open System
+open System.Collections.Concurrent
 open System.Runtime.CompilerServices
 open System.Runtime.InteropServices
 open System.Text
@@ -19,9 +20,12 @@ module internal Linux =
     module Errno =
         let EPERM = 1
         let ENOENT = 2
+        let EAGAIN = 11
         let EACCES = 13
         let EEXIST = 17
+        let EXDEV = 18
         let ENOTDIR = 20
+        let EINVAL = 22
         let ENOSPC = 28
         let EFBIG = 27
         let EDQUOT = 122
@@ -55,6 +59,30 @@ module internal Linux =
         extern int close(int fd)
 
         [<DllImport("libc", SetLastError = true)>]
+        extern int fcntl(int fd, int command, int argument)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int rename([<MarshalAs(Utf8)>] string source, [<MarshalAs(Utf8)>] string target)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int renameat2(
+            int from,
+            [<MarshalAs(Utf8)>] string source,
+            int into,
+            [<MarshalAs(Utf8)>] string target,
+            uint flags
+        )
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int link([<MarshalAs(Utf8)>] string source, [<MarshalAs(Utf8)>] string target)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int unlink([<MarshalAs(Utf8)>] string path)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int fsync(int fd)
+
+        [<DllImport("libc", SetLastError = true)>]
         extern int syncfs(int fd)
 
         [<DllImport("libc", SetLastError = true)>]
@@ -68,6 +96,12 @@ module internal Linux =
 
         [<DllImport("libc", SetLastError = true)>]
         extern int statx(int fd, [<MarshalAs(Utf8)>] string path, int flags, uint mask, byte& status)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int statfs([<MarshalAs(Utf8)>] string path, byte& status)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int fstatfs(int fd, byte& status)
 
         [<DllImport("libc")>]
         extern uint geteuid()
@@ -183,9 +217,19 @@ module internal Linux =
             finally
                 close fd
 
-    /// What `statx` tells: the type bits of the mode, the owner, the size, and the mtime in .NET ticks, UTC.
+    /// What `statx` tells: the type bits of the mode, the owner, the size, the mtime and the ctime in .NET ticks, UTC, which
+    /// may be those of no `DateTime`; the device and the inode, and whether that will be the same tomorrow.
     [<Struct>]
-    type Status = { kind: int; owner: uint; size: int64; modified: int64 }
+    type Status = {
+        kind: int
+        owner: uint
+        size: int64
+        modified: int64
+        changed: int64
+        device: struct (uint * uint)
+        inode: int64
+        isLasting: bool
+    }
 
     let S_IFREG = 0x8000
     let S_IFDIR = 0x4000
@@ -194,28 +238,92 @@ module internal Linux =
     let private AT_FDCWD = -100
     let private AT_SYMLINK_NOFOLLOW = 0x100
     let private AT_EMPTY_PATH = 0x1000
-    let private STATX_TYPE_UID_SIZE_MTIME = 0x1u ||| 0x8u ||| 0x200u ||| 0x40u
+    /// Type, owner, mtime, ctime, inode and size.
+    let private STATX_ASKED = 0x1u ||| 0x8u ||| 0x40u ||| 0x80u ||| 0x100u ||| 0x200u
+
+    /// 100 ns ticks since the year 1 of a time that may be any: a file system keeps what it is given.
+    let private ticksOf (time: ReadOnlySpan<byte>) =
+        let seconds = MemoryMarshal.Read<int64> time
+        let nanoseconds = MemoryMarshal.Read<uint32>(time.Slice 8)
+        let farthest = 800_000_000_000L // seconds: a little more, and the ticks would not fit
+
+        DateTime.UnixEpoch.Ticks
+        + (max -farthest (min farthest seconds)) * TimeSpan.TicksPerSecond
+        + int64 nanoseconds / 100L
+
+    /// The type of a file system, from `statfs`.
+    module FileSystemType =
+        let NFS = 0x6969
+        let CIFS = 0xFF534D42
+        let SMB2 = 0xFE534D42
+        let private MSDOS = 0x4d44
+        let private EXFAT = 0x2011BAB0
+        let private FUSE = 0x65735546
+
+        /// Whoever writes to a file there does so on this machine.
+        let isLocal kind =
+            not (List.contains kind [ NFS; CIFS; SMB2 ])
+
+        /// These make up the numbers of files, others at the next mount, or even before.
+        let hasLastingInodes kind =
+            not (List.contains kind [ CIFS; SMB2; MSDOS; EXFAT; FUSE ])
+
+    let private fileSystemType fd path =
+        let buffer = NativePtr.stackalloc<byte> 256
+
+        let outcome =
+            if path = "" then
+                Native.fstatfs (fd, NativePtr.toByRef buffer)
+            else
+                Native.statfs (path, NativePtr.toByRef buffer)
+
+        if outcome = 0 then
+            ValueSome(MemoryMarshal.Read<int>(ReadOnlySpan<byte>(NativePtr.toVoidPtr buffer, 4)))
+        else
+            ValueNone
+
+    /// Of what is open.
+    let fileSystemTypeOfOpen (fd: int) = fileSystemType fd ""
+
+    /// By device, since each file asks.
+    let private lastingInodes = ConcurrentDictionary<struct (uint * uint), bool>()
+    let private devicesMax = 1_000
+
+    let private hasLastingInodes fd path (device: struct (uint * uint)) =
+        match lastingInodes.TryGetValue device with
+        | true, known -> known
+        | _ ->
+            match fileSystemType fd path with
+            | ValueNone -> true
+            | ValueSome kind ->
+                let lasting = FileSystemType.hasLastingInodes kind
+
+                if lastingInodes.Count < devicesMax then
+                    lastingInodes[device] <- lasting
+
+                lasting
 
     let private status fd path flags : Result<Status, int> =
         let buffer = NativePtr.stackalloc<byte> 256
 
-        match
-            Native.statx (fd, path, flags, STATX_TYPE_UID_SIZE_MTIME, NativePtr.toByRef buffer)
-        with
+        match Native.statx (fd, path, flags, STATX_ASKED, NativePtr.toByRef buffer) with
         | -1 -> Error(lastError ())
         | _ ->
             let field = ReadOnlySpan<byte>(NativePtr.toVoidPtr buffer, 256)
-            let seconds = MemoryMarshal.Read<int64>(field.Slice 112)
-            let nanoseconds = MemoryMarshal.Read<uint32>(field.Slice 120)
+
+            let device =
+                struct (MemoryMarshal.Read<uint32>(field.Slice 136),
+                        MemoryMarshal.Read<uint32>(field.Slice 140))
 
             Ok {
                 kind = int (MemoryMarshal.Read<uint16>(field.Slice 28)) &&& 0xF000
                 owner = MemoryMarshal.Read<uint32>(field.Slice 20)
                 size = MemoryMarshal.Read<int64>(field.Slice 40)
-                modified =
-                    DateTime.UnixEpoch.Ticks
-                    + seconds * TimeSpan.TicksPerSecond
-                    + int64 nanoseconds / 100L
+                modified = ticksOf (field.Slice 112)
+                changed = ticksOf (field.Slice 96)
+                device = device
+                inode = MemoryMarshal.Read<int64>(field.Slice 32)
+                isLasting = hasLastingInodes fd path device
             }
 
     /// Device and inode of a path, without following a link at its end.
@@ -251,6 +359,79 @@ module internal Linux =
 
     /// Of what is open.
     let statusOfOpen (fd: int) = status fd "" AT_EMPTY_PATH
+
+    /// The text of a link; an errno.
+    let linkText (path: string) : Result<string, int> =
+        let size = 4096
+        let buffer = NativePtr.stackalloc<byte> size
+
+        match int (Native.readlink (path, NativePtr.toByRef buffer, nativeint size)) with
+        | -1 -> Error(lastError ())
+        | length -> Ok(Encoding.UTF8.GetString(ReadOnlySpan(NativePtr.toVoidPtr buffer, length)))
+
+    /// Renames within a file system, unless the new name is taken: Ok, or an errno. Never copies.
+    let renameToNew (source: string) (target: string) : Result<unit, int> =
+        let RENAME_NOREPLACE = 1u
+
+        let outcome code =
+            if code = 0 then Ok() else Error(lastError ())
+
+        let renamed =
+            try
+                outcome (Native.renameat2 (AT_FDCWD, source, AT_FDCWD, target, RENAME_NOREPLACE))
+            with :? EntryPointNotFoundException ->
+                Error Errno.EINVAL
+
+        match renamed with
+        // The file system, or the C library, does not know that flag.
+        | Error errno when errno = Errno.EINVAL || errno = 38 (* ENOSYS *) ->
+            match outcome (Native.link (source, target)) with
+            | Ok() -> outcome (Native.unlink source)
+            | Error errno when errno = Errno.EEXIST || errno = Errno.EXDEV -> Error errno
+            // Nor does it know links: the moment between the look and the rename remains.
+            | Error _ ->
+                match statusOf target with
+                | Ok _ -> Error Errno.EEXIST
+                | Error _ -> outcome (Native.rename (source, target))
+        | other -> other
+
+    /// Flushes a folder, so that the names in it last: Ok, or an errno.
+    let syncFolder (path: string) : Result<unit, int> =
+        match openForReading path with
+        | Error errno -> Error errno
+        | Ok fd ->
+            try
+                if Native.fsync fd = 0 then Ok() else Error(lastError ())
+            finally
+                close fd
+
+    /// A lease for reading is had only while nobody has the file open for writing, or mapped so; whoever opens it for
+    /// writing takes the lease away, and waits until it is given back.
+    module Lease =
+        let private F_SETSIG = 10
+        let private F_SETLEASE = 1024
+        let private F_GETLEASE = 1025
+        let private F_RDLCK = 0
+        let private F_UNLCK = 2
+        /// Nobody handles it, and nothing happens by default; the one that comes otherwise ends the process.
+        let private SIGURG = 23
+
+        /// For a descriptor that is open for reading alone: Ok, or an errno. EAGAIN: somebody has it open for writing.
+        let tryTake (fd: int) : Result<unit, int> =
+            if
+                Native.fcntl (fd, F_SETSIG, SIGURG) = 0
+                && Native.fcntl (fd, F_SETLEASE, F_RDLCK) = 0
+            then
+                Ok()
+            else
+                Error(lastError ())
+
+        /// Whether nobody has opened it for writing since it was taken.
+        let isHeld (fd: int) =
+            Native.fcntl (fd, F_GETLEASE, 0) = F_RDLCK
+
+        let release (fd: int) =
+            Native.fcntl (fd, F_SETLEASE, F_UNLCK) |> ignore
 
     module Inotify =
         let IN_MODIFY = 0x2u

@@ -71,12 +71,8 @@ module ResultMark =
         match result with
         | Bytes bytes -> ValueSome(Holding(ResultFile.proofOf bytes))
         | Spooled(path, size) ->
-            let file = FileInfo path
-
-            if file.Exists then
-                ValueSome(Written(size, file.LastWriteTimeUtc.Ticks))
-            else
-                ValueNone
+            FileStamp.ofFile path
+            |> ValueOption.map (fun file -> Written(size, file.modified))
         | Packed
         | Filed
         | Recorded _
@@ -110,17 +106,10 @@ module ResultMark =
                 else
                     ValueNone
             | Written(size, modified) ->
-                let file = FileInfo path
-
-                if
-                    isSameBoot
-                    && file.Exists
-                    && file.Length * 1L<B> = size
-                    && file.LastWriteTimeUtc.Ticks = modified
-                then
+                match FileStamp.ofFile path with
+                | ValueSome file when isSameBoot && file.size = size && file.modified = modified ->
                     ValueSome(ResultFile.read path)
-                else
-                    ValueNone
+                | _ -> ValueNone
         with
         | :? IOException
         | :? UnauthorizedAccessException -> ValueNone

@@ -132,11 +132,14 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
 
         if isWhole then submission else submission.File()
 
+    let inputOf (row: Statement) =
+        let stamp = Stamp.ofTime (row.GetInt 10 * 1L<B>) (row.GetInt 11)
+        Input(FileIdentity.ofBytes stamp (row.GetBlob 8))
+
     /// A spooled payload stays known as a file, so that nobody deletes it: only bytes are filed.
     let lean (row: Statement) =
         match originOf row with
-        | Origin.Folder ->
-            submissionOf row (Input { size = row.GetInt 10 * 1L<B>; modified = row.GetInt 11 }) true
+        | Origin.Folder -> submissionOf row (inputOf row) true
         // Its range follows from the task that it is a piece of.
         | Origin.Piece _ -> submissionOf row Filed true
         | Origin.Client _ when not (row.IsNull 9) -> submissionOf row (spooled row 9 10) true
@@ -274,14 +277,10 @@ type EventReader(db: sqlite3, spool: string, isLean: bool) =
             ValueNone
         else
             let payload =
-                if not (row.IsNull 9) then
-                    spooled row 9 10
-                elif not (row.IsNull 8) then
-                    Bytes(row.GetBlob(8).ToArray())
-                elif row.IsNull 10 then
-                    Payload.empty
-                else
-                    Input { size = row.GetInt 10 * 1L<B>; modified = row.GetInt 11 }
+                if not (row.IsNull 11) then inputOf row
+                elif not (row.IsNull 9) then spooled row 9 10
+                elif not (row.IsNull 8) then Bytes(row.GetBlob(8).ToArray())
+                else Payload.empty
 
             let submission = submissionOf row payload true
             row.Reset()

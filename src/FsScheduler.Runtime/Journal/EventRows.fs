@@ -24,6 +24,27 @@ module internal Cuts =
             1L<B>
             * BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(bytes, 8 * index, 8)))
 
+/// What a version of a file has beside size and time, as bytes of the journal.
+module internal FileIdentity =
+
+    let toBytes (stamp: Stamp) : byte[] =
+        let bytes = Array.zeroCreate 16
+        BinaryPrimitives.WriteInt64LittleEndian(Span(bytes, 0, 8), stamp.changed)
+        BinaryPrimitives.WriteInt64LittleEndian(Span(bytes, 8, 8), stamp.inode)
+        bytes
+
+    /// <param name="stamp">Size and time.</param>
+    /// <param name="bytes">Empty in what was written before version 6.</param>
+    let ofBytes (stamp: Stamp) (bytes: ReadOnlySpan<byte>) : Stamp =
+        if bytes.Length = 16 then
+            {
+                stamp with
+                    changed = BinaryPrimitives.ReadInt64LittleEndian(bytes.Slice(0, 8))
+                    inode = BinaryPrimitives.ReadInt64LittleEndian(bytes.Slice(8, 8))
+            }
+        else
+            stamp
+
 /// <summary>Writes events as rows. One owner, inside its transactions.</summary>
 /// <param name="db">The writing connection.</param>
 [<Sealed>]
@@ -47,7 +68,7 @@ type EventRows(db: sqlite3) =
     let file =
         new Statement(
             db,
-            "INSERT INTO file VALUES(?,?,?,?) ON CONFLICT(name) DO UPDATE SET bytes=excluded.bytes, modified=excluded.modified, sum=excluded.sum"
+            "INSERT INTO file VALUES(?,?,?,?,?,?) ON CONFLICT(name) DO UPDATE SET bytes=excluded.bytes, modified=excluded.modified, changed=excluded.changed, inode=excluded.inode, sum=excluded.sum"
         )
 
     let gone = new Statement(db, "DELETE FROM file WHERE name = ?")
@@ -105,7 +126,7 @@ type EventRows(db: sqlite3) =
             task.Null 11
             task.Null 12
         | Input stamp ->
-            task.Null 9
+            task.Blob(9, ReadOnlySpan(FileIdentity.toBytes stamp))
             task.Null 10
             task.Int(11, int64 stamp.size)
             task.Int(12, stamp.modified)
@@ -131,7 +152,9 @@ type EventRows(db: sqlite3) =
             file.Text(1, submission.Name)
             file.Int(2, int64 stamp.size)
             file.Int(3, stamp.modified)
-            file.Sum 4
+            file.Int(4, stamp.changed)
+            file.Int(5, stamp.inode)
+            file.Sum 6
             file.Run()
         | _ -> ()
 

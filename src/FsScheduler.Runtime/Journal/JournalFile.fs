@@ -219,14 +219,22 @@ module JournalFile =
     /// The version of each file that was taken.
     let files (connection: SqliteConnection) : struct (string * Stamp)[] =
         use command =
-            connection.CreateCommand(CommandText = "SELECT name, bytes, modified FROM file")
+            connection.CreateCommand(
+                CommandText =
+                    "SELECT name, bytes, modified, coalesce(changed, 0), coalesce(inode, 0) FROM file"
+            )
 
         use rows = command.ExecuteReader()
 
         [|
             while rows.Read() do
                 struct (rows.GetString 0,
-                        { size = rows.GetInt64 1 * 1L<B>; modified = rows.GetInt64 2 })
+                        {
+                            size = rows.GetInt64 1 * 1L<B>
+                            modified = rows.GetInt64 2
+                            changed = rows.GetInt64 3
+                            inode = rows.GetInt64 4
+                        })
         |]
 
     /// Results of files stored since the last flush.

@@ -42,10 +42,11 @@ module JournalRepair =
         |> Seq.map (fun name -> Path.Combine(folder, name))
         |> Seq.find (File.Exists >> not)
 
+    /// By name: an older version has fewer of them.
     let private columns (source: SqliteConnection) table =
         use command = source.CreateCommand(CommandText = $"SELECT * FROM {table} LIMIT 0")
         use rows = command.ExecuteReader()
-        rows.FieldCount
+        List.init rows.FieldCount rows.GetName
 
     /// <summary>A copy that SQLite can open: with what the log has, and a first page that makes sense.</summary>
     /// <returns>How many pages of the log could not be read.</returns>
@@ -106,12 +107,14 @@ module JournalRepair =
         write (fun () -> Schema.execute copy "BEGIN")
 
         let copyTable table =
-            let places = Seq.replicate (columns source table) "?" |> String.concat ","
+            let columns = columns source table
+            let places = columns |> Seq.map (fun _ -> "?") |> String.concat ","
+            let names = String.concat "," columns
 
             use insert =
                 new Statement(
                     nonNull copy.Handle,
-                    $"INSERT OR REPLACE INTO {table} VALUES({places})"
+                    $"INSERT OR REPLACE INTO {table}({names}) VALUES({places})"
                 )
 
             let mutable count = 0L

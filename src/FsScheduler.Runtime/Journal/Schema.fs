@@ -160,9 +160,16 @@ module Schema =
             ORDER BY 1;
         """
         // Version 6. Whose the result of a name is, where that is not the file of the same name: another file, by its
-        // `source`, or a `task` of a client.
+        // `source`, or a `task` of a client. A version of a file has its ctime and its inode too; of a task that is an input
+        // they are the `payload`, 8 bytes each. In older rows they are not known: null counts for nothing in a sum.
         """
         CREATE TABLE result(name TEXT PRIMARY KEY, source TEXT, task INTEGER, sum INTEGER NOT NULL) WITHOUT ROWID;
+        ALTER TABLE file RENAME TO older;
+        CREATE TABLE file(
+            name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, modified INTEGER NOT NULL,
+            changed INTEGER, inode INTEGER, sum INTEGER NOT NULL) WITHOUT ROWID;
+        INSERT INTO file SELECT name, bytes, modified, NULL, NULL, sum FROM older;
+        DROP TABLE older;
         """
     |]
 

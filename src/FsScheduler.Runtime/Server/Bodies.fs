@@ -80,10 +80,10 @@ type Bodies
         | Error Gone ->
             miss attempt name
             ValueNone
-        | Error Changed ->
+        | Error(Changed | BeingWritten _) ->
             withdraw attempt name stamp
             ValueNone
-        | Error(NotReadable _ | Failing _ as trouble) ->
+        | Error(NotReadable _ | Failing _ | Stuck _ as trouble) ->
             unreadable attempt trouble.Message
             ValueNone
 

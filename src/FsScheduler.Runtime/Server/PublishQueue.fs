@@ -50,6 +50,7 @@ type PublishQueue
         activity: ActivityLog,
         log: ILogger
     ) =
+    let mutable reconsider: TaskName -> Stamp -> unit = fun _ _ -> ()
     let batchMax = 64
     // Results of one folder wait for each other in the file system, and spin while they do.
     let threads = max 1 (Environment.ProcessorCount / 2)
@@ -265,6 +266,14 @@ type PublishQueue
         | Input stamp ->
             match FinishedInput.finish inputs onDone stored.name stamp with
             | Ok() -> ()
+            | Error(BeingWritten who) ->
+                log.LogWarning(
+                    "{Name} is done, and stays: {Reason}; it is taken again when that has ended",
+                    string stored.name,
+                    who
+                )
+
+                reconsider stored.name stamp
             | Error trouble ->
                 log.LogWarning(
                     "{Name} is done and stays where it is: {Reason}",
@@ -354,6 +363,10 @@ type PublishQueue
     member _.Note(path: string, proof: Proof) =
         if path.StartsWith(publisher.Path + "/", StringComparison.Ordinal) then
             proofs[path] <- proof
+
+    /// Asks for another look at an input that is still being written. The inbox is made later than this.
+    member _.Reconsider
+        with set action = reconsider <- action
 
     /// Posts an effect that is a matter of the disk.
     member _.Post(effect: Effect) =

@@ -159,6 +159,7 @@ type SchedulerServer(options: SchedulerOptions) =
                 InboxOptions.defaults log with
                     settle = options.settle
                     remembered = remembered
+                    heldBack = WriterGate(inputs, options.onDone, log).HeldBack
                     clock = clock.Provider
             },
             { take = intake.TakeAsync; vanished = intake.VanishAsync }
@@ -168,6 +169,8 @@ type SchedulerServer(options: SchedulerOptions) =
         inbox.Reconsider(name, version) |> ignore
 
     let missed name = inbox.Miss name |> ignore
+
+    do publishing.Reconsider <- reconsider
 
     let bodies = Bodies(inputs, options.journal, tell, reconsider, missed, log)
 

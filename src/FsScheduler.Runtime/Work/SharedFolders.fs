@@ -112,16 +112,7 @@ type SharedFolders(paths: string list) =
         | Error errno -> raise (IOException $"'{Logs.printable folder}': {Linux.message errno}")
 
     let versionOf (file: SafeFileHandle) : FileVersion voption =
-        if OperatingSystem.IsLinux() then
-            match Linux.statusOfOpen (int (file.DangerousGetHandle())) with
-            | Ok status ->
-                FileVersion.ofStamp { size = status.size * 1L<B>; modified = status.modified }
-            | Error _ -> ValueNone
-        else
-            FileVersion.ofStamp {
-                size = RandomAccess.GetLength file * 1L<B>
-                modified = (File.GetLastWriteTimeUtc file).Ticks
-            }
+        FileStamp.ofOpen file |> ValueOption.bind FileVersion.ofStamp
 
     /// Whether there are any.
     member _.IsEmpty = folders.IsEmpty

@@ -497,7 +497,7 @@ type CrashLife
     member _.Scan() =
         for KeyValue(name, version) in Seq.toArray outside.Files do
             let size = Content.sizeOf (Content.ofFile name version)
-            let stamp: Stamp = { size = size; modified = version }
+            let stamp = Stamp.ofTime size version
 
             if not (isTaken name version) then
                 taken[name] <- stamp

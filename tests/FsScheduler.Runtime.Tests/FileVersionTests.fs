@@ -1,0 +1,278 @@
+module FsScheduler.Runtime.Tests.FileVersionTests
+
+open System
+open System.IO
+open System.IO.MemoryMappedFiles
+open Expecto
+open Expecto.Flip
+open FsScheduler.Core
+open FsScheduler.Runtime.Files
+open FsScheduler.Runtime.Tests.FileSupport
+
+let private log = Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance
+
+let private inputFolder (temp: TempFolder) =
+    Directory.CreateDirectory(temp.At "in") |> ignore
+    let folder = InputFolder(temp.At "in")
+    folder.Refresh() |> ignore
+    folder
+
+let private linuxTest label run =
+    test label {
+        if not (OperatingSystem.IsLinux()) then
+            skiptest "asks Linux for ctime, inodes or leases"
+
+        use temp = new TempFolder()
+        run temp (inputFolder temp)
+    }
+
+let private finish what (folder: InputFolder) stamp =
+    FinishedInput.finish folder what (name "a.txt") stamp
+
+/// What is there in a folder, hidden names too.
+let private left (folder: string) =
+    [
+        for path in
+            Directory.EnumerateFileSystemEntries(
+                folder,
+                "*",
+                EnumerationOptions(AttributesToSkip = enum 0)
+            ) -> nonNull (Path.GetFileName path)
+    ]
+    |> List.sort
+
+let private versions =
+    let replacements = [
+        "renamed over it, with its size and time", "printf new > b; touch -r a.txt b; mv b a.txt"
+        "written into it, with its time put back",
+        "touch -r a.txt t; printf new > a.txt; touch -r t a.txt; rm t"
+        "unpacked over it with fixed times",
+        "mkdir d; printf new > d/a.txt; touch -r a.txt d/a.txt; tar cf t.tar -C d a.txt; tar xf t.tar; rm -r d t.tar"
+    ]
+
+    [
+        for what, command in replacements do
+            linuxTest $"other bytes, {what}, are another version" (fun temp folder ->
+                temp.Write("in/a.txt", "old")
+                let stamp = stampOf folder "a.txt"
+                shell (temp.At "in") command
+                let found = stampOf folder "a.txt"
+                Expect.equal "as large" stamp.size found.size
+                Expect.equal "as old" stamp.modified found.modified
+                Expect.isFalse "another" (Stamp.isSame stamp found)
+
+                Expect.equal
+                    "not read as the old one"
+                    (Error Changed)
+                    (InputFile.tryRead folder (name "a.txt") stamp)
+
+                for what in [ Move; Delete ] do
+                    Expect.equal "left" (Error Changed) (finish what folder stamp)
+
+                Expect.equal "there" "new" (File.ReadAllText(temp.At "in/a.txt")))
+
+        linuxTest "another target of a link is another version" (fun temp folder ->
+            temp.Write("in/b", "old")
+            temp.Write("in/c", "new")
+            shell (temp.At "in") "touch -r b c; ln -s b a.txt"
+            let stamp = stampOf folder "a.txt"
+            shell (temp.At "in") "ln -sf c a.txt"
+            Expect.isFalse "another" (Stamp.isSame stamp (stampOf folder "a.txt"))
+            Expect.equal "left" (Error Changed) (finish Delete folder stamp)
+            Expect.equal "there" [ "a.txt"; "b"; "c" ] (left (temp.At "in")))
+
+        linuxTest "a change of rights or names alone counts as another version" (fun temp folder ->
+            for command in [ "chmod 600 a.txt"; "ln a.txt b"; "mv a.txt c; mv c a.txt" ] do
+                temp.Write("in/a.txt", "old")
+                let stamp = stampOf folder "a.txt"
+                shell (temp.At "in") command
+                Expect.isFalse command (Stamp.isSame stamp (stampOf folder "a.txt")))
+
+        test "what was remembered without ctime and inode agrees with any" {
+            let whole: Stamp = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
+            let older = Stamp.ofTime 1L<B> 2L
+            Expect.isTrue "older journal" (Stamp.isSame older whole)
+            Expect.isFalse "not the other way round" (Stamp.isSame whole older)
+            Expect.isFalse "size" (Stamp.isSame { older with size = 2L<B> } whole)
+            Expect.isFalse "time" (Stamp.isSame { older with modified = 3L } whole)
+            Expect.isFalse "ctime" (Stamp.isSame { whole with changed = 5L } whole)
+            Expect.isFalse "inode" (Stamp.isSame { whole with inode = 5L } whole)
+            Expect.isTrue "renamed" (Stamp.isSameRenamed { whole with changed = 5L } whole)
+            Expect.isFalse "renamed" (Stamp.isSameRenamed { whole with inode = 5L } whole)
+        }
+
+        test "a file from before the year 1, or from after 9999, is read, moved and deleted" {
+            if not (Directory.Exists "/dev/shm") then
+                skiptest "needs a file system that keeps such times: /dev/shm"
+
+            let root = Directory.CreateDirectory $"/dev/shm/fss-{Guid.NewGuid()}"
+
+            try
+                let folder = InputFolder root.FullName
+                folder.Refresh() |> ignore
+
+                for time in [ "-99999999999"; "999999999999"; "9000000000000000000" ] do
+                    for what in [ Move; Delete ] do
+                        shell root.FullName $"printf x > a.txt; touch -d @{time} a.txt"
+                        let stamp = stampOf folder "a.txt"
+                        let bytes = InputFile.tryRead folder (name "a.txt") stamp
+                        Expect.equal time (Ok "x"B) bytes
+                        Expect.isTrue time (InputFile.isCurrent folder (name "a.txt") stamp)
+                        FileVersion.ofStamp stamp |> ignore
+                        Expect.equal time (Ok()) (finish what folder stamp)
+                        Expect.isFalse "gone" (File.Exists(root.FullName + "/a.txt"))
+            finally
+                root.Delete true
+        }
+    ]
+
+let private writers = [
+    linuxTest "a file that is open for writing is neither moved nor deleted" (fun temp folder ->
+        let gate = WriterGate(folder, Delete, log)
+
+        for what in [ Move; Delete ] do
+            temp.Write("in/a.txt", "half")
+            let stamp = stampOf folder "a.txt"
+
+            do
+                use _ = File.Open(temp.At "in/a.txt", FileMode.Open, FileAccess.ReadWrite)
+                Expect.isTrue "seen" (gate.HeldBack(name "a.txt").IsSome)
+
+                match finish what folder (stampOf folder "a.txt") with
+                | Error(BeingWritten _) -> ()
+                | other -> failtest $"{what}: {other}"
+
+            Expect.equal "alone" [ "a.txt" ] (left (temp.At "in"))
+            Expect.isTrue "closed" (gate.HeldBack(name "a.txt").IsNone)
+            Expect.equal "then" (Ok()) (finish what folder stamp)
+            Directory.Delete(temp.At "in", true)
+            Directory.CreateDirectory(temp.At "in") |> ignore)
+
+    linuxTest "a file that is mapped for writing is not taken" (fun temp folder ->
+        temp.Write("in/a.txt", "half")
+
+        use map =
+            MemoryMappedFile.CreateFromFile(temp.At "in/a.txt", FileMode.Open, null, 4L)
+
+        use _ = map.CreateViewAccessor()
+        let gate = WriterGate(folder, Move, log)
+        Expect.isTrue "seen" (gate.HeldBack(name "a.txt").IsSome))
+
+    linuxTest "whoever reads a file, and what is kept, holds nothing back" (fun temp folder ->
+        temp.Write("in/a.txt", "a")
+        use _ = new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
+        let gate = WriterGate(folder, Delete, log)
+        Expect.isTrue "a reader" (gate.HeldBack(name "a.txt").IsNone)
+        use _ = new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Write, FileShare.ReadWrite)
+        let gate = WriterGate(folder, Keep, log)
+        Expect.isTrue "kept" (gate.HeldBack(name "a.txt").IsNone))
+
+    linuxTest "who writes is said by name" (fun temp _ ->
+        temp.Write("in/a.txt", "a")
+        let path = temp.At "in/a.txt"
+
+        let start =
+            Diagnostics.ProcessStartInfo("/bin/sh", [ "-c"; $"exec sleep 60 >> '{path}'" ])
+
+        use writer = nonNull (Diagnostics.Process.Start start)
+
+        try
+            let isOpen () =
+                match OpenWriters.ofFile path with
+                | Writer _ -> true
+                | NoWriter
+                | UnknownWriter _ -> false
+
+            Expect.isTrue "opened" (Threading.SpinWait.SpinUntil(isOpen, 30_000))
+
+            let said () =
+                (OpenWriters.describe path).Contains $"process {writer.Id} ("
+
+            Expect.isTrue "named" (Threading.SpinWait.SpinUntil(said, 30_000))
+        finally
+            writer.Kill()
+            writer.WaitForExit())
+
+    linuxTest
+        "a file that is opened for writing while it is held is no longer what was held"
+        (fun temp folder ->
+            temp.Write("in/a.txt", "a")
+            let path = temp.At "in/a.txt"
+
+            match HeldInput.TryHold(path, stampOf folder "a.txt") with
+            | Error trouble -> failtest $"{trouble}"
+            | Ok held ->
+                use held = held
+                Expect.isTrue "before" held.IsUntouched
+                let opening = Threading.Tasks.Task.Run(fun () -> (File.OpenWrite path).Dispose())
+                // It waits for the lease, which says so at once.
+                let broken () = not held.IsUntouched
+                Expect.isTrue "told" (Threading.SpinWait.SpinUntil(broken, 30_000))
+                Expect.isFalse "by any name" (held.Is path)
+                (held :> IDisposable).Dispose()
+                opening.Wait())
+]
+
+/// `.processados` leads to another file system.
+let private elsewhere (temp: TempFolder) run =
+    if not (Directory.Exists "/dev/shm") then
+        skiptest "needs another file system: /dev/shm"
+
+    let other = Directory.CreateDirectory $"/dev/shm/fss-{Guid.NewGuid()}"
+
+    try
+        temp.Link("in/.processados", other.FullName)
+        run other.FullName
+    finally
+        other.Delete true
+
+let private moves = [
+    linuxTest
+        "a move to another file system copies whole files, with their times and rights"
+        (fun temp folder ->
+            elsewhere temp (fun other ->
+                temp.Write("in/a.txt", String('x', 300_000))
+                shell (temp.At "in") "chmod 640 a.txt"
+                let stamp = stampOf folder "a.txt"
+                Expect.equal "moved" (Ok()) (finish Move folder stamp)
+                Expect.equal "alone" [ "a.txt" ] (left other)
+                Expect.equal "gone" [ ".processados" ] (left (temp.At "in"))
+                let moved = FileInfo(other + "/a.txt")
+                Expect.equal "whole" 300_000L moved.Length
+                Expect.equal "its time" stamp.modified moved.LastWriteTimeUtc.Ticks
+
+                let rights =
+                    UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.GroupRead
+
+                Expect.equal "its rights" rights moved.UnixFileMode
+                temp.Write("in/a.txt", "next")
+                Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+                Expect.equal "beside it" [ "a.1.txt"; "a.txt" ] (left other)))
+
+    linuxTest "a copy that was there before a kill is not made twice" (fun temp folder ->
+        elsewhere temp (fun other ->
+            temp.Write("in/a.txt", "a")
+            File.WriteAllText(other + "/a.txt", "a")
+            Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+            Expect.equal "once" [ "a.txt" ] (left other)
+            Expect.equal "gone" [ ".processados" ] (left (temp.At "in"))))
+
+    linuxTest "a newer version is not moved to another file system, nor removed" (fun temp folder ->
+        elsewhere temp (fun other ->
+            temp.Write("in/a.txt", "old")
+            let stamp = stampOf folder "a.txt"
+            shell (temp.At "in") "touch -r a.txt t; printf new > a.txt; touch -r t a.txt; rm t"
+            Expect.equal "told" (Error Changed) (FinishedInput.move folder (name "a.txt") stamp)
+            Expect.isEmpty "nothing" (left other)
+            Expect.equal "there" "new" (File.ReadAllText(temp.At "in/a.txt"))))
+
+    linuxTest "a link is moved to another file system as a link" (fun temp folder ->
+        elsewhere temp (fun other ->
+            temp.Write("in/b", "b")
+            temp.Link("in/a.txt", "b")
+            Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+            Expect.equal "a link" "b" (string (FileInfo(other + "/a.txt")).LinkTarget)
+            Expect.equal "its target stays" [ ".processados"; "b" ] (left (temp.At "in"))))
+]
+
+let tests = testList "file versions" (versions @ writers @ moves)
