@@ -152,6 +152,9 @@ type Effect =
     | Reply of SessionId * FromScheduler * Payload * kept: bool
     /// Give the result its final name. From here on the payload is the publisher's.
     | Publish of Attempt * Submission * Payload
+    /// The same, of a version of a file that would otherwise never have a result: it counts although the file has changed
+    /// since.
+    | PublishOlder of Attempt * Submission * Payload
     /// Its result has its final name already, since before a restart: do the rest, and say `Published`.
     | Settle of Attempt * Submission * Proof
     /// Tell, beside the results, why there is none.

@@ -216,4 +216,115 @@ let private versions =
         }
     ]
 
-let tests = testList "files" [ publishingTests; versions ]
+/// Two versions of a file have been begun and overtaken, and version 3 runs.
+let private overtaken () =
+    let machine = worker ()
+    machine.Do(submit first)
+    machine.Do(submit second)
+    machine.Do(submit third)
+    Expect.equal machine.States [ 3L, "running" ] "the third runs"
+    machine
+
+let private fourth, fifth = file "f" 4, file "f" 5
+
+let private starving =
+    testList "a file that changes faster than it is processed" [
+        test "has its third version finished, and then the newest one run" {
+            let machine = overtaken ()
+            expect (machine.Take(submit fourth)) [ submitted 4 fourth ] []
+            expect (machine.Take(submit fifth)) [ superseded 4; submitted 5 fifth ] []
+            Expect.equal machine.States [ 3L, "running"; 5L, "succeeding" ] "states"
+
+            expect (machine.Report(1, attempt 3 1, Succeeded, spooled "out")) [
+                Event.Accepted(attempt 3 1, spooled "out")
+            ] [ Effect.PublishOlder(attempt 3 1, third, spooled "out") ]
+
+            expect (machine.Take(published 3 1)) [ stored 3 1; woken 5; assigned 5 1 1 0 1 ] [
+                assign fifth 5 1 1 [ "a" ] (stamp 5)
+            ]
+        }
+
+        test "begins to count anew once it has a result" {
+            let machine = overtaken ()
+            machine.Report(1, attempt 3 1, Succeeded, spooled "out") |> ignore
+            machine.Do(published 3 1)
+            machine.Do(submit fourth)
+
+            expect (machine.Take(submit fifth)) [
+                superseded 4
+                submitted 5 fifth
+                assigned 5 1 1 0 1
+            ] [ Effect.Revoke(session 1, attempt 4 1); assign fifth 5 1 1 [ "a" ] (stamp 5) ]
+        }
+
+        test "counts the versions whose results came too late, too" {
+            let machine = worker ()
+
+            for number, version in [ 1, first; 2, second ] do
+                machine.Do(submit version)
+                machine.Succeed(1, attempt number 1) |> ignore
+                machine.Do(Input.Outdated(attempt number 1))
+
+            machine.Do(submit third)
+
+            match machine.Report(1, attempt 3 1, Succeeded, spooled "out") with
+            | _, [ Effect.PublishOlder(_, _, _) ] -> ()
+            | other -> failtest $"%A{other}"
+        }
+
+        test "does not count versions that were not begun" {
+            let machine = Machine settings
+
+            for version in [ first; second; third ] do
+                machine.Do(submit version)
+
+            machine.Worker(1, [ "a" ], 2) |> ignore
+            machine.Do(submit fourth)
+            Expect.equal machine.States [ 4L, "running" ] "the third has given way"
+        }
+
+        test "has its newest version run where the one that may finish fails, or is lost" {
+            for trouble in
+                [
+                    Input.Report(session 1, attempt 3 1, Failed("no", true), Payload.empty)
+                    Input.Report(session 1, attempt 3 1, Failed("no", false), Payload.empty)
+                    Input.Unstored(session 1, attempt 3 1, "no room")
+                    Input.Withdraw(attempt 3 1)
+                    Input.Cancel(taskId 3, client)
+                ] do
+                let machine = overtaken ()
+                machine.Do(submit fourth)
+                machine.Do trouble
+                Expect.equal machine.States [ 4L, "running" ] $"%A{trouble}"
+
+            let machine = overtaken ()
+            machine.Do(submit fourth)
+            machine.Do(Input.Leave(session 1))
+            Expect.equal machine.States [ 4L, "queued" ] "lost"
+        }
+
+        test "that goes leaves nothing of all its versions" {
+            let machine = overtaken ()
+            machine.Do(submit fourth)
+
+            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 4; gone 3 ] [
+                Effect.Revoke(session 1, attempt 3 1)
+            ]
+
+            Expect.isTrue machine.Scheduler.IsDone "nothing"
+        }
+
+        test "has the version that may finish on another stage too" {
+            let machine = Machine { settings with pipeline = pipeline [ "a"; "b" ] }
+            machine.Worker(1, [ "a" ], 2) |> ignore
+
+            for version in [ first; second; third ] do
+                machine.Do(submit version)
+
+            machine.Report(1, attempt 3 1, Succeeded, bytes "half") |> ignore
+            machine.Do(submit fourth)
+            Expect.equal machine.States [ 3L, "queued"; 4L, "succeeding" ] "states"
+        }
+    ]
+
+let tests = testList "files" [ publishingTests; versions; starving ]

@@ -368,7 +368,8 @@ type World(names: string[]) =
             match effect with
             | Effect.Revoke(_, attempt) -> free attempt
             | Effect.Dismiss session -> world.Workers[session].slots <- 0
-            | Effect.Publish(attempt, _, _) -> world.Publishing.Add attempt
+            | Effect.Publish(attempt, _, _)
+            | Effect.PublishOlder(attempt, _, _) -> world.Publishing.Add attempt
             | Effect.Cut(attempt, _, Spooled(_, size), _) ->
                 world.Cutting.Add(struct (attempt, size))
             | Effect.Cut _ -> failwith "only what is a file is cut"

@@ -58,8 +58,11 @@ let private submit (submission: Submission) (text: string) (model: Model) : Mode
 
         let model =
             match newest model with
-            | Some older when older.where <> Publishing -> finish older model
-            | _ -> model
+            | Some { where = Publishing } -> model
+            | Some older when isUnderWay older && mayFinish name model -> model
+            | Some older when isUnderWay older -> finish older (overtake name model)
+            | Some older -> finish older model
+            | None -> model
 
         let model =
             match newest model with
@@ -122,6 +125,11 @@ let private tick events (model: Model) =
             conducts = Map.map (fun _ conduct -> due conduct) woken.conducts
     }
 
+let rec private vanish name (model: Model) =
+    match Map.tryFind name model.files with
+    | Some id when model.tasks[id].where <> Publishing -> vanish name (finish model.tasks[id] model)
+    | _ -> model
+
 /// Everything but the assignments.
 let private take input events (model: Model) =
     let unlessPublishing change (task: ModelTask) model =
@@ -174,15 +182,14 @@ let private take input events (model: Model) =
         | _ -> model
     | Input.Published(attempt, _) ->
         match current attempt model with
-        | Some task when task.where = Publishing -> finish task model
+        | Some task when task.where = Publishing ->
+            match task.submission.Origin with
+            | Folder -> finish task (forgetOvertaken task.submission.Name model)
+            | _ -> finish task model
         | _ -> model
     | Input.Unpublished(attempt, _) ->
         match current attempt model with
-        | Some task when task.where = Publishing ->
-            if model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id) then
-                finish task model
-            else
-                fail events true task model
+        | Some task when task.where = Publishing -> fail events true task model
         | _ -> model
     | Input.Withdraw attempt ->
         match current attempt model with
@@ -190,12 +197,12 @@ let private take input events (model: Model) =
         | _ -> model
     | Input.Outdated attempt ->
         match current attempt model with
-        | Some({ where = Publishing } as task) -> finish task model
+        | Some({ where = Publishing } as task) ->
+            match task.submission.Origin with
+            | Folder -> finish task (overtake task.submission.Name model)
+            | _ -> finish task model
         | _ -> model
-    | Input.Vanish name ->
-        match Map.tryFind name model.files with
-        | Some id -> onTask id (unlessPublishing finish)
-        | None -> model
+    | Input.Vanish name -> vanish name (forgetOvertaken name model)
     | Input.Unreadable(attempt, _) ->
         match current attempt model with
         | Some({ where = Running _ } as task) -> fail events true task model
@@ -223,7 +230,7 @@ let private take input events (model: Model) =
         let model = heard session model
 
         match current attempt model with
-        | Some task when task.where = Running session -> delay events task model
+        | Some task when task.where = Running session -> delayUnlessAwaited events task model
         | _ -> model
     | Input.Recalled _
     | Input.Cut _
@@ -396,7 +403,7 @@ let restart now (found: Set<TaskId>) (model: Model) : Model =
             | _ -> task)
 
     let again model (task: ModelTask) =
-        if model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id) then
+        if isAwaited task model then
             finish task model
         else
             enqueue toFront task model
@@ -408,6 +415,7 @@ let restart now (found: Set<TaskId>) (model: Model) : Model =
         model with
             workers = workers
             tasks = tasks
+            overtaken = Map.empty
             conducts = Map.empty
             tickedAt = Instant.zero
     }

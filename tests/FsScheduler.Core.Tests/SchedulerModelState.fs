@@ -70,6 +70,8 @@ type Model = {
     tickedAt: Instant
     /// The newest version of each file.
     files: Map<string, TaskId>
+    /// How many versions of a file in a row were begun and overtaken.
+    overtaken: Map<string, int>
     keys: Map<string, TaskId>
     front: int
     back: int
@@ -85,6 +87,7 @@ let initial settings = {
     conducts = Map.empty
     tickedAt = Instant.zero
     files = Map.empty
+    overtaken = Map.empty
     keys = Map.empty
     front = 0
     back = 0
@@ -239,6 +242,30 @@ let succeededOn (worker: ModelWorker) (task: ModelTask) (model: Model) = {
         conducts = Map.remove (worker.name, task.Given) model.conducts
 }
 
+/// Whether a version is worked on, and what was read of it is still good.
+let isUnderWay (task: ModelTask) =
+    match task.where with
+    | Running _ -> true
+    | Queued
+    | Suspected -> task.stage > 0
+    | Waiting _
+    | Publishing
+    | Succeeding _
+    | Quarantined -> false
+
+let overtake name (model: Model) =
+    let count = Map.tryFind name model.overtaken |> Option.defaultValue 0
+    { model with overtaken = Map.add name (count + 1) model.overtaken }
+
+let forgetOvertaken name (model: Model) = { model with overtaken = Map.remove name model.overtaken }
+
+let mayFinish name (model: Model) =
+    Map.tryFind name model.overtaken |> Option.exists (fun count -> count >= 2)
+
+/// Whether a newer version waits for a task to end.
+let isAwaited (task: ModelTask) (model: Model) =
+    model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id)
+
 let delay events (task: ModelTask) (model: Model) =
     let delay =
         events
@@ -248,11 +275,19 @@ let delay events (task: ModelTask) (model: Model) =
 
     enter (Waiting(model.now + delay)) task model
 
+let delayUnlessAwaited events task model =
+    if isAwaited task model then
+        finish task model
+    else
+        delay events task model
+
 /// It failed for a reason of the scheduler's.
 let fail events retry (task: ModelTask) (model: Model) =
     let task = { task with failures = task.failures + 1 }
 
-    if not retry || task.failures >= model.settings.maxAttempts then
+    if isAwaited task model then
+        finish task model
+    elif not retry || task.failures >= model.settings.maxAttempts then
         enter Quarantined task model
     else
         delay events task model
@@ -285,7 +320,7 @@ let failBy (worker: ModelWorker) cause events retry (task: ModelTask) (model: Mo
     let task = remember worker cause task
 
     if cause = Inability then
-        delay events task model
+        delayUnlessAwaited events task model
     else
         fail events retry task model
 
@@ -298,10 +333,9 @@ let lose session (model: Model) =
         let task = if drained then task else remember worker Loss task
         let task = { task with losses = task.losses + (if drained then 0 else 1) }
 
-        if task.losses >= 3 then
-            enter Quarantined task model
-        else
-            enqueue toFront task model
+        if isAwaited task model then finish task model
+        elif task.losses >= 3 then enter Quarantined task model
+        else enqueue toFront task model
 
     let model =
         if drained then

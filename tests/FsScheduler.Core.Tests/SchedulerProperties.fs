@@ -77,6 +77,8 @@ let private comparable (step: Step) : obj list = [
             struct (attempt, plain submission, payload, pieceSize)
         | Effect.Publish(attempt, submission, payload) ->
             struct (attempt, plain submission, payload)
+        | Effect.PublishOlder(attempt, submission, payload) ->
+            struct ("older", attempt, plain submission, payload)
         | Effect.PublishError(id, submission, troubles) -> struct (id, plain submission, troubles)
         | Effect.Settle(attempt, submission, proof) -> struct (attempt, plain submission, proof)
         | other -> other
@@ -211,7 +213,8 @@ let tests =
                             Expect.isFalse submission.IsFiled "all of it"
                             Expect.notEqual message.name "" "name"
                             Expect.isFalse payload.IsFiled "payload"
-                        | Effect.Publish(_, submission, _) ->
+                        | Effect.Publish(_, submission, _)
+                        | Effect.PublishOlder(_, submission, _) ->
                             Expect.notEqual submission.Name "" "name of the result"
                         | _ -> ()
 

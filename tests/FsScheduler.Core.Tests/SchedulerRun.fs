@@ -293,6 +293,7 @@ let spools (run: Run) =
             match effect with
             | Effect.Discard payload
             | Effect.Publish(_, _, payload)
+            | Effect.PublishOlder(_, _, payload)
             | Effect.Reply(_, _, payload, false) -> yield! spoolsOf payload
             | _ -> ()
     ]

@@ -97,7 +97,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 (spool.Content(payload, submission) = task.Content)
                 $"task {task.Id} is given out with the wrong input"
-        | Effect.Publish(attempt, submission, payload) ->
+        | Effect.Publish(attempt, submission, payload)
+        | Effect.PublishOlder(attempt, submission, payload) ->
             let task = observer.Task attempt.task
 
             must
@@ -175,7 +176,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 (task.DurableAttempt >= attempt.number && durable >= parts.Length)
                 $"parts of task {attempt.task} are joined before they are durable"
-        | Effect.Publish(attempt, _, _) ->
+        | Effect.Publish(attempt, _, _)
+        | Effect.PublishOlder(attempt, _, _) ->
             must
                 ((observer.Task attempt.task).DurableAccepted >= attempt.number)
                 $"the result of task {attempt.task} is published before it is durable"

@@ -51,15 +51,23 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
             scene.Note("published", version, submission.Name)
             post (Input.Published(attempt, { size = int64 content.Length * 1L<B>; hash = 0UL }))
 
+    let publish isVoid attempt submission payload =
+        if isVoid then
+            spool.Consume payload
+            post (Input.Outdated attempt)
+        else
+            let takes = scene.chance.Time(0L<ms>, climate.publishMax)
+            scene.timeline.After(takes, fun () -> rename attempt submission payload)
+
     member _.Of(name: string) : string voption =
         match published.TryGetValue name with
         | true, struct (_, content) -> ValueSome content
         | _ -> ValueNone
 
     member _.Publish(attempt, submission, payload) =
-        if isOutdated submission then
-            spool.Consume payload
-            post (Input.Outdated attempt)
-        else
-            let takes = scene.chance.Time(0L<ms>, climate.publishMax)
-            scene.timeline.After(takes, fun () -> rename attempt submission payload)
+        publish (isOutdated submission) attempt submission payload
+
+    /// A version that may be older than what is there, and not newer than what is published.
+    member _.PublishOlder(attempt, submission, payload) =
+        scene.coverage.Count "seen: older version published, as it may"
+        publish (not (folder.Files.ContainsKey submission.Name)) attempt submission payload

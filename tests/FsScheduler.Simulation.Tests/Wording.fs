@@ -60,6 +60,8 @@ module Wording =
             $"Reply to {session}: {plain message}, {payload result}, kept: {kept}"
         | Effect.Publish(of', submission, result) ->
             $"Publish {attempt of'}: {submission.Name}, {payload result}"
+        | Effect.PublishOlder(of', submission, result) ->
+            $"PublishOlder {attempt of'}: {submission.Name}, {payload result}"
         | Effect.PublishError(id, submission, _) -> $"PublishError {id}: {submission.Name}"
         | Effect.Cut(of', submission, whole, size) ->
             $"Cut {attempt of'}: {submission.Name}, {payload whole}, into {size}"

@@ -210,6 +210,8 @@ type World(scene: Scene) =
             links[session].Down(fun () -> ValueSome struct (message, ""))
         | Effect.Publish(attempt, submission, payload) ->
             publisher.Publish(attempt, submission, payload)
+        | Effect.PublishOlder(attempt, submission, payload) ->
+            publisher.PublishOlder(attempt, submission, payload)
         | Effect.Cut(attempt, submission, payload, pieceSize) ->
             later (cut attempt submission payload pieceSize)
         | Effect.Join(attempt, merge, parts) -> later (join attempt merge parts)

@@ -232,7 +232,7 @@ and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     /// Failed; tried again at this moment.
     | Waiting of until: Instant
     | Publishing
-    /// A newer version of a file whose older version, this one, is being published.
+    /// A newer version of a file whose older version, this one, is being published, or may finish first.
     | Succeeding of Task
     | Quarantined
     /// Completed or cancelled: out of the table, though somebody may still hold a reference.

@@ -107,13 +107,26 @@ module Invariants =
             match task.State with
             | TaskState.Waiting until when not (alarms.Contains((task.Id, until.sinceStart))) ->
                 $"task {task.Id} waits and nothing will wake it"
-            | TaskState.Succeeding older when older.State <> TaskState.Publishing ->
+            | TaskState.Succeeding older when
+                older.State <> TaskState.Publishing && not (Life.isUnderWay older)
+                ->
                 $"task {task.Id} waits for task {older.Id}, which is {stateName older.State}"
             | _ -> ()
 
         for KeyValue(name, task) in state.Files do
             if task.Submission.Name <> name || isNull (state.Tasks.Find task.Id) then
                 $"the file {name} belongs to task {task.Id}, which is not there"
+
+        for KeyValue(older, newer) in state.Successors do
+            match newer.State with
+            | TaskState.Succeeding task when
+                task.Id = older && task.Submission.Name = newer.Submission.Name
+                ->
+                ()
+            | _ -> $"task {newer.Id} is said to follow task {older}, and does not"
+
+        if state.Overtaken.Count > Limits.overtakenFilesMax then
+            $"{state.Overtaken.Count} files are counted as overtaken"
 
         for queue in state.Queues.All do
             for priority, tasks in

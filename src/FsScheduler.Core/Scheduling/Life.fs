@@ -138,6 +138,9 @@ module internal Life =
         | _ -> ()
 
     let complete (state: State) (task: Task) result stored =
+        if task.Submission.Origin = Folder then
+            state.Overtaken.Remove task.Submission.Name |> ignore
+
         let remainder =
             match stored with
             | ValueSome proof -> StoredResult proof
@@ -177,29 +180,77 @@ module internal Life =
             for piece in pieces.Tasks do
                 cancel state piece reason
 
+    let superseded = "superseded by a newer version of the file"
+
+    /// A version that a newer one waits for is not tried again: the newer one has its turn.
+    let giveWay (state: State) (task: Task) : bool =
+        let isAwaited = state.Successors.ContainsKey task.Id
+
+        if isAwaited then
+            cancel state task superseded
+
+        isAwaited
+
     /// Its pieces wait for stages that nobody runs any more: it is back in its queue, for whoever runs its own.
-    let putBack (state: State) (whole: Task) reason =
+    let private putBackWhole (state: State) (whole: Task) reason =
         let trouble = state.Trouble(whole, Departure, "", reason)
         cancelPieces state whole reason
         Placement.remember whole trouble
         Placement.requeue state whole Front
         state.Record(Event.Requeued(whole.Id, trouble))
 
-    let superseded = "superseded by a newer version of the file"
+    let putBack (state: State) (whole: Task) reason =
+        if not (giveWay state whole) then
+            putBackWhole state whole reason
+
+    /// Whether a version of a file is worked on, and what was read of it is still good: it can end without being read anew.
+    let isUnderWay (task: Task) =
+        match task.State with
+        | TaskState.Running _
+        | TaskState.Split -> true
+        | TaskState.Queued
+        | TaskState.Suspected -> task.IsResult
+        | TaskState.Waiting _
+        | TaskState.Publishing
+        | TaskState.Succeeding _
+        | TaskState.Quarantined
+        | TaskState.Ended -> false
+
+    /// A version that was begun gives way to a newer one.
+    let overtake (state: State) (task: Task) =
+        let name = task.Submission.Name
+
+        match state.Overtaken.TryGetValue name with
+        | true, count -> state.Overtaken[name] <- count + 1
+        | _ when state.Overtaken.Count < Limits.overtakenFilesMax -> state.Overtaken[name] <- 1
+        | _ -> ()
+
+    /// Whether a version of a file may end, though there is a newer one: too many before it could not.
+    let mayFinish (state: State) (task: Task) =
+        task.Submission.Origin = Folder
+        && match state.Overtaken.TryGetValue task.Submission.Name with
+           | true, count -> count >= Limits.overtakenMax
+           | _ -> false
 
     /// A version of a file: the older ones give way, but for one whose result is on its way to the name
-    /// that this one's will have. This one comes after it.
+    /// that this one's will have, and for one that may finish. This one comes after it.
     let submitFile (state: State) (submission: Submission) pipeline =
         let name = submission.Name
 
         match state.Files.TryGetValue name with
-        | true, older when older.State <> TaskState.Publishing -> cancel state older superseded
+        | true, older when older.State = TaskState.Publishing -> ()
+        | true, older when isUnderWay older && mayFinish state older -> ()
+        | true, older ->
+            if isUnderWay older then
+                overtake state older
+
+            cancel state older superseded
         | _ -> ()
 
         let task = Placement.record state submission pipeline
 
         match state.Files.TryGetValue name with
-        | true, publishing -> Placement.enter state task (TaskState.Succeeding publishing)
+        | true, older -> Placement.enter state task (TaskState.Succeeding older)
         | _ -> Placement.enqueue state task Back
 
         state.Files[name] <- task
@@ -215,7 +266,7 @@ module internal Life =
         | Disk
         | Inability -> ()
 
-    let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
+    let private quarantineAlone (state: State) (task: Task) (trouble: Trouble) =
         Placement.remember task trouble
         Placement.move state task TaskState.Quarantined
         state.Record(Event.Quarantined(task.Id, trouble))
@@ -229,6 +280,10 @@ module internal Life =
         | Client(_, (Result | Nothing), _) -> ()
 
         Answers.tellAll state task (Some trouble.error) Payload.empty false
+
+    let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
+        if not (giveWay state task) then
+            quarantineAlone state task trouble
 
     /// Of a piece, the whole goes into quarantine, and keeps the parts that are there: `retry` runs the others. Unless
     /// another task does the same piece.
@@ -295,7 +350,9 @@ module internal Life =
             | Departure
             | Disk -> false
 
-        if isOver then
+        if giveWay state task then
+            ()
+        elif isOver then
             quarantine state task trouble
         else
             Placement.remember task trouble
@@ -383,7 +440,7 @@ module internal Life =
                     $"{error}; it is the worker number {progress.Losses} lost with this task"
 
                 quarantine state task { trouble with error = error }
-            else
+            elif not (giveWay state task) then
                 Placement.remember task trouble
                 Placement.requeue state task Front
                 state.Record(Event.Requeued(task.Id, trouble))
@@ -437,7 +494,11 @@ module internal Life =
             Placement.move state task TaskState.Publishing
             let attempt = state.AttemptOf task
             state.Record(Event.Accepted(attempt, result))
-            state.Ask(Effect.Publish(attempt, task.Submission, result))
+
+            if mayFinish state task || state.Successors.ContainsKey task.Id then
+                state.Ask(Effect.PublishOlder(attempt, task.Submission, result))
+            else
+                state.Ask(Effect.Publish(attempt, task.Submission, result))
 
     /// Some stages are done, and another worker goes on from their result.
     let advance (state: State) (task: Task) result =

@@ -33,8 +33,8 @@ module internal Replay =
             let task = Placement.add state id submission pipeline
 
             match state.Files.TryGetValue submission.Name with
-            | true, publishing when publishing.State = TaskState.Publishing ->
-                Placement.enter state task (TaskState.Succeeding publishing)
+            // It did not give way: that would have been told of before.
+            | true, older -> Placement.enter state task (TaskState.Succeeding older)
             | _ -> Placement.enqueue state task Back
 
             state.Files[submission.Name] <- task

@@ -166,6 +166,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
             if task.State = TaskState.Split && isNull task.Progress.Pieces then
                 Splitting.cut state task cuts
 
+                // It is back in its queue, where a version that a newer one waits for has no place.
+                if not (Life.isUnderWay task) then
+                    Life.giveWay state task |> ignore
+
     /// The task, if all parts of its result are there.
     let whole' attempt : Task | null =
         match state.Current attempt with
@@ -225,15 +229,28 @@ type Scheduler(settings: Settings, tasksMax: int) =
     let withdraw attempt =
         void' attempt (fun state -> state.IsRunning || state.IsSplit)
 
-    let outdated attempt = void' attempt _.IsPublishing
+    let outdated attempt =
+        match state.Current attempt with
+        | null -> ()
+        | task ->
+            if task.State = TaskState.Publishing && task.Submission.Origin = Folder then
+                Life.overtake state task
+
+        void' attempt _.IsPublishing
 
     let vanish name =
         state.Record(Event.Gone name)
+        state.Overtaken.Remove name |> ignore
 
-        match state.Files.TryGetValue name with
-        | true, task when task.State <> TaskState.Publishing ->
-            Life.cancel state task "the file is gone"
-        | _ -> ()
+        // The newest version, and then the one that it waits for, if there is one.
+        let rec forget () =
+            match state.Files.TryGetValue name with
+            | true, task when task.State <> TaskState.Publishing ->
+                Life.cancel state task "the file is gone"
+                forget ()
+            | _ -> ()
+
+        forget ()
 
     let take input =
         match input with

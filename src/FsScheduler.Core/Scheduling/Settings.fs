@@ -46,6 +46,14 @@ module Limits =
     /// A task that took down this many workers is quarantined: the last of them had nothing else to do.
     let lossesMax = 3
 
+    /// After so many versions of a file in a row that were begun and then overtaken by a newer one, the version that is
+    /// being worked on may finish, and the newest waits for it: else a file that changes faster than it is processed
+    /// would never have a result.
+    let overtakenMax = 2
+
+    /// Files of which that is counted.
+    let overtakenFilesMax = 10_000
+
     /// Troubles that are remembered of a task: the latest ones.
     let troublesMax = 100
 

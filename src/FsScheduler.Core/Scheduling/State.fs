@@ -28,7 +28,10 @@ type internal State(settings: Settings, tasksMax: int) =
     /// The newest version of each file.
     member val Files = Dictionary<string, Task>()
 
-    /// By the task whose result is being published: the newer version of its file.
+    /// By file: how many versions in a row were begun and overtaken. A restart forgets it.
+    member val Overtaken = Dictionary<string, int>()
+
+    /// By the task that is to end first: the newer version of its file.
     member val Successors = Dictionary<TaskId, Task>()
     member val Keys = Keys(settings.memory < Settings.unlimited)
 

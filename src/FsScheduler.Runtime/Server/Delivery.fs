@@ -145,6 +145,7 @@ type Delivery
                 System.String.Join(" | ", stages)
             )
         | Effect.Publish _
+        | Effect.PublishOlder _
         | Effect.Settle _
         | Effect.PublishError _
         | Effect.Discard _ -> publishing.Post effect

@@ -155,6 +155,7 @@ type PublishQueue
         (attempt: Attempt)
         (submission: Submission)
         result
+        mayBeOlder
         ct
         (stored: List<Stored>)
         changes
@@ -164,9 +165,10 @@ type PublishQueue
 
             /// While the disk takes nothing, the input may change: then nobody wants the result any more.
             /// One that is out of sight may come back; and should it have been deleted, a result stays.
-            let isCurrent () =
+            let isWanted () =
                 match submission.Payload with
-                | Input stamp -> not (InputFile.stateOf inputs name stamp).IsReplaced
+                | Input stamp ->
+                    mayBeOlder || not (InputFile.stateOf inputs name stamp).IsReplaced
                 | Packed
                 | Filed
                 | Recorded _
@@ -175,7 +177,7 @@ type PublishQueue
                 | Slice _ -> true
 
             let attemptOnce () =
-                if isCurrent () then
+                if isWanted () then
                     store (sourceOf attempt.task submission) name result |> Result.map ValueSome
                 else
                     Ok ValueNone
@@ -320,13 +322,18 @@ type PublishQueue
         }
 
     let perform effect number (stored: List<Stored>) (told: List<Input>) changes ct : Task =
-        match effect with
-        | Effect.Publish(attempt, submission, result) ->
+        let publishInto attempt submission result mayBeOlder : Task =
             task {
-                match! publish attempt submission result ct stored changes with
+                match! publish attempt submission result mayBeOlder ct stored changes with
                 | ValueSome input -> told.Add input
                 | ValueNone -> ()
             }
+
+        match effect with
+        | Effect.Publish(attempt, submission, result) ->
+            publishInto attempt submission result false
+        | Effect.PublishOlder(attempt, submission, result) ->
+            publishInto attempt submission result true
         | Effect.Settle(attempt, submission, proof) ->
             let name = nameOf submission
 
@@ -376,7 +383,8 @@ type PublishQueue
                 let number = Interlocked.Increment &errorCount
                 errors[sourceOf id submission] <- number
                 number
-            | Effect.Publish(attempt, submission, _) when not errors.IsEmpty ->
+            | Effect.Publish(attempt, submission, _)
+            | Effect.PublishOlder(attempt, submission, _) when not errors.IsEmpty ->
                 errors.TryRemove(sourceOf attempt.task submission, ref 0L) |> ignore
                 0L
             | _ -> 0L

@@ -171,6 +171,7 @@ type CrashLife
         | Effect.TakenUp _
         | Effect.Dismiss _ -> ()
         | Effect.Publish _
+        | Effect.PublishOlder _
         | Effect.Settle _
         | Effect.PublishError _
         | Effect.Discard _ -> publishing.Enqueue effect
@@ -187,10 +188,10 @@ type CrashLife
         | _ -> true
 
     /// One rename, with what is before it.
-    let publish (attempt: Attempt) (submission: Submission) result =
+    let publish (attempt: Attempt) (submission: Submission) result isWanted =
         must (not submission.Origin.IsPiece) $"{attempt} is a piece, and is published"
 
-        if not (isCurrent submission) then
+        if not isWanted then
             discard result
             post (Input.Outdated attempt)
         else
@@ -437,7 +438,10 @@ type CrashLife
     member _.Publish() =
         if publishing.Count > 0 then
             match publishing.Peek() with
-            | Effect.Publish(attempt, submission, result) -> publish attempt submission result
+            | Effect.Publish(attempt, submission, result) ->
+                publish attempt submission result (isCurrent submission)
+            | Effect.PublishOlder(attempt, submission, result) ->
+                publish attempt submission result (outside.Files.ContainsKey submission.Name)
             | Effect.Settle(attempt, submission, proof) ->
                 coverage.Count "seen: result found after a crash"
                 stored.Add(struct (attempt, submission, proof))
