@@ -312,6 +312,11 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
             Some(fields.CutText(line, Field.trouble))
         else
             None
+    awaited =
+        if fields.Has Field.awaited then
+            Some(fields.CutText(line, Field.awaited))
+        else
+            None
     missing =
         if fields.Has Field.missing then
             fields.Texts(line, Field.missing)

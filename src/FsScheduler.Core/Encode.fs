@@ -283,7 +283,10 @@ let private missingBytesMax = 50
 let private heldBackBytesMax = 180
 
 /// The most bytes that the trouble may take in a STATUS.
-let private troubleBytesMax = 700
+let private troubleBytesMax = 520
+
+/// The same of the file that is waited for.
+let private awaitedBytesMax = 280
 
 /// As much of the text as takes no more than `bytesMax` bytes in JSON.
 let private fit (bytesMax: int) (text: string) =
@@ -337,6 +340,10 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
 
     match report.trouble with
     | Some trouble -> text writer Field.trouble (fit troubleBytesMax trouble)
+    | None -> ()
+
+    match report.awaited with
+    | Some awaited -> text writer Field.awaited (fit awaitedBytesMax awaited)
     | None -> ()
 
     if report.missing.Length > 0 then

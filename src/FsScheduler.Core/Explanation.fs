@@ -132,8 +132,7 @@ module Explanation =
         | BackedOff left -> "waiting", $"It is tried again in {span left}."
         | BeingPublished -> "publishing", "Its result is being put into its place."
         | Behind older ->
-            "succeeding",
-            $"It waits until task {older}, an older version of its file, is published."
+            "succeeding", $"It waits until task {older}, an older version of its file, is done."
         | InQuarantine ->
             "quarantined", "It stays in quarantine until somebody says 'retry' or 'cancel'."
 

@@ -190,6 +190,15 @@ type FileTracker(settle: Duration) =
         | true, was when was.stamp = version -> settleAnew name was now was.pending
         | _ -> ()
 
+    /// Some of the files of which the newest version has not been taken.
+    member _.PendingNames(most: int) : string[] =
+        waiting
+        |> Seq.map (fun struct (_, name) -> name)
+        |> Seq.append ready
+        |> Seq.truncate most
+        |> Seq.map TaskName.toString
+        |> Seq.toArray
+
     /// The file that has been waiting longest to be taken, in whatever versions, and since when.
     member _.LongestPending: struct (TaskName * Instant) voption =
         let mutable longest = ValueNone

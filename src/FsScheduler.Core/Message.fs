@@ -195,6 +195,8 @@ type StatusReport = {
     finished60s: int64
     /// Why no new work is taken, if it is not.
     trouble: string option
+    /// The file that has been waiting for a while to be taken, since when and for what, if there is one.
+    awaited: string option
     /// Stages that tasks wait for and no worker offers, at most `Limit.missingMax`.
     missing: string[]
     /// Workers that only fail what they are given of these stages, and are given it now and then only, each with what went

@@ -73,6 +73,7 @@ module internal Field =
     let finished10s = field "finished10s"
     let finished60s = field "finished60s"
     let trouble = field "trouble"
+    let awaited = field "awaited"
     let missing = field "missing"
     let heldBack = field "heldBack"
     let split = field "split"

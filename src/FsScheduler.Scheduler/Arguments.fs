@@ -12,6 +12,7 @@ type Arguments =
     | Ignore of PATTERN: string
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
+    | [<Unique>] Once_Timeout of DURATION: string
     | [<Unique>] Workers of COUNT: int
     | Allow_Exec of PROGRAM: string
     | [<Unique>] Shared_Files
@@ -50,6 +51,8 @@ type Arguments =
             | State _ ->
                 "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
+            | Once_Timeout _ ->
+                "end --once after this time, with exit code 1 and a line that names what is left (default: never)"
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Allow_Exec _ ->
                 "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"

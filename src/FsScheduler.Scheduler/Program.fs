@@ -268,6 +268,13 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 | Ok program -> program
                 | Error message -> raise (IOException message)
 
+        let onceLimit =
+            arguments.TryGetResult Once_Timeout
+            |> Option.map (CommandLine.durationFrom 1L<ms> "--once-timeout")
+
+        if onceLimit.IsSome && not (arguments.Contains Once) then
+            raise (WrongArguments "--once-timeout: it is for --once")
+
         use interruption = new Interruption()
         use server = new SchedulerServer(options)
         printfn $"listening on {server.EndPoint}"
@@ -282,9 +289,11 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 log
             )
 
+        let once = OnceWait(server, onceLimit, log)
+
         let whole: Task =
             if arguments.Contains Once then
-                server.WaitUntilDoneAsync interruption.Token
+                once.RunAsync interruption.Token
             else
                 Task.Delay(Timeout.Infinite, interruption.Token)
 
@@ -327,7 +336,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 printfn $"worker {worker.name} finished {worker.finished} failed {worker.failed}"
 
             return
-                if status.quarantined > 0L || server.Refused > 0 then
+                if once.HasRunOut || status.quarantined > 0L || server.Refused > 0 then
                     ExitCode.quarantined
                 else
                     ExitCode.ok

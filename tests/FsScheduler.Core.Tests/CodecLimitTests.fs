@@ -54,6 +54,7 @@ let private status workers =
         finished10s = most
         finished60s = most
         trouble = Some(String('\001', 2_000))
+        awaited = Some(String('\001', 2_000))
         missing = Array.replicate (2 * Limit.missingMax) (String('\001', 200))
         heldBack = Array.replicate (2 * Limit.heldBackMax) (String('\001', 200))
         workers = workers

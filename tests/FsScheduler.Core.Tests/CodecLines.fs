@@ -129,6 +129,7 @@ type ReportLine = {
     finished10s: int64
     finished60s: int64
     trouble: Skippable<string>
+    awaited: Skippable<string>
     missing: Skippable<string[]>
     heldBack: Skippable<string[]>
     workers: WorkerLine[]

@@ -209,6 +209,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             finished10s = report.finished10s
             finished60s = report.finished60s
             trouble = ofOption report.trouble
+            awaited = ofOption report.awaited
             missing = unless [||] report.missing
             heldBack = unless [||] report.heldBack
             workers =

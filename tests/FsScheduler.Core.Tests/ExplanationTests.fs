@@ -74,9 +74,7 @@ let private places = [
     InPieces(64, 64, [||]), "split", "All 64 pieces are done; their results are being put together."
     BackedOff 1_500L<ms>, "waiting", "It is tried again in 1500 ms."
     BeingPublished, "publishing", "Its result is being put into its place."
-    Behind(taskId 6),
-    "succeeding",
-    "It waits until task 6, an older version of its file, is published."
+    Behind(taskId 6), "succeeding", "It waits until task 6, an older version of its file, is done."
     InQuarantine, "quarantined", "It stays in quarantine until somebody says 'retry' or 'cancel'."
 ]
 

@@ -316,7 +316,8 @@ let private status: Gen<StatusReport> =
         let! uptime = durations
         let! oldest = durations
         // Whatever is in it, so much is never cut.
-        let! trouble = Gen.optionOf (text 116)
+        let! trouble = Gen.optionOf (text 86)
+        let! awaited = Gen.optionOf (text 46)
 
         let! missing =
             Gen.choose (0, Limit.missingMax)
@@ -345,6 +346,7 @@ let private status: Gen<StatusReport> =
             finished10s = counts[7]
             finished60s = counts[8]
             trouble = trouble
+            awaited = awaited
             missing = missing
             heldBack = heldBack
             workers = workers

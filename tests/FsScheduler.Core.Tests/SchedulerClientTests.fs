@@ -360,6 +360,7 @@ let private status =
             finished10s = 1L
             finished60s = 1L
             trouble = None
+            awaited = None
             missing = [||]
             heldBack = [||]
             workers = [| report 1 4 1 2L 2L; report 2 1 1 0L 0L |]

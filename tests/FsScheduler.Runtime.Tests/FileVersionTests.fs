@@ -6,6 +6,7 @@ open System.IO.MemoryMappedFiles
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
+open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
 
@@ -160,10 +161,21 @@ let private writers = [
 
     linuxTest "whoever reads a file, and what is kept, holds nothing back" (fun temp folder ->
         temp.Write("in/a.txt", "a")
-        use _ = new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
+
+        use _ =
+            new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
+
         let gate = WriterGate(folder, Delete, log)
         Expect.isTrue "a reader" (gate.HeldBack(name "a.txt").IsNone)
-        use _ = new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Write, FileShare.ReadWrite)
+
+        use _ =
+            new FileStream(
+                temp.At "in/a.txt",
+                FileMode.Open,
+                FileAccess.Write,
+                FileShare.ReadWrite
+            )
+
         let gate = WriterGate(folder, Keep, log)
         Expect.isTrue "kept" (gate.HeldBack(name "a.txt").IsNone))
 
@@ -275,4 +287,34 @@ let private moves = [
             Expect.equal "its target stays" [ ".processados"; "b" ] (left (temp.At "in"))))
 ]
 
-let tests = testList "file versions" (versions @ writers @ moves)
+let private unread = [
+    linuxTest
+        "an input that could not be read is taken again as soon as it can be opened"
+        (fun temp folder ->
+            temp.Write("in/d/a.txt", "a")
+            let stamp = stampOf folder "d/a.txt"
+            let again = Collections.Generic.List<string>()
+
+            let unread =
+                UnreadInputs(folder, (fun name found -> again.Add $"{name} {found = stamp}"))
+
+            // The folder above it is what is missing: the version of the file stays the same.
+            Directory.Move(temp.At "in/d", temp.At "d")
+            temp.Link("in/d", temp.At "d")
+            unread.Note(name "d/a.txt", stamp)
+            unread.Look()
+            Expect.isEmpty "it leads outside" again
+            File.Delete(temp.At "in/d")
+            Directory.Move(temp.At "d", temp.At "in/d")
+            unread.Look()
+            Expect.sequenceEqual "readable" [ "d/a.txt True" ] again
+            unread.Look()
+            Expect.hasLength "once" 1 again)
+
+    test "an error says whether it was the reading that failed" {
+        Expect.isTrue "reading" (UnreadInputs.IsUnread (Failing "Permission denied").Message)
+        Expect.isFalse "another" (UnreadInputs.IsUnread "invalid UTF-8 at byte 1")
+    }
+]
+
+let tests = testList "file versions" (versions @ writers @ moves @ unread)

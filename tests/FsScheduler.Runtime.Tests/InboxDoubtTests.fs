@@ -33,6 +33,7 @@ type private Watched(files: string list, remembered: string list) =
             for file in remembered do
                 struct (name file, stampOf (InputFolder(temp.At "in")) file)
         ]
+        heldBack = fun _ -> ValueNone
         clock = clock
         log = log
         watch =

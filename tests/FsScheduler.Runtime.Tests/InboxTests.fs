@@ -146,6 +146,48 @@ let private withoutEvents = [
             Expect.hasLength "once" 1 setup.Taken.Items
         })
 
+    testCaseTask
+        "a file that is held back is named after ten seconds, and taken once nothing holds it"
+        (fun () ->
+            task {
+                let held = ref true
+
+                use setup =
+                    inboxWith (fun options -> {
+                        options with
+                            heldBack =
+                                fun _ ->
+                                    if held.Value then
+                                        ValueSome "somebody writes"
+                                    else
+                                        ValueNone
+                    })
+
+                setup.Temp.Write("in/a", "a")
+                let inbox = setup.Start()
+                do! setup.Clock.Asleep()
+
+                for _ in 1..4 do
+                    do! setup.Clock.Advance 2_000
+
+                Expect.isNull "not yet" inbox.Awaited
+
+                for _ in 1..2 do
+                    do! setup.Clock.Advance 2_000
+
+                Expect.isEmpty "not taken" setup.Taken.Items
+                Expect.stringStarts "named" "a has been waiting for 1" (nonNull inbox.Awaited)
+                let struct (count, names) = inbox.Left
+                Expect.equal "left" (1, [| "a" |]) (count, names)
+                held.Value <- false
+
+                for _ in 1..3 do
+                    do! setup.Clock.Advance 2_000
+
+                Expect.equal "taken" [ "a" ] setup.Names
+                Expect.isNull "nothing is waited for" inbox.Awaited
+            })
+
     testCaseTask "a change that no event told of is found by a scan" (fun () ->
         task {
             use setup = inboxWith id

@@ -75,6 +75,7 @@ let tests =
                     ignore,
                     (fun _ _ -> ()),
                     ignore,
+                    UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
                     NullLogger.Instance
                 )
 

@@ -147,6 +147,7 @@ let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts:
                 ignore,
                 (fun _ _ -> ()),
                 ignore,
+                UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
                 NullLogger.Instance
             )
 
@@ -348,6 +349,7 @@ let private joining =
                         ignore,
                         (fun _ _ -> ()),
                         ignore,
+                        UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
                         NullLogger.Instance
                     ),
                     spool,

@@ -68,6 +68,6 @@ type Publisher(scene: Scene, spool: Spool, folder: SimFolder, post: Input -> uni
         publish (isOutdated submission) attempt submission payload
 
     /// A version that may be older than what is there, and not newer than what is published.
-    member _.PublishOlder(attempt, submission, payload) =
+    member _.PublishOlder(attempt, submission: Submission, payload) =
         scene.coverage.Count "seen: older version published, as it may"
         publish (not (folder.Files.ContainsKey submission.Name)) attempt submission payload

@@ -6,7 +6,8 @@ open FsScheduler.Core
 /// What has to occur over all seeds, so that their success means something.
 module Required =
 
-    /// What only a restart brings about, or a client that asks: the crashes have those, and the properties of the machine.
+    /// What only a restart brings about, or a client that asks, or many versions of one file in a row: the crashes have those,
+    /// and the properties of the machine.
     let private elsewhere =
         set [
             "Claim"
@@ -20,6 +21,7 @@ module Required =
             "Dismiss"
             "Forget"
             "Settle"
+            "PublishOlder"
         ]
 
     let private cases kind (union: System.Type) = [

@@ -9,6 +9,7 @@ let private all =
         ExecutableTests.tests
         FolderTests.tests
         FolderAwkwardTests.tests
+        VersionTests.tests
         RouteTests.tests
         SplitTests.tests
         TextAwkwardTests.tests

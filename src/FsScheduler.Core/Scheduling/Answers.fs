@@ -171,6 +171,7 @@ module internal Answers =
         finished10s = state.Rates.Last(10, state.Now)
         finished60s = state.Rates.Last(60, state.Now)
         trouble = None
+        awaited = None
         missing =
             missing state
             |> Seq.truncate Limit.missingMax

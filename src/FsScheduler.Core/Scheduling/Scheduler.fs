@@ -373,6 +373,17 @@ type Scheduler(settings: Settings, tasksMax: int) =
         state.Finished <- finished
         state.Cancelled <- cancelled
 
+    /// Files in quarantine: each with its version, and with what went wrong last.
+    member _.QuarantinedInputs: struct (string * Stamp * string)[] = [|
+        for task in state.Tasks.ToSeq() do
+            match task.Submission.Payload, task.Submission.Origin with
+            | Input stamp, Folder when task.State = TaskState.Quarantined && task.IsBegun ->
+                match task.Progress.Troubles with
+                | latest :: _ -> struct (task.Submission.Name, stamp, latest.error)
+                | [] -> ()
+            | _ -> ()
+    |]
+
     /// The number of the latest event.
     member _.LastEvent = state.LastEvent
 

@@ -104,6 +104,9 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
     let mutable scanIsCurrent = false
     /// The input folder as the last scan found it.
     let mutable identity: FolderIdentity voption = ValueNone
+    let mutable awaited = ""
+    let mutable left: struct (int * string[]) = struct (0, [||])
+    let mutable toldAwaited: struct (TaskName * Instant) voption = ValueNone
     let mutable toldMissing = false
     let mutable toldUnwatched = false
     /// Why there are no events, where there are none.
@@ -218,6 +221,40 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
         earliestScan <- now () + max 50L<ms> took
         nextScan <- now () + max options.rescan (10L * took)
 
+    /// What a file is waited for, as a sentence.
+    let why (name: TaskName) (waited: Duration) =
+        let seconds = int64 waited / 1_000L
+
+        match options.heldBack name with
+        | ValueSome _ ->
+            let who = OpenWriters.describe (folder.Locate(TaskName.toString name))
+            $"{name} has been waiting for {seconds} s: {who}"
+        | ValueNone ->
+            $"{name} has been waiting for {seconds} s: it changes again and again, and is taken when it has stayed the same for {int64 options.settle} ms (--settle)"
+
+    /// Says which file has been waiting longest, once in a while.
+    let noteAwaited () =
+        left <-
+            if tracker.Pending = 0 then
+                struct (0, [||])
+            else
+                struct (tracker.Pending, tracker.PendingNames 10)
+
+        match tracker.LongestPending with
+        | ValueSome(struct (name, since)) when now () - since >= Inbox.AwaitedAfter ->
+            let text = why name (now () - since)
+            Volatile.Write(&awaited, text)
+
+            let isTold =
+                match toldAwaited with
+                | ValueSome(struct (told, at)) -> told = name && now () - at < Inbox.AwaitedEvery
+                | ValueNone -> false
+
+            if not isTold then
+                toldAwaited <- ValueSome(struct (name, now ()))
+                log.LogWarning("{Awaited}", text)
+        | _ -> Volatile.Write(&awaited, "")
+
     let mayTake (struct (name, stamp)) =
         match options.heldBack name with
         | ValueNone -> true
@@ -305,6 +342,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                     while not stop.IsCancellationRequested do
                         if now () - nextScan >= 0L<ms> then
                             scanAll ()
+                            noteAwaited ()
 
                         drain ()
 
@@ -326,6 +364,21 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
 
     /// Files in one call of `take`, at most.
     static member TakeMax = 256
+
+    /// After so long without being taken a file is named, in the log and in STATUS.
+    static member AwaitedAfter: Duration = 10_000L<ms>
+
+    /// The log names it again after this.
+    static member AwaitedEvery: Duration = 60_000L<ms>
+
+    /// The file that has been waiting longest, once that is long, and why; else null.
+    member _.Awaited: string | null =
+        match Volatile.Read &awaited with
+        | "" -> null
+        | text -> text
+
+    /// As of the last scan: how many files are there that have not been taken, and some of them.
+    member _.Left = left
 
     /// Ends when the inbox is disposed; faults with whatever ended it before.
     member _.Completion: Task = completion

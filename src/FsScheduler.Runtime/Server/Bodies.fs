@@ -13,6 +13,7 @@ open FsScheduler.Runtime.Files
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="journal">Has the payloads that are recorded.</param>
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
+/// <param name="unread">Told of inputs that could not be read.</param>
 /// <param name="log">For a result that is not there any more.</param>
 /// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
 /// <param name="missed">Is told of an input that is not to be seen.</param>
@@ -24,6 +25,7 @@ type Bodies
         tell: Input -> unit,
         reconsider: TaskName -> Stamp -> unit,
         missed: TaskName -> unit,
+        unread: UnreadInputs,
         log: ILogger
     ) =
 
@@ -84,6 +86,7 @@ type Bodies
             withdraw attempt name stamp
             ValueNone
         | Error(NotReadable _ | Failing _ | Stuck _ as trouble) ->
+            unread.Note(name, stamp)
             unreadable attempt trouble.Message
             ValueNone
 

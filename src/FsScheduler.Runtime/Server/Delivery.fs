@@ -1,5 +1,6 @@
 namespace FsScheduler.Runtime
 
+open System
 open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
@@ -13,6 +14,7 @@ open FsScheduler.Core
 /// <param name="pieces">What is cut and joined.</param>
 /// <param name="journal">Has the references that are not in memory.</param>
 /// <param name="holdup">What STATUS says in `trouble`.</param>
+/// <param name="awaited">The file that is waited for, as a sentence, or null: what STATUS says of it.</param>
 /// <param name="log">For whoever looks after the workers.</param>
 [<Sealed>]
 type Delivery
@@ -23,6 +25,7 @@ type Delivery
         pieces: PieceWork,
         journal: IJournal,
         holdup: Holdup,
+        awaited: Func<string | null>,
         log: ILogger
     ) =
     // Those that have something new to send: they are told once, at the end.
@@ -73,11 +76,15 @@ type Delivery
                 message // no reason to end: the task is over, and its number is told
         | _ -> message
 
-    /// Whoever asks how it goes is told what holds it up.
+    /// Whoever asks how it goes is told what holds it up, and which file is waited for.
     let withTrouble message =
-        match message, holdup.Reason with
-        | FromScheduler.Status report, (trouble: string | null) when not (isNull trouble) ->
-            FromScheduler.Status { report with trouble = Some(nonNull trouble) }
+        match message with
+        | FromScheduler.Status report ->
+            FromScheduler.Status {
+                report with
+                    trouble = Option.ofObj holdup.Reason
+                    awaited = Option.ofObj (awaited.Invoke())
+            }
         | _ -> message
 
     let onConnection session (say: Connection -> unit) =

@@ -167,8 +167,7 @@ type PublishQueue
             /// One that is out of sight may come back; and should it have been deleted, a result stays.
             let isWanted () =
                 match submission.Payload with
-                | Input stamp ->
-                    mayBeOlder || not (InputFile.stateOf inputs name stamp).IsReplaced
+                | Input stamp -> mayBeOlder || not (InputFile.stateOf inputs name stamp).IsReplaced
                 | Packed
                 | Filed
                 | Recorded _
@@ -330,8 +329,7 @@ type PublishQueue
             }
 
         match effect with
-        | Effect.Publish(attempt, submission, result) ->
-            publishInto attempt submission result false
+        | Effect.Publish(attempt, submission, result) -> publishInto attempt submission result false
         | Effect.PublishOlder(attempt, submission, result) ->
             publishInto attempt submission result true
         | Effect.Settle(attempt, submission, proof) ->

@@ -61,6 +61,8 @@ type SchedulerServer(options: SchedulerOptions) =
         | _ -> None
 
     let scheduler = Restart.restore options.settings recovery state.IsSameBoot clock log
+    // Asked now: later it belongs to the mailbox.
+    let quarantined = scheduler.QuarantinedInputs
     let inputs = InputFolder(options.entrada, options.ignored)
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
@@ -123,8 +125,20 @@ type SchedulerServer(options: SchedulerOptions) =
             clock
         )
 
+    /// The inbox is made later.
+    let mutable awaited: unit -> (string | null) = fun () -> null
+
     let delivery =
-        Delivery(connections, publishing, recalls, pieces, options.journal, holdup, log)
+        Delivery(
+            connections,
+            publishing,
+            recalls,
+            pieces,
+            options.journal,
+            holdup,
+            (fun () -> awaited ()),
+            log
+        )
 
     let found =
         match recovery with
@@ -170,9 +184,20 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let missed name = inbox.Miss name |> ignore
 
-    do publishing.Reconsider <- reconsider
+    do
+        publishing.Reconsider <- reconsider
+        awaited <- fun () -> inbox.Awaited
 
-    let bodies = Bodies(inputs, options.journal, tell, reconsider, missed, log)
+    let unread = UnreadInputs(inputs, reconsider)
+
+    do
+        for struct (file, stamp, error) in quarantined do
+            match TaskName.parse file with
+            | Ok name when UnreadInputs.IsUnread error -> unread.Note(name, stamp)
+            | Ok _
+            | Error _ -> ()
+
+    let bodies = Bodies(inputs, options.journal, tell, reconsider, missed, unread, log)
 
     let place destination : string | null =
         match destination with
@@ -357,6 +382,8 @@ type SchedulerServer(options: SchedulerOptions) =
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
 
+    let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
+
     let recalling: Task =
         Task.Run(fun () ->
             recalls.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
@@ -397,6 +424,7 @@ type SchedulerServer(options: SchedulerOptions) =
         watch inbox.Completion
         watch accepting
         watch ticking
+        watch rereading
         watch recalling
         watch piecing
         watch keepingUp
@@ -413,6 +441,34 @@ type SchedulerServer(options: SchedulerOptions) =
 
     /// How many files of `entrada/` cannot be taken.
     member _.Refused = inbox.Refused + intake.Held
+
+    /// What would have to end before everything is done, as a sentence.
+    member _.LeftAsync() : Task<string> =
+        task {
+            let! unfinished =
+                agent.LookAsync(fun scheduler ->
+                    Invariants.view scheduler
+                    |> Array.filter (fun task -> task.state <> "quarantined")
+                    |> Array.map _.name)
+
+            let listed (names: string seq) count =
+                let shown = names |> Seq.truncate 10 |> Seq.map Logs.printable
+                String.concat ", " shown + (if count > 10 then ", …" else "")
+
+            let struct (pending, names) = inbox.Left
+
+            return
+                [
+                    if unfinished.Length > 0 then
+                        $"{unfinished.Length} tasks ({listed unfinished unfinished.Length})"
+                    if pending > 0 then
+                        $"{pending} files that were not taken ({listed names pending})"
+                    match inbox.Awaited with
+                    | null -> ()
+                    | awaited -> awaited
+                ]
+                |> String.concat "; "
+        }
 
     /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
     /// <returns>How many tasks are in quarantine.</returns>
@@ -492,6 +548,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         yield! serving.Values
                         accepting
                         ticking
+                        rereading
                         recalling
                         piecing
                         keepingUp

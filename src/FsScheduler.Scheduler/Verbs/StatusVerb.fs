@@ -81,6 +81,14 @@ module StatusVerb =
               ]
             | None -> []
 
+        let awaited =
+            match report.awaited with
+            | Some awaited -> [
+                Markup("[yellow]" + Markup.Escape(Logs.printable awaited) + "[/]")
+                :> Rendering.IRenderable
+              ]
+            | None -> []
+
         let missing =
             if report.missing.Length = 0 then
                 []
@@ -102,7 +110,7 @@ module StatusVerb =
                 :> Rendering.IRenderable
         ]
 
-        Rows(trouble @ missing @ heldBack @ [ counts; workers ])
+        Rows(trouble @ awaited @ missing @ heldBack @ [ counts; workers ])
 
     let private line (report: StatusReport) =
         let heldBack =

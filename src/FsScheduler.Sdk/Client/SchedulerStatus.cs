@@ -17,6 +17,7 @@ public sealed record SchedulerStatus
         Uptime = TimeSpan.FromMilliseconds(report.uptime);
         OldestQueued = TimeSpan.FromMilliseconds(report.oldest);
         Trouble = report.trouble?.Value;
+        AwaitedFile = report.awaited?.Value;
         MissingStages = [.. report.missing];
         HeldBack = [.. report.heldBack];
         Workers = [.. report.workers.Select(worker => new WorkerStatus(worker))];
@@ -57,6 +58,9 @@ public sealed record SchedulerStatus
 
     /// <summary>Why no new work is taken; null when it is.</summary>
     public string? Trouble { get; }
+
+    /// <summary>The file that has been waiting for a while to be taken, since when and for what; null when there is none.</summary>
+    public string? AwaitedFile { get; }
 
     /// <summary>Stages that tasks wait for and no worker offers, ten at most.</summary>
     public IReadOnlyList<string> MissingStages { get; }
