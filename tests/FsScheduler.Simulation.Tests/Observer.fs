@@ -322,6 +322,12 @@ type Observer(scene: Scene, spool: Spool) =
 
                 task.Unable <- task.Unable + 1
                 scene.coverage.Count "seen: failed for nothing"
+            elif trouble.cause = Disk then
+                match input with
+                | Input.OutOfSight(attempt, _) when attempt.task = id -> ()
+                | _ -> violation $"task {id} waits for the disk after {input}"
+
+                scene.coverage.Count "seen: input out of sight"
             else
                 task.Failures <- task.Failures + 1
 
