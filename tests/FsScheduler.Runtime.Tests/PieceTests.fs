@@ -89,7 +89,10 @@ let private cutting =
 
                         if payload.Length > 0 then
                             let pieces = piecesOf payload (cutsOf 0 payload pieceSize)
-                            let results = pieces |> Array.map (runPieces wire [])
+
+                            let results =
+                                pieces |> Array.mapi (fun index -> runPiece index [ wire ])
+
                             Expect.equal (Array.concat results) (runPieces wire [] payload) "")
             | _ -> ()
 

@@ -13,13 +13,6 @@ open FsScheduler.Runtime.Tests.StageReference
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 300 }
 
-let private runAt place (wires: string list) (payload: byte[]) =
-    let runner = StageRunner(BuiltIn.tryStart, 10_000_000)
-
-    match runner.TryRun(Array.ofList wires, ReadOnlySpan payload, place) with
-    | ValueSome result -> result.ToArray()
-    | ValueNone -> failwith "too large"
-
 let private run = runAt PayloadPlace.Whole
 
 /// In chunks of one byte.
@@ -38,13 +31,7 @@ let private runBytewise (wires: string list) (payload: byte[]) =
 
     output.ToArray()
 
-let private meanings = Map plainStages
-
-/// All stages see the text, and the mark is in front of the result if all of them keep it.
-let private means wires text =
-    let mark, text = splitMark text
-    let result = (text, wires) ||> List.fold (fun text wire -> meanings[wire] text)
-    (if List.forall keepsMark wires then mark else "") + result
+let private means = meansInRow
 
 let private ofText (payload: byte[]) = Encoding.UTF8.GetString payload
 
@@ -132,9 +119,7 @@ let private merge wire place (parts: byte[] list) =
     output.ToArray()
 
 let private partsOf wires pieces =
-    pieces
-    |> List.mapi (fun index piece ->
-        runAt (PayloadPlace.OfPiece(ValueSome index)) wires (utf8 piece))
+    pieces |> List.mapi (fun index piece -> runPiece index wires (utf8 piece))
 
 let tests =
     testList "byte order marks" [

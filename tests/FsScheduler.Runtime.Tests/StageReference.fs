@@ -239,6 +239,25 @@ let runPieces (wire: string) (sizes: int list) (payload: byte[]) =
     run.Finish output
     output.WrittenSpan.ToArray()
 
+/// What a chain of plain stages means: all of them see the text, and the mark is in front of the result if all keep it.
+let meansInRow (wires: string list) text =
+    let meanings = Map plainStages
+    let mark, text = splitMark text
+    let result = (text, wires) ||> List.fold (fun text wire -> meanings[wire] text)
+    (if List.forall keepsMark wires then mark else "") + result
+
+/// Runs stages over a payload that is a piece, or is not.
+let runAt place (wires: string list) (payload: byte[]) =
+    let runner = StageRunner(BuiltIn.tryStart, 10_000_000)
+
+    match runner.TryRun(Array.ofList wires, ReadOnlySpan payload, place) with
+    | ValueSome result -> result.ToArray()
+    | ValueNone -> failwith "too large"
+
+/// A piece by its number, from 0.
+let runPiece index =
+    runAt (PayloadPlace.OfPiece(ValueSome index))
+
 let runText wire (text: string) =
     Encoding.UTF8.GetString(runPieces wire [] (utf8 text))
 

@@ -45,7 +45,7 @@ let tests =
     testList "runner" [
         testProperty "stages in a row are their meanings in a row"
         <| Prop.forAll (Arb.fromGen (Gen.zip stages text)) (fun (stages, text) ->
-            let expected = (text, stages) ||> List.fold (fun text (_, meaning) -> meaning text)
+            let expected = meansInRow (List.map fst stages) text
             let result = tryRun (runner ()) (List.map fst stages) (utf8 text)
             Expect.equal result (Some expected) $"{List.map fst stages}")
 

@@ -79,7 +79,7 @@ let tests =
         unixTest "one that may not be executed any more"
         <| fun () ->
             task {
-                let forbid path =
+                let forbid (path: string) =
                     File.SetUnixFileMode(path, UnixFileMode.UserRead)
 
                 let! struct (_, failure) = failure "exec" "#!/bin/sh\n" forbid
