@@ -1,8 +1,14 @@
-// Kills (SIGKILL), stops (SIGSTOP) and restarts the scheduler and its workers at random, while files and SUBMITs come in;
-// then looks whether every result is there, right, and made once.
+// Kills (SIGKILL), stops (SIGSTOP) and restarts the scheduler and its workers at random, cleans the temporary folders of
+// workers that live, lays another file system over the inputs (root only), stops reading what the scheduler logs, and has a
+// worker that fails every task at once, while files and SUBMITs come in; then looks whether every result is there, right, and
+// made once.
 //
 //     dotnet fsi scripts/chaos.fsx                          ten rounds
 //     dotnet fsi scripts/chaos.fsx --rounds 1 --seed 7      the round of seed 7 alone
+//     dotnet fsi scripts/chaos.fsx --soak --minutes 30      one scheduler and its workers for half an hour
+//
+// The soak does not kill the scheduler and one of its workers, and looks whether what they and their folders take is level at
+// its end: --csv FILE gets the samples.
 //
 // Some rounds have workers in C# and Python too, those of `examples`.
 //
@@ -11,19 +17,26 @@
 
 #load "build.fsx"
 #load "processes.fsx"
+#load "blows.fsx"
+#load "answers.fsx"
+#load "gauges.fsx"
+#load "soak.fsx"
 
 open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.IO
-open System.Text.Json
 open System.Threading
 open Processes
+open Blows
+open Answers
 
 // ---- What was asked for
 
 let refuse (message: string) : 'never =
-    eprintfn $"{message}\nusage: dotnet fsi scripts/chaos.fsx [--rounds N] [--seed N]"
+    eprintfn
+        $"{message}\nusage: dotnet fsi scripts/chaos.fsx [--rounds N] [--seed N] [--soak [--minutes N] [--csv FILE]]"
+
     exit 2
 
 let number (option: string) (text: string) =
@@ -31,15 +44,29 @@ let number (option: string) (text: string) =
     | true, value when value >= 1 -> value
     | _ -> refuse $"{option} takes a number from 1 on, not '{text}'"
 
-let rec parse (rounds, seed) arguments =
+type Asked = { rounds: int; seed: int; isSoak: bool; minutes: int; csv: string }
+
+let rec parse asked arguments =
     match arguments with
-    | [] -> rounds, seed
-    | "--rounds" :: value :: rest -> parse (number "--rounds" value, seed) rest
-    | "--seed" :: value :: rest -> parse (rounds, number "--seed" value) rest
+    | [] -> asked
+    | "--rounds" :: value :: rest -> parse { asked with rounds = number "--rounds" value } rest
+    | "--seed" :: value :: rest -> parse { asked with seed = number "--seed" value } rest
+    | "--soak" :: rest -> parse { asked with isSoak = true } rest
+    | "--minutes" :: value :: rest -> parse { asked with minutes = number "--minutes" value } rest
+    | "--csv" :: value :: rest -> parse { asked with csv = Path.GetFullPath value } rest
     | other :: _ -> refuse $"what is '{other}'?"
 
-let rounds, firstSeed =
-    fsi.CommandLineArgs |> Array.toList |> List.tail |> parse (10, 1)
+let asked =
+    fsi.CommandLineArgs
+    |> Array.toList
+    |> List.tail
+    |> parse {
+        rounds = 10
+        seed = 1
+        isSoak = false
+        minutes = 30
+        csv = Path.Combine(Path.GetTempPath(), $"chaos-soak-{Environment.ProcessId}.csv")
+    }
 
 Build.buildWhatIsMissing ()
 
@@ -52,20 +79,10 @@ let foreign =
                 "python", command
         ]
 
+if not canMount.Value then
+    printfn "skipped: no file system is laid over the inputs, which takes root and Linux"
+
 // ---- A round
-
-let text (name: string) version =
-    String.replicate (1 + version) $"  FICHEIRO {name}, VERSÃO {version}: AÇÃO!\n"
-
-let expected (content: string) =
-    content.Split '\n'
-    |> Array.map (fun line -> line.Trim().ToLowerInvariant())
-    |> String.concat "\n"
-
-let count = Dictionary<string, int>()
-
-let tally what more =
-    count[what] <- count.GetValueOrDefault(what, 0) + more
 
 let round (seed: int) (folder: string) =
     let random = Random seed
@@ -80,7 +97,19 @@ let round (seed: int) (folder: string) =
 
     let sync = pick [ "normal"; "normal"; "full"; "off" ]
 
-    let run program arguments () = start folder log program arguments
+    let gate = new ManualResetEventSlim(true)
+
+    let run program arguments () =
+        startGated gate [] folder log program arguments
+
+    let temporaryOf name =
+        let path = at $"tmp/{name}"
+        Directory.CreateDirectory path |> ignore
+        path
+
+    let runWith environment name program arguments () =
+        let environment = ("TMPDIR", temporaryOf name) :: environment
+        startGated (new ManualResetEventSlim(true)) environment folder log program arguments
 
     let isShared = random.Next 2 = 0
 
@@ -138,7 +167,7 @@ let round (seed: int) (folder: string) =
             let arguments =
                 [ "--connect"; address; "--name"; name; "--slots"; slots ] @ special @ shared
 
-            Victim(name, run Build.worker arguments)
+            Victim(name, runWith [] name Build.worker arguments)
     ]
 
     let workers =
@@ -146,8 +175,19 @@ let round (seed: int) (folder: string) =
             workers
             @ [
                 for name, command in foreign.Value ->
-                    Victim(name, run command.Head (command.Tail @ [ address ]))
+                    Victim(name, runWith [] name command.Head (command.Tail @ [ address ]))
             ]
+        else
+            workers
+
+    // One whose program fails at once: it is always idle.
+    let workers =
+        if isSpecialised && random.Next 2 = 0 then
+            let arguments = [ "--connect"; address; "--name"; "broken"; "--allow-exec"; "cat" ]
+            let path = broken (at "broken")
+
+            workers
+            @ [ Victim("broken", runWith [ ("PATH", path) ] "broken" Build.worker arguments) ]
         else
             workers
 
@@ -218,7 +258,7 @@ let round (seed: int) (folder: string) =
             if random.Next 4 > 0 then
                 other.Ensure()
 
-        match random.Next 8 with
+        match random.Next 12 with
         | 0
         | 1
         | 2 ->
@@ -233,20 +273,26 @@ let round (seed: int) (folder: string) =
             victim.Ensure()
             signal (if canStop then "TERM" else "KILL") victim.Process
             tally $"ended {kindOf victim}" 1
+        | 6 when canStop ->
+            clean (at $"tmp/{(pick workers).Name}")
+            tally "cleaned temporary folders" 1
+        | 7 when canMount.Value ->
+            cover (at "entrada") (TimeSpan.FromMilliseconds(float (random.Next(100, 1_000))))
+            tally "covered the inputs" 1
+        | 8 ->
+            gate.Reset()
+            tally "stopped reading the log" 1
+        | 9 -> gate.Set()
         | _ -> ()
 
     // Quiet: everything comes to its end.
+    gate.Set()
+    repair (at "broken")
     let mutable retried = 0
 
     let settle () =
         for victim in scheduler :: workers do
             victim.Ensure()
-
-    let isResult (target: string) (content: string) =
-        try
-            File.Exists target && File.ReadAllText target = expected content
-        with :? IOException ->
-            false
 
     let freeFromQuarantine () =
         // A task that was lost with three workers is taken for poison.
@@ -284,85 +330,8 @@ let round (seed: int) (folder: string) =
         if not (isResult (at $"to/{name}.out") content) then
             raise (Wrong $"the result of {name} is not right")
 
-    /// What a verb answers: an object a line.
-    let answerTo (arguments: string list) : JsonElement list =
-        let info =
-            ProcessStartInfo(
-                Build.scheduler,
-                arguments @ [ "--connect"; address ],
-                RedirectStandardOutput = true
-            )
-
-        use asked = nonNull (Process.Start info)
-        let lines = asked.StandardOutput.ReadToEndAsync()
-
-        if not (lines.Wait patience) then
-            asked.Kill()
-            raise (Wrong $"%A{arguments} is not answered")
-
-        [
-            for line in lines.Result.Split('\n', StringSplitOptions.RemoveEmptyEntries) do
-                use answer = JsonDocument.Parse line
-                answer.RootElement.Clone()
-        ]
-
-    eventually "nothing is left to do" (fun () ->
-        let status = List.exactlyOne (answerTo [ "status"; "--json" ])
-
-        [ "queued"; "running"; "waiting"; "publishing"; "split" ]
-        |> List.forall (fun state ->
-            match status.TryGetProperty state with
-            | true, count -> count.GetInt64() = 0L
-            | false, _ -> true))
-
-    // The history: no attempt twice, no end twice, no version of a file twice.
-    let history = answerTo [ "events" ]
-
-    let field (name: string) (event: JsonElement) =
-        match event.TryGetProperty name with
-        | true, value -> value.ToString()
-        | _ -> ""
-
-    let only kinds =
-        history |> List.filter (fun event -> List.contains (field "event" event) kinds)
-
-    let expectOnce what (keys: string list) =
-        match keys |> List.countBy id |> List.tryFind (fun (_, count) -> count > 1) with
-        | Some(key, count) -> raise (Wrong $"{what} {key}: {count} times")
-        | None -> ()
-
-    let assigned = only [ "assigned" ]
-    let ends = only [ "completed"; "cancelled" ]
-
-    expectOnce "attempt" [
-        for event in assigned -> field "task" event + "#" + field "attempt" event
-    ]
-
-    expectOnce "end of task" (List.map (field "task") ends)
-
-    let tasks = only [ "submitted" ]
-    let completed = set (List.map (field "task") (only [ "completed" ]))
-
-    for name, done' in
-        tasks
-        |> List.filter (fun event ->
-            field "whole" event = "" && completed.Contains(field "task" event))
-        |> List.countBy (field "name") do
-        match versions.TryGetValue name with
-        | true, count when done' > count ->
-            raise (Wrong $"{count} versions of {name} are done {done'} times")
-        | _ -> ()
-
-    if tasks.Length <> ends.Length then
-        raise (Wrong $"{tasks.Length} tasks and {ends.Length} ends")
-
-    for event in only [ "requeued"; "delayed"; "quarantined" ] do
-        let words = (field "error" event).Split(':')
-        tally $"""{field "event" event}: {words[words.Length - 1].Trim()}""" 1
-
-    tally "tasks" ends.Length
-    tally "pieces" (List.length (only [ "part" ]))
-    tally "claimed over a restart" (List.length (only [ "claimed" ]))
+    eventually "nothing is left to do" (fun () -> waiting address = 0L)
+    checkHistory (answerTo address [ "events" ]) versions
     tally "freed from quarantine" retried
 
     for victim in workers @ [ scheduler ] do
@@ -388,17 +357,19 @@ let round (seed: int) (folder: string) =
 let clock = Stopwatch.StartNew()
 let mutable failed = 0
 
-for seed in firstSeed .. firstSeed + rounds - 1 do
-    let folder = Directory.CreateTempSubdirectory($"chaos-{seed}-").FullName
+/// Does what it is to do in a folder of its own, which stays where something was wrong.
+let inFolder (name: string) (act: string -> unit) =
+    let folder =
+        Directory.CreateTempSubdirectory($"chaos-{name.Replace(' ', '-')}-").FullName
 
     try
         try
-            round seed folder
+            act folder
         finally
             endAll ()
 
         Directory.Delete(folder, true)
-        printfn $"round {seed}: all is there and right"
+        printfn $"{name}: all is there and right"
     with error ->
         failed <- failed + 1
 
@@ -407,10 +378,20 @@ for seed in firstSeed .. firstSeed + rounds - 1 do
             | Wrong why -> why
             | other -> string other
 
-        printfn $"round {seed}: WRONG: {why}; see {folder}"
+        printfn $"{name}: WRONG: {why}; see {folder}"
+
+if asked.isSoak then
+    inFolder "soak" (Soak.soak (TimeSpan.FromMinutes(float asked.minutes)) asked.seed asked.csv)
+else
+    for seed in asked.seed .. asked.seed + asked.rounds - 1 do
+        inFolder $"round {seed}" (round seed)
 
 for KeyValue(what, times) in count do
     printfn $"%8d{times}  {what}"
 
-printfn $"{rounds} rounds in {clock.Elapsed.TotalSeconds:F0} s: {failed} failed"
+if asked.isSoak then
+    printfn $"{asked.minutes} minutes of soak: {failed} failed; samples in {asked.csv}"
+else
+    printfn $"{asked.rounds} rounds in {clock.Elapsed.TotalSeconds:F0} s: {failed} failed"
+
 exit (if failed = 0 then 0 else 1)

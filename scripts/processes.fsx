@@ -26,16 +26,33 @@ let eventually (what: string) (holds: unit -> bool) =
 /// All that were started, until `endAll`.
 let started = List<Process>()
 
-let start (folder: string) (log: string) (program: string) (arguments: string list) =
+/// <summary>Starts a program whose output is read only while a gate is open: a closed one is a terminal that was stopped.
+/// </summary>
+/// <param name="gate">Closed: nobody reads what it says.</param>
+/// <param name="environment">Variables that it has beside those of this process.</param>
+/// <param name="folder">Where it works.</param>
+/// <param name="log">Gets what it says.</param>
+/// <param name="program">Its path.</param>
+/// <param name="arguments">Its arguments.</param>
+let startGated
+    (gate: ManualResetEventSlim)
+    (environment: (string * string) list)
+    (folder: string)
+    (log: string)
+    (program: string)
+    (arguments: string list)
+    =
     let info =
         ProcessStartInfo(
             program,
             arguments,
             WorkingDirectory = folder,
-            RedirectStandardError = true
+            RedirectStandardError = true,
+            RedirectStandardOutput = true
         )
 
-    info.RedirectStandardOutput <- true
+    for name, value in environment do
+        info.Environment[name] <- value
 
     let one =
         try
@@ -45,17 +62,32 @@ let start (folder: string) (log: string) (program: string) (arguments: string li
             exit 3
 
     started.Add one
+    let id = one.Id
 
-    let write (line: string | null) =
-        if not (isNull line) then
-            lock log (fun () ->
-                File.AppendAllText(log, $"{DateTime.UtcNow:``HH:mm:ss.fff``} {one.Id} {line}\n"))
+    let write (line: string) =
+        lock log (fun () ->
+            File.AppendAllText(log, $"{DateTime.UtcNow:``HH:mm:ss.fff``} {id} {line}\n"))
 
-    one.ErrorDataReceived.Add(fun line -> write line.Data)
-    one.OutputDataReceived.Add(fun line -> write line.Data)
-    one.BeginErrorReadLine()
-    one.BeginOutputReadLine()
+    let read (reader: StreamReader) =
+        let run () =
+            try
+                let mutable line = reader.ReadLine()
+
+                while not (isNull line) do
+                    write (nonNull line)
+                    gate.Wait()
+                    line <- reader.ReadLine()
+            with
+            | :? ObjectDisposedException
+            | :? IOException -> ()
+
+        Thread(run, IsBackground = true).Start()
+
+    read one.StandardError
+    read one.StandardOutput
     one
+
+let start = startGated (new ManualResetEventSlim(true)) []
 
 /// Waits for its end, and gives its exit code.
 let codeOf (one: Process) =

@@ -1,0 +1,264 @@
+// One scheduler and its workers for a long time, with all that blows.fsx has; do they take more and more? For chaos.fsx.
+
+#load "build.fsx"
+#load "processes.fsx"
+#load "blows.fsx"
+#load "answers.fsx"
+#load "gauges.fsx"
+
+open System
+open System.Collections.Generic
+open System.Diagnostics
+open System.IO
+open System.Threading
+open Processes
+open Blows
+open Answers
+
+let private sampledEvery = TimeSpan.FromSeconds 10.0
+
+/// What is put in before some of it has to be done.
+let private waitingMax = 1_000L
+
+/// <summary>The scheduler and a worker live all the time; others are killed, stopped, or fail every task.</summary>
+/// <param name="time">How long there are blows.</param>
+/// <param name="seed">Of what is dealt.</param>
+/// <param name="csv">Gets the samples.</param>
+/// <param name="folder">Empty.</param>
+let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
+    let random = Random seed
+    let at (path: string) = Path.Combine(folder, path)
+    let log = at "log.txt"
+    let address = $"127.0.0.1:{freePort ()}"
+    let pick (choices: 'T list) = choices[random.Next choices.Length]
+    let gate = new ManualResetEventSlim(true)
+    let always = new ManualResetEventSlim(true)
+
+    let temporaryOf (name: string) =
+        let path = at $"tmp/{name}"
+        Directory.CreateDirectory path |> ignore
+        "TMPDIR", path
+
+    for name in [ "entrada"; "from"; "to" ] do
+        Directory.CreateDirectory(at name) |> ignore
+
+    let schedulerArguments = [
+        "--listen"
+        address
+        "--pipeline"
+        "lower | exec:cat | trim"
+        "--expect"
+        "exec:cat"
+        "--split"
+        "256KiB"
+        "--spool-bytes"
+        "16MiB"
+        "--settle"
+        "0ms"
+        "--beat"
+        "200ms"
+        "--lost-after"
+        "2s"
+        "--retain"
+        "30s"
+        "--retain-bytes"
+        "4MiB"
+    ]
+
+    let scheduler =
+        Victim(
+            "scheduler",
+            fun () ->
+                startGated
+                    gate
+                    [ temporaryOf "scheduler" ]
+                    folder
+                    log
+                    Build.scheduler
+                    schedulerArguments
+        )
+
+    let workerOf name environment =
+        let arguments = [
+            "--connect"
+            address
+            "--name"
+            name
+            "--slots"
+            "4"
+            "--allow-exec"
+            "cat"
+        ]
+
+        Victim(
+            name,
+            fun () ->
+                startGated
+                    always
+                    (temporaryOf name :: environment)
+                    folder
+                    log
+                    Build.worker
+                    arguments
+        )
+
+    let steady = workerOf "steady" []
+    let others = [ workerOf "killed-1" []; workerOf "killed-2" [] ]
+
+    let failing =
+        if canStop then
+            [ workerOf "broken" [ ("PATH", broken (at "broken")) ] ]
+        else
+            []
+
+    let workers = steady :: others @ failing
+
+    let verb arguments =
+        startGated always [] folder log Build.scheduler (arguments @ [ "--connect"; address ])
+
+    let ask arguments =
+        use one = verb arguments
+        let code = codeOf one
+        started.Remove one |> ignore
+        code
+
+    eventually "the scheduler listens" (fun () -> ask [ "status" ] = 0)
+
+    let files = Dictionary<string, string>()
+
+    let put () =
+        let name = $"d{random.Next 4}/f{random.Next 150}.txt"
+        let content = text name (random.Next 5 * (if random.Next 12 = 0 then 2_000 else 1))
+        files[name] <- content
+
+        Directory.CreateDirectory(nonNull (Path.GetDirectoryName(at $"entrada/{name}")))
+        |> ignore
+
+        File.WriteAllText(at "entrada/next.tmp", content)
+        File.Move(at "entrada/next.tmp", at $"entrada/{name}", true)
+
+    let submit () =
+        let name = $"from/s{random.Next 20}.txt"
+        File.WriteAllText(at name, text name (random.Next 5))
+        use one = verb [ "submit"; name; "--out"; "to" ]
+        codeOf one |> ignore
+        started.Remove one |> ignore
+
+    let gauges = Gauges.Gauges csv
+
+    let take () =
+        gauges.Take(
+            [ for victim in scheduler :: workers -> victim.Name, victim.Process ],
+            [
+                "temporary", at "tmp"
+                "state", at ".fs-scheduler"
+                "results", at "resultados"
+            ]
+        )
+
+    let freeFromQuarantine () =
+        let held = quarantined address
+
+        if held > 0L then
+            tally "freed from quarantine" (int held)
+            ask [ "retry"; "--all" ] |> ignore
+
+    /// Nobody reads the log: the scheduler answers all the same.
+    let block () =
+        gate.Reset()
+
+        try
+            for _ in 1..40 do
+                put ()
+
+            Thread.Sleep(random.Next(500, 4_000))
+
+            if ask [ "status" ] <> 0 then
+                raise (Wrong "status is not answered while nobody reads the log")
+        finally
+            gate.Set()
+
+        tally "stopped reading the log" 1
+
+    let clock = Stopwatch.StartNew()
+    let sinceSample = Stopwatch.StartNew()
+    let mutable isFull = false
+    take ()
+
+    while clock.Elapsed < time do
+        if not isFull then
+            for _ in 1 .. random.Next 12 do
+                put ()
+
+        Thread.Sleep(random.Next(50, 400))
+
+        if sinceSample.Elapsed >= sampledEvery then
+            sinceSample.Restart()
+            take ()
+            isFull <- waiting address > waitingMax
+            freeFromQuarantine ()
+
+        if scheduler.Process.HasExited then
+            raise (Wrong $"the scheduler has ended with {scheduler.Process.ExitCode}")
+
+        if random.Next 3 = 0 then
+            for other in workers do
+                if other.Process.HasExited then
+                    tally $"ended by itself or killed: {other.Name}" 1
+
+                other.Ensure()
+
+        match random.Next 24 with
+        | 0 ->
+            let victim = pick others
+            victim.Kill()
+            tally "killed workers" 1
+        | 1 when canStop ->
+            let victim = pick others
+            victim.Ensure()
+            victim.Stop()
+            tally "stopped workers" 1
+        | 2 when canStop ->
+            clean (at $"tmp/{(pick workers).Name}")
+            tally "cleaned temporary folders" 1
+        | 3 when canMount.Value ->
+            cover (at "entrada") (TimeSpan.FromMilliseconds(float (random.Next(200, 5_000))))
+            tally "covered the inputs" 1
+        | 4 -> block ()
+        | 5
+        | 6 -> submit ()
+        | _ -> ()
+
+    repair (at "broken")
+
+    let settle () =
+        for other in workers do
+            other.Ensure()
+
+    let sinceFreed = Stopwatch.StartNew()
+
+    eventually "every file has its result" (fun () ->
+        settle ()
+
+        if sinceFreed.Elapsed > TimeSpan.FromSeconds 3.0 then
+            sinceFreed.Restart()
+            freeFromQuarantine ()
+
+        files
+        |> Seq.forall (fun (KeyValue(name, content)) ->
+            isResult (at $"resultados/{name}.out") content))
+
+    take ()
+
+    for line in Gauges.table gauges clock.Elapsed.TotalSeconds do
+        printfn $"{line}"
+
+    for victim in workers @ [ scheduler ] do
+        victim.End()
+
+    if startGated always [] folder log Build.scheduler [ "check" ] |> codeOf <> 0 then
+        raise (Wrong "the journal is damaged")
+
+    match Gauges.growing gauges clock.Elapsed.TotalSeconds with
+    | [] -> ()
+    | growing -> raise (Wrong("not level: " + String.concat "; " growing))
