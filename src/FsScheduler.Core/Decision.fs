@@ -49,6 +49,8 @@ type Input =
     | Submit of Submission * pipeline: string
     | Cancel of TaskId * by: SessionId
     | Retry of TaskId * by: SessionId
+    /// With another pipeline: only of a file, which is submitted anew.
+    | RetryWith of TaskId * pipeline: string * by: SessionId
     | Ask of by: SessionId
     | Join of SessionId * name: string * stages: string[]
     /// What a worker that has just joined still holds, from before the scheduler was started again.
@@ -84,8 +86,11 @@ type Input =
     | Joined of Attempt * Payload
     /// The answer to `Join` where that is not to be had.
     | Unjoined of Attempt * error: string
+    /// The answer to `Join` where there is no room for that, though there is for others.
+    | NoRoom of Attempt * error: string
     /// Every task in quarantine.
     | RetryAll of by: SessionId
+    | RetryAllWith of pipeline: string * by: SessionId
     /// The workers of this name, or the one of this session, get nothing new.
     | Drain of worker: string * by: SessionId
     /// The journal is about to forget these finished tasks, with what is kept for them: their keys are free again.

@@ -330,6 +330,9 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
     workers = workers fields line
 }
 
+let private retryPipeline (fields: Fields) line : string =
+    fields.Text(line, Field.pipeline, Limit.pipelineBytesMax)
+
 let private query (fields: Fields) line : EventQuery = {
     task =
         if fields.Has Field.task then
@@ -406,7 +409,13 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
             if not (fields.Bool Field.every) then
                 fields.Refuse(Field.every, "true, or absent")
 
-            complete fields bytes ToScheduler.RetryAll
+            if fields.Has Field.pipeline then
+                complete fields bytes (ToScheduler.RetryAllWith(retryPipeline fields line))
+            else
+                complete fields bytes ToScheduler.RetryAll
+        | Kind.Retry when fields.Has Field.pipeline ->
+            let task = task fields line
+            complete fields bytes (ToScheduler.RetryWith(task, retryPipeline fields line))
         | Kind.Retry -> complete fields bytes (ToScheduler.Retry(task fields line))
         | Kind.Drain ->
             let worker = fields.Text(line, Field.worker, Limit.peerNameBytesMax)

@@ -200,9 +200,19 @@ let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Siz
             let writer = start output retry
             number writer Field.task (int64 task)
             writer
+        | ToScheduler.RetryWith(task, with') ->
+            let writer = start output retry
+            number writer Field.task (int64 task)
+            text writer Field.pipeline with'
+            writer
         | ToScheduler.RetryAll ->
             let writer = start output retry
             isTrue writer Field.every true
+            writer
+        | ToScheduler.RetryAllWith with' ->
+            let writer = start output retry
+            isTrue writer Field.every true
+            text writer Field.pipeline with'
             writer
         | ToScheduler.Drain worker ->
             let writer = start output drain

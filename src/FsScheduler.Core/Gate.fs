@@ -66,7 +66,9 @@ module Gate =
         | ToScheduler.Status
         | ToScheduler.Cancel _
         | ToScheduler.Retry _
+        | ToScheduler.RetryWith _
         | ToScheduler.RetryAll
+        | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
         | ToScheduler.Events _ -> false
@@ -98,9 +100,9 @@ module Gate =
         | ToScheduler.Hello _, (Standing.Worker | Standing.Client) -> notWelcome "a second HELLO"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
           Standing.Worker
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Client -> Verdict.Deliver
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryAll | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
           Standing.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
           Standing.Client ->

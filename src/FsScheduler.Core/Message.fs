@@ -75,8 +75,11 @@ type ToScheduler =
     | Status
     | Cancel of TaskId
     | Retry of TaskId
+    /// The same with another pipeline, for a file.
+    | RetryWith of TaskId * pipeline: string
     /// Every task in quarantine.
     | RetryAll
+    | RetryAllWith of pipeline: string
     /// The workers of that name, or the one of that session, are to get nothing new.
     | Drain of worker: string
     /// Why a task is where it is.

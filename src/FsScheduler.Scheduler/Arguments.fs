@@ -13,6 +13,7 @@ type Arguments =
     | [<Unique>] State of FOLDER: string
     | [<Unique>] Once
     | [<Unique>] Once_Timeout of DURATION: string
+    | [<Unique>] Again
     | [<Unique>] Workers of COUNT: int
     | Allow_Exec of PROGRAM: string
     | [<Unique>] Shared_Files
@@ -53,6 +54,7 @@ type Arguments =
             | Once -> "end when everything in --entrada is done"
             | Once_Timeout _ ->
                 "end --once after this time, with exit code 1 and a line that names what is left (default: never)"
+            | Again -> "do all files again, also those that were done before, or failed"
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Allow_Exec _ ->
                 "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"

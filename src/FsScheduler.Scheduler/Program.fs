@@ -210,6 +210,7 @@ let private optionsOf
         beat = beat
         settle = settle
         onDone = onDone
+        again = arguments.Contains Again
         journal = journal
         holdup = holdup
         clock = clock
@@ -325,9 +326,11 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
             do! whole
             let! status = server.StatusAsync()
 
+            let! before = server.DoneBeforeAsync()
+
             log.LogInformation(
-                "{Finished} done, {Quarantined} in quarantine, {Refused} refused",
-                status.finished,
+                "{Done}, {Quarantined} in quarantine, {Refused} refused",
+                DoneBefore.summary (status.finished - server.FinishedBefore) before,
                 status.quarantined,
                 server.Refused
             )

@@ -43,7 +43,12 @@ type SubmitLine = {
 
 type TaskLine = { task: int64; bytes: Skippable<int64> }
 
-type RetryLine = { task: Skippable<int64>; all: Skippable<bool>; bytes: Skippable<int64> }
+type RetryLine = {
+    task: Skippable<int64>
+    pipeline: Skippable<string>
+    all: Skippable<bool>
+    bytes: Skippable<int64>
+}
 
 type DrainLine = { worker: string; bytes: Skippable<int64> }
 

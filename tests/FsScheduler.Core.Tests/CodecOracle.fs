@@ -120,8 +120,19 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
         }
     | ToScheduler.Status -> StatusLine { bytes = bytes }
     | ToScheduler.Cancel task -> CancelLine { task = int64 task; bytes = bytes }
-    | ToScheduler.Retry task -> RetryLine { task = Include(int64 task); all = Skip; bytes = bytes }
-    | ToScheduler.RetryAll -> RetryLine { task = Skip; all = Include true; bytes = bytes }
+    | ToScheduler.Retry task ->
+        RetryLine { task = Include(int64 task); pipeline = Skip; all = Skip; bytes = bytes }
+    | ToScheduler.RetryWith(task, pipeline) ->
+        RetryLine {
+            task = Include(int64 task)
+            pipeline = Include pipeline
+            all = Skip
+            bytes = bytes
+        }
+    | ToScheduler.RetryAll ->
+        RetryLine { task = Skip; pipeline = Skip; all = Include true; bytes = bytes }
+    | ToScheduler.RetryAllWith pipeline ->
+        RetryLine { task = Skip; pipeline = Include pipeline; all = Include true; bytes = bytes }
     | ToScheduler.Drain worker -> DrainLine { worker = worker; bytes = bytes }
     | ToScheduler.Explain task -> ExplainLine { task = int64 task; bytes = bytes }
     | ToScheduler.Events query ->

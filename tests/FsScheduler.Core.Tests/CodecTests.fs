@@ -210,6 +210,14 @@ let private examples =
         saidToScheduler """{"type":"STATUS"}""" ToScheduler.Status 0L<B>
         saidToScheduler """{"type":"CANCEL","task":17}""" (ToScheduler.Cancel 17L<taskId>) 0L<B>
         saidToScheduler """{"type":"RETRY","task":17}""" (ToScheduler.Retry 17L<taskId>) 0L<B>
+        saidToScheduler
+            """{"type":"RETRY","task":17,"pipeline":"lower"}"""
+            (ToScheduler.RetryWith(17L<taskId>, "lower"))
+            0L<B>
+        saidToScheduler
+            """{"type":"RETRY","all":true,"pipeline":"lower"}"""
+            (ToScheduler.RetryAllWith "lower")
+            0L<B>
         saidByScheduler
             """{"type":"ERROR","code":"too-large","message":"…"}"""
             (FromScheduler.Error(ErrorCode.TooLarge, "…"))

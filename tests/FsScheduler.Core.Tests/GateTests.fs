@@ -62,6 +62,8 @@ let private ofClients = [
     ToScheduler.Status
     ToScheduler.Cancel 1L<taskId>
     ToScheduler.Retry 1L<taskId>
+    ToScheduler.RetryWith(1L<taskId>, "lower")
+    ToScheduler.RetryAllWith "lower"
 ]
 
 let private frame message bytes : Result<Frame<ToScheduler>, FrameError> =

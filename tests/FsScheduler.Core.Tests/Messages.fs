@@ -200,6 +200,8 @@ let toScheduler: Gen<ToScheduler> =
         tasks |> Gen.map ToScheduler.Cancel
         tasks |> Gen.map ToScheduler.Retry
         Gen.constant ToScheduler.RetryAll
+        Gen.zip tasks (text Limit.pipelineBytesMax) |> Gen.map ToScheduler.RetryWith
+        text Limit.pipelineBytesMax |> Gen.map ToScheduler.RetryAllWith
         text Limit.peerNameBytesMax |> Gen.map ToScheduler.Drain
         tasks |> Gen.map ToScheduler.Explain
         query |> Gen.map ToScheduler.Events

@@ -10,6 +10,7 @@ let main args =
         (testList "core" [
             TaskNameTests.tests
             ResultNameTests.tests
+            DoneBeforeTests.tests
             ExecCommandTests.tests
             PipelineTests.tests
             EncodingNameTests.tests

@@ -52,6 +52,30 @@ let private publishingTests =
             Expect.equal (machine.Take(published 1 1)) nothing "once"
         }
 
+        test "is tried again with another pipeline as a new task" {
+            let machine = worker ()
+            machine.Do(submit first)
+            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+
+            match machine.Take(Input.RetryWith(taskId 1, "lower", client)) with
+            | [ Event.Cancelled(1L<taskId>, reason); Event.Submitted(2L<taskId>, again, pipeline) ],
+              _ ->
+                Expect.stringContains reason "another pipeline" "why"
+                Expect.equal (again.Name, again.Payload) (first.Name, first.Payload) "that version"
+                Expect.equal pipeline.wire [| "lower" |] "with that"
+            | other -> failtest $"%A{other}"
+        }
+
+        test "is tried again with the pipeline that it has, in place, and with none that is unknown" {
+            let machine = worker ()
+            machine.Do(submit first)
+            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            let _, effects = machine.Take(Input.RetryWith(taskId 1, "nonsuch", client))
+            Expect.hasLength effects 1 "an ERROR"
+            let events, _ = machine.Take(Input.RetryAllWith("", client))
+            Expect.equal (List.head events) (Event.Retried(taskId 1)) "the same task"
+        }
+
         test "is published by its current attempt only" {
             let machine = publishing ()
             Expect.equal (machine.Take(published 1 2)) nothing "stale"

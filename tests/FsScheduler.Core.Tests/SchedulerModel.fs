@@ -235,7 +235,11 @@ let private take input events (model: Model) =
     | Input.Recalled _
     | Input.Cut _
     | Input.Joined _
-    | Input.Unjoined _ -> model
+    | Input.Unjoined _
+    | Input.NoRoom _ -> model
+    // No history has them.
+    | Input.RetryWith _
+    | Input.RetryAllWith _ -> model
     | Input.RetryAll _ ->
         model.tasks.Values
         |> Seq.filter (fun task -> task.where = Quarantined)

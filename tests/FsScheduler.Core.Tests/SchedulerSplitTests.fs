@@ -291,6 +291,21 @@ let private examples =
             Expect.equal machine.Scheduler.Status.running 0L "no piece yet: it is cut again"
         }
 
+        test "whose result finds no room is joined again, as often as it takes, and its parts stay" {
+            let machine = inPieces "lower" Result
+
+            for task in [ 2; 3; 4 ] do
+                succeed machine task "part" |> ignore
+
+            for tries in 1 .. settings.maxAttempts + 2 do
+                let events, effects = machine.Take(Input.NoRoom(attempt 1 tries, "no room"))
+                Expect.isTrue (events |> List.forall _.IsDelayed) "nobody is to blame"
+                Expect.isFalse (effects |> List.exists _.IsDiscard) "the parts stay"
+                machine.Pass(70_000L<ms>, [ session 1 ]) |> ignore
+
+            Expect.equal (states machine) [ "split" ] "no piece is run again"
+        }
+
         test "that is cancelled, or whose piece is, ends with all its pieces" {
             for id in [ 1; 3; 4 ] do
                 let machine = inPieces "lower" Result

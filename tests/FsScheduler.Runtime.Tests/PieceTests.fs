@@ -314,23 +314,18 @@ let private joining =
             | other -> failtest $"{other}"
         }
 
-        testTask "waits for a full disk, and holds nothing up any more when nobody waits for it" {
+        testTask "holds up nothing where there is room for others only" {
             if not (File.Exists "/dev/full") then
                 skiptest "there is no disk that is always full"
 
             use folder = new TempFolder()
             let holdup = Holdup NullLogger.Instance
-            let asked = ref 0
+            let told = TaskCompletionSource<Input>()
 
             let spool _ =
-                asked.Value <- asked.Value + 1
-
-                if asked.Value = 1 then
-                    let path = folder.At "result"
-                    File.CreateSymbolicLink(path, "/dev/full") |> ignore
-                    Task.FromResult<string | null> path
-                else
-                    Task.FromResult<string | null> null // it was cancelled
+                let path = folder.At "result"
+                File.CreateSymbolicLink(path, "/dev/full") |> ignore
+                Task.FromResult<string | null> path
 
             let work =
                 PieceWork(
@@ -356,15 +351,22 @@ let private joining =
                         NullLogger.Instance
                     ),
                     spool,
-                    (fun inputs -> failtest $"%A{inputs}"),
+                    (fun inputs ->
+                        told.TrySetResult inputs[0] |> ignore
+                        Task.CompletedTask),
                     stop.Token
                 )
 
             work.Post(Effect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
-            do! eventually "it is held up" (fun () -> not (isNull holdup.Reason))
 
-            do! eventually "it is over" (fun () -> isNull holdup.Reason)
+            match! told.Task.WaitAsync(TimeSpan.FromSeconds 30.0) with
+            | Input.NoRoom(attempt, error) ->
+                Expect.equal attempt ofTask "which"
+                Expect.stringContains error "make room, or cancel" "what to do"
+            | other -> failtest $"{other}"
 
+            Expect.isNull holdup.Reason "new work is taken"
+            Expect.isFalse (File.Exists(folder.At "result")) "nothing is left"
             stop.Cancel()
             do! running
         }

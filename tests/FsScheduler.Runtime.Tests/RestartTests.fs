@@ -78,6 +78,7 @@ type private Stuck(journal: SqliteJournal) =
         member _.Highest = recovery.Highest
         member _.Ended = recovery.Ended
         member _.Files() = recovery.Files()
+        member _.DonePipelines upTo = recovery.DonePipelines upTo
         member _.Unverified() = recovery.Unverified()
         member _.Accepted() = recovery.Accepted()
         member _.ForgetFile name = recovery.ForgetFile name

@@ -120,13 +120,26 @@ let tests =
             Expect.equal (read folder "c.1.txt.out") "newer" "the file's is replaced"
             Expect.equal (results.Owners.Find(file, name "c.txt") |> string) "c.1.txt" "found"
             IO.File.Delete(folder.At "out/c.txt.out")
+            let gone = System.Collections.Generic.List<string>()
+
+            let forget file =
+                results.Owners.Forget(name file, fun gone' -> gone.Add(string gone'.name))
+
+            forget "c.txt"
+            forget "c.2.txt"
+            Expect.equal (List.ofSeq gone) [ "c.txt" ] "only what is not there is forgotten"
             Expect.equal (results.Put(ofTask 3L, "three")) "c.txt" "what was fetched is free"
         }
 
         test "of a name that an input has is that input" {
             use folder = new TempFolder()
             let results = Results(folder, [ "c.txt"; "c.1.txt" ])
-            Expect.equal (results.Put(ofTask 1L, "one")) "c.1-2.txt" "also where it has no result yet"
+
+            Expect.equal
+                (results.Put(ofTask 1L, "one"))
+                "c.1-2.txt"
+                "also where it has no result yet"
+
             Expect.equal (results.Put(file, "file")) "c.txt" "the file's own"
         }
 

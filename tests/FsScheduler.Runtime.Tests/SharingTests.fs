@@ -89,15 +89,25 @@ let private takingOver =
                 tries <- tries + 1
 
                 if tries < 4 then
-                    raise (IOException("no room", Linux.Errno.ENOSPC))
+                    raise (IOException("I/O error", 5))
 
                 folder.At "spool/taken"
 
             let! struct (input: Input, trouble: string voption, reason, left) = takenOver place
             Expect.isTrue (input.IsReport) "it succeeded"
             Expect.equal trouble ValueNone "no reason not to share"
-            Expect.stringContains (string reason) "no room" "new work is held back"
-            Expect.equal (tries, left) (4, [ "taken" ]) "moved once there was room"
+            Expect.stringContains (string reason) "I/O error" "new work is held back"
+            Expect.equal (tries, left) (4, [ "taken" ]) "moved once it worked again"
+        }
+
+        testTask "holds up nothing where there is room for others only" {
+            let! struct (input: Input, trouble: string voption, reason, left) =
+                takenOver (fun _ -> raise (IOException("no room", Linux.Errno.ENOSPC)))
+
+            Expect.isTrue input.IsUnstored "counts for nothing, and is tried again"
+            Expect.equal trouble ValueNone "no reason not to share"
+            Expect.isNull reason "new work is taken"
+            Expect.isEmpty left "nothing is left"
         }
 
         testTask "is given up where it cannot be had" {

@@ -260,6 +260,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
                 beat = 1_000L<ms>
                 settle = 0L<ms>
                 onDone = OnDone.Keep
+                again = false
                 sharesFiles = false
                 routes = []
                 journal = MemoryJournal 100

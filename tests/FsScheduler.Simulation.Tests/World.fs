@@ -88,6 +88,8 @@ type World(scene: Scene) =
         | ToScheduler.Stored _
         | ToScheduler.Unshared _
         | ToScheduler.RetryAll
+        | ToScheduler.RetryWith _
+        | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
         | ToScheduler.Events _ -> raise (Violation "nobody says that here")

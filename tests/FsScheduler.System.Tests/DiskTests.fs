@@ -95,7 +95,7 @@ let tests =
                 Expect.isFalse scheduler.HasExited "it goes on"
             }
 
-        scenario "with no room for a large result has it wait, and its worker stay"
+        scenario "with no room for a large result has that one wait, and nothing else"
         <| fun () ->
             task {
                 use place = new Workplace()
@@ -107,46 +107,74 @@ let tests =
                     startScheduler place [ "--workers"; "1"; "--lost-after"; "1s" ]
 
                 use scheduler = scheduler
-                let! said = scheduler.Says "new work is held back"
+                let! said = scheduler.Says "could not be stored"
                 Expect.stringContains said (place.At "resultados") "where"
+                Expect.stringContains said "No space left" "why"
+                do! eventually "one is there" (fun () -> place.Results.Length = 1)
+                // The one worker is free for it, and new work is taken.
+                place.Rename("small.txt", "SMALL")
+                do! eventually "a small one too" (fun () -> place.HasResult "small.txt.out")
                 use! peer = joined port client
                 do! submit peer "x" 10
-                let! rejected = peer.Expect "REJECTED"
-                Expect.equal (rejected.Text "code") "busy" "held back"
-                let! trouble = troubleOf peer
-                Expect.stringContains trouble "resultados" "STATUS says so"
-                do! eventually "one is there" (fun () -> place.Results.Length = 1)
-                // Longer than lost-after: the worker waits with its result, and is not lost.
-                let clock = Stopwatch.StartNew()
+                let! _ = peer.Expect "ACCEPTED"
+                let! finished = peer.Expect "DONE"
+                Expect.equal (finished.Text "ref") "x" "a submission"
+                let first = place.Results |> List.find (fun name -> name <> "small.txt.out")
+                let other = if first = "a.txt.out" then 2 else 1
 
-                do!
-                    eventually "3 s have passed" (fun () ->
-                        clock.Elapsed > TimeSpan.FromSeconds 3.0)
+                use explained =
+                    fsScheduler place.Path [
+                        "explain"
+                        string other
+                        "--connect"
+                        $"127.0.0.1:{port}"
+                    ]
 
-                File.Delete(place.At $"resultados/{place.Results[0]}")
-                let! _ = scheduler.Says "it works again"
-                do! eventually "the other is there" (fun () -> place.Results.Length = 1)
+                let! _ = explained.Exit
+                Expect.stringContains explained.Said "make room, or cancel the task" "what to do"
+                File.Delete(place.At $"resultados/{first}")
+                do! eventually "the other is there" (fun () -> place.Results.Length = 2)
+
+                Expect.equal
+                    (scheduler.Errors.Count(fun line -> line.Contains "held back"))
+                    0
+                    scheduler.Said
 
                 Expect.equal
                     (scheduler.Errors.Count(fun line -> line.EndsWith " left"))
                     0
                     scheduler.Said
-
-                Expect.equal
-                    (scheduler.Errors.Count(fun line -> line.Contains "joined"))
-                    1
-                    scheduler.Said
-
-                use events = fsScheduler place.Path [ "events"; "--connect"; $"127.0.0.1:{port}" ]
-                let! _ = events.Exit
-
-                let count (event: string) =
-                    events.Output.Count(fun line -> line.Contains $"\"{event}\"")
-
-                Expect.equal (count "assigned", count "completed") (2, 2) events.Said
             }
 
-        scenario "with no room for a large SUBMIT says so, and takes work again when there is some"
+        scenario "that is full has a large result wait, until nobody wants it any more"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                use disk = new SmallDisk(place.At "resultados", 1_000)
+                let! struct (scheduler, port) = startScheduler place []
+                use scheduler = scheduler
+                disk.Fill()
+                use! worker = joined port worker
+                place.Put("a.txt", Array.create 300_000 (byte 'A'))
+                do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
+                let! _ = worker.Expect "PROCESS"
+
+                let header =
+                    "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":300000}\n"
+
+                do! worker.Send(Encoding.UTF8.GetBytes(header + String('r', 300_000)))
+                let! _ = scheduler.Says "new work is held back"
+
+                use cancel =
+                    fsScheduler place.Path [ "cancel"; "1"; "--connect"; $"127.0.0.1:{port}" ]
+
+                let! _ = cancel.Exit
+                // The disk is as full as before.
+                let! _ = scheduler.Says "it works again"
+                Expect.equal place.Results [ ".filler" ] "nothing is left of it"
+            }
+
+        scenario "with no room for a large SUBMIT says so, takes others, and it when there is some"
         <| fun () ->
             task {
                 use place = new Workplace()
@@ -162,10 +190,10 @@ let tests =
                     ("busy", "large")
                     $"{rejected}"
 
-                let! said = scheduler.Says "new work is held back"
-                Expect.stringContains said "spool" "where"
-                let! trouble = troubleOf peer
-                Expect.stringContains trouble "spool" "STATUS says so"
+                Expect.stringContains (rejected.Text "message") "No space left" "why"
+                do! submit peer "small" 10
+                let! accepted = peer.Expect "ACCEPTED"
+                Expect.equal (accepted.Text "ref") "small" "it holds up nothing else"
 
                 Expect.isEmpty
                     (Directory.GetFiles(place.At ".fs-scheduler/spool"))
@@ -176,7 +204,6 @@ let tests =
                     |> System.Threading.Tasks.Task.FromResult
 
                 Expect.equal code 0 "a larger disk"
-                let! _ = scheduler.Says "it works again"
                 do! submit peer "large" 4_000_000
                 let! accepted = peer.Expect "ACCEPTED"
                 Expect.equal (accepted.Text "ref") "large" "taken"

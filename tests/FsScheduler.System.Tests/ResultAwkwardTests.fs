@@ -22,6 +22,23 @@ let private write (place: Workplace) (file: string) (text: string) =
 
     File.WriteAllText(place.At file, text)
 
+/// Until so many tasks are in the queue.
+let private queued (place: Workplace) port (count: int) =
+    task {
+        let started = System.Diagnostics.Stopwatch.StartNew()
+        let mutable goOn = true
+
+        while goOn do
+            use status =
+                fsScheduler place.Path [ "status"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
+
+            let! _ = status.Exit
+            goOn <- not (status.Said.Contains $"\"queued\":{count},")
+
+            if goOn && started.Elapsed > patience then
+                failtest status.Said
+    }
+
 let private hasAll (place: Workplace) (expected: string list) =
     eventually $"""results are {String.concat ", " expected}""" (fun () ->
         place.Results = List.sort expected)
@@ -49,6 +66,68 @@ let tests =
                 do! hasAll place [ "c.txt.out"; "c.2.txt.out"; "stdin.out"; "stdin.4.out" ]
                 Expect.equal (place.Result "stdin.out") "third" "standard input"
                 Expect.equal (place.Result "stdin.4.out") "fourth" "and another"
+            }
+
+        scenario "of files of one name are all in --out, and only the same file's are replaced"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+
+                let! struct (scheduler, port) =
+                    startScheduler place [ "--pipeline"; "lower"; "--expect"; "slow" ]
+
+                use _ = scheduler
+                use _ = startWorker place port []
+                write place "a/c.txt" "FIRST"
+                write place "b/c.txt" "SECOND"
+                let out = [ "--out"; "feitas" ]
+
+                let read file =
+                    File.ReadAllText(place.At $"feitas/{file}")
+
+                // The first waits for a stage that nobody runs yet, and comes after the others.
+                use first =
+                    fsScheduler
+                        place.Path
+                        ([ "submit"; "a/c.txt"; "--connect"; $"127.0.0.1:{port}" ]
+                         @ out
+                         @ [ "--pipeline"; "slow" ])
+
+                do! queued place port 1
+                do! submit place port ([ "a/c.txt" ] @ out) ""
+                do! submit place port ([ "b/c.txt" ] @ out) ""
+                Expect.equal (read "c.txt.out", read "c.1.txt.out") ("first", "second") "both"
+                write place "a/c.txt" "FIRST AGAIN"
+                write place "b/c.txt" "SECOND AGAIN"
+                do! submit place port ([ "b/c.txt" ] @ out) ""
+                do! submit place port ([ "a/c.txt" ] @ out) ""
+
+                Expect.equal
+                    (read "c.txt.out", read "c.1.txt.out")
+                    ("first again", "second again")
+                    "each replaces its own"
+
+                use worker = new Peer(port)
+
+                do!
+                    worker.Send(
+                        """{"type":"HELLO","protocol":1,"role":"worker","name":"s","stages":["slow"]}"""
+                        + "\n"
+                    )
+
+                let! _ = worker.Expect "WELCOME"
+                do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
+                let! work = worker.Expect "PROCESS"
+
+                do!
+                    worker.Send
+                        $"""{{"type":"RESULT","task":1,"attempt":{work.Number "attempt"},"ok":true,"bytes":3}}
+OLD"""
+
+                let! code = first.Exit
+                Expect.equal code 0 first.Said
+                Expect.equal (read "c.txt.out") "first again" "the newer one stays"
+                Expect.equal (read "c.2.txt.out") "OLD" "the older one is told apart"
             }
 
         scenario "of a submission and of an input of one name are both there, also after a restart"
@@ -99,5 +178,91 @@ let tests =
                 place.Rename("e.txt", "PUT RIGHT")
                 do! hasAll place [ "e.txt.out"; "e.2.txt.out" ]
                 Expect.equal (place.Result "e.txt.out") "put right" "its own success removes it"
+            }
+
+        scenario "of an earlier run are counted apart, and made again by --again"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                place.Put("a.txt", "Ab")
+                place.Put("b.txt", "Cd")
+
+                let once args =
+                    task {
+                        use scheduler =
+                            fsScheduler
+                                place.Path
+                                ([ "--once"; "--workers"; "1"; "--listen"; "127.0.0.1:0" ] @ args)
+
+                        let! code = scheduler.Exit
+                        return code, scheduler.Said
+                    }
+
+                let expect (code, said: string) (parts: string list) =
+                    Expect.equal code 0 said
+
+                    for part in parts do
+                        Expect.stringContains said part "said"
+
+                let! first = once []
+                expect first [ "2 done, 0 in quarantine, 0 refused" ]
+                let! second = once []
+                expect second [ "0 done now, 2 done before with 'lower', 0 in quarantine" ]
+                let! third = once [ "--pipeline"; "upper" ]
+
+                expect third [
+                    "0 done now, 2 done before with 'lower'"
+                    "2 files were done before with another pipeline"
+                    "--again"
+                ]
+
+                Directory.Delete(place.At "resultados", true)
+                let! fourth = once []
+                expect fourth [ "the results of 2 files"; "--again"; "0 done now, 2 done before" ]
+                let! fifth = once [ "--pipeline"; "upper"; "--again" ]
+                expect fifth [ "2 done, 0 in quarantine" ]
+                Expect.equal (place.Result "a.txt.out") "AB" "all again, with the other pipeline"
+            }
+
+        scenario "that failed are tried again with another pipeline, and it is said with which"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                place.Put("a.txt", [| 0xE9uy; 0x41uy |])
+                place.Put("b.txt", [| 0xE9uy; 0x42uy |])
+
+                let! struct (scheduler, port) =
+                    startScheduler place [ "--workers"; "1"; "--max-attempts"; "1" ]
+
+                use scheduler = scheduler
+                do! hasAll place [ "a.txt.err"; "b.txt.err" ]
+
+                let retry args =
+                    task {
+                        use client =
+                            fsScheduler
+                                place.Path
+                                ([ "retry"; "--connect"; $"127.0.0.1:{port}" ] @ args)
+
+                        let! code = client.Exit
+                        Expect.equal code 0 client.Said
+                        return client.Said
+                    }
+
+                let! plain = retry [ "1" ]
+                Expect.stringContains plain "tried again with 'lower', as it was submitted" "which"
+                Expect.stringContains plain "retry 1 --pipeline STAGES" "the way"
+
+                do!
+                    eventually "again in quarantine" (fun () ->
+                        scheduler.Errors.Count(fun line -> line.Contains "a.txt is in quarantine") =
+                            2)
+
+                let! other = retry [ "--all"; "--pipeline"; "latin1 | lower" ]
+                Expect.stringContains other "with 'latin1 | lower'" "said"
+                do! eventually "both are done" (fun () -> place.HasResult "b.txt.out")
+                do! eventually "both are done" (fun () -> place.HasResult "a.txt.out")
+                Expect.equal (place.Result "b.txt.out") "éb" "by the other pipeline"
+                do! hasAll place [ "a.txt.out"; "b.txt.out" ]
             }
     ]

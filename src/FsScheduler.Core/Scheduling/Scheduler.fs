@@ -34,7 +34,14 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task when task.State = TaskState.Quarantined -> Life.retry state task
         | _ -> Answers.error state by $"task {id} is not in quarantine"
 
-    let retryAll by =
+    let retryWith (id: TaskId) pipeline by =
+        match state.Tasks.Find id with
+        | null -> unknown by id
+        | task when task.State = TaskState.Quarantined ->
+            Submitting.retryWith state task pipeline by
+        | _ -> Answers.error state by $"task {id} is not in quarantine"
+
+    let everyQuarantined by (again: Task -> unit) =
         let quarantined =
             state.Tasks.ToSeq()
             |> Seq.filter (fun task -> task.State = TaskState.Quarantined)
@@ -43,8 +50,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
         if quarantined.Length = 0 then
             Answers.error state by "no task is in quarantine"
 
-        for task in quarantined do
-            Life.retry state task
+        Array.iter again quarantined
+
+    let retryAll by = everyQuarantined by (Life.retry state)
+
+    let retryAllWith pipeline by =
+        everyQuarantined by (fun task -> Submitting.retryWith state task pipeline by)
 
     // Workers.
 
@@ -185,10 +196,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> state.Discard result
         | task -> Life.joined state task result
 
-    let unjoined attempt error =
+    let unjoined attempt cause error =
         match whole' attempt with
         | null -> ()
-        | task -> Life.fail state task (state.Trouble(task, Fault, "", error)) true
+        | task -> Life.fail state task (state.Trouble(task, cause, "", error)) true
 
     let published attempt proof =
         match state.Current attempt with
@@ -257,7 +268,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Submit(submission, text) -> Submitting.submit state submission text
         | Input.Cancel(id, by) -> cancel id by
         | Input.Retry(id, by) -> retry id by
+        | Input.RetryWith(id, pipeline, by) -> retryWith id pipeline by
         | Input.RetryAll by -> retryAll by
+        | Input.RetryAllWith(pipeline, by) -> retryAllWith pipeline by
         | Input.Drain(worker, by) -> drain worker by
         | Input.Forget tasks -> Array.iter state.Keys.Forget tasks
         | Input.Ask by -> state.Reply(by, FromScheduler.Status(Answers.status state))
@@ -281,7 +294,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.OutOfSight(attempt, error) -> notRead Disk attempt error
         | Input.Cut(attempt, cuts) -> cut attempt cuts
         | Input.Joined(attempt, result) -> joined attempt result
-        | Input.Unjoined(attempt, error) -> unjoined attempt error
+        | Input.Unjoined(attempt, error) -> unjoined attempt Fault error
+        | Input.NoRoom(attempt, error) -> unjoined attempt Disk error
         | Input.Tick -> Ticking.tick state
 
     new(settings) = Scheduler(settings, Limits.tasksMax)
@@ -383,6 +397,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 | [] -> ()
             | _ -> ()
     |]
+
+    /// The latest task.
+    member _.LastTask = state.LastId
+
+    /// Files of which a version is not done; one that is in quarantine is not.
+    member _.UnfinishedFiles: string seq = state.Files.Keys
 
     /// The number of the latest event.
     member _.LastEvent = state.LastEvent

@@ -71,6 +71,24 @@ module internal Submitting =
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
             Answers.join state entry { session = session; ref = submission.Ref; want = want }
 
+    /// A file that is in quarantine is tried again with another pipeline: as a new task, since what was done of the old one
+    /// is worth nothing.
+    let retryWith (state: State) (task: Task) (text: string) by =
+        let refuse message = Answers.error state by message
+
+        match resolve state text, task.Submission.Origin with
+        | Error error, _ -> refuse $"task {task.Id}: {error.message}"
+        | Ok pipeline, _ when pipeline.wire = task.Pipeline.wire -> Life.retry state task
+        | Ok pipeline, Folder ->
+            let submission = task.Submission
+            Life.cancel state task "it is tried again with another pipeline, as a new task"
+            Life.submitFile state submission pipeline
+        | Ok _, Client _ ->
+            refuse
+                $"task {task.Id} was submitted by a client, and keeps its pipeline: submit it again with the other one"
+        | Ok _, Piece _ ->
+            refuse $"task {task.Id} is a piece of a file: say it of the task of the file"
+
     /// <summary>Takes what was submitted, or says why not.</summary>
     /// <param name="state">Changed.</param>
     /// <param name="submission">By a client, or found in the folder.</param>

@@ -89,3 +89,22 @@ module Disk =
             | Error _ -> () // not every file system can
 
         file
+
+    /// <summary>Whether a folder that has no room for a file has some for smaller ones: then that file is to wait, and
+    /// nothing else. Payloads up to this size are not even files.</summary>
+    /// <param name="folder">Where there was no room.</param>
+    let hasRoomForOthers (folder: string) : bool =
+        let small: byte[] = Array.zeroCreate (64 * 1024)
+        // Swept, if a crash leaves it.
+        let probe =
+            Path.Combine(folder, $".room.fss-{Random.Shared.NextInt64():x16}-00000000.tmp")
+
+        try
+            try
+                use file = create probe small.LongLength
+                RandomAccess.Write(file, ReadOnlySpan small, 0L)
+                true
+            finally
+                File.Delete probe
+        with Trouble _ ->
+            false

@@ -312,6 +312,10 @@ type Publisher(path: string) =
             (create temp).Dispose()
             Ok temp)
 
+    /// The path of such a file, where none can be made now.
+    member _.TempFor(name: string) : string =
+        tempBeside (String.Concat(root, "/", name, ".out"))
+
     /// Publishes what a temporary file of `CreateTemp` for a name in the same folder holds; it must be closed. It is still
     /// there where the name is `Occupied`.
     member _.PublishTemp

@@ -28,6 +28,9 @@ type ResultOwners
         for struct (name, owner) in recorded do
             owners[publisher.Fold name] <- struct (name, owner)
 
+    let lockOf (name: TaskName) =
+        locks[((publisher.Fold name).GetHashCode() &&& Int32.MaxValue) % locks.Length]
+
     let recordedOf (name: TaskName) : ResultSource voption =
         match owners.TryGetValue(publisher.Fold name) with
         | true, struct (_, owner) -> ValueSome owner
@@ -62,9 +65,7 @@ type ResultOwners
 
     /// Under the lock of the name, so that it is still so when it is put there.
     let tryPut source name (put: TaskName -> bool -> Result<unit, PublishTrouble>) =
-        let key = publisher.Fold name
-
-        lock locks[(key.GetHashCode() &&& Int32.MaxValue) % locks.Length] (fun () ->
+        lock (lockOf name) (fun () ->
             match holderOf source name with
             | NameHolder.Other -> Error(Occupied(publisher.TargetOf name))
             | holder ->
@@ -122,7 +123,13 @@ type ResultOwners
     /// Every name that is somebody's of whom its own name does not tell.
     member _.All: struct (TaskName * ResultSource)[] = Seq.toArray owners.Values
 
-    /// What stood under a name is there no more: nobody needs to know whose it was.
-    member _.Forget(name: TaskName) : unit =
-        if not (publisher.IsThere name) then
-            owners.TryRemove(publisher.Fold name, ref Unchecked.defaultof<_>) |> ignore
+    /// <summary>If what stood under a name is there no more, nobody needs to know whose it was.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="remember">Told of it before anybody else can have the name.</param>
+    member _.Forget(name: TaskName, remember: ResultOwner -> unit) : unit =
+        lock (lockOf name) (fun () ->
+            if
+                not (publisher.IsThere name)
+                && owners.TryRemove(publisher.Fold name, ref Unchecked.defaultof<_>)
+            then
+                remember { name = name; owner = ValueNone })

@@ -76,6 +76,10 @@ type IRecovery =
     /// The version of each file that was taken.
     abstract Files: unit -> struct (string * Stamp)[]
 
+    /// The pipelines of the newest task of each file that is done, by the name of the file; of tasks up to this one. From
+    /// any thread.
+    abstract DonePipelines: upTo: TaskId -> struct (string * string)[]
+
     /// Results stored since the last `SetFlushed`.
     abstract Unverified: unit -> Unverified[]
 

@@ -237,6 +237,25 @@ module JournalFile =
                         })
         |]
 
+    /// What was done with each file, in the newest of its tasks up to one, if that is done.
+    let donePipelines (connection: SqliteConnection) (upTo: TaskId) : struct (string * string)[] =
+        use command =
+            connection.CreateCommand(
+                CommandText =
+                    $"SELECT t.name, t.pipeline
+                      FROM (SELECT max(id) AS id FROM task WHERE want = {WantCode.folder} AND id <= {int64 upTo}
+                        GROUP BY name) newest
+                      JOIN task t ON t.id = newest.id
+                      JOIN finished f ON f.task = t.id AND f.outcome = 0"
+            )
+
+        use rows = command.ExecuteReader()
+
+        [|
+            while rows.Read() do
+                struct (rows.GetString 0, rows.GetString 1)
+        |]
+
     /// Results of files stored since the last flush.
     let unverified (connection: SqliteConnection) : Unverified[] =
         use command =

@@ -301,6 +301,15 @@ type SqliteJournal(options: JournalOptions) =
         member _.Ended = JournalFile.ended reading
         member _.Files() = JournalFile.files reading
 
+        member _.DonePipelines upTo =
+            // It may take a while: nobody else waits for it.
+            use own = JournalFile.openForReading path
+
+            try
+                JournalFile.donePipelines own upTo
+            with :? SqliteException as error ->
+                raise (IOException $"the journal {path} cannot be read: {error.Message}")
+
         member _.Unverified() =
             lock reader (fun () -> JournalFile.unverified reading)
 

@@ -29,8 +29,8 @@ type ConnectionContext = {
     answer: ToScheduler -> Task<struct (FromScheduler * byte[])>
     /// Where it is said that the disk takes nothing.
     holdup: Holdup
-    /// Told of a payload of a SUBMIT that found no room on the disk: where, how large it is, and why.
-    noRoom: string -> Size -> string -> unit
+    /// Told of a payload of a SUBMIT that found no room on the disk: where, and why.
+    noRoom: string -> string -> unit
     /// Whether no worker gets anything new, whatever it says.
     isDraining: unit -> bool
     places: Places
@@ -72,21 +72,32 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | null -> ()
         | place -> context.holdup.End place
 
-    /// A result is not thrown away because there is no room for it: it waits, and with it its worker. A SUBMIT is refused.
-    let insist message (path: string) size (refusal: exn) =
+    /// A result is not thrown away because the disk is full: it waits, and with it its worker, as long as somebody waits
+    /// for it. One that is only larger than what is left would hold up all others: its task is tried again later. A
+    /// SUBMIT is refused.
+    let insist message (path: string) (refusal: exn) =
         task {
+            let folder = nonNull (Path.GetDirectoryName path)
+
             match message with
-            | ToScheduler.Result _ when Disk.passes refusal ->
+            | ToScheduler.Result _ when Disk.isFull refusal && Disk.hasRoomForOthers folder ->
+                return false
+            | ToScheduler.Result(attempt, _) when Disk.passes refusal ->
                 heldUpAt <- path
                 context.holdup.Begin(path, refusal.Message)
 
                 try
                     do! Task.Delay(TimeSpan.FromSeconds 1.0, clock.Provider, closing.Token)
-                    return true
+
+                    let isOver scheduler =
+                        (Destination.ofResult attempt scheduler).IsNowhere
+
+                    let! isOver = context.agent.LookAsync(isOver).WaitAsync closing.Token
+                    return not isOver
                 with :? OperationCanceledException ->
                     return false
             | ToScheduler.Submit _ when Disk.passes refusal ->
-                context.noRoom (nonNull (Path.GetDirectoryName path)) size refusal.Message
+                context.noRoom folder refusal.Message
                 return false
             | _ -> return false
         }
@@ -227,7 +238,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             memoryMax,
             clock,
             context.isKept,
-            Insistence<_>(fun message path size refusal -> insist message path size refusal)
+            Insistence<_>(fun message path _ refusal -> insist message path refusal)
         )
 
     let reject (submit: Submit) code message =
@@ -322,7 +333,9 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 arrival.trouble
             )
 
-            let error = $"the result could not be stored: {arrival.trouble}"
+            let error =
+                $"the result could not be stored: {arrival.trouble}; it is tried again, and holds up nothing else: make room, or cancel the task"
+
             inputs.Add(Input.Unstored(session, attempt, error))
             Task.CompletedTask
         | ToScheduler.Result(attempt, outcome) ->
@@ -348,8 +361,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | ToScheduler.Retry task ->
             inputs.Add(Input.Retry(task, session))
             Task.CompletedTask
+        | ToScheduler.RetryWith(task, pipeline) ->
+            inputs.Add(Input.RetryWith(task, pipeline, session))
+            Task.CompletedTask
         | ToScheduler.RetryAll ->
             inputs.Add(Input.RetryAll session)
+            Task.CompletedTask
+        | ToScheduler.RetryAllWith pipeline ->
+            inputs.Add(Input.RetryAllWith(pipeline, session))
             Task.CompletedTask
         | ToScheduler.Drain worker ->
             inputs.Add(Input.Drain(worker, session))

@@ -126,7 +126,7 @@ type PieceWork
     let join drafts spool attempt stage all ct : Task<Input voption> =
         task {
             let mutable outcome = ValueNone
-            let mutable place = temporary
+            let mutable place = Path.Combine(temporary, "merge")
 
             try
                 while outcome.IsNone do
@@ -143,6 +143,15 @@ type PieceWork
                                 if outcome.IsNone then
                                     draft.Drop()
                     with
+                    // What there was of it is deleted by now.
+                    | error when
+                        Disk.isFull error
+                        && Disk.hasRoomForOthers (nonNull (Path.GetDirectoryName place))
+                        ->
+                        let reason =
+                            $"there is no room for the result, which is put together of pieces: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
+
+                        outcome <- ValueSome(ValueSome(Input.NoRoom(attempt, reason)))
                     | error when Disk.passes error ->
                         holdup.Begin(place, error.Message)
                         do! Task.Delay(betweenTries, clock.Provider, ct)

@@ -131,6 +131,50 @@ module Restart =
 
         found
 
+    /// <summary>What earlier runs have done with the files that are there, as they are.</summary>
+    /// <param name="recovery">Knows it.</param>
+    /// <param name="upTo">The last task of theirs.</param>
+    /// <param name="files">The versions that are not taken again.</param>
+    /// <param name="unfinished">Names of files whose tasks are not finished.</param>
+    /// <param name="pipelines">Tell what would be done with them now.</param>
+    /// <param name="hasResult">Whether the result of a file is there.</param>
+    /// <param name="isCurrent">Whether a file is there, in that version.</param>
+    let doneBefore
+        (recovery: IRecovery)
+        (upTo: TaskId)
+        (files: struct (TaskName * Stamp)[])
+        (unfinished: Collections.Generic.HashSet<string>)
+        (pipelines: FolderPipelines)
+        (hasResult: TaskName -> bool)
+        (isCurrent: TaskName -> Stamp -> bool)
+        : DoneBefore =
+        let before = Collections.Generic.Dictionary<string, string>()
+
+        for struct (file, pipeline) in recovery.DonePipelines upTo do
+            before[file] <- pipeline
+
+        DoneBefore.ofFiles (
+            seq {
+                for struct (name, stamp) in files do
+                    if
+                        not (unfinished.Contains(string name) || Route.isFolderFile name)
+                        && isCurrent name stamp
+                    then
+                        {
+                            name = string name
+                            before =
+                                match before.TryGetValue(string name) with
+                                | true, pipeline -> ValueSome pipeline
+                                | _ -> ValueNone
+                            now =
+                                match pipelines.Choose name with
+                                | Ok struct (pipeline, _) -> ValueSome(Pipeline.print pipeline)
+                                | Error _ -> ValueNone
+                            hasResult = hasResult name
+                        }
+            }
+        )
+
     /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
     /// the disk does not hold whole.</summary>
     let files

@@ -31,6 +31,8 @@ type SchedulerOptions = {
     /// How long a file must have been unchanged before it is taken.
     settle: Duration
     onDone: OnDone
+    /// Whether files that were done before are done again.
+    again: bool
     /// Whether workers that see the same files are told where payloads and results are.
     sharesFiles: bool
     /// What it has of earlier runs, if it is an `IRecovery`, is gone on with.
@@ -109,8 +111,13 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let remembered =
         match recovery with
-        | Some recovery -> Restart.files recovery publisher owners state log
+        | Some recovery when not options.again -> Restart.files recovery publisher owners state log
+        | Some _
         | None -> [||]
+
+    let finishedBefore = scheduler.Status.finished
+    let lastBefore = scheduler.LastTask
+    let unfinishedBefore = HashSet scheduler.UnfinishedFiles
 
     let isKept path =
         options.sync <> Sync.Off && state.IsKept path
@@ -208,6 +215,8 @@ type SchedulerServer(options: SchedulerOptions) =
         | Destination.Results submission ->
             match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
             | Ok(Ok path) -> path
+            // Whoever writes there meets the same, and waits for the disk.
+            | Ok(Error trouble) when trouble.IsOfTheDisk -> publisher.TempFor submission.Name
             | Ok(Error _)
             | Error _ -> state.NewSpool false // publishing it will say what is wrong
 
@@ -251,7 +260,7 @@ type SchedulerServer(options: SchedulerOptions) =
         spool = spool
         isKept = isKept
         holdup = holdup
-        noRoom = fun folder size reason -> room.Begin(folder, size, reason)
+        noRoom = fun folder reason -> room.Begin(folder, reason)
         answer = answer
         isDraining = fun () -> isDraining
         places = places
@@ -377,7 +386,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let upkeep =
         recovery
         |> Option.map (fun recovery ->
-            Upkeep(recovery, agent, publisher, owners, sharing, options.sync, clock, log))
+            Upkeep(recovery, agent, publisher, owners, remember, sharing, options.sync, clock, log))
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
@@ -407,6 +416,39 @@ type SchedulerServer(options: SchedulerOptions) =
             stop.Token
         )
 
+    /// It may take a while where there are many files: nothing waits for it.
+    let before: Task<DoneBefore> =
+        match recovery with
+        | Some recovery when remembered.Length > 0 ->
+            let look () =
+                try
+                    Restart.doneBefore
+                        recovery
+                        lastBefore
+                        remembered
+                        unfinishedBefore
+                        (FolderPipelines(inputs, options.routes, options.settings.pipeline))
+                        (fun name ->
+                            File.Exists(publisher.TargetOf(owners.Find(OfFile name, name))))
+                        (InputFile.isCurrent inputs)
+                with :? IOException as error ->
+                    log.LogWarning("what was done before is not known: {Reason}", error.Message)
+                    DoneBefore.none
+
+            Task.Run<DoneBefore>(fun () -> look ())
+        | Some _
+        | None -> Task.FromResult DoneBefore.none
+
+    let tellBefore () : Task =
+        task {
+            let! before = before
+
+            for warning in DoneBefore.warnings before do
+                log.LogWarning("{Warning}", warning)
+        }
+
+    let telling = tellBefore ()
+
     let running =
         let failing =
             TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -429,6 +471,7 @@ type SchedulerServer(options: SchedulerOptions) =
         watch piecing
         watch keepingUp
         watch published
+        watch telling
         failing.Task
 
     /// Where it listens.
@@ -438,6 +481,17 @@ type SchedulerServer(options: SchedulerOptions) =
     member _.Completion: Task = running
 
     member _.StatusAsync() : Task<StatusReport> = agent.LookAsync _.Status
+
+    /// How many tasks were done by earlier runs.
+    member _.FinishedBefore = finishedBefore
+
+    /// What earlier runs have done with the files that are there, which this one leaves as they are. It has been told in
+    /// the log by then.
+    member _.DoneBeforeAsync() : Task<DoneBefore> =
+        task {
+            do! telling
+            return! before
+        }
 
     /// How many files of `entrada/` cannot be taken.
     member _.Refused = inbox.Refused + intake.Held

@@ -152,7 +152,7 @@ type Sharing
         }
 
     /// Once; whatever the disk says is thrown.
-    let take session attempt size : Task<Input> =
+    let take session attempt size (target: string ref) : Task<Input> =
         task {
             match! assignmentOf session attempt with
             | ValueNone -> return Input.Heard session
@@ -161,8 +161,8 @@ type Sharing
                 | ValueSome(struct (_, _, inputState) as version) when inputState.IsReplaced ->
                     return withdraw attempt version
                 | _ ->
-                    let target = nonNull (place work.destination)
-                    let result = takeOver (state.SharedFile attempt) target size
+                    target.Value <- nonNull (place work.destination)
+                    let result = takeOver (state.SharedFile attempt) target.Value size
                     return Input.Report(session, attempt, Succeeded, result)
         }
 
@@ -193,14 +193,27 @@ type Sharing
         : Task<struct (Input * string voption)> =
         task {
             let waitsAt = state.SharedFile attempt
+            let target = ref waitsAt
             let mutable answer = ValueNone
 
             try
                 while answer.IsNone do
                     try
-                        let! input = take session attempt size
+                        let! input = take session attempt size target
                         answer <- ValueSome(struct (input, ValueNone))
                     with
+                    // Larger than what is left: it holds up nothing but itself.
+                    | error when
+                        Disk.isFull error
+                        && Disk.hasRoomForOthers (nonNull (Path.GetDirectoryName target.Value))
+                        ->
+                        SpoolFile.delete waitsAt
+
+                        let reason =
+                            $"the result could not be stored: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
+
+                        let input = Input.Unstored(session, attempt, reason)
+                        answer <- ValueSome(struct (input, ValueNone))
                     | error when Disk.passes error ->
                         holdup.Begin(waitsAt, error.Message)
                         do! Task.Delay(betweenTries, clock.Provider, ct)

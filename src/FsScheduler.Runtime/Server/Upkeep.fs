@@ -1,6 +1,7 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
 open System.IO
 open System.Threading
 open System.Threading.Tasks
@@ -17,6 +18,7 @@ type Upkeep
         agent: SchedulerAgent,
         publisher: Publisher,
         owners: ResultOwners,
+        remember: ResultOwner[] -> Task,
         sharing: Sharing,
         sync: Sync,
         clock: Clock,
@@ -26,6 +28,27 @@ type Upkeep
     let mutable flushed = 0L
     let mutable seen = 0L
     let mutable trimmed = 0L
+
+    /// Names whose owners are remembered, to be looked at again; so many in a period.
+    let names = Queue<TaskName>()
+    let namesMax = 1_000
+
+    /// What was fetched is nobody's any more.
+    let forgetOwners () : Task =
+        task {
+            if names.Count = 0 then
+                for struct (name, _) in owners.All do
+                    names.Enqueue name
+
+            let remembering = List<Task>()
+            let mutable left = namesMax
+
+            while left > 0 && names.Count > 0 do
+                left <- left - 1
+                owners.Forget(names.Dequeue(), fun gone -> remembering.Add(remember [| gone |]))
+
+            do! Task.WhenAll remembering
+        }
 
     let rec retire (ct: CancellationToken) : Task =
         task {
@@ -96,6 +119,7 @@ type Upkeep
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync ct
                     do! retire ct
+                    do! forgetOwners().WaitAsync ct
                     do! sharing.SweepAsync ct
                     do! trim ct
             with :? OperationCanceledException ->

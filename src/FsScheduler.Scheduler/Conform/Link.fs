@@ -196,7 +196,9 @@ type Link(socket: Socket, ledger: Ledger, patience: TimeSpan) =
         | ToScheduler.Status
         | ToScheduler.Cancel _
         | ToScheduler.Retry _
+        | ToScheduler.RetryWith _
         | ToScheduler.RetryAll
+        | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
         | ToScheduler.Events _ -> wrong "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)

@@ -180,8 +180,8 @@ module Sending =
                 $"{count} files are called {name}: their results would have one name; submit them apart"
         | None -> sendings
 
-    /// Writes a result: whole under its name, or not at all.
-    let store (folder: string) (sending: Sending) (payload: Payload) =
+    /// Writes a result: whole under a name that no other file's result has, or not at all.
+    let store (folder: string) (results: ResultFolder) (sending: Sending) (payload: Payload) =
         if sending.file = "-" then
             let output = StandardStreams.bytes ()
 
@@ -201,22 +201,24 @@ module Sending =
 
             "standard output"
         else
-            let target = Path.Combine(folder, sending.name + ".out")
+            let put temporary =
+                match TaskName.parse sending.name with
+                | Ok name -> results.Put(sending.file, name, temporary)
+                | Error reason -> invalidOp $"a file is called '{sending.name}': {reason}"
 
             match payload with
-            | Spooled(path, _) -> File.Move(path, target, true)
+            | Spooled(path, _) -> put path
             | Bytes bytes ->
-                let temporary = target + $".{Environment.ProcessId}.tmp"
+                let temporary =
+                    Path.Combine(folder, sending.name + $".out.{Environment.ProcessId}.tmp")
 
                 try
                     File.WriteAllBytes(temporary, bytes)
-                    File.Move(temporary, target, true)
+                    put temporary
                 finally
                     File.Delete temporary
             | Packed
             | Filed
             | Recorded _
             | Input _
-            | Slice _ -> ()
-
-            target
+            | Slice _ -> invalidOp "what is received is in memory or in a file of its own"

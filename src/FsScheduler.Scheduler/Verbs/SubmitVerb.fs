@@ -243,6 +243,7 @@ module SubmitVerb =
             arguments.TryGetResult SubmitArguments.Token_File
             |> Option.map (CommandLine.tokenFor "client" "--token-file")
 
+        let results = ResultFolder(folder, DateTime.UtcNow)
         let temporary = Directory.CreateTempSubdirectory("fs-submit-").FullName
         use interruption = new Interruption()
         // Not disposed: who looks for a reader may be about to cancel it.
@@ -285,7 +286,7 @@ module SubmitVerb =
                                     sentence sending ending |> Option.iter (eprintfn "%s")
 
                             let progress =
-                                Progress(sendings, isWaiting, Sending.store folder, tell)
+                                Progress(sendings, isWaiting, Sending.store folder results, tell)
 
                             do! deliver connect progress ct
 

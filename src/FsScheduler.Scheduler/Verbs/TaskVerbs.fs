@@ -8,11 +8,10 @@ open Argu
 open FsScheduler.Core
 open FsScheduler.Runtime
 
-/// The command lines of `cancel`, `retry`, `drain` and `explain`.
+/// The command lines of `cancel`, `drain` and `explain`.
 [<RequireQualifiedAccess>]
 type TaskArguments =
     | [<MainCommand>] What of WHAT: string list
-    | [<Unique>] All
     | [<Unique>] Connect of ``HOST:PORT``: string
     | [<Unique>] Token_File of FILE: string
     | [<Unique>] Json
@@ -22,7 +21,6 @@ type TaskArguments =
             match argument with
             | TaskArguments.What _ ->
                 "the numbers of tasks; for drain, the name of a worker or its session"
-            | TaskArguments.All -> "for retry: everything in quarantine"
             | TaskArguments.Connect _ -> Remote.connectUsage
             | TaskArguments.Token_File _ -> Remote.tokenFileUsage
             | TaskArguments.Json -> Remote.jsonUsage
@@ -51,9 +49,6 @@ type EventsArguments =
 module TaskVerbs =
 
     let private whats (arguments: ParseResults<TaskArguments>) =
-        if arguments.Contains TaskArguments.All then
-            raise (WrongArguments "--all is for retry, and takes nothing else")
-
         match arguments.TryGetResult TaskArguments.What with
         | Some whats -> whats
         | None -> raise (WrongArguments "say which")
@@ -79,17 +74,6 @@ module TaskVerbs =
         whats arguments
         |> List.map (Remote.taskOf >> ToScheduler.Cancel)
         |> say "cancel" arguments
-
-    let retry (arguments: ParseResults<TaskArguments>) : int =
-        if
-            arguments.Contains TaskArguments.All
-            && not (arguments.Contains TaskArguments.What)
-        then
-            say "retry" arguments [ ToScheduler.RetryAll ]
-        else
-            whats arguments
-            |> List.map (Remote.taskOf >> ToScheduler.Retry)
-            |> say "retry" arguments
 
     let drain (arguments: ParseResults<TaskArguments>) : int =
         whats arguments |> List.map ToScheduler.Drain |> say "drain" arguments

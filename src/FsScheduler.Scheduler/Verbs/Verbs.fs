@@ -42,7 +42,7 @@ module Verbs =
         verb "watch" StatusVerb.watch
         verb "events" TaskVerbs.events
         verb "cancel" TaskVerbs.cancel
-        verb "retry" TaskVerbs.retry
+        verb "retry" RetryVerb.run
         verb "drain" TaskVerbs.drain
         verb "explain" TaskVerbs.explain
         verb "replay" ReplayVerb.run

@@ -1,0 +1,149 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Collections.Generic
+open System.Globalization
+open System.IO
+open System.Security.Cryptography
+open System.Text
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// <summary>
+/// The folder that `submit` writes results to. One replaces an older one of the same file; one of another file of that name,
+/// or of a submission that was made later, stays, and the new one goes under another name. Which is which is remembered in
+/// the user's own data, in a file for each such folder, which several clients append to at once.
+/// </summary>
+/// <param name="folder">Exists.</param>
+/// <param name="submittedAt">When this command was started: what was submitted later is newer.</param>
+[<Sealed>]
+type ResultFolder(folder: string, submittedAt: DateTime) =
+    /// A record that has grown over this is begun anew: what it knew of is told apart then.
+    let recordMax = 16L * 1024L * 1024L
+
+    let hashOf (text: string) =
+        (Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes text))).Substring(0, 32)
+
+    /// Empty where the system has no place for such data: then nothing is ever replaced.
+    let recordFolder =
+        match
+            Environment.GetFolderPath(
+                Environment.SpecialFolder.LocalApplicationData,
+                Environment.SpecialFolderOption.DoNotVerify
+            )
+        with
+        | "" -> ""
+        | data -> Path.Combine(data, "fs-scheduler", "submitted")
+
+    let recordPath = Path.Combine(recordFolder, hashOf (Path.GetFullPath folder))
+
+    /// Source and time of submission of the latest result of each name.
+    let known = Dictionary<string, struct (string * int64)>()
+    let mutable position = 0L
+
+    let note (line: string) =
+        match line.Split('\t', 3) with
+        | [| source; at; name |] ->
+            match Int64.TryParse(at, NumberStyles.None, CultureInfo.InvariantCulture) with
+            | true, at -> known[name] <- struct (source, at)
+            | _ -> ()
+        | _ -> ()
+
+    /// What has been appended since the last look. Lines are written whole; one that is cut off is looked at again.
+    let read () =
+        if recordFolder <> "" && File.Exists recordPath then
+            use file =
+                new FileStream(
+                    recordPath,
+                    FileMode.Open,
+                    FileAccess.Read,
+                    FileShare.ReadWrite ||| FileShare.Delete
+                )
+
+            file.Position <- min position file.Length
+            use reader = new StreamReader(file, Encoding.UTF8, false)
+            let text = reader.ReadToEnd()
+            let whole = text.LastIndexOf '\n' + 1
+
+            for line in text.Substring(0, whole).Split '\n' do
+                note line
+
+            position <-
+                min position file.Length
+                + int64 (Encoding.UTF8.GetByteCount(text.AsSpan(0, whole)))
+
+    let refresh () =
+        try
+            read ()
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> () // what is not known is not replaced
+
+    let append (source: string) (name: TaskName) =
+        let at = submittedAt.Ticks.ToString CultureInfo.InvariantCulture
+        let line = $"{source}\t{at}\t{TaskName.toString name}\n"
+
+        try
+            if recordFolder = "" then
+                raise (IOException "there is no place for it")
+
+            Directory.CreateDirectory recordFolder |> ignore
+
+            if position > recordMax then
+                File.Delete recordPath
+
+            use file =
+                new FileStream(
+                    recordPath,
+                    FileMode.Append,
+                    FileAccess.Write,
+                    FileShare.ReadWrite ||| FileShare.Delete,
+                    1
+                )
+
+            file.Write(ReadOnlySpan(Encoding.UTF8.GetBytes line))
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> () // the next result of this file is told apart, and not lost
+
+    let targetOf (name: TaskName) =
+        Path.Combine(folder, TaskName.toString name + ".out")
+
+    let holderOf (source: string) (name: TaskName) =
+        // A folder in the way is an error, as ever.
+        if not (File.Exists(targetOf name)) then
+            NameHolder.Nobody
+        else
+            match known.TryGetValue(TaskName.toString name) with
+            | true, struct (owner, at) when owner = source && at <= submittedAt.Ticks ->
+                NameHolder.Same
+            | _ -> NameHolder.Other
+
+    /// The first name that takes it: one that is free by the look may be gone by the move, which then fails.
+    let rec move (source: string) (temporary: string) (names: TaskName seq) =
+        match ResultName.choose (holderOf source) names with
+        | ValueNone ->
+            raise (IOException $"all names for it are taken in '{folder}'; give another with --out")
+        | ValueSome(struct (name, mayReplace)) ->
+            try
+                File.Move(temporary, targetOf name, mayReplace)
+                name
+            with :? IOException when not mayReplace && File.Exists(targetOf name) ->
+                names
+                |> Seq.skipWhile (fun other -> other <> name)
+                |> Seq.skip 1
+                |> move source temporary
+
+    /// <summary>Puts a result in its place.</summary>
+    /// <param name="file">The file that was submitted; where it is tells it from others of its name.</param>
+    /// <param name="name">What it is called.</param>
+    /// <param name="temporary">The result, whole, in this folder or on its file system. It is moved.</param>
+    /// <returns>Where it is.</returns>
+    /// <exception cref="T:System.IO.IOException">It cannot be put there.</exception>
+    member _.Put(file: string, name: TaskName, temporary: string) : string =
+        let source = hashOf (Path.GetFullPath file)
+        refresh ()
+        let place = move source temporary (ResultName.candidates (OfFile name) name)
+        append source place
+        known[TaskName.toString place] <- struct (source, submittedAt.Ticks)
+        targetOf place

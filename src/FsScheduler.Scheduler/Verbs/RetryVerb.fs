@@ -1,0 +1,162 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Text.Json
+open Argu
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// The command line of `retry`.
+[<RequireQualifiedAccess>]
+type RetryArguments =
+    | [<MainCommand>] What of TASK: string list
+    | [<Unique>] All
+    | [<Unique>] Pipeline of STAGES: string
+    | [<Unique>] Connect of ``HOST:PORT``: string
+    | [<Unique>] Token_File of FILE: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | RetryArguments.What _ -> "the numbers of tasks that are in quarantine"
+            | RetryArguments.All -> "everything in quarantine"
+            | RetryArguments.Pipeline _ ->
+                "another pipeline for these files (default: that which each was submitted with)"
+            | RetryArguments.Connect _ -> Remote.connectUsage
+            | RetryArguments.Token_File _ -> Remote.tokenFileUsage
+            | RetryArguments.Json -> Remote.jsonUsage
+
+/// `retry`: tasks leave the quarantine. Says with which pipeline: a scheduler that was started with another one since does
+/// not change that of a task.
+module RetryVerb =
+
+    /// What a task is called, and what it was submitted with.
+    [<Struct>]
+    type private Known = { task: int64; name: string; pipeline: string }
+
+    let private known (explanation: byte[]) : Known =
+        use document = JsonDocument.Parse(ReadOnlyMemory explanation)
+        let root = document.RootElement
+
+        let pipeline =
+            root.GetProperty("events").EnumerateArray()
+            |> Seq.tryPick (fun event ->
+                match event.TryGetProperty "pipeline" with
+                | true, pipeline -> Some(string pipeline)
+                | _ -> None)
+            |> Option.defaultValue ""
+
+        {
+            task = root.GetProperty("task").GetInt64()
+            name = string (root.GetProperty "name")
+            pipeline = pipeline
+        }
+
+    let private sentence (pipeline: string option) (known: Known) =
+        let what = $"task {known.task}, '{Logs.printable known.name}': tried again with"
+
+        match pipeline with
+        | Some pipeline -> $"{what} '{Logs.printable pipeline}', as a new task"
+        | None ->
+            $"{what} '{Logs.printable known.pipeline}', as it was submitted; for another: fs-scheduler retry {known.task} --pipeline STAGES"
+
+    let private tell
+        isJson
+        (pipeline: string option)
+        (said: string list)
+        (tried: Known list)
+        errors
+        =
+        if isJson then
+            printfn
+                "%s"
+                (JsonSerializer.Serialize {|
+                    errors = errors
+                    tasks = [
+                        for known in tried ->
+                            {|
+                                task = known.task
+                                name = known.name
+                                pipeline = Option.defaultValue known.pipeline pipeline
+                            |}
+                    ]
+                |})
+        else
+            for line in said do
+                printfn "%s" line
+
+            for error in errors do
+                Remote.complain "retry" error
+
+    let private some pipeline (ids: TaskId list) client ct =
+        task {
+            let tried = ResizeArray<Known>()
+            let errors = ResizeArray<string>()
+
+            for id in ids do
+                match! Remote.ask client (ToScheduler.Explain id) ct with
+                | Error message -> errors.Add message
+                | Ok arrival ->
+                    let message =
+                        match pipeline with
+                        | Some pipeline -> ToScheduler.RetryWith(id, pipeline)
+                        | None -> ToScheduler.Retry id
+
+                    let known = known (Remote.bytesOf arrival)
+
+                    match! Remote.say client [ message ] ct with
+                    | [] -> tried.Add known
+                    | wrong -> errors.AddRange wrong
+
+            let tried = List.ofSeq tried
+            return struct (List.map (sentence pipeline) tried, tried, List.ofSeq errors)
+        }
+
+    let private all pipeline client ct =
+        task {
+            let! before = Remote.status client ct
+
+            let message =
+                match pipeline with
+                | Some pipeline -> ToScheduler.RetryAllWith pipeline
+                | None -> ToScheduler.RetryAll
+
+            let! errors = Remote.say client [ message ] ct
+
+            let how =
+                match pipeline with
+                | Some pipeline -> $"with '{Logs.printable pipeline}', as new tasks"
+                | None ->
+                    "each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
+
+            let said =
+                if before.quarantined > 0L && errors.IsEmpty then
+                    [ $"{before.quarantined} in quarantine: tried again {how}" ]
+                else
+                    []
+
+            return struct (said, [], errors)
+        }
+
+    let run (arguments: ParseResults<RetryArguments>) : int =
+        let pipeline = arguments.TryGetResult RetryArguments.Pipeline
+
+        let work =
+            match
+                arguments.Contains RetryArguments.All, arguments.TryGetResult RetryArguments.What
+            with
+            | true, Some _ -> raise (WrongArguments "--all takes nothing else")
+            | true, None -> all pipeline
+            | false, Some whats -> some pipeline (List.map Remote.taskOf whats)
+            | false, None -> raise (WrongArguments "say which, or --all")
+
+        Remote.run
+            (arguments.TryGetResult RetryArguments.Connect)
+            (arguments.TryGetResult RetryArguments.Token_File)
+            (fun client ct ->
+                task {
+                    let! struct (said, tried, errors) = work client ct
+                    tell (arguments.Contains RetryArguments.Json) pipeline said tried errors
+                    return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
+                })
