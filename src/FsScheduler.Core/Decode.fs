@@ -351,6 +351,36 @@ let private query (fields: Fields) line : EventQuery = {
             1_000
 }
 
+let private phases (fields: Fields) line : Phase[] =
+    if not (fields.Has Field.states) then
+        [||]
+    else
+        let found =
+            fields.Texts(line, Field.states)
+            |> Array.map (fun text -> Word.phases |> Array.tryFind (fun word -> word.Text = text))
+
+        if found.Length > Word.phases.Length || Array.exists Option.isNone found then
+            let known = Word.phases |> Array.map _.Text |> String.concat ", "
+            fields.Refuse(Field.states, $"an array of at most {Word.phases.Length} of {known}")
+
+        found |> Array.choose id |> Array.map _.Meaning
+
+let private taskQuery (fields: Fields) line : TaskQuery = {
+    after =
+        if fields.Has Field.after then
+            measured (count fields line Field.after)
+        else
+            0L<taskId>
+    most =
+        if fields.Has Field.most then
+            int (fields.Integer(line, Field.most, 1L, int64 Limit.listedMax))
+        else
+            1_000
+    phases = phases fields line
+    name = optionalText fields line Field.name TaskName.bytesMax
+    stage = optionalText fields line Field.stage Limit.programBytesMax
+}
+
 /// The message, unless one of its fields was refused on the way.
 let private complete (fields: Fields) bytes message =
     match fields.Problem with
@@ -422,6 +452,9 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
             complete fields bytes (ToScheduler.Drain worker)
         | Kind.Explain -> complete fields bytes (ToScheduler.Explain(task fields line))
         | Kind.Events -> complete fields bytes (ToScheduler.Events(query fields line))
+        | Kind.List -> complete fields bytes (ToScheduler.List(taskQuery fields line))
+        | Kind.Stages -> complete fields bytes ToScheduler.Stages
+        | Kind.Fetch -> complete fields bytes (ToScheduler.Fetch(task fields line))
         | Kind.Welcome
         | Kind.Process
         | Kind.Accepted
@@ -457,6 +490,13 @@ let fromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, Fram
         | Kind.Drain -> complete fields bytes FromScheduler.Drain
         | Kind.Explain -> complete fields bytes (FromScheduler.Explanation(task fields line))
         | Kind.Events -> complete fields bytes (FromScheduler.Events(count fields line Field.after))
+        | Kind.List ->
+            let last = measured (count fields line Field.after)
+            complete fields bytes (FromScheduler.List(last, isSet fields Field.more))
+        | Kind.Stages -> complete fields bytes FromScheduler.Stages
+        | Kind.Fetch ->
+            let name = fields.Text(line, Field.name, TaskName.bytesMax)
+            complete fields bytes (FromScheduler.Fetch(task fields line, name))
         | Kind.Hello
         | Kind.Ready
         | Kind.Result

@@ -43,6 +43,9 @@ let private retry = kindWord Kind.Retry
 let private drain = kindWord Kind.Drain
 let private explain = kindWord Kind.Explain
 let private events = kindWord Kind.Events
+let private list = kindWord Kind.List
+let private stages = kindWord Kind.Stages
+let private fetch = kindWord Kind.Fetch
 let private welcome = kindWord Kind.Welcome
 let private processing = kindWord Kind.Process
 let private accepted = kindWord Kind.Accepted
@@ -232,6 +235,27 @@ let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Siz
             number writer Field.after query.after
             number writer Field.most (int64 query.most)
             writer
+        | ToScheduler.List query ->
+            let writer = start output list
+            number writer Field.after (int64 query.after)
+            number writer Field.most (int64 query.most)
+
+            if query.phases.Length > 0 then
+                writer.WriteStartArray Field.states.Encoded
+
+                for phase in query.phases do
+                    writer.WriteStringValue(Word.encoded Word.phases phase)
+
+                writer.WriteEndArray()
+
+            query.name |> Option.iter (text writer Field.name)
+            query.stage |> Option.iter (text writer Field.stage)
+            writer
+        | ToScheduler.Stages -> start output stages
+        | ToScheduler.Fetch task ->
+            let writer = start output fetch
+            number writer Field.task (int64 task)
+            writer
 
     finish writer output bytes
 
@@ -418,6 +442,20 @@ let fromScheduler (output: IBufferWriter<byte>) (message: FromScheduler) (bytes:
         | FromScheduler.Events last ->
             let writer = start output events
             number writer Field.after last
+            writer
+        | FromScheduler.List(last, more) ->
+            let writer = start output list
+            number writer Field.after (int64 last)
+
+            if more then
+                isTrue writer Field.more true
+
+            writer
+        | FromScheduler.Stages -> start output stages
+        | FromScheduler.Fetch(task, name) ->
+            let writer = start output fetch
+            number writer Field.task (int64 task)
+            text writer Field.name name
             writer
         | FromScheduler.Error(code, message) ->
             let writer = start output error

@@ -46,12 +46,16 @@ type internal Fields() =
     static val mutable private ofThread: Fields | null
 
     let slots = Array.zeroCreate<Slot> Field.all.Length
+    // A bit for each field: the first 64 of them, and the others.
     let mutable seen = 0UL
+    let mutable seenBeyond = 0UL
     let mutable problem: string | null = null
     let lastPipeline = LastSeen ""
     let lastStages = LastSeen<string[] | null> null
 
-    let has (field: Field) = seen &&& (1UL <<< field.Index) <> 0UL
+    let has (field: Field) =
+        let bits = if field.Index < 64 then seen else seenBeyond
+        bits &&& (1UL <<< (field.Index &&& 63)) <> 0UL
 
     let refuse (field: Field) (should: string) =
         if isNull problem then
@@ -81,6 +85,7 @@ type internal Fields() =
     /// Of two fields with one name the last counts.
     member _.Note(reader: byref<Utf8JsonReader>) =
         seen <- 0UL
+        seenBeyond <- 0UL
         problem <- null
 
         while reader.Read() && reader.TokenType = JsonTokenType.PropertyName do
@@ -105,7 +110,12 @@ type internal Fields() =
                 | _ -> struct (start, reader.ValueSpan.Length)
 
             if index >= 0 then
-                seen <- seen ||| (1UL <<< index)
+                let bit = 1UL <<< (index &&& 63)
+
+                if index < 64 then
+                    seen <- seen ||| bit
+                else
+                    seenBeyond <- seenBeyond ||| bit
 
                 slots[index] <- {
                     kind = kind

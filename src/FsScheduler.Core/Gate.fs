@@ -71,7 +71,10 @@ module Gate =
         | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
-        | ToScheduler.Events _ -> false
+        | ToScheduler.Events _
+        | ToScheduler.List _
+        | ToScheduler.Stages
+        | ToScheduler.Fetch _ -> false
 
     let private tooLarge (bytes: Size) (most: Size) =
         Verdict.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
@@ -100,14 +103,14 @@ module Gate =
         | ToScheduler.Hello _, (Standing.Worker | Standing.Client) -> notWelcome "a second HELLO"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
           Standing.Worker
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
           Standing.Client -> Verdict.Deliver
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _),
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
           Standing.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
         | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
           Standing.Client ->
             notWelcome
-                "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN and EVENTS, nothing else"
+                "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN, EVENTS, LIST, STAGES and FETCH, nothing else"
 
     let private frameError (rules: GateRules) (standing: Standing) (error: FrameError) =
         // Which type it was is not known: a worker may have meant a RESULT.

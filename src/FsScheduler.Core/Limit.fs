@@ -50,6 +50,9 @@ let holdingMax = 150
 /// The most events that are asked for at once.
 let eventsMax = 10_000
 
+/// The most tasks that are listed at once.
+let listedMax = 10_000
+
 /// The longest name of a stage, in bytes.
 let stageNameBytesMax = 50
 

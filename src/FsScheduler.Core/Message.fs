@@ -30,6 +30,38 @@ type EventQuery = {
     most: int
 }
 
+/// Where a task is, in one word.
+[<RequireQualifiedAccess>]
+type Phase =
+    | Queued
+    /// Queued, to be run alone: twice lost with its worker.
+    | Suspected
+    | Running
+    /// Worked on in pieces.
+    | Split
+    /// Failed, and waiting for another try.
+    | Waiting
+    | Publishing
+    /// Behind an older version of its file.
+    | Succeeding
+    | Quarantined
+    | Done
+    | Cancelled
+
+/// Which tasks are asked for.
+type TaskQuery = {
+    /// Only those of a higher number.
+    after: TaskId
+    /// From 1 to `Limit.listedMax`.
+    most: int
+    /// None: those that are not finished.
+    phases: Phase[]
+    /// A pattern with `*` and `?`.
+    name: string option
+    /// At this stage, or waiting for it.
+    stage: string option
+}
+
 /// What a client wants to have of a result.
 type Want =
     /// Sent to it.
@@ -85,6 +117,12 @@ type ToScheduler =
     /// Why a task is where it is.
     | Explain of TaskId
     | Events of EventQuery
+    /// Tasks, by number.
+    | List of TaskQuery
+    /// The stages that workers offer, or tasks wait for.
+    | Stages
+    /// The result of a task that is done.
+    | Fetch of TaskId
 
 type Welcome = {
     protocol: int
@@ -226,4 +264,10 @@ type FromScheduler =
     | Explanation of TaskId
     /// The payload is JSON lines, one for each event; the number is that of the last, or the one asked for.
     | Events of last: int64
+    /// The payload is JSON lines, one for each task; the number is that of the last that was looked at.
+    | List of last: TaskId * more: bool
+    /// The payload is JSON lines, one for each stage.
+    | Stages
+    /// The payload is the result of the task.
+    | Fetch of TaskId * name: string
     | Error of ErrorCode * message: string

@@ -29,25 +29,6 @@ module Pipeline =
     let private fail position message =
         Error { position = position; message = message }
 
-    /// Insertions, deletions and substitutions that make one text of the other (Levenshtein, 1965).
-    let private editDistance (left: string) (right: string) =
-        let mutable row = Array.init (right.Length + 1) id
-
-        for i in 1 .. left.Length do
-            let next = Array.zeroCreate row.Length
-            next[0] <- i
-
-            for j in 1 .. right.Length do
-                let substituted = row[j - 1] + (if left[i - 1] = right[j - 1] then 0 else 1)
-                next[j] <- min substituted (1 + min row[j] next[j - 1])
-
-            row <- next
-
-        row[right.Length]
-
-    /// A hint is worth giving up to this distance, and never when it would replace more than half of the name.
-    let private hintDistanceMax = 2
-
     /// What to do about a program that no worker was ever allowed to run.
     let private notAllowed (demand: string) =
         let program = demand.Substring(demand.IndexOf ':' + 1)
@@ -62,21 +43,11 @@ module Pipeline =
             yield! offered
         ]
 
-        let near = [
-            for candidate in known do
-                // Much longer or shorter names are far; this keeps the work small on hostile ones.
-                if abs (candidate.Length - name.Length) <= hintDistanceMax then
-                    let distance = editDistance (name.ToLowerInvariant()) candidate
-
-                    if distance <= hintDistanceMax && 2 * distance <= name.Length then
-                        distance, candidate
-        ]
-
-        match near with
-        | [] ->
+        match Spelling.nearest known name with
+        | Some near -> $"unknown stage '{name}'; did you mean '{near}'?"
+        | None ->
             let names = known |> List.distinct |> List.truncate 40 |> String.concat ", "
             $"unknown stage '{name}'; known are {names}; a worker's own is known once it has joined, or by --expect '{name}'"
-        | _ -> $"unknown stage '{name}'; did you mean '{snd (List.min near)}'?"
 
     let private skipBlanks (text: string) start =
         let mutable index = start

@@ -87,8 +87,15 @@ module internal Field =
     let stored = field "stored"
     let unshared = field "unshared"
     let blame = field "blame"
+    let states = field "states"
+    let stage = field "stage"
+    let more = field "more"
 
     let all = known.ToArray()
+
+    // `Fields` has two words of bits for them.
+    if all.Length > 128 then
+        failwith $"{all.Length} fields are more than there are bits for"
 
     // A perfect hash is not needed: at most three names share a bucket, and most have their own.
     let private bucketOf (name: ReadOnlySpan<byte>) =
@@ -142,6 +149,9 @@ type internal Kind =
     | Drain
     | Explain
     | Events
+    | List
+    | Stages
+    | Fetch
     | Welcome
     | Process
     | Accepted
@@ -168,8 +178,24 @@ module internal Word =
         Word(Kind.Drain, "DRAIN")
         Word(Kind.Explain, "EXPLAIN")
         Word(Kind.Events, "EVENTS")
+        Word(Kind.List, "LIST")
+        Word(Kind.Stages, "STAGES")
+        Word(Kind.Fetch, "FETCH")
         Word(Kind.Rejected, "REJECTED")
         Word(Kind.Error, "ERROR")
+    |]
+
+    let phases = [|
+        Word(Phase.Queued, "queued")
+        Word(Phase.Suspected, "suspected")
+        Word(Phase.Running, "running")
+        Word(Phase.Split, "split")
+        Word(Phase.Waiting, "waiting")
+        Word(Phase.Publishing, "publishing")
+        Word(Phase.Succeeding, "succeeding")
+        Word(Phase.Quarantined, "quarantined")
+        Word(Phase.Done, "done")
+        Word(Phase.Cancelled, "cancelled")
     |]
 
     let wants = [|

@@ -54,6 +54,15 @@ type DrainLine = { worker: string; bytes: Skippable<int64> }
 
 type EventsLine = { task: Skippable<int64>; after: int64; most: int; bytes: Skippable<int64> }
 
+type ListLine = {
+    after: int64
+    most: int
+    states: Skippable<string[]>
+    name: Skippable<string>
+    stage: Skippable<string>
+    bytes: Skippable<int64>
+}
+
 type ToSchedulerLine =
     | [<JsonPropertyName "HELLO">] HelloLine of HelloLine
     | [<JsonPropertyName "BEAT">] BeatLine of EmptyLine
@@ -66,6 +75,9 @@ type ToSchedulerLine =
     | [<JsonPropertyName "DRAIN">] DrainLine of DrainLine
     | [<JsonPropertyName "EXPLAIN">] ExplainLine of TaskLine
     | [<JsonPropertyName "EVENTS">] EventsLine of EventsLine
+    | [<JsonPropertyName "LIST">] ListLine of ListLine
+    | [<JsonPropertyName "STAGES">] StagesLine of EmptyLine
+    | [<JsonPropertyName "FETCH">] FetchLine of TaskLine
 
 type WelcomeLine = {
     protocol: int
@@ -143,6 +155,10 @@ type ReportLine = {
 
 type LastLine = { after: int64; bytes: Skippable<int64> }
 
+type PageLine = { after: int64; more: Skippable<bool>; bytes: Skippable<int64> }
+
+type FetchedLine = { task: int64; name: string; bytes: Skippable<int64> }
+
 type ErrorLine = { code: string; message: string; bytes: Skippable<int64> }
 
 type FromSchedulerLine =
@@ -157,6 +173,9 @@ type FromSchedulerLine =
     | [<JsonPropertyName "DRAIN">] DismissLine of EmptyLine
     | [<JsonPropertyName "EXPLAIN">] ExplanationLine of TaskLine
     | [<JsonPropertyName "EVENTS">] LastLine of LastLine
+    | [<JsonPropertyName "LIST">] PageLine of PageLine
+    | [<JsonPropertyName "STAGES">] StageListLine of EmptyLine
+    | [<JsonPropertyName "FETCH">] FetchedLine of FetchedLine
     | [<JsonPropertyName "ERROR">] ErrorLine of ErrorLine
 
 let options =

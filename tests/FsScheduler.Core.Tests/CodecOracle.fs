@@ -48,6 +48,19 @@ let private errorWord code =
     | ErrorCode.NotWelcome -> "not-welcome"
     | ErrorCode.Timeout -> "timeout"
 
+let private phaseWord phase =
+    match phase with
+    | Phase.Queued -> "queued"
+    | Phase.Suspected -> "suspected"
+    | Phase.Running -> "running"
+    | Phase.Split -> "split"
+    | Phase.Waiting -> "waiting"
+    | Phase.Publishing -> "publishing"
+    | Phase.Succeeding -> "succeeding"
+    | Phase.Quarantined -> "quarantined"
+    | Phase.Done -> "done"
+    | Phase.Cancelled -> "cancelled"
+
 let private resultLine (attempt: Attempt) ok : ResultLine = {
     task = int64 attempt.task
     attempt = attempt.number
@@ -142,6 +155,18 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
             most = query.most
             bytes = bytes
         }
+
+    | ToScheduler.List query ->
+        ListLine {
+            after = int64 query.after
+            most = query.most
+            states = unless [||] (Array.map phaseWord query.phases)
+            name = ofOption query.name
+            stage = ofOption query.stage
+            bytes = bytes
+        }
+    | ToScheduler.Stages -> StagesLine { bytes = bytes }
+    | ToScheduler.Fetch task -> FetchLine { task = int64 task; bytes = bytes }
 
 let private ofFiles (value: SharedFiles -> 'value) (job: Process) =
     match job.files with
@@ -238,6 +263,11 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
     | FromScheduler.Drain -> DismissLine { bytes = bytes }
     | FromScheduler.Explanation task -> ExplanationLine { task = int64 task; bytes = bytes }
     | FromScheduler.Events last -> LastLine { after = last; bytes = bytes }
+    | FromScheduler.List(last, more) ->
+        PageLine { after = int64 last; more = unless false more; bytes = bytes }
+    | FromScheduler.Stages -> StageListLine { bytes = bytes }
+    | FromScheduler.Fetch(task, name) ->
+        FetchedLine { task = int64 task; name = name; bytes = bytes }
     | FromScheduler.Error(code, message) ->
         ErrorLine { code = errorWord code; message = message; bytes = bytes }
 

@@ -120,6 +120,27 @@ let private examples =
             """{"type":"EVENTS","task":17,"after":5,"most":10}"""
             (ToScheduler.Events { task = Some 17L<taskId>; after = 5L; most = 10 })
             0L<B>
+        saidToScheduler
+            """{"type":"LIST","after":5,"most":10,"states":["quarantined","done"],"name":"*.txt","stage":"ocr"}"""
+            (ToScheduler.List {
+                after = 5L<taskId>
+                most = 10
+                phases = [| Phase.Quarantined; Phase.Done |]
+                name = Some "*.txt"
+                stage = Some "ocr"
+            })
+            0L<B>
+        saidToScheduler """{"type":"STAGES"}""" ToScheduler.Stages 0L<B>
+        saidToScheduler """{"type":"FETCH","task":17}""" (ToScheduler.Fetch 17L<taskId>) 0L<B>
+        saidByScheduler
+            """{"type":"LIST","after":9,"more":true,"bytes":2}"""
+            (FromScheduler.List(9L<taskId>, true))
+            2L<B>
+        saidByScheduler """{"type":"STAGES","bytes":2}""" FromScheduler.Stages 2L<B>
+        saidByScheduler
+            """{"type":"FETCH","task":17,"name":"a/b.txt","bytes":2}"""
+            (FromScheduler.Fetch(17L<taskId>, "a/b.txt"))
+            2L<B>
         saidByScheduler """{"type":"DRAIN"}""" FromScheduler.Drain 0L<B>
         saidByScheduler
             """{"type":"EXPLAIN","task":17,"bytes":2}"""

@@ -187,6 +187,37 @@ let private query: Gen<EventQuery> =
         return { task = task; after = after; most = most }
     }
 
+let private phases: Gen<Phase> =
+    Gen.elements [
+        Phase.Queued
+        Phase.Suspected
+        Phase.Running
+        Phase.Split
+        Phase.Waiting
+        Phase.Publishing
+        Phase.Succeeding
+        Phase.Quarantined
+        Phase.Done
+        Phase.Cancelled
+    ]
+
+let private taskQuery: Gen<TaskQuery> =
+    gen {
+        let! after = count
+        let! most = Gen.choose (1, Limit.listedMax)
+        let! wanted = Gen.arrayOf phases
+        let! name = Gen.optionOf (text TaskName.bytesMax)
+        let! stage = Gen.optionOf (text Limit.programBytesMax)
+
+        return {
+            after = after * 1L<taskId>
+            most = most
+            phases = Array.truncate 10 wanted
+            name = name
+            stage = stage
+        }
+    }
+
 let toScheduler: Gen<ToScheduler> =
     Gen.oneof [
         hello |> Gen.map ToScheduler.Hello
@@ -205,6 +236,9 @@ let toScheduler: Gen<ToScheduler> =
         text Limit.peerNameBytesMax |> Gen.map ToScheduler.Drain
         tasks |> Gen.map ToScheduler.Explain
         query |> Gen.map ToScheduler.Events
+        taskQuery |> Gen.map ToScheduler.List
+        Gen.constant ToScheduler.Stages
+        tasks |> Gen.map ToScheduler.Fetch
     ]
 
 let private welcome: Gen<Welcome> =
@@ -389,5 +423,9 @@ let fromScheduler: Gen<FromScheduler> =
         Gen.constant FromScheduler.Drain
         tasks |> Gen.map FromScheduler.Explanation
         count |> Gen.map FromScheduler.Events
+        Gen.zip count (Gen.elements [ true; false ])
+        |> Gen.map (fun (last, more) -> FromScheduler.List(last * 1L<taskId>, more))
+        Gen.constant FromScheduler.Stages
+        Gen.zip tasks (text TaskName.bytesMax) |> Gen.map FromScheduler.Fetch
         Gen.zip errors errorText |> Gen.map FromScheduler.Error
     ]

@@ -23,6 +23,7 @@ let main args =
             CodecOracle.tests
             TokensTests.tests
             ExplanationTests.tests
+            ListingTests.tests
             GateTests.tests
             ConnectionLimitsTests.tests
             FolderOverlapTests.tests

@@ -75,7 +75,10 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | FromScheduler.Cancel _
         | FromScheduler.Drain
         | FromScheduler.Explanation _
-        | FromScheduler.Events _ -> ()
+        | FromScheduler.Events _
+        | FromScheduler.List _
+        | FromScheduler.Stages
+        | FromScheduler.Fetch _ -> ()
 
     /// What a step asks for, after the observer has seen its events.
     member _.Decided effect =

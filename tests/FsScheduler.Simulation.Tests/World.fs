@@ -92,7 +92,10 @@ type World(scene: Scene) =
         | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
-        | ToScheduler.Events _ -> raise (Violation "nobody says that here")
+        | ToScheduler.Events _
+        | ToScheduler.List _
+        | ToScheduler.Stages
+        | ToScheduler.Fetch _ -> raise (Violation "nobody says that here")
 
     let connect () =
         sessions <- sessions + 1L<sessionId>

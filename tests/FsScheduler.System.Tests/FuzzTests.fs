@@ -33,6 +33,9 @@ let private frames = [|
     "{\"type\":\"SUBMIT\",\"ref\":\"c\",\"name\":\"../c\",\"bytes\":70000}\n"
     + String('x', 70_000)
     "{\"type\":\"STATUS\",\"nothing\":[1,{\"a\":null}]}\n"
+    "{\"type\":\"LIST\",\"after\":0,\"most\":10,\"states\":[\"queued\",\"done\"],\"name\":\"*.t?t\",\"stage\":\"lower\"}\n"
+    "{\"type\":\"STAGES\"}\n"
+    "{\"type\":\"FETCH\",\"task\":1}\n"
     "{\"type\":\"CANCEL\",\"task\":1}\n"
     "{\"type\":\"RETRY\",\"task\":1}\n"
 |]

@@ -247,6 +247,7 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
     member _.Session = session
     member _.Name = name
     member _.Can(demand: string) = offers.Contains demand
+    member _.Offers: seq<string> = offers
 
     /// Neighbours among the idle workers.
     member _.Previous

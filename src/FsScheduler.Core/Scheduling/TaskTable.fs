@@ -60,6 +60,20 @@ type internal TaskTable() =
             if page < pages.Count - 1 then
                 letGo page
 
+    /// Those of a higher number, in order. A page that has gone costs nothing.
+    member _.After(id: TaskId) : Task seq =
+        seq {
+            let first = min (int64 pages.Count) (max 0L (int64 id) >>> pageBits)
+
+            for index in int first .. pages.Count - 1 do
+                match pages[index] with
+                | null -> ()
+                | tasks ->
+                    for task in tasks do
+                        if not (obj.ReferenceEquals(task, null)) && task.Id > id then
+                            task
+        }
+
     member _.ToSeq() : Task seq =
         pages
         |> Seq.collect (fun page ->

@@ -119,6 +119,9 @@ type IHistory =
     /// <param name="most">How many, at the most.</param>
     abstract EventsAfter: number: int64 * most: int -> struct (int64 * DateTimeOffset * Event)[]
 
+    /// Finished tasks of a higher number, in order, this many at the most.
+    abstract FinishedAfter: task: TaskId * most: int -> FinishedTask[]
+
     /// What the worker of a session was called.
     abstract WorkerName: SessionId -> string
 

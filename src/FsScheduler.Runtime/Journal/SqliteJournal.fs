@@ -351,6 +351,9 @@ type SqliteJournal(options: JournalOptions) =
                 let last = JournalFile.lastOf reading number most
                 JournalFile.dated reader (EventFilter.between number last) most)
 
+        member _.FinishedAfter(task, most) =
+            lock reader (fun () -> FinishedTasks.after reading task most)
+
         member _.WorkerName session =
             match names.TryGetValue session with
             | true, name -> name

@@ -40,7 +40,7 @@ module Asking =
         let message =
             $"task {task} is not known: it never was, or it was finished so long ago that it is forgotten"
 
-        struct (FromScheduler.Error(ErrorCode.BadField, message), [||])
+        struct (FromScheduler.Error(ErrorCode.BadField, message), Payload.empty)
 
     let private explain (history: IHistory) (agent: SchedulerAgent) (id: TaskId) =
         task {
@@ -53,7 +53,8 @@ module Asking =
                 let explained = Explanation.make id events history.WorkerName standing
 
                 return
-                    struct (FromScheduler.Explanation id, explanation history.WorkerName explained)
+                    struct (FromScheduler.Explanation id,
+                            Bytes(explanation history.WorkerName explained))
         }
 
     let private listed (history: IHistory) after (found: PastEvent[]) =
@@ -62,7 +63,7 @@ module Asking =
             | Some(struct (number, _, _)) -> number
             | None -> after
 
-        struct (FromScheduler.Events last, lines history found)
+        struct (FromScheduler.Events last, Bytes(lines history found))
 
     let private events (history: IHistory) (query: EventQuery) =
         match query.task with
@@ -76,13 +77,18 @@ module Asking =
                 |> Array.truncate query.most
                 |> listed history query.after
 
-    /// <summary>The answer to a question, and its payload.</summary>
+    /// <summary>The answer to a question, and its payload, which stays ours.</summary>
     let answer
+        (journal: IJournal)
         (history: IHistory)
         (agent: SchedulerAgent)
+        (targetOf: ResultSource -> TaskName -> string)
         (question: ToScheduler)
-        : Task<struct (FromScheduler * byte[])> =
+        : Task<struct (FromScheduler * Payload)> =
         match question with
         | ToScheduler.Explain task -> explain history agent task
         | ToScheduler.Events query -> Task.Run(fun () -> events history query)
+        | ToScheduler.List query -> Listings.tasks journal history agent query
+        | ToScheduler.Stages -> Listings.stages agent
+        | ToScheduler.Fetch task -> Task.Run(fun () -> Fetching.answer history targetOf task)
         | _ -> invalidOp "not a question"

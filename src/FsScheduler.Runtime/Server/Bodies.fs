@@ -162,6 +162,13 @@ type Bodies
                                     "the task succeeded, but its result is not there any more; submit it again, with another key"
                     }
                 )
+            | FromScheduler.Fetch(task, _) ->
+                ValueSome(
+                    FromScheduler.Error(
+                        ErrorCode.BadField,
+                        $"the result of task {task} is not there any more"
+                    )
+                )
             | _ -> ValueNone
 
         member _.Sent(departure, body, whole) =

@@ -26,7 +26,7 @@ type ConnectionContext = {
     /// Whether a payload at this path has to outlive the scheduler.
     isKept: string -> bool
     /// Answers EXPLAIN and EVENTS: the message and its payload.
-    answer: ToScheduler -> Task<struct (FromScheduler * byte[])>
+    answer: ToScheduler -> Task<struct (FromScheduler * Payload)>
     /// Where it is said that the disk takes nothing.
     holdup: Holdup
     /// Told of a payload of a SUBMIT that found no room on the disk: where, and why.
@@ -374,11 +374,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             inputs.Add(Input.Drain(worker, session))
             Task.CompletedTask
         | ToScheduler.Explain _
-        | ToScheduler.Events _ as question ->
+        | ToScheduler.Events _
+        | ToScheduler.List _
+        | ToScheduler.Stages
+        | ToScheduler.Fetch _ as question ->
             task {
                 let! struct (answer, payload) = (context.answer question).WaitAsync closing.Token
 
-                postWith answer (Bytes payload)
+                postWith answer payload
             }
         | ToScheduler.Hello _ -> Task.CompletedTask // the gate has opened, or not
 

@@ -234,12 +234,15 @@ type SchedulerServer(options: SchedulerOptions) =
         | ToScheduler.Result(attempt, _) -> spoolOf attempt
         | _ -> Task.FromResult(state.NewSpool true)
 
-    let answer (question: ToScheduler) : Task<struct (FromScheduler * byte[])> =
+    let targetOf source name =
+        publisher.TargetOf(owners.Find(source, name))
+
+    let answer (question: ToScheduler) : Task<struct (FromScheduler * Payload)> =
         match options.journal with
-        | :? IHistory as history -> Asking.answer history agent question
+        | :? IHistory as history -> Asking.answer options.journal history agent targetOf question
         | _ ->
             let message = FromScheduler.Error(ErrorCode.BadField, "there is no journal to ask")
-            Task.FromResult(struct (message, [||]))
+            Task.FromResult(struct (message, Payload.empty))
 
     let room = RoomProbe(holdup, clock, stop.Token)
 
@@ -270,7 +273,12 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let listener = new TcpListener(options.listen)
 
-    do listener.Start 512
+    do
+        // [::] is every address of this machine, those of IPv4 too.
+        if options.listen.Address.Equals System.Net.IPAddress.IPv6Any then
+            listener.Server.DualMode <- true
+
+        listener.Start 512
 
     let serve (connection: Connection) : Task =
         task {

@@ -264,6 +264,9 @@ type WorkerSession
         | FromScheduler.Rejected _
         | FromScheduler.Explanation _
         | FromScheduler.Events _
+        | FromScheduler.List _
+        | FromScheduler.Stages
+        | FromScheduler.Fetch _
         | FromScheduler.Status _ ->
             profile.log.LogWarning("the scheduler sent a worker what is a client's")
 

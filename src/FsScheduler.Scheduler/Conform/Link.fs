@@ -201,7 +201,10 @@ type Link(socket: Socket, ledger: Ledger, patience: TimeSpan) =
         | ToScheduler.RetryAllWith _
         | ToScheduler.Drain _
         | ToScheduler.Explain _
-        | ToScheduler.Events _ -> wrong "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)
+        | ToScheduler.Events _
+        | ToScheduler.List _
+        | ToScheduler.Stages
+        | ToScheduler.Fetch _ -> wrong "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)
 
     /// Reads one frame. False: there is no use in reading on.
     let readFrame () =
