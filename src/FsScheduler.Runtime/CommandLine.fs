@@ -75,6 +75,15 @@ module CommandLine =
 
         value
 
+    /// The level of the log: `--log-level`, or what `--quiet` and `--verbose` stand for.
+    let logLevel (given: string option) (isQuiet: bool) (isVerbose: bool) : string =
+        match given, isQuiet, isVerbose with
+        | None, true, false -> "warn"
+        | None, false, true -> "debug"
+        | None, false, false -> "info"
+        | Some level, false, false -> level
+        | _ -> raise (WrongArguments "--log-level, --quiet and --verbose: say one of them")
+
     let private between (isOne: string -> bool) complaint option (text: string) =
         let names =
             text.Split(
@@ -186,19 +195,41 @@ module CommandLine =
         : int =
         Signals.ignoreFileSize ()
 
-        let parser = ArgumentParser.Create<'arguments>(programName = program)
+        Terminal.encoding (Array.contains "--json" args)
+        |> Option.iter StandardStreams.speak
 
-        try
-            run (parser.ParseCommandLine(args, raiseOnUsage = true))
-        with
-        | :? ArguParseException as error when error.ErrorCode = Argu.ErrorCode.HelpText ->
-            printfn $"{error.Message}"
+        match Terminal.foreignArgument () with
+        | Some argument ->
+            eprintfn
+                $"{program}: the argument '{argument}' is not UTF-8, and what it names would be taken for something else: rename it, or name a folder above it"
+
+            ExitCode.wrongArguments
+        | None when OptionHints.asksVersion args ->
+            printfn "%s" (OptionHints.version program)
             ExitCode.ok
-        | :? ArguParseException as error ->
-            let whole = error.Message.Replace("ERROR: ", "")
-            let message = Array.head (whole.Split "\nUSAGE:")
-            eprintfn $"{program}: {message.Trim()}\n{program} --help says more."
-            ExitCode.wrongArguments
-        | WrongArguments message ->
-            eprintfn $"{program}: {message}"
-            ExitCode.wrongArguments
+        | None ->
+            let parser =
+                ArgumentParser.Create<'arguments>(programName = program, checkStructure = false)
+
+            let names = OptionHints.namesOf parser
+            let args = OptionHints.normalize names args
+
+            let wrong (message: string) =
+                eprintfn $"{program}: {message}\n{program} --help says more."
+                ExitCode.wrongArguments
+
+            match OptionHints.findUnknown parser args with
+            | Some option -> wrong (OptionHints.unknown names (Terminal.printable option))
+            | None ->
+                try
+                    run (parser.ParseCommandLine(args, raiseOnUsage = true))
+                with
+                | :? ArguParseException as error when error.ErrorCode = Argu.ErrorCode.HelpText ->
+                    printfn $"{error.Message}"
+                    ExitCode.ok
+                | :? ArguParseException as error ->
+                    let whole = error.Message.Replace("ERROR: ", "")
+                    wrong ((Array.head (whole.Split "\nUSAGE:")).Trim())
+                | WrongArguments message ->
+                    eprintfn $"{program}: {message}"
+                    ExitCode.wrongArguments

@@ -9,8 +9,7 @@ open Microsoft.Extensions.Logging.Console
 module Logs =
 
     /// Text that others wrote, as it may be shown: nobody writes lines of ours, or moves the cursor.
-    let printable (text: string) =
-        text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
+    let printable = Terminal.printable
 
     /// The names of levels, as `--log-level` takes them.
     let levels = [ "trace"; "debug"; "info"; "warn"; "error"; "none" ]

@@ -171,8 +171,10 @@ module StandardStreams =
     let private isOurs = not (OperatingSystem.IsWindows())
     let private utf8 = UTF8Encoding false
 
+    let mutable private encoding: Encoding = utf8
+
     let private writerOf (stream: Stream) =
-        new StreamWriter(stream, utf8, 1024, AutoFlush = true)
+        new StreamWriter(stream, encoding, 1024, AutoFlush = true)
 
     let private outputFailed (errno: int) =
         if errno = Descriptor.EPIPE then
@@ -185,6 +187,7 @@ module StandardStreams =
             raise (OutputFailed $"standard output: {Marshal.GetPInvokeErrorMessage errno}")
 
     let mutable private output: Stream = Stream.Null
+    let mutable private errors: Stream = Stream.Null
     let mutable private isInstalled = false
     let mutable private closed = [| false; false; false |]
 
@@ -199,9 +202,18 @@ module StandardStreams =
                 closed <- [| for fd in 0..2 -> Descriptor.plug fd |]
                 output <- new DirectStream(1, closed[1], outputFailed)
                 Console.SetOut(writerOf output)
-                Console.SetError(writerOf (new DirectStream(2, closed[2], ignore)))
+                errors <- new DirectStream(2, closed[2], ignore)
+                Console.SetError(writerOf errors)
             else
                 output <- Console.OpenStandardOutput()
+
+    /// Text is written in this from here on, instead of UTF-8.
+    let speak (wanted: Encoding) =
+        encoding <- wanted
+
+        if isInstalled && isOurs then
+            Console.SetOut(writerOf output)
+            Console.SetError(writerOf errors)
 
     /// For bytes; text goes by `printfn`.
     let bytes () : Stream = output

@@ -35,6 +35,8 @@ type Arguments =
     | [<Unique>] Token_File of FILE: string
     | [<Unique>] Drain of DURATION: string
     | [<Unique>] Log_Level of LEVEL: string
+    | [<Unique; AltCommandLine("-q")>] Quiet
+    | [<Unique; AltCommandLine("-v")>] Verbose
     | [<Unique>] Log_Format of FORMAT: string
 
     interface IArgParserTemplate with
@@ -43,7 +45,7 @@ type Arguments =
             | Entrada _ -> "the folder that files are taken from (default: entrada)"
             | Resultados _ -> "the folder that results go to, as NAME.out (default: resultados)"
             | Listen _ ->
-                "where workers and clients connect; port 0 takes a free one (default: 127.0.0.1:7070)"
+                "where workers and clients connect; port 0 takes a free one, [::] takes IPv4 too (default: 127.0.0.1:7070)"
             | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
             | Route _ ->
                 "another pipeline for files of some names, such as '*.csv=grep:erro | words'; the first that fits counts"
@@ -87,4 +89,6 @@ type Arguments =
                 "a file with lines 'worker TOKEN' and 'client TOKEN'; needed beyond loopback"
             | Drain _ -> "how long running tasks may go on when asked to end (default: 10s)"
             | Log_Level _ -> "trace, debug, info, warn, error or none (default: info)"
+            | Quiet -> "as --log-level warn"
+            | Verbose -> "as --log-level debug"
             | Log_Format _ -> "text or json (default: text); logs go to stderr"

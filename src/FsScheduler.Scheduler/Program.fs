@@ -221,7 +221,13 @@ let private workerArguments (arguments: ParseResults<Arguments>) (state: StateFo
     for option, value in
         [
             "--token-file", arguments.TryGetResult Token_File |> Option.map Path.GetFullPath
-            "--log-level", Some(arguments.GetResult(Log_Level, "info"))
+            "--log-level",
+            Some(
+                CommandLine.logLevel
+                    (arguments.TryGetResult Log_Level)
+                    (arguments.Contains Quiet)
+                    (arguments.Contains Verbose)
+            )
             "--log-format", arguments.TryGetResult Log_Format
             "--drain", arguments.TryGetResult Drain
         ] do
@@ -357,7 +363,10 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
 let private run (arguments: ParseResults<Arguments>) =
     let level =
-        arguments.GetResult(Log_Level, "info")
+        CommandLine.logLevel
+            (arguments.TryGetResult Log_Level)
+            (arguments.Contains Quiet)
+            (arguments.Contains Verbose)
         |> CommandLine.oneOf Logs.levels "--log-level"
 
     let format =
@@ -447,12 +456,4 @@ let main args =
         FsScheduler.Worker.Program.main (Array.tail args)
     else
         CommandLine.printing "fs-scheduler" (fun () ->
-            match Array.tryHead args |> Option.bind Verbs.tryFind with
-            | Some verb -> verb (Array.tail args)
-            | None ->
-                let code = CommandLine.main<Arguments> "fs-scheduler" args run
-
-                if Array.contains "--help" args && code = ExitCode.ok then
-                    printfn $"{Verbs.help}"
-
-                code)
+            Verbs.dispatch args (fun args -> CommandLine.main<Arguments> "fs-scheduler" args run))

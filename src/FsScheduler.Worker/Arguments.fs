@@ -14,6 +14,8 @@ type Arguments =
     | [<Unique>] Give_Up of DURATION: string
     | [<Unique>] Drain of DURATION: string
     | [<Unique>] Log_Level of LEVEL: string
+    | [<Unique; AltCommandLine("-q")>] Quiet
+    | [<Unique; AltCommandLine("-v")>] Verbose
     | [<Unique>] Log_Format of FORMAT: string
     | [<Hidden; Unique>] End_With_Stdin
 
@@ -33,5 +35,7 @@ type Arguments =
                 "end when no scheduler was found for this long, such as 30s (default: never)"
             | Drain _ -> "how long to go on with its tasks when asked to end (default: 10s)"
             | Log_Level _ -> "trace, debug, info, warn, error or none (default: info)"
+            | Quiet -> "as --log-level warn"
+            | Verbose -> "as --log-level debug"
             | Log_Format _ -> "text or json (default: text); logs go to stderr"
             | End_With_Stdin -> "end when standard input ends: so a worker ends with who started it"

@@ -100,7 +100,10 @@ let private watchStdin (interruption: Interruption) =
 
 let private run (arguments: ParseResults<Arguments>) =
     let level =
-        arguments.GetResult(Log_Level, "info")
+        CommandLine.logLevel
+            (arguments.TryGetResult Log_Level)
+            (arguments.Contains Quiet)
+            (arguments.Contains Verbose)
         |> CommandLine.oneOf Logs.levels "--log-level"
 
     let format =

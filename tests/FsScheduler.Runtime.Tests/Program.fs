@@ -13,6 +13,7 @@ let main args =
             FileLockTests.tests
             FileVersionTests.tests
             QuantityTests.tests
+            TerminalTests.tests
             FrameTests.tests
             AgentTests.tests
             ConnectionTests.tests

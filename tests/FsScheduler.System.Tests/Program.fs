@@ -23,6 +23,7 @@ let private all =
         ReaderTests.tests
         FollowingTests.tests
         CrowdTests.tests
+        CommandTests.tests
         ExecTests.tests
         BrokenWorkerTests.tests
         ConformTests.tests

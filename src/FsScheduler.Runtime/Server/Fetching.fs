@@ -46,7 +46,7 @@ module Fetching =
             | _ -> None)
         |> Option.map (fun submission ->
             match submission.Origin, TaskName.parse submission.Name with
-            | Folder, Ok name -> submission.Name, OfFile name
+            | Origin.Folder, Ok name -> submission.Name, OfFile name
             | _ -> submission.Name, OfTask task)
         |> Option.defaultValue ("", OfTask task)
 

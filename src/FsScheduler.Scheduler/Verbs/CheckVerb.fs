@@ -24,7 +24,7 @@ type CheckArguments =
 module CheckVerb =
 
     let private asJson (report: JournalReport) (repaired: JournalRepaired option) =
-        JsonSerializer.Serialize {|
+        Remote.json {|
             whole = report.troubles.IsEmpty
             troubles = report.troubles
             rows = dict report.rows

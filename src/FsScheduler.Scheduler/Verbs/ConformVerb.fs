@@ -51,7 +51,7 @@ module ConformVerb =
             | Failed(expected, seen) -> Some expected, Some seen, None
             | NotApplicable reason -> None, None, Some reason
 
-        JsonSerializer.Serialize {|
+        Remote.json {|
             row = finding.row.id
             verdict = word finding.verdict
             checks = finding.row.checks
@@ -77,7 +77,18 @@ module ConformVerb =
             table.AddRow(finding.row.id, $"[{colour}]{word finding.verdict}[/]", said)
             |> ignore
 
-        AnsiConsole.Write table
+        if Terminal.isOutput () then
+            (Columns.console ()).Write table
+        else
+            for finding in findings do
+                let said =
+                    match finding.verdict with
+                    | Passed -> finding.row.checks
+                    | Failed(expected, seen) ->
+                        $"{finding.row.checks}; expected {expected}; seen: {seen}"
+                    | NotApplicable reason -> reason
+
+                Console.Out.WriteLine(Columns.piped [ finding.row.id; word finding.verdict; said ])
 
         let count name =
             findings
@@ -90,7 +101,7 @@ module ConformVerb =
     let private list (isJson: bool) =
         for row in Conformance.rows do
             if isJson then
-                printfn $"{JsonSerializer.Serialize {| row = row.id; checks = row.checks |}}"
+                printfn $"{Remote.json {| row = row.id; checks = row.checks |}}"
             else
                 printfn $"%-16s{row.id} {row.checks}"
 

@@ -84,7 +84,7 @@ module PlanVerb =
     let private asJson (planned: Planned) =
         match planned.fate with
         | Taken(pipeline, source) ->
-            JsonSerializer.Serialize {|
+            Remote.json {|
                 name = planned.name
                 bytes = ValueOption.toNullable (planned.size |> ValueOption.map int64)
                 pipeline = Pipeline.print pipeline
@@ -94,9 +94,8 @@ module PlanVerb =
                         {| stage = Stage.toWire stage; kind = kindOf stage |}
                 ]
             |}
-        | LeftAlone reason ->
-            JsonSerializer.Serialize {| name = planned.name; ignored = string reason |}
-        | Refused reason -> JsonSerializer.Serialize {| name = planned.name; refused = reason |}
+        | LeftAlone reason -> Remote.json {| name = planned.name; ignored = string reason |}
+        | Refused reason -> Remote.json {| name = planned.name; refused = reason |}
 
     let private table (plan: Planned list) =
         let table =
@@ -135,6 +134,19 @@ module PlanVerb =
 
         table
 
+    /// For a pipe: name, bytes, pipeline or why it is refused, and what that is from.
+    let private piped (planned: Planned) : string =
+        let size =
+            match planned.size with
+            | ValueSome size -> string (int64 size)
+            | ValueNone -> ""
+
+        match planned.fate with
+        | Taken(pipeline, source) ->
+            Columns.piped [ planned.name; size; Pipeline.print pipeline; string source ]
+        | LeftAlone reason -> Columns.piped [ planned.name; size; string reason; "left alone" ]
+        | Refused reason -> Columns.piped [ planned.name; size; reason; "refused" ]
+
     let run (arguments: ParseResults<PlanArguments>) : int =
         let expected = CommandLine.expected (arguments.TryGetResult PlanArguments.Expect)
 
@@ -172,8 +184,11 @@ module PlanVerb =
             if arguments.Contains PlanArguments.Json then
                 for planned in plan do
                     printfn $"{asJson planned}"
+            else if Terminal.isOutput () then
+                (Columns.console ()).Write(table plan)
             else
-                AnsiConsole.Write(table plan)
+                for planned in plan do
+                    Console.Out.WriteLine(piped planned)
 
             for sentence in unusedRoutes routes listing do
                 eprintfn $"fs-scheduler plan: {Logs.printable sentence}"

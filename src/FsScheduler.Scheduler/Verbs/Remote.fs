@@ -3,6 +3,8 @@ namespace FsScheduler.Scheduler
 open System
 open System.Diagnostics
 open System.IO
+open System.Text.Encodings.Web
+open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
@@ -24,6 +26,13 @@ module Remote =
     let tokenFileUsage = "a file with a line 'client TOKEN'"
     let jsonUsage = "for programs: a JSON object a line"
 
+    let private options =
+        JsonSerializerOptions(Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
+
+    /// An object for programs, on one line, in UTF-8 with no more escapes than JSON needs.
+    let json (value: 'value) : string =
+        JsonSerializer.Serialize<'value>(value, options)
+
     /// A task by its number, as people write it.
     let taskOf (text: string) : TaskId =
         match Int64.TryParse text with
@@ -31,7 +40,7 @@ module Remote =
         | _ ->
             raise (
                 WrongArguments
-                    $"'{text}' is not the number of a task; 'fs-scheduler events' and ACCEPTED tell them"
+                    $"'{text}' is not the number of a task; 'fs-scheduler tasks' lists them"
             )
 
     /// Says what is wrong, on stderr.

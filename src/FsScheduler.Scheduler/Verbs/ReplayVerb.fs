@@ -76,7 +76,17 @@ module ReplayVerb =
         printfn
             $"{report.queued} queued, {report.running} running, {report.split} worked on in pieces, {report.waiting} waiting for another try, {report.publishing} being published, {report.quarantined} in quarantine, {report.finished} done, {report.cancelled} cancelled"
 
-        if tasks.Length > 0 then
+        if tasks.Length > 0 && not (Terminal.isOutput ()) then
+            for view, name in tasks do
+                Columns.piped [
+                    string view.id
+                    name
+                    view.state
+                    string view.attempt
+                    string view.failures
+                ]
+                |> Console.Out.WriteLine
+        elif tasks.Length > 0 then
             let table =
                 Table().RoundedBorder().AddColumns("task", "name", "state", "attempt", "failures")
 
@@ -90,13 +100,13 @@ module ReplayVerb =
                 )
                 |> ignore
 
-            AnsiConsole.Write table
+            (Columns.console ()).Write table
 
             if tasks.Length > tasksMax then
                 printfn $"and {tasks.Length - tasksMax} more; --json has them all"
 
     let private asJson (at: DateTimeOffset) (report: StatusReport) (tasks: (TaskView * string)[]) =
-        JsonSerializer.Serialize {|
+        Remote.json {|
             time = at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ"
             queued = report.queued
             running = report.running

@@ -79,9 +79,9 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
         | :? IOException
         | :? UnauthorizedAccessException -> () // what is not known is not replaced
 
-    let append (source: string) (name: TaskName) =
+    let append (source: string) (result: string) =
         let at = submittedAt.Ticks.ToString CultureInfo.InvariantCulture
-        let line = $"{source}\t{at}\t{TaskName.toString name}\n"
+        let line = $"{source}\t{at}\t{result}\n"
 
         try
             if recordFolder = "" then
@@ -106,44 +106,52 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
         | :? IOException
         | :? UnauthorizedAccessException -> () // the next result of this file is told apart, and not lost
 
-    let targetOf (name: TaskName) =
-        Path.Combine(folder, TaskName.toString name + ".out")
+    let targetOf (result: string) = Path.Combine(folder, result)
 
-    let holderOf (source: string) (name: TaskName) =
+    let holderOf (source: string) (result: string) =
         // A folder in the way is an error, as ever.
-        if not (File.Exists(targetOf name)) then
+        if not (File.Exists(targetOf result)) then
             NameHolder.Nobody
         else
-            match known.TryGetValue(TaskName.toString name) with
+            match known.TryGetValue result with
             | true, struct (owner, at) when owner = source && at <= submittedAt.Ticks ->
                 NameHolder.Same
             | _ -> NameHolder.Other
 
     /// The first name that takes it: one that is free by the look may be gone by the move, which then fails.
-    let rec move (source: string) (temporary: string) (names: TaskName seq) =
-        match ResultName.choose (holderOf source) names with
+    let rec move (source: string) (temporary: string) (ending: string) (names: TaskName seq) =
+        let resultOf (name: TaskName) = TaskName.toString name + ending
+
+        match ResultName.choose (resultOf >> holderOf source) names with
         | ValueNone ->
             raise (IOException $"all names for it are taken in '{folder}'; give another with --out")
         | ValueSome(struct (name, mayReplace)) ->
+            let target = targetOf (resultOf name)
+            Directory.CreateDirectory(nonNull (Path.GetDirectoryName target)) |> ignore
+
             try
-                File.Move(temporary, targetOf name, mayReplace)
-                name
-            with :? IOException when not mayReplace && File.Exists(targetOf name) ->
+                File.Move(temporary, target, mayReplace)
+                resultOf name
+            with :? IOException when not mayReplace && File.Exists target ->
                 names
                 |> Seq.skipWhile (fun other -> other <> name)
                 |> Seq.skip 1
-                |> move source temporary
+                |> move source temporary ending
 
     /// <summary>Puts a result in its place.</summary>
     /// <param name="file">The file that was submitted; where it is tells it from others of its name.</param>
-    /// <param name="name">What it is called.</param>
+    /// <param name="name">What it is called, without its ending.</param>
+    /// <param name="ending">`ResultFolder.Ending`, or nothing where somebody chose the whole name.</param>
     /// <param name="temporary">The result, whole, in this folder or on its file system. It is moved.</param>
     /// <returns>Where it is.</returns>
     /// <exception cref="T:System.IO.IOException">It cannot be put there.</exception>
-    member _.Put(file: string, name: TaskName, temporary: string) : string =
+    member _.Put(file: string, name: TaskName, ending: string, temporary: string) : string =
         let source = hashOf (Path.GetFullPath file)
         refresh ()
-        let place = move source temporary (ResultName.candidates (OfFile name) name)
-        append source place
-        known[TaskName.toString place] <- struct (source, submittedAt.Ticks)
-        targetOf place
+        let result = move source temporary ending (ResultName.candidates (OfFile name) name)
+        append source result
+        known[result] <- struct (source, submittedAt.Ticks)
+        targetOf result
+
+    /// What results are called behind the name of their file.
+    static member Ending = ".out"

@@ -2,6 +2,7 @@ namespace FsScheduler.Scheduler
 
 open System
 open System.Text.Json
+open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
 open FsScheduler.Runtime
@@ -66,13 +67,15 @@ module RetryVerb =
         (pipeline: string option)
         (said: string list)
         (tried: Known list)
+        (count: int64)
         errors
         =
         if isJson then
             printfn
                 "%s"
-                (JsonSerializer.Serialize {|
+                (Remote.json {|
                     errors = errors
+                    retried = count
                     tasks = [
                         for known in tried ->
                             {|
@@ -110,33 +113,37 @@ module RetryVerb =
                     | wrong -> errors.AddRange wrong
 
             let tried = List.ofSeq tried
-            return struct (List.map (sentence pipeline) tried, tried, List.ofSeq errors)
+            let said = List.map (sentence pipeline) tried
+            return struct (said, tried, int64 tried.Length, List.ofSeq errors)
         }
 
     let private all pipeline client ct =
         task {
-            let! before = Remote.status client ct
+            let! found = Quarantine.find client ct
 
             let message =
                 match pipeline with
                 | Some pipeline -> ToScheduler.RetryAllWith pipeline
                 | None -> ToScheduler.RetryAll
 
-            let! errors = Remote.say client [ message ] ct
+            let! errors =
+                if found.count = 0L then
+                    Task.FromResult []
+                else
+                    Remote.say client [ message ] ct
 
             let how =
                 match pipeline with
-                | Some pipeline -> $"with '{Logs.printable pipeline}', as new tasks"
+                | Some pipeline -> $", with '{Logs.printable pipeline}', as new tasks"
                 | None ->
-                    "each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
+                    ", each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
 
             let said =
-                if before.quarantined > 0L && errors.IsEmpty then
-                    [ $"{before.quarantined} in quarantine: tried again {how}" ]
-                else
-                    []
+                if not errors.IsEmpty then []
+                elif found.count = 0L then [ found.Sentence ]
+                else [ found.Sentence + how ]
 
-            return struct (said, [], errors)
+            return struct (said, [], (if errors.IsEmpty then found.count else 0L), errors)
         }
 
     let run (arguments: ParseResults<RetryArguments>) : int =
@@ -156,7 +163,7 @@ module RetryVerb =
             (arguments.TryGetResult RetryArguments.Token_File)
             (fun client ct ->
                 task {
-                    let! struct (said, tried, errors) = work client ct
-                    tell (arguments.Contains RetryArguments.Json) pipeline said tried errors
+                    let! struct (said, tried, count, errors) = work client ct
+                    tell (arguments.Contains RetryArguments.Json) pipeline said tried count errors
                     return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
                 })

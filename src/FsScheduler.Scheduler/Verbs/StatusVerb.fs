@@ -2,6 +2,7 @@ namespace FsScheduler.Scheduler
 
 open System
 open System.Buffers
+open System.Globalization
 open System.Text
 open System.Threading
 open System.Threading.Tasks
@@ -36,26 +37,62 @@ module StatusVerb =
     let private span (duration: Duration) =
         (TimeSpan.FromMilliseconds(float (int64 duration))).ToString @"d\.hh\:mm\:ss"
 
+    let private counts (report: StatusReport) = [
+        "queued", string report.queued
+        "running", string report.running
+        "waiting for another try", string report.waiting
+        "worked on in pieces", string report.split
+        "being published", string report.publishing
+        "in quarantine", string report.quarantined
+        "done", string report.finished
+        "cancelled", string report.cancelled
+        "done in the last 10 s, a second",
+        (float report.finished10s / 10.0).ToString("F1", CultureInfo.InvariantCulture)
+        "done in the last minute", string report.finished60s
+        "oldest in the queue", span report.oldest
+        "up for", span report.uptime
+    ]
+
+    /// What to do about tasks in quarantine.
+    let private quarantineHint =
+        "'fs-scheduler tasks --state quarantined' lists them and says why"
+
+    /// For a pipe: a name, a TAB and a value; of a worker, `worker` and what the table has.
+    let private lines (report: StatusReport) : string list = [
+        for name, value in counts report do
+            if name = "in quarantine" && report.quarantined > 0L then
+                Columns.piped [ name; value; quarantineHint ]
+            else
+                Columns.piped [ name; value ]
+
+        match report.trouble with
+        | Some trouble -> Columns.piped [ "trouble"; trouble ]
+        | None -> ()
+
+        for stage in report.missing do
+            Columns.piped [ "no worker offers"; stage ]
+
+        for worker in report.heldBack do
+            Columns.piped [ "held back"; worker ]
+
+        for worker in report.workers do
+            Columns.piped [
+                "worker"
+                string worker.session
+                worker.name
+                string worker.slots
+                string worker.held
+                string worker.finished
+                string worker.failed
+            ]
+    ]
+
     let private tables (report: StatusReport) : Rendering.IRenderable =
-        let counts =
+        let table =
             Table().RoundedBorder().AddColumn("tasks").AddColumn(TableColumn("").RightAligned())
 
-        for name, value in
-            [
-                "queued", string report.queued
-                "running", string report.running
-                "waiting for another try", string report.waiting
-                "worked on in pieces", string report.split
-                "being published", string report.publishing
-                "in quarantine", string report.quarantined
-                "done", string report.finished
-                "cancelled", string report.cancelled
-                "done in the last 10 s, a second", $"{float report.finished10s / 10.0:F1}"
-                "done in the last minute", string report.finished60s
-                "oldest in the queue", span report.oldest
-                "up for", span report.uptime
-            ] do
-            counts.AddRow(name, value) |> ignore
+        for name, value in counts report do
+            table.AddRow(name, value) |> ignore
 
         let workers =
             Table()
@@ -110,7 +147,16 @@ module StatusVerb =
                 :> Rendering.IRenderable
         ]
 
-        Rows(trouble @ awaited @ missing @ heldBack @ [ counts; workers ])
+        let quarantine =
+            if report.quarantined = 0L then
+                []
+            else
+                [
+                    Markup(Markup.Escape $"in quarantine: {quarantineHint}")
+                    :> Rendering.IRenderable
+                ]
+
+        Rows(trouble @ awaited @ missing @ heldBack @ [ table ] @ quarantine @ [ workers ])
 
     let private line (report: StatusReport) =
         let heldBack =
@@ -133,9 +179,12 @@ module StatusVerb =
                 let! report = Remote.status client ct
 
                 if arguments.Contains StatusArguments.Json then
-                    printfn $"{asJson report}"
+                    Console.Out.WriteLine(asJson report)
+                elif Terminal.isOutput () then
+                    (Columns.console ()).Write(tables report)
                 else
-                    AnsiConsole.Write(tables report)
+                    for line in lines report do
+                        Console.Out.WriteLine line
 
                 return ExitCode.ok
             })
@@ -157,13 +206,13 @@ module StatusVerb =
 
         Remote.follow "watch" address tokenFile (fun client ct ->
             task {
-                if isJson || Console.IsOutputRedirected then
+                if isJson || not (Terminal.isOutput ()) then
                     do!
                         again client ct (fun report ->
                             printfn "%s" (if isJson then asJson report else line report))
                 else
                     do!
-                        AnsiConsole
+                        (Columns.console ())
                             .Live(Text "")
                             .StartAsync(fun live ->
                                 again client ct (fun report -> live.UpdateTarget(tables report)))

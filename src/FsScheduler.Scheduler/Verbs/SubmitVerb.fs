@@ -7,7 +7,6 @@ open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open Argu
-open Spectre.Console
 open FsScheduler.Core
 open FsScheduler.Runtime
 
@@ -39,12 +38,37 @@ module SubmitVerb =
 
         printfn
             "%s"
-            (JsonSerializer.Serialize {|
+            (Remote.json {|
                 file = sending.file
                 task = Option.toNullable (Option.map int64 task)
                 result = result
                 error = error
             |})
+
+    /// A file that was sent and has not ended.
+    [<NoComparison; NoEquality>]
+    type private OnItsWay = {
+        sending: Sending
+        started: DateTimeOffset
+        /// Its number, once it is accepted.
+        mutable task: TaskId option
+        mutable isCancelled: bool
+    }
+
+    /// Told how it goes.
+    type private Told =
+        abstract Accepted: Sending * TaskId -> unit
+
+        abstract Ended:
+            count: int *
+            Sending *
+            Ending *
+            started: DateTimeOffset *
+            received: Size *
+            isCancelled: bool ->
+                unit
+
+        abstract Halted: HaltRule * left: int * onTheirWay: int -> unit
 
     let private sentence (sending: Sending) ending =
         match ending with
@@ -57,44 +81,81 @@ module SubmitVerb =
     /// <summary>What there is to send, what is on its way, and what has ended.</summary>
     /// <param name="sendings">All.</param>
     /// <param name="isWaiting">A file has ended with its result; else when it is accepted.</param>
+    /// <param name="halt">When to stop early.</param>
     /// <param name="store">Puts a result into its place, and says where that is.</param>
-    /// <param name="tell">Called once for each, with how many have ended.</param>
+    /// <param name="tell">Told of each that is accepted or has ended, once.</param>
     type private Progress
         (
             sendings: Sending list,
             isWaiting: bool,
+            halt: HaltRule option,
             store: Sending -> Payload -> string,
-            tell: int -> Sending -> Ending -> unit
+            tell: Told
         ) =
+        let total = sendings.Length
         let toSend = Queue sendings
-        let pending = Dictionary<string, Sending>()
+        let pending = Dictionary<string, OnItsWay>()
+        let mutable failed = 0
+        let mutable halted: HaltRule option = None
+        // With a rule no more are on their way than workers have slots, so that there is something left to stop.
+        let mutable window = if halt.IsSome then 1 else pendingMax
+
+        let isCancelled () =
+            match halted with
+            | Some rule -> rule.whenever = HaltWhen.Now
+            | None -> false
 
         member _.IsOver = toSend.Count = 0 && pending.Count = 0
-        member val HasFailure = false with get, set
 
         /// Whether it took nothing new, when it was last heard of.
         member val IsBusy = false with get, set
         member val Ended = 0 with get, set
 
-        member private progress.End(sending: Sending, ending: Ending) =
+        /// Files that were not sent any more.
+        member val Left = 0 with get, set
+        member _.Failed = failed
+
+        /// The rule that was met.
+        member _.Halted = halted
+
+        member private progress.End(sending: Sending, ending: Ending, received: Size) =
+            let started =
+                match pending.TryGetValue sending.message.ref with
+                | true, onItsWay -> onItsWay.started
+                | _ -> DateTimeOffset.UtcNow
+
             pending.Remove sending.message.ref |> ignore
+            let isCancelled = isCancelled () && ending.IsFailed
             progress.Ended <- progress.Ended + 1
-            progress.HasFailure <- progress.HasFailure || ending.IsFailed
-            tell progress.Ended sending ending
+            failed <- failed + (if ending.IsFailed then 1 else 0)
+            tell.Ended(progress.Ended, sending, ending, started, received, isCancelled)
+
+            match halt with
+            | Some rule when
+                halted.IsNone
+                && HaltRule.isMet total (progress.Ended - failed) failed rule
+                && not progress.IsOver
+                ->
+                halted <- Some rule
+                progress.Left <- toSend.Count
+                toSend.Clear()
+                tell.Halted(rule, progress.Left, pending.Count)
+            | _ -> ()
 
         member private progress.Post(client: SchedulerClient, sending: Sending) =
             let most = client.Welcome.maxPayload
             let trouble = Sending.troubleWith sending
 
             if trouble.IsSome then
-                progress.End(sending, Failed(None, trouble.Value))
+                progress.End(sending, Failed(None, trouble.Value), 0L<B>)
             elif sending.size > most then
                 progress.End(
                     sending,
                     Failed(
                         None,
                         $"it has {sending.size} bytes, and the scheduler takes {most} at the most; its --max-payload says how many"
-                    )
+                    ),
+                    0L<B>
                 )
             else
                 let payload =
@@ -105,25 +166,55 @@ module SubmitVerb =
 
                 client.Post(ToScheduler.Submit sending.message, payload) |> ignore
 
+        /// Cancels what is on its way, as far as its number is known yet.
+        member private _.CancelKnown(client: SchedulerClient) =
+            if isCancelled () then
+                for onItsWay in pending.Values do
+                    match onItsWay.task with
+                    | Some task when not onItsWay.isCancelled ->
+                        onItsWay.isCancelled <- true
+                        client.Post(ToScheduler.Cancel task) |> ignore
+                    | _ -> ()
+
         /// Says again on a new connection what an old one may have lost.
         member progress.PostAgain(client: SchedulerClient) =
-            for sending in List.ofSeq pending.Values do
-                progress.Post(client, sending)
+            if halt.IsSome then
+                client.Post ToScheduler.Status |> ignore
+
+            for onItsWay in List.ofSeq pending.Values do
+                onItsWay.isCancelled <- false
+                progress.Post(client, onItsWay.sending)
 
         member progress.PostMore(client: SchedulerClient) =
-            while toSend.Count > 0 && pending.Count < pendingMax do
+            while toSend.Count > 0 && pending.Count < window do
                 let sending = toSend.Dequeue()
-                pending[sending.message.ref] <- sending
+
+                pending[sending.message.ref] <- {
+                    sending = sending
+                    started = DateTimeOffset.UtcNow
+                    task = None
+                    isCancelled = false
+                }
+
                 progress.Post(client, sending)
+
+            progress.CancelKnown client
 
         /// Some: why it has to be said again later.
         member progress.Take(arrival: Arrival<FromScheduler>) : string option =
             match arrival.message with
-            | FromScheduler.Accepted(ref, id) when not isWaiting && pending.ContainsKey ref ->
-                progress.End(pending[ref], TakenOver id)
+            | FromScheduler.Accepted(ref, id) when pending.ContainsKey ref ->
+                let onItsWay = pending[ref]
+                onItsWay.task <- Some id
+
+                if isWaiting then
+                    tell.Accepted(onItsWay.sending, id)
+                else
+                    progress.End(onItsWay.sending, TakenOver id, 0L<B>)
+
                 None
             | FromScheduler.Done ended when pending.ContainsKey ended.ref ->
-                let sending = pending[ended.ref]
+                let sending = pending[ended.ref].sending
 
                 let ending =
                     match ended.error, arrival.trouble with
@@ -138,15 +229,20 @@ module SubmitVerb =
                     | None, trouble ->
                         Failed(Some ended.task, $"its result cannot be stored: {trouble}")
 
-                progress.End(sending, ending)
+                progress.End(sending, ending, Payload.size arrival.payload)
+                None
+            | FromScheduler.Status report when halt.IsSome ->
+                window <- report.workers |> Array.sumBy _.slots |> max 1 |> min pendingMax
                 None
             | FromScheduler.Rejected(_, RejectionCode.Busy, message) ->
                 progress.IsBusy <- true
                 Some message
             | FromScheduler.Rejected(ref, _, message) when pending.ContainsKey ref ->
-                progress.End(pending[ref], Failed(None, message))
+                progress.End(pending[ref].sending, Failed(None, message), 0L<B>)
                 None
-            | FromScheduler.Error(_, message) -> raise (Refusal message)
+            | FromScheduler.Error(_, message) ->
+                // What is to be cancelled may have ended meanwhile.
+                if isCancelled () then None else raise (Refusal message)
             | _ -> None
 
     /// One connection, as long as it lasts. Some: why it has to be gone on with on another one.
@@ -174,6 +270,7 @@ module SubmitVerb =
     let private deliver
         (connect: unit -> Task<SchedulerClient>)
         (progress: Progress)
+        (meter: Meter)
         (ct: CancellationToken)
         =
         task {
@@ -206,7 +303,9 @@ module SubmitVerb =
                         raise (Unreachable trouble)
 
                     if trouble <> told || progress.Ended > ended then
-                        eprintfn $"waiting for the scheduler: {Logs.printable trouble}"
+                        meter.Around(fun () ->
+                            eprintfn $"waiting for the scheduler: {Logs.printable trouble}")
+
                         told <- trouble
                         ended <- progress.Ended
 
@@ -214,18 +313,80 @@ module SubmitVerb =
                 | None -> ()
         }
 
-    /// A bar, where somebody looks.
-    let private showing (count: int) (work: (int -> unit) -> Task<'T>) : Task<'T> =
-        if Console.IsErrorRedirected || count < 2 then
-            work ignore
-        else
-            AnsiConsole
-                .Create(AnsiConsoleSettings(Out = AnsiConsoleOutput Console.Error))
-                .Progress()
-                .AutoClear(true)
-                .StartAsync(fun context ->
-                    let bar = context.AddTask("files", true, float count)
-                    work (fun ended -> bar.Value <- float ended))
+    let private haltOf (arguments: ParseResults<SubmitArguments>) =
+        match arguments.TryGetResult SubmitArguments.Halt with
+        | None -> None
+        | Some text ->
+            match HaltRule.parse text with
+            | Ok rule -> rule
+            | Error message -> raise (WrongArguments $"--halt: {message}")
+
+    let private codeOf (progress: Progress) =
+        match progress.Halted with
+        | Some { why = HaltWhy.Success } -> ExitCode.ok
+        | Some _ when progress.Left > 0 -> ExitCode.quarantined
+        | _ ->
+            if progress.Failed > 0 then
+                ExitCode.quarantined
+            else
+                ExitCode.ok
+
+    /// Says how it goes: results on standard output, unless that is the result of `-`; the rest on standard error.
+    let private telling
+        (arguments: ParseResults<SubmitArguments>)
+        (meter: Meter)
+        (log: JobLog option)
+        : Told =
+        let isJson = arguments.Contains SubmitArguments.Json
+        let isQuiet = arguments.Contains SubmitArguments.Quiet
+
+        let isPiped = arguments.GetResult(SubmitArguments.Files, []) |> List.contains "-"
+
+        let out (line: string) =
+            if isPiped then eprintfn "%s" line else printfn "%s" line
+
+        {
+            new Told with
+                member _.Accepted(sending, task) =
+                    if arguments.Contains SubmitArguments.Verbose then
+                        meter.Around(fun () -> eprintfn "%s: accepted as task %d" sending.file task)
+
+                member _.Ended(count, sending, ending, started, received, isCancelled) =
+                    meter.Around(fun () ->
+                        if isJson then
+                            tellJson sending ending
+                        else
+                            match sentence sending ending with
+                            | Some line when ending.IsFailed -> eprintfn "%s" line
+                            | Some line when not isQuiet -> out line
+                            | _ -> ())
+
+                    meter.Show count
+
+                    match log with
+                    | Some log ->
+                        log.Add {
+                            number = int sending.message.ref + 1
+                            file = sending.file
+                            started = started
+                            took = DateTimeOffset.UtcNow - started
+                            sent = sending.size
+                            received = received
+                            isFailed = ending.IsFailed
+                            isCancelled = isCancelled
+                        }
+                    | None -> ()
+
+                member _.Halted(rule, left, onTheirWay) =
+                    let what =
+                        match rule.whenever with
+                        | HaltWhen.Soon -> "waited for"
+                        | HaltWhen.Now -> "cancelled"
+
+                    meter.Around(fun () ->
+                        eprintfn
+                            $"fs-scheduler submit: stopping by --halt: {left} are not sent, {onTheirWay} are {what}")
+        }
 
     /// Whether there is one result, and it goes to standard output.
     let private isForOutput (arguments: ParseResults<SubmitArguments>) =
@@ -233,10 +394,13 @@ module SubmitVerb =
         && not (arguments.Contains SubmitArguments.No_Wait)
 
     let run (arguments: ParseResults<SubmitArguments>) : int =
-        let folder = arguments.GetResult(SubmitArguments.Out, ".")
-        let isWaiting = not (arguments.Contains SubmitArguments.No_Wait)
-        let isJson = arguments.Contains SubmitArguments.Json
+        let folder =
+            match arguments.GetResult(SubmitArguments.Out, ".") with
+            | "" -> "."
+            | folder -> folder
 
+        let isWaiting = not (arguments.Contains SubmitArguments.No_Wait)
+        let halt = haltOf arguments
         let address = Remote.addressOf (arguments.TryGetResult SubmitArguments.Connect)
 
         let token =
@@ -274,28 +438,35 @@ module SubmitVerb =
                 // Reading standard input, or a pipe, may take for ever; Ctrl+C does not.
                 let! sendings = Task.Run(fun () -> Sending.all arguments temporary).WaitAsync ct
 
-                return!
-                    showing sendings.Length (fun show ->
-                        task {
-                            let tell ended sending ending =
-                                show ended
+                let log =
+                    arguments.TryGetResult SubmitArguments.Joblog
+                    |> Option.map (fun path -> new JobLog(path, address))
 
-                                if isJson then
-                                    tellJson sending ending
-                                else
-                                    sentence sending ending |> Option.iter (eprintfn "%s")
+                use _ = log |> Option.map (fun log -> log :> IDisposable) |> Option.toObj
 
-                            let progress =
-                                Progress(sendings, isWaiting, Sending.store folder results, tell)
+                use meter =
+                    new Meter(
+                        sendings.Length,
+                        not (arguments.Contains SubmitArguments.Quiet),
+                        arguments.Contains SubmitArguments.Eta
+                    )
 
-                            do! deliver connect progress ct
+                if sendings.IsEmpty then
+                    eprintfn "fs-scheduler submit: there is no file to send"
 
-                            return
-                                if progress.HasFailure then
-                                    ExitCode.quarantined
-                                else
-                                    ExitCode.ok
-                        })
+                meter.Show 0
+
+                let progress =
+                    Progress(
+                        sendings,
+                        isWaiting,
+                        halt,
+                        Sending.store folder results,
+                        telling arguments meter log
+                    )
+
+                do! deliver connect progress meter ct
+                return codeOf progress
             }
 
         try

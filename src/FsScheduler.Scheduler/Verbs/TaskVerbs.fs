@@ -62,7 +62,7 @@ module TaskVerbs =
                     let! errors = Remote.say client messages ct
 
                     if arguments.Contains TaskArguments.Json then
-                        printfn $"{JsonSerializer.Serialize {| errors = errors |}}"
+                        printfn $"{Remote.json {| errors = errors |}}"
                     else
                         for error in errors do
                             Remote.complain verb error

@@ -3,6 +3,7 @@ namespace FsScheduler.Scheduler
 open System
 open System.IO
 open Argu
+open FsScheduler.Core
 open FsScheduler.Runtime
 
 /// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
@@ -29,32 +30,84 @@ module Verbs =
                 ExitCode.cannotStart
             | :? OperationCanceledException -> ExitCode.interrupted
 
-        name, (fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded)
+        fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded
 
     /// What stands behind `--` is somebody else's command line.
     let private conform (args: string[]) =
         let options, command = ConformVerb.split args
-        snd (verb "conform" (ConformVerb.run command)) options
+        verb "conform" (ConformVerb.run command) options
 
-    let all: (string * (string[] -> int)) list = [
-        verb "submit" SubmitVerb.run
-        verb "status" StatusVerb.run
-        verb "watch" StatusVerb.watch
-        verb "events" TaskVerbs.events
-        verb "cancel" TaskVerbs.cancel
-        verb "retry" RetryVerb.run
-        verb "drain" TaskVerbs.drain
-        verb "explain" TaskVerbs.explain
+    /// Name, what it does in one line, and how it is run.
+    let all: (string * string * (string[] -> int)) list = [
+        "submit", "sends files in and writes their results", verb "submit" SubmitVerb.run
+        "status", "how many tasks are in which state, and the workers", verb "status" StatusVerb.run
+        "watch", "the same, once a second", verb "watch" StatusVerb.watch
+        "tasks", "which tasks there are, in which state and why", verb "tasks" TasksVerb.run
+        "stages",
+        "the stages that are built in, and those of connected workers",
+        verb "stages" StagesVerb.run
+        "wait", "until tasks have ended", verb "wait" WaitVerb.run
+        "cat", "prints the results of tasks", verb "cat" CatVerb.run
+        "events", "what was recorded, as JSON lines", verb "events" TaskVerbs.events
+        "explain", "why a task is where it is", verb "explain" TaskVerbs.explain
+        "cancel", "gives up tasks, wherever they are", verb "cancel" TaskVerbs.cancel
+        "retry", "gets tasks out of quarantine", verb "retry" RetryVerb.run
+        "drain", "has workers finish what they hold and go", verb "drain" TaskVerbs.drain
+        "replay",
+        "what the scheduler knew at a moment, from its journal",
         verb "replay" ReplayVerb.run
-        verb "check" CheckVerb.run
-        verb "plan" PlanVerb.run
-        "conform", conform
+        "check", "whether the journal is whole", verb "check" CheckVerb.run
+        "plan", "which pipeline each file of a folder would get", verb "plan" PlanVerb.run
+        "conform", "whether a worker of yours keeps to the protocol", conform
     ]
+
+    let names = all |> List.map (fun (name, _, _) -> name)
 
     /// What `--help` of the scheduler says of them.
     let help =
-        let names = all |> List.map fst |> String.concat ", "
-        $"Besides: fs-scheduler VERB, with VERB one of {names}; each has its own --help."
+        let lines =
+            all |> List.map (fun (name, what, _) -> $"    {name.PadRight 10} {what}")
 
-    let tryFind name =
-        all |> List.tryFind (fun (verb, _) -> verb = name) |> Option.map snd
+        let list = String.concat "\n" lines
+        $"VERBS: fs-scheduler VERB …, instead of running a scheduler:\n\n{list}\n\n    fs-scheduler help VERB says more of one.\n"
+
+    let private find name =
+        all
+        |> List.tryFind (fun (verb, _, _) -> verb = name)
+        |> Option.map (fun (_, _, run) -> run)
+
+    let private unknown (name: string) =
+        let hint =
+            match Spelling.nearest ("help" :: "version" :: names) name with
+            | Some near -> $"did you mean '{near}'?"
+            | None -> $"""there are {String.concat ", " names}"""
+
+        eprintfn
+            $"fs-scheduler: there is no verb '{Logs.printable name}'; {hint}\nfs-scheduler --help says more."
+
+        ExitCode.wrongArguments
+
+    /// <summary>Runs what the first word of a command line says, if it is a verb, or looks like one.</summary>
+    /// <param name="args">All of it.</param>
+    /// <param name="runScheduler">Does the rest: without a verb.</param>
+    let dispatch (args: string[]) (runScheduler: string[] -> int) : int =
+        let describe () =
+            let code = runScheduler [| "--help" |]
+            printfn $"{help}"
+            code
+
+        match List.ofArray args with
+        | [ "help" ]
+        | [ "--help" ]
+        | [ "-h" ] -> describe ()
+        | [ "version" ] -> runScheduler [| "--version" |]
+        | "help" :: name :: _ ->
+            match find name with
+            | Some run -> run [| "--help" |]
+            | None -> unknown name
+        | name :: rest ->
+            match find name with
+            | Some run -> run (Array.ofList rest)
+            | None when name <> "" && name[0] <> '-' -> unknown name
+            | None -> runScheduler args
+        | [] -> runScheduler args

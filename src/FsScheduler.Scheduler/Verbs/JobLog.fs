@@ -1,0 +1,60 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Globalization
+open System.IO
+open System.Text
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// A line of `--joblog`.
+type JobLine = {
+    /// Which of the files, from 1.
+    number: int
+    file: string
+    started: DateTimeOffset
+    took: TimeSpan
+    sent: Size
+    received: Size
+    isFailed: bool
+    /// Cancelled by `--halt`.
+    isCancelled: bool
+}
+
+/// <summary>The file of `--joblog`: a line for each file that has ended, in the columns of GNU parallel, with a TAB
+/// between. Written at once, so that an interrupted run leaves what was done.</summary>
+/// <param name="path">With a `+` in front: lines are added to what is there.</param>
+/// <param name="host">The scheduler's address, which stands in the column Host.</param>
+/// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
+[<Sealed>]
+type JobLog(path: string, host: string) =
+    let isAdded = path.StartsWith '+'
+
+    let file =
+        new FileStream(
+            (if isAdded then path.Substring 1 else path),
+            (if isAdded then FileMode.Append else FileMode.Create),
+            FileAccess.Write,
+            FileShare.ReadWrite
+        )
+
+    let writer = new StreamWriter(file, UTF8Encoding false, AutoFlush = true)
+
+    do
+        if file.Position = 0L then
+            writer.Write
+                "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n"
+
+    let seconds (value: float) =
+        value.ToString("F3", CultureInfo.InvariantCulture).PadLeft 10
+
+    member _.Add(line: JobLine) =
+        let started = float (line.started.ToUnixTimeMilliseconds()) / 1000.0
+        let exit = if line.isFailed then 1 else 0
+        let signal = if line.isCancelled then 15 else 0
+
+        writer.Write
+            $"{line.number}\t{host}\t{seconds started}\t{seconds line.took.TotalSeconds}\t{line.sent}\t{line.received}\t{exit}\t{signal}\t{Logs.printable line.file}\n"
+
+    interface IDisposable with
+        member _.Dispose() = writer.Dispose()

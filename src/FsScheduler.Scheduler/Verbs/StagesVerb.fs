@@ -1,0 +1,198 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Text
+open System.Text.Json
+open Argu
+open FsScheduler.Core
+open FsScheduler.Runtime
+
+/// The command line of `fs-scheduler stages`.
+[<RequireQualifiedAccess>]
+type StagesArguments =
+    | [<Unique>] Built_In
+    | [<Unique>] Connect of ``HOST:PORT``: string
+    | [<Unique>] Token_File of FILE: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | StagesArguments.Built_In -> "only those that are built in; no scheduler is asked"
+            | StagesArguments.Connect _ -> Remote.connectUsage
+            | StagesArguments.Token_File _ -> Remote.tokenFileUsage
+            | StagesArguments.Json -> Remote.jsonUsage
+
+/// A stage, and who runs it if a scheduler was asked.
+type private StageLine = {
+    stage: string
+    builtIn: bool
+    offered: (int * int64) option
+    queued: int64
+    what: string
+}
+
+/// `stages`: those that are built in, with a line each, and those that connected workers offer.
+module StagesVerb =
+
+    /// How a built-in stage is written, and what it gives.
+    let describe (stage: BuiltInStage) : struct (string * string) =
+        match stage.name with
+        | "latin1" -> "latin1", "ISO-8859-1 as UTF-8; only as the first stage"
+        | "cp1252" -> "cp1252", "windows-1252 as UTF-8; only as the first stage"
+        | "utf-16" -> "utf-16[:ORDER]", "UTF-16 as UTF-8; only as the first stage"
+        | "lower" -> "lower", "lower case"
+        | "upper" -> "upper", "upper case"
+        | "trim" -> "trim", "each line without the blanks at its ends"
+        | "squeeze" -> "squeeze", "each run of blanks as one space"
+        | "strip-accents" -> "strip-accents", "letters without their marks"
+        | "nfc" -> "nfc", "Unicode normal form C"
+        | "grep" -> "grep:TEXT", "the lines that contain TEXT"
+        | "replace" -> "replace:OLD/NEW", "NEW for each OLD"
+        | "head" -> "head:N", "the first N lines"
+        | "sort" -> "sort[:WORDS]", "the lines in order; WORDS are numeric, desc and unique"
+        | "uniq" -> "uniq", "of equal lines that follow each other, one"
+        | "freq" -> "freq", "how often each word occurs, by word"
+        | "top" -> "top:N", "the N lines with the greatest leading number"
+        | "lines" -> "lines", "how many lines there are"
+        | "words" -> "words", "how many words there are"
+        | "bytes" -> "bytes", "how many bytes there are"
+        | name ->
+            let argument =
+                match stage.argument with
+                | NoArgument -> ""
+                | SearchText -> ":TEXT"
+                | LineCount -> ":N"
+                | OldAndNew -> ":OLD/NEW"
+                | SortWords -> "[:WORDS]"
+                | ByteOrderWord -> "[:ORDER]"
+
+            name + argument, if stage.isFirstOnly then "only as the first stage" else ""
+
+    let private builtIn = [
+        for stage in Stage.builtIn do
+            let struct (text, what) = describe stage
+
+            stage.name, { stage = text; builtIn = true; offered = None; queued = 0L; what = what }
+    ]
+
+    let private isProgram (stage: string) = stage.Contains ':'
+
+    /// What a scheduler knows, laid over what is built in.
+    let private combine (rows: string seq) : StageLine list =
+        let known = Map.ofList builtIn
+
+        let asked = [
+            for row in rows do
+                use document = JsonDocument.Parse row
+                let root = document.RootElement
+                let name = nonNull (root.GetProperty("stage").GetString())
+
+                let line =
+                    match known.TryFind name with
+                    | Some line -> line
+                    | None -> {
+                        stage = name
+                        builtIn = false
+                        offered = None
+                        queued = 0L
+                        what =
+                            if isProgram name then
+                                "a program that a worker may run"
+                            else
+                                "a worker's own"
+                      }
+
+                name,
+                {
+                    line with
+                        offered =
+                            Some(
+                                root.GetProperty("workers").GetInt32(),
+                                root.GetProperty("slots").GetInt64()
+                            )
+                        queued = root.GetProperty("queued").GetInt64()
+                }
+        ]
+
+        let found = Map.ofList asked
+
+        [
+            for name, line in builtIn do
+                found
+                |> Map.tryFind name
+                |> Option.defaultValue { line with offered = Some(0, 0L) }
+
+            for name, line in asked do
+                if not (known.ContainsKey name) then
+                    line
+        ]
+
+    let private show isJson (lines: StageLine list) =
+        if isJson then
+            for line in lines do
+                let workers, slots =
+                    match line.offered with
+                    | Some(workers, slots) -> Nullable workers, Nullable slots
+                    | None -> Nullable(), Nullable()
+
+                let value = {|
+                    stage = line.stage
+                    builtIn = line.builtIn
+                    workers = workers
+                    slots = slots
+                    queued = line.queued
+                    what = line.what
+                |}
+
+                printfn "%s" (Remote.json value)
+        else
+            let count value =
+                value |> Option.map string |> Option.defaultValue ""
+
+            [
+                for line in lines ->
+                    [
+                        line.stage
+                        count (line.offered |> Option.map fst)
+                        count (line.offered |> Option.map snd)
+                        (if line.offered.IsSome then string line.queued else "")
+                        line.what
+                    ]
+            ]
+            |> Columns.Rows([ "stage"; "workers"; "slots"; "queued"; "what it gives" ]).Add
+
+        ExitCode.ok
+
+    let run (arguments: ParseResults<StagesArguments>) : int =
+        let isJson = arguments.Contains StagesArguments.Json
+        let address = arguments.TryGetResult StagesArguments.Connect
+
+        if arguments.Contains StagesArguments.Built_In then
+            show isJson (List.map snd builtIn)
+        else
+            try
+                Remote.run
+                    address
+                    (arguments.TryGetResult StagesArguments.Token_File)
+                    (fun client ct ->
+                        task {
+                            match! Remote.ask client ToScheduler.Stages ct with
+                            | Ok({ message = FromScheduler.Stages } as arrival) ->
+                                return
+                                    (Encoding.UTF8.GetString(Remote.bytesOf arrival))
+                                        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                                    |> combine
+                                    |> show isJson
+                            | Ok _ ->
+                                return raise (Unreachable "the scheduler answers something else")
+                            | Error message ->
+                                Remote.complain "stages" message
+                                return ExitCode.quarantined
+                        })
+            with Unreachable message when address.IsNone ->
+                // Whoever writes a pipeline may have no scheduler yet.
+                eprintfn
+                    $"fs-scheduler stages: only those that are built in, since {Logs.printable message}"
+
+                show isJson (List.map snd builtIn)
