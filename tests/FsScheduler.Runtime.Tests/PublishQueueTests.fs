@@ -123,6 +123,57 @@ let tests =
                 Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
             }
 
+        testTask "of a file that is not there is thrown away, and the file is looked at again first" {
+            use folder = new TempFolder()
+            let publisher = Publisher(folder.At "resultados")
+            let happened = ConcurrentQueue<string>()
+            let over = TaskCompletionSource()
+            use stop = new CancellationTokenSource()
+
+            let queue =
+                PublishQueue(
+                    InputFolder folder.Path,
+                    publisher,
+                    ResultOwners(publisher, (fun _ -> false), []),
+                    (fun _ -> Task.CompletedTask),
+                    OnDone.Keep,
+                    Sync.Off,
+                    ignore,
+                    Clock TimeProvider.System,
+                    Holdup NullLogger.Instance,
+                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
+                    NullLogger.Instance
+                )
+
+            let stamp = { size = 1L<B>; modified = 1L }
+
+            queue.Reconsider <-
+                fun name version -> happened.Enqueue $"look at {name}, {version = stamp}"
+
+            let tell (inputs: Input[]) =
+                for input in inputs do
+                    happened.Enqueue(if input.IsOutdated then "outdated" else string input)
+
+                over.TrySetResult() |> ignore
+                Task.CompletedTask
+
+            let running = queue.RunAsync(tell, stop.Token)
+
+            let submission =
+                Submission.Create(name "gone", "", 0, Origin.Folder, Payload.Input stamp)
+
+            queue.Post(Effect.Publish(attemptOf 1 1, submission, bytes "a"))
+            do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+            stop.Cancel()
+
+            try
+                do! running
+            with :? OperationCanceledException ->
+                ()
+
+            Expect.equal (List.ofSeq happened) [ "look at gone, True"; "outdated" ] "in this order"
+        }
+
         testTask "is not read again where it is known what it holds" {
             use folder = new TempFolder()
             let publisher = Publisher(folder.At "resultados")

@@ -197,6 +197,17 @@ type PublishQueue
                 return ValueNone
             | Ok ValueNone ->
                 discardPayload result
+
+                // First, so that somebody always knows of the file: it may be back already, as it was.
+                match submission.Payload with
+                | Input stamp -> reconsider name stamp
+                | Packed
+                | Filed
+                | Recorded _
+                | Bytes _
+                | Spooled _
+                | Slice _ -> ()
+
                 return ValueSome(Input.Outdated attempt)
             | Error trouble ->
                 discardPayload result
@@ -369,9 +380,10 @@ type PublishQueue
         if path.StartsWith(publisher.Path + "/", StringComparison.Ordinal) then
             proofs[path] <- proof
 
-    /// Asks for another look at an input that is still being written. The inbox is made later than this.
+    /// Asks for another look at an input that is still being written, or was not there, or not as it was, when its result was
+    /// to be published. The inbox is made later than this.
     member _.Reconsider
-        with set action = reconsider <- action
+        with set (ask: TaskName -> Stamp -> unit) = reconsider <- ask
 
     /// Posts an effect that is a matter of the disk.
     member _.Post(effect: Effect) =

@@ -69,6 +69,10 @@ module StatusVerb =
         | Some trouble -> Columns.piped [ "trouble"; trouble ]
         | None -> ()
 
+        match report.awaited with
+        | Some awaited -> Columns.piped [ "waits for"; awaited ]
+        | None -> ()
+
         for stage in report.missing do
             Columns.piped [ "no worker offers"; stage ]
 
