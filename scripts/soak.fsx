@@ -126,8 +126,7 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
 
     let files = Dictionary<string, string>()
 
-    let put () =
-        let name = $"d{random.Next 4}/f{random.Next 150}.txt"
+    let putAs (name: string) =
         let content = text name (random.Next 5 * (if random.Next 12 = 0 then 2_000 else 1))
         files[name] <- content
 
@@ -136,6 +135,13 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
 
         File.WriteAllText(at "entrada/next.tmp", content)
         File.Move(at "entrada/next.tmp", at $"entrada/{name}", true)
+
+    let names = [
+        for folder in 0..3 do
+            for file in 0..99 -> $"d{folder}/f{file}.txt"
+    ]
+
+    let put () = putAs (pick names)
 
     let submit () =
         let name = $"from/s{random.Next 20}.txt"
@@ -180,6 +186,8 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
 
         tally "stopped reading the log" 1
 
+    // All names are there from the beginning, so that their number says nothing later.
+    List.iter putAs names
     let clock = Stopwatch.StartNew()
     let sinceSample = Stopwatch.StartNew()
     let mutable isFull = false
