@@ -68,8 +68,7 @@ let private preference =
 
         for name, leave in
             [
-                "leaves", (fun (machine: Machine) -> machine.Lose 2)
-                "takes no more", (fun machine -> machine.Take(Input.Ready(session 2, 0)))
+                "takes no more", (fun (machine: Machine) -> machine.Take(Input.Ready(session 2, 0)))
                 "is asked to go", (fun machine -> machine.Take(Input.Drain("w2", client)))
             ] do
             test $"goes to the one that failed it when the other {name}" {
@@ -79,6 +78,62 @@ let private preference =
                 let _, effects = leave machine
                 Expect.contains (assignments effects) (1L, 1L, 2) "nobody else is there"
             }
+
+        test "waits a moment for one that is lost, and may come back" {
+            let machine = started settings 2 1 2
+            machine.Fail(1, attempt 1 1) |> ignore
+            machine.Pass(1_000L<ms>, [ session 1; session 2 ]) |> ignore
+            let _, effects = machine.Lose 2
+
+            Expect.equal
+                (assignments effects)
+                [ 1L, 2L, 2 ]
+                "what it had, and not what worker 1 has failed"
+
+            machine.Succeed(1, attempt 2 2) |> ignore
+            let _, effects = machine.Pass(3_000L<ms>, [ session 1 ])
+            Expect.isEmpty (assignments effects) "not yet"
+            let _, effects = machine.Pass(3_000L<ms>, [ session 1 ])
+            Expect.equal (assignments effects) [ 1L, 1L, 2 ] "it does not come"
+        }
+
+        test "is not given to the one that failed it because that is back first after a restart" {
+            let recorded = ResizeArray()
+            let start = Instant.zero
+
+            let take (scheduler: Scheduler) input at =
+                let decisions = Decisions()
+                scheduler.Step(input, at, decisions)
+
+                for event in decisions.Events do
+                    recorded.Add(struct (int64 recorded.Count + 1L, at, event))
+
+                List.ofSeq decisions.Effects
+
+            let join scheduler number name at =
+                take scheduler (Input.Join(session number, name, [| "a" |])) at |> ignore
+                take scheduler (Input.Ready(session number, 1)) at
+
+            let before = Scheduler settings
+            join before 1 "w1" start |> ignore
+            join before 2 "w2" start |> ignore
+            let submitted = submission "x1" 0 Result None (bytes "x1")
+            take before (Input.Submit(submitted, "")) start |> ignore
+            let failure = Input.Report(session 1, attempt 1 1, failed, Payload.empty)
+            take before failure start |> ignore
+
+            let after = Scheduler settings
+            after.Restore(recorded, start)
+            after.Resume(System.Collections.Generic.Dictionary(), start, Decisions())
+            join after 3 "w1" (instant 100L<ms>) |> ignore
+
+            Expect.isEmpty (assignments (take after Input.Tick (instant 1_000L<ms>))) "not to w1"
+
+            Expect.equal
+                (assignments (join after 4 "w2" (instant 1_100L<ms>)))
+                [ 4L, 1L, 2 ]
+                "but to w2"
+        }
 
         test "that is lost with it, too" {
             let machine = started settings 2 1 2

@@ -122,6 +122,9 @@ let private tick events (model: Model) =
     {
         woken with
             tickedAt = woken.now
+            expected =
+                woken.expected
+                |> Map.filter (fun _ (_, since) -> woken.now - since < woken.settings.lostAfter)
             conducts = Map.map (fun _ conduct -> due conduct) woken.conducts
     }
 
@@ -421,6 +424,12 @@ let restart now (found: Set<TaskId>) (model: Model) : Model =
             tasks = tasks
             overtaken = Map.empty
             conducts = Map.empty
+            expected =
+                model.workers
+                |> Map.toList
+                |> List.filter (fun (session, _) -> held session model = [])
+                |> List.map (fun (_, worker) -> worker.name, (worker, now))
+                |> Map.ofList
             tickedAt = Instant.zero
     }
 

@@ -67,6 +67,8 @@ type Model = {
     tasks: Map<TaskId, ModelTask>
     workers: Map<SessionId, ModelWorker>
     conducts: Map<string * string list, ModelConduct>
+    /// Those that were lost a moment ago, by name.
+    expected: Map<string, ModelWorker * Instant>
     tickedAt: Instant
     /// The newest version of each file.
     files: Map<string, TaskId>
@@ -85,6 +87,7 @@ let initial settings = {
     tasks = Map.empty
     workers = Map.empty
     conducts = Map.empty
+    expected = Map.empty
     tickedAt = Instant.zero
     files = Map.empty
     overtaken = Map.empty
@@ -148,10 +151,11 @@ let holdOf (worker: ModelWorker) stages (model: Model) =
     |> Option.filter _.isHeldBack
 
 let isAnotherAble (stages: string list) (but: Set<string>) (model: Model) =
-    model.workers.Values
+    let isThere (worker: ModelWorker) = worker.slots > 0 || worker.isAbsent
+
+    Seq.append (Seq.filter isThere model.workers.Values) (Seq.map fst model.expected.Values)
     |> Seq.exists (fun worker ->
-        worker.slots > 0
-        && worker.can.Contains stages.Head
+        worker.can.Contains stages.Head
         && not (but.Contains worker.name)
         && (holdOf worker stages model).IsNone)
 
@@ -346,7 +350,16 @@ let lose session (model: Model) =
             |> List.fold (fun model task -> failedOn worker task Loss model) model
 
     let model = lost |> List.rev |> List.fold giveBack model
-    { model with workers = Map.remove session model.workers }
+
+    {
+        model with
+            workers = Map.remove session model.workers
+            expected =
+                if drained then
+                    model.expected
+                else
+                    Map.add worker.name (worker, model.now) model.expected
+    }
 
 let heard session (model: Model) =
     match Map.tryFind session model.workers with

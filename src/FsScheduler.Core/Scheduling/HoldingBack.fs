@@ -139,7 +139,10 @@ module internal HoldingBack =
     let tick (state: State) =
         state.Queues.TickedAt <- state.Now
 
-        if state.Queues.IsAnyAvoiding then
+        if
+            state.Workers.GiveUpExpected(state.Now, state.Settings.lostAfter)
+            || state.Queues.IsAnyAvoiding
+        then
             reopen state
 
         for conduct in state.Probation.All do

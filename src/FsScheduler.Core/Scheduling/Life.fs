@@ -447,6 +447,10 @@ module internal Life =
 
         state.Record(Event.Left(worker.Session, worker.Name, reason))
         state.Workers.Remove worker
+
+        if cause = Loss then
+            state.Workers.Expect(worker, state.Now)
+
         HoldingBack.reopen state
 
     /// Whether a worker that says that it holds a task can be the one that was given it.

@@ -190,7 +190,7 @@ module internal Replay =
     /// All is applied, and the scheduler goes on. Whoever had work before is expected back, and has from now
     /// on as long as a silent worker has. What was being published is run again, unless its result has been found.
     let resume (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
-        for worker in Seq.toArray state.Workers.All do
+        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
             worker.LastHeard <- state.Now
 
             for task in worker.Held.ToSeq() do
@@ -200,6 +200,8 @@ module internal Replay =
                 let reason = "the scheduler was started again"
                 state.Record(Event.Left(worker.Session, worker.Name, reason))
                 state.Workers.Remove worker
+                // Who comes back first is not to be given what it has failed because the others come a little later.
+                state.Workers.Expect(worker, state.Now)
 
         let publishing =
             state.Tasks.ToSeq()

@@ -96,6 +96,9 @@ module Limits =
     /// Workers and stages that are looked at because they fail; further ones are not held back.
     let conductsMax = 10_000
 
+    /// Workers that were lost a moment ago; further ones are not expected back.
+    let expectedMax = 1_000
+
     /// Of the workers that failed a task, the latest so many are avoided.
     let failedByMax = 8
 

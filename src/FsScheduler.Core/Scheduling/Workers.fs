@@ -47,6 +47,8 @@ type internal Workers(probation: Probation) =
     let all = Dictionary<SessionId, Worker>()
     let idle = IdleWorkers()
     let reservations = Dictionary<TaskId, Worker>()
+    // Lost a moment ago, by name, with the moment: they may be on their way back.
+    let expected = Dictionary<string, struct (Worker * Instant)>()
 
     let settle (worker: Worker) =
         let isIdle = worker.Held.Count < worker.Slots
@@ -87,14 +89,38 @@ type internal Workers(probation: Probation) =
     member _.Run(stage: string) =
         all.Values |> Seq.exists (fun worker -> worker.Slots > 0 && worker.Can stage)
 
-    /// Whether a worker of another name takes work, runs the first of these stages, and is not held back for them.
+    /// Whether a worker of another name takes work, or is expected back, runs the first of these stages, and is not held
+    /// back for them.
     member _.IsAnotherAble(stages: string[], but: string[]) =
-        all.Values
-        |> Seq.exists (fun worker ->
-            worker.Slots > 0
-            && worker.Can stages[0]
+        let isAble (worker: Worker) =
+            worker.Can stages[0]
             && not (Array.contains worker.Name but)
-            && not (probation.IsHeldBack(worker, stages)))
+            && not (probation.IsHeldBack(worker, stages))
+
+        all.Values
+        |> Seq.exists (fun worker -> (worker.Slots > 0 || worker.IsAbsent) && isAble worker)
+        || expected.Count > 0
+           && expected.Values |> Seq.exists (fun (struct (worker, _)) -> isAble worker)
+
+    /// A worker is lost, and may come back at once.
+    member _.Expect(worker: Worker, now: Instant) =
+        if expected.Count < Limits.expectedMax then
+            expected[worker.Name] <- struct (worker, now)
+
+    /// <summary>Whoever has been away for so long is not expected any more.</summary>
+    /// <returns>Whether there was anybody.</returns>
+    member _.GiveUpExpected(now: Instant, after: Duration) : bool =
+        expected.Count > 0
+        && (let late = [
+                for KeyValue(name, struct (_, since)) in expected do
+                    if now - since >= after then
+                        name
+            ]
+
+            for name in late do
+                expected.Remove name |> ignore
+
+            not late.IsEmpty)
 
     member _.Join(session, name, stages, now) =
         let worker = Worker.Create(session, name, stages)
