@@ -89,6 +89,24 @@ let private versions =
                 shell (temp.At "in") command
                 Expect.isFalse command (Stamp.isSame stamp (stampOf folder "a.txt")))
 
+        linuxTest
+            "a file that has other names is finished under one of them, and stays the version that it was under the others"
+            (fun temp folder ->
+                for what in [ Move; Delete ] do
+                    temp.Write("in/a.txt", "a")
+                    shell (temp.At "in") "rm -f b c; ln a.txt b; ln a.txt c"
+                    let stamp = stampOf folder "b"
+                    Expect.equal "done" (Ok()) (finish what folder (stampOf folder "a.txt"))
+                    Expect.isTrue "the others" (InputFile.isCurrent folder (name "b") stamp)
+
+                    let finishOther file =
+                        FinishedInput.finish folder what (name file) stamp
+
+                    Expect.equal "another" (Ok()) (finishOther "b")
+                    Expect.isTrue "the last" (InputFile.isCurrent folder (name "c") stamp)
+                    shell (temp.At "in") "touch -r c t; printf b > c; touch -r t c; rm t"
+                    Expect.isFalse "written" (InputFile.isCurrent folder (name "c") stamp))
+
         test "what was remembered without ctime and inode agrees with any" {
             let whole: Stamp = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
             let older = Stamp.ofTime 1L<B> 2L

@@ -1,9 +1,35 @@
 namespace FsScheduler.Runtime.Files
 
 open System
+open System.Collections.Concurrent
 open System.IO
 open Microsoft.Win32.SafeHandles
 open FsScheduler.Core
+
+/// <summary>Changes of a ctime that this process has made itself, by renaming or deleting one of several names of a file while
+/// nobody could write to it: the others are still the version that they were. Each of them would be processed again
+/// otherwise, whenever one is done.</summary>
+module internal OwnChanges =
+
+    /// Beyond this all are forgotten, and some files processed once more.
+    let private most = 100_000
+
+    /// The ctime as it was, by inode and ctime.
+    let private known = ConcurrentDictionary<struct (int64 * int64), int64>()
+
+    /// What the file was before, and is now.
+    let note (before: Stamp) (now: Linux.Status) =
+        if before.changed <> 0L then
+            if known.Count >= most then
+                known.Clear()
+
+            known[struct (now.inode, now.changed)] <- before.changed
+
+    /// The ctime that counts.
+    let changed (status: Linux.Status) : int64 =
+        match known.TryGetValue(struct (status.inode, status.changed)) with
+        | true, before -> before
+        | _ -> status.changed
 
 /// Reads the versions of files. No time of a file is made a `DateTime` where that can be helped: a file may be from
 /// before the year 1, or from after 9999, and .NET throws then.
@@ -12,7 +38,7 @@ module FileStamp =
     let internal ofStatus (status: Linux.Status) : Stamp = {
         size = status.size * 1L<B>
         modified = status.modified
-        changed = status.changed
+        changed = OwnChanges.changed status
         inode = if status.isLasting then status.inode else 0L
     }
 

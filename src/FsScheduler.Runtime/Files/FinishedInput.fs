@@ -83,7 +83,13 @@ module FinishedInput =
     /// Judges what was renamed to `moved`, where nobody replaces it any more.
     let private isProcessed (input: Input) (moved: string) =
         match input.held with
-        | ValueSome held -> held.Is moved
+        | ValueSome held ->
+            let isIt = held.Is moved
+
+            if isIt then
+                held.NoteOwnChange 1u
+
+            isIt
         | ValueNone ->
             // A link that is relative leads elsewhere from its new place; it was judged in its old one.
             (FileInfo moved).LinkTarget <> null
@@ -103,6 +109,10 @@ module FinishedInput =
 
         // Still there only if it is done with, or if something newer has taken its place.
         IO.File.Delete aside
+
+        if processed then
+            input.held |> ValueOption.iter (fun held -> held.NoteOwnChange 0u)
+
         if processed then Ok() else Error Changed
 
     let private holdsSame (path: string) (held: HeldInput) (size: Size) =

@@ -31,6 +31,17 @@ type HeldInput
 
     member _.IsLink = link.IsSome
 
+    /// <summary>One of its names was changed or removed here: where it has others, those are no new version for that.</summary>
+    /// <param name="names">How many of its names are this one: 1, or 0 once that is removed.</param>
+    member _.NoteOwnChange(names: uint) =
+        if isLeased && link.IsNone then
+            match Linux.statusOfOpen fd with
+            // Nobody can have written before that look, if nobody has opened it by now.
+            | Ok status when status.links > names && Linux.Lease.isHeld fd ->
+                OwnChanges.note stamp status
+            | Ok _
+            | Error _ -> ()
+
     /// Whether it is still the version that was processed, and nobody writes.
     member _.IsUntouched =
         match FileStamp.ofOpen file with

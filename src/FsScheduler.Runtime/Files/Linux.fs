@@ -223,6 +223,8 @@ module internal Linux =
     type Status = {
         kind: int
         owner: uint
+        /// How many names it has.
+        links: uint
         size: int64
         modified: int64
         changed: int64
@@ -238,8 +240,10 @@ module internal Linux =
     let private AT_FDCWD = -100
     let private AT_SYMLINK_NOFOLLOW = 0x100
     let private AT_EMPTY_PATH = 0x1000
-    /// Type, owner, mtime, ctime, inode and size.
-    let private STATX_ASKED = 0x1u ||| 0x8u ||| 0x40u ||| 0x80u ||| 0x100u ||| 0x200u
+
+    /// Type, names, owner, mtime, ctime, inode and size.
+    let private STATX_ASKED =
+        0x1u ||| 0x4u ||| 0x8u ||| 0x40u ||| 0x80u ||| 0x100u ||| 0x200u
 
     /// 100 ns ticks since the year 1 of a time that may be any: a file system keeps what it is given.
     let private ticksOf (time: ReadOnlySpan<byte>) =
@@ -318,6 +322,7 @@ module internal Linux =
             Ok {
                 kind = int (MemoryMarshal.Read<uint16>(field.Slice 28)) &&& 0xF000
                 owner = MemoryMarshal.Read<uint32>(field.Slice 20)
+                links = MemoryMarshal.Read<uint32>(field.Slice 16)
                 size = MemoryMarshal.Read<int64>(field.Slice 40)
                 modified = ticksOf (field.Slice 112)
                 changed = ticksOf (field.Slice 96)
