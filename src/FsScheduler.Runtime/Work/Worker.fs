@@ -224,7 +224,7 @@ module Worker =
                     folder,
                     options.slots,
                     storage.Renew,
-                    storage.Doubt,
+                    (storage.Doubt >> ignore),
                     fun job result -> holdings.Finish(job, result)
                 )
 

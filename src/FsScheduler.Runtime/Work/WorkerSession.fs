@@ -41,7 +41,7 @@ type WorkerProfile = {
 /// <param name="holdings">What it has in its hands, also from connections before.</param>
 /// <param name="executor">Runs it, and tells the holdings.</param>
 /// <param name="newFile">Names a file for a payload that is too large for memory.</param>
-/// <param name="unable">Told when a payload could not be stored.</param>
+/// <param name="unable">Told when a payload could not be stored, and says why for people.</param>
 [<Sealed>]
 type WorkerSession
     (
@@ -50,7 +50,7 @@ type WorkerSession
         holdings: Holdings,
         executor: Executor,
         newFile: unit -> string,
-        unable: string -> unit
+        unable: string -> string
     ) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     // Until WELCOME says otherwise.
@@ -240,10 +240,8 @@ type WorkerSession
             ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
         | FromScheduler.Welcome welcome -> welcomed welcome
         | FromScheduler.Process work when not (isNull arrival.trouble) ->
-            let outcome = Unable $"the worker could not store its input: {arrival.trouble}"
-
-            post (ToScheduler.Result(work.attempt, outcome))
-            unable $"its input could not be stored: {arrival.trouble}"
+            let reason = unable $"the worker could not store its input: {arrival.trouble}"
+            post (ToScheduler.Result(work.attempt, Unable reason))
         | FromScheduler.Process work -> start work arrival.payload
         | FromScheduler.Cancel attempt ->
             holdings.Cancel attempt

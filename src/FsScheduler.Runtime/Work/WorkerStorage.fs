@@ -50,8 +50,10 @@ type WorkerStorage(folder: WorkerFolder, log: ILogger) =
         Path.Combine(folder.Root, $"in{Interlocked.Increment &files}")
 
     /// <summary>To be called when a task could not be done here: perhaps none can.</summary>
-    /// <param name="what">For the log.</param>
-    member _.Doubt(what: string) =
+    /// <param name="what">Why, for the log.</param>
+    /// <returns>The same for people, who know the folder by its path.</returns>
+    member _.Doubt(what: string) : string =
+        let what = what.Replace(folder.Root, folder.Path)
         log.LogWarning("a task goes back, and is not to blame: {Reason}", what)
         renew ()
 
@@ -61,6 +63,8 @@ type WorkerStorage(folder: WorkerFolder, log: ILogger) =
             | said ->
                 leaveFor
                     $"nothing can be stored in '{folder.Path}': {said}; make room there, or set TMPDIR to another folder"
+
+        what
 
     /// Removes the folder with all that is in it.
     member _.End() =
