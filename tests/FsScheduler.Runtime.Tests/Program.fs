@@ -24,6 +24,7 @@ let main args =
             StartFailureTests.tests
             ExecLinesTests.tests
             ExecWorkerTests.tests
+            WorkerFolderTests.tests
             JournalTests.tests
             JournalKeepingTests.tests
             JournalForgettingTests.tests

@@ -15,6 +15,7 @@ let private all =
         TextAwkwardTests.tests
         DiskTests.tests
         ResultAwkwardTests.tests
+        MachineAwkwardTests.tests
         LifeTests.tests
         ClientTests.tests
         PythonTests.tests
