@@ -128,7 +128,7 @@ let tests =
             let publisher = Publisher(folder.At "resultados")
             let happened = ConcurrentQueue<string>()
             let over = TaskCompletionSource()
-            use stop = new CancellationTokenSource()
+            let stop = new CancellationTokenSource()
 
             let queue =
                 PublishQueue(
@@ -145,7 +145,7 @@ let tests =
                     NullLogger.Instance
                 )
 
-            let stamp = { size = 1L<B>; modified = 1L }
+            let stamp = Stamp.ofTime 1L<B> 1L
 
             queue.Reconsider <-
                 fun name version -> happened.Enqueue $"look at {name}, {version = stamp}"

@@ -23,7 +23,7 @@ let private inPlace (body: string -> unit) () =
     try
         body place
     finally
-        use removed = nonNull (Process.Start("rm", [ "-rf"; place ]))
+        use removed = Process.Start("rm", [ "-rf"; place ])
         removed.WaitForExit()
 
 let private sh (folder: string) (script: string) =
@@ -163,7 +163,7 @@ let private cleaning =
             let run = RunFolder(folder.Root, "run1")
             let inside = Path.Combine(run.Path, "deep", "mount")
             Directory.CreateDirectory inside |> ignore
-            use mounting = nonNull (Process.Start("mount", [ "--bind"; elsewhere; inside ]))
+            use mounting = Process.Start("mount", [ "--bind"; elsewhere; inside ])
             mounting.WaitForExit()
 
             if mounting.ExitCode <> 0 then

@@ -191,6 +191,7 @@ let private listing =
             Expect.isFalse (status.Text.Contains '│') "no boxes"
 
             let! retried = ask place port [ "retry"; "--all" ]
+
             Expect.equal
                 retried.lines
                 [

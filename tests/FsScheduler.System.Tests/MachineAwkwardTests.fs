@@ -66,9 +66,7 @@ let private temporaryFolders =
                 Directory.CreateDirectory full |> ignore
 
                 use mounting =
-                    nonNull (
-                        Process.Start("mount", [ "-t"; "tmpfs"; "-o"; "size=16k"; "none"; full ])
-                    )
+                    Process.Start("mount", [ "-t"; "tmpfs"; "-o"; "size=16k"; "none"; full ])
 
                 do! mounting.WaitForExitAsync()
 
@@ -85,7 +83,7 @@ let private temporaryFolders =
                         (Directory.GetDirectories(full, "fs-worker-*"))
                         "nothing is left there"
                 finally
-                    use unmounting = nonNull (Process.Start("umount", [ full ]))
+                    use unmounting = Process.Start("umount", [ full ])
                     unmounting.WaitForExit()
             }
 
@@ -96,8 +94,10 @@ let private temporaryFolders =
                 use place = new Workplace()
                 place.Put("a.txt", "A")
 
+                let nowhere = place.At "nonexistent"
+
                 use scheduler =
-                    withVariables [ "TMPDIR=" + place.At "nonexistent" ] place.Path schedulerPath [
+                    withVariables [ $"TMPDIR={nowhere}" ] place.Path schedulerPath [
                         "--listen"
                         "127.0.0.1:0"
                         "--workers"
@@ -246,9 +246,7 @@ let private parents =
                 asRoot ()
 
                 use unshared =
-                    nonNull (
-                        Process.Start("unshare", [ "-pf"; "--mount-proc"; "--kill-child"; "true" ])
-                    )
+                    Process.Start("unshare", [ "-pf"; "--mount-proc"; "--kill-child"; "true" ])
 
                 do! unshared.WaitForExitAsync()
 

@@ -155,8 +155,7 @@ let private drain =
                     match outcome with
                     | Succeeded -> session.Compare("the last result", expected, Done payload)
                     | Failed(error, _)
-                    | Unable error ->
-                        session.Compare("the last result", expected, Refused error)
+                    | Unable error -> session.Compare("the last result", expected, Refused error)
                 | Some Heard.Beat -> beats <- beats + 1
                 | Some _ -> raise (Unfit("READY with no slots, and the end", "something else"))
                 | None ->

@@ -81,7 +81,8 @@ type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
     let absorb (heard: Heard) =
         match heard with
         | Heard.Result(attempt, Succeeded, payload) -> replies[attempt] <- Done payload
-        | Heard.Result(attempt, (Failed(error, _) | Unable error), _) -> replies[attempt] <- Refused error
+        | Heard.Result(attempt, (Failed(error, _) | Unable error), _) ->
+            replies[attempt] <- Refused error
         | Heard.Ready _
         | Heard.Beat
         | Heard.Closed
