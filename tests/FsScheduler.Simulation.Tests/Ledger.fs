@@ -48,6 +48,16 @@ type Ledger() =
             | true, session -> session.Held.Remove task.Id |> ignore
             | _ -> ()
 
+    /// Whether there is a newer version of the same file: an older one gives way to it, at once or when it is not under way
+    /// any more.
+    member _.HasNewer(older: TaskRecord) =
+        older.Submission.Origin = Origin.Folder
+        && tasks.Values
+           |> Seq.exists (fun task ->
+               task.Id > older.Id
+               && task.Submission.Origin = Origin.Folder
+               && task.Submission.Name = older.Submission.Name)
+
     /// It is no longer cut, nor waiting for its parts. What there is of them it keeps.
     member _.Unsplit(task: TaskRecord) =
         if task.IsSplit || task.IsCutting then

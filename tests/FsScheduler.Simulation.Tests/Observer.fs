@@ -193,7 +193,7 @@ type Observer(scene: Scene, spool: Spool) =
             | Input.Submit(submission, _) ->
                 submission.Origin = Origin.Folder && submission.Name = task.Submission.Name
             | Input.Unpublished(attempt, _) -> attempt.task = id
-            | _ -> false
+            | _ -> ledger.HasNewer task
 
         must isDue $"task {id} is cancelled by {input}"
 

@@ -222,5 +222,12 @@ module internal Replay =
                 Placement.requeue state task Front
                 state.Record(Event.Requeued(task.Id, trouble))
 
+        // Where it was to be cut, and was not yet, nothing of that is in the journal: it is in its queue again.
+        for older in Seq.toArray state.Successors.Keys |> Seq.sort do
+            match state.Tasks.Find older with
+            | null -> ()
+            | task when task.State = TaskState.Publishing || Life.isUnderWay task -> ()
+            | task -> Life.giveWay state task |> ignore
+
         for whole in Seq.toArray state.Splits.Values do
             Splitting.resume state whole
