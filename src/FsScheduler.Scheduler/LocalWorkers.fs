@@ -28,23 +28,19 @@ type private WorkerErrors(worker: Diagnostics.Process) =
             if tail.Length > tailMax then
                 tail.Remove(0, tail.Length - tailMax) |> ignore)
 
+    /// By the stream that waits for no reader: the descriptor itself may be something else where it was closed at the start.
     let pass () =
-        let from = worker.StandardError.BaseStream
-        use target = Console.OpenStandardError()
-        let buffer: byte[] = Array.zeroCreate 4_096
-
         try
-            let mutable count = from.Read(buffer, 0, buffer.Length)
+            let mutable line = worker.StandardError.ReadLine()
 
-            while count > 0 do
-                keep (Encoding.UTF8.GetString(buffer, 0, count))
-                target.Write(buffer, 0, count)
-                count <- from.Read(buffer, 0, buffer.Length)
+            while not (isNull line) do
+                keep (nonNull line + "\n")
+                Console.Error.WriteLine(nonNull line)
+                line <- worker.StandardError.ReadLine()
         with
         | :? IOException
         | :? ObjectDisposedException -> ()
 
-    // It waits for as long as nobody reads what this process says; nothing else waits with it.
     let thread = Thread(pass, 256 * 1024, IsBackground = true, Name = "worker errors")
     do thread.Start()
 
@@ -66,11 +62,18 @@ type private WorkerErrors(worker: Diagnostics.Process) =
 /// <param name="scheduler">Where they connect.</param>
 /// <param name="count">How many.</param>
 /// <param name="arguments">Further arguments of each.</param>
+/// <param name="ending">Cancelled when this process was asked to end: none is started again then.</param>
 /// <param name="log">Says when one dies.</param>
 [<Sealed>]
 type LocalWorkers
-    (program: WorkerProgram, scheduler: IPEndPoint, count: int, arguments: string list, log: ILogger)
-    =
+    (
+        program: WorkerProgram,
+        scheduler: IPEndPoint,
+        count: int,
+        arguments: string list,
+        ending: CancellationToken,
+        log: ILogger
+    ) =
     // One that lived this long has proved itself: its next start waits for nothing.
     static let provenAfter = TimeSpan.FromSeconds 10.0
     static let patience = TimeSpan.FromSeconds 12.0
@@ -78,7 +81,15 @@ type LocalWorkers
     // a minute: a full disk may be emptied.
     static let failuresMax = 5
 
+    // Ctrl+C in a terminal reaches the workers too, and they may be gone before this process has heard of it.
+    static let interruptedWithin = TimeSpan.FromMilliseconds 500.0
+    // Of SIGINT, SIGKILL and SIGTERM: what a worker said last is not why it has ended.
+    static let bySignal = [ 130; 137; 143 ]
+
     let stop = new CancellationTokenSource()
+
+    let startNoMore =
+        CancellationTokenSource.CreateLinkedTokenSource(stop.Token, ending)
 
     // Why each cannot start; null: it can, as far as anybody knows.
     let reasons: (string | null)[] = Array.create count null
@@ -141,12 +152,12 @@ type LocalWorkers
                         int delay.TotalMilliseconds
                     )
 
-                    do! Task.Delay(delay, stop.Token)
+                    do! Task.Delay(delay, startNoMore.Token)
                 }
 
             let mutable goOn = true
 
-            while goOn && not stop.IsCancellationRequested do
+            while goOn && not startNoMore.IsCancellationRequested do
                 match start index with
                 | Error reason ->
                     failures <- failures + 1
@@ -169,12 +180,17 @@ type LocalWorkers
                             note index 0 ""
 
                         do! lives
+
+                        if worker.ExitCode = ExitCode.interrupted then
+                            do! Task.Delay(interruptedWithin, startNoMore.Token)
+
                         failures <- failures + 1
 
                         let reason =
                             match errors.Last with
-                            | "" -> $"exit code {worker.ExitCode}"
-                            | last -> $"exit code {worker.ExitCode}: {last}"
+                            | last when last <> "" && not (List.contains worker.ExitCode bySignal) ->
+                                $"exit code {worker.ExitCode}: {last}"
+                            | _ -> $"exit code {worker.ExitCode}"
 
                         do! waitFor reason
                     with :? OperationCanceledException ->

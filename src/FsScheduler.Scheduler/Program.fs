@@ -194,13 +194,14 @@ let private optionsOf
         | _ -> Keep
 
     let sync = syncOf arguments
+    let ignored = CommandLine.ignored (arguments.GetResults Ignore)
     let struct (state, journal) = openState clock holdup
 
     {
         listen = listen
         sharesFiles = arguments.Contains Shared_Files
         entrada = arguments.GetResult(Entrada, "entrada")
-        ignored = CommandLine.ignored (arguments.GetResults Ignore)
+        ignored = ignored
         resultados = arguments.GetResult(Resultados, "resultados")
         state = state
         sync = sync
@@ -293,6 +294,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 localAddress server.EndPoint,
                 count,
                 workerArguments arguments options.state,
+                interruption.Token,
                 log
             )
 

@@ -58,6 +58,30 @@ let tests =
         numbersLinesOver "python3" "python-worker/worker.py"
         numbersLinesOver "node" "node-worker/worker.mjs"
 
+        scenario
+            "Ctrl+C in a terminal reaches the workers of --workers too, and none is started again"
+        <| fun () ->
+            task {
+                use place = new Workplace()
+                let! struct (scheduler, _) = startScheduler place [ "--workers"; "2" ]
+                use scheduler = scheduler
+                let! _ = scheduler.Says "local-1"
+                let! _ = scheduler.Says "local-2"
+
+                // The workers hear of it first.
+                for worker in childrenOf scheduler.Id do
+                    signal worker Signal.Interrupt
+
+                scheduler.Signal Signal.Interrupt
+                let! code = scheduler.Exit
+                Expect.equal code 130 scheduler.Said
+
+                Expect.equal
+                    (scheduler.Errors.Count(fun line -> line.Contains "started again"))
+                    0
+                    scheduler.Said
+            }
+
         scenario "the log tells that a file was taken and that it is done"
         <| fun () ->
             task {

@@ -89,7 +89,7 @@ let private localWorkers =
                 Expect.hasLength before 2 "its workers"
                 signal before[0] Signal.Kill
                 do! eventually "a third has joined" (fun () -> scheduler.Errors.Count joined = 3)
-                let! _ = scheduler.Says "ended with exit code 137; started again"
+                let! _ = scheduler.Says "ended: exit code 137; started again"
                 let after = childrenOf scheduler.Id
                 Expect.hasLength after 2 "its workers"
                 Expect.contains after before[1] "the other one was left alone"
