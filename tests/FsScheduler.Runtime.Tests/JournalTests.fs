@@ -254,16 +254,20 @@ let private recovering =
             let journal = openIn folder.Path
             let proof = { size = 3L<B>; hash = 9UL }
 
+            let file text version =
+                let stamp = { size = 1L<B>; modified = version; changed = 3L; inode = 4L }
+                Submission.Create(name text, "", 0, Origin.Folder, Payload.Input stamp)
+
             do!
                 append journal 1L [
-                    Event.Submitted(taskId 1, file "a" 1, pipeline [ "a" ])
-                    Event.Submitted(taskId 2, file "b" 1, pipeline [ "a" ])
-                    Event.Submitted(taskId 3, file "a" 2, pipeline [ "a" ])
+                    Event.Submitted(taskId 1, file "a" 1L, pipeline [ "a" ])
+                    Event.Submitted(taskId 2, file "b" 1L, pipeline [ "a" ])
+                    Event.Submitted(taskId 3, file "a" 2L, pipeline [ "a" ])
                     Event.Completed(attemptOf 3 1, StoredResult proof)
                     Event.Gone "b"
-                    Event.Submitted(taskId 4, file "c" 1, pipeline [ "a" ])
+                    Event.Submitted(taskId 4, file "c" 1L, pipeline [ "a" ])
                     Event.Completed(attemptOf 4 1, StoredResult proof)
-                    Event.Submitted(taskId 5, file "c" 2, pipeline [ "a" ])
+                    Event.Submitted(taskId 5, file "c" 2L, pipeline [ "a" ])
                 ]
 
             let recovery = journal :> IRecovery

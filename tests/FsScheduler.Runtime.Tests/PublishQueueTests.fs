@@ -123,7 +123,7 @@ let tests =
                 Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
             }
 
-        testTask "of a file that is not there is thrown away, and the file is looked at again first" {
+        testTask "of a file that has changed is thrown away, and the file is looked at again first" {
             use folder = new TempFolder()
             let publisher = Publisher(folder.At "resultados")
             let happened = ConcurrentQueue<string>()
@@ -145,6 +145,7 @@ let tests =
                     NullLogger.Instance
                 )
 
+            IO.File.WriteAllText(folder.At "changed", "as it is now")
             let stamp = Stamp.ofTime 1L<B> 1L
 
             queue.Reconsider <-
@@ -160,7 +161,7 @@ let tests =
             let running = queue.RunAsync(tell, stop.Token)
 
             let submission =
-                Submission.Create(name "gone", "", 0, Origin.Folder, Payload.Input stamp)
+                Submission.Create(name "changed", "", 0, Origin.Folder, Payload.Input stamp)
 
             queue.Post(Effect.Publish(attemptOf 1 1, submission, bytes "a"))
             do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
@@ -171,7 +172,10 @@ let tests =
             with :? OperationCanceledException ->
                 ()
 
-            Expect.equal (List.ofSeq happened) [ "look at gone, True"; "outdated" ] "in this order"
+            Expect.equal
+                (List.ofSeq happened)
+                [ "look at changed, True"; "outdated" ]
+                "in this order"
         }
 
         testTask "is not read again where it is known what it holds" {

@@ -147,7 +147,7 @@ let tests =
                 survives stage bad none ignore "worker broken only fails")
 
         scenario "costs no file: its temporary folder is full" (fun () ->
-            survives "exec:conv" good small fill "worker broken only fails")
+            survives "exec:conv" good small fill ") left")
 
         scenario "alone, ends what waits for it: --once says why, and is 1" (fun () ->
             task {

@@ -25,7 +25,7 @@ let private wrong: (string list * string) list = [
     [ "--split"; "1KiB" ], "--split: '1KiB' is too little: 128KiB is the least"
     [ "--pipeline"; "" ], "the pipeline is empty"
     [ "--pipeline"; "head:many" ], "head wants a whole number"
-    [ "--colour"; "blue" ], "unrecognized argument: '--colour'"
+    [ "--colour"; "blue" ], "there is no option '--colour'"
     [ "--workers"; "few" ], "--workers"
     [ "--workers"; "-1" ], "--workers: -1 is not from 0"
     [ "--settle"; "5 parsecs" ], "--settle: '5 parsecs' is not a duration"

@@ -112,8 +112,8 @@ let private temporaryNames = [
 
             for line in
                 [
-                    """{"ignored":"--ignore \u0027*.bak\u0027","name":"b.bak"}"""
-                    """{"ignored":"--ignore \u0027old\u0027","name":"d/old"}"""
+                    """{"ignored":"--ignore '*.bak'","name":"b.bak"}"""
+                    """{"ignored":"--ignore 'old'","name":"d/old"}"""
                 ] do
                 Expect.stringContains said line "what is left alone, and why"
 

@@ -83,6 +83,7 @@ let private closedOutputs =
             let! struct (scheduler, port) = startScheduler place [ "--workers"; "1" ]
             use _ = scheduler
             File.WriteAllText(place.At "b.txt", "B")
+            place.Put("a.txt", "A") // without a file there would be nothing to plan, and to print
             let connect = $"--connect 127.0.0.1:{port}"
 
             // What each of them would print, it prints in a way of its own.

@@ -36,6 +36,11 @@ module internal StartFailure =
     let private returns (path: string) =
         $"its first line ends in a carriage return, as on Windows; remove it, with sed -i 's/\\r$//' {Logs.printable path}"
 
+    let private endsInReturn (path: string) =
+        match interpreter path with
+        | [||] -> false
+        | words -> (Array.last words).EndsWith '\r'
+
     /// What is wrong with a first line that the system cannot follow.
     let private ofFirstLine (path: string) : string voption =
         match interpreter path with
@@ -105,6 +110,13 @@ module internal StartFailure =
 
         match ending with
         | Exited 127 when isLoader -> cannot errors
+        // The carriage return is the end of an option then, and the interpreter knows none of that name.
+        | Exited code when
+            code <> 0
+            && errors.Contains("option", StringComparison.OrdinalIgnoreCase)
+            && endsInReturn path
+            ->
+            cannot (returns path)
         | Exited(126 | 127) ->
             match ofEnv path with
             | ValueSome reason -> cannot reason
