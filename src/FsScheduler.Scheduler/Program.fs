@@ -336,12 +336,9 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
             let! before = server.DoneBeforeAsync()
 
-            log.LogInformation(
-                "{Done}, {Quarantined} in quarantine, {Refused} refused",
-                DoneBefore.summary (status.finished - server.FinishedBefore) before,
-                status.quarantined,
-                server.Refused
-            )
+            let finished = DoneBefore.summary (status.finished - server.FinishedBefore) before
+
+            printfn $"{finished}, {status.quarantined} in quarantine, {server.Refused} refused"
 
             for worker in status.workers do
                 printfn $"worker {worker.name} finished {worker.finished} failed {worker.failed}"

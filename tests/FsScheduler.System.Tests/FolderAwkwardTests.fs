@@ -495,7 +495,12 @@ let private rights = [
             use _ = startWorker place port []
             let! code = scheduler.Exit
             Expect.equal (code, place.Results) (0, [ "a.txt.out"; "right.txt.out" ]) scheduler.Said
-            let! _ = scheduler.Says "0 refused"
+
+            Expect.equal
+                (scheduler.Output.Count(fun line -> line.EndsWith ", 0 refused"))
+                1
+                scheduler.Said
+
             ()
         }
 ]
