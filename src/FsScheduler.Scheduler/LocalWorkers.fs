@@ -19,6 +19,9 @@ type private WorkerErrors(worker: Diagnostics.Process) =
     // What something else that has its standard error may keep it open for after its end.
     static let endMax = TimeSpan.FromSeconds 1.0
 
+    // Of a line; what is longer is passed on in parts.
+    static let lineMax = 16_384
+
     let tail = StringBuilder()
 
     let keep (text: string) =
@@ -28,15 +31,32 @@ type private WorkerErrors(worker: Diagnostics.Process) =
             if tail.Length > tailMax then
                 tail.Remove(0, tail.Length - tailMax) |> ignore)
 
+    /// The next line, without its end; null: it is closed.
+    let readLine () : string | null =
+        let line = StringBuilder()
+        let mutable next = worker.StandardError.Read()
+        let isClosed = next < 0
+
+        while next >= 0 && next <> int '\n' do
+            line.Append(char next) |> ignore
+
+            next <-
+                if line.Length < lineMax then
+                    worker.StandardError.Read()
+                else
+                    -1
+
+        if isClosed then null else line.ToString()
+
     /// By the stream that waits for no reader: the descriptor itself may be something else where it was closed at the start.
     let pass () =
         try
-            let mutable line = worker.StandardError.ReadLine()
+            let mutable line = readLine ()
 
             while not (isNull line) do
                 keep (nonNull line + "\n")
                 Console.Error.WriteLine(nonNull line)
-                line <- worker.StandardError.ReadLine()
+                line <- readLine ()
         with
         | :? IOException
         | :? ObjectDisposedException -> ()
