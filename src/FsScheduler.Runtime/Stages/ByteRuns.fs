@@ -8,10 +8,13 @@ open System.Buffers
 type internal DecodeRun() =
     inherit StageRun()
 
-/// `latin1`: ISO-8859-1 to UTF-8. Any bytes are valid.
-[<Sealed>]
-type internal Latin1Run() =
+/// One byte is one character, and any bytes are valid.
+/// <param name="encoded">Each byte in UTF-8; those of ASCII are themselves.</param>
+[<AbstractClass>]
+type internal SingleByteRun(encoded: byte[][]) =
     inherit DecodeRun()
+
+    static let encodedMax = 3
 
     override _.Reset() = ()
 
@@ -21,33 +24,39 @@ type internal Latin1Run() =
         while not rest.IsEmpty do
             let piece = rest.Slice(0, min rest.Length TextRun.PieceBytesMax)
             rest <- rest.Slice piece.Length
-            let target = output.GetSpan(2 * piece.Length)
+            let target = output.GetSpan(encodedMax * piece.Length)
             let mutable read = 0
             let mutable written = 0
 
             while read < piece.Length do
-                let value = piece[read]
+                let from = piece.Slice read
 
-                if value >= 0x80uy then
-                    target[written] <- 0xC0uy ||| (value >>> 6)
-                    target[written + 1] <- 0x80uy ||| (value &&& 0x3Fuy)
+                let ascii =
+                    match from.IndexOfAnyExceptInRange(0uy, 0x7Fuy) with
+                    | -1 -> from.Length
+                    | index -> index
+
+                from.Slice(0, ascii).CopyTo(target.Slice written)
+                read <- read + ascii
+                written <- written + ascii
+
+                if read < piece.Length then
+                    let bytes = encoded[int piece[read]]
+                    bytes.AsSpan().CopyTo(target.Slice written)
                     read <- read + 1
-                    written <- written + 2
-                else
-                    let from = piece.Slice read
-
-                    let ascii =
-                        match from.IndexOfAnyExceptInRange(0uy, 0x7Fuy) with
-                        | -1 -> from.Length
-                        | index -> index
-
-                    from.Slice(0, ascii).CopyTo(target.Slice written)
-                    read <- read + ascii
-                    written <- written + ascii
+                    written <- written + bytes.Length
 
             output.Advance written
 
     override _.Finish _ = ()
+
+/// `latin1`: ISO-8859-1 to UTF-8.
+[<Sealed>]
+type internal Latin1Run() =
+    inherit SingleByteRun(Latin1Run.Encoded)
+
+    static member val private Encoded =
+        Array.init 256 (fun value -> Text.Encoding.UTF8.GetBytes(string (char value)))
 
 module internal Count =
 

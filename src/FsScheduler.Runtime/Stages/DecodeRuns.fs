@@ -8,16 +8,15 @@ open System.Text.Unicode
 open FsScheduler.Core
 
 /// `cp1252`: windows-1252 to UTF-8, as browsers read it (WHATWG): the five bytes that stand for nothing are control
-/// characters of the same number. So any bytes are valid.
+/// characters of the same number.
 [<Sealed>]
 type internal Cp1252Run() =
-    inherit DecodeRun()
+    inherit SingleByteRun(Cp1252Run.Encoded)
 
-    /// The characters of 80 to 9F.
-    static let characters = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008DŽ\u008F\u0090‘’“”•–—˜™š›œ\u009DžŸ"
+    static member val private Encoded =
+        // The characters of 80 to 9F.
+        let characters = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008DŽ\u008F\u0090‘’“”•–—˜™š›œ\u009DžŸ"
 
-    /// Each byte in UTF-8.
-    static let encoded =
         Array.init 256 (fun value ->
             let character =
                 if value >= 0x80 && value <= 0x9F then
@@ -26,40 +25,6 @@ type internal Cp1252Run() =
                     char value
 
             Text.Encoding.UTF8.GetBytes(string character))
-
-    override _.Reset() = ()
-
-    override _.Push(input, output) =
-        let mutable rest = input
-
-        while not rest.IsEmpty do
-            let piece = rest.Slice(0, min rest.Length TextRun.PieceBytesMax)
-            rest <- rest.Slice piece.Length
-            let target = output.GetSpan(3 * piece.Length)
-            let mutable read = 0
-            let mutable written = 0
-
-            while read < piece.Length do
-                let from = piece.Slice read
-
-                let ascii =
-                    match from.IndexOfAnyExceptInRange(0uy, 0x7Fuy) with
-                    | -1 -> from.Length
-                    | index -> index
-
-                from.Slice(0, ascii).CopyTo(target.Slice written)
-                read <- read + ascii
-                written <- written + ascii
-
-                if read < piece.Length then
-                    let bytes = encoded[int piece[read]]
-                    bytes.AsSpan().CopyTo(target.Slice written)
-                    read <- read + 1
-                    written <- written + bytes.Length
-
-            output.Advance written
-
-    override _.Finish _ = ()
 
 /// <summary>`utf-16`: UTF-16 to UTF-8. What is no UTF-16 has no result.</summary>
 /// <param name="order">That of the bytes; none: as the byte order mark says, and little-endian without one.</param>
