@@ -8,5 +8,6 @@ let tests =
         WatcherTests.tests
         InboxTests.tests
         InboxDoubtTests.tests
+        FolderPlacesTests.tests
         PublisherTests.tests
     ]

@@ -7,7 +7,13 @@ open FsScheduler.Core
 
 /// A mount of this process's namespace: what is at `root` of the file system appears at `point`.
 [<Struct>]
-type private Mount = { device: string; root: string; point: string }
+type private Mount = {
+    device: string
+    root: string
+    point: string
+    /// The kind of file system, such as `ext4`.
+    kind: string
+}
 
 /// Finds out where folders are that may not exist yet: behind links, mounts and names in another case.
 module FolderPlaces =
@@ -97,20 +103,25 @@ module FolderPlaces =
             Encoding.UTF8.GetString(bytes.ToArray())
 
     /// Of this process, later ones last; none where the system does not tell.
-    let private mounts () = [
-        let lines =
-            try
-                File.ReadAllLines "/proc/self/mountinfo"
-            with
-            | :? IOException
-            | :? UnauthorizedAccessException -> [||]
+    let private mountLines () =
+        try
+            File.ReadAllLines "/proc/self/mountinfo"
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> [||]
 
+    let private mountsOf (lines: string[]) = [
         for line in lines do
             match line.Split ' ' with
             | fields when fields.Length > 4 -> {
                 device = fields[2]
                 root = unescape fields[3]
                 point = unescape fields[4]
+                kind =
+                    fields
+                    |> Array.skipWhile ((<>) "-")
+                    |> Array.tryItem 1
+                    |> Option.defaultValue ""
               }
             | _ -> ()
     ]
@@ -118,26 +129,23 @@ module FolderPlaces =
     let private isBelow (folder: string) (path: string) =
         path.StartsWith((if folder = "/" then folder else folder + "/"), StringComparison.Ordinal)
 
-    /// Where a path is within its file system.
-    let private onDevice (mounts: Mount list) (path: string) =
+    /// The mount that a path is on.
+    let private mountOf (mounts: Mount list) (path: string) =
         let candidates =
             mounts
             |> List.filter (fun mount -> mount.point = path || isBelow mount.point path)
 
         match candidates with
         | [] -> None
-        | _ ->
-            // Of several at one point, the last lies on top: maxBy takes the first.
-            let mount = candidates |> List.rev |> List.maxBy _.point.Length
-            let rest = path.Substring(mount.point.Length).Trim '/'
-            Some struct (mount.device, Path.Combine(mount.root, rest).TrimEnd '/')
+        // Of several at one point, the last lies on top: maxBy takes the first.
+        | _ -> Some(candidates |> List.rev |> List.maxBy _.point.Length)
 
-    let private atPath (path: string) =
-        if OperatingSystem.IsLinux() then
-            AtPath path
-        else
-            // Most file systems elsewhere tell neither case nor composition apart; a name too many is refused.
-            AtPath(path.Normalize(NormalizationForm.FormC).ToUpperInvariant())
+    /// FAT, exFAT and NTFS by FUSE: names in another case lead to the same file, under another inode.
+    let private isCaseBlind (mount: Mount) = mount.kind = "fuseblk"
+
+    /// The same for names that differ in case or composition; a name too many is refused.
+    let private atPathFolded (path: string) =
+        AtPath(path.Normalize(NormalizationForm.FormC).ToUpperInvariant())
 
     let private byInode (path: string) = [
         if OperatingSystem.IsLinux() then
@@ -146,10 +154,11 @@ module FolderPlaces =
             | Error _ -> ()
     ]
 
-    /// <summary>Where a folder is, or will be when it is made.</summary>
-    let find (named: string) : FolderPlace =
+    /// <summary>As `find`, with the lines of `/proc/self/mountinfo`; none where there is none.</summary>
+    let internal findAmong (lines: string[]) (named: string) : FolderPlace =
         let path = realPath named
-        let mounts = if OperatingSystem.IsLinux() then mounts () else []
+        let mounts = mountsOf lines
+        let mount = mountOf mounts path
 
         let below = [
             for mount in mounts do
@@ -157,15 +166,29 @@ module FolderPlaces =
                     OnDevice(mount.device, mount.root.TrimEnd '/')
         ]
 
-        let known path = [ atPath path; yield! byInode path ]
+        // Most file systems outside Linux tell neither case nor composition apart.
+        let isFolded = not (OperatingSystem.IsLinux()) || Option.exists isCaseBlind mount
+
+        let known path = [
+            if isFolded then
+                atPathFolded path
+
+            if OperatingSystem.IsLinux() then
+                AtPath path
+
+            yield! byInode path
+        ]
 
         let within, withinAbove =
-            match onDevice mounts path with
-            | Some(struct (device, inside)) ->
-                let above =
-                    upwards inside |> List.map (fun path -> OnDevice(device, path.TrimEnd '/'))
+            match mount with
+            | Some mount ->
+                let rest = path.Substring(mount.point.Length).Trim '/'
+                let inside = Path.Combine(mount.root, rest).TrimEnd '/'
 
-                [ OnDevice(device, inside) ], OnDevice(device, "") :: above
+                let on (path: string) =
+                    OnDevice(mount.device, path.TrimEnd '/')
+
+                [ on inside ], on "" :: (upwards inside |> List.map on)
             | None -> [], []
 
         {
@@ -174,6 +197,10 @@ module FolderPlaces =
             self = Set.ofList (known path @ within @ below)
             chain = Set.ofList ((upwards path |> List.collect known) @ within @ withinAbove)
         }
+
+    /// <summary>Where a folder is, or will be when it is made.</summary>
+    let find (named: string) : FolderPlace =
+        findAmong (if OperatingSystem.IsLinux() then mountLines () else [||]) named
 
     /// <summary>Where the folders of a scheduler are.</summary>
     let ofScheduler (entrada: string) (resultados: string) (state: string) : SchedulerFolders = {
