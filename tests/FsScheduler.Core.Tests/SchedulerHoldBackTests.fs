@@ -216,6 +216,36 @@ let private inability =
             Expect.equal number 6 "two for nothing, and then as often as it may fail"
         }
 
+        test "is tried with what it has not failed: a few such tasks keep nobody from the others" {
+            let machine = started { settings with unableAfter = 5_000L<ms> } 1 2 24
+            let mutable seconds = 0
+
+            let running () =
+                Invariants.view machine.Scheduler
+                |> Array.filter (fun task -> task.worker = ValueSome(session 1))
+
+            let rec work () =
+                match Array.tryHead (running ()) with
+                | Some task ->
+                    let attempt = { task = task.id; number = task.attempt }
+
+                    if task.id <= 4L<taskId> then
+                        machine.Report(1, attempt, cannot, Payload.empty) |> ignore
+                    else
+                        machine.Succeed(1, attempt) |> ignore
+
+                    work ()
+                | None -> ()
+
+            while not machine.Scheduler.IsDone && seconds < 100 do
+                work ()
+                seconds <- seconds + 1
+                machine.Pass(1_000L<ms>, [ session 1 ]) |> ignore
+
+            Expect.equal machine.Scheduler.Quarantined 4 "those in quarantine"
+            Expect.equal machine.Scheduler.Status.finished 20L "the others done"
+        }
+
         test "is not waited for longer than that" {
             let machine = started { settings with unableAfter = 5_000L<ms> } 1 1 5
             machine.Report(1, attempt 1 1, cannot, Payload.empty) |> ignore

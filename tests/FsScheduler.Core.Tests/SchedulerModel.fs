@@ -306,10 +306,14 @@ let private next (worker: ModelWorker) (model: Model) =
         |> List.groupBy key
         |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
 
+    // A worker on trial is tried with what it has not failed.
+    let isToldAlready (task: ModelTask) =
+        task.failedBy.Contains worker.name && (holdOf worker task.Rest model).IsSome
+
     let first =
         heads (fun task -> task.Rest, task.stage = 0, task.failedBy)
         |> List.filter mayHave
-        |> List.sortBy (fun task -> kind task, task.id)
+        |> List.sortBy (fun task -> isToldAlready task, kind task, task.id)
         |> List.tryHead
 
     let aged =

@@ -120,17 +120,31 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
         elif task.IsBegun <> other.IsBegun then task.IsBegun
         else task.Id < other.Id
 
+    /// Whether a worker on trial has failed it before: what it has not failed tells more, and may be done.
+    let isToldAlready (worker: Worker) (queue: TaskQueue) =
+        Array.contains worker.Name queue.FailedBy
+        && probation.IsHeldBack(worker, queue.Stages)
+
     let first (worker: Worker) : Task | null =
         let mutable best: Task | null = null
+        let mutable isBestTold = false
 
         for queue in queues do
             if queue.IsOpen then
-                match firstOf worker queue, best with
-                | null, _ -> ()
-                | task, null -> best <- task
-                | task, other ->
-                    if precedes task other then
+                match firstOf worker queue with
+                | null -> ()
+                | task ->
+                    let isTold = isToldAlready worker queue
+
+                    let isBetter =
+                        match best with
+                        | null -> true
+                        | other when isTold = isBestTold -> precedes task other
+                        | _ -> isBestTold
+
+                    if isBetter then
                         best <- task
+                        isBestTold <- isTold
 
         best
 
