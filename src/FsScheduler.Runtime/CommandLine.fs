@@ -15,7 +15,7 @@ module ExitCode =
     let quarantined = 1
     let wrongArguments = 2
 
-    /// A port is taken, a folder is missing or cannot be written, no scheduler is to be found.
+    /// A port is taken, a folder is missing or cannot be written, no scheduler is to be found, too few files may be open.
     let cannotStart = 3
 
     /// A defect of ours: the process ended itself rather than go on with a state it does not trust.
@@ -175,7 +175,11 @@ module CommandLine =
 
         try
             try
-                run ()
+                match DescriptorLimit.shortage () with
+                | ValueSome sentence ->
+                    eprintfn $"{program}: {sentence}"
+                    ExitCode.cannotStart
+                | ValueNone -> run ()
             with
             | OutputClosed -> ExitCode.outputClosed
             | OutputFailed message ->

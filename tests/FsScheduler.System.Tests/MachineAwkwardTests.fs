@@ -308,6 +308,28 @@ let private parents =
             }
     ]
 
+let private openFiles =
+    testList "where few files may be open" [
+        for what, path in [ "a scheduler", schedulerPath; "a worker", workerPath ] do
+            scenario $"{what} says so and ends with 3"
+            <| fun () ->
+                task {
+                    onLinux ()
+                    use place = new Workplace()
+
+                    use program =
+                        new Program(
+                            "/bin/sh",
+                            [ "-c"; $"ulimit -n 100; exec '{path}'" ],
+                            place.Path
+                        )
+
+                    let! code = program.Exit
+                    Expect.equal code 3 $"it cannot start. {program.Said}"
+                    Expect.stringContains (oneSentence program) "ulimit -n" "what to do"
+                }
+    ]
+
 /// What was built, but for some files.
 let private copyWithout (names: string list) (target: string) =
     let rec copy (from: string) (target: string) =
@@ -391,4 +413,5 @@ let private executables =
             }
     ]
 
-let tests = testList "awkward machines" [ temporaryFolders; parents; executables ]
+let tests =
+    testList "awkward machines" [ temporaryFolders; parents; openFiles; executables ]

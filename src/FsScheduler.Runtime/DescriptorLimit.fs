@@ -29,6 +29,17 @@ module DescriptorLimit =
         else
             ValueNone
 
+    // The runtime keeps its libraries open, some 150 in a scheduler: with fewer it fails at any of them, at any moment.
+    let private least = 192L
+
+    /// What to do, where the system allows too few.
+    let shortage () : string voption =
+        match current () with
+        | ValueSome count when count < least ->
+            ValueSome
+                $"only {count} files may be open at once, and the runtime alone needs some 150: allow {least} or more ('ulimit -n')"
+        | _ -> ValueNone
+
     // Where it cannot be looked up: as many as were seen where it can.
     let private openUsually = 150L
 
