@@ -285,6 +285,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
         use interruption = new Interruption()
         use server = new SchedulerServer(options)
+        let stateGone = options.state.UntilGoneAsync interruption.Token
         printfn $"listening on {server.EndPoint}"
         stdout.Flush()
 
@@ -323,6 +324,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
             Task.WhenAny(
                 whole,
                 unable,
+                stateGone,
                 server.Completion,
                 (if count > 0 then workers.Completion else server.Completion)
             )
@@ -354,6 +356,10 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
             eprintfn
                 $"fs-scheduler: nothing can be done, since none of its workers can start, and no other is connected: {reason}"
 
+            return ExitCode.cannotStart
+        elif obj.ReferenceEquals(ended, stateGone) then
+            let! reason = stateGone
+            eprintfn $"fs-scheduler: {reason}"
             return ExitCode.cannotStart
         else
             do! ended // throws: a part that we cannot live without has failed

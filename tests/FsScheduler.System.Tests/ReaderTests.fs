@@ -391,6 +391,19 @@ let private withoutLocks =
             use second = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
 
             let! code = second.Exit
+let private removedState =
+    scenario "a state folder that is removed ends its scheduler"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, _) = startScheduler place []
+            use scheduler = scheduler
+            Directory.Move(place.At ".fs-scheduler", place.At "elsewhere")
+            let! code = scheduler.Exit
+            Expect.equal code 3 scheduler.Said
+            Expect.stringContains scheduler.Said "was removed or replaced" "why"
+        }
+
             Expect.equal code 3 second.Said
             Expect.stringContains second.Said "another scheduler works with the folder" "why"
             // Nor by a deleted lock.
@@ -446,3 +459,4 @@ let tests =
         withoutLocks
         workersWithoutLocks
     ]
+        removedState

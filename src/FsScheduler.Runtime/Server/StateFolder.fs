@@ -5,6 +5,7 @@ open System.Collections.Generic
 open System.Globalization
 open System.IO
 open System.Threading
+open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
 
@@ -120,6 +121,22 @@ type StateFolder(path: string) =
             letGo ()
             raise (IOException $"the folder '{spool}' cannot be written: {error.Message}")
 
+    let journal = Path.Combine(path, "journal.db")
+    let lookEvery = TimeSpan.FromSeconds 1.0
+
+    /// Which file the journal is now. None: there is none. What cannot be looked at for now is as it was.
+    let lookAtJournal (before: struct (uint64 * uint64) voption) =
+        if OperatingSystem.IsLinux() then
+            match Linux.inodeOf journal with
+            | Ok inode -> ValueSome inode
+            | Error errno when errno = Linux.Errno.ENOENT || errno = Linux.Errno.ENOTDIR ->
+                ValueNone
+            | Error _ -> before
+        elif File.Exists journal then
+            ValueSome struct (0UL, 0UL)
+        else
+            ValueNone
+
     let passing = ".passing"
     let part = ".part"
     let shared = ".shared"
@@ -175,6 +192,28 @@ type StateFolder(path: string) =
         with
         | :? IOException
         | :? UnauthorizedAccessException -> ()
+
+    /// <summary>Waits until the journal, which is open, is not in the folder any more: somebody has removed or replaced the
+    /// folder, and what is recorded would be found by nobody.</summary>
+    /// <returns>A sentence.</returns>
+    member _.UntilGoneAsync(ct: CancellationToken) : Task<string> =
+        task {
+            use timer = new PeriodicTimer(lookEvery)
+            let first = lookAtJournal ValueNone
+            let mutable goneFor = 0
+
+            // Twice in a row: a folder may be replaced by renames, and put back.
+            while goneFor < 2 do
+                let! _ = timer.WaitForNextTickAsync ct
+
+                goneFor <-
+                    match lookAtJournal first with
+                    | ValueSome _ as now when now = first -> 0
+                    | _ -> goneFor + 1
+
+            return
+                $"the folder '{path}' was removed or replaced while this scheduler worked with it: what it accepts would not outlive it. Start it again; it takes the inputs anew"
+        }
 
     /// <summary>A path for a payload that is too large for memory.</summary>
     /// <param name="isKept">Whether it has to outlive the scheduler; else it is gone with this run.</param>
