@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System.Collections.Concurrent
 open Microsoft.Extensions.Logging
+open FsScheduler.Core
 
 /// What keeps the disk from taking anything, by the place where it was met. While there is something, no new work is
 /// taken: what runs is kept.
@@ -24,6 +25,10 @@ type Holdup(log: ILogger) =
                 place,
                 reason
             )
+
+    /// One result is larger than the room that is left: it holds up nothing but itself.
+    member _.Skip(task: TaskId, reason: string) =
+        log.LogWarning("task {Task}: {Reason}", task, reason)
 
     /// It works again.
     member _.End(place: string) =

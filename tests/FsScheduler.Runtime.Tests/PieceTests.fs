@@ -319,7 +319,8 @@ let private joining =
                 skiptest "there is no disk that is always full"
 
             use folder = new TempFolder()
-            let holdup = Holdup NullLogger.Instance
+            let log = RecordingLog()
+            let holdup = Holdup log
             let told = TaskCompletionSource<Input>()
 
             let spool _ =
@@ -366,6 +367,13 @@ let private joining =
             | other -> failtest $"{other}"
 
             Expect.isNull holdup.Reason "new work is taken"
+            Expect.hasLength log.Lines 1 "said"
+
+            Expect.stringContains
+                log.Lines[0]
+                $"Warning: task {ofTask.task}: there is no room"
+                "where"
+
             Expect.isFalse (File.Exists(folder.At "result")) "nothing is left"
             stop.Cancel()
             do! running

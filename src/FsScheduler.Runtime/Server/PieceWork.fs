@@ -151,6 +151,7 @@ type PieceWork
                         let reason =
                             $"there is no room for the result, which is put together of pieces: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
 
+                        holdup.Skip(attempt.task, reason)
                         outcome <- ValueSome(ValueSome(Input.NoRoom(attempt, reason)))
                     | error when Disk.passes error ->
                         holdup.Begin(place, error.Message)

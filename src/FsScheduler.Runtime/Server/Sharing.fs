@@ -212,6 +212,7 @@ type Sharing
                         let reason =
                             $"the result could not be stored: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
 
+                        holdup.Skip(attempt.task, reason)
                         let input = Input.Unstored(session, attempt, reason)
                         answer <- ValueSome(struct (input, ValueNone))
                     | error when Disk.passes error ->
