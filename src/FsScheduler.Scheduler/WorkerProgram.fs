@@ -49,7 +49,14 @@ module WorkerProgram =
             [ "DOTNET_ROOT", root ]
 
     let private host (path: string) : Result<WorkerProgram, string> =
-        if not (File.Exists path) then
+        // It says so of a link that leads nowhere, too.
+        let isThere =
+            File.Exists path
+            && (match File.ResolveLinkTarget(path, true) with
+                | null -> true
+                | target -> target.Exists)
+
+        if not isThere then
             Error
                 $"--workers: there is no '{path}'; put the whole of what was built or published back, or start workers by hand"
         elif

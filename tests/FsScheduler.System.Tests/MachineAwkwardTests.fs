@@ -349,6 +349,10 @@ let private executables =
         for what, spoil in
             [
                 "is missing", (fun (path: string) -> File.Delete path)
+                "is a link that leads nowhere",
+                fun path ->
+                    File.Delete path
+                    File.CreateSymbolicLink(path, "nowhere") |> ignore
                 "is not executable",
                 fun path ->
                     File.SetUnixFileMode(path, UnixFileMode.UserRead ||| UnixFileMode.UserWrite)

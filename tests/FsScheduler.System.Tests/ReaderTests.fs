@@ -340,6 +340,22 @@ let private rights =
 
             do! eventually "a payload waits on the disk" isSpooled
             Expect.isEmpty (rightsBelow ()) "while it runs"
+
+            let data = place.At "data"
+
+            use submit =
+                shell
+                    place
+                    $"umask 022; XDG_DATA_HOME='{data}' exec '{schedulerPath}' submit entrada/small.txt --pipeline lower --out feitas --connect 127.0.0.1:{port}"
+
+            let! code = submit.Exit
+            Expect.equal code 0 submit.Said
+
+            Expect.equal
+                (int (File.GetUnixFileMode(Path.Combine(data, "fs-scheduler/submitted"))))
+                (Convert.ToInt32("700", 8))
+                "what a client remembers"
+
             scheduler.Signal Signal.Term
             let! _ = scheduler.Exit
             Expect.isEmpty (rightsBelow ()) "afterwards"
@@ -375,6 +391,19 @@ let private otherUsers =
             Expect.stringContains scheduler.Said "belongs to another user (65534)" "why"
         }
 
+let private removedState =
+    scenario "a state folder that is removed ends its scheduler"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            let! struct (scheduler, _) = startScheduler place []
+            use scheduler = scheduler
+            Directory.Move(place.At ".fs-scheduler", place.At "elsewhere")
+            let! code = scheduler.Exit
+            Expect.equal code 3 scheduler.Said
+            Expect.stringContains scheduler.Said "was removed or replaced" "why"
+        }
+
 let private withoutLocks =
     scenario "two schedulers do not share a state, though the runtime locks no files"
     <| fun () ->
@@ -391,19 +420,6 @@ let private withoutLocks =
             use second = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
 
             let! code = second.Exit
-let private removedState =
-    scenario "a state folder that is removed ends its scheduler"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-            let! struct (scheduler, _) = startScheduler place []
-            use scheduler = scheduler
-            Directory.Move(place.At ".fs-scheduler", place.At "elsewhere")
-            let! code = scheduler.Exit
-            Expect.equal code 3 scheduler.Said
-            Expect.stringContains scheduler.Said "was removed or replaced" "why"
-        }
-
             Expect.equal code 3 second.Said
             Expect.stringContains second.Said "another scheduler works with the folder" "why"
             // Nor by a deleted lock.
@@ -456,7 +472,7 @@ let tests =
         blockedVerb
         rights
         otherUsers
+        removedState
         withoutLocks
         workersWithoutLocks
     ]
-        removedState

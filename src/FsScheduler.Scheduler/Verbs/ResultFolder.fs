@@ -8,6 +8,7 @@ open System.Security.Cryptography
 open System.Text
 open FsScheduler.Core
 open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
 
 /// <summary>
 /// The folder that `submit` writes results to. One replaces an older one of the same file; one of another file of that name,
@@ -87,7 +88,9 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
             if recordFolder = "" then
                 raise (IOException "there is no place for it")
 
-            Directory.CreateDirectory recordFolder |> ignore
+            // Names of files are nobody else's business.
+            Rights.createFolder recordFolder
+            Rights.close recordFolder |> ignore
 
             if position > recordMax then
                 File.Delete recordPath
