@@ -15,8 +15,8 @@ type IgnoredName =
     | EndingInAnyCase of string
     /// Names that begin and end with this character.
     | Between of char
-    /// This, and then six letters and digits as of `mkstemp`.
-    | WithRandom of string
+    /// This, and then so many letters and digits as of `mkstemp`.
+    | WithRandom of string * length: int
     /// This, in either case, and then three digits.
     | WithNumber of string
 
@@ -43,6 +43,10 @@ module IgnoredNames =
                     ".inprogress"
                     ".!qB"
                     ".!ut"
+                    ".!sync"
+                    ".fdmdownload"
+                    ".drivedownload"
+                    ".driveupload"
                     ".bc!"
                     ".jc!"
                     ".xltd"
@@ -69,7 +73,8 @@ module IgnoredNames =
                 Beginning "(A Document Being Saved By "
             ]
         }
-        { writer = "`sed -i`"; names = [ WithRandom "sed" ] }
+        { writer = "`sed -i`"; names = [ WithRandom("sed", 6) ] }
+        { writer = "`mktemp`"; names = [ WithRandom("tmp.", 10) ] }
         {
             writer = "Linux"
             names = [ Named "lost+found"; Named "aquota.user"; Named "aquota.group" ]
@@ -79,6 +84,8 @@ module IgnoredNames =
             names = [
                 NamedInAnyCase "$RECYCLE.BIN"
                 NamedInAnyCase "RECYCLER"
+                NamedInAnyCase "RECYCLED"
+                NamedInAnyCase "DfsrPrivate"
                 NamedInAnyCase "System Volume Information"
                 NamedInAnyCase "Thumbs.db"
                 NamedInAnyCase "Thumbs.db:encryptable"
@@ -98,6 +105,7 @@ module IgnoredNames =
                 Named "__MACOSX"
                 Named "Network Trash Folder"
                 Named "Temporary Items"
+                Named "TheVolumeSettingsFolder"
             ]
         }
         { writer = "Android"; names = [ NamedInAnyCase "LOST.DIR" ] }
@@ -117,10 +125,10 @@ module IgnoredNames =
         }
     ]
 
-    /// Six letters and digits with a capital, or with a digit before a letter: what `mkstemp` makes, but for 1 in 100, and
-    /// hardly anybody writes. `sedimento`, `sedes2026` and `sed000001` are somebody's inputs.
-    let private isRandom (text: ReadOnlySpan<char>) =
-        let mutable isPlain = text.Length = 6
+    /// Letters and digits with a capital, or with a digit before a letter: what `mkstemp` makes, but for 1 in 100 of six,
+    /// and hardly anybody writes. `sedimento`, `sedes2026` and `sed000001` are somebody's inputs.
+    let private isRandom (length: int) (text: ReadOnlySpan<char>) =
+        let mutable isPlain = text.Length = length
         let mutable isOdd = false
         let mutable wasDigit = false
 
@@ -147,9 +155,9 @@ module IgnoredNames =
             && name.EndsWith(text.AsSpan(), StringComparison.OrdinalIgnoreCase)
         | Between character ->
             name.Length > 2 && name[0] = character && name[name.Length - 1] = character
-        | WithRandom text ->
+        | WithRandom(text, length) ->
             name.StartsWith(text.AsSpan(), StringComparison.Ordinal)
-            && isRandom (name.Slice text.Length)
+            && isRandom length (name.Slice text.Length)
         | WithNumber text ->
             name.StartsWith(text.AsSpan(), StringComparison.OrdinalIgnoreCase)
             && name.Length = text.Length + 3

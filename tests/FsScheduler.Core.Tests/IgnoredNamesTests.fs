@@ -24,6 +24,9 @@ let private ignored = [
     "a.iso.filepart"
     "a.iso.!qB"
     "a.iso.aria2"
+    "a.iso.!sync"
+    "a.iso.fdmdownload"
+    "a.txt.tmp.drivedownload"
     "a.csv.crswap"
     "a.partial"
     "lote.tmp/a.txt"
@@ -40,6 +43,7 @@ let private ignored = [
     "sedAbC123"
     "d/sedXXXXXX"
     "sed1a2b3c"
+    "tmp.k3JdU2mQzX"
     // systems
     "lost+found"
     "lost+found/#123"
@@ -53,6 +57,9 @@ let private ignored = [
     "desktop.ini"
     "Icon\r"
     "FOUND.000/FILE0000.CHK"
+    "Recycled/a.txt"
+    "DfsrPrivate/a.txt"
+    "TheVolumeSettingsFolder/a"
 ]
 
 let private taken = [
@@ -78,6 +85,9 @@ let private taken = [
     "sed000001"
     "sedAbC123.txt"
     "sedAbC12"
+    "tmp.2026093017"
+    "tmp.relatorios"
+    "tmp.k3JdU2mQz"
     "Lost+Found"
     "lost+found.txt"
     "my lost+found"
