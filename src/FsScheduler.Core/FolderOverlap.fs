@@ -18,6 +18,8 @@ type FolderPlace = {
     self: Set<FolderId>
     /// Those of the folder and of all folders above it.
     chain: Set<FolderId>
+    /// Those of what is mounted below it, and of all folders above these, where they come from.
+    mounted: Set<FolderId>
 }
 
 /// The folders of a scheduler.
@@ -39,6 +41,10 @@ module FolderOverlap =
     let isWithin (outer: FolderPlace) (inner: FolderPlace) =
         not (Set.isEmpty (Set.intersect outer.self inner.chain))
 
+    /// Whether a folder that is in another one is mounted below a folder.
+    let private hasPartOf (outer: FolderPlace) (inner: FolderPlace) =
+        not (Set.isEmpty (Set.intersect outer.mounted inner.self))
+
     let private isSame (outer: FolderPlace) (inner: FolderPlace) =
         isWithin outer inner && isWithin inner outer
 
@@ -49,7 +55,11 @@ module FolderOverlap =
             $"'{place.named}' ({place.path})"
 
     let private refusal option (inner: FolderPlace) outerOption (outer: FolderPlace) harm advice =
-        let relation = if isSame outer inner then "is" else "is in"
+        let relation =
+            if isSame outer inner then "is"
+            elif isWithin outer inner then "is in"
+            else "has a part that is mounted in"
+
         $"{option}: {describe inner} {relation} {outerOption}, {describe outer}: {harm}; {advice}"
 
     /// <summary>The first overlap that does harm.</summary>
@@ -105,7 +115,11 @@ module FolderOverlap =
 
         rules
         |> List.tryPick (fun (option, inner, outerOption, outer, harm, advice) ->
-            if isWithin outer inner then
+            // The state folder may hold what is mounted below the folder of inputs, as it may hold that folder.
+            let isOfFiles =
+                List.contains option [ "--entrada"; "--resultados" ] && outerOption <> spool
+
+            if isWithin outer inner || isOfFiles && hasPartOf outer inner then
                 Some(refusal option inner outerOption outer harm advice)
             else
                 None)

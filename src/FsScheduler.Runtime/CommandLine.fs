@@ -126,6 +126,13 @@ module CommandLine =
         |> Result.mapError _.message
         |> orRaise "--pipeline"
 
+    /// Patterns are for what is below the folder of inputs, and do not begin with it.
+    let private checkInside option (inputs: string) (pattern: NamePattern) =
+        match NamePattern.insideFault inputs (string pattern) with
+        | Some fault -> Error $"of the pattern '{pattern}': {fault}"
+        | None -> Ok()
+        |> orRaise option
+
     /// <summary>What `--route` says, each time.</summary>
     /// <param name="inputs">The folder of inputs, as it was named: patterns are for what is below it.</param>
     /// <param name="expected">What `--expect` says.</param>
@@ -134,17 +141,17 @@ module CommandLine =
         for text in texts do
             let route = Route.parse (HashSet expected) text |> orRaise "--route"
 
-            match NamePattern.insideFault inputs (string route.pattern) with
-            | Some fault -> Error $"of the pattern '{route.pattern}': {fault}"
-            | None -> Ok route
-            |> orRaise "--route"
+            checkInside "--route" inputs route.pattern
+            route
     ]
 
-    /// What `--ignore` says, each time.
-    let ignored (texts: string list) : IgnoreRules =
+    /// What `--ignore` says, each time; `inputs` as of `routes`.
+    let ignored (inputs: string) (texts: string list) : IgnoreRules =
         IgnoreRules [
             for text in texts do
-                IgnoreRules.parse text |> orRaise "--ignore"
+                let pattern = IgnoreRules.parse text |> orRaise "--ignore"
+                checkInside "--ignore" inputs pattern
+                pattern
         ]
 
     let readFile option (path: string) =

@@ -194,13 +194,14 @@ let private optionsOf
         | _ -> Keep
 
     let sync = syncOf arguments
-    let ignored = CommandLine.ignored (arguments.GetResults Ignore)
+    let entrada = arguments.GetResult(Entrada, "entrada")
+    let ignored = CommandLine.ignored entrada (arguments.GetResults Ignore)
     let struct (state, journal) = openState clock holdup
 
     {
         listen = listen
         sharesFiles = arguments.Contains Shared_Files
-        entrada = arguments.GetResult(Entrada, "entrada")
+        entrada = entrada
         ignored = ignored
         resultados = arguments.GetResult(Resultados, "resultados")
         state = state
@@ -392,6 +393,12 @@ let private run (arguments: ParseResults<Arguments>) =
         entrada
         (arguments.GetResult(Resultados, "resultados"))
         (arguments.GetResult(State, ".fs-scheduler"))
+
+    let inputs =
+        InputFolder(entrada, CommandLine.ignored entrada (arguments.GetResults Ignore))
+
+    FolderArguments.checkOutput inputs
+    FolderArguments.checkTokens inputs (arguments.TryGetResult Token_File)
 
     let openState clock holdup =
         if not (Directory.Exists entrada) then

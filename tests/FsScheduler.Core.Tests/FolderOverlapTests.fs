@@ -21,6 +21,7 @@ let private place (path: string) : FolderPlace =
         path = path
         self = Set.singleton (AtPath path)
         chain = Set.ofList chain
+        mounted = Set.empty
     }
 
 let private folders entrada resultados state : SchedulerFolders = {
@@ -68,6 +69,43 @@ let private examples = [
 
         for id in [ WithInode(2UL, 7UL); OnDevice("8:2", "/data"); OnDevice("8:1", "/dat") ] do
             Expect.isFalse $"{id}" (FolderOverlap.isWithin entrada (elsewhere id))
+    }
+
+    test "a part of the one folder that is mounted in the other overlaps, one of the state does not" {
+        let known path = {
+            place path with
+                self = Set.ofList [ AtPath path; OnDevice("8:1", path) ]
+        }
+
+        let mounted path =
+            Set.ofList [ OnDevice("8:1", path); OnDevice("8:1", path + "/x") ]
+
+        let all = {
+            entrada = known "/p/in"
+            resultados = known "/p/out"
+            state = known "/p"
+            spool = known "/p/spool"
+            temporary = known "/tmp"
+        }
+
+        for overlapping, option in
+            [
+                { all with entrada.mounted = mounted "/p/out" }, "--resultados"
+                { all with resultados.mounted = mounted "/p/in" }, "--entrada"
+            ] do
+            match FolderOverlap.check overlapping with
+            | Ok() -> failtest "accepted"
+            | Error message ->
+                Expect.stringStarts "which" $"{option}: " message
+                Expect.stringContains "how" "has a part that is mounted in" message
+
+        for fine in
+            [
+                { all with entrada.mounted = mounted "/p" }
+                { all with entrada.mounted = mounted "/tmp" }
+                { all with entrada.mounted = mounted "/archive" }
+            ] do
+            Expect.equal "fine" (Ok()) (FolderOverlap.check fine)
     }
 
     test "temporary files are not put into the folder of inputs" {

@@ -9,8 +9,8 @@ open FsScheduler.Runtime.Files
 let private line (point: string) kind =
     $"36 35 8:1 / {point} rw,relatime shared:1 - {kind} /dev/sda1 rw"
 
-let private isWithin mounts (outer: string) (inner: string) =
-    let find = FolderPlaces.findAmong mounts
+let private isWithin (mounts: string list) (outer: string) (inner: string) =
+    let find = FolderPlaces.findAmong (String.concat "\n" mounts)
     FolderOverlap.isWithin (find outer) (find inner)
 
 let tests =
@@ -24,15 +24,13 @@ let tests =
             let input = Path.Combine(stick, "entrada")
             let results = Path.Combine(stick, "ENTRADA/out")
 
-            Expect.isTrue
-                (isWithin [| line "/" "ext4"; line stick "fuseblk" |] input results)
-                "FUSE"
+            Expect.isTrue (isWithin [ line "/" "ext4"; line stick "fuseblk" ] input results) "FUSE"
 
-            Expect.isFalse (isWithin [| line "/" "ext4"; line stick "ext4" |] input results) "ext4"
-            Expect.isFalse (isWithin [| line "/" "ext4" |] input results) "no mount of its own"
+            Expect.isFalse (isWithin [ line "/" "ext4"; line stick "ext4" ] input results) "ext4"
+            Expect.isFalse (isWithin [ line "/" "ext4" ] input results) "no mount of its own"
 
             let other = Path.Combine(stick, "saida")
-            Expect.isFalse (isWithin [| line stick "fuseblk" |] input other) "another folder"
+            Expect.isFalse (isWithin [ line stick "fuseblk" ] input other) "another folder"
         }
 
         test "the last mount at a place lies on top" {
@@ -42,8 +40,8 @@ let tests =
             let stick = Path.Combine(Path.GetTempPath(), "stick")
             let input = Path.Combine(stick, "entrada")
             let results = Path.Combine(stick, "ENTRADA/out")
-            let lines = [| line "/" "ext4"; line stick "fuseblk"; line stick "ext4" |]
+            let lines = [ line "/" "ext4"; line stick "fuseblk"; line stick "ext4" ]
             Expect.isFalse (isWithin lines input results) "ext4 over FUSE"
-            Expect.isTrue (isWithin (Array.rev lines) input results) "FUSE over ext4"
+            Expect.isTrue (isWithin (List.rev lines) input results) "FUSE over ext4"
         }
     ]

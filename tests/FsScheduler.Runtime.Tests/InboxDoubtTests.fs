@@ -24,6 +24,7 @@ type private Watched(files: string list, remembered: string list) =
     let log = RecordingLog()
     let taken = Collector<string>()
     let vanished = Collector<string>()
+    let mutable overlap: string voption = ValueNone
     let mutable deliver: Action<FolderEvent[]> = Action<_>(ignore)
 
     let options = {
@@ -34,6 +35,7 @@ type private Watched(files: string list, remembered: string list) =
                 struct (name file, stampOf (InputFolder(temp.At "in")) file)
         ]
         heldBack = fun _ -> ValueNone
+        overlap = fun () -> overlap
         clock = clock
         log = log
         watch =
@@ -66,6 +68,11 @@ type private Watched(files: string list, remembered: string list) =
     let inbox = lazy (new Inbox(InputFolder(temp.At "in"), options, handlers))
 
     member _.Temp = temp
+
+    /// What the inbox is told of other folders from its next scan on.
+    member _.Overlap
+        with set (sentence: string voption) = overlap <- sentence
+
     member _.Clock = clock
     member _.Log = log
     member _.Taken = taken
@@ -155,12 +162,54 @@ let private away = [
                 IO.File.Delete(watched.Temp.At "in/a")
                 IO.File.Delete(watched.Temp.At "in/d/c")
                 IO.File.Delete(watched.Temp.At "in/d/e")
-                do! watched.Advance 4
+                do! watched.Advance 2
                 Expect.equal "the one beside another" [ "a" ] watched.Vanished.Items
+                Expect.isEmpty "the events may be on their way" watched.Doubts
+                do! watched.Advance 2
+                Expect.hasLength "one line" 1 watched.Doubts
                 watched.Send [ Removed "d/c"; Removed "d/e" ]
                 let! vanished = watched.Vanished.Until(fun items -> items.Length = 3)
                 Expect.equal "an event is certain" [ "a"; "d/c"; "d/e" ] (List.sort vanished)
             })
+
+    testCaseTask
+        "of files whose deletion is told right after a scan missed them, no line says anything"
+        (fun () ->
+            task {
+                use watched = new Watched([ "a"; "b" ], [])
+                do! watched.Start()
+                IO.File.Delete(watched.Temp.At "in/a")
+                IO.File.Delete(watched.Temp.At "in/b")
+                do! watched.Advance 2
+                Expect.isEmpty "in doubt" watched.Vanished.Items
+                watched.Send [ Removed "a"; Removed "b" ]
+                let! _ = watched.Vanished.Until(fun items -> items.Length = 2)
+                do! watched.Advance 10
+                Expect.isEmpty "no line" watched.Log.Lines
+            })
+
+    testCaseTask "while another folder of the scheduler is in this one, nothing is taken" (fun () ->
+        task {
+            use watched = new Watched([ "a" ], [])
+            do! watched.Start()
+            watched.Overlap <- ValueSome "the results are here"
+            watched.Temp.Write("in/a.out", "A")
+            do! watched.Advance 20
+            Expect.equal "not taken" [ "a" ] watched.Taken.Items
+
+            Expect.hasLength
+                "one line"
+                1
+                (watched.Log.Lines |> List.filter _.Contains("the results are here"))
+
+            watched.Overlap <- ValueNone
+            IO.File.Delete(watched.Temp.At "in/a.out")
+            watched.Temp.Write("in/b", "b")
+            do! watched.Advance 4
+            let! taken = watched.Taken.Until(fun items -> items.Length = 2)
+            Expect.equal "goes on" [ "a"; "b" ] taken
+            Expect.isEmpty "nothing was lost" watched.Vanished.Items
+        })
 
     testCaseTask "what is written to and then not there waits for the scan" (fun () ->
         task {

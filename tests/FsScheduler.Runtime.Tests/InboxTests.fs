@@ -28,6 +28,7 @@ type private Setup(configure: InboxOptions -> InboxOptions, gate: unit -> Task) 
         rescan = 2_000L<ms>
         remembered = Seq.empty
         heldBack = fun _ -> ValueNone
+        overlap = fun () -> ValueNone
         clock = clock
         log = log
         watch = StartWatcher(fun _ _ -> Error "this test has no events")

@@ -66,6 +66,7 @@ let private scanning = [
         temp.Link("in/twice", "outside")
         temp.Link("in/folder", temp.At "secret")
         temp.Link("in/home", "d")
+        temp.Link("in/d/self", "..")
         temp.Link("in/through a folder", "folder/key.txt")
         temp.Link("in/broken", "nothing")
         temp.Link("in/round", "round")
@@ -83,6 +84,7 @@ let private scanning = [
             "through a folder", secret
             "folder", LinkOutside(temp.At "secret")
             "home", LinkToFolder
+            "d/self", LinkToFolder
             "broken", BrokenLink
             "round", BrokenLink
             "device", LinkOutside "/dev/null"
@@ -233,6 +235,7 @@ let private reading = [
             temp.Link("in/d", temp.At "secret")
             let secret = stampOf (InputFolder(temp.At "secret")) "key.txt"
             let outside = Error(NotReadable(LinkOutside(temp.At "secret/key.txt")))
+            Expect.equal "no scan would list it" Absent (folder.Look "d/key.txt")
             Expect.equal "read" outside (InputFile.tryRead folder (name "d/key.txt") secret))
 
     testCase "a whole read of a big input is refused" (fun () ->

@@ -130,8 +130,12 @@ let private temporaryNames = [
             place.Rename("h.txt", "H")
             do! eventually "the last one is done" (fun () -> place.HasResult "h.txt.out")
             Expect.equal place.Results [ "a.txt.out"; "h.txt.out" ] scheduler.Said
-            let! struct (code, said) = run place [ "--ignore"; "/a" ]
-            Expect.equal code 2 said
+
+            for pattern in [ "/a"; "entrada/old" ] do
+                let! struct (code, said) = run place [ "--ignore"; pattern ]
+                Expect.equal code 2 said
+                let! struct (code, said) = run place [ "plan"; "--ignore"; pattern ]
+                Expect.equal code 2 said
         }
 ]
 
@@ -176,6 +180,7 @@ let private overlaps = [
                     [ "--state"; "entrada" ]
                     [ "--state"; "resultados/st" ]
                     [ "--state"; "other"; "--entrada"; "other/spool" ]
+                    [ "--token-file"; "to-entrada/a.txt" ]
                     [ "plan"; "--entrada"; "." ]
                     [ "plan"; "--resultados"; "to-sub" ]
                 ] do
@@ -183,9 +188,33 @@ let private overlaps = [
                 Expect.equal code 2 $"{args}: {said}"
                 Expect.stringContains said "outside" $"{args}: what to do"
 
+            for args in [ [ "--entrada"; "" ]; [ "--resultados"; "" ]; [ "plan"; "--state"; "" ] ] do
+                let! struct (code, said) = run place args
+                Expect.equal code 2 $"{args}: {said}"
+                Expect.stringContains said "is empty" $"{args}"
+
             Expect.isFalse (Directory.Exists(place.At "resultados")) "nothing was made"
             Expect.isFalse (Directory.Exists(place.At ".fs-scheduler")) "no state either"
             Expect.equal (Directory.GetFileSystemEntries(place.At "entrada").Length) 2 "as it was"
+        }
+
+    scenario "a scheduler that prints to a file among its inputs is refused"
+    <| fun () ->
+        task {
+            if not (OperatingSystem.IsLinux()) then
+                skiptest "asks Linux where it prints to"
+
+            use place = new Workplace()
+            place.Put("a.txt", "A")
+
+            let args =
+                $"exec '{schedulerPath}' --once --listen 127.0.0.1:0 2> entrada/s.log > entrada/.o"
+
+            use shell = new Program("/bin/sh", [ "-c"; args ], place.Path)
+            let! code = shell.Exit
+            let said = File.ReadAllText(place.At "entrada/s.log")
+            Expect.equal code 2 said
+            Expect.stringContains said "'s.log'" "which"
         }
 
     scenario "a folder that is mounted elsewhere, or whose subfolder is, is known again"
@@ -218,6 +247,17 @@ let private overlaps = [
                     Expect.equal code 2 $"{folder}: {said}"
                     let! struct (code, said) = run place [ "--state"; folder ]
                     Expect.equal code 2 $"{folder}: {said}"
+
+                // A part of the one in the other.
+                Directory.CreateDirectory(place.At "resultados/sub") |> ignore
+
+                for source, target in
+                    [ "entrada/sub", "resultados/sub"; "resultados/sub", "entrada/sub" ] do
+                    do! bind source target
+                    let! struct (code, said) = run place []
+                    Expect.equal code 2 $"{source} at {target}: {said}"
+                    Expect.stringContains said "mounted in" $"{source} at {target}"
+                    do! system place.Path "/bin/umount" [ mounted.Pop() ]
             finally
                 for target in mounted do
                     Diagnostics.Process.Start("/bin/umount", [ "-l"; target ]).WaitForExit()

@@ -102,16 +102,17 @@ module FolderPlaces =
 
             Encoding.UTF8.GetString(bytes.ToArray())
 
-    /// Of this process, later ones last; none where the system does not tell.
-    let private mountLines () =
+    /// As the system tells it; nothing where it does not.
+    let private mountInfo () : string =
         try
-            File.ReadAllLines "/proc/self/mountinfo"
+            File.ReadAllText "/proc/self/mountinfo"
         with
         | :? IOException
-        | :? UnauthorizedAccessException -> [||]
+        | :? UnauthorizedAccessException -> ""
 
-    let private mountsOf (lines: string[]) = [
-        for line in lines do
+    /// Later ones last.
+    let private mountsOf (info: string) = [
+        for line in info.Split '\n' do
             match line.Split ' ' with
             | fields when fields.Length > 4 -> {
                 device = fields[2]
@@ -154,10 +155,10 @@ module FolderPlaces =
             | Error _ -> ()
     ]
 
-    /// <summary>As `find`, with the lines of `/proc/self/mountinfo`; none where there is none.</summary>
-    let internal findAmong (lines: string[]) (named: string) : FolderPlace =
+    /// <summary>As `find`, with the content of `/proc/self/mountinfo`; empty where there is none.</summary>
+    let internal findAmong (info: string) (named: string) : FolderPlace =
         let path = realPath named
-        let mounts = mountsOf lines
+        let mounts = mountsOf info
         let mount = mountOf mounts path
 
         let below = [
@@ -196,11 +197,17 @@ module FolderPlaces =
             path = path
             self = Set.ofList (known path @ within @ below)
             chain = Set.ofList ((upwards path |> List.collect known) @ within @ withinAbove)
+            mounted =
+                Set.ofList [
+                    for mount in mounts do
+                        if isBelow path mount.point then
+                            for above in upwards mount.root do
+                                OnDevice(mount.device, above.TrimEnd '/')
+                ]
         }
 
     /// <summary>Where a folder is, or will be when it is made.</summary>
-    let find (named: string) : FolderPlace =
-        findAmong (if OperatingSystem.IsLinux() then mountLines () else [||]) named
+    let find (named: string) : FolderPlace = findAmong (mountInfo ()) named
 
     /// <summary>Where the folders of a scheduler are.</summary>
     let ofScheduler (entrada: string) (resultados: string) (state: string) : SchedulerFolders = {
@@ -210,3 +217,33 @@ module FolderPlaces =
         spool = find (Path.Combine(state, "spool"))
         temporary = find (Path.GetTempPath())
     }
+
+    /// <summary>Finds overlaps that come up while a scheduler runs: another mount, or a link that leads elsewhere.</summary>
+    /// <returns>Gives the sentence of the overlap that is there now. Looks closely when something has changed.</returns>
+    let watchOverlap
+        (entrada: string)
+        (resultados: string)
+        (state: string)
+        : unit -> string voption =
+        let seen = ref ""
+        let found = ref ValueNone
+
+        fun () ->
+            let now =
+                String.Join(
+                    '\n',
+                    realPath entrada,
+                    realPath resultados,
+                    realPath state,
+                    mountInfo ()
+                )
+
+            if now <> seen.Value then
+                seen.Value <- now
+
+                found.Value <-
+                    match FolderOverlap.check (ofScheduler entrada resultados state) with
+                    | Ok() -> ValueNone
+                    | Error sentence -> ValueSome sentence
+
+            found.Value

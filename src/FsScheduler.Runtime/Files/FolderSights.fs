@@ -26,6 +26,10 @@ type FolderSights
     let doubts = DoubtedFiles()
     let vanished = List<TaskName>()
     let mutable refusedCount = 0
+    let mutable isFirstScan = true
+    /// Of the last scan, not told yet.
+    let mutable untold: struct (Doubt * Duration) voption = ValueNone
+    let mutable isDoubtTold = false
 
     let countRefused () =
         Volatile.Write(&refusedCount, refusals.Count)
@@ -124,6 +128,8 @@ type FolderSights
             | Doubt.OtherFolder below -> locate below, "it is not the folder that it was"
             | Doubt.NothingLeft below -> locate below, "nothing that was known is left in it"
 
+        isDoubtTold <- true
+
         log.LogWarning(
             "{Folder}: {Count} files are gone all at once, and {Why}; none is taken for deleted before {Seconds} s. Mount it again, or put the files back",
             place,
@@ -153,16 +159,31 @@ type FolderSights
 
         Array.iter vanish verdict.gone
 
+        match untold with
+        | ValueSome(struct (doubt, patience)) when doubts.Count > 0 ->
+            tellDoubt doubts.Count doubt patience
+        | ValueSome _
+        | ValueNone -> ()
+
+        untold <- ValueNone
+
         match verdict.doubted with
+        // The events of deletions may be on their way, those of what was done and is deleted here among them.
+        | ValueSome(struct (_, (Doubt.NothingLeft _ as doubt), patience)) when not isFirstScan ->
+            untold <- ValueSome(struct (doubt, patience))
         | ValueSome(struct (count, doubt, patience)) -> tellDoubt count doubt patience
         | ValueNone -> ()
 
-        if verdict.returned > 0 then
+        isFirstScan <- false
+
+        if verdict.returned > 0 && isDoubtTold then
             log.LogInformation(
                 "{Folder}: {Count} files that were gone are back",
                 folder.Path,
                 verdict.returned
             )
+
+        isDoubtTold <- isDoubtTold && doubts.Count > 0
 
     /// Refused paths that are remembered, and named in the log, at most.
     static member RefusedMax = 10_000

@@ -32,6 +32,8 @@ type InboxOptions = {
     remembered: struct (TaskName * Stamp) seq
     /// Why a file that is whole is not to be taken yet, as a sentence without its subject; it is asked again.
     heldBack: TaskName -> string voption
+    /// Why nothing is to be taken for now, as a sentence: other folders of the scheduler are in this one.
+    overlap: unit -> string voption
     clock: TimeProvider
     log: ILogger
     watch: StartWatcher
@@ -57,6 +59,7 @@ module InboxOptions =
         rescan = 2_000L<ms>
         remembered = Seq.empty
         heldBack = fun _ -> ValueNone
+        overlap = fun () -> ValueNone
         clock = TimeProvider.System
         log = log
         watch = watchBySystem log
@@ -184,13 +187,25 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                 folder.Path
             )
 
+    let overlaps (sentence: string) =
+        if not toldMissing then
+            toldMissing <- true
+            log.LogWarning("{Overlap}. Nothing is taken for as long as that is so", sentence)
+
     /// Watches before it lists: what comes meanwhile is seen by one or the other.
     let scanAll () =
         let started = clock.GetTimestamp()
 
         let before = folder.RealPath
 
-        if folder.Refresh() then
+        let isThere = folder.Refresh()
+        let overlap = if isThere then options.overlap () else ValueNone
+
+        match overlap with
+        | ValueSome sentence ->
+            dropWatcher ()
+            overlaps sentence
+        | ValueNone when isThere ->
             let found = folder.Identity ""
 
             // Events of what it was go on, under a mount that lies over it.
@@ -213,7 +228,7 @@ type Inbox(folder: InputFolder, options: InboxOptions, handlers: InboxHandlers) 
                 sights.EndScan listing
                 scanIsCurrent <- true
             | ValueNone -> missing ()
-        else
+        | ValueNone ->
             dropWatcher ()
             missing ()
 

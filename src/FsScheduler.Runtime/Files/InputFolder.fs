@@ -93,6 +93,8 @@ type InputFolder(path: string, ignored: IgnoreRules) =
     let lookBehindLink (link: string) (stat: string -> Look) =
         match realPath link with
         | ValueNone -> Refused BrokenLink
+        | ValueSome target when target = Path.TrimEndingDirectorySeparator real ->
+            Refused LinkToFolder
         | ValueSome target when not (isInside target) -> Refused(LinkOutside target)
         | ValueSome target ->
             match stat target with
@@ -124,6 +126,18 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         | :? UnauthorizedAccessException
         | :? IOException as e -> Unknown e.Message
 
+    /// Whether a folder on the way is a link by now: scans do not follow those.
+    let rec isBehindLink (relative: string) =
+        match relative.LastIndexOf '/' with
+        | -1 -> false
+        | slash ->
+            let folder = relative.Substring(0, slash)
+
+            match Linux.statusOf (String.Concat(path, "/", folder)) with
+            | Ok status when status.kind = Linux.S_IFLNK -> true
+            | Ok _
+            | Error _ -> isBehindLink folder
+
     /// With nothing left alone but what always is.
     new(path: string) = InputFolder(path, IgnoreRules.BuiltIn)
 
@@ -132,6 +146,41 @@ type InputFolder(path: string, ignored: IgnoreRules) =
 
     /// What in it is left alone.
     member _.Ignored = ignored
+
+    /// <summary>A file in it that this process prints to.</summary>
+    /// <returns>What is printed there, and the path relative to the folder; none, if it is left alone anyway.</returns>
+    member folder.OwnOutput: struct (string * string) voption =
+        let fileOf (descriptor: int) =
+            match Linux.statusOfOpen descriptor, Linux.pathOf descriptor with
+            | Ok status, Ok path when status.kind = Linux.S_IFREG -> folder.InputAt path
+            | _ -> ValueNone
+
+        if OperatingSystem.IsLinux() && folder.Refresh() then
+            [ 1, "standard output"; 2, "standard error" ]
+            |> List.tryPick (fun (descriptor, what) ->
+                fileOf descriptor
+                |> ValueOption.toOption
+                |> Option.map (fun file -> struct (what, file)))
+            |> ValueOption.ofOption
+        else
+            ValueNone
+
+    /// <summary>The path, relative to the folder, of an input that is at a real path, or would be; empty for the folder itself.</summary>
+    /// <returns>None: that is outside, or left alone.</returns>
+    member _.InputAt(realPath: string) : string voption =
+        let root = Path.TrimEndingDirectorySeparator real
+
+        if realPath = root then
+            ValueSome ""
+        elif isInside realPath then
+            let relative = realPath.Substring(root.Length + 1)
+
+            if ignored.IsIgnored(relative.Replace(Path.DirectorySeparatorChar, '/')) then
+                ValueNone
+            else
+                ValueSome relative
+        else
+            ValueNone
 
     /// The folder as it was named, absolute.
     member _.Path = path
@@ -168,8 +217,15 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         else
             { device = 0UL; inode = 0UL }
 
-    /// What there is, links followed. Reads no file and opens none.
+    /// What there is, links to files followed. Reads no file and opens none.
     member folder.Look(relative: string) : Look =
+        if OperatingSystem.IsLinux() && isBehindLink relative then
+            Absent
+        else
+            folder.LookInFolder relative
+
+    /// The same, in a folder that was just seen to be no link.
+    member folder.LookInFolder(relative: string) : Look =
         folder.Look(relative, OperatingSystem.IsLinux())
 
     /// The same, through the calls of Linux or through those that every system has.

@@ -65,7 +65,7 @@ module Scanner =
         let folders = Stack<struct (string * int)>()
 
         let visit (path: string) (depth: int) =
-            match folder.Look path with
+            match folder.LookInFolder path with
             | Present stamp ->
                 match TaskName.parse path with
                 | Ok name -> listing.files.Add(struct (name, stamp))

@@ -181,6 +181,8 @@ type SchedulerServer(options: SchedulerOptions) =
                     settle = options.settle
                     remembered = remembered
                     heldBack = WriterGate(inputs, options.onDone, log).HeldBack
+                    overlap =
+                        FolderPlaces.watchOverlap options.entrada options.resultados state.Path
                     clock = clock.Provider
             },
             { take = intake.TakeAsync; vanished = intake.VanishAsync }

@@ -163,7 +163,7 @@ module PlanVerb =
             (arguments.GetResult(PlanArguments.Resultados, "resultados"))
             (arguments.GetResult(PlanArguments.State, ".fs-scheduler"))
 
-        let ignored = CommandLine.ignored (arguments.GetResults PlanArguments.Ignore)
+        let ignored = CommandLine.ignored inputs (arguments.GetResults PlanArguments.Ignore)
         let folder = InputFolder(inputs, ignored)
 
         match
