@@ -298,6 +298,33 @@ let private moves = [
             Expect.isEmpty "nothing" (left other)
             Expect.equal "there" "new" (File.ReadAllText(temp.At "in/a.txt"))))
 
+    linuxTest
+        "where no folder can be made to move to, the file stays, and why is said"
+        (fun temp folder ->
+            temp.Write("in/.processados", "a file")
+            temp.Write("in/d/b.txt", "b")
+
+            match FinishedInput.finish folder Move (name "d/b.txt") (stampOf folder "d/b.txt") with
+            | Error(Stuck reason) ->
+                Expect.stringContains "which" (temp.At "in/.processados/d") reason
+                Expect.isTrue "there" (IO.File.Exists(temp.At "in/d/b.txt"))
+            | other -> failtest $"{other}")
+
+    linuxTest "nothing is moved to where it would be an input again" (fun temp folder ->
+        temp.Write("in/a.txt", "a")
+        Directory.CreateDirectory(temp.At "in/d") |> ignore
+
+        for target in [ "."; "d" ] do
+            temp.Link("in/.processados", target)
+
+            match finish Move folder (stampOf folder "a.txt") with
+            | Error(Stuck reason) -> Expect.stringContains "why" "leads back" reason
+            | other -> failtest $"{target}: {other}"
+
+            IO.File.Delete(temp.At "in/.processados")
+
+        Expect.equal "as it was" [ "a.txt"; "d" ] (left (temp.At "in")))
+
     linuxTest "a link is moved to another file system as a link" (fun temp folder ->
         elsewhere temp (fun other ->
             temp.Write("in/b", "b")
@@ -305,6 +332,34 @@ let private moves = [
             Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
             Expect.equal "a link" "b" (string (FileInfo(other + "/a.txt")).LinkTarget)
             Expect.equal "its target stays" [ ".processados"; "b" ] (left (temp.At "in"))))
+]
+
+let private unfinished = [
+    linuxTest "what is done while its folder is away is deleted when it is back" (fun temp folder ->
+        temp.Write("in/d/a.txt", "a")
+        temp.Write("in/d/b.txt", "b")
+        let unfinished = UnfinishedInputs(folder, Delete, log)
+
+        for file in [ "d/a.txt"; "d/b.txt" ] do
+            unfinished.Note(name file, stampOf folder file)
+
+        Directory.Move(temp.At "in/d", temp.At "d")
+        unfinished.Look()
+        Directory.Move(temp.At "d", temp.At "in/d")
+        temp.Write("in/d/b.txt", "another version")
+        unfinished.Look()
+        Expect.equal "the version that was done" [ "b.txt" ] (left (temp.At "in/d")))
+
+    linuxTest "what could not be moved is moved when it can be" (fun temp folder ->
+        temp.Write("in/.processados", "a file")
+        temp.Write("in/a.txt", "a")
+        let unfinished = UnfinishedInputs(folder, Move, log)
+        unfinished.Note(name "a.txt", stampOf folder "a.txt")
+        unfinished.Look()
+        Expect.isTrue "not yet" (IO.File.Exists(temp.At "in/a.txt"))
+        IO.File.Delete(temp.At "in/.processados")
+        unfinished.Look()
+        Expect.equal "moved" [ "a.txt" ] (left (temp.At "in/.processados")))
 ]
 
 let private unread = [
@@ -337,4 +392,5 @@ let private unread = [
     }
 ]
 
-let tests = testList "file versions" (versions @ writers @ moves @ unread)
+let tests =
+    testList "file versions" (versions @ writers @ moves @ unfinished @ unread)

@@ -202,8 +202,21 @@ module FinishedInput =
             Error Changed
 
     let private moveInput (folder: InputFolder) (name: TaskName) (input: Input) =
-        Directory.CreateDirectory(nonNull (Path.GetDirectoryName(target folder name 0)))
-        |> ignore
+        let beside = nonNull (Path.GetDirectoryName(target folder name 0))
+
+        try
+            Directory.CreateDirectory beside |> ignore
+        with :? IOException as e when not (Directory.Exists beside) ->
+            // As such: a folder that is missing here is not the input.
+            raise (IOException($"no folder '{beside}' can be made: {e.Message}", e))
+
+        match InputFolder.RealPathOf beside |> ValueOption.bind folder.InputAt with
+        | ValueSome _ ->
+            raise (
+                IOException
+                    $"'{beside}' leads back into the folder of inputs, where it would be taken again"
+            )
+        | ValueNone -> ()
 
         match toFree input.at folder name 0, input.held with
         | ValueSome moved, _ ->

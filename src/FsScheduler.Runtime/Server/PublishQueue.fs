@@ -51,6 +51,7 @@ type PublishQueue
         log: ILogger
     ) =
     let mutable reconsider: TaskName -> Stamp -> unit = fun _ _ -> ()
+    let mutable unfinished = fun (_: TaskName) (_: Stamp) -> ()
     let batchMax = 64
     // Results of one folder wait for each other in the file system, and spin while they do.
     let threads = max 1 (Environment.ProcessorCount / 2)
@@ -286,12 +287,21 @@ type PublishQueue
                 )
 
                 reconsider stored.name stamp
+            | Error Gone ->
+                log.LogInformation(
+                    "{Name} is done, and not there any more: when it comes back, it is moved or deleted",
+                    string stored.name
+                )
+
+                unfinished stored.name stamp
             | Error trouble ->
                 log.LogWarning(
                     "{Name} is done and stays where it is: {Reason}",
                     string stored.name,
                     trouble.Message
                 )
+
+                unfinished stored.name stamp
         | Packed
         | Bytes _
         | Filed
@@ -384,6 +394,10 @@ type PublishQueue
     /// to be published. The inbox is made later than this.
     member _.Reconsider
         with set (ask: TaskName -> Stamp -> unit) = reconsider <- ask
+
+    /// Told of inputs that are done, and could not be moved or deleted.
+    member _.Unfinished
+        with set (note: TaskName -> Stamp -> unit) = unfinished <- note
 
     /// Posts an effect that is a matter of the disk.
     member _.Post(effect: Effect) =

@@ -198,6 +198,8 @@ type SchedulerServer(options: SchedulerOptions) =
         awaited <- fun () -> inbox.Awaited
 
     let unread = UnreadInputs(inputs, reconsider)
+    let unfinished = UnfinishedInputs(inputs, options.onDone, log)
+    do publishing.Unfinished <- fun name stamp -> unfinished.Note(name, stamp)
 
     do
         for struct (file, stamp, error) in quarantined do
@@ -402,6 +404,7 @@ type SchedulerServer(options: SchedulerOptions) =
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
 
     let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
+    let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
 
     let recalling: Task =
         Task.Run(fun () ->
@@ -477,6 +480,7 @@ type SchedulerServer(options: SchedulerOptions) =
         watch accepting
         watch ticking
         watch rereading
+        watch refinishing
         watch recalling
         watch piecing
         watch keepingUp
@@ -613,6 +617,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         accepting
                         ticking
                         rereading
+                        refinishing
                         recalling
                         piecing
                         keepingUp
