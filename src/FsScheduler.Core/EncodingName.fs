@@ -15,7 +15,16 @@ module EncodingName =
         | Unread
 
     let private latin1 =
-        set [ "latin1"; "iso88591"; "l1"; "cp819"; "ibm819"; "iso885911987" ]
+        set [
+            "latin1"
+            "isolatin1"
+            "iso88591"
+            "88591"
+            "l1"
+            "cp819"
+            "ibm819"
+            "iso885911987"
+        ]
 
     let private cp1252 =
         set [ "cp1252"; "windows1252"; "win1252"; "xcp1252"; "ansi"; "msansi"; "1252" ]
@@ -61,9 +70,35 @@ module EncodingName =
         "big5"
         "mac"
         "latin"
+        "isolatin"
         "tis620"
         "ebcdic"
     ]
+
+    let private unreadNames =
+        set [
+            "sjis"
+            "shiftjis"
+            "gbk"
+            "macroman"
+            "xmacroman"
+            "macintosh"
+            "ebcdic"
+            "viscii"
+            "johab"
+            "uhc"
+        ]
+
+    /// As cp737, ms932 and windows-31j: a number of at least two digits, and three characters in all.
+    let private isCodePage (plain: string) =
+        [ "cp"; "ms"; "windows" ]
+        |> List.exists (fun head ->
+            let number = plain.AsSpan(min head.Length plain.Length)
+
+            plain.StartsWith(head, StringComparison.Ordinal)
+            && number.Length >= 3
+            && Char.IsAsciiDigit number[0]
+            && Char.IsAsciiDigit number[1])
 
     /// <summary>Recognizes the name of an encoding, however it is written.</summary>
     /// <param name="name">Of no stage that is known.</param>
@@ -76,18 +111,12 @@ module EncodingName =
         | None when cp1252.Contains plain -> ValueSome(Meaning.Stage("cp1252", ""))
         | None when utf8.Contains plain -> ValueSome Meaning.Utf8
         | None when
-            unreadHeads
-            |> List.exists (fun head -> plain.StartsWith(head, StringComparison.Ordinal))
-            && (Seq.exists Char.IsAsciiDigit plain
-                || plain.StartsWith("euc", StringComparison.Ordinal)
-                || List.contains plain [
-                    "sjis"
-                    "shiftjis"
-                    "gbk"
-                    "macroman"
-                    "macintosh"
-                    "ebcdic"
-                ])
+            unreadNames.Contains plain
+            || isCodePage plain
+            || unreadHeads
+               |> List.exists (fun head -> plain.StartsWith(head, StringComparison.Ordinal))
+               && (Seq.exists Char.IsAsciiDigit plain
+                   || plain.StartsWith("euc", StringComparison.Ordinal))
             ->
             ValueSome Meaning.Unread
         | None -> ValueNone

@@ -34,13 +34,18 @@ module NamePattern =
         else
             text.Normalize NormalizationForm.FormC
 
+    /// Where shells have groups: `(a|b)` and, at the beginning of a part, `!(a)`. Other parentheses are in many names.
     let private isParenthesized (text: string) =
-        let opening = text.IndexOfAny [| '('; '|' |]
+        let opening = text.IndexOf '('
 
-        opening > 0
-        && "?*+@!".Contains text[opening - 1]
-        && text.Contains '|'
-        && text.Contains ')'
+        let isBehindSign =
+            opening > 0
+            && "+@!".Contains text[opening - 1]
+            && (opening = 1 || text[opening - 2] = '/')
+
+        opening >= 0
+        && text.IndexOf(')', opening) > 0
+        && (text.IndexOf('|', opening) > 0 || isBehindSign)
 
     /// <summary>Reads a pattern such as `*.{csv,tsv}`, `sub/**` or `./[!a-m]?.txt`.</summary>
     /// <remarks>`*` stands for characters of one part and `?` for one of them (a code point), `[ab0-9]` for one of these
@@ -57,7 +62,8 @@ module NamePattern =
             Error
                 "it has a backslash; write '/' between the parts of a path, and [*], [?], [[] or [{] for these characters themselves"
         elif isParenthesized text then
-            Error "it has choices in parentheses; write them as {csv,tsv}"
+            Error
+                "it has choices in parentheses; write them as {csv,tsv}, and [(] for the character itself"
         else
             PatternReader.read (compose text)
             |> Result.map (fun choices -> { text = text; choices = choices })

@@ -26,6 +26,8 @@ let private understood = [
         "ISO8859-1"
         "iso_8859-1"
         "l1"
+        "iso-latin-1"
+        "8859-1"
     ]
     "cp1252",
     [
@@ -73,6 +75,12 @@ let tests =
                 "euc-kr"
                 "latin9"
                 "macroman"
+                "x-mac-roman"
+                "cp737"
+                "cp950"
+                "ms932"
+                "windows-31j"
+                "viscii"
             ] do
             test $"'{name}' is read by no stage" { refused name $"exec:iconv -f {name} -t utf-8" }
 
@@ -82,7 +90,7 @@ let tests =
         }
 
         test "other names are none" {
-            for name in [ "lowr"; "ocr2"; "macro"; "latin"; "cp"; "eu" ] do
+            for name in [ "lowr"; "ocr2"; "macro"; "latin"; "cp"; "eu"; "cp2"; "ms2txt" ] do
                 Expect.equal (EncodingName.tryFind name) ValueNone name
 
             refused "latin" "did you mean 'latin1'?"

@@ -139,10 +139,20 @@ let tests =
             refusal "a**.csv" "'**' stands for whole parts"
             refusal "***" "'**' stands for whole parts"
             refusal "@(csv|tsv)" "{csv,tsv}"
+            refusal "*.(csv|tsv)" "{csv,tsv}"
+            refusal "+(a).csv" "[(]"
+            refusal "!(a).csv" "[(]"
             refusal longest "more than 2000 characters"
             refusal (String.replicate 9 "{a,b}") "more than 256"
             refusal (String.replicate 400 "{a,b}") "more than 256"
         ]
+
+        test "with parentheses that mean nothing in a shell" {
+            for text in [ "foto (1).txt"; "foto *[(]1).txt"; "foto (?).txt" ] do
+                match NamePattern.parse text with
+                | Ok pattern -> Expect.isTrue (NamePattern.isMatch "foto (1).txt" pattern) text
+                | Error message -> failtest message
+        }
 
         test "that begins with the input folder is refused with what to write" {
             let fault = NamePattern.insideFault
