@@ -1,6 +1,5 @@
 """A worker for FsScheduler: python3 worker.py [HOST:PORT [TOKEN_FILE]]"""
 import contextlib, json, os, re, socket, sys, threading, time
-
 STAGES = {  # the payload of a file in, the payload of its result out
     "lower": lambda data: data.decode().lower().encode(),
     "number-lines": lambda data: b"".join(b"%d: %b" % (n, line) for n, line in enumerate(data.splitlines(True), 1)),
@@ -43,8 +42,9 @@ def work(address="127.0.0.1:7070", token_file=None, pause=0.1):
     host, port = address.rsplit(":", 1)
     token = {"token": re.search(r"(?m)^worker\s+(\S+)", open(token_file).read())[1]} if token_file else {}
     while began := time.monotonic():  # a scheduler that is gone may come back
-        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 10) as connection:
-            serve(connection, connection.makefile("rb"), token)
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), 10) as link: serve(link, link.makefile("rb"), token)
+        except OSError as error: print(f"no scheduler at {address}: {error}; looking again", file=sys.stderr, flush=True)
         time.sleep(pause := min(2 * pause, 10) if time.monotonic() - began < 5 else 0.1)
 
 work(*sys.argv[1:])

@@ -38,9 +38,14 @@ let private needPython () =
 let private startPython (place: Workplace) (port: int) (args: string list) =
     new Program("python3", [ script; $"127.0.0.1:{port}" ] @ args, place.Path)
 
-/// A scheduler that has ended may come back.
+/// A scheduler that has ended may come back: until then it says that there is none, and nothing else.
 let private expectWaiting (python: Program) =
-    Expect.equal (python.HasExited, python.Errors.All) (false, []) python.Said
+    Expect.isFalse python.HasExited python.Said
+
+    Expect.all
+        python.Errors.All
+        (fun line -> line.StartsWith "no scheduler at 127.0.0.1:")
+        python.Said
 
 let private large =
     String.init 100_000 (fun line -> $"Linha {line}: AÇÃO, CORAÇÃO, ÁGUA\n")
