@@ -107,6 +107,14 @@ let tests =
                     ("first again", "second again")
                     "each replaces its own"
 
+                write place "feitas/c.1.txt.out" "SOMEBODY'S"
+                do! submit place port ([ "b/c.txt" ] @ out) ""
+
+                Expect.equal
+                    (read "c.1.txt.out", read "c.2.txt.out")
+                    ("SOMEBODY'S", "second again")
+                    "what was changed since stays"
+
                 use worker = new Peer(port)
 
                 do!
@@ -127,7 +135,7 @@ OLD"""
                 let! code = first.Exit
                 Expect.equal code 0 first.Said
                 Expect.equal (read "c.txt.out") "first again" "the newer one stays"
-                Expect.equal (read "c.2.txt.out") "OLD" "the older one is told apart"
+                Expect.equal (read "c.3.txt.out") "OLD" "the older one is told apart"
             }
 
         scenario "of a submission and of an input of one name are both there, also after a restart"
@@ -264,5 +272,27 @@ OLD"""
                 do! eventually "both are done" (fun () -> place.HasResult "a.txt.out")
                 Expect.equal (place.Result "b.txt.out") "éb" "by the other pipeline"
                 do! hasAll place [ "a.txt.out"; "b.txt.out" ]
+
+                // Of a client's task and a file's, only the latter gets another pipeline.
+                File.WriteAllBytes(place.At "mine.txt", [| 0xE9uy |])
+                do! submit place port [ "mine.txt"; "--no-wait" ] ""
+                place.Put("c.txt", [| 0xE9uy; 0x43uy |])
+                do! hasAll place [ "a.txt.out"; "b.txt.out"; "c.txt.err"; "mine.txt.err" ]
+
+                use client =
+                    fsScheduler place.Path [
+                        "retry"
+                        "--all"
+                        "--pipeline"
+                        "latin1 | lower"
+                        "--connect"
+                        $"127.0.0.1:{port}"
+                    ]
+
+                let! code = client.Exit
+                Expect.equal code 1 client.Said
+                Expect.stringContains client.Said "1 of 2 tasks are tried again" "how many"
+                Expect.stringContains client.Said "was submitted by a client" "why"
+                do! eventually "the file is done" (fun () -> place.HasResult "c.txt.out")
             }
     ]

@@ -12,7 +12,8 @@ open FsScheduler.Runtime.Files
 
 /// <summary>
 /// The folder that `submit` writes results to. One replaces an older one of the same file; one of another file of that name,
-/// or of a submission that was made later, stays, and the new one goes under another name. Which is which is remembered in
+/// or of a submission that was made later, stays, and so does what somebody else has put there or changed since; the new one
+/// goes under another name. Which is which is remembered in
 /// the user's own data, in a file for each such folder, which several clients append to at once.
 /// </summary>
 /// <param name="folder">Exists.</param>
@@ -38,15 +39,25 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
 
     let recordPath = Path.Combine(recordFolder, hashOf (Path.GetFullPath folder))
 
-    /// Source and time of submission of the latest result of each name.
-    let known = Dictionary<string, struct (string * int64)>()
+    /// Source and time of submission of the latest result of each name, and its stamp.
+    let known = Dictionary<string, struct (string * int64 * string)>()
+
+    /// By which a result is known again: its length and its time of last write, which a rename keeps. A link is none.
+    let stampOf (path: string) =
+        let file = FileInfo path
+
+        if file.Exists && isNull file.LinkTarget then
+            $"{file.Length}-{file.LastWriteTimeUtc.Ticks}"
+        else
+            "none"
+
     let mutable position = 0L
 
     let note (line: string) =
-        match line.Split('\t', 3) with
-        | [| source; at; name |] ->
+        match line.Split('\t', 4) with
+        | [| source; at; stamp; name |] ->
             match Int64.TryParse(at, NumberStyles.None, CultureInfo.InvariantCulture) with
-            | true, at -> known[name] <- struct (source, at)
+            | true, at -> known[name] <- struct (source, at, stamp)
             | _ -> ()
         | _ -> ()
 
@@ -80,9 +91,9 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
         | :? IOException
         | :? UnauthorizedAccessException -> () // what is not known is not replaced
 
-    let append (source: string) (result: string) =
+    let append (source: string) (stamp: string) (result: string) =
         let at = submittedAt.Ticks.ToString CultureInfo.InvariantCulture
-        let line = $"{source}\t{at}\t{result}\n"
+        let line = $"{source}\t{at}\t{stamp}\t{result}\n"
 
         try
             if recordFolder = "" then
@@ -117,7 +128,9 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
             NameHolder.Nobody
         else
             match known.TryGetValue result with
-            | true, struct (owner, at) when owner = source && at <= submittedAt.Ticks ->
+            | true, struct (owner, at, stamp) when
+                owner = source && at <= submittedAt.Ticks && stampOf (targetOf result) = stamp
+                ->
                 NameHolder.Same
             | _ -> NameHolder.Other
 
@@ -150,10 +163,11 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
     /// <exception cref="T:System.IO.IOException">It cannot be put there.</exception>
     member _.Put(file: string, name: TaskName, ending: string, temporary: string) : string =
         let source = hashOf (Path.GetFullPath file)
+        let stamp = stampOf temporary
         refresh ()
         let result = move source temporary ending (ResultName.candidates (OfFile name) name)
-        append source result
-        known[result] <- struct (source, submittedAt.Ticks)
+        append source stamp result
+        known[result] <- struct (source, submittedAt.Ticks, stamp)
         targetOf result
 
     /// What results are called behind the name of their file.

@@ -138,16 +138,34 @@ module RetryVerb =
                 | None ->
                     ", each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
 
-            let said =
-                if not errors.IsEmpty then []
-                elif found.count = 0L then [ found.Sentence ]
-                else [ found.Sentence + how ]
+            // Each that is refused is an error of its own, and the others are tried again all the same.
+            let isRefusal (error: string) =
+                error.StartsWith("task ", StringComparison.Ordinal)
 
-            return struct (said, [], (if errors.IsEmpty then found.count else 0L), errors)
+            let tried =
+                if List.forall isRefusal errors then
+                    max 0L (found.count - int64 errors.Length)
+                else
+                    0L
+
+            let said =
+                if found.count = 0L then
+                    [ found.Sentence ]
+                elif errors.IsEmpty then
+                    [ found.Sentence + how ]
+                elif tried > 0L then
+                    [ $"{tried} of {found.count} tasks are tried again" + how ]
+                else
+                    []
+
+            return struct (said, [], tried, errors)
         }
 
     let run (arguments: ParseResults<RetryArguments>) : int =
         let pipeline = arguments.TryGetResult RetryArguments.Pipeline
+
+        if pipeline |> Option.exists (fun text -> text.Trim() = "") then
+            raise (WrongArguments "--pipeline: the pipeline is empty")
 
         let work =
             match
