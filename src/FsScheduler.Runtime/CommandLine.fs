@@ -226,12 +226,15 @@ module CommandLine =
             let args = OptionHints.normalize names args
 
             let wrong (message: string) =
-                eprintfn $"{program}: {message}\n{program} --help says more."
+                eprintfn
+                    $"{program}: {Terminal.printableLines message}\n{program} --help says more."
+
                 ExitCode.wrongArguments
 
-            match OptionHints.findUnknown parser args with
-            | Some option -> wrong (OptionHints.unknown names (Terminal.printable option))
-            | None ->
+            match OptionHints.findUnknown parser args, OptionHints.findEmpty args with
+            | Some option, _ -> wrong (OptionHints.unknown names (Terminal.printable option))
+            | None, Some option -> wrong $"{option}: its value is empty"
+            | None, None ->
                 try
                     run (parser.ParseCommandLine(args, raiseOnUsage = true))
                 with
@@ -242,5 +245,5 @@ module CommandLine =
                     let whole = error.Message.Replace("ERROR: ", "")
                     wrong ((Array.head (whole.Split "\nUSAGE:")).Trim())
                 | WrongArguments message ->
-                    eprintfn $"{program}: {message}"
+                    eprintfn $"{program}: {Terminal.printableLines message}"
                     ExitCode.wrongArguments

@@ -87,6 +87,26 @@ module OptionHints =
 
         from 0
 
+    /// Options that name a file or a folder, or tell one submission from others.
+    let private neverEmpty =
+        set [
+            "--entrada"
+            "--resultados"
+            "--state"
+            "--token-file"
+            "--shared-files"
+            "--joblog"
+            "--key"
+        ]
+
+    /// <summary>Such an option whose value is empty, as of a variable of the shell that is not set.</summary>
+    /// <param name="args">Normalized.</param>
+    let findEmpty (args: string[]) : string option =
+        Array.pairwise (optionsOf args)
+        |> Array.tryFind (fun (option, value) ->
+            neverEmpty.Contains option && (value = "" || option = "--joblog" && value = "+"))
+        |> Option.map fst
+
     /// What is said of an option that does not exist.
     let unknown (names: string list) (option: string) : string =
         let hint =

@@ -156,6 +156,24 @@ type private QueuedStream(lines: LineQueue) =
             if bytes[index] = 10uy || begun.Length >= lineMax then
                 hand ()
 
+/// What others wrote stands among what we print: names of workers, errors of programs. It is to be read, and not to work.
+[<Sealed>]
+type private PrintableWriter(inner: TextWriter) =
+    inherit TextWriter()
+    override _.Encoding = inner.Encoding
+    override _.Flush() = inner.Flush()
+
+    override _.Write(letter: char) =
+        inner.Write(Terminal.printableLines (string letter))
+
+    override _.Write(text: string | null) =
+        match text with
+        | null -> ()
+        | text -> inner.Write(Terminal.printableLines text)
+
+    override _.Write(letters: char[], index: int, count: int) =
+        inner.Write(Terminal.printableLines (String(letters, index, count)))
+
 /// <summary>Standard output and standard error, for all that the executables print: `printfn`, tables, logs.</summary>
 /// <remarks>What asks a scheduler does as programs do: it waits for its reader, and ends when that has gone. What works, a
 /// scheduler or a worker, waits for nobody: it goes on without its output. On Windows the runtime's own streams stay for
@@ -207,6 +225,9 @@ module StandardStreams =
             else
                 output <- Console.OpenStandardOutput()
 
+    /// Whether standard input was closed at the start: the runtime may have something of its own there, which never ends.
+    let isInputClosed () = closed[0]
+
     /// Text is written in this from here on, instead of UTF-8.
     let speak (wanted: Encoding) =
         encoding <- wanted
@@ -253,7 +274,13 @@ module StandardStreams =
                     false
 
         let lines = LineQueue(write, linesMax, bytesMax, dropped)
-        lines, writerOf (new QueuedStream(lines))
+        let writer: TextWriter = writerOf (new QueuedStream(lines))
+
+        lines,
+        (if isOurs then
+             new PrintableWriter(writer) :> TextWriter
+         else
+             writer)
 
     let mutable private queues: LineQueue list = []
 

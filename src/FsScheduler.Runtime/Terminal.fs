@@ -167,6 +167,15 @@ module Terminal =
     let printable (text: string) =
         text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
 
+    /// The same of a text whose line ends and tabs stay.
+    let printableLines (text: string) =
+        text
+        |> String.map (fun letter ->
+            if Char.IsControl letter && letter <> '\n' && letter <> '\t' then
+                '?'
+            else
+                letter)
+
     /// Bytes as they may be shown, those that are no ASCII as `\xE9`.
     let private shown (bytes: byte[]) =
         bytes

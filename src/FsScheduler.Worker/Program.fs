@@ -130,4 +130,10 @@ let private run (arguments: ParseResults<Arguments>) =
 [<EntryPoint>]
 let main args =
     Signals.restore ()
+
+    let args =
+        match args with
+        | [| "help" | "version" as word |] -> [| "--" + word |]
+        | _ -> args
+
     CommandLine.printing "fs-worker" (fun () -> CommandLine.main<Arguments> "fs-worker" args run)

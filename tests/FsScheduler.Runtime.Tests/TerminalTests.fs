@@ -4,6 +4,7 @@ module FsScheduler.Runtime.Tests.TerminalTests
 open System
 open System.Text
 open Expecto
+open FsScheduler.Core
 open FsScheduler.Runtime
 
 let private encoded (charset: string) (text: string) =
@@ -93,6 +94,34 @@ let tests =
 
             Expect.isTrue (OptionHints.asksVersion [| "--version" |]) "version"
             Expect.isFalse (OptionHints.asksVersion [| "--"; "--version" |]) "somebody else's"
+        }
+
+        test "an option for a file or a folder is never empty" {
+            let empty args = OptionHints.findEmpty args
+            Expect.equal (empty [| "--once"; "--state"; "" |]) (Some "--state") "a folder"
+            Expect.equal (empty [| "--joblog"; "+" |]) (Some "--joblog") "a file to add to"
+            Expect.isNone (empty [| "--pipeline"; ""; "--out"; "" |]) "these have a default"
+            Expect.isNone (empty [| "--"; "--state"; "" |]) "somebody else's"
+        }
+
+        test "what others wrote is shown, and does nothing in a terminal" {
+            Expect.equal (Terminal.printable "a\u001b[2J\n\u009b") "a?[2J??" "on a line"
+            Expect.equal (Terminal.printableLines "a\u001b[2J\n\tb\r\n") "a?[2J\n\tb?\n" "of lines"
+
+            let trouble = {
+                attempt = 1
+                cause = Cause.Fault
+                stages = "exec:x"
+                worker = "w"
+                error = "ended with exit code 3: um\n\u001b[2Jdois"
+                at = Instant.zero
+            }
+
+            let report =
+                ErrorReport.write (fun _ -> DateTimeOffset.UnixEpoch) 1L<taskId> "a" [ trouble ]
+
+            Expect.stringContains report "exit code 3: um\n?[2Jdois\n" "in NAME.err"
+            Expect.isFalse (report.Contains '\u001b') "no escape"
         }
 
         test "an option that is not known is told from one that is near" {

@@ -61,6 +61,7 @@ let private helping =
                 [
                     [ "-h" ], "tasks "
                     [ "help"; "wait" ], "--timeout"
+                    [ "help"; "help" ], "tasks "
                     [ "--version" ], "fs-scheduler 0."
                     [ "status"; "--version" ], "fs-scheduler 0."
                 ] do
@@ -76,14 +77,18 @@ let private helping =
                     [ "submit"; "--prioritty"; "1"; "x" ], "did you mean '--priority'?"
                     [ "tasks"; "--state"; "quarantine" ], "did you mean 'quarantined'?"
                     [ "submit"; "x"; "--halt"; "now" ], "--halt: 'now' is none of"
+                    [ "status"; "--token-file"; "" ], "--token-file: its value is empty"
+                    [ "retry"; "--all"; "--pipeline"; "" ], "the pipeline is empty"
+                    [ "cat"; "\u001b[2J" ], "'?[2J' is not the number of a task"
                 ] do
                 let! answer = run place args
                 Expect.equal (answer.code, answer.lines) (2, []) answer.Text
                 Expect.stringContains answer.Text text (String.concat " " args)
 
-            use worker = fsWorker place.Path [ "--version" ]
-            let! answer = answerOf worker
-            Expect.stringStarts (List.head answer.lines) "fs-worker 0." "the worker's"
+            for word in [ "--version"; "version" ] do
+                use worker = fsWorker place.Path [ word ]
+                let! answer = answerOf worker
+                Expect.stringStarts (List.head answer.lines) "fs-worker 0." "the worker's"
         }
 
 let private foreign =
@@ -299,8 +304,21 @@ let private naming =
             Expect.equal (File.ReadAllText(place.At "x/a.txt")) "um" "named"
             Expect.equal (File.ReadAllLines(place.At "log").Length) 5 "added"
 
+            let script = $"exec '{schedulerPath}' submit - --connect 127.0.0.1:{port} <&-"
+            use closed = new Program("/bin/sh", [ "-c"; script ], place.Path)
+            let! closed = answerOf closed
+            expectCode 1 closed
+            Expect.stringContains closed.Text "standard input is closed" "and not waited for"
+
+            put place "e/\u001b[2J" "X"
+            let! unnamed = ask place port [ "submit"; "e" ]
+            expectCode 1 unnamed
+            Expect.stringStarts unnamed.Text "e/?[2J: refused: " "no escape"
+
             for args, why in
                 [
+                    [ "d/a.txt"; "--joblog"; "d/../d/a.txt" ], "is one of the files"
+                    [ "d/a.txt"; "--out"; "x/a.txt" ], "'x/a.txt' is a file, and no folder"
                     [ "d/a.txt"; "--name-as"; "../{/}" ], "could lead out of its folder"
                     [ "d"; "--name-as"; "same" ], "would have one name"
                     [ "d/a.txt"; "--name-as"; "{x}" ], "'{x}' stands for nothing"

@@ -87,9 +87,25 @@ let tests =
             task {
                 use place = new Workplace()
                 place.Put("nota.txt", "OLÁ\n")
+                place.Put("mal.txt", "x")
+                let program = place.At "mal.sh"
+                File.WriteAllText(program, "#!/bin/sh\nprintf 'ai \\033[2J' >&2\nexit 3\n")
+                File.SetUnixFileMode(program, enum<UnixFileMode> 0o755)
 
                 let! struct (scheduler, _) =
-                    startScheduler place [ "--once"; "--workers"; "1"; "--pipeline"; "lower|trim" ]
+                    startScheduler place [
+                        "--once"
+                        "--workers"
+                        "1"
+                        "--pipeline"
+                        "lower|trim"
+                        "--allow-exec"
+                        program
+                        "--route"
+                        $"mal.txt=exec:{program}"
+                        "--max-attempts"
+                        "1"
+                    ]
 
                 use scheduler = scheduler
                 let! _ = scheduler.Says "nota.txt is taken: lower | trim"
@@ -97,7 +113,10 @@ let tests =
                 let! _ =
                     scheduler.Says $"""nota.txt is done: {place.At "resultados/nota.txt.out"}"""
 
+                // What a program says is shown, and does nothing in a terminal.
+                let! line = scheduler.Says "mal.txt is in quarantine: "
+                Expect.stringEnds line "exit code 3: ai ?[2J" "no escape"
                 let! code = scheduler.Exit
-                Expect.equal code 0 scheduler.Said
+                Expect.equal code 1 scheduler.Said
             }
     ]

@@ -41,4 +41,5 @@ module ErrorReport =
                 .Append($"stage {trouble.stages}\n    {trouble.error}\n")
             |> ignore
 
-        text.ToString()
+        // Programs wrote the errors: they are to be read in a terminal, and not to work there.
+        Terminal.printableLines (string text)

@@ -28,11 +28,14 @@ type JobLine = {
 /// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
 [<Sealed>]
 type JobLog(path: string, host: string) =
+    static let pathOf (path: string) =
+        if path.StartsWith '+' then path.Substring 1 else path
+
     let isAdded = path.StartsWith '+'
 
     let file =
         new FileStream(
-            (if isAdded then path.Substring 1 else path),
+            pathOf path,
             (if isAdded then FileMode.Append else FileMode.Create),
             FileAccess.Write,
             FileShare.ReadWrite
@@ -47,6 +50,12 @@ type JobLog(path: string, host: string) =
 
     let seconds (value: float) =
         value.ToString("F3", CultureInfo.InvariantCulture).PadLeft 10
+
+    /// <summary>Whether a job log would be written over a file, or into it.</summary>
+    /// <param name="path">Of the job log, as it was given.</param>
+    /// <param name="file">Of the file.</param>
+    static member IsOver(path: string, file: string) : bool =
+        Path.GetFullPath(pathOf path) = Path.GetFullPath file
 
     member _.Add(line: JobLine) =
         let started = float (line.started.ToUnixTimeMilliseconds()) / 1000.0

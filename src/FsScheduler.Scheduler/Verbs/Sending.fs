@@ -90,6 +90,9 @@ module Sending =
     /// Where the bytes of a file are, and how many: standard input, pipes and what has no length are read to their end.
     let private locate (temporary: string) (index: int) (file: string) =
         if file = "-" then
+            if StandardStreams.isInputClosed () then
+                raise (IOException "standard input is closed")
+
             use input = Console.OpenStandardInput()
             spool temporary "stdin" [||] input
         else

@@ -75,8 +75,9 @@ module SubmitVerb =
         | Stored _ when sending.file = "-" -> None // its result is the output
         | Stored(id, path) -> Some $"{sending.file}: done by task {id}, {path}"
         | TakenOver id -> Some $"{sending.file}: accepted as task {id}"
-        | Failed(Some id, error) -> Some $"{sending.file}: task {id} failed: {Logs.printable error}"
-        | Failed(None, error) -> Some $"{sending.file}: refused: {Logs.printable error}"
+        | Failed(Some id, error) -> Some $"{sending.file}: task {id} failed: {error}"
+        | Failed(None, error) -> Some $"{sending.file}: refused: {error}"
+        |> Option.map Logs.printable
 
     /// <summary>What there is to send, what is on its way, and what has ended.</summary>
     /// <param name="sendings">All.</param>
@@ -349,7 +350,8 @@ module SubmitVerb =
             new Told with
                 member _.Accepted(sending, task) =
                     if arguments.Contains SubmitArguments.Verbose then
-                        meter.Around(fun () -> eprintfn "%s: accepted as task %d" sending.file task)
+                        meter.Around(fun () ->
+                            eprintfn "%s: accepted as task %d" (Logs.printable sending.file) task)
 
                 member _.Ended(count, sending, ending, started, received, isCancelled) =
                     meter.Around(fun () ->
@@ -429,6 +431,9 @@ module SubmitVerb =
 
         let work () =
             task {
+                if File.Exists spoolFolder then
+                    raise (WrongArguments $"--out: '{folder}' is a file, and no folder")
+
                 // Before anything is run whose result could not be kept.
                 Directory.CreateDirectory spoolFolder |> ignore
                 let probe = Path.Combine(spoolFolder, $".fss-{Environment.ProcessId}.tmp")
@@ -440,7 +445,17 @@ module SubmitVerb =
 
                 let log =
                     arguments.TryGetResult SubmitArguments.Joblog
-                    |> Option.map (fun path -> new JobLog(path, address))
+                    |> Option.map (fun path ->
+                        if
+                            sendings
+                            |> List.exists (fun sending -> JobLog.IsOver(path, sending.path))
+                        then
+                            raise (
+                                WrongArguments
+                                    $"--joblog: '{path}' is one of the files, and would be written over"
+                            )
+
+                        new JobLog(path, address))
 
                 use _ = log |> Option.map (fun log -> log :> IDisposable) |> Option.toObj
 

@@ -98,6 +98,7 @@ module Verbs =
 
         match List.ofArray args with
         | [ "help" ]
+        | [ "help"; ("help" | "--help" | "-h") ]
         | [ "--help" ]
         | [ "-h" ] -> describe ()
         | [ "version" ] -> runScheduler [| "--version" |]
