@@ -43,6 +43,11 @@ let tests =
                 "1 done now, 5 done before with 'head:2', 'head:1'"
                 "two"
 
+            Expect.stringEnds
+                (DoneBefore.summary 1L (files 3))
+                "with 'head:3', 'head:2', 'head:1'"
+                "three"
+
             Expect.stringEnds (DoneBefore.summary 1L (files 4)) "with 4 pipelines" "four"
 
             Expect.equal

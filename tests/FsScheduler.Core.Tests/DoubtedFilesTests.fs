@@ -107,6 +107,29 @@ let private examples = [
         Expect.equal "why" (Some(1, Doubt.OtherDevice "m")) (reason verdict)
     }
 
+    test "a mount over the folder is what concerns the folders in it, too" {
+        let doubted = started [ "a"; "d/c" ] [ "", here; "d", here ]
+
+        let judge now =
+            doubted.Judge(scan [ "a"; "d/c" ] [] [ "", mounted ], at now)
+
+        Expect.equal "why" (Some(2, Doubt.OtherDevice "")) (reason (judge 0L))
+        Expect.equal "neither" [] (gone (judge 599_999L))
+    }
+
+    test "a folder that is there no more is doubted, however few files it had" {
+        let doubted = started [ "a"; "d/c" ] [ "", here; "d", here ]
+        let verdict = doubted.Judge(scan [ "d/c" ] [ "a" ] [ "", here ], at 1L)
+        Expect.equal "why" (Some(1, Doubt.OtherFolder "d")) (reason verdict)
+    }
+
+    test "while a folder is another one, what is missed in it later is doubted as well" {
+        let doubted = started [ "a"; "b" ] [ "", here ]
+        doubted.Judge(scan [ "a" ] [ "b" ] [ "", replaced ], at 1L) |> ignore
+        let verdict = doubted.Judge(scan [ "a"; "b" ] [ "new" ] [ "", replaced ], at 2L)
+        Expect.equal "why" (Some(1, Doubt.OtherFolder "")) (reason verdict)
+    }
+
     test "at the first scan a single file is doubted: no event could tell of it" {
         let doubted = DoubtedFiles()
         let verdict = doubted.Judge(scan [ "a" ] [] [ "", here ], at 1L)

@@ -40,8 +40,8 @@ let private understood = [
         "ansi"
     ]
     "utf-16", [ "utf16"; "UTF-16"; "utf_16"; "ucs-2"; "unicode" ]
-    "utf-16:le", [ "utf-16le"; "UTF-16LE"; "utf16-le" ]
-    "utf-16:be", [ "utf-16be"; "utf16be" ]
+    "utf-16:le", [ "utf-16le"; "UTF-16LE"; "utf16-le"; "ucs-2le" ]
+    "utf-16:be", [ "utf-16be"; "utf16be"; "ucs-2be" ]
 ]
 
 let tests =

@@ -166,6 +166,20 @@ let private examples = [
         Expect.equal "below a folder" [| name "d/lost too" |] (tracker.Below "d")
     }
 
+    test "what was known before a scan, and is there in any version, remains" {
+        let tracker = FileTracker 0L<ms>
+
+        for file in [ "same"; "changed"; "gone" ] do
+            sight tracker file (version 1L<B> 0L) Listed 0L
+
+        tracker.BeginScan()
+        sight tracker "same" (version 1L<B> 0L) Listed 1L
+        sight tracker "changed" (version 2L<B> 1L) Listed 1L
+        sight tracker "new" (version 1L<B> 0L) Listed 1L
+        let remaining = [ for name in tracker.Remaining -> string name ]
+        Expect.equal "neither gone nor new" [ "changed"; "same" ] (List.sort remaining)
+    }
+
     test "a version that could not be used is taken again later" {
         let tracker = FileTracker 0L<ms>
         sight tracker "a" (version 1L<B> 0L) Written 0L

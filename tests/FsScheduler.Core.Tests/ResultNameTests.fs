@@ -110,6 +110,14 @@ let tests =
                 TaskName.partBytesMax
                 "not too long"
 
+            let folders = String.replicate 9 (String.replicate 200 "d" + "/")
+            let below = apart (folders + String.replicate 190 "x") "17"
+
+            Expect.equal
+                (ValueOption.map String.length below)
+                (ValueSome TaskName.bytesMax)
+                "in all"
+
             let deep = String.replicate 999 "a/" + "bc"
             Expect.equal (apart deep "17") ValueNone "where there is no room at all"
         }
@@ -133,6 +141,21 @@ let tests =
             Expect.equal (choose (task 17L) false) (ValueSome("c.17.txt", false)) "the task"
             taken.Clear()
             Expect.equal (choose (task 17L) false) (ValueSome("c.txt", false)) "if it is free"
+        }
+
+        test "is nobody's where no result stands under it and no input will have it" {
+            let file = OfFile(name "c.txt")
+
+            let holder source recorded isThere isInput =
+                ResultName.holder source (name "c.txt") recorded (fun () -> isThere) (fun () ->
+                    isInput)
+
+            let ofTask = ValueSome(task 1L)
+            Expect.equal (holder (task 2L) ValueNone false false) NameHolder.Nobody "free"
+            Expect.equal (holder (task 2L) ValueNone false true) NameHolder.Other "an input's"
+            Expect.equal (holder (task 2L) ofTask false true) NameHolder.Other "still an input's"
+            Expect.equal (holder file ofTask true true) NameHolder.Other "a task's"
+            Expect.equal (holder file ofTask false true) NameHolder.Nobody "what was fetched"
         }
 
         testProperty "never replaces a result of another source"

@@ -1,5 +1,6 @@
 module FsScheduler.Core.Tests.SchedulerFileTests
 
+open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
@@ -327,6 +328,21 @@ let private starving =
             Expect.equal machine.States [ 4L, "queued" ] "lost"
         }
 
+        test "has its newest version run where nobody is left to do the other one in pieces" {
+            let machine = Machine { settings with split = 100L<B> }
+            machine.Worker(1, [ "lower" ], 2) |> ignore
+
+            for version in 1L .. 4L do
+                let payload = Input(Stamp.ofTime 300L<B> version)
+                let submission = Submission.Create(taskName "f", "", 0, Folder, payload)
+                machine.Do(Input.Submit(submission, "lower"))
+
+            Expect.equal machine.States [ 3L, "split"; 4L, "succeeding" ] "it may finish"
+            machine.Lose 1 |> ignore
+            machine.Do(Input.Cut(attempt 3 0, [| 100L<B>; 300L<B> |]))
+            Expect.equal machine.States [ 4L, "queued" ] "it gives way"
+        }
+
         test "that goes leaves nothing of all its versions" {
             let machine = overtaken ()
             machine.Do(submit fourth)
@@ -336,6 +352,14 @@ let private starving =
             ]
 
             Expect.isTrue machine.Scheduler.IsDone "nothing"
+        }
+
+        test "that went and is back begins to count anew" {
+            let machine = overtaken ()
+            machine.Do(Input.Vanish "f")
+            machine.Do(submit fourth)
+            machine.Do(submit fifth)
+            Expect.equal machine.States [ 5L, "running" ] "the newest"
         }
 
         test "has the version that may finish on another stage too" {
@@ -351,4 +375,56 @@ let private starving =
         }
     ]
 
-let tests = testList "files" [ publishingTests; versions; starving ]
+/// What a scheduler does first that goes on after these events of an earlier run, and its tasks.
+let private restarted (history: Event list) =
+    let scheduler = Scheduler settings
+
+    let numbered =
+        history
+        |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+
+    let decisions = Decisions()
+    scheduler.Restore(numbered, Instant.zero)
+    scheduler.Resume(Dictionary(), Instant.zero, decisions)
+    Expect.isEmpty (Invariants.violations scheduler) "violations"
+
+    let states = [
+        for task in Invariants.view scheduler do
+            int64 task.id, task.state
+    ]
+
+    List.ofSeq decisions.Events, states
+
+let private afterRestart =
+    let joined = Event.Joined(session 1, "w1", [| "a" |])
+
+    testList "after a restart, a newer version of a file" [
+        test "waits for one that may finish" {
+            let _, states =
+                restarted [ joined; submitted 1 first; assigned 1 1 1 0 1; submitted 2 second ]
+
+            Expect.equal states [ 1L, "running"; 2L, "succeeding" ] "states"
+        }
+
+        test "has the place of one that was to be cut, of which nothing is left" {
+            let events, states = restarted [ submitted 1 first; submitted 2 second ]
+            Expect.equal events [ superseded 1; woken 2 ] "events"
+            Expect.equal states [ 2L, "queued" ] "states"
+        }
+
+        test "has the place of one whose result did not get its name" {
+            let events, states =
+                restarted [
+                    joined
+                    submitted 1 first
+                    assigned 1 1 1 0 1
+                    Event.Accepted(attempt 1 1, bytes "out")
+                    submitted 2 second
+                ]
+
+            Expect.contains events (superseded 1) "events"
+            Expect.equal states [ 2L, "queued" ] "states"
+        }
+    ]
+
+let tests = testList "files" [ publishingTests; versions; starving; afterRestart ]
