@@ -2,7 +2,9 @@ module FsScheduler.Runtime.Tests.FileVersionTests
 
 open System
 open System.IO
+open System.IO.Hashing
 open System.IO.MemoryMappedFiles
+open System.Text
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
@@ -145,6 +147,24 @@ let private versions =
             finally
                 root.Delete true
         }
+
+        test "a file from after 9999 is moved to another file system" {
+            if not (Directory.Exists "/dev/shm") then
+                skiptest "needs a file system that keeps such times: /dev/shm"
+
+            use temp = new TempFolder()
+            let root = Directory.CreateDirectory $"/dev/shm/fss-{Guid.NewGuid()}"
+
+            try
+                let folder = InputFolder root.FullName
+                folder.Refresh() |> ignore
+                File.CreateSymbolicLink(root.FullName + "/.processados", temp.Path) |> ignore
+                shell root.FullName "printf x > a.txt; touch -d @999999999999 a.txt"
+                Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+                Expect.equal "there" [ "a.txt" ] (left temp.Path)
+            finally
+                root.Delete true
+        }
     ]
 
 let private writers = [
@@ -243,6 +263,44 @@ let private writers = [
                 Expect.isFalse "by any name" (held.Is path)
                 (held :> IDisposable).Dispose()
                 opening.Wait())
+
+    linuxTest
+        "a file whose time changes while it is held is no longer what was held"
+        (fun temp folder ->
+            temp.Write("in/a.txt", "a")
+            let path = temp.At "in/a.txt"
+
+            match HeldInput.TryHold(path, stampOf folder "a.txt") with
+            | Error trouble -> failtest $"{trouble}"
+            | Ok held ->
+                use held = held
+                Expect.isTrue "before" (held.Is path)
+                File.SetLastWriteTimeUtc(path, DateTime(2026, 1, 2))
+                Expect.isFalse "touched" (held.Is path))
+
+    linuxTest
+        "what replaces a file while that is finished is neither moved nor deleted"
+        (fun temp folder ->
+            for what in [ Move; Delete ] do
+                for round in 1..200 do
+                    temp.Write("in/a.txt", "old")
+                    let stamp = stampOf folder "a.txt"
+                    File.WriteAllText(temp.At "new", "newer")
+                    use start = new Threading.Barrier 2
+
+                    let replacing =
+                        Threading.Tasks.Task.Run(fun () ->
+                            start.SignalAndWait()
+                            Threading.Thread.SpinWait(round * 10)
+                            File.Move(temp.At "new", temp.At "in/a.txt", overwrite = true))
+
+                    start.SignalAndWait()
+                    finish what folder stamp |> ignore
+                    replacing.Wait()
+                    Expect.equal "there" "newer" (File.ReadAllText(temp.At "in/a.txt"))
+
+            for path in Directory.EnumerateFiles(temp.At "in/.processados") do
+                Expect.equal "what was processed" "old" (File.ReadAllText path))
 ]
 
 /// `.processados` leads to another file system.
@@ -288,6 +346,67 @@ let private moves = [
             Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
             Expect.equal "once" [ "a.txt" ] (left other)
             Expect.equal "gone" [ ".processados" ] (left (temp.At "in"))))
+
+    linuxTest
+        "what stands there under the name, as large and not the same, is no copy of it"
+        (fun temp folder ->
+            elsewhere temp (fun other ->
+                temp.Write("in/a.txt", "a")
+                File.WriteAllText(other + "/a.txt", "b")
+                Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+                Expect.equal "beside it" "a" (File.ReadAllText(other + "/a.1.txt"))
+                Expect.equal "as it was" "b" (File.ReadAllText(other + "/a.txt"))))
+
+    linuxTest "half a copy of a process that was killed is made anew" (fun temp folder ->
+        elsewhere temp (fun other ->
+            temp.Write("in/a.txt", "whole")
+            let target = Encoding.UTF8.GetBytes(folder.Locate ".processados/a.txt")
+            File.WriteAllText(other + $"/.moving-%016x{XxHash3.HashToUInt64 target}", "wh")
+            Expect.equal "moved" (Ok()) (finish Move folder (stampOf folder "a.txt"))
+            Expect.equal "alone" [ "a.txt" ] (left other)
+            Expect.equal "whole" "whole" (File.ReadAllText(other + "/a.txt"))))
+
+    linuxTest
+        "a file that is opened for writing while it is copied stays, and nothing is left of the copy"
+        (fun temp folder ->
+            elsewhere temp (fun other ->
+                do
+                    use source = File.Create(temp.At "in/a.txt")
+                    source.SetLength 32_000_000L
+
+                /// Opens it as soon as there is something of the copy, and waits for the lease.
+                let openWhenSeen (over: Threading.CancellationToken) () =
+                    let mutable seen: string list = []
+
+                    while seen.IsEmpty && not over.IsCancellationRequested do
+                        seen <- left other
+
+                    try
+                        if not seen.IsEmpty then
+                            (File.Open(temp.At "in/a.txt", FileMode.Open, FileAccess.Write))
+                                .Dispose()
+                    with :? FileNotFoundException ->
+                        ()
+
+                    seen
+
+                let rec attempt triesLeft =
+                    use over = new Threading.CancellationTokenSource()
+                    let opening = Threading.Tasks.Task.Run(openWhenSeen over.Token)
+                    let outcome = finish Move folder (stampOf folder "a.txt")
+                    over.Cancel()
+
+                    match outcome, opening.Result with
+                    | Ok(), _ when triesLeft > 0 -> // It was opened too late, or not at all.
+                        File.Move(other + "/a.txt", temp.At "in/a.txt", overwrite = true)
+                        attempt (triesLeft - 1)
+                    | outcome, seen -> outcome, seen
+
+                let outcome, seen = attempt 20
+                Expect.all "hidden" (fun (file: string) -> file.StartsWith ".moving-") seen
+                Expect.equal "told" (Error Changed) outcome
+                Expect.isEmpty "nothing" (left other)
+                Expect.equal "there" [ ".processados"; "a.txt" ] (left (temp.At "in"))))
 
     linuxTest "a newer version is not moved to another file system, nor removed" (fun temp folder ->
         elsewhere temp (fun other ->
@@ -392,5 +511,7 @@ let private unread = [
     }
 ]
 
+// A child that another test starts has, until it runs its program, whatever is open for writing here: a file that was
+// just written would have a writer.
 let tests =
-    testList "file versions" (versions @ writers @ moves @ unfinished @ unread)
+    testSequenced (testList "file versions" (versions @ writers @ moves @ unfinished @ unread))

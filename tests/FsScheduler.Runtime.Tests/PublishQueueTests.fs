@@ -123,60 +123,84 @@ let tests =
                 Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
             }
 
-        testTask "of a file that has changed is thrown away, and the file is looked at again first" {
-            use folder = new TempFolder()
-            let publisher = Publisher(folder.At "resultados")
-            let happened = ConcurrentQueue<string>()
-            let over = TaskCompletionSource()
-            let stop = new CancellationTokenSource()
+        for isChanged, mayBeOlder, expected, what in
+            [
+                true,
+                false,
+                [ "look at changed, True"; "outdated" ],
+                "has changed is thrown away, and the file is looked at again first"
+                true, true, [ "published" ], "has changed is published where it may be older"
+                if OperatingSystem.IsLinux() then
+                    false,
+                    false,
+                    [ "look at changed, True"; "published" ],
+                    "somebody writes to is published, and the file stays and is looked at again"
+            ] do
+            testTask $"of a file that {what}" {
+                use folder = new TempFolder()
+                let publisher = Publisher(folder.At "resultados")
+                let happened = ConcurrentQueue<string>()
+                let over = TaskCompletionSource()
+                let stop = new CancellationTokenSource()
 
-            let queue =
-                PublishQueue(
-                    InputFolder folder.Path,
-                    publisher,
-                    ResultOwners(publisher, (fun _ -> false), []),
-                    (fun _ -> Task.CompletedTask),
-                    OnDone.Keep,
-                    Sync.Off,
-                    ignore,
-                    Clock TimeProvider.System,
-                    Holdup NullLogger.Instance,
-                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
-                    NullLogger.Instance
-                )
+                let queue =
+                    PublishQueue(
+                        InputFolder folder.Path,
+                        publisher,
+                        ResultOwners(publisher, (fun _ -> false), []),
+                        (fun _ -> Task.CompletedTask),
+                        OnDone.Delete,
+                        Sync.Off,
+                        ignore,
+                        Clock TimeProvider.System,
+                        Holdup NullLogger.Instance,
+                        ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
+                        NullLogger.Instance
+                    )
 
-            IO.File.WriteAllText(folder.At "changed", "as it is now")
-            let stamp = Stamp.ofTime 1L<B> 1L
+                IO.File.WriteAllText(folder.At "changed", "as it is now")
 
-            queue.Reconsider <-
-                fun name version -> happened.Enqueue $"look at {name}, {version = stamp}"
+                let stamp =
+                    if isChanged then
+                        Stamp.ofTime 1L<B> 1L
+                    else
+                        stampOf (InputFolder folder.Path) "changed"
 
-            let tell (inputs: Input[]) =
-                for input in inputs do
-                    happened.Enqueue(if input.IsOutdated then "outdated" else string input)
+                use _ = IO.File.Open(folder.At "changed", FileMode.Open, FileAccess.ReadWrite)
 
-                over.TrySetResult() |> ignore
-                Task.CompletedTask
+                queue.Reconsider <-
+                    fun name version -> happened.Enqueue $"look at {name}, {version = stamp}"
 
-            let running = queue.RunAsync(tell, stop.Token)
+                let tell (inputs: Input[]) =
+                    for input in inputs do
+                        happened.Enqueue(
+                            match input with
+                            | Input.Outdated _ -> "outdated"
+                            | Input.Published _ -> "published"
+                            | other -> string other
+                        )
 
-            let submission =
-                Submission.Create(name "changed", "", 0, Origin.Folder, Payload.Input stamp)
+                    over.TrySetResult() |> ignore
+                    Task.CompletedTask
 
-            queue.Post(Effect.Publish(attemptOf 1 1, submission, bytes "a"))
-            do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
-            stop.Cancel()
+                let running = queue.RunAsync(tell, stop.Token)
 
-            try
-                do! running
-            with :? OperationCanceledException ->
-                ()
+                let submission =
+                    Submission.Create(name "changed", "", 0, Origin.Folder, Payload.Input stamp)
 
-            Expect.equal
-                (List.ofSeq happened)
-                [ "look at changed, True"; "outdated" ]
-                "in this order"
-        }
+                let publish = if mayBeOlder then Effect.PublishOlder else Effect.Publish
+                queue.Post(publish (attemptOf 1 1, submission, bytes "a"))
+                do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+                stop.Cancel()
+
+                try
+                    do! running
+                with :? OperationCanceledException ->
+                    ()
+
+                Expect.equal (List.ofSeq happened) expected "in this order"
+                Expect.isTrue (IO.File.Exists(folder.At "changed")) "it stays"
+            }
 
         testTask "is not read again where it is known what it holds" {
             use folder = new TempFolder()

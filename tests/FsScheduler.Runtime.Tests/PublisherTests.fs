@@ -46,6 +46,28 @@ let tests =
             Expect.equal "where" (temp.At "out/d/x.out") (publisher.TargetOf(name "d/x"))
         }
 
+        test "a result that may not replace anything leaves what is there, and no temporary file" {
+            use temp = new TempFolder()
+            temp.Write("out/a.out", "theirs")
+            let publisher = Publisher(temp.At "out")
+            let occupied = Occupied(temp.At "out/a.out")
+            expectTrouble occupied (publisher.Publish(name "a", bytes "ours", false))
+            Expect.equal "as it was" [ "a.out", "theirs" ] (contents (temp.At "out"))
+
+            match publisher.CreateTemp(name "a") with
+            | Error trouble -> failtest trouble.Message
+            | Ok path ->
+                expectTrouble occupied (publisher.PublishTemp(name "a", path, false))
+                Expect.isTrue "kept for another name" (IO.File.Exists path)
+
+                Expect.equal
+                    "where it is free"
+                    (Ok())
+                    (publisher.PublishTemp(name "b", path, false))
+
+            Expect.equal "as it was" [ "a.out", "theirs"; "b.out", "" ] (contents (temp.At "out"))
+        }
+
         test "a result that arrived in pieces is renamed into place" {
             use temp = new TempFolder()
             let publisher = Publisher(temp.At "out")

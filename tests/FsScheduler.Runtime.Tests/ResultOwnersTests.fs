@@ -5,6 +5,7 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
@@ -55,7 +56,7 @@ let private read (folder: TempFolder) file =
     IO.File.ReadAllText(folder.At $"out/{file}")
 
 /// Performs effects by a queue with one answer for each result, and ends it.
-let private perform (folder: TempFolder) (effects: Effect list) =
+let private performLogging (log: ILogger) (folder: TempFolder) (effects: Effect list) =
     task {
         let publisher = Publisher(folder.At "out")
         publisher.Sweep() |> ignore
@@ -75,7 +76,7 @@ let private perform (folder: TempFolder) (effects: Effect list) =
                 clock,
                 Holdup NullLogger.Instance,
                 ActivityLog(clock, NullLogger.Instance),
-                NullLogger.Instance
+                log
             )
 
         // All are there before the first is looked at.
@@ -93,6 +94,9 @@ let private perform (folder: TempFolder) (effects: Effect list) =
         stop.Cancel()
         do! running.ContinueWith(fun (_: Task) -> ())
     }
+
+let private perform folder effects =
+    performLogging NullLogger.Instance folder effects
 
 let private submission origin =
     Submission.Create(name "c.txt", "", 0, origin, Bytes [||])
@@ -140,6 +144,7 @@ let tests =
                 "c.1-2.txt"
                 "also where it has no result yet"
 
+            Expect.isFalse (results.Owners.MayHave(ofTask 2L, name "c.txt")) "nor may it have it"
             Expect.equal (results.Put(file, "file")) "c.txt" "the file's own"
         }
 
@@ -180,6 +185,47 @@ let tests =
             Expect.equal (forgetful.Find(file, name "c.txt") |> string) "c.txt" "unless it is lost"
         }
 
+        test "is told once, and once more when a name is the file's again" {
+            use folder = new TempFolder()
+            let publisher = Publisher(folder.At "out")
+            let owners = ResultOwners(publisher, (fun _ -> false), [])
+
+            let put source =
+                owners.Put(
+                    source,
+                    name "c.txt",
+                    fun place mayReplace ->
+                        publisher.Publish(place, ReadOnlyMemory "x"B, mayReplace)
+                )
+
+            let told owner =
+                Ok(struct (name "c.txt", ValueSome { name = name "c.txt"; owner = owner }))
+
+            Expect.equal (put (ofTask 1L)) (told (ValueSome(ofTask 1L))) "the task's"
+            Expect.equal (put (ofTask 1L)) (Ok(struct (name "c.txt", ValueNone))) "known"
+            IO.File.Delete(folder.At "out/c.txt.out")
+            Expect.equal (put file) (told ValueNone) "the file's"
+            Expect.equal (put file) (Ok(struct (name "c.txt", ValueNone))) "as everybody assumes"
+        }
+
+        testTask "is known before the next one of that name is put there" {
+            use folder = new TempFolder()
+            let results = Results(folder, [])
+            let other = ref (Task.FromResult "")
+
+            let putSlowly place mayReplace =
+                let outcome = results.Publisher.Publish(place, ReadOnlyMemory "one"B, mayReplace)
+                other.Value <- Task.Run(fun () -> results.Put(file, "file"))
+                // It waits for this one to end.
+                Expect.isFalse (other.Value.Wait 50) "the file's"
+                outcome
+
+            results.Owners.Put(ofTask 1L, name "c.txt", putSlowly) |> ignore
+            let! place = other.Value
+            Expect.equal place "c.1.txt" "told apart"
+            Expect.equal (read folder "c.txt.out") "one" "the task's stays"
+        }
+
         testTask "of many at once is one each" {
             use folder = new TempFolder()
             let results = Results(folder, [])
@@ -212,6 +258,23 @@ let tests =
 
             Expect.equal (read folder "c.txt.out") "done" "the result"
             Expect.isFalse (IO.File.Exists(folder.At "out/c.txt.err")) "no error"
+        }
+
+        testTask "of an older error is not even tried where a result of the same source waits" {
+            use folder = new TempFolder()
+            // Whoever wrote the error would fail.
+            IO.Directory.CreateDirectory(folder.At "out/c.txt.err") |> ignore
+            let log = RecordingLog()
+
+            do!
+                performLogging log folder [
+                    Effect.PublishError(taskId 1, submission Origin.Folder, [ trouble ])
+                    Effect.Publish(attemptOf 1 2, submission Origin.Folder, bytes "done")
+                ]
+
+            Expect.equal (read folder "c.txt.out") "done" "the result"
+
+            Expect.isFalse (log.Lines |> List.exists _.Contains("c.txt.err:")) "the error was void"
         }
 
         testTask "and the error of another task stays" {

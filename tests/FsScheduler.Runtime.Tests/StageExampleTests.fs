@@ -38,6 +38,7 @@ let private examples = [
     "strip-accents", "ﬁ æ ŋ ŉ ı", "ﬁ æ ŋ ŉ ı"
     "strip-accents", "a\uFE0F\u0301 a\u05B0\u0301 \u0301b", "a\uFE0F a\u05B0 \u0301b"
     "strip-accents", "か\u0301 ب\u0301", "か\u0301 ب\u0301"
+    "strip-accents", "a\u034F\u0301", "a\u034F"
     "lower", "\uFEFFÀ\uFEFF", "\uFEFFà\uFEFF"
     "upper", "\uFEFF", "\uFEFF"
     "trim", "\uFEFF a \n b", "\uFEFFa\nb"

@@ -224,7 +224,7 @@ let private overlaps = [
             place.Put("sub/a.txt", "A")
             place.Put("disk/a.txt", "A")
 
-            for folder in [ "whole"; "part"; "disk"; "apart" ] do
+            for folder in [ "whole"; "a part"; "disk"; "apart"; "below" ] do
                 Directory.CreateDirectory(place.At folder) |> ignore
 
             let mounted = Collections.Generic.Stack<string>()
@@ -237,12 +237,15 @@ let private overlaps = [
 
             try
                 do! bind "entrada" "whole"
-                do! bind "entrada/sub" "part"
+                // Of two at one point, the later one is there.
+                do! bind "below" "a part"
+                do! bind "entrada/sub" "a part"
                 // What is mounted below the folder of inputs is in it.
                 do! bind "apart" "entrada/disk"
                 Directory.CreateDirectory(place.At "apart/results") |> ignore
 
-                for folder in [ "whole"; "whole/new"; "part"; "part/new"; "apart"; "apart/results" ] do
+                for folder in
+                    [ "whole"; "whole/new"; "a part"; "a part/new"; "apart"; "apart/results" ] do
                     let! struct (code, said) = run place [ "--resultados"; folder ]
                     Expect.equal code 2 $"{folder}: {said}"
                     let! struct (code, said) = run place [ "--state"; folder ]

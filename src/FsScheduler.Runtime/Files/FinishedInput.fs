@@ -66,7 +66,6 @@ module FinishedInput =
             match rename source target with
             | Done -> ValueSome target
             | Taken -> toFree source folder name (copy + 1)
-            | OtherFileSystem when Path.Exists target -> toFree source folder name (copy + 1)
             | OtherFileSystem -> ValueNone
 
     /// Puts back what was moved away, unless something newer stands there: then that is what counts, and

@@ -157,8 +157,6 @@ type internal TextRun() =
                 offset <- offset + int64 cutLength
                 cutLength <- 0
             | OperationStatus.NeedMoreData -> ()
-            // The next byte tells whether it is UTF-16.
-            | _ when offset = 0L && cutLength = 1 && cut[0] >= 0xFEuy -> ()
             | _ -> invalid offset (ReadOnlySpan(cut, 0, cutLength))
 
         while not rest.IsEmpty do
@@ -180,6 +178,7 @@ type internal TextRun() =
 
             // Only the last piece, or one that is not valid, ends before a whole character.
             if rest.Length < 4 && not rest.IsEmpty then
+                // The next byte tells whether it is.
                 let mayBeUtf16 = offset = 0L && rest.Length = 1 && rest[0] >= 0xFEuy
 
                 match Rune.DecodeFromUtf8(rest, &rune, &length) with
