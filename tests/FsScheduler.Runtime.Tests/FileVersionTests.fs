@@ -111,6 +111,21 @@ let private versions =
                     shell (temp.At "in") "touch -r c t; printf b > c; touch -r t c; rm t"
                     Expect.isFalse "written" (InputFile.isCurrent folder (name "c") stamp))
 
+        linuxTest
+            "a version that is nowhere to be seen is out of sight, not replaced"
+            (fun temp folder ->
+                temp.Write("in/a.txt", "a")
+                let stamp = stampOf folder "a.txt"
+
+                let state () =
+                    InputFile.stateOf folder (name "a.txt") stamp
+
+                Expect.equal "there" InputState.Current (state ())
+                File.Delete(temp.At "in/a.txt")
+                Expect.equal "gone" InputState.OutOfSight (state ())
+                temp.Write("in/a.txt", "other")
+                Expect.equal "another" InputState.Replaced (state ()))
+
         test "what was remembered without ctime and inode agrees with any" {
             let whole: Stamp = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
             let older = Stamp.ofTime 1L<B> 2L

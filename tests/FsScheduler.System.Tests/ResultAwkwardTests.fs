@@ -207,16 +207,21 @@ OLD"""
                         return code, scheduler.Said
                     }
 
-                let expect (code, said: string) (parts: string list) =
-                    Expect.equal code 0 said
+                let expectCode wanted (code, said: string) (parts: string list) =
+                    Expect.equal code wanted said
 
                     for part in parts do
                         Expect.stringContains said part "said"
 
                 let! first = once []
-                expect first [ "2 done, 0 in quarantine, 0 refused" ]
+                expectCode 0 first [ "2 done, 0 in quarantine, 0 refused" ]
                 let! second = once []
-                expect second [ "0 done now, 2 done before with 'lower', 0 in quarantine" ]
+                expectCode 0 second [ "0 done now, 2 done before with 'lower', 0 in quarantine" ]
+                place.Put("b.txt", "Ef")
+                place.Put("c.txt", [| 0xE9uy; 0x41uy |])
+                let! changed = once []
+                let expect = expectCode 1
+                expect changed [ "1 done now, 1 done before with 'lower', 1 in quarantine" ]
                 let! third = once [ "--pipeline"; "upper" ]
 
                 expect third [
@@ -229,7 +234,7 @@ OLD"""
                 let! fourth = once []
                 expect fourth [ "the results of 2 files"; "--again"; "0 done now, 2 done before" ]
                 let! fifth = once [ "--pipeline"; "upper"; "--again" ]
-                expect fifth [ "2 done, 0 in quarantine" ]
+                expect fifth [ "2 done, 1 in quarantine" ]
                 Expect.equal (place.Result "a.txt.out") "AB" "all again, with the other pipeline"
             }
 
