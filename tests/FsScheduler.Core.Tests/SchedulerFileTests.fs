@@ -330,12 +330,12 @@ let private starving =
 
         test "has its newest version run where nobody is left to do the other one in pieces" {
             let machine = Machine { settings with split = 100L<B> }
-            machine.Worker(1, [ "lower" ], 2) |> ignore
+            machine.Worker(1, [ "d"; "d.lines" ], 2) |> ignore
 
             for version in 1L .. 4L do
                 let payload = Input(Stamp.ofTime 300L<B> version)
                 let submission = Submission.Create(taskName "f", "", 0, Folder, payload)
-                machine.Do(Input.Submit(submission, "lower"))
+                machine.Do(Input.Submit(submission, "d"))
 
             Expect.equal machine.States [ 3L, "split"; 4L, "succeeding" ] "it may finish"
             machine.Lose 1 |> ignore

@@ -26,6 +26,7 @@ type private Watched(files: string list, remembered: string list) =
     let vanished = Collector<string>()
     let mutable overlap: string voption = ValueNone
     let mutable deliver: Action<FolderEvent[]> = Action<_>(ignore)
+    let mutable watches = 0
 
     let options = {
         settle = 500L<ms>
@@ -41,6 +42,7 @@ type private Watched(files: string list, remembered: string list) =
         watch =
             StartWatcher(fun _ receiver ->
                 deliver <- receiver
+                watches <- watches + 1
 
                 Ok
                     {
@@ -78,6 +80,10 @@ type private Watched(files: string list, remembered: string list) =
     member _.Taken = taken
     member _.Vanished = vanished
     member _.Inbox = inbox.Value
+
+    /// How often a watcher was started.
+    member _.Watches = watches
+
     member _.Send(events: FolderEvent list) = deliver.Invoke(Array.ofList events)
 
     member watched.Start() =
@@ -128,8 +134,10 @@ let private away = [
                 do! watched.Start()
                 replace watched
                 do! watched.Advance 30
+                Expect.equal "the new one is watched" 2 watched.Watches
                 bringBack watched
                 do! watched.Advance 120
+                Expect.equal "and the old one again" 3 watched.Watches
                 Expect.isEmpty "nothing vanished" watched.Vanished.Items
                 Expect.equal "taken once" [ "a" ] watched.Taken.Items
                 Expect.hasLength "one line" 1 watched.Doubts
@@ -269,6 +277,19 @@ let private refused = [
 
                 Expect.equal "none" 0 watched.Inbox.Refused
                 Expect.equal "taken" [ "a"; "link" ] watched.Taken.Items
+            })
+
+    testCaseTask
+        "a folder with a temporary name is left alone, whatever events tell of it"
+        (fun () ->
+            task {
+                use watched = new Watched([ "a" ], [])
+                do! watched.Start()
+                watched.Temp.Write("in/lote.tmp/b", "b")
+                watched.Send [ FolderCreated "lote.tmp"; FolderMovedIn "lote.tmp" ]
+                watched.Send [ FileMovedIn "lote.tmp/b" ]
+                do! watched.Advance 4
+                Expect.equal "taken" [ "a" ] watched.Taken.Items
             })
 
     testCaseTask "names that were taken before, and are left alone by now, vanish" (fun () ->
