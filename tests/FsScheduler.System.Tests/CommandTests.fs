@@ -211,17 +211,45 @@ let private listing =
         }
 
 let private waiting =
-    scenario "wait gives up after --timeout, and says so"
+    scenario "wait gives up after --timeout, and says so; tasks lists more than a page"
     <| fun () ->
         task {
             use place = new Workplace()
-            let! struct (scheduler, port) = startScheduler place []
+
+            let! struct (scheduler, port) =
+                startScheduler place [ "--lost-after"; "1m"; "--max-attempts"; "99" ]
+
             use _ = scheduler
             put place "a" "A"
             let! _ = ask place port [ "submit"; "a"; "--no-wait" ]
             let! answer = ask place port [ "wait"; "--timeout"; "200ms" ]
             Expect.equal (answer.code, answer.lines) (1, []) answer.Text
             Expect.stringContains answer.Text "not all had ended" "why"
+
+            // A task that waits for its next attempt has not ended.
+            let! worker = Peer.worker port "\"lower\"" 1
+            use worker = worker
+
+            for _ in 1..5 do
+                let! given = worker.Expect "PROCESS"
+
+                do!
+                    worker.Send
+                        $"""{{"type":"RESULT","task":{given.Number "task"},"attempt":{given.Number "attempt"},"ok":false,"error":"no","retry":true}}"""
+
+                do! worker.Send "\n"
+
+            let! answer = ask place port [ "wait"; "--timeout"; "100ms" ]
+            Expect.equal (answer.code, answer.lines) (1, []) answer.Text
+
+            // More than a page of them.
+            for number in 1..1_001 do
+                place.Put($"{number}.txt", "A")
+
+            let count () =
+                (ask place port [ "tasks"; "--limit"; "0" ]).GetAwaiter().GetResult().lines.Length
+
+            do! eventually "all are listed" (fun () -> count () = 1_002)
         }
 
 let private naming =
@@ -431,12 +459,15 @@ let private drawing =
 
                     let! answer = answerOf program
                     expectCode 0 answer
-                    return answer.lines
+                    // The runtime says first what the keys of the terminal are to send.
+                    return answer.lines |> List.map _.Replace("\u001b[?1h\u001b=", "")
                 }
 
+            // Each of these letters takes two columns.
+            put place $"many/{String('日', 40)}.txt" "A"
             let! lines = terminal [ "submit"; "many"; "--out"; "to"; "--eta" ]
             let isTold (line: string) = line.Contains "done by task"
-            Expect.equal (lines |> List.filter isTold |> List.length) 9 "a line each"
+            Expect.equal (lines |> List.filter isTold |> List.length) 10 "a line each"
 
             // A return ends a line too, for whoever reads them here.
             for line in List.filter isTold lines do
@@ -457,8 +488,12 @@ let private drawing =
             let! table = terminal [ "tasks"; "--all" ]
             Expect.stringStarts (List.head table) "task  state" "a header"
 
+            for number, line in List.indexed (List.tail table) do
+                Expect.stringStarts line $"{number + 1} " "a number, which is never cut"
+
             for line in table do
-                Expect.isLessThanOrEqual line.Length 60 line
+                let wide = line |> Seq.filter (fun letter -> letter = '日') |> Seq.length
+                Expect.isLessThanOrEqual (line.Length + wide) 60 line
         }
 
 let private speaking =
@@ -521,4 +556,14 @@ let private listening =
         }
 
 let tests =
-    testList "commands" [ helping; foreign; listing; waiting; naming; halting; speaking; listening ]
+    testList "commands" [
+        helping
+        foreign
+        listing
+        waiting
+        naming
+        halting
+        drawing
+        speaking
+        listening
+    ]

@@ -65,13 +65,6 @@ let private submit (peer: Peer) ref (bytes: int) =
 {String('A', bytes)}"""
     }
 
-let private troubleOf (peer: Peer) =
-    task {
-        do! peer.Send "{\"type\":\"STATUS\"}\n"
-        let! status = peer.Expect "STATUS"
-        return status.Text "trouble"
-    }
-
 let tests =
     testList "a disk" [
         scenario "that takes no file of that size fails that file, and nothing else"

@@ -75,7 +75,7 @@ module Columns =
     let piped (cells: string list) : string =
         cells |> List.map cell |> String.concat "\t"
 
-    /// <summary>How wide columns are: as their widest cells, but for the last ones, which share what is left.</summary>
+    /// <summary>How wide columns are: as their widest cells; where that is too much, the widest ones give way.</summary>
     /// <param name="width">Of the terminal.</param>
     /// <param name="rows">With the header.</param>
     let widths (width: int) (rows: string list list) : int list =
@@ -87,16 +87,15 @@ module Columns =
                     rows |> List.map (fun row -> widthOf (cell row[column])) |> List.max
               ]
 
-        let rec share left columns =
-            match columns with
-            | [] -> []
-            | [ last ] -> [ max 1 (min last left) ]
-            | column :: others ->
-                let reserve = List.sumBy (fun other -> 2 + min other 12) others
-                let taken = max 1 (min column (left - reserve))
-                taken :: share (left - taken - 2) others
+        let room = width - 2 * (natural.Length - 1)
 
-        share width natural
+        let rec fit most =
+            if most <= 1 || List.sumBy (min most) natural <= room then
+                most
+            else
+                fit (most - 1)
+
+        List.map (min (fit (List.fold max 1 natural))) natural
 
     /// A row for a terminal.
     let aligned (widths: int list) (cells: string list) : string =
