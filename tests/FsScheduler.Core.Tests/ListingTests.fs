@@ -157,6 +157,16 @@ let tests =
                 "stages"
         }
 
+        test "of stages leave out who is asked to go" {
+            let machine = busy ()
+            machine.Do(Input.Drain("w1", client))
+
+            Expect.equal
+                (Listing.stages machine.Scheduler)
+                [| { stage = "b"; workers = 0; slots = 0L; queued = 2L } |]
+                "nobody runs a any more"
+        }
+
         for pattern, name, isFit in
             [
                 "*.txt", "a.txt", true
@@ -176,6 +186,7 @@ let tests =
                 "submti", Some "submit"
                 "stauts", Some "status"
                 "nix", None
+                "wa", None // half of it would be another
                 "SUBMIT", Some "submit"
             ] do
             test $"'{name}' is near to a verb, or not" {

@@ -58,6 +58,14 @@ let private preference =
             Expect.equal (assignments effects) [ 1L, 1L, 2 ] "after half a minute"
         }
 
+        test "waits on where the one that failed it only fails, though that one is to be tried" {
+            let machine = started settings 2 1 4
+            let said = failInARow failed 3 machine
+            Expect.equal (heldBack said) [ "w1", [ "a" ] ] "and has failed all that waits"
+            let _, effects = machine.Pass(60_000L<ms>, [ session 1; session 2 ])
+            Expect.isEmpty (assignments effects) "the other one is busy, and nobody else"
+        }
+
         test "goes to the one that failed it where no other runs its stage" {
             let machine = started settings 1 1 1
             machine.Worker(2, [ "b" ], 1) |> ignore
@@ -143,6 +151,19 @@ let private preference =
             Expect.isEmpty (assignments effects) "it is the same one, by its name"
             let _, effects = machine.Succeed(2, attempt 2 1)
             Expect.equal (assignments effects) [ 2L, 1L, 2 ] "the other one"
+        }
+
+        test "is kept, when it is suspected, for one that has not, though that one is busy" {
+            let machine = started settings 3 1 3
+            machine.Lose 1 |> ignore
+            machine.Do(Input.Join(session 4, "w1", [| "a" |]))
+            machine.Do(Input.Ready(session 4, 1))
+            let _, effects = machine.Succeed(2, attempt 2 1)
+            Expect.equal (assignments effects) [ 2L, 1L, 2 ] "not to the one that was lost with it"
+            let _, effects = machine.Lose 2
+            Expect.isEmpty (assignments effects) "it took down two workers, and one of them is idle"
+            let _, effects = machine.Succeed(3, attempt 3 1)
+            Expect.equal (assignments effects) [ 3L, 1L, 3 ] "the third one"
         }
 
         test "loses no attempt where two of three fail everything at once" {
@@ -268,6 +289,23 @@ let private inability =
         }
     ]
 
+let private givenUp =
+    test "what nobody can run is waited for anew once somebody could" {
+        let machine = started { settings with unableAfter = 5_000L<ms> } 1 1 6
+
+        for task in 1..3 do
+            machine.Report(1, attempt task 1, cannot, Payload.empty) |> ignore
+
+        machine.Pass(4_000L<ms>, [ session 1 ]) |> ignore
+        machine.Worker(2, [ "a" ], 1) |> ignore
+        machine.Pass(1_000L<ms>, [ session 1; session 2 ]) |> ignore
+        machine.Do(Input.Ready(session 2, 0))
+        machine.Pass(4_000L<ms>, [ session 1; session 2 ]) |> ignore
+        Expect.equal machine.Scheduler.Quarantined 0 "eight seconds, but not in a row"
+        machine.Pass(3_000L<ms>, [ session 1; session 2 ]) |> ignore
+        Expect.isGreaterThan machine.Scheduler.Quarantined 0 "five in a row"
+    }
+
 let private holding =
     testList "a worker that only fails" [
         test "is held back after three tasks in a row that somebody else may do" {
@@ -312,6 +350,37 @@ let private holding =
             failInARow failed 3 machine |> ignore
             let _, effects = machine.Submit("y", 0, "b")
             Expect.equal (assignments effects) [ 1L, 11L, 1 ] "another stage"
+        }
+
+        test "is held back for no more than what it is given together" {
+            let machine = started settings 1 1 10
+            machine.Worker(2, [ "a" ], 1) |> ignore
+            machine.Do(Input.Join(session 3, "w3", [| "a"; "b" |]))
+            machine.Do(Input.Ready(session 3, 1))
+
+            for task in [ 3; 4; 5 ] do
+                machine.Fail(3, attempt task 1) |> ignore
+
+            Expect.equal machine.Scheduler.Status.heldBack [| "w3 for 'a': it failed" |] "for a"
+            let _, effects = machine.Submit("y", 0, "a | b")
+            Expect.equal (assignments effects) [ 3L, 11L, 1 ] "not for a and b at once"
+        }
+
+        test "is not tried again at once when a trial takes long, and fails" {
+            let machine = started settings 2 1 20
+            failInARow failed 3 machine |> ignore
+            let both = [ session 1; session 2 ]
+
+            match assignments (snd (machine.Pass(1_000L<ms>, both))) with
+            | [ 1L, task, number ] ->
+                machine.Pass(5_000L<ms>, both) |> ignore
+                let _, effects = machine.Fail(1, attempt (int task) number)
+                Expect.isEmpty (assignments effects) "not now"
+                let _, effects = machine.Pass(1_000L<ms>, both)
+                Expect.isEmpty (assignments effects) "and not before twice as long"
+                let _, effects = machine.Pass(1_000L<ms>, both)
+                Expect.hasLength (assignments effects) 1 "but then"
+            | others -> failtest $"{others}"
         }
 
         test "is tried with one task, ever more rarely" {
@@ -431,4 +500,4 @@ let private holding =
         }
     ]
 
-let tests = testList "workers that fail" [ preference; inability; holding ]
+let tests = testList "workers that fail" [ preference; inability; givenUp; holding ]

@@ -87,6 +87,26 @@ let tests =
             Expect.equal (assignments effects) [ 1L, 5L, 1 ] "by the first worker"
         }
 
+        test "is not given to a worker that only fails" {
+            let machine = Machine splitting
+            machine.Worker(2, stages, 1) |> ignore
+
+            for task in 1..3 do
+                machine.Submit($"s{task}", pipeline = "lower") |> ignore
+                machine.Report(2, attempt task 1, Unable "no room", Payload.empty) |> ignore
+                machine.Do(Input.Cancel(taskId task, client))
+
+            Expect.hasLength machine.Scheduler.Status.heldBack 1 "held back"
+            machine.Worker(1, stages, 3) |> ignore
+            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower"))
+            machine.Do(Input.Cut(attempt 4 0, cuts))
+            machine.Wait 100L<ms>
+            succeed machine 5 "one" |> ignore
+            succeed machine 7 "three" |> ignore
+            let events, _ = machine.Pass(9_000L<ms>, [ session 1; session 2 ])
+            Expect.isEmpty events "its own worker is as good"
+        }
+
         test "is left alone where nobody else is idle, or nobody wants it" {
             let machine = inPieces "lower" Result
             machine.Wait 100L<ms>
