@@ -307,6 +307,23 @@ let private opening =
                 ()
         }
 
+        test "who finds no place is told so, and that is the end of the connection" {
+            use listener = new TcpListener(IPAddress.Loopback, 0)
+            listener.Start()
+            use peer = new TcpClient()
+            peer.Connect(listener.LocalEndpoint :?> IPEndPoint)
+            let socket = listener.AcceptSocket()
+            let refusing = (Places { all = 7; clients = 6 }).RefuseAsync socket
+            use reader = new StreamReader(peer.GetStream())
+            let line = nonNull (reader.ReadLine())
+            use refusal = JsonDocument.Parse line
+            expectError "not-welcome" refusal.RootElement
+            Expect.stringContains line "all 7 connections are taken" "why"
+            Expect.equal (reader.ReadToEnd()) "" "the end"
+            peer.Close()
+            Expect.isTrue (refusing.Wait(TimeSpan.FromSeconds 30.0)) "and nothing is left of it"
+        }
+
         testTask "who resets the connection at once disturbs nobody" {
             use cluster = new Cluster(plain)
 

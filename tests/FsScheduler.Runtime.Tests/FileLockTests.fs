@@ -78,6 +78,12 @@ let tests =
                 "a second scheduler is kept out"
         }
 
+        test "of a state folder that is new comes with nothing to say: it was never open to others" {
+            use folder = new TempFolder()
+            use state = new StateFolder(folder.At "state")
+            Expect.isNull state.Notice "made for its owner alone"
+        }
+
         test "is not there where the path leads to nothing" {
             use folder = new TempFolder()
 

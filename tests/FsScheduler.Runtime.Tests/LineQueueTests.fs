@@ -12,11 +12,24 @@ type private Reader() =
     let lines = List<string>()
     let mutable isReading = false
     let mutable takes = true
+    let mutable stopsAt = Int32.MaxValue
+    let mutable offered = 0
 
     member _.Read(reads: bool) =
         lock lines (fun () ->
             isReading <- reads
+            stopsAt <- Int32.MaxValue
             Monitor.PulseAll lines)
+
+    /// Returns when one more is read, and the next one is there to be read.
+    member _.ReadOne() =
+        lock lines (fun () ->
+            stopsAt <- lines.Count + 1
+            isReading <- true
+            Monitor.PulseAll lines
+
+            while offered <= stopsAt do
+                Monitor.Wait lines |> ignore)
 
     member _.Takes
         with set value = lock lines (fun () -> takes <- value)
@@ -25,11 +38,17 @@ type private Reader() =
 
     member _.Write(line: byte[]) : bool =
         lock lines (fun () ->
+            offered <- offered + 1
+            Monitor.PulseAll lines
+
             while not isReading do
                 Monitor.Wait lines |> ignore
 
             if takes then
                 lines.Add(Encoding.UTF8.GetString line)
+
+                if lines.Count = stopsAt then
+                    isReading <- false
 
             takes)
 
@@ -105,6 +124,20 @@ let tests =
             Expect.stringEnds (List.last reader.Lines) " dropped" "at last"
         }
 
+        test "are dropped until half of them are read, so that a slow reader is told once" {
+            let reader = Reader()
+            let queue = queueOf reader 10 100_000L
+            List.iter (add queue) (numbered [ 1..20 ])
+            // One is in the hands of the writer, and one place is free.
+            reader.ReadOne()
+            add queue "between"
+            reader.Read true
+            Expect.isTrue (queue.Drain all) "written"
+            Expect.hasLength (reader.Lines |> List.filter _.EndsWith(" dropped")) 1 "said once"
+            Expect.isFalse (List.contains "between" reader.Lines) "dropped like those before"
+            Expect.equal (standsFor reader.Lines) 21 "all are accounted for"
+        }
+
         test "of a disk that takes nothing are counted, and tried again with the next one" {
             let reader = Reader()
             reader.Read true
@@ -114,10 +147,13 @@ let tests =
             Expect.isTrue (queue.Drain all) "tried"
             add queue "2"
             Expect.isTrue (queue.Drain all) "tried"
-            reader.Takes <- true
+            // What says how many were dropped is lost itself, and they with it.
             add queue "3"
+            Expect.isTrue (queue.Drain all) "tried"
+            reader.Takes <- true
+            add queue "4"
             Expect.isTrue (queue.Drain all) "written"
-            Expect.equal reader.Lines [ "2 dropped"; "3" ] "said, and gone on with"
+            Expect.equal reader.Lines [ "3 dropped"; "4" ] "said, and gone on with"
         }
 
         test "are not waited for for ever" {

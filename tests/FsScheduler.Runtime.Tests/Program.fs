@@ -33,6 +33,7 @@ let main args =
             RestartTests.tests
             PublishQueueTests.tests
             ResultOwnersTests.tests
+            ListingsTests.tests
             ActivityLogTests.tests
             LineQueueTests.tests
             SilenceTests.tests

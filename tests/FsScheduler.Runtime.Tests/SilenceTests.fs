@@ -2,6 +2,7 @@ module FsScheduler.Runtime.Tests.SilenceTests
 
 open System
 open System.IO.Pipelines
+open System.Net.Sockets
 open System.Text
 open System.Threading
 open System.Threading.Tasks
@@ -140,6 +141,38 @@ let tests =
             | other -> failtest $"{other}"
         }
 
+        testTask "again after it has answered is asked again" {
+            let clock = ManualClock()
+            let! meeting = meet clock
+            let client = meeting.client
+            let answer = FromScheduler.Status(Scheduler(SchedulerFixture.settings).Status)
+            // So much has half a minute of its own, until something is heard.
+            let payload = 1_000_000
+            client.Post(ToScheduler.Status, Bytes(Array.zeroCreate payload)) |> ignore
+            let! own = within (meeting.lines.ReadLineAsync())
+            Expect.stringContains (nonNull own) "STATUS" "the client's own"
+            let! _ = within (meeting.lines.ReadBlockAsync(Array.zeroCreate payload, 0, payload))
+            let receiving = client.ReceiveAsync CancellationToken.None
+            do! meeting.say answer
+            let! answered = within receiving
+            Expect.isSome answered "the answer"
+            let receiving = client.ReceiveAsync CancellationToken.None
+
+            for _ in 1..2 do
+                for _ in 1..20 do
+                    do! clock.Advance 1_000
+
+                let! asked = within (meeting.lines.ReadLineAsync())
+                Expect.stringContains (nonNull asked) "STATUS" "the question"
+                do! meeting.say answer
+
+            for _ in 1..60 do
+                do! clock.Advance 1_000
+
+            let! last = within receiving
+            Expect.isNone last "gone: what was sent before the answer gives it no time"
+        }
+
         testTask "and stays so is gone: whoever waits is told, by the end of the connection" {
             let clock = ManualClock()
             let! meeting = meet clock
@@ -156,6 +189,33 @@ let tests =
 
             let! ended = within receiving
             Expect.isNone ended "the connection has ended"
+        }
+
+        test "is looked for by the system too, on both sides" {
+            use socket = new Socket(SocketType.Stream, ProtocolType.Tcp)
+            KeepAlive.enable socket
+
+            let option level name =
+                int (nonNull (socket.GetSocketOption(level, name)) :?> int)
+
+            Expect.notEqual
+                (option SocketOptionLevel.Socket SocketOptionName.KeepAlive)
+                0
+                "it is asked for"
+
+            let seconds name = option SocketOptionLevel.Tcp name
+
+            Expect.equal
+                (seconds SocketOptionName.TcpKeepAliveTime
+                 + seconds SocketOptionName.TcpKeepAliveInterval
+                   * seconds SocketOptionName.TcpKeepAliveRetryCount)
+                60
+                "for a minute"
+
+            if OperatingSystem.IsLinux() then
+                let unacknowledged: byte[] = Array.zeroCreate 4
+                socket.GetRawSocketOption(6, 18, unacknowledged.AsSpan()) |> ignore
+                Expect.equal (BitConverter.ToInt32 unacknowledged) 60_000 "what is on its way too"
         }
 
         testTask "is no concern of a client that does not listen" {

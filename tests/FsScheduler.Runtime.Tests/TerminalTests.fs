@@ -45,8 +45,49 @@ let private templates = [
     "x/../{/}", "a", Error "the part '..' could lead out of its folder"
 ]
 
+/// Looks with these variables in the environment, which is as before afterwards.
+let private withVariables (variables: (string * string) list) (look: unit -> 'answer) : 'answer =
+    let before = [ for name, _ in variables -> name, Environment.GetEnvironmentVariable name ]
+
+    try
+        for name, value in variables do
+            Environment.SetEnvironmentVariable(name, value)
+
+        look ()
+    finally
+        for name, value in before do
+            Environment.SetEnvironmentVariable(name, value)
+
+let private environment =
+    testSequenced (
+        testList "the environment" [
+            for variable, value, hasColours in
+                [
+                    "NO_COLOR", "", true
+                    "NO_COLOR", "1", false
+                    "CLICOLOR", "0", false
+                    "CLICOLOR", "1", true
+                    "TERM", "dumb", false
+                ] do
+                test $"{variable}={value}" {
+                    let others = [ "NO_COLOR", ""; "CLICOLOR", ""; "TERM", "xterm" ]
+
+                    Expect.equal
+                        (withVariables (others @ [ variable, value ]) Terminal.hasColours)
+                        hasColours
+                        "colours"
+                }
+
+            test "COLUMNS" {
+                Expect.equal (withVariables [ "COLUMNS", "33" ] Terminal.width) 33 "columns"
+            }
+        ]
+    )
+
 let tests =
     testList "command lines" [
+        environment
+
         for locale, charset in
             [
                 "pt_BR.ISO-8859-1", Some "ISO-8859-1"

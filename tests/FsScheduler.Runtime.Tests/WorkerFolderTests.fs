@@ -83,6 +83,48 @@ let private places =
             Expect.isNull (folder.Remove()) "removed"
             Expect.isTrue (Directory.Exists first) "not ours"
 
+        testIn "is locked, and so is the file in it, also once it was made anew"
+        <| fun place ->
+            let folder = WorkerFolder place
+
+            let expectHeld () =
+                for what, lock' in
+                    [
+                        "the folder", FileLock.TryTakeFolder folder.Path
+                        "its file",
+                        FileLock.TryTake(Path.Combine(folder.Path, "lock"), FileMode.Open)
+                    ] do
+                    match lock' with
+                    | Error HeldElsewhere -> ()
+                    | other -> failtest $"{what}: {other}"
+
+            expectHeld ()
+            Directory.Delete(folder.Path, true)
+            Expect.isTrue (folder.Renew()) "it was gone"
+            expectHeld ()
+            Expect.isNull (folder.Remove()) "removed"
+
+        testIn "is made by calls that fail if something is there, and lead to no link"
+        <| fun place ->
+            Directory.CreateDirectory(Path.Combine(place, "taken")) |> ignore
+
+            File.CreateSymbolicLink(Path.Combine(place, "link"), Path.Combine(place, "taken"))
+            |> ignore
+
+            match FolderCalls.openBase place with
+            | Error errno -> failtest (Linux.message errno)
+            | Ok at ->
+                let refused what (opened: Result<int, int>) =
+                    match opened with
+                    | Error _ -> ()
+                    | Ok fd ->
+                        Linux.close fd
+                        failtest what
+
+                refused "made" (FolderCalls.createFolder at (FolderCalls.bytesOf "taken"))
+                refused "followed" (FolderCalls.openFolder at (FolderCalls.bytesOf "link"))
+                Linux.close at
+
         for what, prepare in
             [
                 "missing", (fun place -> Path.Combine(place, "nonexistent"))
@@ -151,6 +193,20 @@ let private cleaning =
             Expect.isFalse (Directory.Exists killed) "gone"
             Expect.isNull (folder.Remove()) "removed"
 
+        testIn "leaves alone the folder of another user's worker"
+        <| fun place ->
+            if not Environment.IsPrivilegedProcess then
+                skiptest "only root can give a folder away"
+
+            sh
+                place
+                "mkdir fs-worker-theirs; : > fs-worker-theirs/lock; chown 65534 fs-worker-theirs"
+
+            let folder = WorkerFolder place
+            folder.Cleaning.Wait patience |> ignore
+            Expect.isTrue (File.Exists(Path.Combine(place, "fs-worker-theirs", "lock"))) "there"
+            Expect.isNull (folder.Remove()) "removed"
+
         testIn "leaves alone what somebody has mounted there"
         <| fun place ->
             if not Environment.IsPrivilegedProcess then
@@ -159,6 +215,7 @@ let private cleaning =
             let elsewhere = Path.Combine(place, "elsewhere")
             Directory.CreateDirectory elsewhere |> ignore
             File.WriteAllText(Path.Combine(elsewhere, "precious"), "x")
+            sh place "chmod 555 elsewhere"
             let folder = WorkerFolder place
             let run = RunFolder(folder.Root, "run1")
             let inside = Path.Combine(run.Path, "deep", "mount")
@@ -173,6 +230,7 @@ let private cleaning =
             run.Remove(fun reason -> said.Value <- reason)
             Expect.stringContains said.Value "'mount'" "which"
             Expect.isTrue (File.Exists(Path.Combine(elsewhere, "precious"))) "it is not ours"
+            Expect.equal (int (File.GetUnixFileMode elsewhere)) 0b101101101 "nor are its rights"
             sh place "umount $(grep -o \"[^ ]*fss-place-[^ ]*/mount\" /proc/self/mounts)"
             Expect.isNull (folder.Remove()) "and goes at the end"
             Expect.isTrue (File.Exists(Path.Combine(elsewhere, "precious"))) "still"
