@@ -115,6 +115,12 @@ let private strangers =
 
                 let! first = answerTo peers[0] ""
                 Expect.stringContains first "\"ERROR\"" "the first ones had to go, and were told"
+
+                Expect.stringContains
+                    first
+                    "connections are taken"
+                    "at once, for the sake of others"
+
                 place.Put("a.txt", "A")
                 use worker = startWorker place port []
                 do! eventually "a result" (fun () -> place.HasResult "a.txt.out")

@@ -63,10 +63,24 @@ let tests =
         <| fun () ->
             task {
                 use place = new Workplace()
-                let! struct (scheduler, _) = startScheduler place [ "--workers"; "2" ]
+                let begun = place.At "begun"
+
+                let! struct (scheduler, _) =
+                    startScheduler place [
+                        "--workers"
+                        "2"
+                        "--allow-exec"
+                        "sh"
+                        "--pipeline"
+                        $"exec:sh -c 'touch {begun}; sleep 2'"
+                    ]
+
                 use scheduler = scheduler
                 let! _ = scheduler.Says "local-1"
                 let! _ = scheduler.Says "local-2"
+                // One of them has something to finish, for longer than the other one takes to end.
+                place.Put("a.txt", "A")
+                do! eventually "one is busy" (fun () -> File.Exists begun)
 
                 // The workers hear of it first.
                 for worker in childrenOf scheduler.Id do

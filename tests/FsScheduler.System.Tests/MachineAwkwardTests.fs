@@ -130,7 +130,7 @@ let private temporaryFolders =
                         "--connect"
                         $"127.0.0.1:{port}"
                         "--allow-exec"
-                        "cp"
+                        "sh"
                     ]
 
                 let large = String.replicate 300_000 "A line\n"
@@ -153,6 +153,26 @@ let private temporaryFolders =
                     (File.GetUnixFileMode after[0])
                     (UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute)
                     "0700"
+
+                // A program that fails because of that is not to blame either; this one sees to it itself.
+                File.WriteAllText(place.At "third.txt", "THIRD")
+                let marker = place.At "marker"
+
+                let once =
+                    $"if [ -e {marker} ]; then cat; else touch {marker}; rm -rf {temporary}/fs-worker-*; exit 1; fi"
+
+                use submit =
+                    fsScheduler place.Path [
+                        "submit"
+                        "third.txt"
+                        "--pipeline"
+                        $"exec:sh -c '{once}'"
+                        "--connect"
+                        $"127.0.0.1:{port}"
+                    ]
+
+                let! code = submit.Exit
+                Expect.equal code 0 submit.Said
 
                 worker.Signal Signal.Term
                 let! _ = worker.Exit
@@ -190,7 +210,7 @@ let private temporaryFolders =
     ]
 
 /// Runs programs that end with 0 and 7 in turn, and looks what is told of them.
-let private codes (start: Workplace -> int -> Program) =
+let private codes (start: Workplace -> int -> Program) (check: Program -> Task<unit>) =
     task {
         use place = new Workplace()
 
@@ -202,7 +222,7 @@ let private codes (start: Workplace -> int -> Program) =
                 "--max-attempts"
                 "1"
                 "--pipeline"
-                "exec:sh -c 'read code; exit $code'"
+                "exec:sh -c 'sleep 0 & read code; exit $code'"
                 "--expect"
                 "exec:sh"
             ]
@@ -219,25 +239,42 @@ let private codes (start: Workplace -> int -> Program) =
                     (place.Result $"{index}.txt.err")
                     "exit code 7"
                     $"{index}. {worker.Said}"
+
+        do! check worker
     }
+
+/// Whether a process has ended, and nobody has asked how.
+let private isZombie (pid: int) =
+    try
+        File.ReadAllText($"/proc/{pid}/stat").Contains ") Z "
+    with :? IOException ->
+        false
 
 let private parents =
     testList "a worker" [
-        scenario "whose starter ignores SIGCHLD and blocks nothing tells how programs end"
+        scenario
+            "whose starter ignores SIGCHLD tells how programs end, and ends when it is asked to"
         <| fun () ->
             task {
                 onLinux ()
 
                 do!
-                    codes (fun place port ->
-                        new Program(
-                            "/bin/sh",
-                            [
-                                "-c"
-                                $"trap '' CHLD; exec '{workerPath}' --connect 127.0.0.1:{port} --allow-exec sh"
-                            ],
-                            place.Path
-                        ))
+                    codes
+                        (fun place port ->
+                            new Program(
+                                "/bin/sh",
+                                [
+                                    "-c"
+                                    $"trap '' CHLD; exec env --block-signal=TERM '{workerPath}' --connect 127.0.0.1:{port} --allow-exec sh"
+                                ],
+                                place.Path
+                            ))
+                        (fun worker ->
+                            task {
+                                worker.Signal Signal.Term
+                                let! code = worker.Exit
+                                Expect.equal code 130 "in order, though its starter blocks SIGTERM"
+                            })
             }
 
         scenario "that is process 1 tells how programs end, and takes in what has lost its parent"
@@ -254,21 +291,30 @@ let private parents =
                     skiptest "this machine lets nobody have processes of his own"
 
                 do!
-                    codes (fun place port ->
-                        new Program(
-                            "unshare",
-                            [
-                                "-pf"
-                                "--mount-proc"
-                                "--kill-child"
-                                workerPath
-                                "--connect"
-                                $"127.0.0.1:{port}"
-                                "--allow-exec"
-                                "sh"
-                            ],
-                            place.Path
-                        ))
+                    codes
+                        (fun place port ->
+                            new Program(
+                                "unshare",
+                                [
+                                    "-pf"
+                                    "--mount-proc"
+                                    "--kill-child"
+                                    workerPath
+                                    "--connect"
+                                    $"127.0.0.1:{port}"
+                                    "--allow-exec"
+                                    "sh"
+                                ],
+                                place.Path
+                            ))
+                        (fun worker ->
+                            let orphans () =
+                                childrenOf worker.Id
+                                |> List.collect childrenOf
+                                |> List.filter isZombie
+
+                            eventually "nobody is left who has ended" (fun () ->
+                                (orphans ()).IsEmpty))
             }
 
         scenario "gives programs the limit of open files that it was started with"

@@ -254,37 +254,43 @@ let private blockedVerb =
                 skiptest "the size of a pipe is Linux's"
 
             use place = new Workplace()
+
+            // More of them than a pipe takes.
+            for number in 1..400 do
+                place.Put($"{String('x', 150)}{number}.txt", "A")
+
             let! struct (scheduler, port) = startScheduler place []
             use _ = scheduler
+            let arguments = [ "tasks"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
+
+            let areTaken () =
+                use tasks = fsScheduler place.Path arguments
+                tasks.Exit.GetAwaiter().GetResult() = 0 && tasks.Output.All.Length = 400
+
+            do! eventually "all are listed" areTaken
 
             let start =
                 ProcessStartInfo(
-                    "/bin/sh",
-                    [
-                        "-c"
-                        $"head -c 65536 /dev/zero; echo x >&2; exec '{schedulerPath}' watch --json --connect 127.0.0.1:{port}"
-                    ],
+                    schedulerPath,
+                    arguments,
                     WorkingDirectory = place.Path,
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true
+                    RedirectStandardOutput = true // and never read
                 )
 
-            use watch = nonNull (Process.Start start)
+            use tasks = nonNull (Process.Start start)
+
+            let written () =
+                File.ReadLines $"/proc/{tasks.Id}/io"
+                |> Seq.find _.StartsWith("wchar: ")
+                |> fun line -> int64 (line.Substring 7)
 
             try
-                let! _ = within "the pipe is full" (watch.StandardError.ReadLineAsync())
-
-                let handlesSignals () =
-                    File.ReadLines $"/proc/{watch.Id}/status"
-                    |> Seq.exists (fun line ->
-                        line.StartsWith "SigCgt:"
-                        && Convert.ToUInt64(line.Substring(7).Trim(), 16) &&& (1UL <<< 14) <> 0UL)
-
-                do! eventually "it runs" handlesSignals
-                signal watch.Id Signal.Term
-                do! ended watch
+                do! eventually "it writes" (fun () -> written () > 50_000L)
+                signal tasks.Id Signal.Term
+                do! ended tasks
+                Expect.equal tasks.ExitCode 130 "in order"
             finally
-                watch.Kill true
+                tasks.Kill true
         }
 
 let private rights =

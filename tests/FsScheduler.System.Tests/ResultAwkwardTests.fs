@@ -272,10 +272,12 @@ OLD"""
                         scheduler.Errors.Count(fun line -> line.Contains "a.txt is in quarantine") =
                             2)
 
+                let! one = retry [ "1"; "--pipeline"; "latin1 | lower" ]
+                Expect.stringContains one "with 'latin1 | lower', as a new task" "said"
+                do! eventually "it is done" (fun () -> place.HasResult "a.txt.out")
                 let! other = retry [ "--all"; "--pipeline"; "latin1 | lower" ]
                 Expect.stringContains other "with 'latin1 | lower'" "said"
                 do! eventually "both are done" (fun () -> place.HasResult "b.txt.out")
-                do! eventually "both are done" (fun () -> place.HasResult "a.txt.out")
                 Expect.equal (place.Result "b.txt.out") "éb" "by the other pipeline"
                 do! hasAll place [ "a.txt.out"; "b.txt.out" ]
 
