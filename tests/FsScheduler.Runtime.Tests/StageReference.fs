@@ -75,10 +75,16 @@ let private letter =
 
 let private accents = @"[\u0300-\u034E\u0350-\u036F\u1DC4]"
 
-/// Of the letters here, in Form D: й, ў and ї have no accents.
+/// In Form D: й, ў, ї, ѓ and ќ have no accents.
 let private isOfLetter (letter: char) mark =
     Char.IsBetween(letter, '\u0400', '\u052F')
-    && (mark = "\u0306" || mark = "\u0308" && not ("еЕ".Contains letter))
+    && match mark with
+       | "\u0304"
+       | "\u0306"
+       | "\u030B" -> true
+       | "\u0308" -> not ("еЕ".Contains letter)
+       | "\u0301" -> "гГкК".Contains letter
+       | _ -> false
 
 let private stripAccents (text: string) =
     // A character of two code units is none that has accents, but may have marks, or be one.
