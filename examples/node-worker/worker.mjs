@@ -45,9 +45,6 @@ const [, , address = "127.0.0.1:7070", tokenFile] = process.argv, [, host, port]
 const token = tokenFile && /^worker\s+(\S+)/m.exec(readFileSync(tokenFile, "utf8"))[1];
 for (let pause = 100, began; began = Date.now(); await new Promise((wake) => setTimeout(wake, pause))) {
   try { await serve(createConnection({ host, port, noDelay: true }), token); }
-  catch (error) { // one of the network: the scheduler may come back
-    if (!error.code) throw error;
-    console.error(`no scheduler at ${address}: ${error.code}; looking again`);
-  }
+  catch (error) { if (!error.code) throw error; else console.error(`no scheduler at ${address}: ${error.code}; looking again`); } // of the network
   pause = Date.now() - began < 5_000 ? Math.min(2 * pause, 10_000) : 100;
 }
