@@ -8,6 +8,7 @@ let private benches = [
     "latency", TaskBench.latency
     "million", MillionBench.run
     "files", FileBench.run
+    "machine", MachineBench.run
     "journal", JournalBench.run
     "split", SplitBench.run
     "sort", SortBench.run
