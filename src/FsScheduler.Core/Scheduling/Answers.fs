@@ -35,7 +35,8 @@ module internal Answers =
         | Client(session, want, _) ->
             ValueSome { session = session; ref = task.Submission.Ref; want = want }
 
-    let private entryOf (state: State) (task: Task) =
+    /// What is known of the key of a task that has not ended, if it has one.
+    let entryOf (state: State) (task: Task) : KeyEntry voption =
         match task.Submission.Origin with
         | Client(_, _, Some key) -> state.Keys.Find key
         | Client(_, _, None)
@@ -43,12 +44,12 @@ module internal Answers =
         | Piece _ -> ValueNone
 
     /// Tells all who wait for a task, without forgetting them.
-    let tellAll (state: State) (task: Task) error payload kept =
+    let tellAll (state: State) (task: Task) (entry: KeyEntry voption) error payload kept =
         match submitter task with
         | ValueSome waiter -> tell state waiter (doneOf task waiter.ref error) payload kept
         | ValueNone -> ()
 
-        match entryOf state task with
+        match entry with
         | ValueSome entry ->
             match entry.waiters with
             | null -> ()
@@ -57,29 +58,20 @@ module internal Answers =
                     tell state waiter (doneOf task waiter.ref error) payload kept
         | ValueNone -> ()
 
-    /// Whether somebody may come later for the result of a task, with its key.
-    let isKept (state: State) (task: Task) = (entryOf state task).IsSome
+    /// Where too much is kept for those who come with the keys of finished tasks, the oldest of that goes.
+    let evict (state: State) =
+        for forgotten in state.Keys.Evict() do
+            state.Discard forgotten
 
-    /// Keeps the end of a task for those who come with its key, if it has one.
-    let keep (state: State) (task: Task) error payload =
-        match entryOf state task with
-        | ValueSome entry ->
-            for forgotten in state.Keys.Finish(entry, doneOf task "" error, payload) do
-                state.Discard forgotten
-        | ValueNone -> ()
-
-    /// Puts the result in the hands of those who wait for it. Whoever keeps it last, discards it. The latest event
-    /// is that of the end.
-    let settle (state: State) (task: Task) error payload =
-        match entryOf state task with
-        | ValueSome entry ->
-            tellAll state task error payload true
-
-            for forgotten in
-                state.Keys.Finish(entry, doneOf task "" error, state.Kept(state.LastEvent, payload)) do
-                state.Discard forgotten
+    /// Puts the result of a task that has ended in the hands of those who wait for it. Whoever keeps it last, discards it.
+    let settle (state: State) (task: Task) (entry: KeyEntry voption) error payload =
+        match entry with
+        | ValueSome waited ->
+            tellAll state task entry error payload true
+            state.Keys.ForgetWaiters waited
+            evict state
         | ValueNone ->
-            tellAll state task error payload false
+            tellAll state task entry error payload false
 
             match submitter task with
             | ValueSome { want = Result } when Option.isNone error -> ()
@@ -105,7 +97,7 @@ module internal Answers =
             match state.Tasks.Find entry.task with
             | null -> ()
             | task when task.State = TaskState.Quarantined ->
-                let error = task.Progress.Troubles |> List.tryHead |> Option.map _.error
+                let error = task.Troubles |> List.tryHead |> Option.map _.error
                 tell state waiter (doneOf task waiter.ref error) Payload.empty false
             | _ -> ()
 

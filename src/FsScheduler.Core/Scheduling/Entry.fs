@@ -77,16 +77,34 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | null -> 0
         | progress -> progress.Attempt
 
+    /// How often it has failed, since it was last retried.
+    member _.Failures =
+        match progress () with
+        | null -> 0
+        | progress -> progress.Failures
+
     member _.Losses =
         match progress () with
         | null -> 0
         | progress -> int progress.Losses
+
+    /// What went wrong with it, the latest first.
+    member _.Troubles =
+        match progress () with
+        | null -> []
+        | progress -> progress.Troubles
 
     /// The index of its next stage.
     member _.Stage =
         match progress () with
         | null -> 0
         | progress -> int progress.Stage
+
+    /// The stages given to its worker end before this index.
+    member _.StageEnd =
+        match progress () with
+        | null -> 0
+        | progress -> int progress.StageEnd
 
     /// What comes after the stages of its pipeline: none, or, of a piece, the stages of the file after those of its pieces.
     /// Null where it has the result of a stage, or is a piece of one: what has come so far is not held back.
@@ -110,6 +128,25 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
 
     /// What a worker must offer to be given its next stage.
     member task.Demand = pipeline.stages[task.Stage].demand
+
+    /// The pieces of its payload, if it was cut.
+    member _.Pieces: Pieces | null =
+        match progress () with
+        | null -> null
+        | progress -> progress.Pieces
+
+    /// Whether it is worked on, and what was read of its file is still good: it can end without the file being read anew.
+    member task.IsUnderWay =
+        match task.State with
+        | TaskState.Running _
+        | TaskState.Split -> true
+        | TaskState.Queued
+        | TaskState.Suspected -> task.IsResult
+        | TaskState.Waiting _
+        | TaskState.Publishing
+        | TaskState.Succeeding _
+        | TaskState.Quarantined
+        | TaskState.Ended -> false
 
 /// How far a task has come. What was never given out has none, and a million of those may wait.
 and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
@@ -157,6 +194,7 @@ and [<Sealed>] internal Pieces
     let tasks: Task list[] = Array.create cuts.Length []
     let durations = ResizeArray<Duration>()
     let mutable missing = cuts.Length
+    let mutable gathered = 0
 
     /// Where each piece ends, in bytes from the beginning.
     member _.Cuts = cuts
@@ -177,12 +215,28 @@ and [<Sealed>] internal Pieces
     member _.StartOf(index: int) : Size =
         if index = 0 then 0L<B> else cuts[index - 1]
 
+    /// What a piece is of the payload of the whole.
+    member pieces.SliceOf(payload: Payload, index: int) =
+        let start = pieces.StartOf index
+        Slice(payload, start, cuts[index] - start)
+
     member _.IsMissing(index: int) = parts[index].IsNone
 
-    /// How many parts the outside was told of, ahead of all of them: each of the first so many.
-    member val Gathered = 0 with get, set
+    /// The next part that the outside can be told of ahead of all of them: it is there, and so are those before it, of which
+    /// it was told.
+    member _.TryGather() : struct (int * Payload) voption =
+        if gathered < cuts.Length && parts[gathered].IsSome then
+            gathered <- gathered + 1
+            ValueSome(struct (gathered - 1, parts[gathered - 1].Value))
+        else
+            ValueNone
 
-    member _.PartOf(index: int) = parts[index]
+    /// <summary>The outside is told from the beginning, if at all.</summary>
+    /// <returns>Whether it was told of any.</returns>
+    member _.ForgetGathered() : bool =
+        let isAny = gathered > 0
+        gathered <- 0
+        isAny
 
     /// The results that are there, in order.
     member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
@@ -270,8 +324,8 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
     /// Asked to finish what it has and go: it gets nothing new, whatever it says.
     member val IsDismissed = false with get, set
 
-    /// Known from the journal only; it has not come back since the scheduler was started again.
-    member val IsAbsent = false with get, set
+    /// Known from its events only, until a connection speaks for it: after a restart of the scheduler it has not come back.
+    member val IsAbsent = true with get, set
 
     /// The suspected task that it is kept free for, or that it runs.
     member val Reserved: Task | null = null with get, set

@@ -74,18 +74,21 @@ module internal Expansion =
 
         Pieces(cuts, last, pipeline, downstream)
 
-    /// <summary>The parts are there, one behind the other, and what comes next is run on that: where a worker's own stage
-    /// aggregates, what merges them takes its place for good.</summary>
-    /// <param name="state">The scheduler's.</param>
-    /// <param name="whole">In no queue.</param>
-    /// <param name="pieces">Of it.</param>
-    /// <returns>The index of the stage that comes next.</returns>
-    let close (state: State) (whole: Task) (pieces: Pieces) : int =
+    /// <summary>The parts are there, one behind the other, and what comes next runs on that.</summary>
+    /// <param name="whole">The task.</param>
+    /// <param name="pieces">Its.</param>
+    /// <returns>The index of the stage that comes next in `merging`.</returns>
+    let next (whole: Task) (pieces: Pieces) : int =
         match mergeOf whole pieces.Last pieces.Pipeline with
         | ValueNone -> pieces.Last
+        | ValueSome _ -> pieces.Last - 1
+
+    /// What the pipeline of a task is from when its parts are there: where a worker's own stage aggregates, what merges them
+    /// takes its place for good.
+    let merging (whole: Task) (pieces: Pieces) : Pipeline =
+        match mergeOf whole pieces.Last pieces.Pipeline with
+        | ValueNone -> whole.Pipeline
         | ValueSome merge ->
-            let stages = Array.updateAt (pieces.Last - 1) merge whole.Pipeline.stages
-            state.Unload whole
-            whole.Pipeline <- Pipeline.ofStages stages
-            state.Backlog.Add whole
-            pieces.Last - 1
+            whole.Pipeline.stages
+            |> Array.updateAt (pieces.Last - 1) merge
+            |> Pipeline.ofStages

@@ -33,7 +33,7 @@ module Invariants =
         name = task.Submission.Name
         state = stateName task.State
         attempt = task.Attempt
-        failures = (if task.IsBegun then task.Progress.Failures else 0)
+        failures = task.Failures
         losses = task.Losses
         stage = task.Stage
         worker =
@@ -108,7 +108,7 @@ module Invariants =
             | TaskState.Waiting until when not (alarms.Contains((task.Id, until.sinceStart))) ->
                 $"task {task.Id} waits and nothing will wake it"
             | TaskState.Succeeding older when
-                older.State <> TaskState.Publishing && not (Life.isUnderWay older)
+                older.State <> TaskState.Publishing && not older.IsUnderWay
                 ->
                 $"task {task.Id} waits for task {older.Id}, which is {stateName older.State}"
             | _ -> ()
@@ -162,7 +162,7 @@ module Invariants =
     /// Each piece without a result has a task that will give it, and no other piece has.
     let private ofPieces (state: State) = [
         for whole in state.Tasks.ToSeq() do
-            match (if whole.IsBegun then whole.Progress.Pieces else null) with
+            match whole.Pieces with
             | null -> ()
             | pieces ->
                 let missing = seq { 0 .. pieces.Count - 1 } |> Seq.filter pieces.IsMissing
@@ -190,7 +190,7 @@ module Invariants =
                 match state.Tasks.Find whole with
                 | null -> $"task {task.Id} is a piece of task {whole}, which is not there"
                 | whole ->
-                    match whole.Progress.Pieces with
+                    match whole.Pieces with
                     | null -> $"task {task.Id} is a piece of task {whole.Id}, which has none"
                     | pieces ->
                         if not (List.contains task (pieces.TasksOf index)) then

@@ -55,24 +55,25 @@ type internal Keys(isJournaled: bool) =
         entries.Values
         |> Seq.map (fun entry -> struct (entry.key, entry.task, entry.outcome))
 
-    /// <summary>Keeps the outcome for those who come back with the key, and forgets the oldest ones that are too many.</summary>
-    /// <returns>The payloads of those.</returns>
-    member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload) : Payload list =
+    /// Keeps the outcome for those who come back with the key.
+    member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload) =
         entry.outcome <- ValueSome(struct (outcome, payload))
-        entry.waiters <- null
         finished.Enqueue entry
         keptBytes <- keptBytes + sizeOf payload
 
-        [
-            while finished.Count > Limits.keysMax || keptBytes > Limits.keptBytesMax do
-                let oldest = finished.Dequeue()
+    /// All who waited know how it ended.
+    member _.ForgetWaiters(entry: KeyEntry) = entry.waiters <- null
 
-                match entries.TryGetValue oldest.key.text, oldest.outcome with
-                | (true, entry), ValueSome(struct (_, payload)) when
-                    obj.ReferenceEquals(entry, oldest)
-                    ->
-                    entries.Remove oldest.key.text |> ignore
-                    keptBytes <- keptBytes - sizeOf payload
-                    payload
-                | _ -> () // forgotten before
-        ]
+    /// <summary>Forgets the oldest outcomes, where there are too many.</summary>
+    /// <returns>The payloads of those.</returns>
+    member _.Evict() : Payload list = [
+        while finished.Count > Limits.keysMax || keptBytes > Limits.keptBytesMax do
+            let oldest = finished.Dequeue()
+
+            match entries.TryGetValue oldest.key.text, oldest.outcome with
+            | (true, entry), ValueSome(struct (_, payload)) when obj.ReferenceEquals(entry, oldest) ->
+                entries.Remove oldest.key.text |> ignore
+                keptBytes <- keptBytes - sizeOf payload
+                payload
+            | _ -> () // forgotten before
+    ]

@@ -17,7 +17,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     /// Of a piece, the task that it is a piece of: there is no result without it.
     let whole (task: Task) : Task =
-        match Life.pieceOf state task with
+        match Finish.pieceOf state task with
         | ValueSome(struct (whole, _)) -> whole
         | ValueNone -> task
 
@@ -26,12 +26,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> unknown by id
         | task when task.State = TaskState.Publishing ->
             Answers.error state by $"task {id} is being published: too late to cancel it"
-        | task -> Life.cancel state (whole task) "cancelled"
+        | task -> Finish.cancel state (whole task) "cancelled"
 
     let retry (id: TaskId) by =
         match state.Tasks.Find id with
         | null -> unknown by id
-        | task when task.State = TaskState.Quarantined -> Life.retry state task
+        | task when task.State = TaskState.Quarantined -> Fail.retry state task
         | _ -> Answers.error state by $"task {id} is not in quarantine"
 
     let retryWith (id: TaskId) pipeline by =
@@ -52,7 +52,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
         Array.iter again quarantined
 
-    let retryAll by = everyQuarantined by (Life.retry state)
+    let retryAll by = everyQuarantined by (Fail.retry state)
 
     let retryAllWith pipeline by =
         everyQuarantined by (fun task -> Submitting.retryWith state task pipeline by)
@@ -61,10 +61,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     let join session name stages =
         if isNull (state.Workers.Find session) then
-            state.Learn stages
-            state.LastSession <- max state.LastSession session
-            state.Workers.Join(session, name, stages, state.Now)
             state.Record(Event.Joined(session, name, stages))
+            (nonNull (state.Workers.Find session)).IsAbsent <- false
 
     let ready session slots =
         match state.Workers.Find session with
@@ -77,27 +75,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
             if worker.Slots = 0 then
                 HoldingBack.reopen state
 
-    /// A worker that comes back keeps what nobody has been given since. What it does not keep it is to drop.
     let claim session holding =
         match state.Workers.Find session with
         | null -> ()
-        | worker ->
-            let kept = [|
-                for attempt in Array.distinct holding do
-                    match state.Current attempt with
-                    | null -> ()
-                    | task ->
-                        match task.State with
-                        | TaskState.Running absent when
-                            absent.IsAbsent && Life.mayClaim worker task absent
-                            ->
-                            Life.claim state worker task absent
-                            state.Record(Event.Claimed(attempt, session))
-                            attempt
-                        | _ -> ()
-            |]
-
-            state.Ask(Effect.Welcome(session, kept))
+        | worker -> WorkerLoss.claim state worker holding
 
     let drain (name: string) by =
         let named =
@@ -134,18 +115,18 @@ type Scheduler(settings: Settings, tasksMax: int) =
                     worker.Finished <- worker.Finished + 1L
                     HoldingBack.succeeded state worker task
 
-                    if int task.Progress.StageEnd < task.Pipeline.stages.Length then
-                        Life.advance state task result
+                    if task.StageEnd < task.Pipeline.stages.Length then
+                        Finish.advance state task task.StageEnd result
                     else
-                        Life.publish state task result
+                        Finish.publish state task result
                 | Failed(error, retry) ->
                     worker.Failed <- worker.Failed + 1L
                     state.Discard result
-                    Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
+                    Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
                 | Unable error ->
                     worker.Failed <- worker.Failed + 1L
                     state.Discard result
-                    Life.fail state task (state.Trouble(task, Inability, worker.Name, error)) true
+                    Fail.fail state task (state.Trouble(task, Inability, worker.Name, error)) true
             | _ -> state.Discard result
 
     let unstored session (attempt: Attempt) error =
@@ -156,7 +137,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running worker when worker.Session = session ->
-                Life.fail state task (state.Trouble(task, Disk, worker.Name, error)) true
+                Fail.fail state task (state.Trouble(task, Disk, worker.Name, error)) true
             | _ -> ()
 
     // What became of an effect.
@@ -167,26 +148,26 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split when task.Submission.IsFiled -> Life.recalled state task submission
+            | TaskState.Split when task.Submission.IsFiled -> Assign.recalled state task submission
             | _ -> ()
 
     let cut attempt (cuts: Size[]) =
         match state.Current attempt with
         | null -> ()
         | task ->
-            if task.State = TaskState.Split && isNull task.Progress.Pieces then
+            if task.State = TaskState.Split && isNull task.Pieces then
                 Splitting.cut state task cuts
 
                 // It is back in its queue, where a version that a newer one waits for has no place.
-                if not (Life.isUnderWay task) then
-                    Life.giveWay state task |> ignore
+                if not task.IsUnderWay then
+                    Finish.giveWay state task |> ignore
 
     /// The task, if all parts of its result are there.
     let whole' attempt : Task | null =
         match state.Current attempt with
         | null -> null
         | task ->
-            match task.State, (if task.IsBegun then task.Progress.Pieces else null) with
+            match task.State, task.Pieces with
             | TaskState.Split, pieces when not (isNull pieces) && (nonNull pieces).Missing = 0 ->
                 task
             | _ -> null
@@ -194,29 +175,27 @@ type Scheduler(settings: Settings, tasksMax: int) =
     let joined attempt result =
         match whole' attempt with
         | null -> state.Discard result
-        | task -> Life.joined state task result
+        | task -> Finish.joined state task result
 
     let unjoined attempt cause error =
         match whole' attempt with
         | null -> ()
-        | task -> Life.fail state task (state.Trouble(task, cause, "", error)) true
+        | task -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
 
     let published attempt proof =
         match state.Current attempt with
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing then
-                Life.complete state task Payload.empty (ValueSome proof)
+                Finish.complete state task Payload.empty (ValueSome proof)
 
     let unpublished attempt error =
         match state.Current attempt with
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing then
-                if state.Successors.ContainsKey task.Id then
-                    Life.cancel state task Life.superseded
-                else
-                    Life.fail state task (state.Trouble(task, Fault, "", error)) true
+                if not (Finish.giveWay state task) then
+                    Fail.fail state task (state.Trouble(task, Fault, "", error)) true
 
     let notRead cause attempt error =
         match state.Current attempt with
@@ -224,7 +203,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split -> Life.fail state task (state.Trouble(task, cause, "", error)) true
+            | TaskState.Split -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
             | _ -> ()
 
     // Files that change or go.
@@ -235,7 +214,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             if isThere task.State then
-                Life.cancel state (whole task) "the file changed or went"
+                Finish.cancel state (whole task) "the file changed or went"
 
     let withdraw attempt =
         void' attempt (fun state -> state.IsRunning || state.IsSplit)
@@ -245,7 +224,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing && task.Submission.Origin = Folder then
-                Life.overtake state task
+                FileVersions.overtake state task
 
         void' attempt _.IsPublishing
 
@@ -257,7 +236,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         let rec forget () =
             match state.Files.TryGetValue name with
             | true, task when task.State <> TaskState.Publishing ->
-                Life.cancel state task "the file is gone"
+                Finish.cancel state task "the file is gone"
                 forget ()
             | _ -> ()
 
@@ -281,7 +260,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Leave session ->
             match state.Workers.Find session with
             | null -> ()
-            | worker -> Life.lose state worker "its connection ended"
+            | worker -> WorkerLoss.lose state worker "its connection ended"
         | Input.Report(session, attempt, outcome, result) -> report session attempt outcome result
         | Input.Unstored(session, attempt, error) -> unstored session attempt error
         | Input.Recalled(attempt, submission) -> recalled attempt submission
@@ -333,7 +312,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
             if isLater then
                 state.Now <- at
 
-            Replay.apply state number event
+            state.LastEvent <- max state.LastEvent number
+            Apply.event state number event
+
+        state.Released.Clear() // files that are of no use are found at the start
 
     /// <summary>Goes on after `Restore`.</summary>
     /// <param name="found">Results that have their final name, of attempts that were accepted and not completed.</param>
@@ -344,7 +326,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         state.Now <- at
         state.Started <- ValueSome at
         state.LastTick <- at
-        Replay.resume state found
+        Resume.run state found
 
     /// Numbers that go on after those of earlier runs, where what was forgotten had the latest.
     member _.Continue(task: TaskId, event: int64, session: SessionId) =
@@ -363,9 +345,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
         let ofPieces =
             state.Tasks.ToSeq()
-            |> Seq.filter _.IsBegun
             |> Seq.collect (fun task ->
-                match task.Progress.Pieces with
+                match task.Pieces with
                 | null -> Array.empty
                 | pieces -> pieces.Parts)
 
@@ -392,7 +373,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         for task in state.Tasks.ToSeq() do
             match task.Submission.Payload, task.Submission.Origin with
             | Input stamp, Folder when task.State = TaskState.Quarantined && task.IsBegun ->
-                match task.Progress.Troubles with
+                match task.Troubles with
                 | latest :: _ -> struct (task.Submission.Name, stamp, latest.error)
                 | [] -> ()
             | _ -> ()

@@ -10,7 +10,7 @@ module internal Serving =
             | null -> ()
             | worker ->
                 if worker.Held.Count = 0 then
-                    Life.assign state worker task
+                    Assign.assign state worker task
 
     /// The idle workers in turn, until no one of them can run anything that is queued.
     let private serveIdle (state: State) =
@@ -29,7 +29,7 @@ module internal Serving =
             match next with
             | null -> unserved <- unserved + 1
             | task ->
-                Life.assign state worker task
+                Assign.assign state worker task
                 unserved <- 0
 
         if unserved > 0 && state.Queues.IsAnyOpen then

@@ -32,7 +32,7 @@ module internal Speculation =
         | worker ->
             state.Record(Event.Speculated(whole.Id, index, piece.Id))
             let second = Splitting.submit state whole piece.Submission index
-            Life.give state worker second
+            Assign.give state worker second
 
     let private lookAt (state: State) (whole: Task) (pieces: Pieces) (median: Duration) =
         let slow =
@@ -51,7 +51,7 @@ module internal Speculation =
     let run (state: State) =
         if state.Settings.speculate > 0.0 && state.Workers.Idle.Count > 0 then
             for whole in Seq.toArray state.Splits.Values do
-                match whole.Progress.Pieces with
+                match whole.Pieces with
                 | null -> ()
                 | pieces when pieces.Missing > 0 && 2 * pieces.Missing <= pieces.Count ->
                     match pieces.Median with

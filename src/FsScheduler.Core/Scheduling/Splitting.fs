@@ -28,34 +28,17 @@ module internal Splitting =
     let private pieceSize (state: State) (size: Size) : Size =
         max state.Settings.split (1L<B> + size / int64 Limits.piecesMax)
 
-    /// A piece, in its queue: like what was given out before it goes before what is new, so that a file that was begun
-    /// comes to its end.
-    let add (state: State) id (whole: Task) index (submission: Submission) pipeline =
-        let pieces = nonNull whole.Progress.Pieces
-        let start = pieces.StartOf index
-        let payload = Slice(whole.Payload, start, pieces.Cuts[index] - start)
-
-        let piece =
-            Placement.add state id (submission.Piece(whole.Id, index, payload)) pipeline
-
-        piece.Begin().Downstream <- pieces.Downstream
-        pieces.Add(index, piece)
-        Placement.enqueue state piece Back
-        piece
-
-    let private submitWith (state: State) (whole: Task) (named: Submission) pipeline index =
-        let id = state.LastId + 1L<taskId>
-        let piece = add state id whole index named pipeline
-        state.Record(Event.Submitted(id, piece.Submission, pipeline))
-        piece
-
     /// <summary>A further task for a piece.</summary>
     /// <param name="state">The scheduler's.</param>
     /// <param name="whole">What it is a piece of.</param>
     /// <param name="named">Has the name: the submission of the whole, which must be at hand, or that of a piece.</param>
     /// <param name="index">Which piece.</param>
-    let submit (state: State) (whole: Task) named index =
-        submitWith state whole named (nonNull whole.Progress.Pieces).Pipeline index
+    let submit (state: State) (whole: Task) (named: Submission) index : Task =
+        let pieces = nonNull whole.Pieces
+        let id = state.LastId + 1L<taskId>
+        let piece = named.Piece(whole.Id, index, pieces.SliceOf(whole.Payload, index))
+        state.Record(Event.Submitted(id, piece, pieces.Pipeline))
+        nonNull (state.Tasks.Find id)
 
     /// What merges its parts; none where they are put one behind the other.
     let private mergeOf (pieces: Pieces) =
@@ -69,58 +52,59 @@ module internal Splitting =
     /// Parts that have those before them may be put there at once.
     let private gather (state: State) (whole: Task) (pieces: Pieces) =
         let attempt = state.AttemptOf whole
+        let mutable next = pieces.TryGather()
 
-        while pieces.Gathered < pieces.Count && not (pieces.IsMissing pieces.Gathered) do
-            let part = pieces.PartOf(pieces.Gathered).Value
-            state.Ask(Effect.Gather(attempt, pieces.Gathered, part))
-            pieces.Gathered <- pieces.Gathered + 1
+        while next.IsSome do
+            let struct (index, part) = next.Value
+            state.Ask(Effect.Gather(attempt, index, part))
+            next <- pieces.TryGather()
 
     /// Asks for what can be done with the parts that are there.
     let join (state: State) (whole: Task) =
-        let pieces = nonNull whole.Progress.Pieces
+        let pieces = nonNull whole.Pieces
         let merge = mergeOf pieces
 
         if pieces.Missing = 0 then
             state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
-            pieces.Gathered <- 0
+            pieces.ForgetGathered() |> ignore
         elif merge.IsNone then
             gather state whole pieces
 
     /// Nothing comes of the parts that are there in this attempt.
     let abandon (state: State) (whole: Task) (pieces: Pieces) =
-        if pieces.Gathered > 0 then
+        if pieces.ForgetGathered() then
             state.Ask(Effect.Abandon(state.AttemptOf whole))
-            pieces.Gathered <- 0
 
     /// Has neither a result nor a task that will give it.
     let private isIdle (pieces: Pieces) index =
         pieces.IsMissing index && (pieces.TasksOf index).IsEmpty
 
     /// Submits the pieces that have no result yet.
-    let private launch (state: State) (whole: Task) (pieces: Pieces) =
-        let progress = whole.Progress
-        progress.StageEnd <- byte pieces.Last
-        abandon state whole pieces
-        progress.Attempt <- progress.Attempt + 1
-        let own = whole.Pipeline.wire[whole.Stage .. pieces.Last - 1]
+    let private launch (state: State) (whole: Task) last (pipeline: Pipeline) (cuts: Size[]) =
+        match whole.Pieces with
+        | null -> ()
+        | pieces -> abandon state whole pieces
+
+        let own = whole.Pipeline.wire[whole.Stage .. last - 1]
 
         let others =
-            if pieces.Pipeline.wire = own then
+            if pipeline.wire = own then
                 ValueNone
             else
-                ValueSome pieces.Pipeline
+                ValueSome pipeline
 
-        state.Record(Event.Split(state.AttemptOf whole, pieces.Last, others, pieces.Cuts))
+        state.Record(Event.Split(state.NextAttemptOf whole, last, others, cuts))
+        let pieces = nonNull whole.Pieces
 
         for index in 0 .. pieces.Count - 1 do
             if isIdle pieces index then
-                submitWith state whole whole.Submission pieces.Pipeline index |> ignore
+                submit state whole whole.Submission index |> ignore
 
         join state whole
 
     /// Goes on after a restart: parts that were not kept are missing again.
     let resume (state: State) (whole: Task) =
-        let pieces = nonNull whole.Progress.Pieces
+        let pieces = nonNull whole.Pieces
 
         match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
         | [] -> join state whole
@@ -132,33 +116,25 @@ module internal Splitting =
 
             join state whole
 
-    /// Lets go of what is there of the result.
-    let drop (state: State) (task: Task) =
-        if task.IsBegun then
-            match task.Progress.Pieces with
-            | null -> ()
-            | pieces ->
-                Array.iter state.Discard pieces.Parts
-                task.Progress.Pieces <- null
-
     /// What it was submitted with is at hand.
     let goOn (state: State) (whole: Task) =
-        match whole.Progress.Pieces with
-        | pieces when not (isNull pieces) -> launch state whole (nonNull pieces)
-        | _ ->
+        match whole.Pieces with
+        | null ->
             let payload = whole.Payload
             let size = pieceSize state (Payload.size payload)
             state.Ask(Effect.Cut(state.AttemptOf whole, whole.Submission, payload, size))
+        | pieces -> launch state whole pieces.Last pieces.Pipeline pieces.Cuts
 
-    /// Takes a queued task out of its queue, to be worked on in pieces.
+    /// Takes a queued task out of its queue, to be worked on in pieces. There may be parts from before, and among them some
+    /// of pieces that nobody can complete any more.
     let start (state: State) (task: Task) =
-        Placement.leave state task
+        let areParts =
+            match task.Pieces with
+            | null -> false
+            | pieces -> Expansion.isRunnable state task pieces
 
-        match task.Begin().Pieces with
-        | pieces when not (isNull pieces) && Expansion.isRunnable state task (nonNull pieces) -> ()
-        | _ -> drop state task // there may be parts that nobody can complete any more
-
-        Placement.enter state task TaskState.Split
+        Apply.cutting state task areParts
+        state.DiscardReleased()
 
         if task.Submission.IsFiled then
             state.Ask(Effect.Recall(state.AttemptOf task))
@@ -168,24 +144,12 @@ module internal Splitting =
     /// It is known where its pieces end.
     let cut (state: State) (whole: Task) (cuts: Size[]) =
         match Expansion.find state whole with
-        | ValueNone -> Placement.requeue state whole Front // whoever ran that on pieces has left meanwhile
+        | ValueNone -> Apply.uncut state whole // whoever ran that on pieces has left meanwhile
         | ValueSome pipeline ->
-            let pieces =
-                Expansion.pieces whole cuts (whole.Stage + pipeline.stages.Length) pipeline
-
-            whole.Progress.Pieces <- pieces
-            launch state whole pieces
-
-    /// Where all parts are there and could not be joined, none of them is trusted another time.
-    let startOver (state: State) (task: Task) =
-        match task.Progress.Pieces with
-        | null -> ()
-        | pieces ->
-            if pieces.Missing = 0 then
-                drop state task
+            launch state whole (whole.Stage + pipeline.stages.Length) pipeline cuts
 
     /// What a piece is called in messages about the whole.
     let nameOf (whole: Task) index =
-        let pieces = nonNull whole.Progress.Pieces
+        let pieces = nonNull whole.Pieces
 
         $"piece {index + 1} of {pieces.Count}, bytes {pieces.StartOf index} to {pieces.Cuts[index] - 1L<B>}"

@@ -18,8 +18,7 @@ type internal State(settings: Settings, tasksMax: int) =
     member _.Backlog = backlog
     member _.Queues = queues
 
-    /// Failed tasks by the moment of their next attempt. Those that were cancelled or retried meanwhile
-    /// are skipped when it comes.
+    /// Failed tasks by the moment of their next attempt, with some that wait no longer.
     member val Waiting = PriorityQueue<Task, struct (Duration * TaskId)>()
 
     /// Tasks that are worked on in pieces.
@@ -73,9 +72,8 @@ type internal State(settings: Settings, tasksMax: int) =
     /// What the submissions of unfinished tasks take in memory.
     member val Held = 0L<B> with get, set
 
-    member state.Record event =
-        state.LastEvent <- state.LastEvent + 1L
-        state.Decisions.Events.Add event
+    /// Files of payloads that what has happened has no use for any more.
+    member val Released = ResizeArray<Payload>()
 
     member state.Ask effect = state.Decisions.Effects.Add effect
 
@@ -106,6 +104,25 @@ type internal State(settings: Settings, tasksMax: int) =
         | Input _
         | Slice _ -> ()
 
+    /// A payload that no task has any more, for `DiscardReleased`.
+    member state.Release payload =
+        match payload with
+        | Spooled _ -> state.Released.Add payload
+        | Packed
+        | Bytes _
+        | Filed
+        | Recorded _
+        | Input _
+        | Slice _ -> ()
+
+    /// Lets go of all that was released.
+    member state.DiscardReleased() =
+        if state.Released.Count > 0 then
+            for payload in state.Released do
+                state.Ask(Effect.Discard payload)
+
+            state.Released.Clear()
+
     /// The result of a stage that a task has brought there waits for the next one no longer.
     member state.Unload(task: Task) =
         let full = backlog.FullCount
@@ -125,6 +142,35 @@ type internal State(settings: Settings, tasksMax: int) =
     /// The latest attempt of a task.
     member _.AttemptOf(task: Task) = { task = task.Id; number = task.Attempt }
 
+    /// The one that comes after it.
+    member _.NextAttemptOf(task: Task) = { task = task.Id; number = task.Attempt + 1 }
+
+    /// What a task was submitted with is held in another way: what the journal had of it is here.
+    member state.Recall(task: Task, submission: Submission) =
+        state.Held <- state.Held + submission.MemorySize - task.Submission.MemorySize
+        task.Submission <- submission.From task.Submission.Origin
+
+        if task.Progress.Payload.IsFiled then
+            task.Progress.Payload <- submission.Payload
+
+    /// Takes a task from those that wait, if there is one whose time has come: it waits no longer if it was cancelled, or
+    /// retried, meanwhile.
+    member state.TryTakeDue() : Task voption =
+        let mutable task = Unchecked.defaultof<Task>
+        let mutable due = struct (0L<ms>, 0L<taskId>)
+        let mutable found = ValueNone
+        let isDue (struct (at, _)) = at <= state.Now.sinceStart
+
+        while found.IsNone && state.Waiting.TryPeek(&task, &due) && isDue due do
+            state.Waiting.Dequeue() |> ignore
+            let struct (at, _) = due
+
+            match task.State with
+            | TaskState.Waiting until when until.sinceStart = at -> found <- ValueSome task
+            | _ -> ()
+
+        found
+
     /// The task, if this attempt of it is the current one: the fence.
     member state.Current(attempt: Attempt) : Task | null =
         match state.Tasks.Find attempt.task with
@@ -133,12 +179,11 @@ type internal State(settings: Settings, tasksMax: int) =
 
     /// What went wrong with a task's latest attempt.
     member state.Trouble(task: Task, cause, worker, error) =
-        let progress = task.Progress
-        let first = int progress.Stage
-        let last = max first (int progress.StageEnd - 1)
+        let first = task.Stage
+        let last = max first (task.StageEnd - 1)
 
         {
-            attempt = progress.Attempt
+            attempt = task.Attempt
             cause = cause
             stages = String.Join(" | ", task.Pipeline.wire[first..last])
             worker = worker

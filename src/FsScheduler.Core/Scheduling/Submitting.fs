@@ -18,14 +18,27 @@ module internal Submitting =
                     state.Pipelines[text] <- pipeline
                     pipeline)
 
-    let private accept
-        (state: State)
-        (submission: Submission)
-        pipeline
-        session
-        (want: Want)
-        (key: Key option)
-        =
+    let private record (state: State) (submission: Submission) pipeline : TaskId =
+        let id = state.LastId + 1L<taskId>
+        state.Record(Event.Submitted(id, submission, pipeline))
+        id
+
+    /// A version of a file: the older ones give way, but for one whose result is on its way to the name
+    /// that this one's will have, and for one that may finish. This one comes after it.
+    let private submitFile (state: State) (submission: Submission) pipeline =
+        match state.Files.TryGetValue submission.Name with
+        | true, older when older.State = TaskState.Publishing -> ()
+        | true, older when older.IsUnderWay && FileVersions.mayFinish state older -> ()
+        | true, older ->
+            if older.IsUnderWay then
+                FileVersions.overtake state older
+
+            Finish.cancel state older FileVersions.superseded
+        | _ -> ()
+
+        record state submission pipeline |> ignore
+
+    let private accept (state: State) (submission: Submission) pipeline session =
         if state.Tasks.Count >= state.TasksMax then
             Answers.refuse
                 state
@@ -34,13 +47,8 @@ module internal Submitting =
                 RejectionCode.Busy
                 $"there are {state.Tasks.Count} tasks; try again later"
         else
-            let task = Placement.submit state submission pipeline
-
-            match key with
-            | Some key -> state.Keys.Add(key, task.Id, want.IsFile)
-            | None -> ()
-
-            state.Reply(session, FromScheduler.Accepted(submission.Ref, task.Id))
+            let id = record state submission pipeline
+            state.Reply(session, FromScheduler.Accepted(submission.Ref, id))
 
     /// A key that was used before: the task is the one of that time.
     let private joinKey
@@ -78,11 +86,11 @@ module internal Submitting =
 
         match resolve state text, task.Submission.Origin with
         | Error error, _ -> refuse $"task {task.Id}: {error.message}"
-        | Ok pipeline, _ when pipeline.wire = task.Pipeline.wire -> Life.retry state task
+        | Ok pipeline, _ when pipeline.wire = task.Pipeline.wire -> Fail.retry state task
         | Ok pipeline, Folder ->
             let submission = task.Submission
-            Life.cancel state task "it is tried again with another pipeline, as a new task"
-            Life.submitFile state submission pipeline
+            Finish.cancel state task "it is tried again with another pipeline, as a new task"
+            submitFile state submission pipeline
         | Ok _, Client _ ->
             refuse
                 $"task {task.Id} was submitted by a client, and keeps its pipeline: submit it again with the other one"
@@ -95,18 +103,17 @@ module internal Submitting =
     /// <param name="text">Its pipeline. Empty: the one of the scheduler.</param>
     let submit (state: State) (submission: Submission) (text: string) =
         match resolve state text, submission.Origin with
-        | Ok pipeline, Folder -> Life.submitFile state submission pipeline
-        | Ok pipeline, Client(session, want, None) ->
-            accept state submission pipeline session want None
+        | Ok pipeline, Folder -> submitFile state submission pipeline
+        | Ok pipeline, Client(session, _, None) -> accept state submission pipeline session
         | Ok pipeline, Client(session, want, Some key) ->
             match state.Keys.Find key with
-            | ValueNone -> accept state submission pipeline session want (Some key)
+            | ValueNone -> accept state submission pipeline session
             | ValueSome entry -> joinKey state submission session want key entry
         | Error error, Client(session, _, _) ->
             Answers.refuse state session submission RejectionCode.BadPipeline error.message
         | Error _, Folder ->
             // What stands in a folder waits for a worker that offers what it names.
             match Pipeline.parseRecorded text with
-            | Ok pipeline -> Life.submitFile state submission pipeline
+            | Ok pipeline -> submitFile state submission pipeline
             | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
         | _, Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"

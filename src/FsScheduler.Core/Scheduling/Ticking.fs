@@ -5,19 +5,12 @@ open System.Collections.Generic
 /// What follows from time alone.
 module internal Ticking =
 
-    /// Who was not looking cannot say that a worker was silent, or that a task took too long.
     let private forgive (state: State) (slept: Duration) =
-        let later (since: Instant) =
+        state.Workers.Forgive(fun since ->
             if state.Now - since < slept then
                 state.Now
             else
-                since + slept
-
-        for worker in state.Workers.All do
-            worker.LastHeard <- later worker.LastHeard
-
-            for task in worker.Held.ToSeq() do
-                task.Since <- later task.Since
+                since + slept)
 
     let private giveUpLate (state: State) (worker: Worker) =
         let timeout = state.Settings.taskTimeout
@@ -27,8 +20,16 @@ module internal Ticking =
             let task = nonNull late
             state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
             let error = $"not finished within {timeout} ms"
-            Life.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
+            Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
             late <- worker.Held.First
+
+    /// Tries the waiting tasks again whose time has come.
+    let private wake (state: State) =
+        let mutable due = state.TryTakeDue()
+
+        while due.IsSome do
+            state.Record(Event.Woken due.Value.Id)
+            due <- state.TryTakeDue()
 
     /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
     let private lookForMissing (state: State) =
@@ -66,12 +67,12 @@ module internal Ticking =
 
     let private putBackUnrunnable (state: State) =
         for whole in Seq.toArray state.Splits.Values do
-            match whole.Progress.Pieces with
+            match whole.Pieces with
             | null -> ()
             | pieces ->
                 match unrunnable state whole pieces with
                 | ValueSome stage ->
-                    Life.putBack state whole $"nobody runs '{stage}' on its pieces any more"
+                    Fail.putBack state whole $"nobody runs '{stage}' on its pieces any more"
                 | ValueNone -> ()
 
     /// Looks at the time: who was silent for too long, what is late, and whose delay is over.
@@ -92,16 +93,16 @@ module internal Ticking =
                     else
                         $"silent for {silence} ms"
 
-                Life.lose state worker reason
+                WorkerLoss.lose state worker reason
                 state.Ask(Effect.Disconnect(worker.Session, reason))
             else
                 giveUpLate state worker
 
-        Life.wake state
+        wake state
         HoldingBack.tick state
 
         if state.Settings.unableAfter < Settings.patient then
-            Life.giveUp state
+            Fail.giveUp state
 
         Speculation.run state
 

@@ -8,8 +8,8 @@ type internal Place =
     | Front
     | Back
 
-/// Where a task is, and how it comes there.
-module internal Placement =
+/// Where a task is, and how it comes there. For `Apply` alone.
+module internal Transition =
 
     /// Undoes what `enter` did: a task is in one state at a time.
     let leave (state: State) (task: Task) =
@@ -35,8 +35,8 @@ module internal Placement =
             state.Backlog.Add task
         | TaskState.Ended -> ()
 
-    let enter (state: State) (task: Task) taskState =
-        if taskState = TaskState.Quarantined then
+    let enter (state: State) (task: Task) (taskState: TaskState) =
+        if taskState.IsQuarantined then
             state.Unload task
 
         task.State <- taskState
@@ -57,13 +57,9 @@ module internal Placement =
         | TaskState.Quarantined -> state.Quarantined <- state.Quarantined + 1
         | TaskState.Ended -> ()
 
-    let move state task taskState =
-        leave state task
-        enter state task taskState
-
     /// The workers that have failed a task, by name.
     let private failedBy (task: Task) : string[] =
-        match task.Progress.Troubles with
+        match task.Troubles with
         | [] -> Array.empty
         | troubles ->
             troubles
@@ -104,37 +100,3 @@ module internal Placement =
     let requeue state task place =
         leave state task
         enqueue state task place
-
-    let remember (task: Task) (trouble: Trouble) =
-        let progress = task.Progress
-        progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
-
-    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
-    let add (state: State) id (submission: Submission) pipeline =
-        state.LastId <- max state.LastId id
-
-        let held =
-            match submission.Origin with
-            | Client _ when
-                submission.Payload.IsPacked
-                && state.Held + submission.MemorySize > state.Settings.memory
-                ->
-                submission.File()
-            | Client _
-            | Folder
-            | Piece _ -> submission
-
-        let task = Task(id, held, pipeline)
-        state.Held <- state.Held + held.MemorySize
-        state.Tasks.Add task
-        task
-
-    let record (state: State) (submission: Submission) pipeline =
-        let id = state.LastId + 1L<taskId>
-        state.Record(Event.Submitted(id, submission, pipeline))
-        add state id submission pipeline
-
-    let submit state submission pipeline =
-        let task = record state submission pipeline
-        enqueue state task Back
-        task

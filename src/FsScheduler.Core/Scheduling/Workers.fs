@@ -122,10 +122,21 @@ type internal Workers(probation: Probation) =
 
             not late.IsEmpty)
 
-    member _.Join(session, name, stages, now) =
+    /// It is absent, until a connection speaks for it.
+    member _.Join(session, name, stages, now) : Worker =
         let worker = Worker.Create(session, name, stages)
         worker.LastHeard <- now
         all.Add(session, worker)
+        worker
+
+    /// <summary>Who was not looking cannot say that a worker was silent, or that a task took too long.</summary>
+    /// <param name="later">Since when either is so, from when it was.</param>
+    member _.Forgive(later: Instant -> Instant) =
+        for worker in all.Values do
+            worker.LastHeard <- later worker.LastHeard
+
+            for task in worker.Held.ToSeq() do
+                task.Since <- later task.Since
 
     /// Forgets a worker. What it holds is the caller's to take back.
     member _.Remove(worker: Worker) =

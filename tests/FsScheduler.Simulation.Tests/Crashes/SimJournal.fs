@@ -174,8 +174,11 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
             | ValueSome id ->
                 keyed.Contains id && (event.IsSubmitted || isEnd event || cancelled.Contains id)
 
-        let lean event =
+        let lean number event =
             match event with
+            | Event.Advanced(attempt, stage, Bytes bytes) ->
+                let size = int64 bytes.Length * 1L<B>
+                Event.Advanced(attempt, stage, Payload.Recorded(number, size))
             | Event.Submitted(id, submission, pipeline) ->
                 match submission.Origin, submission.Payload with
                 | Origin.Client _, Packed -> Event.Submitted(id, submission.File(), pipeline)
@@ -188,7 +191,8 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
         seq {
             for recorded in journal.Known do
                 if isNeeded recorded.event then
-                    struct (recorded.number, recorded.at, lean recorded.event)
+                    let event = lean recorded.number recorded.event
+                    struct (recorded.number, recorded.at, event)
         }
 
     /// Files of results that are kept for these.

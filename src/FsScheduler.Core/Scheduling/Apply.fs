@@ -1,0 +1,388 @@
+namespace FsScheduler.Core
+
+/// What can happen, and what is so afterwards: here alone an event changes the state, while it is decided, at a restart, and in
+/// `replay`. It decides nothing, refuses nothing and asks for nothing: it has happened. Files that are of no use any more are
+/// put into `State.Released`, for the rule.
+module internal Apply =
+
+    // Tasks that come.
+
+    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
+    let private add (state: State) id (submission: Submission) pipeline : Task =
+        state.LastId <- max state.LastId id
+
+        let held =
+            match submission.Origin with
+            | Client _ when
+                submission.Payload.IsPacked
+                && state.Held + submission.MemorySize > state.Settings.memory
+                ->
+                submission.File()
+            | Client _
+            | Folder
+            | Piece _ -> submission
+
+        let task = Task(id, held, pipeline)
+        state.Held <- state.Held + held.MemorySize
+        state.Tasks.Add task
+        task
+
+    /// A version of a file comes after the one that has not given way to it, whose end would have been told of before.
+    let private fileSubmitted (state: State) id (submission: Submission) pipeline =
+        let name = submission.Name
+        let task = add state id submission pipeline
+
+        match state.Files.TryGetValue name with
+        | true, older -> Transition.enter state task (TaskState.Succeeding older)
+        | false, _ -> Transition.enqueue state task Back
+
+        state.Files[name] <- task
+
+    /// A piece is in its queue like what was given out before: it goes before what is new, so that a file that was begun comes
+    /// to its end. Its part was missing by then: one from before was not kept, or was given up.
+    let private pieceSubmitted
+        (state: State)
+        id
+        (whole: Task)
+        index
+        (submission: Submission)
+        pipeline
+        =
+        let pieces = nonNull whole.Progress.Pieces
+
+        let submission =
+            match submission.Payload with
+            | Slice _ -> submission
+            // The journal leaves out what follows from the task that it is a piece of.
+            | Packed
+            | Bytes _
+            | Spooled _
+            | Filed
+            | Recorded _
+            | Input _ -> submission.Piece(whole.Id, index, pieces.SliceOf(whole.Payload, index))
+
+        let piece = add state id submission pipeline
+        piece.Begin().Downstream <- pieces.Downstream
+        pieces.Lose index
+        pieces.Add(index, piece)
+        Transition.enqueue state piece Back
+
+    let private submitted (state: State) id (submission: Submission) pipeline =
+        match submission.Origin with
+        | Client(_, want, key) ->
+            Transition.enqueue state (add state id submission pipeline) Back
+
+            match key with
+            | Some key -> state.Keys.Add(key, id, want.IsFile)
+            | None -> ()
+        | Folder -> fileSubmitted state id submission pipeline
+        | Piece(whole, index) ->
+            match state.Tasks.Find whole with
+            | null -> () // it has ended, and so has this
+            | whole ->
+                if whole.State.IsSplit then
+                    pieceSubmitted state id whole index submission pipeline
+
+    // Tasks that are worked on.
+
+    /// A task leaves its place before it is changed: what it is found by there may be what changes.
+    let private take (state: State) (task: Task) : Progress =
+        Transition.leave state task
+        task.Begin()
+
+    /// Lets go of what is there of a result.
+    let private dropParts (state: State) (progress: Progress) =
+        match progress.Pieces with
+        | null -> ()
+        | pieces ->
+            Array.iter state.Release pieces.Parts
+            progress.Pieces <- null
+
+    let private assigned (state: State) (worker: Worker) (task: Task) number last =
+        if task.State.IsSuspected then
+            // It keeps its worker for itself while it runs.
+            state.Queues.Suspects.Remove task
+            state.Workers.Reserve(worker, task)
+        else
+            Transition.leave state task
+
+        let progress = task.Begin()
+        dropParts state progress // left of a time when it was worked on in pieces
+        progress.Attempt <- number
+        progress.StageEnd <- byte last
+        Transition.enter state task worker.Running
+
+        if worker.IsAbsent then
+            worker.Ceiling <- worker.Held.Count
+
+    /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.
+    let private claimed (state: State) (worker: Worker) (task: Task) (absent: Worker) =
+        let isReserved = obj.ReferenceEquals(absent.Reserved, task)
+        Transition.leave state task
+        Transition.enter state task worker.Running
+        worker.Ceiling <- max worker.Ceiling worker.Held.Count
+
+        if isReserved then
+            state.Workers.Reserve(worker, task)
+
+    /// The result of some stages, or what the parts of a task that was in pieces give together, is what the next stage reads.
+    let private advanced (state: State) (task: Task) stage payload =
+        let progress = take state task
+        state.Unload task
+
+        match progress.Pieces with
+        | null -> ()
+        | pieces -> task.Pipeline <- Expansion.merging task pieces
+
+        dropParts state progress
+        state.Release progress.Payload
+        progress.Payload <- payload
+        progress.IsResult <- true
+        progress.Stage <- byte stage
+        progress.StageEnd <- byte stage
+        state.Backlog.Add task
+        Transition.enqueue state task Back
+
+    let private split (state: State) (task: Task) number last others cuts =
+        let progress = take state task
+        progress.Attempt <- number
+        progress.StageEnd <- byte last
+
+        let pipeline =
+            match others with
+            | ValueSome others -> others
+            | ValueNone -> Pipeline.ofStages task.Pipeline.stages[task.Stage .. last - 1]
+
+        // The parts of the same pieces are good for this attempt too.
+        match progress.Pieces with
+        | pieces when
+            not (isNull pieces)
+            && (nonNull pieces).Cuts = cuts
+            && (nonNull pieces).Pipeline = pipeline
+            ->
+            ()
+        | _ ->
+            dropParts state progress
+            progress.Pieces <- Expansion.pieces task cuts last pipeline
+
+        Transition.enter state task TaskState.Split
+
+    let private partCame (state: State) number (whole: Task) index part =
+        match whole.Pieces with
+        | null -> ()
+        | pieces -> pieces.Fill(index, state.Kept(number, part))
+
+    let private accepted (state: State) (task: Task) =
+        let progress = take state task
+        dropParts state progress
+        Transition.enter state task TaskState.Publishing
+
+    // Tasks that fail.
+
+    /// Counts what went wrong against the task, if it is to blame for it, and remembers it.
+    let private failed (state: State) (task: Task) (trouble: Trouble) =
+        let progress = take state task
+
+        match trouble.cause with
+        | Fault -> progress.Failures <- progress.Failures + 1
+        | Loss -> progress.Losses <- progress.Losses + 1uy
+        | Departure
+        | Disk
+        | Inability -> ()
+
+        progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
+
+    let private retried (state: State) (task: Task) =
+        let progress = take state task
+        progress.Failures <- 0
+        progress.Losses <- 0uy
+
+        // Where all parts are there and could not be merged, none of them is trusted another time.
+        match progress.Pieces with
+        | null -> ()
+        | pieces ->
+            if pieces.Missing = 0 then
+                dropParts state progress
+
+        Transition.enqueue state task Back
+
+    // Tasks that end.
+
+    /// How a task ended is kept for those who come with its key. Where the journal forgets, it has no attempts of it but the
+    /// last.
+    let private keep (state: State) number (task: Task) attempts error payload =
+        match task.Submission.Origin with
+        | Client(_, _, Some key) ->
+            match state.Keys.Find key with
+            | ValueSome entry ->
+                let outcome = { ref = ""; task = task.Id; attempts = attempts; error = error }
+                state.Keys.Finish(entry, outcome, state.Kept(number, payload))
+            | ValueNone -> ()
+        | Client(_, _, None)
+        | Folder
+        | Piece _ -> ()
+
+    /// The newest version of a file is now the one that this one waited for, if there is one. What waits for this one is woken
+    /// by an event of its own.
+    let private forgetFile (state: State) (task: Task) =
+        let name = task.Submission.Name
+
+        match state.Files.TryGetValue name with
+        | true, newest when obj.ReferenceEquals(newest, task) ->
+            match task.State with
+            | TaskState.Succeeding older -> state.Files[name] <- older
+            | _ -> state.Files.Remove name |> ignore
+        | _ -> ()
+
+    let private forgetPiece (state: State) (task: Task) whole index =
+        match state.Tasks.Find whole with
+        | null -> ()
+        | whole ->
+            match whole.Pieces with
+            | null -> ()
+            | pieces -> pieces.Remove(index, task)
+
+    let private ended (state: State) number (task: Task) attempts error payload =
+        keep state number task attempts error payload
+
+        match task.Submission.Origin with
+        | Folder -> forgetFile state task
+        | Piece(whole, index) -> forgetPiece state task whole index
+        | Client _ -> ()
+
+        Transition.leave state task
+        Transition.enter state task TaskState.Ended
+
+        if task.IsBegun then
+            dropParts state task.Progress
+
+        state.Unload task
+        state.Tasks.Remove task
+        state.Held <- state.Held - task.Submission.MemorySize
+        state.Release task.Payload
+
+    // Workers.
+
+    /// Events do not tell who is connected: it is absent until a connection speaks for it.
+    let private joined (state: State) session name stages : Worker =
+        state.LastSession <- max state.LastSession session
+        state.Workers.Join(session, name, stages, state.Now)
+
+    let private workerOf (state: State) session : Worker =
+        match state.Workers.Find session with
+        | null -> joined state session $"session {session}" [||] // the journal has forgotten it
+        | worker -> worker
+
+    // What no event tells, because after a restart it begins again from where the task was.
+
+    /// It is looked for where a queued task, which is not in its queue meanwhile, can be cut.
+    let cutting (state: State) (task: Task) (areParts: bool) =
+        let progress = take state task
+
+        if not areParts then
+            dropParts state progress
+
+        Transition.enter state task TaskState.Split
+
+    /// It is not cut after all.
+    let uncut (state: State) (task: Task) = Transition.requeue state task Front
+
+    /// <summary>Makes an event so.</summary>
+    /// <param name="state">Its time is that of the event.</param>
+    /// <param name="number">The event's.</param>
+    /// <param name="event">A task that it speaks of and that is not there has ended, and is forgotten by the journal.</param>
+    let event (state: State) (number: int64) (event: Event) =
+        match event with
+        | Event.Submitted(id, submission, pipeline) -> submitted state id submission pipeline
+        | Event.Assigned(attempt, session, struct (_, last)) ->
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task -> assigned state (workerOf state session) task attempt.number last
+        | Event.Claimed(attempt, session) ->
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task ->
+                match task.State with
+                | TaskState.Running absent -> claimed state (workerOf state session) task absent
+                | _ -> ()
+        | Event.Advanced(attempt, stage, payload) ->
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task -> advanced state task stage payload
+        | Event.Split(attempt, last, others, cuts) ->
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task -> split state task attempt.number last others cuts
+        | Event.Part(whole, index, part) ->
+            match state.Tasks.Find whole with
+            | null -> ()
+            | whole -> partCame state number whole index part
+        | Event.Speculated _ -> () // the second task of the piece is submitted like the first
+        | Event.Delayed(id, trouble, delay) ->
+            match state.Tasks.Find id with
+            | null -> ()
+            | task ->
+                failed state task trouble
+                Transition.enter state task (TaskState.Waiting(state.Now + delay))
+        | Event.Woken id ->
+            match state.Tasks.Find id with
+            | null -> ()
+            | task -> Transition.requeue state task Back
+        | Event.Requeued(id, trouble) ->
+            match state.Tasks.Find id with
+            | null -> ()
+            | task ->
+                failed state task trouble
+                Transition.enqueue state task Front
+        | Event.Quarantined(id, trouble) ->
+            match state.Tasks.Find id with
+            | null -> ()
+            | task ->
+                failed state task trouble
+                Transition.enter state task TaskState.Quarantined
+        | Event.Retried id ->
+            match state.Tasks.Find id with
+            | null -> ()
+            | task -> retried state task
+        | Event.Accepted(attempt, _) ->
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task -> accepted state task
+        | Event.Completed(attempt, remainder) ->
+            state.Finished <- state.Finished + 1L
+
+            match state.Tasks.Find attempt.task with
+            | null -> ()
+            | task ->
+                let result =
+                    match remainder with
+                    | KeptResult result -> result
+                    | NothingLeft
+                    | StoredResult _ -> Payload.empty
+
+                ended state number task attempt.number None result
+        | Event.Cancelled(id, reason) ->
+            state.Cancelled <- state.Cancelled + 1L
+
+            match state.Tasks.Find id with
+            | null -> ()
+            | task -> ended state number task task.Attempt (Some reason) Payload.empty
+        | Event.Gone _ -> ()
+        | Event.Joined(session, name, stages) ->
+            state.Learn stages
+            joined state session name stages |> ignore
+        | Event.Left(session, _, _) ->
+            match state.Workers.Find session with
+            | null -> ()
+            | worker -> state.Workers.Remove worker
+
+[<AutoOpen>]
+module internal Recording =
+
+    type State with
+
+        /// Something happens: it is to be made durable, and is so from here on.
+        member state.Record(event: Event) =
+            state.LastEvent <- state.LastEvent + 1L
+            state.Decisions.Events.Add event
+            Apply.event state state.LastEvent event

@@ -1,0 +1,51 @@
+namespace FsScheduler.Core
+
+open System.Collections.Generic
+
+/// The events of earlier runs are applied, and the scheduler goes on.
+module internal Resume =
+
+    /// Whoever had work before is expected back, and has from now on as long as a silent worker has.
+    let private expectBack (state: State) =
+        state.Workers.Forgive(fun _ -> state.Now)
+
+        for worker in state.Workers.All |> Seq.sortBy _.Session |> Seq.toArray do
+            if worker.Held.Count = 0 then
+                let reason = "the scheduler was started again"
+                state.Record(Event.Left(worker.Session, worker.Name, reason))
+                // Who comes back first is not to be given what it has failed because the others come a little later.
+                state.Workers.Expect(worker, state.Now)
+
+    /// What was being published is run again, unless its result has been found.
+    let private publishAgain (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
+        let publishing =
+            state.Tasks.ToSeq()
+            |> Seq.filter (fun task -> task.State = TaskState.Publishing)
+            |> Seq.toArray
+
+        for task in Array.rev publishing do
+            let attempt = state.AttemptOf task
+
+            if found.ContainsKey attempt then
+                state.Ask(Effect.Settle(attempt, task.Submission, found[attempt]))
+            elif not (Finish.giveWay state task) then
+                let error = "the scheduler was started again while its result was being published"
+                let trouble = state.Trouble(task, Departure, "", error)
+                state.Record(Event.Requeued(task.Id, trouble))
+
+    /// What was to be cut, and was not yet, is in its queue again, where a version that a newer one waits for has no place.
+    let private giveWayAgain (state: State) =
+        for older in Seq.toArray state.Successors.Keys |> Seq.sort do
+            match state.Tasks.Find older with
+            | null -> ()
+            | task when task.State = TaskState.Publishing || task.IsUnderWay -> ()
+            | task -> Finish.giveWay state task |> ignore
+
+    let run (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
+        Answers.evict state
+        expectBack state
+        publishAgain state found
+        giveWayAgain state
+
+        for whole in Seq.toArray state.Splits.Values do
+            Splitting.resume state whole

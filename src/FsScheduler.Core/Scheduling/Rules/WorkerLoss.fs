@@ -1,0 +1,66 @@
+namespace FsScheduler.Core
+
+/// Workers that go, and what they held; and those that come back after a restart.
+module internal WorkerLoss =
+
+    /// Takes back what a worker holds, and forgets the worker. One that took no more work may leave before
+    /// it has finished, and one that never came back after a restart says nothing: neither is held against its tasks.
+    let lose (state: State) (worker: Worker) reason =
+        let cause = if worker.Slots = 0 then Departure else Loss
+
+        // The latest first, so that the oldest comes to the very front.
+        // With a piece that is given up, the others of its file end too, and those are no longer held.
+        let held = Array.rev (Seq.toArray (worker.Held.ToSeq()))
+        let error = $"the worker {worker.Name} was lost: {reason}"
+
+        if cause = Loss then
+            HoldingBack.lost state worker (Array.rev held) (fun task ->
+                state.Trouble(task, cause, worker.Name, error))
+
+        for task in held |> Seq.filter (fun task -> task.State = worker.Running) do
+            let trouble = state.Trouble(task, cause, worker.Name, error)
+            let losses = if cause = Loss then task.Losses + 1 else task.Losses
+
+            if losses >= Limits.lossesMax then
+                let error = $"{error}; it is the worker number {losses} lost with this task"
+                Fail.quarantine state task { trouble with error = error }
+            elif not (Finish.giveWay state task) then
+                state.Record(Event.Requeued(task.Id, trouble))
+
+        state.Record(Event.Left(worker.Session, worker.Name, reason))
+
+        if cause = Loss then
+            state.Workers.Expect(worker, state.Now)
+
+        HoldingBack.reopen state
+
+    /// Whether a worker that says that it holds a task can be the one that was given it.
+    let private isSame (worker: Worker) (task: Task) (absent: Worker) =
+        worker.Name = absent.Name
+        && Seq.forall
+            (fun index -> worker.Can task.Pipeline.stages[index].demand)
+            (seq { task.Stage .. task.StageEnd - 1 })
+
+    /// A worker that comes back keeps what nobody has been given since. What it does not keep it is to drop.
+    let claim (state: State) (worker: Worker) (holding: Attempt[]) =
+        let mayKeep (attempt: Attempt) =
+            match state.Current attempt with
+            | null -> false
+            | task ->
+                match task.State with
+                | TaskState.Running absent -> absent.IsAbsent && isSame worker task absent
+                | TaskState.Queued
+                | TaskState.Suspected
+                | TaskState.Split
+                | TaskState.Waiting _
+                | TaskState.Publishing
+                | TaskState.Succeeding _
+                | TaskState.Quarantined
+                | TaskState.Ended -> false
+
+        let kept = Array.distinct holding |> Array.filter mayKeep
+
+        for attempt in kept do
+            state.Record(Event.Claimed(attempt, worker.Session))
+
+        state.Ask(Effect.Welcome(worker.Session, kept))
