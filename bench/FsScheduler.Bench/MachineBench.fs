@@ -12,22 +12,19 @@ module MachineBench =
     let private client = 1L<sessionId>
     let private workers = [ 2L<sessionId>; 3L<sessionId> ]
 
-    let private settings: Settings = {
-        pipeline =
+    let private settings: Settings =
+        let pipeline =
             match Pipeline.parseRecorded "lower" with
             | Ok pipeline -> pipeline
             | Error error -> failwith error.message
-        expected = [||]
-        maxAttempts = 5
-        taskTimeout = 60_000L<ms>
-        lostAfter = 5_000L<ms>
-        memory = 24L * 1024L * 1024L * 1L<B>
-        spoolBytes = 1024L * 1024L * 1024L * 1L<B>
-        split = 16L * 1024L * 1024L * 1L<B>
-        speculate = 2.0
-        unableAfter = Settings.patient
-        seed = 1UL
-    }
+
+        {
+            Settings.defaults pipeline with
+                memory = 24L * 1024L * 1024L * 1L<B>
+                spoolBytes = 1024L * 1024L * 1024L * 1L<B>
+                split = 16L * 1024L * 1024L * 1L<B>
+                speculate = 2.0
+        }
 
     let private submitOf number =
         let name =
@@ -58,8 +55,7 @@ module MachineBench =
         let letOut () =
             for effect in decisions.Effects do
                 match effect with
-                | Effect.Assign(worker, work, _, _) ->
-                    given.Enqueue(struct (worker, work.attempt))
+                | Effect.Assign(worker, work, _, _) -> given.Enqueue(struct (worker, work.attempt))
                 | Effect.Reply(_, FromScheduler.Done _, _, _) -> ended <- ended + 1
                 | _ -> ()
 

@@ -95,33 +95,35 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
         CommandLine.expected (arguments.TryGetResult Expect)
         |> Set.union (Set.ofList (ExecCommand.offers allowed))
 
+    let pipeline = CommandLine.pipeline expected (arguments.TryGetResult Pipeline)
+
     {
-        pipeline = CommandLine.pipeline expected (arguments.TryGetResult Pipeline)
-        expected = Set.toArray expected
-        maxAttempts =
-            arguments.GetResult(Max_Attempts, 3)
-            |> CommandLine.countBetween 1 100 "--max-attempts"
-        taskTimeout =
-            arguments.GetResult(Task_Timeout, "5m")
-            |> CommandLine.durationFrom 10L<ms> "--task-timeout"
-        lostAfter = lostAfter
-        memory = memoryMax
-        spoolBytes =
-            match arguments.GetResult(Spool_Bytes, "16GiB") with
-            | "off" -> Settings.unlimited
-            | size -> CommandLine.sizeFrom 1L<B> "--spool-bytes" size
-        split =
-            match arguments.GetResult(Split, "16MiB") with
-            | "off" -> Settings.unlimited
-            | size -> CommandLine.sizeFrom splitMin "--split" size
-        speculate = speculateOf arguments
-        // Who is to end one day cannot wait until somebody repairs a worker.
-        unableAfter =
-            if arguments.Contains Once then
-                unableMax
-            else
-                Settings.patient
-        seed = uint64 (Random.Shared.NextInt64())
+        Settings.defaults pipeline with
+            expected = Set.toArray expected
+            maxAttempts =
+                arguments.GetResult(Max_Attempts, 3)
+                |> CommandLine.countBetween 1 100 "--max-attempts"
+            taskTimeout =
+                arguments.GetResult(Task_Timeout, "5m")
+                |> CommandLine.durationFrom 10L<ms> "--task-timeout"
+            lostAfter = lostAfter
+            memory = memoryMax
+            spoolBytes =
+                match arguments.GetResult(Spool_Bytes, "16GiB") with
+                | "off" -> Settings.unlimited
+                | size -> CommandLine.sizeFrom 1L<B> "--spool-bytes" size
+            split =
+                match arguments.GetResult(Split, "16MiB") with
+                | "off" -> Settings.unlimited
+                | size -> CommandLine.sizeFrom splitMin "--split" size
+            speculate = speculateOf arguments
+            // Who is to end one day cannot wait until somebody repairs a worker.
+            unableAfter =
+                if arguments.Contains Once then
+                    unableMax
+                else
+                    Settings.patient
+            seed = uint64 (Random.Shared.NextInt64())
     }
 
 /// The level of `--sync`.

@@ -124,7 +124,7 @@ let tests =
             while not machine.States.IsEmpty && steps < 100 do
                 steps <- steps + 1
 
-                for task in Invariants.view machine.Scheduler do
+                for task in TaskView.all machine.Scheduler do
                     match task.worker with
                     | ValueSome worker ->
                         let attempt = { task = task.id; number = task.attempt }

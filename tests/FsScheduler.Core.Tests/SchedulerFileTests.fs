@@ -389,7 +389,7 @@ let private restarted (history: Event list) =
     Expect.isEmpty (Invariants.violations scheduler) "violations"
 
     let states = [
-        for task in Invariants.view scheduler do
+        for task in TaskView.all scheduler do
             int64 task.id, task.state
     ]
 

@@ -15,17 +15,10 @@ let pipeline names = {
 
 /// Stages `a` to `d` are known; a SUBMIT without a pipeline runs `a`.
 let settings = {
-    pipeline = pipeline [ "a" ]
-    expected = [| "a"; "b"; "c"; "d" |]
-    maxAttempts = 3
-    taskTimeout = 60_000L<ms>
-    lostAfter = 5_000L<ms>
-    memory = Settings.unlimited
-    spoolBytes = Settings.unlimited
-    split = Settings.unlimited
-    speculate = 0.0
-    unableAfter = Settings.patient
-    seed = 42UL
+    Settings.defaults (pipeline [ "a" ]) with
+        expected = [| "a"; "b"; "c"; "d" |]
+        taskTimeout = 60_000L<ms>
+        seed = 42UL
 }
 
 let instant (after: Duration) = { sinceStart = after }
@@ -122,7 +115,7 @@ type Machine(settings: Settings, tasksMax: int) =
 
     /// What the tasks are doing, by id.
     member _.States = [
-        for task in Invariants.view scheduler do
+        for task in TaskView.all scheduler do
             int64 task.id, task.state
     ]
 

@@ -170,7 +170,7 @@ let private preference =
             let machine = started settings 3 1 60
 
             for _ in 1..200 do
-                for task in Invariants.view machine.Scheduler do
+                for task in TaskView.all machine.Scheduler do
                     match task.worker with
                     | ValueSome worker when worker < 3L<sessionId> ->
                         let of' = { task = task.id; number = task.attempt }
@@ -179,7 +179,7 @@ let private preference =
 
                 machine.Pass(1_000L<ms>, [ session 1; session 2; session 3 ]) |> ignore
 
-                for task in Invariants.view machine.Scheduler do
+                for task in TaskView.all machine.Scheduler do
                     if task.worker = ValueSome(session 3) then
                         machine.Succeed(3, { task = task.id; number = task.attempt }) |> ignore
 
@@ -242,7 +242,7 @@ let private inability =
             let mutable seconds = 0
 
             let running () =
-                Invariants.view machine.Scheduler
+                TaskView.all machine.Scheduler
                 |> Array.filter (fun task -> task.worker = ValueSome(session 1))
 
             let rec work () =
@@ -392,7 +392,7 @@ let private holding =
 
                 while isAny do
                     match
-                        Invariants.view machine.Scheduler
+                        TaskView.all machine.Scheduler
                         |> Array.tryFind (fun task -> task.worker = ValueSome(session 1))
                     with
                     | Some task ->
@@ -423,7 +423,7 @@ let private holding =
             machine.Fail(1, attempt 3 1) |> ignore
 
             let running () =
-                Invariants.view machine.Scheduler
+                TaskView.all machine.Scheduler
                 |> Array.filter (fun task -> task.worker = ValueSome(session 1))
 
             while (running ()).Length > 0 do
@@ -447,14 +447,14 @@ let private holding =
             machine.Pass(1_000L<ms>, [ session 2 ]) |> ignore
 
             let held =
-                Invariants.view machine.Scheduler
+                TaskView.all machine.Scheduler
                 |> Array.find (fun task -> task.worker = ValueSome(session 2))
 
             let of' = { task = held.id; number = held.attempt }
             machine.Succeed(2, of') |> ignore
 
             let held =
-                Invariants.view machine.Scheduler
+                TaskView.all machine.Scheduler
                 |> Array.find (fun task -> task.worker = ValueSome(session 2))
 
             Expect.equal held.attempt 2 "one that worker 1 has failed"

@@ -69,7 +69,7 @@ let private losing =
             let machine = running 1 1
             machine.Do(Input.Ready(session 1, 0))
             machine.Lose 1 |> ignore
-            let task = Array.exactlyOne (Invariants.view machine.Scheduler)
+            let task = Array.exactlyOne (TaskView.all machine.Scheduler)
             Expect.equal (task.state, task.losses) ("queued", 0) "state and losses"
         }
 

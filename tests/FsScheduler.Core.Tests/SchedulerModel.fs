@@ -437,7 +437,7 @@ let restart now (found: Set<TaskId>) (model: Model) : Model =
             tickedAt = Instant.zero
     }
 
-/// As `Invariants.view` shows the machine.
+/// As `TaskView.all` shows the machine.
 let view (model: Model) : TaskView[] = [|
     for task in model.tasks.Values do
         {

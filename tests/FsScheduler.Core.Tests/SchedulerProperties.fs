@@ -111,7 +111,7 @@ let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit ->
         ]
 
         let quarantined = [
-            for task in Invariants.view run.Scheduler do
+            for task in TaskView.all run.Scheduler do
                 Expect.equal task.state "quarantined" "nothing else remains"
                 task.id
         ]
@@ -148,7 +148,7 @@ let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit ->
                 let id, (state, attempt) = viewForEvents task
                 id, ((if cutting.Contains id then "queued" else state), attempt)
 
-            let view = Invariants.view run.Scheduler |> Seq.map recorded |> Map.ofSeq
+            let view = TaskView.all run.Scheduler |> Seq.map recorded |> Map.ofSeq
             Expect.equal view tasks "tasks"
 
         followOn (newRun ()) check history |> ignore)
@@ -157,7 +157,7 @@ let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit ->
         let run = followOn (newRun ()) ignoreRun history
 
         // What is in quarantine keeps its payload until somebody decides.
-        for task in Invariants.view run.Scheduler do
+        for task in TaskView.all run.Scheduler do
             run.Take(Input.Cancel(task.id, client))
 
         let entered, released = spools run
@@ -195,7 +195,7 @@ let tests =
 
                         SchedulerModel.restart step.at found model
 
-                Expect.equal (Invariants.view run.Scheduler) (SchedulerModel.view model) "tasks"
+                Expect.equal (TaskView.all run.Scheduler) (SchedulerModel.view model) "tasks"
 
             follow check history |> ignore)
 
@@ -256,7 +256,7 @@ let tests =
                 let decisions = Decisions()
                 scheduler.Step(Input.Tick, run.World.Now + Backoff.delayMax + 1L<ms>, decisions)
 
-                for task in Invariants.view scheduler do
+                for task in TaskView.all scheduler do
                     Expect.notEqual task.state "waiting" "no delay is longer than the longest")
 
         property "everyone who was accepted hears the end, and success only once" (fun history ->

@@ -190,7 +190,7 @@ type Run(settings: Settings, world: World) =
             rounds <- rounds + 1
 
             if rounds > 1_000 then
-                failwith $"not done after {rounds} rounds: %A{Invariants.view scheduler}"
+                failwith $"not done after {rounds} rounds: %A{TaskView.all scheduler}"
 
             for struct (worker, attempt) in
                 [
@@ -360,6 +360,6 @@ let sights (run: Run) = [
         | Effect.TakenUp _ -> "taken up"
         | _ -> ()
 
-    for task in Invariants.view run.Scheduler do
+    for task in TaskView.all run.Scheduler do
         task.state
 ]

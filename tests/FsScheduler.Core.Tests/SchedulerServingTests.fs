@@ -27,7 +27,7 @@ let private assigning =
             let x = submission "x" 0 Result None (bytes "x")
 
             let ids () =
-                Invariants.view scheduler |> Array.map (fun task -> int task.id)
+                TaskView.all scheduler |> Array.map (fun task -> int task.id)
 
             for _ in 1..10_000 do
                 step (Input.Submit(x, ""))

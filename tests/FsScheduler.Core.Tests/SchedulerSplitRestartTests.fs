@@ -170,7 +170,7 @@ let tests =
                 ]
 
             let states = [
-                for task in Invariants.view scheduler do
+                for task in TaskView.all scheduler do
                     int64 task.id, task.state
             ]
 

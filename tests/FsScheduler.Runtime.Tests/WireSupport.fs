@@ -215,17 +215,9 @@ let pipelineOf text =
     | Error error -> failwith error.message
 
 let settings: Settings = {
-    pipeline = pipelineOf "lower"
-    expected = [| "own" |]
-    maxAttempts = 3
-    taskTimeout = 300_000L<ms>
-    lostAfter = 5_000L<ms>
-    memory = Settings.unlimited
-    spoolBytes = Settings.unlimited
-    split = Settings.unlimited
-    speculate = 0.0
-    unableAfter = Settings.patient
-    seed = 1UL
+    Settings.defaults (pipelineOf "lower") with
+        expected = [| "own" |]
+        seed = 1UL
 }
 
 let tokens =

@@ -126,5 +126,5 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
 
     /// Where the tasks are, for the report.
     member _.CountStates() =
-        for task in Invariants.view scheduler do
+        for task in TaskView.all scheduler do
             scene.coverage.Count $"state: {task.state}"

@@ -33,7 +33,7 @@ module Simulation =
                 (task.Ending.IsSome || task.IsQuarantined)
                 $"task {task.Id} ({task.Submission.Name}) has come to no end"
 
-        let left = Invariants.view world.Scheduler |> Array.map _.id |> Set.ofArray
+        let left = TaskView.all world.Scheduler |> Array.map _.id |> Set.ofArray
 
         let quarantined =
             world.Observer.Tasks
@@ -135,7 +135,7 @@ module Simulation =
 
             if scene.Now.sinceStart > until then
                 let left =
-                    Invariants.view world.Scheduler
+                    TaskView.all world.Scheduler
                     |> Array.filter (fun task -> task.state <> "quarantined")
                     |> Array.map (fun task -> $"task {task.id} is {task.state}")
 

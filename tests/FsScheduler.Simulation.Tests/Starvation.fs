@@ -7,17 +7,11 @@ open FsScheduler.Core
 module Starvation =
 
     let private settings pipeline stages = {
-        pipeline = pipeline
-        expected = stages
-        maxAttempts = 3
-        taskTimeout = 60_000L<ms>
-        lostAfter = 3_600_000L<ms>
-        memory = Settings.unlimited
-        spoolBytes = Settings.unlimited
-        split = Settings.unlimited
-        speculate = 0.0
-        unableAfter = Settings.patient
-        seed = 1UL
+        Settings.defaults pipeline with
+            expected = stages
+            taskTimeout = 60_000L<ms>
+            lostAfter = 3_600_000L<ms>
+            seed = 1UL
     }
 
     let private urgentAtOnce = 10

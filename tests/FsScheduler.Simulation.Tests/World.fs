@@ -24,17 +24,15 @@ type World(scene: Scene) =
             | Error error -> invalidOp error.message
 
         Scheduler {
-            pipeline = pipeline
-            expected = expected
-            maxAttempts = climate.maxAttempts
-            taskTimeout = climate.taskTimeout
-            lostAfter = climate.lostAfter
-            memory = Settings.unlimited
-            spoolBytes = climate.spoolBytes
-            split = climate.split
-            speculate = climate.speculate
-            unableAfter = Settings.patient
-            seed = chance.Next()
+            Settings.defaults pipeline with
+                expected = expected
+                maxAttempts = climate.maxAttempts
+                taskTimeout = climate.taskTimeout
+                lostAfter = climate.lostAfter
+                spoolBytes = climate.spoolBytes
+                split = climate.split
+                speculate = climate.speculate
+                seed = chance.Next()
         }
 
     let host = Host(scene, observer, answers, scheduler)

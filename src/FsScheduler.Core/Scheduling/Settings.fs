@@ -37,6 +37,21 @@ module Settings =
     /// Of `unableAfter`: tasks wait for a worker that can run them for as long as it takes.
     let patient: Duration = System.Int64.MaxValue * 1L<ms>
 
+    /// What holds where nobody says otherwise: nothing is left to the journal, split, held back, speculated on or given up.
+    let defaults (pipeline: Pipeline) : Settings = {
+        pipeline = pipeline
+        expected = [||]
+        maxAttempts = 3
+        taskTimeout = 300_000L<ms>
+        lostAfter = 5_000L<ms>
+        memory = unlimited
+        spoolBytes = unlimited
+        split = unlimited
+        speculate = 0.0
+        unableAfter = patient
+        seed = 0UL
+    }
+
 /// Limits that nobody has needed to set yet.
 module Limits =
 

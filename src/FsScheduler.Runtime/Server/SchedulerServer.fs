@@ -515,7 +515,7 @@ type SchedulerServer(options: SchedulerOptions) =
         task {
             let! unfinished =
                 agent.LookAsync(fun scheduler ->
-                    Invariants.view scheduler
+                    TaskView.all scheduler
                     |> Array.filter (fun task -> task.state <> "quarantined")
                     |> Array.map _.name)
 

@@ -50,22 +50,10 @@ module ReplayVerb =
                         $"--at: '{text}' is no time; write it like '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'"
                 )
 
-    let private settings: Settings = {
-        pipeline =
-            match FsScheduler.Core.Pipeline.parseRecorded "lower" with
-            | Ok pipeline -> pipeline
-            | Error error -> invalidOp error.message
-        expected = [||]
-        maxAttempts = 1
-        taskTimeout = 1L<ms>
-        lostAfter = 1L<ms>
-        memory = Settings.unlimited
-        spoolBytes = Settings.unlimited
-        split = Settings.unlimited
-        speculate = 0.0
-        unableAfter = Settings.patient
-        seed = 0UL
-    }
+    let private settings: Settings =
+        match FsScheduler.Core.Pipeline.parseRecorded "lower" with
+        | Ok pipeline -> Settings.defaults pipeline
+        | Error error -> invalidOp error.message
 
     let private dateOf (instant: Instant) =
         DateTimeOffset.FromUnixTimeMilliseconds(int64 instant.sinceStart)
@@ -171,8 +159,7 @@ module ReplayVerb =
                         | true, name -> name
                         | _ -> ""
 
-                    let tasks =
-                        Invariants.view scheduler |> Array.map (fun view -> view, nameOf view)
+                    let tasks = TaskView.all scheduler |> Array.map (fun view -> view, nameOf view)
 
                     if isJson then
                         printfn "%s" (asJson at scheduler.Status tasks)

@@ -73,7 +73,7 @@ module CrashChecks =
                 | _ -> ()
             | _ -> ()
 
-        let quarantined = HashSet [ for task in Invariants.view life.Scheduler -> task.id ]
+        let quarantined = HashSet [ for task in TaskView.all life.Scheduler -> task.id ]
 
         let resultIs name (content: string) =
             match disk.Find("out/" + name) with

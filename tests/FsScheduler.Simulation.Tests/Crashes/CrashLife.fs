@@ -204,7 +204,7 @@ type CrashLife
 
             if disk.Rename(temporary, targetOf submission.Name) then
                 match
-                    Invariants.view scheduler |> Array.tryFind (fun task -> task.id = attempt.task)
+                    TaskView.all scheduler |> Array.tryFind (fun task -> task.id = attempt.task)
                 with
                 | Some { state = "publishing"; attempt = current } when current = attempt.number ->
                     ()

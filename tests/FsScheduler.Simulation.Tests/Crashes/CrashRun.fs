@@ -45,27 +45,23 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             [| 12L<B>; 30L<B>; Settings.unlimited |]
         |]
 
+    let pipeline =
+        CrashStages.ofFiles
+        |> Array.map (fun name ->
+            match Stage.create name "" with
+            | Ok stage -> stage
+            | Error error -> invalidOp error)
+        |> Pipeline.ofStages
+
     let settings = {
         machine = {
-            pipeline = {
-                stages =
-                    CrashStages.ofFiles
-                    |> Array.map (fun name ->
-                        match Stage.create name "" with
-                        | Ok stage -> stage
-                        | Error error -> invalidOp error)
-                wire = CrashStages.ofFiles
-            }
-            expected = CrashStages.all
-            maxAttempts = 3
-            taskTimeout = 60_000L<ms>
-            lostAfter = 5_000L<ms>
-            memory = (if chance.Percent 50 then 100L<B> else Settings.unlimited)
-            spoolBytes = chance.Pick [| 1L<B>; 100L<B>; Settings.unlimited |]
-            split = Settings.unlimited
-            speculate = 1.5
-            unableAfter = Settings.patient
-            seed = seed
+            Settings.defaults pipeline with
+                expected = CrashStages.all
+                taskTimeout = 60_000L<ms>
+                memory = (if chance.Percent 50 then 100L<B> else Settings.unlimited)
+                spoolBytes = chance.Pick [| 1L<B>; 100L<B>; Settings.unlimited |]
+                speculate = 1.5
+                seed = seed
         }
         isFull = chance.Percent 25
         isFlushing =
@@ -356,7 +352,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let isSettled () =
         let quarantined =
             HashSet [
-                for task in Invariants.view life.Scheduler do
+                for task in TaskView.all life.Scheduler do
                     if task.state = "quarantined" then
                         task.id
             ]
@@ -381,7 +377,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
             if rounds > 400 then
                 let left =
-                    Invariants.view life.Scheduler
+                    TaskView.all life.Scheduler
                     |> Seq.filter (fun task -> task.state <> "quarantined")
                     |> Seq.map (fun task -> $"task {task.id} ({task.name}) is {task.state}")
 

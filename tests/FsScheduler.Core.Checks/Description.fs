@@ -1,0 +1,112 @@
+/// The whole state in words, but for what a restart does not keep: who is connected, who is served next, where the
+/// random sequence is. Two schedulers that are described alike go on alike.
+module FsScheduler.Core.Description
+
+/// Where the bytes are, when the journal holds those that were in memory.
+let private payload (payload: Payload) =
+    match payload with
+    | Bytes bytes -> $"{bytes.Length} bytes"
+    | Packed
+    | Filed -> "with the submission"
+    | Recorded(_, size) -> $"{size} bytes"
+    | Spooled(path, size) -> $"{size} bytes in {path}"
+    | Input stamp -> $"input %A{stamp}"
+    | Slice(whole, start, size) -> $"{size} bytes from {start} of %A{whole}"
+
+let private place state =
+    match state with
+    | TaskState.Queued -> "queued"
+    | TaskState.Suspected -> "suspected"
+    | TaskState.Running worker -> $"running on {worker.Session}"
+    | TaskState.Split -> "split"
+    | TaskState.Waiting until -> $"waiting until {until.sinceStart}"
+    | TaskState.Publishing -> "publishing"
+    | TaskState.Succeeding older -> $"after {older.Id}"
+    | TaskState.Quarantined -> "in quarantine"
+    | TaskState.Ended -> "ended"
+
+let private pieces (pieces: Pieces | null) =
+    match pieces with
+    | null -> "whole"
+    | pieces ->
+        let parts = pieces.Parts |> Seq.map payload |> String.concat ", "
+
+        let tasks =
+            pieces.Tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
+
+        $"cut at %A{pieces.Cuts} up to stage {pieces.Last}, parts {parts}, tasks {tasks}"
+
+let private origin (downstream: string[] | null) =
+    match downstream with
+    | null -> "the result of a stage"
+    | [||] -> "new"
+    | stages -> String.concat " | " [ "new, then"; yield! stages ]
+
+let private task (task: Task) =
+    let progress =
+        if task.IsBegun then
+            let progress = task.Progress
+
+            $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, %A{progress.Troubles}, {pieces progress.Pieces}"
+        else
+            "not begun"
+
+    let pipeline = Pipeline.print task.Pipeline
+
+    $"task {task.Id}, priority {task.Submission.Priority}, {pipeline}: {place task.State}, {payload task.Payload}, {origin task.Downstream}, {progress}"
+
+let private ids (tasks: Task seq) =
+    tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
+
+/// One line for each thing that there is to say.
+let ofState (scheduler: Scheduler) : string list =
+    let state = scheduler.State
+
+    [
+        for each in state.Tasks.ToSeq() do
+            task each
+
+        // Sorted: which queue was needed first is not kept where its tasks are finished.
+        yield!
+            [
+                for queue in state.Queues.All do
+                    if queue.Count > 0 then
+                        let stages = String.concat " | " queue.Stages
+                        let avoiding = String.concat " " queue.FailedBy
+
+                        $"for {stages}, {origin queue.Downstream}, but {avoiding}: {ids (queue.ToSeq())}"
+            ]
+            |> List.sort
+
+        for struct (stage, size) in Seq.sort (state.Backlog.ToSeq()) do
+            $"{size} bytes before {stage}"
+
+        $"suspects: {ids (state.Queues.Suspects.ToSeq())}"
+
+        for KeyValue(name, newest) in Seq.sortBy (fun (KeyValue(name, _)) -> name) state.Files do
+            $"file {name}: {newest.Id}"
+
+        for KeyValue(older, newer) in Seq.sortBy (fun (KeyValue(id, _)) -> id) state.Successors do
+            $"after {older}: {newer.Id}"
+
+        for struct (key, id, outcome) in
+            state.Keys.ToSeq() |> Seq.sortBy (fun struct (key, _, _) -> key.text) do
+            let ending =
+                match outcome with
+                | ValueSome(struct (ending, result)) ->
+                    $"{ending.attempts} attempts, %A{ending.error}, {payload result}"
+                | ValueNone -> "not ended"
+
+            $"key %A{key}: {id}, {ending}"
+
+        for worker in state.Workers.All |> Seq.sortBy _.Session do
+            if worker.Held.Count > 0 then
+                $"worker {worker.Session}: {ids (worker.Held.ToSeq())}"
+
+        let known = state.Known |> Seq.sort |> String.concat " "
+        $"known: {known}"
+
+        $"{state.Running} run, {state.WaitingCount} wait, {state.Publishing} are published, {state.Quarantined} in quarantine, {state.Finished} done, {state.Cancelled} cancelled"
+
+        $"task {state.LastId}, event {state.LastEvent}"
+    ]
