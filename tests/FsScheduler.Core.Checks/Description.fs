@@ -53,7 +53,13 @@ let private task (task: Task) =
 
     let pipeline = Pipeline.print task.Pipeline
 
-    $"task {task.Id}, priority {task.Submission.Priority}, {pipeline}: {place task.State}, {payload task.Payload}, {origin task.Downstream}, {progress}"
+    // Who was not looking forgives workers the time meanwhile.
+    let since =
+        match task.State with
+        | TaskState.Running _ -> ""
+        | _ -> $" since {task.Since.sinceStart}"
+
+    $"task {task.Id}, priority {task.Submission.Priority}, {pipeline}: {place task.State}{since}, {payload task.Payload}, {origin task.Downstream}, {progress}"
 
 let private ids (tasks: Task seq) =
     tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
@@ -100,8 +106,15 @@ let ofState (scheduler: Scheduler) : string list =
             $"key %A{key}: {id}, {ending}"
 
         for worker in state.Workers.All |> Seq.sortBy _.Session do
-            if worker.Held.Count > 0 then
-                $"worker {worker.Session}: {ids (worker.Held.ToSeq())}"
+            let offers = worker.Offers |> Seq.sort |> String.concat " "
+
+            let alone =
+                match worker.Reserved with
+                | null -> ""
+                | task when task.State = worker.Running -> ", and nothing else"
+                | _ -> ""
+
+            $"worker {worker.Session}, {worker.Name}, {offers}: {ids (worker.Held.ToSeq())}{alone}"
 
         let known = state.Known |> Seq.sort |> String.concat " "
         $"known: {known}"
@@ -110,3 +123,7 @@ let ofState (scheduler: Scheduler) : string list =
 
         $"task {state.LastId}, event {state.LastEvent}"
     ]
+
+/// Whether something is being cut. That is not recorded: where all that is recorded is known, it is in its queue.
+let isCutting (scheduler: Scheduler) : bool =
+    scheduler.State.Splits.Values |> Seq.exists (fun whole -> isNull whole.Pieces)

@@ -212,6 +212,12 @@ let private ofWorkers (state: State) = [
                 $"worker {worker.Session} is kept for task {task.Id}, which does not come"
 ]
 
+/// What a rule has no use for any more it says so of.
+let private ofReleased (state: State) = [
+    if state.Released.Count > 0 then
+        $"{state.Released.Count} files are of no use, and nobody is told"
+]
+
 /// What is wrong, as sentences; empty when all is well.
 let violations (scheduler: Scheduler) : string list =
     ofTasks scheduler.State
@@ -219,3 +225,4 @@ let violations (scheduler: Scheduler) : string list =
     @ ofPieces scheduler.State
     @ ofCounts scheduler.State
     @ ofWorkers scheduler.State
+    @ ofReleased scheduler.State

@@ -84,6 +84,16 @@ let private comparable (step: Step) : obj list = [
         | other -> other
 ]
 
+/// Looked at now and then, and at the end.
+let isWhatEventsMake (property: string -> (Action list -> unit) -> Test) (newRun: unit -> Run) =
+    property "the state that lived is what the events make of nothing" (fun history ->
+        let check (run: Run) =
+            if run.Steps.Count % 25 = 0 then
+                run.ExpectRestored run.Restored
+
+        let run = followOn (newRun ()) check history
+        run.ExpectRestored run.Restored)
+
 /// What holds however the machine is set.
 let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit -> Run) = [
     property "the state is sound after every step" (fun history ->
@@ -135,6 +145,8 @@ let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit ->
 
             Expect.equal (comparable (Seq.last other.Steps)) (comparable step) "step")
 
+    isWhatEventsMake property newRun
+
     property "the events alone tell where every task is" (fun history ->
         let mutable tasks = Map.empty
 
@@ -173,7 +185,11 @@ let tests =
         testList
             "also where tasks that nobody can run are given up"
             (ofEvery property (fun () -> Run { settings with unableAfter = 3_000L<ms> })
-             |> List.take 4)
+             |> List.take 5)
+
+        testList "also where what waits is left to the journal" [
+            isWhatEventsMake property (fun () -> Run { settings with memory = 100L<B> })
+        ]
 
         property "the machine and the plain model agree" (fun history ->
             let mutable model = SchedulerModelState.initial settings

@@ -118,18 +118,29 @@ type Run(settings: Settings, world: World) =
             | Effect.Recall attempt -> run.Take(Input.Recalled(attempt, submissions[attempt.task]))
             | _ -> ()
 
+    /// What the events make of nothing.
+    member run.Restored: Scheduler =
+        let restored = Scheduler settings
+        restored.Restore(run.Recorded, world.Now)
+        let tasks = submissions.Count
+        restored.Continue(int64 tasks * 1L<taskId>, int64 (Seq.length run.Events), 0L<sessionId>)
+        let struct (completed, cancelled) = counts
+        restored.Count(completed, cancelled)
+        restored
+
+    /// The events make of nothing what lived; but for what is being cut, which is not recorded.
+    member run.ExpectRestored(restored: Scheduler) =
+        if not (Description.isCutting scheduler) then
+            Expect.equal
+                (Description.ofState restored)
+                (Description.ofState scheduler)
+                "what lived is what the events make of nothing"
+
     /// A new scheduler goes on from what was recorded.
     member run.Restart() =
-        let lived = Description.ofState scheduler
-        scheduler <- Scheduler settings
-        scheduler.Restore(run.Recorded, world.Now)
-        let tasks = submissions.Count
-        scheduler.Continue(int64 tasks * 1L<taskId>, int64 (Seq.length run.Events), 0L<sessionId>)
-        let struct (completed, cancelled) = counts
-        scheduler.Count(completed, cancelled)
-        // What is being cut is not recorded: it is in its queue again.
-        if world.Cutting.Count = 0 then
-            Expect.equal (Description.ofState scheduler) lived "restored"
+        let restored = run.Restored
+        run.ExpectRestored restored
+        scheduler <- restored
 
         // Of what was being published, half has its name.
         let proof: Proof = { size = 1L<B>; hash = 1UL }

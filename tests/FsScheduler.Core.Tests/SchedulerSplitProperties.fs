@@ -72,6 +72,12 @@ let tests =
 
         yield! ofEvery property newRun
 
+        testList "also where what waits is left to the journal" [
+            isWhatEventsMake property (fun () ->
+                let settings = { inHistories with memory = 100L<B> }
+                Run(settings, worldOf settings))
+        ]
+
         property "the state is sound where what waits is left to the journal" (fun history ->
             let settings = { inHistories with memory = 100L<B> }
 
