@@ -99,12 +99,12 @@ let private ofTasks (state: State) = [
 
 /// What lies before each stage is what tasks have brought there.
 let private ofBacklog (state: State) = [
-    let counted = Backlog state.Settings.spoolBytes
+    let counted = Backpressure state.Settings.spoolBytes
 
     for task in state.Tasks.ToSeq() do
         counted.Add task
 
-    let text (backlog: Backlog) =
+    let text (backlog: Backpressure) =
         backlog.ToSeq()
         |> Seq.sort
         |> Seq.map (fun (struct (stage, size)) -> $"{size} before {stage}")
@@ -155,7 +155,7 @@ let private ofPieces (state: State) = [
 ]
 
 let private ofCounts (state: State) = [
-    let status = Answers.status state
+    let status = Replies.status state
 
     let inStates =
         state.Tasks.ToSeq()

@@ -132,7 +132,7 @@ module internal Apply =
 
         match progress.Pieces with
         | null -> ()
-        | pieces -> task.Pipeline <- Expansion.merging task pieces
+        | pieces -> task.Pipeline <- PieceStages.merging task pieces
 
         dropParts state progress
         state.Release progress.Payload
@@ -163,7 +163,7 @@ module internal Apply =
             ()
         | _ ->
             dropParts state progress
-            progress.Pieces <- Expansion.pieces task cuts last pipeline
+            progress.Pieces <- PieceStages.pieces task cuts last pipeline
 
         Transition.enter state task TaskState.Split
 

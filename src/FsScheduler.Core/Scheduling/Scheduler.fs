@@ -13,7 +13,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
     // What clients ask for.
 
     let unknown session (id: TaskId) =
-        Answers.error state session $"task {id} is not known: it never was, or it is finished"
+        Replies.error state session $"task {id} is not known: it never was, or it is finished"
 
     /// Of a piece, the task that it is a piece of: there is no result without it.
     let whole (task: Task) : Task =
@@ -25,21 +25,20 @@ type Scheduler(settings: Settings, tasksMax: int) =
         match state.Tasks.Find id with
         | null -> unknown by id
         | task when task.State = TaskState.Publishing ->
-            Answers.error state by $"task {id} is being published: too late to cancel it"
+            Replies.error state by $"task {id} is being published: too late to cancel it"
         | task -> Finish.cancel state (whole task) "cancelled"
 
     let retry (id: TaskId) by =
         match state.Tasks.Find id with
         | null -> unknown by id
         | task when task.State = TaskState.Quarantined -> Fail.retry state task
-        | _ -> Answers.error state by $"task {id} is not in quarantine"
+        | _ -> Replies.error state by $"task {id} is not in quarantine"
 
     let retryWith (id: TaskId) pipeline by =
         match state.Tasks.Find id with
         | null -> unknown by id
-        | task when task.State = TaskState.Quarantined ->
-            Submitting.retryWith state task pipeline by
-        | _ -> Answers.error state by $"task {id} is not in quarantine"
+        | task when task.State = TaskState.Quarantined -> Submit.retryWith state task pipeline by
+        | _ -> Replies.error state by $"task {id} is not in quarantine"
 
     let everyQuarantined by (again: Task -> unit) =
         let quarantined =
@@ -48,27 +47,27 @@ type Scheduler(settings: Settings, tasksMax: int) =
             |> Seq.toArray
 
         if quarantined.Length = 0 then
-            Answers.error state by "no task is in quarantine"
+            Replies.error state by "no task is in quarantine"
 
         Array.iter again quarantined
 
     let retryAll by = everyQuarantined by (Fail.retry state)
 
     let retryAllWith pipeline by =
-        everyQuarantined by (fun task -> Submitting.retryWith state task pipeline by)
+        everyQuarantined by (fun task -> Submit.retryWith state task pipeline by)
 
     // Workers.
 
     let join session name stages =
         if isNull (state.Workers.Find session) then
             state.Record(Event.Joined(session, name, stages))
-            (nonNull (state.Workers.Find session)).IsAbsent <- false
+            (nonNull (state.Workers.Find session)).Connect()
 
     let ready session slots =
         match state.Workers.Find session with
         | null -> ()
         | worker ->
-            worker.LastHeard <- state.Now
+            worker.Hear state.Now
             state.Workers.SetSlots(worker, (if worker.IsDismissed then 0 else max 0 slots))
             state.Offer worker
 
@@ -89,20 +88,19 @@ type Scheduler(settings: Settings, tasksMax: int) =
             |> Seq.toArray
 
         if named.Length = 0 then
-            Answers.error state by $"there is no worker '{name}'"
+            Replies.error state by $"there is no worker '{name}'"
 
         for worker in named do
-            worker.IsDismissed <- true
-            state.Workers.SetSlots(worker, 0)
+            state.Workers.Dismiss worker
             HoldingBack.reopen state
             state.Ask(Effect.Dismiss worker.Session)
 
     let heard session =
         match state.Workers.Find session with
         | null -> ()
-        | worker -> worker.LastHeard <- state.Now
+        | worker -> worker.Hear state.Now
 
-    let report session (attempt: Attempt) outcome result =
+    let report session (attempt: Attempt) (outcome: Outcome) result =
         heard session
 
         match state.Current attempt with
@@ -110,9 +108,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running worker when worker.Session = session ->
+                worker.Count outcome.IsSucceeded
+
                 match outcome with
                 | Succeeded ->
-                    worker.Finished <- worker.Finished + 1L
                     HoldingBack.succeeded state worker task
 
                     if task.StageEnd < task.Pipeline.stages.Length then
@@ -120,11 +119,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
                     else
                         Finish.publish state task result
                 | Failed(error, retry) ->
-                    worker.Failed <- worker.Failed + 1L
                     state.Discard result
                     Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
                 | Unable error ->
-                    worker.Failed <- worker.Failed + 1L
                     state.Discard result
                     Fail.fail state task (state.Trouble(task, Inability, worker.Name, error)) true
             | _ -> state.Discard result
@@ -156,7 +153,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             if task.State = TaskState.Split && isNull task.Pieces then
-                Splitting.cut state task cuts
+                Split.cut state task cuts
 
                 // It is back in its queue, where a version that a newer one waits for has no place.
                 if not task.IsUnderWay then
@@ -244,7 +241,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     let take input =
         match input with
-        | Input.Submit(submission, text) -> Submitting.submit state submission text
+        | Input.Submit(submission, text) -> Submit.submit state submission text
         | Input.Cancel(id, by) -> cancel id by
         | Input.Retry(id, by) -> retry id by
         | Input.RetryWith(id, pipeline, by) -> retryWith id pipeline by
@@ -252,7 +249,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.RetryAllWith(pipeline, by) -> retryAllWith pipeline by
         | Input.Drain(worker, by) -> drain worker by
         | Input.Forget tasks -> Array.iter state.Keys.Forget tasks
-        | Input.Ask by -> state.Reply(by, FromScheduler.Status(Answers.status state))
+        | Input.Ask by -> state.Reply(by, FromScheduler.Status(Replies.status state))
         | Input.Join(session, name, stages) -> join session name stages
         | Input.Claim(session, holding) -> claim session holding
         | Input.Ready(session, slots) -> ready session slots
@@ -275,7 +272,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Joined(attempt, result) -> joined attempt result
         | Input.Unjoined(attempt, error) -> unjoined attempt Fault error
         | Input.NoRoom(attempt, error) -> unjoined attempt Disk error
-        | Input.Tick -> Ticking.tick state
+        | Input.Tick -> Timers.tick state
 
     new(settings) = Scheduler(settings, Limits.tasksMax)
 
@@ -295,7 +292,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
         if state.IsChanged then
             state.IsChanged <- false
-            Serving.serve state
+            Dispatch.serve state
 
     /// <summary>Takes over what an earlier run recorded. To be called before any step, and followed by `Resume`.</summary>
     /// <param name="events">In order, each with its number and its time. A time that lies after `now` or before that
@@ -391,7 +388,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// The latest session that the journal knows of.
     member _.LastSession = state.LastSession
 
-    member _.Status = Answers.status state
+    member _.Status = Replies.status state
 
     /// Whether nothing is left that could still succeed by itself: what remains is in quarantine.
     member _.IsDone = state.Tasks.Count = state.Quarantined

@@ -28,7 +28,7 @@ module internal Assign =
         state.Ask(Effect.Assign(worker.Session, message, task.Submission, task.Payload))
 
     /// Gives a task to a worker: its next stage, and as many of the following ones as it can run.
-    let give (state: State) (worker: Worker) (task: Task) =
+    let private give (state: State) (worker: Worker) (task: Task) =
         let stages = task.Pipeline.stages
         let first = task.Stage
         let mutable last = first + 1
@@ -51,8 +51,8 @@ module internal Assign =
 
     /// It is the turn of a queued task: what is too large for one worker is cut, and its pieces are served next.
     let assign (state: State) (worker: Worker) (task: Task) =
-        if Splitting.isDue state task then
-            Splitting.start state task
+        if Split.isDue state task then
+            Split.start state task
         else
             give state worker task
 
@@ -62,4 +62,4 @@ module internal Assign =
 
         match task.State with
         | TaskState.Running worker -> send state worker task
-        | _ -> Splitting.goOn state task
+        | _ -> Split.goOn state task

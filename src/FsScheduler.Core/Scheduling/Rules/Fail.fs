@@ -13,8 +13,8 @@ module internal Fail =
         | Piece _
         | Client(_, (Result | Nothing), _) -> ()
 
-        let entry = Answers.entryOf state task
-        Answers.tellAll state task entry (Some trouble.error) Payload.empty false
+        let entry = Replies.entryOf state task
+        Replies.tellAll state task entry (Some trouble.error) Payload.empty false
 
     let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
         if not (Finish.giveWay state task) then
@@ -27,7 +27,7 @@ module internal Fail =
 
         match Finish.pieceOf state task with
         | ValueSome(struct (whole, index)) ->
-            let name = Splitting.nameOf whole index
+            let name = Split.nameOf whole index
             Finish.cancel state task trouble.error
 
             if (nonNull whole.Pieces).TasksOf(index).IsEmpty then
@@ -102,7 +102,7 @@ module internal Fail =
             let delay = Backoff.delay (failures task trouble) number
             state.Record(Event.Delayed(task.Id, trouble, delay))
 
-    let private giveUpAll (state: State) (queue: TaskQueue) why =
+    let private giveUpAll (state: State) (queue: ReadyQueue) why =
         for task in Seq.toArray (queue.ToSeq()) do
             // With a piece, the others of its file have left.
             if task.State = TaskState.Queued then
@@ -111,12 +111,11 @@ module internal Fail =
     /// Puts what nobody has been able to run for so long into quarantine, where that is not waited for.
     let giveUp (state: State) =
         for queue in Seq.toArray state.Queues.All do
-            match HoldingBack.whyNobody state queue.Stages, queue.StuckSince with
-            | ValueNone, _ -> queue.StuckSince <- ValueNone
-            | ValueSome _, ValueNone -> queue.StuckSince <- ValueSome state.Now
-            | ValueSome why, ValueSome since when state.Now - since >= state.Settings.unableAfter ->
-                giveUpAll state queue why
-            | ValueSome _, ValueSome _ -> ()
+            match HoldingBack.whyNobody state queue.Stages with
+            | ValueNone -> queue.Unstick()
+            | ValueSome why ->
+                if queue.StuckFor state.Now >= state.Settings.unableAfter then
+                    giveUpAll state queue why
 
     /// The pieces of a task wait for stages that nobody runs any more: it is back in its queue, for whoever runs its own.
     let putBack (state: State) (whole: Task) reason =

@@ -30,7 +30,7 @@ module internal Finish =
         if task.Submission.Origin.IsFolder then
             state.Overtaken.Remove task.Submission.Name |> ignore
 
-        let entry = Answers.entryOf state task
+        let entry = Replies.entryOf state task
 
         let remainder =
             match stored with
@@ -41,7 +41,7 @@ module internal Finish =
         state.Record(Event.Completed(state.AttemptOf task, remainder))
         state.Rates.Add state.Now
         release state task
-        Answers.settle state task entry None result
+        Replies.settle state task entry None result
 
     let rec cancel (state: State) (task: Task) reason =
         match task.State with
@@ -55,17 +55,17 @@ module internal Finish =
         | TaskState.Quarantined
         | TaskState.Ended -> ()
 
-        let entry = Answers.entryOf state task
+        let entry = Replies.entryOf state task
         state.Record(Event.Cancelled(task.Id, reason))
         release state task
-        Answers.settle state task entry (Some reason) Payload.empty
+        Replies.settle state task entry (Some reason) Payload.empty
 
     /// Ends the pieces of a task that have no result yet.
     and cancelPieces (state: State) (whole: Task) reason =
         match whole.Pieces with
         | null -> ()
         | pieces ->
-            Splitting.abandon state whole pieces
+            Split.abandon state whole pieces
 
             for piece in pieces.Tasks do
                 cancel state piece reason
@@ -94,7 +94,7 @@ module internal Finish =
         for other in pieces.TasksOf index do
             cancel state other "another worker was faster with this piece"
 
-        Splitting.join state whole
+        Split.join state whole
 
     /// The last stage is done. The result goes on before what it was made of goes: to let go of large parts takes a while.
     let publish (state: State) (task: Task) result =
@@ -118,7 +118,7 @@ module internal Finish =
 
     /// What the stages give for the whole is there.
     let joined (state: State) (task: Task) result =
-        let next = Expansion.next task (nonNull task.Pieces)
+        let next = PieceStages.next task (nonNull task.Pieces)
 
         if next < task.Pipeline.stages.Length then
             advance state task next result

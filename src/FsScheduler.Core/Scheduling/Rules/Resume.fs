@@ -42,10 +42,10 @@ module internal Resume =
             | task -> Finish.giveWay state task |> ignore
 
     let run (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
-        Answers.evict state
+        Replies.evict state
         expectBack state
         publishAgain state found
         giveWayAgain state
 
         for whole in Seq.toArray state.Splits.Values do
-            Splitting.resume state whole
+            Split.resume state whole

@@ -4,7 +4,7 @@ open System.Collections.Generic
 
 /// What stages gave and the next ones have not taken: how much lies before each stage.
 /// <param name="limit">From so much on, a stage has enough.</param>
-type internal Backlog(limit: Size) =
+type internal Backpressure(limit: Size) =
     let sizes = Dictionary<string, Size>()
     let mutable fullCount = 0
 

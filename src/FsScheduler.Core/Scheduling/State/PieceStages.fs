@@ -1,7 +1,7 @@
 namespace FsScheduler.Core
 
 /// A payload is worked on in pieces: in place of their own stages workers run what they offer for pieces.
-module internal Expansion =
+module internal PieceStages =
 
     /// The stages of pieces, from the first on as far as they can be run on pieces.
     let rec private expand (isOffered: Stage -> bool) (stages: Stage list) : Stage list =

@@ -1,7 +1,7 @@
 namespace FsScheduler.Core
 
 /// Who runs what: the queued tasks and the idle workers are brought together.
-module internal Serving =
+module internal Dispatch =
 
     /// Those that were lost twice with their worker are run alone, so that a third loss tells whose fault it is.
     let private serveSuspects (state: State) =

@@ -19,7 +19,7 @@ type internal KeyEntry = {
 
 /// <summary>The keys in use, and the latest of those whose tasks are finished.</summary>
 /// <param name="isJournaled">Results that are kept are the journal's, and bounded there.</param>
-type internal Keys(isJournaled: bool) =
+type internal IdempotencyKeys(isJournaled: bool) =
     let entries = Dictionary<string, KeyEntry>()
     let finished = Queue<KeyEntry>()
     let mutable keptBytes = 0L<B>

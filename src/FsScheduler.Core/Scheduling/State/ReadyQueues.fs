@@ -8,18 +8,18 @@ open System.Runtime.CompilerServices
 /// <param name="backlog">What lies between stages.</param>
 /// <param name="workers">Who is there.</param>
 /// <param name="probation">Those that only fail.</param>
-type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
+type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation: Probation) =
     // Empty ones are kept up to this number: most of them will be needed again.
     let emptyMax = 64
-    let queues = ResizeArray<TaskQueue>()
-    let byKey = Dictionary<string, TaskQueue>()
+    let queues = ResizeArray<ReadyQueue>()
+    let byKey = Dictionary<string, ReadyQueue>()
     let ofPipelines = ConditionalWeakTable<Pipeline, string[][]>()
     let suspects = TaskList()
     let mutable count = 0
     let mutable openCount = 0 // of those in open queues
     let mutable latestOf: Pipeline voption = ValueNone
     let mutable latestStage = 0
-    let mutable latest = TaskQueue([| "" |], [||], [||])
+    let mutable latest = ReadyQueue([| "" |], [||], [||])
     let mutable avoiding = 0 // tasks that somebody has failed
     let mutable tickedAt = Instant.zero
 
@@ -52,7 +52,7 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
             if queues.Count >= emptyMax then
                 forgetEmpty ()
 
-            let queue = TaskQueue(stages, downstream, failedBy)
+            let queue = ReadyQueue(stages, downstream, failedBy)
             byKey.Add(key, queue)
             queues.Add queue
             queue
@@ -86,25 +86,25 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
 
         latest
 
-    let heldBackBy (worker: Worker) (queue: TaskQueue) =
+    let heldBackBy (worker: Worker) (queue: ReadyQueue) =
         backlog.HoldsBack(worker, queue.Stages, queue.Downstream)
 
     /// Whether it is not left to a worker that has not failed it. That is waited for if there is one, however busy it is, but
     /// not for ever; but whoever only fails these stages gets it only if there is nobody else.
-    let mayHave (worker: Worker) (queue: TaskQueue) (task: Task) =
+    let mayHave (worker: Worker) (queue: ReadyQueue) (task: Task) =
         not (Array.contains worker.Name queue.FailedBy)
         || not (workers.IsAnotherAble(queue.Stages, queue.FailedBy))
         || tickedAt - task.Since >= Limits.agingAfter
            && not (probation.IsHeldBack(worker, queue.Stages))
 
-    let mayTry (worker: Worker) (queue: TaskQueue) =
+    let mayTry (worker: Worker) (queue: ReadyQueue) =
         queue.Count > 0
         && worker.Can queue.Stage
         && probation.MayTry(worker, queue.Stages)
         && (heldBackBy worker queue).IsNone
 
     /// The first that a worker may be given of a queue.
-    let firstOf (worker: Worker) (queue: TaskQueue) : Task | null =
+    let firstOf (worker: Worker) (queue: ReadyQueue) : Task | null =
         if mayTry worker queue then
             match queue.First with
             | null -> null
@@ -121,7 +121,7 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
         else task.Id < other.Id
 
     /// Whether a worker on trial has failed it before: what it has not failed tells more, and may be done.
-    let isToldAlready (worker: Worker) (queue: TaskQueue) =
+    let isToldAlready (worker: Worker) (queue: ReadyQueue) =
         Array.contains worker.Name queue.FailedBy
         && probation.IsHeldBack(worker, queue.Stages)
 
@@ -168,7 +168,7 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
 
         oldest
 
-    let counted (queue: TaskQueue) difference =
+    let counted (queue: ReadyQueue) difference =
         count <- count + difference
 
         if queue.FailedBy.Length > 0 then
@@ -213,7 +213,7 @@ type internal Queues(backlog: Backlog, workers: Workers, probation: Probation) =
     member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)
 
     /// In the order in which they were first needed, with some that are empty.
-    member _.All: seq<TaskQueue> = queues
+    member _.All: seq<ReadyQueue> = queues
 
     /// No idle worker can run anything. A thousand of them need not be asked again at every step.
     member _.Close() =

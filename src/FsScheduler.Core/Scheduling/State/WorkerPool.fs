@@ -43,7 +43,7 @@ type internal IdleWorkers() =
 
 /// <summary>The connected workers, idle and busy.</summary>
 /// <param name="probation">Those that only fail.</param>
-type internal Workers(probation: Probation) =
+type internal WorkerPool(probation: Probation) =
     let all = Dictionary<SessionId, Worker>()
     let idle = IdleWorkers()
     let reservations = Dictionary<TaskId, Worker>()
@@ -156,6 +156,11 @@ type internal Workers(probation: Probation) =
             unreserve worker
 
         settle worker
+
+    /// Asks a worker to finish what it has and go.
+    member pool.Dismiss(worker: Worker) =
+        worker.IsDismissed <- true
+        pool.SetSlots(worker, 0)
 
     member _.Give(worker: Worker, task: Task) =
         worker.Held.AddLast task

@@ -3,7 +3,7 @@ namespace FsScheduler.Core
 open System
 
 /// Who waits for a task, and what they are told.
-module internal Answers =
+module internal Replies =
 
     let private doneOf (task: Task) ref error = {
         ref = ref

@@ -35,11 +35,12 @@ type internal QueueLevel(priority: int) =
 /// <param name="stages">What a worker must offer for each, the next one first.</param>
 /// <param name="downstream">As that of each task.</param>
 /// <param name="failedBy">As that of each task.</param>
-type internal TaskQueue(stages: string[], downstream: string[] | null, failedBy: string[]) =
+type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy: string[]) =
     // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
     let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
     let mutable count = 0
+    let mutable stuckSince: Instant voption = ValueNone
 
     /// The index of the level of this priority, or of the level to insert it before.
     let indexOf priority =
@@ -78,8 +79,16 @@ type internal TaskQueue(stages: string[], downstream: string[] | null, failedBy:
     /// False where it is known that no idle worker can run this stage: then nobody need look.
     member val IsOpen = true with get, set
 
-    /// Since when whoever could run this is held back.
-    member val StuckSince: Instant voption = ValueNone with get, set
+    /// Somebody could run this.
+    member _.Unstick() = stuckSince <- ValueNone
+
+    /// Whoever could run this is held back: for how long it has been found so by now.
+    member _.StuckFor(now: Instant) : Duration =
+        match stuckSince with
+        | ValueSome since -> now - since
+        | ValueNone ->
+            stuckSince <- ValueSome now
+            0L<ms>
 
     /// True where it was empty, and another one would take its place.
     member val IsForgotten = false with get, set

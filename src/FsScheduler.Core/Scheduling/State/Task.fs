@@ -23,7 +23,7 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         with get () = submission
         and set (recalled: Submission) = submission <- recalled
 
-    /// Another one only from `Expansion`.
+    /// Another one only from `PieceStages`.
     member _.Pipeline
         with get () = pipeline
         and set (expanded: Pipeline) = pipeline <- expanded
@@ -337,6 +337,19 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
 
     member val Finished = 0L with get, set
     member val Failed = 0L with get, set
+
+    /// A sign of life.
+    member worker.Hear(now: Instant) = worker.LastHeard <- now
+
+    /// A connection speaks for it.
+    member worker.Connect() = worker.IsAbsent <- false
+
+    /// It has done what it was given, or not.
+    member worker.Count(isDone: bool) =
+        if isDone then
+            worker.Finished <- worker.Finished + 1L
+        else
+            worker.Failed <- worker.Failed + 1L
 
     static member Create(session, name, offers) =
         let worker = Worker(session, name, offers)

@@ -1,7 +1,7 @@
 namespace FsScheduler.Core
 
 /// How many tasks were done lately: one count for each of the last sixty seconds.
-type internal Rates() =
+type internal Throughput() =
     let counts = Array.zeroCreate<int64> 60
     let mutable second = 0L // that of the newest count
 

@@ -6,10 +6,10 @@ open System.Collections.Generic
 /// What the scheduler knows between inputs, and what it has decided on the present one.
 [<Sealed>]
 type internal State(settings: Settings, tasksMax: int) =
-    let backlog = Backlog settings.spoolBytes
+    let backlog = Backpressure settings.spoolBytes
     let probation = Probation()
-    let workers = Workers probation
-    let queues = Queues(backlog, workers, probation)
+    let workers = WorkerPool probation
+    let queues = ReadyQueues(backlog, workers, probation)
     member _.Settings = settings
     member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
@@ -32,7 +32,7 @@ type internal State(settings: Settings, tasksMax: int) =
 
     /// By the task that is to end first: the newer version of its file.
     member val Successors = Dictionary<TaskId, Task>()
-    member val Keys = Keys(settings.memory < Settings.unlimited)
+    member val Keys = IdempotencyKeys(settings.memory < Settings.unlimited)
 
     /// Stages that a pipeline may name.
     member val Known = HashSet<string>(settings.expected)
@@ -60,7 +60,7 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Publishing = 0 with get, set
     member val Quarantined = 0 with get, set
     member val Finished = 0L with get, set
-    member val Rates = Rates()
+    member val Rates = Throughput()
     member val Cancelled = 0L with get, set
 
     /// The number of the latest event.

@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 /// Stragglers: when most pieces of a payload are done and one takes much longer, a second worker does the same. The first
 /// result wins, and the other task is cancelled: which one that is makes no difference to the result.
-module internal Speculation =
+module internal Stragglers =
 
     /// An idle worker that can run the first stage of a piece, other than the one that is slow with it.
     let private helper (state: State) (piece: Task) (slow: Worker) : Worker | null =
@@ -31,8 +31,8 @@ module internal Speculation =
         | null -> ()
         | worker ->
             state.Record(Event.Speculated(whole.Id, index, piece.Id))
-            let second = Splitting.submit state whole piece.Submission index
-            Assign.give state worker second
+            let second = Split.submit state whole piece.Submission index
+            Assign.assign state worker second
 
     let private lookAt (state: State) (whole: Task) (pieces: Pieces) (median: Duration) =
         let slow =

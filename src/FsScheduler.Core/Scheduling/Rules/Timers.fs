@@ -3,7 +3,7 @@ namespace FsScheduler.Core
 open System.Collections.Generic
 
 /// What follows from time alone.
-module internal Ticking =
+module internal Timers =
 
     let private forgive (state: State) (slept: Duration) =
         state.Workers.Forgive(fun since ->
@@ -33,7 +33,7 @@ module internal Ticking =
 
     /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
     let private lookForMissing (state: State) =
-        let missing = Answers.missing state
+        let missing = Replies.missing state
         let named = HashSet(missing |> Seq.map (fun (struct (stage, _)) -> stage))
 
         for stage in Seq.toArray state.Missing.Keys do
@@ -104,7 +104,7 @@ module internal Ticking =
         if state.Settings.unableAfter < Settings.patient then
             Fail.giveUp state
 
-        Speculation.run state
+        Stragglers.run state
 
         if state.Queues.Count + state.Queues.Suspects.Count > 0 || state.Missing.Count > 0 then
             lookForMissing state

@@ -1,7 +1,7 @@
 namespace FsScheduler.Core
 
 /// Large payloads, which many workers work on at once: in pieces, each a task of its own.
-module internal Splitting =
+module internal Split =
 
     /// Others are too small to be cut.
     let private isFile payload =
@@ -22,7 +22,7 @@ module internal Splitting =
         && Payload.size payload > state.Settings.split
         && task.State = TaskState.Queued
         && not task.Submission.Origin.IsPiece
-        && (Expansion.find state task).IsSome
+        && (PieceStages.find state task).IsSome
 
     /// So that there are not too many pieces.
     let private pieceSize (state: State) (size: Size) : Size =
@@ -131,7 +131,7 @@ module internal Splitting =
         let areParts =
             match task.Pieces with
             | null -> false
-            | pieces -> Expansion.isRunnable state task pieces
+            | pieces -> PieceStages.isRunnable state task pieces
 
         Apply.cutting state task areParts
         state.DiscardReleased()
@@ -143,7 +143,7 @@ module internal Splitting =
 
     /// It is known where its pieces end.
     let cut (state: State) (whole: Task) (cuts: Size[]) =
-        match Expansion.find state whole with
+        match PieceStages.find state whole with
         | ValueNone -> Apply.uncut state whole // whoever ran that on pieces has left meanwhile
         | ValueSome pipeline ->
             launch state whole (whole.Stage + pipeline.stages.Length) pipeline cuts

@@ -1,7 +1,8 @@
 namespace FsScheduler.Core
 
 /// What clients submit, and what is found in the folder.
-module internal Submitting =
+[<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module internal Submit =
 
     let private resolve (state: State) text =
         if text = "" then
@@ -40,7 +41,7 @@ module internal Submitting =
 
     let private accept (state: State) (submission: Submission) pipeline session =
         if state.Tasks.Count >= state.TasksMax then
-            Answers.refuse
+            Replies.refuse
                 state
                 session
                 submission
@@ -59,7 +60,7 @@ module internal Submitting =
         (key: Key)
         (entry: KeyEntry)
         =
-        let refuse = Answers.refuse state session submission
+        let refuse = Replies.refuse state session submission
 
         if entry.key.content <> key.content then
             refuse
@@ -77,12 +78,12 @@ module internal Submitting =
         else
             state.Discard submission.Payload
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
-            Answers.join state entry { session = session; ref = submission.Ref; want = want }
+            Replies.join state entry { session = session; ref = submission.Ref; want = want }
 
     /// A file that is in quarantine is tried again with another pipeline: as a new task, since what was done of the old one
     /// is worth nothing.
     let retryWith (state: State) (task: Task) (text: string) by =
-        let refuse message = Answers.error state by message
+        let refuse message = Replies.error state by message
 
         match resolve state text, task.Submission.Origin with
         | Error error, _ -> refuse $"task {task.Id}: {error.message}"
@@ -110,7 +111,7 @@ module internal Submitting =
             | ValueNone -> accept state submission pipeline session
             | ValueSome entry -> joinKey state submission session want key entry
         | Error error, Client(session, _, _) ->
-            Answers.refuse state session submission RejectionCode.BadPipeline error.message
+            Replies.refuse state session submission RejectionCode.BadPipeline error.message
         | Error _, Folder ->
             // What stands in a folder waits for a worker that offers what it names.
             match Pipeline.parseRecorded text with

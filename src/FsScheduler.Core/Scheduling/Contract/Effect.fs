@@ -1,0 +1,55 @@
+namespace FsScheduler.Core
+
+/// What the world outside is asked to do.
+[<RequireQualifiedAccess>]
+type Effect =
+    | Assign of SessionId * Process * Submission * Payload
+    | Revoke of SessionId * Attempt
+    /// Read what this task was submitted with, for `Recalled`.
+    | Recall of Attempt
+    /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
+    | Cut of Attempt * Submission * Payload * pieceSize: Size
+    /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,
+    /// for `Joined`. The parts stay the machine's.
+    | Join of Attempt * merge: Stage voption * parts: Payload[]
+    /// The next part, counted from 0, of what `Join` will ask for without a merge: to put it behind those before it saves
+    /// time then, and need not be done. The part stays the machine's.
+    | Gather of Attempt * index: int * part: Payload
+    /// What was gathered for this attempt is not joined any more.
+    | Abandon of Attempt
+    /// Welcome a worker, which may keep these of what it holds.
+    | Welcome of SessionId * keep: Attempt[]
+    /// Ask a worker to finish what it has and go.
+    | Dismiss of SessionId
+    /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
+    /// A later effect may discard one that is kept: open it before.
+    | Reply of SessionId * FromScheduler * Payload * kept: bool
+    /// Give the result its final name. From here on the payload is the publisher's.
+    | Publish of Attempt * Submission * Payload
+    /// The same, of a version of a file that would otherwise never have a result: it counts although the file has changed
+    /// since.
+    | PublishOlder of Attempt * Submission * Payload
+    /// Its result has its final name already, since before a restart: do the rest, and say `Published`.
+    | Settle of Attempt * Submission * Proof
+    /// Tell, beside the results, why there is none.
+    | PublishError of TaskId * Submission * Trouble list
+    /// A payload that nobody needs any more.
+    | Discard of Payload
+    /// Tell whoever looks after the workers that so many tasks wait for a stage that none of them offers. Once, until one
+    /// does.
+    | Missing of stage: string * tasks: int
+    /// Tell that the workers of this name only fail these stages, and are given them now and then only; and that they do them
+    /// again.
+    | HeldBack of worker: string * stages: string[] * error: string
+    | TakenUp of worker: string * stages: string[]
+    | Disconnect of SessionId * reason: string
+
+/// What follows from inputs: events to record, then effects to let out. Cleared and used again.
+[<Sealed>]
+type Decisions() =
+    member val Events = ResizeArray<Event>()
+    member val Effects = ResizeArray<Effect>()
+
+    member decisions.Clear() =
+        decisions.Events.Clear()
+        decisions.Effects.Clear()

@@ -1,0 +1,35 @@
+namespace FsScheduler.Core
+
+/// What has happened: the history of every task, to be recorded before anything of it shows.
+[<RequireQualifiedAccess>]
+type Event =
+    | Submitted of TaskId * Submission * Pipeline
+    /// Stages from the first to before the second index.
+    | Assigned of Attempt * SessionId * stages: struct (int * int)
+    /// Some stages are done; the result of this attempt is the payload of the next.
+    | Advanced of Attempt * stage: int * Payload
+    /// Its stages up to before that index are run on pieces, which end at these bytes; if there are others for pieces, these.
+    /// Those that have no part yet are submitted next.
+    | Split of Attempt * last: int * others: Pipeline voption * cuts: Size[]
+    /// A piece is done: the part of the result that it gave.
+    | Part of whole: TaskId * index: int * Payload
+    /// A piece takes much longer than the others: a second task is submitted next that does the same.
+    | Speculated of whole: TaskId * index: int * slow: TaskId
+    /// Failed; to be tried again after a delay.
+    | Delayed of TaskId * Trouble * Duration
+    /// Its time has come, or the older version of its file is out of its way; in the queue, at the back.
+    | Woken of TaskId
+    /// Lost with its worker; in the queue again, at the front.
+    | Requeued of TaskId * Trouble
+    /// A worker that has it since before a restart goes on with it.
+    | Claimed of Attempt * SessionId
+    | Quarantined of TaskId * Trouble
+    /// Its result is the one that counts, and is being published.
+    | Accepted of Attempt * Payload
+    | Completed of Attempt * Remainder
+    | Cancelled of TaskId * reason: string
+    | Retried of TaskId
+    /// The file, of which a version was submitted, is not there any more.
+    | Gone of name: string
+    | Joined of SessionId * name: string * stages: string[]
+    | Left of SessionId * name: string * reason: string
