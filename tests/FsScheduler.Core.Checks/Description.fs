@@ -18,7 +18,7 @@ let private place state =
     | TaskState.Queued -> "queued"
     | TaskState.Suspected -> "suspected"
     | TaskState.Running worker -> $"running on {worker.Session}"
-    | TaskState.Split -> "split"
+    | TaskState.Split splitting -> $"%A{splitting}"
     | TaskState.Waiting until -> $"waiting until {until.sinceStart}"
     | TaskState.Publishing -> "publishing"
     | TaskState.Succeeding older -> $"after {older.Id}"
@@ -126,4 +126,8 @@ let ofState (scheduler: Scheduler) : string list =
 
 /// Whether something is being cut. That is not recorded: where all that is recorded is known, it is in its queue.
 let isCutting (scheduler: Scheduler) : bool =
-    scheduler.State.Splits.Values |> Seq.exists (fun whole -> isNull whole.Pieces)
+    scheduler.State.Splits.Values
+    |> Seq.exists (fun task ->
+        match task.State with
+        | TaskState.Split splitting -> splitting = Splitting.Cutting
+        | _ -> false)

@@ -46,7 +46,7 @@ let private ofTasks (state: State) = [
             | TaskState.Queued
             | TaskState.Suspected
             | TaskState.Succeeding _
-            | TaskState.Split
+            | TaskState.Split _
             | TaskState.Running _ -> 1
             | TaskState.Waiting _
             | TaskState.Publishing
@@ -121,6 +121,13 @@ let private ofPieces (state: State) = [
         | null -> ()
         | pieces ->
             let missing = seq { 0 .. pieces.Count - 1 } |> Seq.filter pieces.IsMissing
+
+            match whole.State with
+            | TaskState.Split splitting when
+                splitting <> Splitting.Cutting && splitting <> pieces.Splitting
+                ->
+                $"task {whole.Id} is %A{splitting}, and {pieces.Missing} parts are missing"
+            | _ -> ()
 
             if pieces.Missing <> Seq.length missing then
                 $"task {whole.Id} counts {pieces.Missing} missing pieces of {Seq.length missing}"

@@ -65,6 +65,7 @@ module internal Apply =
         piece.Begin().Downstream <- pieces.Downstream
         pieces.Lose index
         pieces.Add(index, piece)
+        whole.State <- TaskState.Split pieces.Splitting
         Transition.enqueue state piece Back
 
     let private submitted (state: State) id (submission: Submission) pipeline =
@@ -154,23 +155,25 @@ module internal Apply =
             | ValueNone -> Pipeline.ofStages task.Pipeline.stages[task.Stage .. last - 1]
 
         // The parts of the same pieces are good for this attempt too.
-        match progress.Pieces with
-        | pieces when
-            not (isNull pieces)
-            && (nonNull pieces).Cuts = cuts
-            && (nonNull pieces).Pipeline = pipeline
-            ->
-            ()
-        | _ ->
-            dropParts state progress
-            progress.Pieces <- PieceStages.pieces task cuts last pipeline
+        let pieces =
+            match progress.Pieces with
+            | null -> PieceStages.pieces task cuts last pipeline
+            | pieces when pieces.Cuts = cuts && pieces.Pipeline = pipeline -> pieces
+            | _ ->
+                dropParts state progress
+                PieceStages.pieces task cuts last pipeline
 
-        Transition.enter state task TaskState.Split
+        progress.Pieces <- pieces
+        Transition.enter state task (TaskState.Split pieces.Splitting)
 
     let private partCame (state: State) number (whole: Task) index part =
         match whole.Pieces with
         | null -> ()
-        | pieces -> pieces.Fill(index, state.Kept(number, part))
+        | pieces ->
+            pieces.Fill(index, state.Kept(number, part))
+
+            if whole.State.IsSplit then
+                whole.State <- TaskState.Split pieces.Splitting
 
     let private accepted (state: State) (task: Task) =
         let progress = take state task
@@ -282,7 +285,7 @@ module internal Apply =
         if not areParts then
             dropParts state progress
 
-        Transition.enter state task TaskState.Split
+        Transition.enter state task (TaskState.Split Splitting.Cutting)
 
     /// It is not cut after all.
     let uncut (state: State) (task: Task) = Transition.requeue state task Front

@@ -145,28 +145,30 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split when task.Submission.IsFiled -> Assign.recalled state task submission
+            | TaskState.Split _ when task.Submission.IsFiled ->
+                Assign.recalled state task submission
             | _ -> ()
 
     let cut attempt (cuts: Size[]) =
         match state.Current attempt with
         | null -> ()
         | task ->
-            if task.State = TaskState.Split && isNull task.Pieces then
+            match task.State with
+            | TaskState.Split Splitting.Cutting when isNull task.Pieces ->
                 Split.cut state task cuts
 
                 // It is back in its queue, where a version that a newer one waits for has no place.
                 if not task.IsUnderWay then
                     Finish.giveWay state task |> ignore
+            | _ -> ()
 
     /// The task, if all parts of its result are there.
     let whole' attempt : Task | null =
         match state.Current attempt with
         | null -> null
         | task ->
-            match task.State, task.Pieces with
-            | TaskState.Split, pieces when not (isNull pieces) && (nonNull pieces).Missing = 0 ->
-                task
+            match task.State with
+            | TaskState.Split Splitting.Merging -> task
             | _ -> null
 
     let joined attempt result =
@@ -200,7 +202,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
+            | TaskState.Split _ -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
             | _ -> ()
 
     // Files that change or go.

@@ -26,7 +26,7 @@ module Destination =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split ->
+            | TaskState.Split _ ->
                 match task.Submission.Origin with
                 | _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
                     Destination.Kept

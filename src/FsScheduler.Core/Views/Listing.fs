@@ -69,7 +69,7 @@ module Listing =
         | TaskState.Queued -> Phase.Queued
         | TaskState.Suspected -> Phase.Suspected
         | TaskState.Running _ -> Phase.Running
-        | TaskState.Split -> Phase.Split
+        | TaskState.Split _ -> Phase.Split
         | TaskState.Waiting _ -> Phase.Waiting
         | TaskState.Publishing -> Phase.Publishing
         | TaskState.Succeeding _ -> Phase.Succeeding

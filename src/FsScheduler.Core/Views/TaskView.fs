@@ -20,7 +20,7 @@ module TaskView =
         | TaskState.Queued -> "queued"
         | TaskState.Suspected -> "suspected"
         | TaskState.Running _ -> "running"
-        | TaskState.Split -> "split"
+        | TaskState.Split _ -> "split"
         | TaskState.Waiting _ -> "waiting"
         | TaskState.Publishing -> "publishing"
         | TaskState.Succeeding _ -> "succeeding"

@@ -68,7 +68,7 @@ module Whereabouts =
                 Some(Alone(stage, isOffered stage))
             | TaskState.Running worker when worker.IsAbsent -> Some(Awaited worker.Name)
             | TaskState.Running worker -> Some(RunningOn(worker.Name, now - task.Since))
-            | TaskState.Split ->
+            | TaskState.Split _ ->
                 match task.Progress.Pieces with
                 | null -> Some BeingCut
                 | pieces ->

@@ -46,7 +46,7 @@ module internal Finish =
     let rec cancel (state: State) (task: Task) reason =
         match task.State with
         | TaskState.Running worker -> state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
-        | TaskState.Split -> cancelPieces state task reason
+        | TaskState.Split _ -> cancelPieces state task reason
         | TaskState.Queued
         | TaskState.Suspected
         | TaskState.Waiting _

@@ -51,7 +51,7 @@ module internal WorkerLoss =
                 | TaskState.Running absent -> absent.IsAbsent && isSame worker task absent
                 | TaskState.Queued
                 | TaskState.Suspected
-                | TaskState.Split
+                | TaskState.Split _
                 | TaskState.Waiting _
                 | TaskState.Publishing
                 | TaskState.Succeeding _

@@ -139,7 +139,7 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     member task.IsUnderWay =
         match task.State with
         | TaskState.Running _
-        | TaskState.Split -> true
+        | TaskState.Split _ -> true
         | TaskState.Queued
         | TaskState.Suspected -> task.IsResult
         | TaskState.Waiting _
@@ -269,11 +269,27 @@ and [<Sealed>] internal Pieces
 
         parts[index] <- ValueSome part
 
+    /// How far a task that has these is.
+    member _.Splitting =
+        if missing = 0 then
+            Splitting.Merging
+        else
+            Splitting.InPieces
+
     /// The result of a piece, if there is one, is there no more.
     member _.Lose(index: int) =
         if parts[index].IsSome then
             missing <- missing + 1
             parts[index] <- ValueNone
+
+/// How far a task that is worked on in pieces has come.
+and [<RequireQualifiedAccess; Struct>] internal Splitting =
+    /// It is looked for where it can be cut, or what it was submitted with is on its way.
+    | Cutting
+    /// Its pieces are tasks of their own.
+    | InPieces
+    /// All parts are there, and are merged.
+    | Merging
 
 /// Where a task is. Each case carries what is true there and nowhere else.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
@@ -281,8 +297,8 @@ and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     /// Queued, to be run by a worker that has nothing else: twice lost with its worker.
     | Suspected
     | Running of Worker
-    /// Worked on in pieces: it is being cut, its pieces are tasks of their own, or their results are being joined.
-    | Split
+    /// Worked on in pieces.
+    | Split of Splitting
     /// Failed; tried again at this moment.
     | Waiting of until: Instant
     | Publishing

@@ -25,7 +25,7 @@ module internal Transition =
             state.Workers.TakeBack(worker, task)
             state.Running <- state.Running - 1
             state.Offer worker
-        | TaskState.Split -> state.Splits.Remove task.Id |> ignore
+        | TaskState.Split _ -> state.Splits.Remove task.Id |> ignore
         | TaskState.Waiting _ -> state.WaitingCount <- state.WaitingCount - 1
         | TaskState.Publishing -> state.Publishing <- state.Publishing - 1
         | TaskState.Succeeding older -> state.Successors.Remove older.Id |> ignore
@@ -48,7 +48,7 @@ module internal Transition =
         | TaskState.Running worker ->
             state.Workers.Give(worker, task)
             state.Running <- state.Running + 1
-        | TaskState.Split -> state.Splits.Add(task.Id, task)
+        | TaskState.Split _ -> state.Splits.Add(task.Id, task)
         | TaskState.Waiting until ->
             state.Waiting.Enqueue(task, struct (until.sinceStart, task.Id))
             state.WaitingCount <- state.WaitingCount + 1
