@@ -128,6 +128,25 @@ let private flow =
                 "what the worker gets"
         }
 
+        test "are kept over a restart, as long as they are to be merged" {
+            let machine = Machine { splitting with expected = known }
+            machine.Worker(1, tally, 2) |> ignore
+            machine.Do(Input.Submit(submission "x" 0 Result None big, "tally"))
+            machine.Do(Input.Cut(attempt 1 0, cuts))
+
+            let destination number =
+                Destination.ofResult (attempt 1 number) machine.Scheduler
+
+            Expect.equal (destination 1) Destination.Kept "ahead of the last"
+
+            for piece in 2..4 do
+                succeed machine piece "x" |> ignore
+
+            Expect.equal (destination 1) Destination.Kept "one behind the other"
+            machine.Do(Input.Joined(attempt 1 1, bytes "xxx"))
+            Expect.equal (destination 2) Destination.Sent "merged"
+        }
+
         test "are joined again, where they come to nothing" {
             let machine = tallied ()
 

@@ -19,6 +19,16 @@ type Assignment = { submission: Submission; payload: Payload; destination: Desti
 
 module Destination =
 
+    /// Whether another stage reads what an attempt gives: parts may have to be merged yet, though it runs its last stage.
+    let private isRead (task: Task) =
+        let next =
+            match task.State, task.Pieces with
+            | TaskState.Split _, pieces when not (isNull pieces) ->
+                PieceStages.next task (nonNull pieces)
+            | _ -> task.StageEnd
+
+        next < task.Pipeline.stages.Length
+
     /// Of the result of an attempt that runs, or of one that is put together of pieces.
     let ofResult (attempt: Attempt) (scheduler: Scheduler) : Destination =
         match scheduler.State.Current attempt with
@@ -28,8 +38,7 @@ module Destination =
             | TaskState.Running _
             | TaskState.Split _ ->
                 match task.Submission.Origin with
-                | _ when int task.Progress.StageEnd < task.Pipeline.stages.Length ->
-                    Destination.Kept
+                | _ when isRead task -> Destination.Kept
                 | Piece _ -> Destination.Part
                 | Folder
                 | Client(_, File, _) -> Destination.Results task.Submission
