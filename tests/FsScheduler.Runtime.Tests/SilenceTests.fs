@@ -60,6 +60,8 @@ type private Meeting = {
     /// What the client says.
     lines: IO.StreamReader
     say: FromScheduler -> Task
+    /// Bytes of a payload.
+    send: byte[] -> Task
 }
 
 let private meet (clock: ManualClock) : Task<Meeting> =
@@ -99,7 +101,11 @@ let private meet (clock: ManualClock) : Task<Meeting> =
             )
 
         match! within starting with
-        | Ok client -> return { client = client; lines = lines; say = say }
+        | Ok client ->
+            let send (bytes: byte[]) =
+                theirs.WriteAsync(ReadOnlyMemory bytes).AsTask()
+
+            return { client = client; lines = lines; say = say; send = send }
         | Error reason -> return failtest $"{reason}"
     }
 
@@ -223,6 +229,58 @@ let tests =
                 let unacknowledged: byte[] = Array.zeroCreate 4
                 socket.GetRawSocketOption(6, 18, unacknowledged.AsSpan()) |> ignore
                 Expect.equal (BitConverter.ToInt32 unacknowledged) 60_000 "what is on its way too"
+        }
+
+        testTask "within a limit of the client is given up; what arrives may take longer than that" {
+            let clock = ManualClock()
+            let! meeting = meet clock
+            let client = meeting.client
+            let limit = 30_000L<ms>
+            let size = 2 * 1024 * 1024
+
+            /// Ends when the client has taken some of it: a pipe takes no more unread.
+            let begin' () =
+                task {
+                    let receiving = client.ReceiveWithinAsync(limit, CancellationToken.None)
+
+                    for _ in 1..20 do
+                        do! clock.Advance 1_000
+
+                    let line = $$"""{"type":"FETCH","task":1,"name":"n","bytes":{{size}}}"""
+                    do! meeting.send (Encoding.UTF8.GetBytes(line + "\n"))
+                    do! meeting.send (Array.zeroCreate (size / 8))
+                    return receiving
+                }
+
+            let! (receiving: Task<Arrival<FromScheduler> option>) = begin' ()
+
+            for _ in 2..8 do
+                for _ in 1..20 do
+                    do! clock.Advance 1_000
+
+                do! meeting.send (Array.zeroCreate (size / 8))
+
+            match! within receiving with
+            | Some { payload = Spooled(path, whole) } ->
+                Expect.equal (int64 whole, (IO.FileInfo path).Length) (int64 size, int64 size) "it"
+                IO.File.Delete path
+            | other -> failtest $"{other}"
+
+            let! (receiving: Task<Arrival<FromScheduler> option>) = begin' ()
+
+            for _ in 1..29 do
+                do! clock.Advance 1_000
+
+            Expect.isFalse receiving.IsCompleted "it has begun"
+
+            for _ in 1..3 do
+                do! clock.Advance 1_000
+
+            let! _ = within (Task.WhenAny [ receiving :> Task ])
+
+            match receiving.Exception with
+            | null -> failtest "it went on"
+            | error -> Expect.isTrue (error.InnerException :? TimeoutException) $"{error}"
         }
 
         testTask "is no concern of a client that does not listen" {

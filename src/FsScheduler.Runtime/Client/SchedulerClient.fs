@@ -207,6 +207,37 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             return if arrived.Count = 0 then None else Some(arrived.Dequeue())
         }
 
+    /// <summary>The next message; None when the connection has ended. However large it is: the limit is for the wait until it
+    /// begins to arrive, and for each silence within it.</summary>
+    /// <exception cref="T:System.TimeoutException">The limit is over; nothing more can be received then.</exception>
+    member client.ReceiveWithinAsync
+        (limit: Duration, ct: CancellationToken)
+        : Task<Arrival<FromScheduler> option> =
+        task {
+            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
+            let receiving = client.ReceiveAsync limited.Token
+            let mutable left = limit
+
+            while left > 0L<ms> do
+                try
+                    let span = TimeSpan.FromMilliseconds(float (int64 left))
+                    let! _ = receiving.WaitAsync(span, clock.Provider)
+                    left <- 0L<ms>
+                with :? TimeoutException ->
+                    left <-
+                        if reader.IsWithinFrame then
+                            limit - reader.SilentFor
+                        else
+                            0L<ms>
+
+            limited.Cancel()
+
+            try
+                return! receiving
+            with :? OperationCanceledException when not ct.IsCancellationRequested ->
+                return raise (TimeoutException())
+        }
+
     static member private WhyNot(address: string, token: string option, reason: Unwelcome) =
         match reason with
         | Unauthorized when token.IsSome ->

@@ -244,10 +244,13 @@ type FrameReader<'message>
         else
             0L<ms>
 
+    /// Whether a frame has begun that is not there whole.
+    member _.IsWithinFrame = awaited.IsSome || skip > 0L || isCut
+
     /// How long the next byte of a frame that has begun has been waited for. Time in which nobody read, because what
     /// had come was still being worked on, is not the peer's.
-    member _.StuckFor: Duration =
-        if Volatile.Read &isWaiting && (awaited.IsSome || skip > 0L || isCut) then
+    member this.StuckFor: Duration =
+        if Volatile.Read &isWaiting && this.IsWithinFrame then
             clock.Now - waitingSince
         else
             0L<ms>

@@ -131,21 +131,21 @@ module Remote =
 
         code.Value
 
-    /// The next message that is wanted; the patience is 30 s.
+    /// How long an answer may take to begin, and be silent within.
+    let private patience = 30_000L<ms>
+
+    /// The next message that is wanted.
     let private next (client: SchedulerClient) (ct: CancellationToken) =
         task {
-            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
-            limited.CancelAfter(TimeSpan.FromSeconds 30.0)
-
             try
-                match! client.ReceiveAsync limited.Token with
+                match! client.ReceiveWithinAsync(patience, ct) with
                 | Some arrival -> return arrival
                 | None -> return raise (Unreachable "the scheduler has closed the connection")
-            with :? OperationCanceledException when not ct.IsCancellationRequested ->
+            with :? TimeoutException ->
                 return
                     raise (
                         Unreachable
-                            "the scheduler does not answer within 30 s; its disk may be full, or it is stopped"
+                            $"the scheduler does not answer within {patience / 1_000L} s; its disk may be full, or it is stopped"
                     )
         }
 
