@@ -252,6 +252,39 @@ let private waiting =
             do! eventually "all are listed" (fun () -> count () = 1_002)
         }
 
+let private answerTooLarge =
+    scenario "an answer that finds no room here is an error, and says where to make some"
+    <| fun () ->
+        task {
+            if OperatingSystem.IsWindows() then
+                skiptest "TMPDIR is Unix's"
+
+            use place = new Workplace()
+            use listener = new TcpListener(Net.IPAddress.Loopback, 0)
+            listener.Start()
+            let port = (listener.LocalEndpoint :?> Net.IPEndPoint).Port
+
+            let listing =
+                runWith place [ "TMPDIR=none" ] [ "tasks"; "--connect"; $"127.0.0.1:{port}" ]
+
+            use! peer = listener.AcceptTcpClientAsync()
+            use stream = peer.GetStream()
+
+            let say (line: string) =
+                stream.WriteAsync(Text.Encoding.UTF8.GetBytes(line + "\n")).AsTask()
+
+            do!
+                say
+                    """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":1,"maxResult":1}"""
+
+            do! say """{"type":"LIST","after":1,"more":false,"bytes":2000000}"""
+            do! stream.WriteAsync(ReadOnlyMemory(Array.create 2_000_000 (byte '\n')))
+            let! answer = listing
+            Expect.equal (answer.code, answer.lines) (3, []) answer.Text
+            Expect.stringContains answer.Text "the answer cannot be stored in 'none/': " "where"
+            Expect.stringContains answer.Text "TMPDIR names another folder" "what to do"
+        }
+
 let private naming =
     scenario "submit names results, writes a job log, and tells how long it may take"
     <| fun () ->
@@ -561,6 +594,7 @@ let tests =
         foreign
         listing
         waiting
+        answerTooLarge
         naming
         halting
         drawing

@@ -56,16 +56,15 @@ module CatVerb =
 
                     for id in tasks do
                         match! Remote.ask client (ToScheduler.Fetch id) ct with
-                        | Ok({ message = FromScheduler.Fetch _ } as arrival) when
-                            isNull arrival.trouble
-                            ->
-                            write output arrival
-                        | Ok { message = FromScheduler.Fetch _; trouble = trouble } ->
-                            Remote.complain
-                                "cat"
-                                $"the result of task {id} cannot be stored here: {trouble}"
+                        | Ok({ message = FromScheduler.Fetch _ } as arrival) ->
+                            match arrival.trouble with
+                            | null -> write output arrival
+                            | trouble ->
+                                Remote.complain
+                                    "cat"
+                                    (Remote.unstored $"the result of task {id}" trouble)
 
-                            code <- ExitCode.quarantined
+                                code <- ExitCode.quarantined
                         | Ok _ -> raise (Unreachable "the scheduler answers something else")
                         | Error message ->
                             Remote.complain "cat" message

@@ -160,14 +160,24 @@ module Remote =
             | _ -> return Ok arrival
         }
 
-    /// The bytes of an answer, wherever they are.
+    /// Says of something large that it finds no room here.
+    let unstored (what: string) (trouble: string) =
+        $"{what} cannot be stored in '{Path.GetTempPath()}': {trouble}; TMPDIR names another folder for it"
+
+    /// <summary>The bytes of an answer, wherever they are.</summary>
+    /// <exception cref="T:System.IO.IOException">They could not be stored here.</exception>
     let bytesOf (arrival: Arrival<FromScheduler>) =
+        match arrival.trouble with
+        | null -> ()
+        | trouble -> raise (IOException(unstored "the answer" trouble))
+
         match arrival.payload with
         | Bytes bytes -> bytes
         | Spooled(path, _) ->
-            let bytes = File.ReadAllBytes path
-            File.Delete path
-            bytes
+            try
+                File.ReadAllBytes path
+            finally
+                SpoolFile.delete path
         | Packed
         | Filed
         | Recorded _
