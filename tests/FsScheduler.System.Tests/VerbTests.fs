@@ -141,18 +141,21 @@ let private awkward =
             File.CreateSymbolicLink(place.At "link", place.At "target") |> ignore
             Directory.CreateDirectory(place.At "to/blocked.out") |> ignore
             File.WriteAllText(place.At "blocked", "A")
-            let sent = [ "link"; "blocked"; "target" ]
+            Directory.CreateDirectory(place.At "to/large.out") |> ignore
+            File.WriteAllText(place.At "large", String('A', 2_000_000))
+            let sent = [ "link"; "blocked"; "large"; "target" ]
             let! answer = ask place port ([ "submit" ] @ sent @ [ "--out"; "to"; "--json" ])
             expectCode 1 answer
             Expect.equal (File.ReadAllText(place.At "to/link.out")) "alvo de uma ligação" "link"
             Expect.isTrue (File.Exists(place.At "to/target.out")) "the others are kept"
 
-            let blocked = answer.Json |> List.find (fun json -> text "file" json = "blocked")
-            Expect.stringContains (text "error" blocked) "its result cannot be stored" "which not"
+            for name in [ "blocked"; "large" ] do
+                let blocked = answer.Json |> List.find (fun json -> text "file" json = name)
+                Expect.stringContains (text "error" blocked) "its result cannot be stored" name
 
             Expect.equal
                 (Directory.GetFileSystemEntries(place.At "to").Length)
-                3
+                4
                 "and nothing else is left there"
 
             if OperatingSystem.IsLinux() then

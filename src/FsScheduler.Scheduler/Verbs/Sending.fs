@@ -288,11 +288,11 @@ module Sending =
 
             match payload with
             | Spooled(path, _) ->
-                do
+                try
                     use file = File.OpenRead path
                     file.CopyTo output
-
-                File.Delete path
+                finally
+                    SpoolFile.delete path
             | Bytes bytes -> output.Write(bytes, 0, bytes.Length)
             | Packed
             | Filed
@@ -314,7 +314,11 @@ module Sending =
                 | Error reason -> invalidOp $"a result is called '{name}': {reason}"
 
             match payload with
-            | Spooled(path, _) -> put path
+            | Spooled(path, _) ->
+                try
+                    put path
+                finally
+                    SpoolFile.delete path // moved, unless it could not be
             | Bytes bytes ->
                 let temporary = Path.Combine(folder, $".fss-{Guid.NewGuid():N}.tmp")
 
