@@ -138,7 +138,10 @@ let private listing =
                 [ "task 1: done"; "task 2: quarantined"; "task 3: done" ]
                 "wait"
 
-            let! all = ask place port [ "wait" ]
+            let! now = ask place port [ "wait"; "1"; "--timeout"; "0ms" ]
+            Expect.equal (now.code, now.lines) (0, [ "task 1: done" ]) now.Text
+
+            let! all = ask place port [ "wait"; "--timeout"; "0ms" ]
             expectCode 1 all
             Expect.stringContains all.Text "2 done, 0 cancelled, 1 in quarantine" "wait for all"
 

@@ -35,7 +35,12 @@ module WaitVerb =
     let private leastPause = TimeSpan.FromMilliseconds 50.0
     let private mostPause = TimeSpan.FromSeconds 1.0
 
-    /// One more look, later each time: a second at the most.
+    /// Beyond `--timeout`, for the answer to what was asked before: so `--timeout 0ms` says how it is now.
+    let private lastAnswer = TimeSpan.FromSeconds 1.0
+
+    /// <summary>One more look, later each time: a second at the most.</summary>
+    /// <param name="look">What is waited for, once it is there.</param>
+    /// <param name="ct">Ends the waits between the looks.</param>
     let private until (look: unit -> Task<'ending option>) (ct: CancellationToken) : Task<'ending> =
         task {
             let mutable pause = leastPause
@@ -108,18 +113,18 @@ module WaitVerb =
         ending = Ok "done"
 
     /// Goes on with what is left in the queue, also on a later connection.
-    let private waitForTasks isJson client (left: Queue<TaskId>) (areDone: bool ref) ct =
+    let private waitForTasks isJson client (left: Queue<TaskId>) (areDone: bool ref) limit ct =
         task {
             while left.Count > 0 do
                 let id = left.Peek()
-                let! ending = until (fun () -> endingOf client id ct) ct
+                let! ending = until (fun () -> endingOf client id ct) limit
                 left.Dequeue() |> ignore
                 areDone.Value <- tellTask isJson id ending && areDone.Value
 
             return if areDone.Value then ExitCode.ok else ExitCode.quarantined
         }
 
-    let private waitForAll isJson client ct =
+    let private waitForAll isJson client limit ct =
         task {
             let look () =
                 task {
@@ -135,7 +140,7 @@ module WaitVerb =
                     return if left = 0L then Some report else None
                 }
 
-            let! report = until look ct
+            let! report = until look limit
 
             if isJson then
                 let value = {|
@@ -187,13 +192,20 @@ module WaitVerb =
             (fun client ct ->
                 task {
                     use limited = CancellationTokenSource.CreateLinkedTokenSource ct
-                    timeout |> Option.iter (fun timeout -> limited.CancelAfter timeout)
+                    use answered = CancellationTokenSource.CreateLinkedTokenSource ct
+
+                    match timeout with
+                    | Some timeout ->
+                        limited.CancelAfter timeout
+                        answered.CancelAfter(timeout + lastAnswer)
+                    | None -> ()
+
+                    let limit, ct' = limited.Token, answered.Token
 
                     try
                         match ids with
-                        | Some left ->
-                            return! waitForTasks isJson client left areDone limited.Token
-                        | None -> return! waitForAll isJson client limited.Token
+                        | Some left -> return! waitForTasks isJson client left areDone limit ct'
+                        | None -> return! waitForAll isJson client limit ct'
                     with :? OperationCanceledException when not ct.IsCancellationRequested ->
                         Remote.complain
                             "wait"
