@@ -62,6 +62,7 @@ let private helping =
                     [ "-h" ], "tasks "
                     [ "help"; "wait" ], "--timeout"
                     [ "help"; "help" ], "tasks "
+                    [ "help"; "version" ], "fs-scheduler 0."
                     [ "--version" ], "fs-scheduler 0."
                     [ "status"; "--version" ], "fs-scheduler 0."
                 ] do

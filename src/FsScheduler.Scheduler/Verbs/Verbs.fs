@@ -101,7 +101,8 @@ module Verbs =
         | [ "help"; ("help" | "--help" | "-h") ]
         | [ "--help" ]
         | [ "-h" ] -> describe ()
-        | [ "version" ] -> runScheduler [| "--version" |]
+        | [ "version" ]
+        | [ "help"; "version" ] -> runScheduler [| "--version" |]
         | "help" :: name :: _ ->
             match find name with
             | Some run -> run [| "--help" |]
