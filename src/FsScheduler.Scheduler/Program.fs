@@ -260,32 +260,49 @@ let private localAddress (listening: IPEndPoint) =
     else
         listening
 
-let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOptions) (log: ILogger) =
-    task {
-        let drain =
-            arguments.GetResult(Drain, "10s")
-            |> CommandLine.durationFrom 0L<ms> "--drain"
-            |> float
-            |> TimeSpan.FromMilliseconds
+/// How the process runs, with workers of its own.
+type private RunOptions = {
+    drain: TimeSpan
+    /// How many.
+    workers: int
+    workerProgram: WorkerProgram
+    onceLimit: Duration option
+}
 
-        let count =
-            arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
+let private runOptionsOf (arguments: ParseResults<Arguments>) : RunOptions =
+    let drain =
+        arguments.GetResult(Drain, "10s") |> CommandLine.durationFrom 0L<ms> "--drain"
 
-        let program =
-            if count = 0 then
+    let onceLimit =
+        arguments.TryGetResult Once_Timeout
+        |> Option.map (CommandLine.durationFrom 1L<ms> "--once-timeout")
+
+    if onceLimit.IsSome && not (arguments.Contains Once) then
+        raise (WrongArguments "--once-timeout: it is for --once")
+
+    let workers =
+        arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
+
+    {
+        drain = TimeSpan.FromMilliseconds(float (int64 drain))
+        workers = workers
+        workerProgram =
+            if workers = 0 then
                 WorkerProgram.none
             else
                 match WorkerProgram.find () with
                 | Ok program -> program
                 | Error message -> raise (IOException message)
+        onceLimit = onceLimit
+    }
 
-        let onceLimit =
-            arguments.TryGetResult Once_Timeout
-            |> Option.map (CommandLine.durationFrom 1L<ms> "--once-timeout")
-
-        if onceLimit.IsSome && not (arguments.Contains Once) then
-            raise (WrongArguments "--once-timeout: it is for --once")
-
+let private serve
+    (arguments: ParseResults<Arguments>)
+    (run: RunOptions)
+    (options: SchedulerOptions)
+    (log: ILogger)
+    =
+    task {
         use interruption = new Interruption()
         use server = new SchedulerServer(options)
         let stateGone = options.state.UntilGoneAsync interruption.Token
@@ -294,15 +311,15 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
         use workers =
             new LocalWorkers(
-                program,
+                run.workerProgram,
                 localAddress server.EndPoint,
-                count,
+                run.workers,
                 workerArguments arguments options.state,
                 interruption.Token,
                 log
             )
 
-        let once = OnceWait(server, onceLimit, log)
+        let once = OnceWait(server, run.onceLimit, log)
 
         let whole: Task =
             if arguments.Contains Once then
@@ -318,7 +335,7 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
 
         // Workers that others start may come at any time; who says nothing of them and waits for the end does so for ever.
         let unable =
-            if count > 0 && arguments.Contains Once && not (arguments.Contains Expect) then
+            if run.workers > 0 && arguments.Contains Once && not (arguments.Contains Expect) then
                 workers.UntilUnableAsync(hasWorkers, interruption.Token)
             else
                 TaskCompletionSource<string>().Task
@@ -329,11 +346,11 @@ let private serve (arguments: ParseResults<Arguments>) (options: SchedulerOption
                 unable,
                 stateGone,
                 server.Completion,
-                (if count > 0 then workers.Completion else server.Completion)
+                (if run.workers > 0 then workers.Completion else server.Completion)
             )
 
         if interruption.Token.IsCancellationRequested then
-            do! server.DrainAsync drain
+            do! server.DrainAsync run.drain
             return ExitCode.interrupted
         elif obj.ReferenceEquals(ended, whole) then
             do! whole
@@ -435,12 +452,14 @@ let private run (arguments: ParseResults<Arguments>) =
 
     let work () =
         task {
+            // Before the state is touched.
+            let runOptions = runOptionsOf arguments
             let options = optionsOf arguments log openState
             use _ = options.state
             use _ = options.journal
 
             try
-                return! serve arguments options log
+                return! serve arguments runOptions options log
             with :? SocketException as error ->
                 return
                     cannotStart

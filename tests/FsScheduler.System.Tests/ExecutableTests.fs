@@ -28,6 +28,8 @@ let private wrong: (string list * string) list = [
     [ "--colour"; "blue" ], "there is no option '--colour'"
     [ "--workers"; "few" ], "--workers"
     [ "--workers"; "-1" ], "--workers: -1 is not from 0"
+    [ "--drain"; "21d" ], "--drain: '21d' is not from 0 ms to 20d"
+    [ "--once-timeout"; "1m" ], "--once-timeout: it is for --once"
     [ "--settle"; "5 parsecs" ], "--settle: '5 parsecs' is not a duration"
     [ "--max-payload"; "64 loads" ], "--max-payload: '64 loads' is not a size"
     [ "--beat"; "4s"; "--lost-after"; "5s" ], "--lost-after: 5000 ms is less than two beats"
@@ -66,7 +68,10 @@ let private refused start cases () =
                 Expect.equal output [] $"{args}: stdout is for what was asked"
                 Expect.isFalse (errors.Contains "   at ") $"{args} shows a stack: {errors}"
 
-        Expect.isFalse (Directory.Exists(place.At "resultados")) "nothing was begun"
+        Expect.equal
+            (Directory.GetFileSystemEntries place.Path)
+            [| place.At "entrada" |]
+            "nothing was begun"
     }
 
 let private help =
