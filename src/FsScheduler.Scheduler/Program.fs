@@ -12,6 +12,14 @@ open FsScheduler.Core
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 
+let private entradaOf (arguments: ParseResults<Arguments>) = arguments.GetResult(Entrada, "entrada")
+
+let private resultadosOf (arguments: ParseResults<Arguments>) =
+    arguments.GetResult(Resultados, "resultados")
+
+let private stateOf (arguments: ParseResults<Arguments>) =
+    arguments.GetResult(State, ".fs-scheduler")
+
 let private listenAddress (text: string) =
     let wrong () =
         raise (
@@ -144,6 +152,7 @@ let private retentionOf (arguments: ParseResults<Arguments>) : Retention = {
 /// What all parts share, from the command line; the folder and the journal in it are opened last.
 let private optionsOf
     (arguments: ParseResults<Arguments>)
+    (ignored: IgnoreRules)
     (log: ILogger)
     (openState: Clock -> Holdup -> struct (StateFolder * IJournal))
     : SchedulerOptions =
@@ -169,7 +178,7 @@ let private optionsOf
 
     let routes =
         CommandLine.routes
-            (arguments.GetResult(Entrada, "entrada"))
+            (entradaOf arguments)
             (Set.ofArray settings.expected)
             (arguments.GetResults Route)
 
@@ -196,16 +205,14 @@ let private optionsOf
         | _ -> Keep
 
     let sync = syncOf arguments
-    let entrada = arguments.GetResult(Entrada, "entrada")
-    let ignored = CommandLine.ignored entrada (arguments.GetResults Ignore)
     let struct (state, journal) = openState clock holdup
 
     {
         listen = listen
         sharesFiles = arguments.Contains Shared_Files
-        entrada = entrada
+        entrada = entradaOf arguments
         ignored = ignored
-        resultados = arguments.GetResult(Resultados, "resultados")
+        resultados = resultadosOf arguments
         state = state
         sync = sync
         settings = settings
@@ -246,7 +253,7 @@ let private workerArguments (arguments: ParseResults<Arguments>) (state: StateFo
         program
 
     if arguments.Contains Shared_Files then
-        for folder in [ arguments.GetResult(Entrada, "entrada"); state.Temporary ] do
+        for folder in [ entradaOf arguments; state.Temporary ] do
             "--shared-files"
             Path.GetFullPath folder
 ]
@@ -346,7 +353,10 @@ let private serve
                 unable,
                 stateGone,
                 server.Completion,
-                (if run.workers > 0 then workers.Completion else server.Completion)
+                (if run.workers > 0 then
+                     workers.Completion
+                 else
+                     server.Completion)
             )
 
         if interruption.Token.IsCancellationRequested then
@@ -406,16 +416,10 @@ let private run (arguments: ParseResults<Arguments>) =
         ExitCode.cannotStart
 
     let retention = retentionOf arguments
-    let entrada = arguments.GetResult(Entrada, "entrada")
-
-    FolderArguments.check
-        entrada
-        (arguments.GetResult(Resultados, "resultados"))
-        (arguments.GetResult(State, ".fs-scheduler"))
-
-    let inputs =
-        InputFolder(entrada, CommandLine.ignored entrada (arguments.GetResults Ignore))
-
+    let entrada = entradaOf arguments
+    FolderArguments.check entrada (resultadosOf arguments) (stateOf arguments)
+    let ignored = CommandLine.ignored entrada (arguments.GetResults Ignore)
+    let inputs = InputFolder(entrada, ignored)
     FolderArguments.checkOutput inputs
     FolderArguments.checkTokens inputs (arguments.TryGetResult Token_File)
 
@@ -426,7 +430,7 @@ let private run (arguments: ParseResults<Arguments>) =
                     $"there is no folder '{entrada}' to take files from; make it, or name another with --entrada"
             )
 
-        let state = new StateFolder(arguments.GetResult(State, ".fs-scheduler"))
+        let state = new StateFolder(stateOf arguments)
 
         match state.Notice with
         | null -> ()
@@ -454,7 +458,7 @@ let private run (arguments: ParseResults<Arguments>) =
         task {
             // Before the state is touched.
             let runOptions = runOptionsOf arguments
-            let options = optionsOf arguments log openState
+            let options = optionsOf arguments ignored log openState
             use _ = options.state
             use _ = options.journal
 
