@@ -131,6 +131,7 @@ type LocalWorkers
         with :? Win32Exception as error ->
             Error $"'{program.path}' cannot be started: {error.Message}"
 
+    /// Why none of them can start; null: one can, as far as anybody knows, or there are none.
     let tryReason () : string | null =
         lock reasons (fun () ->
             if count > 0 && reasons |> Array.forall (isNull >> not) then
@@ -227,9 +228,6 @@ type LocalWorkers
 
     /// Faults when something is wrong with this process.
     member _.Completion: Task = running
-
-    /// Why none of them can start; null: one can, as far as anybody knows, or there are none.
-    member _.Unable: string | null = tryReason ()
 
     /// <summary>Waits until there is nobody to do anything.</summary>
     /// <param name="hasOthers">Whether any worker is connected.</param>
