@@ -6,6 +6,8 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.IO
+open System.Net
+open System.Net.Sockets
 open System.Threading
 open Processes
 
@@ -117,3 +119,39 @@ let broken (folder: string) =
 let repair (folder: string) =
     if Directory.Exists folder then
         script (Path.Combine(folder, "cat")) "exec /bin/cat"
+
+// A log that nobody reads
+
+let private stranger =
+    "{\"type\":\"HELLO\",\"protocol\":99,\"role\":\"client\",\"name\":\"stranger\"}\n"B
+
+/// Peers that are sent away: a line of the log each.
+let strangers (address: string) (count: int) =
+    for _ in 1..count do
+        try
+            use peer = new TcpClient()
+            peer.Connect(IPEndPoint.Parse address)
+            let stream = peer.GetStream()
+            stream.Write(ReadOnlySpan stranger)
+            stream.CopyTo Stream.Null
+        with
+        | :? SocketException
+        | :? IOException -> ()
+
+/// <summary>Closes the gate of a scheduler, and has it say more than its pipe takes.</summary>
+/// <param name="address">Where it listens, and answers.</param>
+/// <param name="gate">What is read of its log is up to that.</param>
+/// <param name="scheduler">What it is.</param>
+/// <returns>How many bytes wait in the pipe, to which it cannot add any.</returns>
+let fillLog (address: string) (gate: ManualResetEventSlim) (scheduler: Process) : int =
+    gate.Reset()
+    let mutable waiting = 0
+
+    eventually "the pipe of the log is full" (fun () ->
+        strangers address 20
+        Thread.Sleep 100
+        let before = waiting
+        waiting <- unread scheduler
+        waiting > 0 && waiting = before)
+
+    waiting

@@ -4,8 +4,10 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.IO
+open System.IO.Pipes
 open System.Net
 open System.Net.Sockets
+open System.Runtime.InteropServices
 open System.Threading
 
 /// Something is not as it has to be.
@@ -25,6 +27,36 @@ let eventually (what: string) (holds: unit -> bool) =
 
 /// All that were started, until `endAll`.
 let started = List<Process>()
+
+// Pipes
+
+module private Libc =
+    let setPipeSize = 1031
+    let bytesUnread = 0x541Bun
+
+    [<DllImport("libc", EntryPoint = "fcntl")>]
+    extern int fcntl(int file, int command, int argument)
+
+    [<DllImport("libc", EntryPoint = "ioctl")>]
+    extern int ioctl(int file, unativeint request, int& result)
+
+/// Linux alone says how large a pipe is, and how much is in it.
+let canBlock = OperatingSystem.IsLinux()
+
+/// The least that there is: a few lines fill it.
+let private pipeSize = 4_096
+
+let private errorsOf (one: Process) =
+    int ((one.StandardError.BaseStream :?> PipeStream).SafePipeHandle.DangerousGetHandle())
+
+/// How many bytes of standard error wait in the pipe.
+let unread (one: Process) =
+    let mutable bytes = 0
+
+    if Libc.ioctl (errorsOf one, Libc.bytesUnread, &bytes) <> 0 then
+        raise (Wrong $"nobody knows how much the pipe of {one.Id} holds")
+
+    bytes
 
 /// <summary>Starts a program whose output is read only while a gate is open: a closed one is a terminal that was stopped.
 /// </summary>
@@ -63,6 +95,9 @@ let startGated
 
     started.Add one
     let id = one.Id
+
+    if canBlock then
+        Libc.fcntl (errorsOf one, Libc.setPipeSize, pipeSize) |> ignore
 
     let write (line: string) =
         lock log (fun () ->

@@ -17,6 +17,9 @@ open Answers
 
 let private sampledEvery = TimeSpan.FromSeconds 10.0
 
+/// As many lines as a scheduler keeps for a reader that may come back, and more: see StandardStreams.fs.
+let private linesKept = 4_500
+
 /// What is put in before some of it has to be done.
 let private waitingMax = 1_000L
 
@@ -126,8 +129,7 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
 
     let files = Dictionary<string, string>()
 
-    let putAs (name: string) =
-        let content = text name (random.Next 5 * (if random.Next 12 = 0 then 2_000 else 1))
+    let putText (name: string) (content: string) =
         files[name] <- content
 
         Directory.CreateDirectory(nonNull (Path.GetDirectoryName(at $"entrada/{name}")))
@@ -135,6 +137,9 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
 
         File.WriteAllText(at "entrada/next.tmp", content)
         File.Move(at "entrada/next.tmp", at $"entrada/{name}", true)
+
+    let putAs (name: string) =
+        putText name (text name (random.Next 5 * (if random.Next 12 = 0 then 2_000 else 1)))
 
     let names = [
         for folder in 0..3 do
@@ -169,22 +174,51 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
             tally "freed from quarantine" (int held)
             ask [ "retry"; "--all" ] |> ignore
 
-    /// Nobody reads the log: the scheduler answers all the same.
+    let isSaidSince (position: int64) (text: string) =
+        lock log (fun () ->
+            use file = File.OpenRead log
+            file.Position <- position
+            use reader = new StreamReader(file)
+            reader.ReadToEnd().Contains text)
+
+    let sinceFreed = Stopwatch.StartNew()
+
+    /// Now and then: what the worker that fails everything had is tried again.
+    let freeSometimes () =
+        if sinceFreed.Elapsed > TimeSpan.FromSeconds 3.0 then
+            sinceFreed.Restart()
+            freeFromQuarantine ()
+
+    /// Nobody reads the log: the scheduler does its work all the same, drops what is too much, and says so later.
     let block () =
-        gate.Reset()
+        let blow = "stopped reading the log"
+        let position = FileInfo(log).Length
+        let waiting = fillLog address gate scheduler.Process
 
         try
-            for _ in 1..40 do
-                put ()
+            let name = pick names
+            // A version that is no other's.
+            let content = text name (5 + count.GetValueOrDefault blow)
+            putText name content
 
-            Thread.Sleep(random.Next(500, 4_000))
+            eventually "a result while nobody reads the log" (fun () ->
+                freeSometimes ()
+                isResult (at $"resultados/{name}.out") content)
+
+            strangers address linesKept
 
             if ask [ "status" ] <> 0 then
                 raise (Wrong "status is not answered while nobody reads the log")
+
+            if unread scheduler.Process <> waiting then
+                raise (Wrong "somebody has read the log")
         finally
             gate.Set()
 
-        tally "stopped reading the log" 1
+        eventually "the log says that lines are missing" (fun () ->
+            isSaidSince position "lines are missing here")
+
+        tally blow 1
 
     // All names are there from the beginning, so that their number says nothing later.
     List.iter putAs names
@@ -232,7 +266,7 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
         | 3 when canMount.Value ->
             cover (at "entrada") (TimeSpan.FromMilliseconds(float (random.Next(200, 5_000))))
             tally "covered the inputs" 1
-        | 4 -> block ()
+        | 4 when canBlock -> block ()
         | 5
         | 6 -> submit ()
         | _ -> ()
@@ -243,14 +277,9 @@ let soak (time: TimeSpan) (seed: int) (csv: string) (folder: string) =
         for other in workers do
             other.Ensure()
 
-    let sinceFreed = Stopwatch.StartNew()
-
     eventually "every file has its result" (fun () ->
         settle ()
-
-        if sinceFreed.Elapsed > TimeSpan.FromSeconds 3.0 then
-            sinceFreed.Restart()
-            freeFromQuarantine ()
+        freeSometimes ()
 
         files
         |> Seq.forall (fun (KeyValue(name, content)) ->
