@@ -1,7 +1,6 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Text
 open System.Text.Json
 open System.Threading
 open FsScheduler.Core
@@ -60,12 +59,8 @@ module Quarantine =
                     stage = None
                 }
 
-                match! Remote.ask client (ToScheduler.List query) ct with
-                | Ok({ message = FromScheduler.List(last, more) } as arrival) ->
-                    let lines =
-                        (Encoding.UTF8.GetString(Remote.bytesOf arrival))
-                            .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-
+                match! Remote.page client query ct with
+                | Ok(struct (lines, last, more)) ->
                     found <- {
                         count = found.count + int64 lines.Length
                         shown =
@@ -78,7 +73,6 @@ module Quarantine =
 
                     after <- last
                     goOn <- more
-                | Ok _ -> raise (Unreachable "the scheduler answers something else")
                 | Error message -> raise (Unreachable message)
 
             return found

@@ -3,6 +3,7 @@ namespace FsScheduler.Scheduler
 open System
 open System.Diagnostics
 open System.IO
+open System.Text
 open System.Text.Encodings.Web
 open System.Text.Json
 open System.Threading
@@ -184,12 +185,32 @@ module Remote =
         | Input _
         | Slice _ -> [||]
 
+    /// The lines of an answer.
+    let linesOf (arrival: Arrival<FromScheduler>) : string[] =
+        (Encoding.UTF8.GetString(bytesOf arrival))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+
+    /// What came is no answer to what was asked.
+    let somethingElse () : 'never =
+        raise (Unreachable "the scheduler answers something else")
+
     let status (client: SchedulerClient) (ct: CancellationToken) =
         task {
             match! ask client ToScheduler.Status ct with
             | Ok { message = FromScheduler.Status report } -> return report
             | Ok _
-            | Error _ -> return raise (Unreachable "the scheduler answers something else")
+            | Error _ -> return somethingElse ()
+        }
+
+    /// <summary>A page of tasks.</summary>
+    /// <returns>A line each, the task that the next page is after, and whether there may be one; or what is wrong.</returns>
+    let page (client: SchedulerClient) (query: TaskQuery) (ct: CancellationToken) =
+        task {
+            match! ask client (ToScheduler.List query) ct with
+            | Ok({ message = FromScheduler.List(last, more) } as arrival) ->
+                return Ok(struct (linesOf arrival, last, more))
+            | Ok _ -> return somethingElse ()
+            | Error message -> return Error message
         }
 
     /// <summary>Says things that have no answer when they work, and finds out which did not: STATUS comes after whatever was

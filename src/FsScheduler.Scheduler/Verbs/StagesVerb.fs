@@ -1,7 +1,6 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Text
 open System.Text.Json
 open Argu
 open FsScheduler.Core
@@ -179,13 +178,8 @@ module StagesVerb =
                         task {
                             match! Remote.ask client ToScheduler.Stages ct with
                             | Ok({ message = FromScheduler.Stages } as arrival) ->
-                                return
-                                    (Encoding.UTF8.GetString(Remote.bytesOf arrival))
-                                        .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-                                    |> combine
-                                    |> show isJson
-                            | Ok _ ->
-                                return raise (Unreachable "the scheduler answers something else")
+                                return Remote.linesOf arrival |> combine |> show isJson
+                            | Ok _ -> return Remote.somethingElse ()
                             | Error message ->
                                 Remote.complain "stages" message
                                 return ExitCode.quarantined

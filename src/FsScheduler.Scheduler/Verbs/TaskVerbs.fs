@@ -170,7 +170,7 @@ module TaskVerbs =
                             if last > after.Value then after.Value <- last
                             elif isFollowing then do! Remote.pause pollEvery ct
                             else goOn <- false
-                        | Ok _ -> goOn <- false
+                        | Ok _ -> Remote.somethingElse ()
                         | Error message ->
                             Remote.complain "events" message
                             code <- ExitCode.quarantined

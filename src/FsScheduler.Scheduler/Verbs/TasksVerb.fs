@@ -2,7 +2,6 @@ namespace FsScheduler.Scheduler
 
 open System
 open System.IO
-open System.Text
 open System.Text.Json
 open Argu
 open FsScheduler.Core
@@ -132,14 +131,10 @@ module TasksVerb =
                     let mutable goOn = true
 
                     while goOn do
-                        let page = { query with after = after; most = min pageMax left }
+                        let query = { query with after = after; most = min pageMax left }
 
-                        match! Remote.ask client (ToScheduler.List page) ct with
-                        | Ok({ message = FromScheduler.List(last, more) } as arrival) ->
-                            let lines =
-                                (Encoding.UTF8.GetString(Remote.bytesOf arrival))
-                                    .Split('\n', StringSplitOptions.RemoveEmptyEntries)
-
+                        match! Remote.page client query ct with
+                        | Ok(struct (lines, last, more)) ->
                             if arguments.Contains TasksArguments.Json then
                                 for line in lines do
                                     Console.Out.WriteLine line
@@ -153,7 +148,6 @@ module TasksVerb =
                             if more && left = 0 then
                                 eprintfn
                                     $"fs-scheduler tasks: there may be more: --after {last} goes on, --limit 0 shows all"
-                        | Ok _ -> raise (Unreachable "the scheduler answers something else")
                         | Error message ->
                             Remote.complain "tasks" message
                             code <- ExitCode.quarantined

@@ -56,7 +56,11 @@ module WaitVerb =
             return found.Value
         }
 
-    /// The state of a task, and why: what LIST says of an unfinished one, and EXPLAIN of any other.
+    let private stateIn (arrival: Arrival<FromScheduler>) =
+        use document = JsonDocument.Parse(ReadOnlyMemory(Remote.bytesOf arrival))
+        nonNull (document.RootElement.GetProperty("state").GetString())
+
+    /// The state of a task: what LIST says of an unfinished one, and EXPLAIN of any other.
     let private stateOf (client: SchedulerClient) (id: TaskId) (ct: CancellationToken) =
         task {
             let query: TaskQuery = {
@@ -69,8 +73,7 @@ module WaitVerb =
 
             match! Remote.ask client (ToScheduler.List query) ct with
             | Ok({ message = FromScheduler.List(last, _) } as arrival) when last = id ->
-                use document = JsonDocument.Parse(ReadOnlyMemory(Remote.bytesOf arrival))
-                return Some(nonNull (document.RootElement.GetProperty("state").GetString()))
+                return Some(stateIn arrival)
             | Ok _ -> return None
             | Error message -> return raise (Unreachable message)
         }
@@ -78,9 +81,7 @@ module WaitVerb =
     let private explained (client: SchedulerClient) (id: TaskId) (ct: CancellationToken) =
         task {
             match! Remote.ask client (ToScheduler.Explain id) ct with
-            | Ok arrival ->
-                use document = JsonDocument.Parse(ReadOnlyMemory(Remote.bytesOf arrival))
-                return Ok(nonNull (document.RootElement.GetProperty("state").GetString()))
+            | Ok arrival -> return Ok(stateIn arrival)
             | Error message -> return Error message
         }
 
