@@ -497,7 +497,10 @@ let private drawing =
                     let! answer = answerOf program
                     expectCode 0 answer
                     // The runtime says first what the keys of the terminal are to send.
-                    return answer.lines |> List.map _.Replace("\u001b[?1h\u001b=", "")
+                    return
+                        answer.lines
+                        |> List.map (fun line ->
+                            line.Replace("\u001b[?1h\u001b=", "").TrimStart '\r')
                 }
 
             // Each of these letters takes two columns.
@@ -511,6 +514,9 @@ let private drawing =
                 Expect.stringStarts line "many/" "a line of its own"
 
             Expect.exists lines (fun line -> line.Contains "ETA: " && line.Contains "[") "a bar"
+
+            let! lines = terminal [ "submit"; "many/1.txt"; "--out"; "to"; "--quiet"; "--eta" ]
+            Expect.exists lines (fun line -> line.StartsWith "ETA: ") "the estimate alone"
 
             let! _ =
                 terminal [

@@ -5,12 +5,12 @@ open System.Diagnostics
 open System.Globalization
 open FsScheduler.Runtime
 
-/// How far a `submit` is, on standard error: one line that is drawn again in a terminal, and with `--eta` a line a second
-/// elsewhere. Whoever writes a line of its own does it through the meter, so that the two never share one.
+/// How far a `submit` is, on standard error: one line that is drawn again in a terminal, for more than one file or with
+/// `--eta`, and with that a line a second elsewhere. Whoever writes a line of its own does it through the meter, so that the two never share one.
 [<Sealed>]
 type Meter(total: int, isBar: bool, isEta: bool) =
     let clock = Stopwatch.StartNew()
-    let isDrawn = isBar && total > 1 && Terminal.isError ()
+    let isDrawn = Terminal.isError () && (isBar && total > 1 || isEta && total > 0)
     let isTold = isEta && not (Terminal.isError ())
     let mutable shown = false
     let mutable toldAt = TimeSpan.FromSeconds -1.0
@@ -43,11 +43,17 @@ type Meter(total: int, isBar: bool, isEta: bool) =
     let draw () =
         let width = Terminal.width () - 1
         let numbers = $" {ended}/{total} {100L * int64 ended / int64 total}%%"
-        let text = if isEta then $"{numbers}  {eta ()}" else numbers
+
+        let text =
+            match isBar, isEta with
+            | true, true -> $"{numbers}  {eta ()}"
+            | true, false -> numbers
+            | false, _ -> eta ()
+
         let room = width - text.Length - 2
 
         let bar =
-            if room < 10 then
+            if room < 10 || not isBar then
                 ""
             else
                 let size = min 40 room
