@@ -1,11 +1,34 @@
 namespace FsScheduler.Runtime
 
+open System
 open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 
-/// Loops that do the same work side by side.
+/// Loops that do the same work side by side, or again and again.
 module internal Loops =
+
+    /// <summary>Does something again and again, with a while before each time.</summary>
+    /// <param name="clock">Measures the whiles.</param>
+    /// <param name="span">How long they are.</param>
+    /// <param name="work">What is done; the next while begins behind it.</param>
+    /// <param name="ct">Ends it, in good order.</param>
+    let everyAsync
+        (clock: Clock)
+        (span: TimeSpan)
+        (work: unit -> unit)
+        (ct: CancellationToken)
+        : Task =
+        task {
+            use timer = new PeriodicTimer(span, clock.Provider)
+
+            try
+                while not ct.IsCancellationRequested do
+                    let! _ = timer.WaitForNextTickAsync ct
+                    work ()
+            with :? OperationCanceledException ->
+                ()
+        }
 
     /// <summary>Runs them until all have ended. One that fails stops the others: waiting for work, they would hide that it
     /// is gone.</summary>

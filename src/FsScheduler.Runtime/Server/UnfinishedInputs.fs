@@ -69,13 +69,4 @@ type UnfinishedInputs(inputs: InputFolder, onDone: OnDone, log: ILogger) =
     /// <param name="clock">For the time between.</param>
     /// <param name="ct">Ends it.</param>
     member unfinished.RunAsync(clock: Clock, ct: CancellationToken) : Task =
-        task {
-            use timer = new PeriodicTimer(every, clock.Provider)
-
-            try
-                while not ct.IsCancellationRequested do
-                    let! _ = timer.WaitForNextTickAsync ct
-                    unfinished.Look()
-            with :? OperationCanceledException ->
-                ()
-        }
+        Loops.everyAsync clock every unfinished.Look ct

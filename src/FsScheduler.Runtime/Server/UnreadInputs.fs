@@ -49,13 +49,4 @@ type UnreadInputs(inputs: InputFolder, reconsider: TaskName -> Stamp -> unit) =
     /// <param name="clock">For the time between.</param>
     /// <param name="ct">Ends it.</param>
     member unread.RunAsync(clock: Clock, ct: CancellationToken) : Task =
-        task {
-            use timer = new PeriodicTimer(every, clock.Provider)
-
-            try
-                while not ct.IsCancellationRequested do
-                    let! _ = timer.WaitForNextTickAsync ct
-                    unread.Look()
-            with :? OperationCanceledException ->
-                ()
-        }
+        Loops.everyAsync clock every unread.Look ct
