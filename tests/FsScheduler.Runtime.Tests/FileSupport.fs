@@ -8,6 +8,7 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 open Microsoft.Extensions.Logging
 
@@ -183,3 +184,22 @@ type Collector<'T>() =
             serve ())
 
         within source.Task
+
+/// Publishes what it is given, and logs nothing.
+let publishQueue (entrada: string) (publisher: Publisher) onDone sync flush =
+    let log = Abstractions.NullLogger.Instance
+    let clock = Clock TimeProvider.System
+
+    PublishQueue(
+        InputFolder entrada,
+        publisher,
+        ResultOwners(publisher, (fun _ -> false), []),
+        (fun _ -> Task.CompletedTask),
+        onDone,
+        sync,
+        flush,
+        clock,
+        Holdup log,
+        ActivityLog(clock, log),
+        log
+    )

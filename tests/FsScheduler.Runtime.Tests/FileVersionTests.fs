@@ -29,6 +29,18 @@ let private linuxTest label run =
         run temp (inputFolder temp)
     }
 
+/// Holds `a.txt`, and looks at that.
+let private heldTest label (look: HeldInput -> string -> unit) =
+    linuxTest label (fun temp folder ->
+        temp.Write("in/a.txt", "a")
+        let path = temp.At "in/a.txt"
+
+        match HeldInput.TryHold(path, stampOf folder "a.txt") with
+        | Error trouble -> failtest $"{trouble}"
+        | Ok held ->
+            use held = held
+            look held path)
+
 let private finish what (folder: InputFolder) stamp =
     FinishedInput.finish folder what (name "a.txt") stamp
 
@@ -260,38 +272,24 @@ let private writers = [
             writer.Kill()
             writer.WaitForExit())
 
-    linuxTest
+    heldTest
         "a file that is opened for writing while it is held is no longer what was held"
-        (fun temp folder ->
-            temp.Write("in/a.txt", "a")
-            let path = temp.At "in/a.txt"
+        (fun held path ->
+            Expect.isTrue "before" held.IsUntouched
+            let opening = Threading.Tasks.Task.Run(fun () -> (File.OpenWrite path).Dispose())
+            // It waits for the lease, which says so at once.
+            let broken () = not held.IsUntouched
+            Expect.isTrue "told" (Threading.SpinWait.SpinUntil(broken, 30_000))
+            Expect.isFalse "by any name" (held.Is path)
+            (held :> IDisposable).Dispose()
+            opening.Wait())
 
-            match HeldInput.TryHold(path, stampOf folder "a.txt") with
-            | Error trouble -> failtest $"{trouble}"
-            | Ok held ->
-                use held = held
-                Expect.isTrue "before" held.IsUntouched
-                let opening = Threading.Tasks.Task.Run(fun () -> (File.OpenWrite path).Dispose())
-                // It waits for the lease, which says so at once.
-                let broken () = not held.IsUntouched
-                Expect.isTrue "told" (Threading.SpinWait.SpinUntil(broken, 30_000))
-                Expect.isFalse "by any name" (held.Is path)
-                (held :> IDisposable).Dispose()
-                opening.Wait())
-
-    linuxTest
+    heldTest
         "a file whose time changes while it is held is no longer what was held"
-        (fun temp folder ->
-            temp.Write("in/a.txt", "a")
-            let path = temp.At "in/a.txt"
-
-            match HeldInput.TryHold(path, stampOf folder "a.txt") with
-            | Error trouble -> failtest $"{trouble}"
-            | Ok held ->
-                use held = held
-                Expect.isTrue "before" (held.Is path)
-                File.SetLastWriteTimeUtc(path, DateTime(2026, 1, 2))
-                Expect.isFalse "touched" (held.Is path))
+        (fun held path ->
+            Expect.isTrue "before" (held.Is path)
+            File.SetLastWriteTimeUtc(path, DateTime(2026, 1, 2))
+            Expect.isFalse "touched" (held.Is path))
 
     linuxTest
         "what replaces a file while that is finished is neither moved nor deleted"

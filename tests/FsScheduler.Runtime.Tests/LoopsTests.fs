@@ -96,20 +96,7 @@ let tests =
             use folder = new TempFolder()
             let publisher = Publisher(folder.At "resultados")
 
-            let queue =
-                PublishQueue(
-                    InputFolder folder.Path,
-                    publisher,
-                    ResultOwners(publisher, (fun _ -> false), []),
-                    (fun _ -> Task.CompletedTask),
-                    OnDone.Keep,
-                    Sync.Off,
-                    ignore,
-                    Clock TimeProvider.System,
-                    Holdup NullLogger.Instance,
-                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
-                    NullLogger.Instance
-                )
+            let queue = publishQueue folder.Path publisher OnDone.Keep Sync.Off ignore
 
             let origin = Origin.Client(1L<sessionId>, File, None)
             let submission = Submission.Create(name "a", "", 0, origin, Bytes [||])

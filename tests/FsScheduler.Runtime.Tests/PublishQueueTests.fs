@@ -7,7 +7,6 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Runtime
@@ -47,20 +46,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
                 failures <- failures - 1
                 raise (IOException "no space left")
 
-        let queue =
-            PublishQueue(
-                InputFolder entrada,
-                publisher,
-                ResultOwners(publisher, (fun _ -> false), []),
-                (fun _ -> Task.CompletedTask),
-                onDone,
-                sync,
-                flush,
-                Clock TimeProvider.System,
-                Holdup NullLogger.Instance,
-                ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
-                NullLogger.Instance
-            )
+        let queue = publishQueue entrada publisher onDone sync flush
 
         let input = FileInfo(Path.Combine(entrada, "a"))
         IO.File.WriteAllText(input.FullName, "A")
@@ -143,20 +129,7 @@ let tests =
                 let over = TaskCompletionSource()
                 let stop = new CancellationTokenSource()
 
-                let queue =
-                    PublishQueue(
-                        InputFolder folder.Path,
-                        publisher,
-                        ResultOwners(publisher, (fun _ -> false), []),
-                        (fun _ -> Task.CompletedTask),
-                        OnDone.Delete,
-                        Sync.Off,
-                        ignore,
-                        Clock TimeProvider.System,
-                        Holdup NullLogger.Instance,
-                        ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
-                        NullLogger.Instance
-                    )
+                let queue = publishQueue folder.Path publisher OnDone.Delete Sync.Off ignore
 
                 IO.File.WriteAllText(folder.At "changed", "as it is now")
 
@@ -216,20 +189,7 @@ let tests =
             let told = TaskCompletionSource<Input>()
             let stop = new CancellationTokenSource()
 
-            let queue =
-                PublishQueue(
-                    InputFolder folder.Path,
-                    publisher,
-                    ResultOwners(publisher, (fun _ -> false), []),
-                    (fun _ -> Task.CompletedTask),
-                    OnDone.Keep,
-                    Sync.Off,
-                    ignore,
-                    Clock TimeProvider.System,
-                    Holdup NullLogger.Instance,
-                    ActivityLog(Clock TimeProvider.System, NullLogger.Instance),
-                    NullLogger.Instance
-                )
+            let queue = publishQueue folder.Path publisher OnDone.Keep Sync.Off ignore
 
             let running =
                 queue.RunAsync(

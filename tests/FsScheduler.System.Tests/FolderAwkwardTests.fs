@@ -3,6 +3,7 @@ module FsScheduler.System.Tests.FolderAwkwardTests
 
 open System
 open System.IO
+open System.Threading.Tasks
 open Expecto
 open FsScheduler.System.Tests.Farm
 
@@ -335,6 +336,17 @@ let private survives
             $"one line. {scheduler.Said}"
     }
 
+/// The folder of inputs stands elsewhere, and an empty one in its place.
+let private takeAway (place: Workplace) =
+    Directory.Move(place.At "entrada", place.At "away")
+    Directory.CreateDirectory(place.At "entrada") |> ignore
+
+let private putBack (place: Workplace) () : Task<unit> =
+    task {
+        Directory.Delete(place.At "entrada")
+        Directory.Move(place.At "away", place.At "entrada")
+    }
+
 let private awayAndBack = [
     scenario "a folder that is replaced by an empty one is doubted, and nothing is cancelled"
     <| fun () ->
@@ -344,15 +356,8 @@ let private awayAndBack = [
             do!
                 withQueue place [] (fun scheduler port ->
                     task {
-                        Directory.Move(place.At "entrada", place.At "away")
-                        Directory.CreateDirectory(place.At "entrada") |> ignore
-
-                        do!
-                            survives place scheduler port (fun () ->
-                                task {
-                                    Directory.Delete(place.At "entrada")
-                                    Directory.Move(place.At "away", place.At "entrada")
-                                })
+                        takeAway place
+                        do! survives place scheduler port (putBack place)
                     })
         }
 
@@ -395,8 +400,7 @@ let private awayAndBack = [
                         ()
                     })
 
-            Directory.Move(place.At "entrada", place.At "away")
-            Directory.CreateDirectory(place.At "entrada") |> ignore
+            takeAway place
 
             let! struct (scheduler, port) =
                 startScheduler place [
@@ -408,13 +412,7 @@ let private awayAndBack = [
 
             use scheduler = scheduler
             use _ = startWorker place port [ "--stages"; "lower" ]
-
-            do!
-                survives place scheduler port (fun () ->
-                    task {
-                        Directory.Delete(place.At "entrada")
-                        Directory.Move(place.At "away", place.At "entrada")
-                    })
+            do! survives place scheduler port (putBack place)
         }
 
     scenario "what is really deleted is cancelled at once, all of it too"

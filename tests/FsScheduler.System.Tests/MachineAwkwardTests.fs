@@ -22,6 +22,17 @@ let private asRoot () =
 let private withVariables (variables: string list) (folder: string) (path: string) args =
     new Program("/usr/bin/env", variables @ [ path ] @ args, folder)
 
+/// A worker with a folder for temporary files of its own, and its scheduler, which lets no task fail twice.
+let private withTemporaryFolder (place: Workplace) (args: string list) =
+    task {
+        let temporary = place.At "tmp"
+        Directory.CreateDirectory temporary |> ignore
+        let! struct (scheduler, port) = startScheduler place [ "--max-attempts"; "1" ]
+        let args = [ "--connect"; $"127.0.0.1:{port}" ] @ args
+        let worker = withVariables [ $"TMPDIR={temporary}" ] place.Path workerPath args
+        return struct (temporary, scheduler, port, worker)
+    }
+
 let private oneSentence (program: Program) =
     let said = program.Errors.All |> List.filter (fun line -> line.StartsWith "fs-")
     Expect.equal said.Length 1 $"one sentence. {program.Said}"
@@ -120,18 +131,12 @@ let private temporaryFolders =
             task {
                 onLinux ()
                 use place = new Workplace()
-                let temporary = place.At "tmp"
-                Directory.CreateDirectory temporary |> ignore
-                let! struct (scheduler, port) = startScheduler place [ "--max-attempts"; "1" ]
-                use scheduler = scheduler
 
-                use worker =
-                    withVariables [ $"TMPDIR={temporary}" ] place.Path workerPath [
-                        "--connect"
-                        $"127.0.0.1:{port}"
-                        "--allow-exec"
-                        "sh"
-                    ]
+                let! struct (temporary, scheduler, port, worker) =
+                    withTemporaryFolder place [ "--allow-exec"; "sh" ]
+
+                use _ = scheduler
+                use worker = worker
 
                 let large = String.replicate 300_000 "A line\n"
                 place.Put("first.txt", large)
@@ -185,16 +190,9 @@ let private temporaryFolders =
             task {
                 onLinux ()
                 use place = new Workplace()
-                let temporary = place.At "tmp"
-                Directory.CreateDirectory temporary |> ignore
-                let! struct (scheduler, port) = startScheduler place [ "--max-attempts"; "1" ]
-                use scheduler = scheduler
-
-                use worker =
-                    withVariables [ $"TMPDIR={temporary}" ] place.Path workerPath [
-                        "--connect"
-                        $"127.0.0.1:{port}"
-                    ]
+                let! struct (temporary, scheduler, port, worker) = withTemporaryFolder place []
+                use _ = scheduler
+                use worker = worker
 
                 place.Put("small.txt", "A")
                 do! eventually "the first" (fun () -> place.HasResult "small.txt.out")

@@ -148,8 +148,21 @@ let private closedScheduler =
                 $"nothing was written into the journal but what belongs there. {checking.Said}"
         }
 
-/// Fills the pipe of standard error, which nobody reads, before the program starts.
-let private blocked = "head -c 65536 /dev/zero >&2"
+/// Starts a line for the shell whose standard error is full before it begins, and never read.
+let private startBlocked (place: Workplace) (line: string) =
+    if not (OperatingSystem.IsLinux()) then
+        skiptest "the size of a pipe is Linux's"
+
+    let start =
+        ProcessStartInfo(
+            "/bin/sh",
+            [ "-c"; $"head -c 65536 /dev/zero >&2; exec {line}" ],
+            WorkingDirectory = place.Path,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true
+        )
+
+    nonNull (Process.Start start)
 
 let private unreadErrors =
     scenario "a scheduler whose standard error nobody reads goes on working, answers, and ends"
@@ -157,22 +170,10 @@ let private unreadErrors =
         task {
             use place = new Workplace()
 
-            let start =
-                ProcessStartInfo(
-                    "/bin/sh",
-                    [
-                        "-c"
-                        $"{blocked}; exec '{schedulerPath}' --listen 127.0.0.1:0 --log-level trace --lost-after 1s --max-attempts 9"
-                    ],
-                    WorkingDirectory = place.Path,
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true // and never read, until the end
-                )
-
-            if not (OperatingSystem.IsLinux()) then
-                skiptest "the size of a pipe is Linux's"
-
-            use scheduler = nonNull (Process.Start start)
+            use scheduler =
+                startBlocked
+                    place
+                    $"'{schedulerPath}' --listen 127.0.0.1:0 --log-level trace --lost-after 1s --max-attempts 9"
 
             try
                 let! listening = within "it listens" (scheduler.StandardOutput.ReadLineAsync())
@@ -216,25 +217,12 @@ let private unreadWorker =
     scenario "a worker whose standard error nobody reads goes on working, and ends"
     <| fun () ->
         task {
-            if not (OperatingSystem.IsLinux()) then
-                skiptest "the size of a pipe is Linux's"
-
             use place = new Workplace()
             let! struct (scheduler, port) = startScheduler place []
             use _ = scheduler
 
-            let start =
-                ProcessStartInfo(
-                    "/bin/sh",
-                    [
-                        "-c"
-                        $"{blocked}; exec '{workerPath}' --connect 127.0.0.1:{port} --log-level trace"
-                    ],
-                    WorkingDirectory = place.Path,
-                    RedirectStandardError = true
-                )
-
-            use worker = nonNull (Process.Start start)
+            use worker =
+                startBlocked place $"'{workerPath}' --connect 127.0.0.1:{port} --log-level trace"
 
             try
                 place.Put("1.txt", "UM")
