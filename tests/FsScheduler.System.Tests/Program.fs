@@ -28,6 +28,9 @@ let private all =
         ExecTests.tests
         BrokenWorkerTests.tests
         ConformTests.tests
+        ScriptTests.tests
+        FlowTests.tests
+        CSharpTests.tests
         // These want the machine to themselves.
         testSequenced (
             testList "one by one" [
@@ -35,9 +38,7 @@ let private all =
                 RestartTests.tests
                 FuzzTests.tests
                 HostileTests.memory
-                ScriptTests.tests
-                FlowTests.tests
-                CSharpTests.tests
+                ScriptTests.chaos
                 ConformTests.timedTests
             ]
         )

@@ -47,18 +47,6 @@ let tests =
                 Expect.contains script.Output.All "the counts are right" script.Said
             }
 
-        scenario "chaos.fsx deals five rounds of blows, and nothing is lost"
-        <| fun () ->
-            task {
-                use script = fsi "chaos.fsx" [ "--rounds"; "5" ]
-                let! code = script.ExitWithin(TimeSpan.FromMinutes 10.0)
-                Expect.equal code 0 script.Said
-
-                Expect.isTrue
-                    (script.Output.All |> List.exists _.Contains("killed scheduler"))
-                    "blows"
-            }
-
         scenario "worker.fsx brings its own stages"
         <| fun () ->
             task {
@@ -81,3 +69,16 @@ let tests =
                 Expect.equal (place.Result "a.txt.out") "a 1\ne 2\ni 1\no 2\nu 0\n" "the result"
             }
     ]
+
+/// It wants the machine to itself: what it deals is dealt in seconds.
+let chaos =
+    scenario "chaos.fsx deals three rounds of blows, and nothing is lost"
+    <| fun () ->
+        task {
+            use script = fsi "chaos.fsx" [ "--rounds"; "3" ]
+            let! code = script.ExitWithin(TimeSpan.FromMinutes 10.0)
+            Expect.equal code 0 script.Said
+
+            for blow in [ "killed scheduler"; "stopped reading the log" ] do
+                Expect.isTrue (script.Output.All |> List.exists _.Contains(blow)) script.Said
+        }
