@@ -1,0 +1,150 @@
+namespace FsScheduler.Journal
+
+open System
+open System.Collections.Generic
+
+/// What a `MemoryStore` is about to do or has done.
+[<RequireQualifiedAccess>]
+type StoreStep =
+    /// Nothing is written yet: an exception leaves it so.
+    | Appending of IReadOnlyList<Batch>
+    /// All of it is written: an exception is a lost answer.
+    | Appended of IReadOnlyList<Batch>
+    | Dropping of before: int64
+    | Dropped of before: int64
+    /// A few batches are about to be read.
+    | Reading of from: int64
+    | ReadingPayload of first: int64
+
+/// <summary>A journal in memory, for tests and the simulation.</summary>
+/// <param name="content">What it begins with.</param>
+[<Sealed>]
+type MemoryStore private (content: Batch seq) =
+    let batches = List<Batch>(content)
+
+    let next () =
+        if batches.Count = 0 then
+            1L
+        else
+            Batch.next batches[batches.Count - 1]
+
+    /// Where the batch stands that has a number, or else the first later one.
+    let indexOf (number: int64) =
+        let mutable low = 0
+        let mutable high = batches.Count
+
+        while low < high do
+            let middle = (low + high) / 2
+
+            if Batch.next batches[middle] <= number then
+                low <- middle + 1
+            else
+                high <- middle
+
+        low
+
+    let bytesOf (batch: Batch) = 64L + Batch.length batch
+
+    let isSame (batch: Batch) =
+        let index = indexOf batch.first
+        index < batches.Count && Batch.sum batches[index] = Batch.sum batch
+
+    let append (added: IReadOnlyList<Batch>) =
+        if not (Seq.forall isSame added) then
+            let mutable number = next ()
+
+            for batch in added do
+                if batch.first <> number then
+                    raise (
+                        QueueLost
+                            $"the journal goes on at event {number}: another scheduler has written to it"
+                    )
+
+                number <- Batch.next batch
+
+            batches.AddRange(Seq.map Batch.copy added)
+
+    let read from most =
+        lock batches (fun () ->
+            let index = indexOf from
+            batches.GetRange(index, min most (batches.Count - index)))
+
+    let drop before most =
+        let old = min (indexOf before) (batches.Count - 1)
+        batches.RemoveRange(0, max 0 (min old most))
+        old > most
+
+    let size keep since =
+        let mutable bytes = Seq.sumBy bytesOf batches
+        let used = bytes
+        let mutable kept = 0
+
+        while kept < batches.Count - 1 && (bytes > keep || batches[kept].at < since) do
+            bytes <- bytes - bytesOf batches[kept]
+            kept <- kept + 1
+
+        let firstAt index =
+            if index < batches.Count then
+                batches[index].first
+            else
+                next ()
+
+        { bytes = used; first = firstAt 0; next = next (); cutoff = firstAt kept }
+
+    /// An empty one.
+    new() = new MemoryStore(Seq.empty)
+
+    /// Called at every step, without any lock; may raise an exception instead of what would be done or returned.
+    member val OnStep: StoreStep -> unit = ignore with get, set
+
+    /// A copy of what is there: what a crash at this moment leaves. Its `OnStep` does nothing.
+    member _.Fork() : MemoryStore =
+        lock batches (fun () -> new MemoryStore(batches.ToArray()))
+
+    interface IJournalStore with
+        member store.Append added =
+            store.OnStep(StoreStep.Appending added)
+            lock batches (fun () -> append added)
+            store.OnStep(StoreStep.Appended added)
+
+        member store.Read from =
+            seq {
+                let mutable from = from
+                let mutable goOn = true
+
+                while goOn do
+                    store.OnStep(StoreStep.Reading from)
+                    let some = read from 64
+
+                    if some.Count = 0 then
+                        goOn <- false
+                    else
+                        yield! some
+                        from <- Batch.next some[some.Count - 1]
+            }
+
+        member store.ReadPayload(first, at, bytes) =
+            store.OnStep(StoreStep.ReadingPayload first)
+            let some = read first 1
+
+            if some.Count = 0 || some[0].first <> first then
+                raise (JournalRefused $"the journal has no batch that begins at event {first}")
+
+            if at < 0 || bytes < 0 || int64 at + int64 bytes > int64 some[0].payloads.Length then
+                raise (
+                    JournalRefused
+                        $"the batch at event {first} has no {bytes} bytes of payload at {at}"
+                )
+
+            some[0].payloads.Slice(at, bytes).ToArray()
+
+        member store.Drop(before, most) =
+            store.OnStep(StoreStep.Dropping before)
+            let hasMore = lock batches (fun () -> drop before most)
+            store.OnStep(StoreStep.Dropped before)
+            hasMore
+
+        member _.Size(keep, since) =
+            lock batches (fun () -> size keep since)
+
+        member _.Dispose() = ()

@@ -1,0 +1,68 @@
+namespace FsScheduler.Journal
+
+open System
+
+/// A batch as a row of the table `batch`.
+module internal BatchRow =
+
+    let schema = [
+        // The numbers stand before the bytes, so that they are found on the first page of a row.
+        """CREATE TABLE batch(
+                first INTEGER PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL, owner BLOB NOT NULL,
+                sum INTEGER NOT NULL, events TEXT NOT NULL, payloads BLOB NOT NULL)"""
+        """CREATE VIEW event AS
+                SELECT batch.first + json_each.key AS number,
+                    strftime('%Y-%m-%dT%H:%M:%fZ', batch.at / 1000.0, 'unixepoch') AS time,
+                    json_each.value ->> 'event' AS event, json_each.value ->> 'task' AS task,
+                    json_each.value ->> 'attempt' AS attempt, json_each.value ->> 'worker' AS worker,
+                    json_each.value ->> 'name' AS name, json_each.value ->> 'error' AS error,
+                    json_each.value AS json, lower(hex(batch.owner)) AS owner
+                FROM batch, json_each(batch.events)"""
+    ]
+
+    let insertion = "INSERT INTO batch VALUES(?,?,?,?,?,?,?)"
+
+    let selection = "SELECT first, count, at, owner, sum, events, payloads FROM batch"
+
+    /// Writes one row.
+    let write (insert: Statement) (batch: Batch) (sum: int64) =
+        let owner = Span<byte>(Array.zeroCreate 16)
+        batch.owner.TryWriteBytes(owner, true) |> ignore
+        insert.Int(1, batch.first)
+        insert.Int(2, int64 batch.count)
+        insert.Int(3, batch.at)
+        insert.Blob(4, Span.op_Implicit owner)
+        insert.Int(5, sum)
+        insert.Utf8(6, batch.events.Span)
+        insert.Blob(7, batch.payloads.Span)
+        insert.Run()
+
+    /// The batch of the row that a selection stands at, and its sum as it was written.
+    let read (row: Statement) : struct (Batch * int64) =
+        let owner = row.GetBlob 3
+
+        let batch = {
+            first = row.GetInt 0
+            count = int (row.GetInt 1)
+            at = row.GetInt 2
+            owner = if owner.Length = 16 then Guid(owner, true) else Guid.Empty
+            events = ReadOnlyMemory((row.GetBlob 5).ToArray())
+            payloads = ReadOnlyMemory((row.GetBlob 6).ToArray())
+        }
+
+        struct (batch, row.GetInt 4)
+
+    /// Whether a batch is what was written.
+    let isWhole (struct (batch: Batch, sum: int64)) : bool =
+        batch.count > 0 && Batch.sum batch = sum
+
+    let timeText (at: int64) =
+        let least = DateTimeOffset.MinValue.ToUnixTimeMilliseconds()
+        let most = DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()
+
+        DateTimeOffset
+            .FromUnixTimeMilliseconds(Math.Clamp(at, least, most))
+            .UtcDateTime.ToString(
+                "yyyy-MM-dd HH:mm:ss'Z'",
+                Globalization.CultureInfo.InvariantCulture
+            )

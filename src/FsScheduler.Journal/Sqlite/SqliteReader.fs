@@ -1,0 +1,166 @@
+namespace FsScheduler.Journal
+
+open System
+open System.Collections.Generic
+
+/// <summary>Reads a journal with a connection of its own, from any thread.</summary>
+/// <param name="path">The file.</param>
+[<Sealed>]
+type internal SqliteReader(path: string) =
+    let guard action = SqliteFile.guard path action
+    let db = guard (fun () -> SqliteFile.openToRead path)
+
+    /// Batches and bytes that are read at once, and then no more until somebody wants the next.
+    let batchesMax = 64
+    let bytesMax = 4L * 1024L * 1024L
+
+    /// Batches whose payloads were asked for, the latest first; without their events.
+    let kept = List<Batch>()
+    let keptBytesMax = 16L * 1024L * 1024L
+
+    /// What a row takes beside its events and payloads.
+    let rowBytes = 64L
+
+    /// Batches that are looked at for one cutoff.
+    let walkMax = 4_096
+
+    let check row = SqliteFile.whole path row
+
+    let some (from: int64) =
+        lock db (fun () ->
+            guard (fun () ->
+                let found = List<struct (Batch * int64)>()
+                let mutable bytes = 0L
+
+                use rows =
+                    db.Prepare
+                        $"{BatchRow.selection} WHERE first >= coalesce(
+                            (SELECT first FROM (SELECT first, count FROM batch WHERE first <= {from} ORDER BY first DESC LIMIT 1)
+                            WHERE first = {from} OR first + count > {from}), {from}) ORDER BY first LIMIT {batchesMax}"
+
+                while bytes < bytesMax && rows.Next() do
+                    let struct (batch, _) as row = BatchRow.read rows
+                    found.Add row
+                    bytes <- bytes + Batch.length batch
+
+                rows.Reset()
+                found))
+
+    /// Whether there is nothing before a number: what was there is dropped.
+    let isOldest (number: int64) =
+        lock db (fun () -> guard (fun () -> db.Scalar "SELECT min(first) FROM batch" >= number))
+
+    let find (first: int64) (db: Database) =
+        use rows = db.Prepare $"{BatchRow.selection} WHERE first = {first}"
+
+        if rows.Next() then
+            let row = BatchRow.read rows
+            rows.Reset()
+            ValueSome row
+        else
+            ValueNone
+
+    let keep (batch: Batch) =
+        kept.Insert(0, batch)
+
+        while kept.Count > 1
+              && kept |> Seq.sumBy (fun one -> int64 one.payloads.Length) > keptBytesMax do
+            kept.RemoveAt(kept.Count - 1)
+
+    let payloadsOf first =
+        lock kept (fun () ->
+            match kept.FindIndex(fun batch -> batch.first = first) with
+            | -1 ->
+                match lock db (fun () -> guard (fun () -> find first db)) with
+                | ValueNone -> SqliteFile.refuse path $"has no batch that begins at event {first}"
+                | ValueSome row -> keep { check row with events = ReadOnlyMemory.Empty }
+            | 0 -> ()
+            | index ->
+                let batch = kept[index]
+                kept.RemoveAt index
+                kept.Insert(0, batch)
+
+            kept[0].payloads)
+
+    let cutoff used keep since first =
+        use rows =
+            db.Prepare
+                $"SELECT first, at, octet_length(events) + octet_length(payloads) FROM batch ORDER BY first LIMIT {walkMax}"
+
+        let mutable cutoff = first
+        let mutable bytes = used
+        let mutable goOn = true
+
+        while goOn && rows.Next() do
+            cutoff <- rows.GetInt 0
+
+            if bytes > keep || rows.GetInt 1 < since then
+                bytes <- bytes - rows.GetInt 2 - rowBytes
+            else
+                goOn <- false
+
+        rows.Reset()
+        cutoff
+
+    /// Held while the file is read.
+    member _.Gate: obj = db
+
+    /// The batch that begins at a number, by a connection.
+    member _.Find(first: int64, db: Database) : Batch voption =
+        find first db |> ValueOption.map check
+
+    member _.Read(from: int64) : seq<Batch> =
+        seq {
+            let mutable from = max 1L from
+            let mutable goOn = true
+
+            while goOn do
+                let rows = some from
+                goOn <- false
+
+                for row in rows do
+                    let batch = check row
+
+                    // What is before the first batch was dropped.
+                    if batch.first > from && not (isOldest batch.first) then
+                        SqliteFile.refuse
+                            path
+                            $"is damaged: events {from} to {batch.first - 1L}, before {BatchRow.timeText batch.at}, are missing; {SqliteFile.recover}"
+
+                    yield batch
+                    from <- Batch.next batch
+                    goOn <- true
+        }
+
+    member _.ReadPayload(first: int64, at: int, bytes: int) : byte[] =
+        let payloads: ReadOnlyMemory<byte> = payloadsOf first
+
+        if at < 0 || bytes < 0 || int64 at + int64 bytes > int64 payloads.Length then
+            SqliteFile.refuse
+                path
+                $"is damaged: the batch at event {first} has no {bytes} bytes of payload at {at}"
+
+        payloads.Slice(at, bytes).ToArray()
+
+    member _.Size(keep: int64, since: int64) : StoreSize =
+        lock db (fun () ->
+            guard (fun () ->
+                let pages = db.Scalar "PRAGMA page_count" - db.Scalar "PRAGMA freelist_count"
+                let used = pages * int64 SqliteFile.pageBytes
+                let struct (next, _, _) = SqliteFile.last db
+
+                let first =
+                    match db.Scalar "SELECT min(first) FROM batch" with
+                    | 0L -> next
+                    | first -> first
+
+                {
+                    bytes = used
+                    first = first
+                    next = next
+                    cutoff = cutoff used keep since first
+                }))
+
+    interface IDisposable with
+        member _.Dispose() =
+            lock db (fun () -> (db :> IDisposable).Dispose())
