@@ -5,6 +5,7 @@ open System.Diagnostics
 open System.IO
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 
 /// The journal alone: what a scheduler that is fully loaded asks of it.
@@ -13,18 +14,13 @@ module JournalBench =
     let private turnTasks = 1_000
 
     let private journalIn folder sync =
-        let clock = Clock TimeProvider.System
-
-        new SqliteJournal(
-            {
-                folder = folder
-                sync = sync
-                clock = clock
-                retention = { age = 604_800_000L<ms>; bytes = 1_099_511_627_776L<B> }
-                holdup = Holdup NullLogger.Instance
-                log = NullLogger.Instance
-            }
-        )
+        StateJournal.openIn
+            folder
+            sync
+            false
+            (Holdup NullLogger.Instance)
+            (Clock TimeProvider.System)
+            NullLogger.Instance
 
     let private pipeline =
         match Pipeline.parseRecorded "lower" with

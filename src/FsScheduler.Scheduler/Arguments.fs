@@ -14,6 +14,7 @@ type Arguments =
     | [<Unique>] Once
     | [<Unique>] Once_Timeout of DURATION: string
     | [<Unique>] Again
+    | [<Unique>] Accept_Loss
     | [<Unique>] Workers of COUNT: int
     | Allow_Exec of PROGRAM: string
     | [<Unique>] Shared_Files
@@ -56,6 +57,8 @@ type Arguments =
             | Once -> "end when everything in --entrada is done"
             | Once_Timeout _ ->
                 "end --once after this time, with exit code 1 and a line that names what is left (default: never)"
+            | Accept_Loss ->
+                "go on from what the journal has when its end is lost; what is missing is done again, or never known again"
             | Again -> "do all files again, also those that were done before, or failed"
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Allow_Exec _ ->

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 
@@ -154,7 +155,7 @@ let private optionsOf
     (arguments: ParseResults<Arguments>)
     (ignored: IgnoreRules)
     (log: ILogger)
-    (openState: Clock -> Holdup -> struct (StateFolder * IJournal))
+    (openState: Clock -> Holdup -> struct (StateFolder * Journal))
     : SchedulerOptions =
     let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
     let tokens = tokensOf arguments
@@ -223,6 +224,7 @@ let private optionsOf
         onDone = onDone
         again = arguments.Contains Again
         journal = journal
+        retention = retentionOf arguments
         holdup = holdup
         clock = clock
         log = log
@@ -415,7 +417,7 @@ let private run (arguments: ParseResults<Arguments>) =
         eprintfn $"fs-scheduler: {message}"
         ExitCode.cannotStart
 
-    let retention = retentionOf arguments
+    retentionOf arguments |> ignore // wrong arguments touch nothing
     let entrada = entradaOf arguments
     FolderArguments.check entrada (resultadosOf arguments) (stateOf arguments)
     let ignored = CommandLine.ignored entrada (arguments.GetResults Ignore)
@@ -438,18 +440,15 @@ let private run (arguments: ParseResults<Arguments>) =
 
         try
             let journal =
-                new SqliteJournal(
-                    {
-                        folder = state.Path
-                        sync = syncOf arguments
-                        clock = clock
-                        retention = retention
-                        holdup = holdup
-                        log = log
-                    }
-                )
+                StateJournal.openIn
+                    state.Path
+                    (syncOf arguments)
+                    (arguments.Contains Accept_Loss)
+                    holdup
+                    clock
+                    log
 
-            struct (state, journal :> IJournal)
+            struct (state, journal)
         with _ ->
             (state :> IDisposable).Dispose()
             reraise ()
@@ -474,6 +473,11 @@ let private run (arguments: ParseResults<Arguments>) =
         work().GetAwaiter().GetResult()
     with
     | JournalRefused message -> cannotStart message
+    | QueueLost message ->
+        eprintfn
+            $"fs-scheduler: {message}. This one has stopped: what it had not recorded it has told nobody"
+
+        ExitCode.broken
     | :? IOException
     | :? UnauthorizedAccessException as error -> cannotStart error.Message
     | WrongArguments _ -> reraise ()

@@ -103,7 +103,21 @@ let ofState (scheduler: Scheduler) : string list =
                     $"{ending.attempts} attempts, %A{ending.error}, {payload result}"
                 | ValueNone -> "not ended"
 
-            $"key %A{key}: {id}, {ending}"
+            let kept =
+                match state.Keys.Find key with
+                | ValueSome entry -> $"{entry.want}, {entry.finished}, {entry.delivered}"
+                | ValueNone -> "nowhere"
+
+            $"key %A{key}: {id}, {ending}, {kept}"
+
+        for KeyValue(name, file) in Seq.sortBy (fun (KeyValue(name, _)) -> name) state.Taken.All do
+            $"taken {name}: %A{file.version} by {file.task} for {Pipeline.print file.pipeline}, done: {file.isDone}"
+
+        for struct (name, proof) in Seq.sort state.Taken.Unflushed do
+            $"unflushed {name}: %A{proof}"
+
+        for KeyValue(name, struct (source, _)) in state.Owners do
+            $"owner of {name}: {source}"
 
         for worker in state.Workers.All |> Seq.sortBy _.Session do
             let offers = worker.Offers |> Seq.sort |> String.concat " "
@@ -121,7 +135,7 @@ let ofState (scheduler: Scheduler) : string list =
 
         $"{state.Running} run, {state.WaitingCount} wait, {state.Publishing} are published, {state.Quarantined} in quarantine, {state.Finished} done, {state.Cancelled} cancelled"
 
-        $"task {state.LastId}, event {state.LastEvent}"
+        $"task {state.LastId}, event {state.LastEvent}, session {state.LastSession}"
     ]
 
 /// Whether something is being cut. That is not recorded: where all that is recorded is known, it is in its queue.

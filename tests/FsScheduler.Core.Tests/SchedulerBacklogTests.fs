@@ -256,7 +256,13 @@ let tests =
                 Instant.zero
             )
 
-            scheduler.Resume(System.Collections.Generic.Dictionary(), Instant.zero, Decisions())
+            scheduler.Resume(
+                System.Guid.Empty,
+                System.Collections.Generic.Dictionary(),
+                Instant.zero,
+                Decisions()
+            )
+
             let decisions = Decisions()
             scheduler.Step(Input.Join(session 5, "w5", [| "lower" |]), Instant.zero, decisions)
             scheduler.Step(Input.Ready(session 5, 2), Instant.zero, decisions)
@@ -291,7 +297,13 @@ let tests =
                 Instant.zero
             )
 
-            scheduler.Resume(System.Collections.Generic.Dictionary(), Instant.zero, Decisions())
+            scheduler.Resume(
+                System.Guid.Empty,
+                System.Collections.Generic.Dictionary(),
+                Instant.zero,
+                Decisions()
+            )
+
             let decisions = Decisions()
             scheduler.Step(Input.Join(session 4, "w4", [| "a" |]), Instant.zero, decisions)
             scheduler.Step(Input.Ready(session 4, 1), Instant.zero, decisions)

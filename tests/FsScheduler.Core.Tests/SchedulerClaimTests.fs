@@ -21,7 +21,14 @@ let private restarted () =
         |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
 
     scheduler.Restore(numbered, Instant.zero)
-    scheduler.Resume(System.Collections.Generic.Dictionary(), Instant.zero, Decisions())
+
+    scheduler.Resume(
+        System.Guid.Empty,
+        System.Collections.Generic.Dictionary(),
+        Instant.zero,
+        Decisions()
+    )
+
     scheduler
 
 /// What a worker may keep that comes and says that it holds task 1.

@@ -134,7 +134,11 @@ let private wanting =
 
         test "a file gets word when it is published" {
             let machine, (events, effects) = ending File
-            Expect.equal events [ Event.Accepted(attempt 1 1, spooled "out") ] "accepted"
+
+            Expect.equal
+                events
+                [ Event.Accepted(attempt 1 1, AcceptedPayload(spooled "out")) ]
+                "accepted"
 
             match effects with
             | [ Effect.Publish(published, _, payload) ] ->
@@ -186,6 +190,28 @@ let private keys =
         machine
 
     testList "a key" [
+        test "is carried without bytes, which no event has, where its task was cancelled" {
+            let machine = Machine { settings with memory = 1L<B> }
+            machine.Do(submit "1" Result "c" (bytes "x"))
+            machine.Do(Input.Cancel(taskId 1, client))
+
+            let cutoff = {
+                before = machine.Scheduler.LastEvent + 1L
+                keptSince = Instant.zero
+                isTooMuch = false
+                most = 10
+            }
+
+            let results = [
+                for event in fst (machine.Take(Input.Retain cutoff)) do
+                    match event with
+                    | Event.Carried(Carried.Key key) -> key.result
+                    | _ -> ()
+            ]
+
+            Expect.equal results [ Payload.empty ] "what is kept"
+        }
+
         test "used again gives the same task, and runs nothing" {
             let machine = started ()
 

@@ -235,7 +235,7 @@ let private restart =
 
         let decisions = Decisions()
         scheduler.Restore(numbered, Instant.zero)
-        scheduler.Resume(Dictionary(), Instant.zero, decisions)
+        scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
         Expect.isEmpty (Invariants.violations scheduler) "violations"
 
         Expect.equal
@@ -276,7 +276,7 @@ let private restartLater =
 
         let decisions = Decisions()
         scheduler.Restore(numbered, Instant.zero)
-        scheduler.Resume(Dictionary(), Instant.zero, decisions)
+        scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
         Expect.isEmpty (Invariants.violations scheduler) "violations"
 
         for input in

@@ -44,7 +44,7 @@ let private publishingTests =
             ]
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
-                Event.Accepted(attempt 1 1, spooled "out")
+                Event.Accepted(attempt 1 1, AcceptedPayload(spooled "out"))
             ] [ Effect.Publish(attempt 1 1, first, spooled "out") ]
 
             Expect.isFalse machine.Scheduler.IsDone "not before it is published"
@@ -261,7 +261,7 @@ let private starving =
             Expect.equal machine.States [ 3L, "running"; 5L, "succeeding" ] "states"
 
             expect (machine.Report(1, attempt 3 1, Succeeded, spooled "out")) [
-                Event.Accepted(attempt 3 1, spooled "out")
+                Event.Accepted(attempt 3 1, AcceptedPayload(spooled "out"))
             ] [ Effect.PublishOlder(attempt 3 1, third, spooled "out") ]
 
             expect (machine.Take(published 3 1)) [ stored 3 1; woken 5; assigned 5 1 1 0 1 ] [
@@ -385,7 +385,7 @@ let private restarted (history: Event list) =
 
     let decisions = Decisions()
     scheduler.Restore(numbered, Instant.zero)
-    scheduler.Resume(Dictionary(), Instant.zero, decisions)
+    scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
     Expect.isEmpty (Invariants.violations scheduler) "violations"
 
     let states = [
@@ -393,7 +393,7 @@ let private restarted (history: Event list) =
             int64 task.id, task.state
     ]
 
-    List.ofSeq decisions.Events, states
+    List.ofSeq decisions.Events |> List.filter (fun event -> not event.IsOpened), states
 
 let private afterRestart =
     let joined = Event.Joined(session 1, "w1", [| "a" |])
@@ -418,7 +418,7 @@ let private afterRestart =
                     joined
                     submitted 1 first
                     assigned 1 1 1 0 1
-                    Event.Accepted(attempt 1 1, bytes "out")
+                    Event.Accepted(attempt 1 1, AcceptedPayload(bytes "out"))
                     submitted 2 second
                 ]
 

@@ -40,7 +40,8 @@ type Action =
     | JoinParts of pick: int * isThere: bool
     | RetryAll
     | Drain of pick: int
-    | Forget of pick: int
+    /// Old events are dropped: those of a share of the history, so many events a turn.
+    | Retain of share: int * most: int * isFlushed: bool * isTooMuch: bool
     /// The scheduler is killed and started again.
     | Restart
     /// A new worker says that it holds some of what was given out, of old or now.
@@ -86,7 +87,8 @@ let private action =
         3, Gen.map2 (fun a b -> JoinParts(a, b > 0)) pick (upTo 6)
         1, Gen.constant RetryAll
         1, Gen.map Drain pick
-        1, Gen.map Forget (upTo 3)
+        1,
+        Gen.map4 (fun a b c d -> Retain(a, b, c > 0, d = 0)) (upTo 101) (upTo 6) (upTo 4) (upTo 4)
         2, Gen.constant Restart
         3, Gen.map2 (fun a b -> Claim(a, b)) (upTo 16) (Gen.listOfLength 3 pick)
         8, Gen.map Tick (upTo spans.Length)
@@ -131,8 +133,8 @@ type World(names: string[]) =
 
     /// Every attempt that was ever given out, in order.
     member val Past = ResizeArray<struct (SessionId * Attempt)>()
-    /// Keys with the tasks that had them.
-    member val Keyed = ResizeArray<struct (string * TaskId)>()
+    /// How many events there were.
+    member val Events = 0L with get, set
     member val Publishing = ResizeArray<Attempt>()
     /// Payloads that are to be cut, with their sizes, and parts that are to be joined.
     member val Cutting = ResizeArray<struct (Attempt * Size)>()
@@ -289,8 +291,20 @@ type World(names: string[]) =
           ]
         | RetryAll -> [ Input.RetryAll client ]
         | Drain pick -> [ for w in Option.toList (worker pick) -> Input.Drain(string w, client) ]
-        | Forget pick -> [
-            for keyed in Option.toList (choose world.Keyed pick) -> Input.Forget [| keyed |]
+        | Retain(share, most, isFlushed, isTooMuch) -> [
+            if isFlushed then
+                Input.Note [| Note.Flushed world.Events |]
+
+            let cutoff: Cutoff = {
+                before = 1L + world.Events * int64 (abs share % 101) / 100L
+                keptSince = now + -3_000L<ms>
+                isTooMuch = isTooMuch
+                most = 1 + abs most % 6
+            }
+
+            // Not always as often as is needed.
+            for _ in 0 .. abs share % 5 do
+                Input.Retain cutoff
           ]
         | Restart -> []
         | Claim(stages, picks) ->
@@ -351,13 +365,10 @@ type World(names: string[]) =
         | _ -> ()
 
         for event in events do
-            match event with
-            | Event.Submitted(id, submission, _) ->
-                world.Tasks <- world.Tasks + 1
+            world.Events <- world.Events + 1L
 
-                match submission.Origin with
-                | Origin.Client(_, _, Some key) -> world.Keyed.Add(struct (key.text, id))
-                | _ -> ()
+            match event with
+            | Event.Submitted _ -> world.Tasks <- world.Tasks + 1
             | Event.Left(session, _, _) -> world.Workers.Remove session |> ignore
             | Event.Claimed(attempt, session) ->
                 free attempt

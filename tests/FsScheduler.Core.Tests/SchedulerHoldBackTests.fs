@@ -132,7 +132,14 @@ let private preference =
 
             let after = Scheduler settings
             after.Restore(recorded, start)
-            after.Resume(System.Collections.Generic.Dictionary(), start, Decisions())
+
+            after.Resume(
+                System.Guid.Empty,
+                System.Collections.Generic.Dictionary(),
+                start,
+                Decisions()
+            )
+
             join after 3 "w1" (instant 100L<ms>) |> ignore
 
             Expect.isEmpty (assignments (take after Input.Tick (instant 1_000L<ms>))) "not to w1"

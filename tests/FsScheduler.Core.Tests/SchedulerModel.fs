@@ -257,14 +257,9 @@ let private take input events (model: Model) =
                 worker
 
         { model with workers = Map.map dismiss model.workers }
-    | Input.Forget tasks ->
-        let isForgotten key id =
-            Array.contains (struct (key, id)) tasks && not (model.tasks.ContainsKey id)
-
-        {
-            model with
-                keys = Map.filter (fun key id -> not (isForgotten key id)) model.keys
-        }
+    // See `remember`.
+    | Input.Note _
+    | Input.Retain _ -> model
     | Input.Tick -> tick events model
 
 /// Whether a new task, which a worker would have to hand over, has a stage ahead for which enough waits.
@@ -462,3 +457,26 @@ let view (model: Model) : TaskView[] = [|
                 | _ -> ValueNone
         }
 |]
+
+/// Where the journal has the keys, and which of them it has dropped.
+let remember (events: Event list) (model: Model) : Model =
+    let at key model = { model with homes = Map.add key model.lastEvent model.homes }
+
+    let follow (model: Model) event =
+        let model = { model with lastEvent = model.lastEvent + 1L }
+
+        match event with
+        | Event.Submitted(_, submission, _)
+        | Event.Carried(Carried.Task { submission = submission }) ->
+            match submission.Origin with
+            | Origin.Client(_, _, Some key) -> at key.text model
+            | _ -> model
+        | Event.Carried(Carried.Key carried) -> at carried.key.text model
+        | Event.Dropped(before, _) ->
+            let isKept key id =
+                model.tasks.ContainsKey id || model.homes[key] >= before
+
+            { model with keys = Map.filter isKept model.keys }
+        | _ -> model
+
+    List.fold follow model events

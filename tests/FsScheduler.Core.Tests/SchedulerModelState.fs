@@ -75,6 +75,9 @@ type Model = {
     /// How many versions of a file in a row were begun and overtaken.
     overtaken: Map<string, int>
     keys: Map<string, TaskId>
+    /// By key: the event that the journal has it at.
+    homes: Map<string, int64>
+    lastEvent: int64
     front: int
     back: int
 }
@@ -92,6 +95,8 @@ let initial settings = {
     files = Map.empty
     overtaken = Map.empty
     keys = Map.empty
+    homes = Map.empty
+    lastEvent = 0L
     front = 0
     back = 0
 }

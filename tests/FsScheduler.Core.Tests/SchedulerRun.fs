@@ -21,36 +21,7 @@ type Run(settings: Settings, world: World) =
     let mutable scheduler = Scheduler settings
     let steps = ResizeArray<Step>()
     let submissions = Dictionary<TaskId, Submission>()
-    let ended = HashSet<TaskId>()
-    let forgotten = HashSet<TaskId>()
-    let mutable counts = struct (0L, 0L)
-
-    /// The journal forgets finished tasks, and all that is known of them.
-    let forget (tasks: struct (string * TaskId)[]) =
-        for struct (_, id) in tasks do
-            if ended.Contains id then
-                forgotten.Add id |> ignore
-
-    let taskOf event =
-        match event with
-        | Event.Submitted(id, _, _)
-        | Event.Delayed(id, _, _)
-        | Event.Woken id
-        | Event.Requeued(id, _)
-        | Event.Quarantined(id, _)
-        | Event.Part(id, _, _)
-        | Event.Speculated(id, _, _)
-        | Event.Cancelled(id, _)
-        | Event.Retried id -> ValueSome id
-        | Event.Assigned(attempt, _, _)
-        | Event.Claimed(attempt, _)
-        | Event.Advanced(attempt, _, _)
-        | Event.Accepted(attempt, _)
-        | Event.Split(attempt, _, _, _)
-        | Event.Completed(attempt, _) -> ValueSome attempt.task
-        | Event.Gone _
-        | Event.Joined _
-        | Event.Left _ -> ValueNone
+    let mutable dropped = 0L
 
     let add input (decisions: Decisions) =
         let step = {
@@ -65,14 +36,6 @@ type Run(settings: Settings, world: World) =
         for event in step.events do
             match event with
             | Event.Submitted(id, submission, _) -> submissions[id] <- submission
-            | Event.Completed(attempt, _) ->
-                ended.Add attempt.task |> ignore
-                let struct (completed, cancelled) = counts
-                counts <- struct (completed + 1L, cancelled)
-            | Event.Cancelled(id, _) ->
-                ended.Add id |> ignore
-                let struct (completed, cancelled) = counts
-                counts <- struct (completed, cancelled + 1L)
             | _ -> ()
 
         step
@@ -84,30 +47,24 @@ type Run(settings: Settings, world: World) =
     member _.World = world
     member _.Steps = steps
 
-    /// Tasks of keys that were forgotten.
-    member _.Forgotten: IReadOnlySet<TaskId> = forgotten
-
     member _.Events = steps |> Seq.collect _.events
     member _.Effects = steps |> Seq.collect _.effects
 
-    /// As a journal has it.
-    member _.Recorded = [
+    /// Everything, as a journal has it that nothing was dropped of.
+    member _.All = [
         let mutable number = 0L
 
         for step in steps do
             for event in step.events do
                 number <- number + 1L
-
-                match taskOf event with
-                | ValueSome id when forgotten.Contains id -> ()
-                | _ -> struct (number, step.at, event)
+                struct (number, step.at, event)
     ]
 
-    member run.Take(input: Input) =
-        match input with
-        | Input.Forget tasks -> forget tasks
-        | _ -> ()
+    /// As a journal has it.
+    member run.Recorded =
+        run.All |> List.filter (fun (struct (number, _, _)) -> number >= dropped)
 
+    member run.Take(input: Input) =
         let decisions = Decisions()
         scheduler.Step(input, world.Now, decisions)
         let step = add (Some input) decisions
@@ -115,26 +72,36 @@ type Run(settings: Settings, world: World) =
 
         for effect in step.effects do
             match effect with
-            | Effect.Recall attempt -> run.Take(Input.Recalled(attempt, submissions[attempt.task]))
+            | Effect.Recall(attempt, _) ->
+                run.Take(Input.Recalled(attempt, submissions[attempt.task]))
+            | Effect.Drop before -> dropped <- before
             | _ -> ()
 
-    /// What the events make of nothing.
-    member run.Restored: Scheduler =
+    /// What events make of nothing.
+    member private run.RestoredFrom(events) : Scheduler =
         let restored = Scheduler settings
-        restored.Restore(run.Recorded, world.Now)
-        let tasks = submissions.Count
-        restored.Continue(int64 tasks * 1L<taskId>, int64 (Seq.length run.Events), 0L<sessionId>)
-        let struct (completed, cancelled) = counts
-        restored.Count(completed, cancelled)
+        restored.Restore(events, world.Now)
         restored
 
-    /// The events make of nothing what lived; but for what is being cut, which is not recorded.
+    /// What the events that were not dropped make of nothing.
+    member run.Restored: Scheduler = run.RestoredFrom run.Recorded
+
+    /// The events make of nothing what lived, and so do those that were not dropped; but for what is being cut, which is not
+    /// recorded.
     member run.ExpectRestored(restored: Scheduler) =
         if not (Description.isCutting scheduler) then
+            let lived = Description.ofState scheduler
+
             Expect.equal
                 (Description.ofState restored)
-                (Description.ofState scheduler)
+                lived
                 "what lived is what the events make of nothing"
+
+            if dropped > 0L then
+                Expect.equal
+                    (Description.ofState (run.RestoredFrom run.All))
+                    lived
+                    "and what they make where nothing was dropped yet"
 
     /// A new scheduler goes on from what was recorded.
     member run.Restart() =
@@ -154,8 +121,9 @@ type Run(settings: Settings, world: World) =
 
         world.Forget()
         let decisions = Decisions()
-        scheduler.Resume(Dictionary found, world.Now, decisions)
+        scheduler.Resume(System.Guid.Empty, Dictionary found, world.Now, decisions)
         let step = add None decisions
+        world.Events <- world.Events + int64 step.events.Length
 
         for effect in step.effects do
             match effect with
@@ -257,7 +225,11 @@ let evolve (tasks: Map<TaskId, string * int>) event =
         Map.add attempt.task ($"running on {session}", attempt.number) tasks
     | Event.Gone _
     | Event.Joined _
-    | Event.Left _ -> tasks
+    | Event.Left _
+    | Event.Opened _
+    | Event.Noted _
+    | Event.Carried _
+    | Event.Dropped _ -> tasks
 
 let viewForEvents (task: TaskView) =
     let state =
@@ -311,30 +283,6 @@ let spools (run: Run) =
 
     entered, released
 
-/// Results that are kept for those who come back with a key.
-let keptSpools (run: Run) =
-    let keyed =
-        set [
-            for event in run.Events do
-                match event with
-                | Event.Submitted(id, submission, _) ->
-                    match submission.Origin with
-                    | Origin.Client(_, (Result | Nothing), Some _) -> id
-                    | _ -> ()
-                | _ -> ()
-        ]
-
-    [
-        for step in run.Steps do
-            match step.input with
-            | Some(Input.Joined(attempt, payload) | Input.Report(_, attempt, _, payload)) when
-                keyed.Contains attempt.task
-                && List.contains (Event.Completed(attempt, KeptResult payload)) step.events
-                ->
-                yield! spoolsOf payload
-            | _ -> ()
-    ]
-
 /// What is worth seeing at least once, by name.
 let sights (run: Run) = [
     for event in run.Events do
@@ -354,6 +302,16 @@ let sights (run: Run) = [
             if trouble.error.Contains "number 3" then
                 "poison"
         | Event.Retried _ -> "retried"
+        | Event.Carried carried ->
+            match carried with
+            | Carried.Task { state = CarriedState.Split } -> "carried Split"
+            | Carried.Task _ -> "carried task"
+            | Carried.Part _ -> "carried part"
+            | Carried.Key _ -> "carried key"
+            | Carried.File _ -> "carried file"
+            | Carried.Owner _ -> "carried owner"
+            | Carried.Worker _ -> "carried worker"
+        | Event.Dropped _ -> "dropped"
         | Event.Claimed _ -> "claimed"
         | Event.Cancelled(_, reason) -> reason
         | Event.Completed(attempt, _) when attempt.number > 3 -> "completed late"

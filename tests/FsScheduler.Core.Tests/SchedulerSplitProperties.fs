@@ -58,6 +58,8 @@ let tests =
                     "split"
                     "part"
                     "speculated"
+                    "carried part"
+                    "carried Split"
                     "a part is gone"
                     "cannot be cut"
                     "another worker was faster with this piece"

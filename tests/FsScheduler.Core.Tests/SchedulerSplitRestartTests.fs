@@ -17,7 +17,7 @@ let private restarted settings (history: Event list) =
 
     let decisions = Decisions()
     scheduler.Restore(numbered, Instant.zero)
-    scheduler.Resume(Dictionary(), Instant.zero, decisions)
+    scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
     Expect.isEmpty (Invariants.violations scheduler) "violations"
     scheduler, decisions
 
@@ -42,7 +42,7 @@ let tests =
                     piece 2 0 100L<B>
                 ]
 
-            Expect.contains decisions.Effects (Effect.Recall(attempt 1 2)) "asked for"
+            Expect.contains decisions.Effects (Effect.Recall(attempt 1 2, 2L)) "asked for"
             decisions.Clear()
             scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
 
@@ -178,5 +178,27 @@ let tests =
                 states
                 [ 1L, "split"; 5L, "queued"; 6L, "queued"; 7L, "queued" ]
                 "every piece has its task, and no part"
+        }
+
+        test "goes on after the latest event, also where the part of that is gone" {
+            let scheduler = Scheduler splitting
+
+            let history = [
+                joined
+                Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
+                Event.Split(attempt 1 1, 1, ValueNone, cuts)
+                piece 2 0 100L<B>
+                Event.Completed(attempt 2 1, NothingLeft)
+                Event.Part(taskId 1, 0, spooled "part")
+            ]
+
+            let numbered =
+                history
+                |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+
+            scheduler.Restore(numbered, Instant.zero, (fun event -> not event.IsPart))
+            Expect.equal scheduler.LastEvent 6L "its number is taken"
+            let isPart (path: string) = path.Contains "part"
+            Expect.isFalse (Seq.exists isPart scheduler.Spools) "and it has no part"
         }
     ]

@@ -59,6 +59,30 @@ let private errors (events: Event list) =
 
 let private examples =
     testList "a large payload" [
+        test "is carried as the queue had it while it is being cut" {
+            let machine = Machine splitting
+            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower"))
+            machine.Wait 5_000L<ms>
+            machine.Worker(1, [ "lower" ], 1) |> ignore
+            Expect.equal machine.States [ 1L, "split" ] "it is being cut"
+
+            let carried () = [
+                let cutoff = {
+                    before = machine.Scheduler.LastEvent + 1L
+                    keptSince = Instant.zero
+                    isTooMuch = false
+                    most = 10
+                }
+
+                for event in fst (machine.Take(Input.Retain cutoff)) do
+                    match event with
+                    | Event.Carried(Carried.Task task) -> task.state, task.since, task.place
+                    | _ -> ()
+            ]
+
+            Expect.equal (carried ()) [ CarriedState.Queued, Instant.zero, 1L ] "as it was queued"
+        }
+
         test "is cut first, and its pieces are tasks of its stages" {
             let submission, machine, (events, effects) = begun "lower | sort | d" Result
             let whole = pipelineOf "lower | sort | d"

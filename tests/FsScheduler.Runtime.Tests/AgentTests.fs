@@ -6,11 +6,15 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 
-/// A journal whose transactions are durable when the test says so.
+/// The first thing that every mailbox records.
+let private isOpening (events: IReadOnlyList<Event>) = events[0].IsOpened
+
+/// A journal whose transactions are durable when the test says so; but for the first, that it is open.
 type private SlowJournal() =
     let appends = Collector<int>()
     let waiting = List<TaskCompletionSource>()
@@ -22,16 +26,21 @@ type private SlowJournal() =
 
     interface IJournal with
         member _.AppendAsync(_, _, events) =
-            let source = TaskCompletionSource()
-            waiting.Add source
-            appends.Add events.Count
-            ValueTask source.Task
+            if isOpening events then
+                ValueTask.CompletedTask
+            else
+                let source = TaskCompletionSource()
+                waiting.Add source
+                appends.Add events.Count
+                ValueTask source.Task
 
         member _.ReadSubmission _ =
             invalidOp "nothing is left to the journal"
 
         member _.ReadPayload _ =
             invalidOp "nothing is left to the journal"
+
+        member _.DropAsync _ = invalidOp "nothing is dropped"
 
     interface IAsyncDisposable with
         member _.DisposeAsync() = ValueTask.CompletedTask
@@ -48,6 +57,12 @@ let private refOf effect =
     | Effect.Reply(_, FromScheduler.Status _, _, _) -> "status"
     | other -> $"{other}"
 
+/// Once it has recorded that it is open.
+let private opened journal (release: Release) =
+    let agent = SchedulerAgent(Scheduler settings, journal, release, Clock(HandTime()))
+    (ended (agent.LookAsync ignore)).Wait()
+    agent
+
 let private start (journal: IJournal) =
     let released = Collector<string>()
 
@@ -55,7 +70,13 @@ let private start (journal: IJournal) =
         for effect in effects do
             released.Add(refOf effect)
 
-    released, SchedulerAgent(Scheduler settings, journal, Release release, Clock(HandTime()))
+    released, opened journal (Release release)
+
+/// Lets nothing out.
+let private refusing (error: exn) =
+    Release(fun effects ->
+        if effects.Count > 0 then
+            raise error)
 
 let private post (agent: SchedulerAgent) input : Task =
     ended (agent.PostAsync([| input |], CancellationToken.None))
@@ -208,9 +229,15 @@ let private death =
 
             let journal = {
                 new IJournal with
-                    member _.AppendAsync(_, _, _) = raise error
+                    member _.AppendAsync(_, _, events) =
+                        if isOpening events then
+                            ValueTask.CompletedTask
+                        else
+                            raise error
+
                     member _.ReadSubmission _ = raise error
                     member _.ReadPayload _ = raise error
+                    member _.DropAsync _ = raise error
                 interface IAsyncDisposable with
                     member _.DisposeAsync() = ValueTask.CompletedTask
             }
@@ -224,11 +251,7 @@ let private death =
 
         testTask "an effect that cannot be let out ends it" {
             let error = InvalidOperationException "release"
-            let release = Release(fun _ -> raise error)
-
-            let agent =
-                SchedulerAgent(Scheduler settings, MemoryJournal 10, release, Clock(HandTime()))
-
+            let agent = opened (MemoryJournal 10) (refusing error)
             do! post agent (submit "a")
             do! failsWith error agent.Completion
             do! nobodyHangs agent error
@@ -237,8 +260,7 @@ let private death =
         testTask "an effect that cannot be let out later ends it too" {
             let journal = SlowJournal()
             let error = InvalidOperationException "release"
-            let release = Release(fun _ -> raise error)
-            let agent = SchedulerAgent(Scheduler settings, journal, release, Clock(HandTime()))
+            let agent = opened journal (refusing error)
             do! post agent (submit "a")
             let! _ = journal.Appends.Until(count 1)
             journal.Commit 0

@@ -4,7 +4,7 @@ open System
 open System.Collections.Generic
 open System.Threading.Tasks
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Journal
 
 /// The last events, in memory: durable as long as the process is.
 [<Sealed>]
@@ -31,11 +31,13 @@ type MemoryJournal(capacity: int) =
 
             ValueTask.CompletedTask
 
-        member _.ReadSubmission task =
-            raise (IO.IOException $"task {task}: a journal in memory is not read")
+        member _.ReadSubmission number =
+            raise (IO.IOException $"event {number}: a journal in memory is not read")
 
         member _.ReadPayload number =
             raise (IO.IOException $"event {number}: a journal in memory is not read")
+
+        member _.DropAsync _ = Task.CompletedTask
 
     interface IAsyncDisposable with
         member _.DisposeAsync() = ValueTask.CompletedTask

@@ -25,11 +25,12 @@ let main args =
             ExecLinesTests.tests
             ExecWorkerTests.tests
             WorkerFolderTests.tests
+            EventTests.tests
+            TaskIndexTests.tests
+            RetentionPolicyTests.tests
             JournalTests.tests
-            JournalKeepingTests.tests
-            JournalForgettingTests.tests
-            JournalDamageTests.tests
-            JournalDiskTests.tests
+            HistoryTests.tests
+            JournalPropertyTests.tests
             RestartTests.tests
             PublishQueueTests.tests
             ResultOwnersTests.tests

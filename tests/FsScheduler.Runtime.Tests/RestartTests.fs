@@ -8,6 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.Journal
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
@@ -17,12 +18,12 @@ open FsScheduler.Runtime.Tests.WireSupport
 let private bootId = "/proc/sys/kernel/random/boot_id"
 
 /// <summary>A server after a crash.</summary>
-/// <param name="wrap">What becomes of its journal.</param>
+/// <param name="change">What becomes of the store of its journal.</param>
 /// <param name="isSameBoot">Whether the machine has run on.</param>
 /// <param name="onDone">What becomes of inputs.</param>
 /// <param name="result">What stands under the name of the result of `a`.</param>
 /// <param name="history">What happened to task 1, which is of the file `a`.</param>
-let private afterWith wrap isSameBoot onDone (result: string option) (history: Event list) =
+let private afterWith change isSameBoot onDone (result: string option) (history: Event list) =
     if isSameBoot && not (File.Exists bootId) then
         skiptest "the system does not tell whether it has run on"
 
@@ -47,48 +48,35 @@ let private afterWith wrap isSameBoot onDone (result: string option) (history: E
             Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
 
         let state = new StateFolder(folder)
-        let journal = openIn folder
+        let store = new MemoryStore()
+        let journal = openOver store folder
         let begun = Event.Submitted(taskId 1, submission, pipeline [ "lower" ])
         let given = Event.Assigned(attemptOf 1 1, 1L<sessionId>, struct (0, 1))
         (append journal 1L ([ begun; given ] @ history)).Wait()
         (close journal).Wait()
+        change store
 
-        { options with state = state; onDone = onDone; journal = wrap (openIn folder) })
+        {
+            options with
+                state = state
+                onDone = onDone
+                journal =
+                    StateJournal.over store (Guid.NewGuid()) folder options.holdup options.clock
+        })
 
-let private after = afterWith (fun journal -> journal :> IJournal)
+let private after = afterWith ignore
 
-/// A journal on a disk that takes nothing.
-type private Stuck(journal: SqliteJournal) =
-    let recovery = journal :> IRecovery
-
-    interface IJournal with
-        member _.AppendAsync(_, _, _) = ValueTask(TaskCompletionSource().Task)
-
-        member _.ReadSubmission task =
-            (journal :> IJournal).ReadSubmission task
-
-        member _.ReadPayload number =
-            (journal :> IJournal).ReadPayload number
-
-        member _.DisposeAsync() =
-            (journal :> IAsyncDisposable).DisposeAsync()
-
-    interface IRecovery with
-        member _.Recover() = recovery.Recover()
-        member _.Highest = recovery.Highest
-        member _.Ended = recovery.Ended
-        member _.Files() = recovery.Files()
-        member _.DonePipelines upTo = recovery.DonePipelines upTo
-        member _.Unverified() = recovery.Unverified()
-        member _.Accepted() = recovery.Accepted()
-        member _.ForgetFile name = recovery.ForgetFile name
-        member _.SetFlushed number = recovery.SetFlushed number
-        member _.RetireAsync() = recovery.RetireAsync()
+/// From now on the disk takes nothing.
+let private fill (store: MemoryStore) =
+    store.OnStep <-
+        function
+        | StoreStep.Appending _ -> raise (StoreError(true, "disk full"))
+        | _ -> ()
 
 let private proof (text: string) =
     ResultFile.proofOf (Text.Encoding.UTF8.GetBytes text)
 
-let private accepted = Event.Accepted(attemptOf 1 1, bytes "a")
+let private accepted = Event.Accepted(attemptOf 1 1, AcceptedPayload(bytes "a"))
 let private completed = Event.Completed(attemptOf 1 1, StoredResult(proof "a"))
 
 /// As the machine shows it once the folder has been looked at.
@@ -142,19 +130,20 @@ let tests =
                 use temp = new TempFolder()
                 use state = new StateFolder(temp.At "state")
                 let part = nonNull (state.NewPart())
-                let journal = openIn state.Path
+                let store = new MemoryStore()
+                let journal = openOver store state.Path
                 (append journal 1L (inPieces part)).Wait()
                 (close journal).Wait()
 
                 if isThere then
                     File.WriteAllText(part, "two")
 
-                let journal = openIn state.Path
+                let journal = openOver store state.Path
 
                 let scheduler =
                     Restart.restore
                         { settings with split = 100L<B> }
-                        (Some(journal :> IRecovery))
+                        journal
                         isSameBoot
                         (Clock TimeProvider.System)
                         Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance
@@ -162,7 +151,8 @@ let tests =
                 Expect.equal (Seq.contains part scheduler.Spools) isKept "the part"
                 let decisions = Decisions()
                 let found = Collections.Generic.Dictionary()
-                scheduler.Resume(found, (Clock TimeProvider.System).Now, decisions)
+                let now = (Clock TimeProvider.System).Now
+                scheduler.Resume(journal.Owner, found, now, decisions)
                 (close journal).Wait()
 
                 let again = [
@@ -218,8 +208,7 @@ let tests =
             use cluster = after false OnDone.Keep None [ accepted ]
             do! eventually "noted" (fun () -> File.Exists(cluster.Folder.At "state-before/boot"))
 
-            use stuck =
-                afterWith (fun journal -> Stuck journal) false OnDone.Keep None [ accepted ]
+            use stuck = afterWith fill false OnDone.Keep None [ accepted ]
 
             use! (_: Peer) = stuck.ClientAsync() // it is up
             Expect.isFalse (File.Exists(stuck.Folder.At "state-before/boot")) "and not before"

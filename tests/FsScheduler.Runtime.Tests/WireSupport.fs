@@ -13,6 +13,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
@@ -230,39 +231,43 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
     let folder = new TempFolder()
     let time = HandTime()
     let state = new StateFolder(folder.At "state")
+    let clock = Clock time
+    let holdup = Holdup NullLogger.Instance
 
-    let server =
+    let options =
         for name in [ "entrada"; "resultados" ] do
             Directory.CreateDirectory(folder.At name) |> ignore
 
-        new SchedulerServer(
-            change {
-                listen = IPEndPoint(IPAddress.Loopback, 0)
-                entrada = folder.At "entrada"
-                ignored = IgnoreRules.BuiltIn
-                resultados = folder.At "resultados"
-                state = state
-                sync = Sync.Normal
-                settings = settings
-                rules = {
-                    tokens = None
-                    maxPayload = 64L * 1024L * 1024L * 1L<B>
-                    maxResult = 64L * 1024L * 1024L * 1L<B>
-                }
-                beat = 1_000L<ms>
-                settle = 0L<ms>
-                onDone = OnDone.Keep
-                again = false
-                sharesFiles = false
-                routes = []
-                journal = MemoryJournal 100
-                holdup = Holdup NullLogger.Instance
-                clock = Clock time
-                log = NullLogger.Instance
+        change {
+            listen = IPEndPoint(IPAddress.Loopback, 0)
+            entrada = folder.At "entrada"
+            ignored = IgnoreRules.BuiltIn
+            resultados = folder.At "resultados"
+            state = state
+            sync = Sync.Normal
+            settings = settings
+            rules = {
+                tokens = None
+                maxPayload = 64L * 1024L * 1024L * 1L<B>
+                maxResult = 64L * 1024L * 1024L * 1L<B>
             }
-        )
+            beat = 1_000L<ms>
+            settle = 0L<ms>
+            onDone = OnDone.Keep
+            again = false
+            sharesFiles = false
+            routes = []
+            journal = StateJournal.over (new MemoryStore()) (Guid.NewGuid()) state.Path holdup clock
+            retention = { age = 1_000_000_000_000L<ms>; bytes = 1_000_000_000_000L<B> }
+            holdup = holdup
+            clock = clock
+            log = NullLogger.Instance
+        }
+
+    let server = new SchedulerServer(options)
 
     member _.Server = server
+    member _.Journal = options.journal
     member _.Time = time
     member _.Folder = folder
     member _.Address = string server.EndPoint
@@ -302,6 +307,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             ValueTask(
                 task {
                     do! (server :> IAsyncDisposable).DisposeAsync()
+                    do! (options.journal :> IAsyncDisposable).DisposeAsync()
                     (state :> IDisposable).Dispose()
                     (folder :> IDisposable).Dispose()
                 }

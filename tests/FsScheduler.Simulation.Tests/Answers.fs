@@ -121,6 +121,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Join _ // the observer looks at these itself
         | Effect.Revoke _
         | Effect.Recall _
+        | Effect.ReplyRecalled _
+        | Effect.Drop _
         | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _
@@ -158,7 +160,11 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Event.Gone _
         | Event.Retried _
         | Event.Joined _
-        | Event.Left _ -> ()
+        | Event.Left _
+        | Event.Opened _
+        | Event.Noted _
+        | Event.Carried _
+        | Event.Dropped _ -> ()
 
     /// An effect becomes visible: what it shows must be durable by now.
     member _.Released effect =
@@ -206,6 +212,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.Reply _
         | Effect.Revoke _
         | Effect.Recall _
+        | Effect.ReplyRecalled _
+        | Effect.Drop _
         | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _

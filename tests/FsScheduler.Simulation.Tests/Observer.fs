@@ -369,7 +369,8 @@ type Observer(scene: Scene, spool: Spool) =
             ledger.Free task
             requeued task
         | Event.Quarantined(id, _) -> quarantined input id
-        | Event.Accepted(attempt, payload) ->
+        | Event.Accepted(_, AcceptedMark _) -> violation "a result is known by its mark only"
+        | Event.Accepted(attempt, AcceptedPayload payload) ->
             let task = ledger.Task attempt.task
             task.Result <- accepted input attempt payload
             must (isLast task) $"task {task.Id} is published before its last stage"
@@ -394,6 +395,10 @@ type Observer(scene: Scene, spool: Spool) =
             // Its tasks were requeued, or quarantined, by the events before.
             must (ledger.Sessions.ContainsKey session) $"session {session} leaves and never came"
             ledger.Sessions[session].IsGone <- true
+        | Event.Opened _
+        | Event.Noted _
+        | Event.Carried _
+        | Event.Dropped _ -> violation "nothing is kept here"
 
     member _.Tasks = ledger.Tasks.Values
     member _.Task id = ledger.Task id

@@ -6,7 +6,7 @@ open FsScheduler.Core
 /// What has to occur over all seeds, so that their success means something.
 module Required =
 
-    /// What only a restart brings about, or a client that asks, or many versions of one file in a row: the crashes have those,
+    /// What only a journal and a restart bring about, or a client that asks, or many versions of one file in a row: the crashes have those,
     /// and the properties of the machine.
     let private elsewhere =
         set [
@@ -15,6 +15,7 @@ module Required =
             "Welcome"
             "Recall"
             "Recalled"
+            "ReplyRecalled"
             "Unstored"
             "RetryAll"
             "RetryWith"
@@ -22,7 +23,13 @@ module Required =
             "NoRoom"
             "Drain"
             "Dismiss"
-            "Forget"
+            "Note"
+            "Noted"
+            "Retain"
+            "Carried"
+            "Dropped"
+            "Drop"
+            "Opened"
             "Settle"
             "PublishOlder"
         ]

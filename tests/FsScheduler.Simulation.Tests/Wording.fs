@@ -49,7 +49,7 @@ module Wording =
             $"Assigned {attempt of'} to {session}: stages {first} to {last - 1}"
         | Event.Advanced(of', stage, result) ->
             $"Advanced {attempt of'} to stage {stage}: {payload result}"
-        | Event.Accepted(of', result) -> $"Accepted {attempt of'}: {payload result}"
+        | Event.Accepted(of', AcceptedPayload result) -> $"Accepted {attempt of'}: {payload result}"
         | other -> plain other
 
     let private effect value =

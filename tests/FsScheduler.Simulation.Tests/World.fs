@@ -226,6 +226,8 @@ type World(scene: Scene) =
         | Effect.PublishError _ -> ()
         | Effect.Discard payload -> spool.Consume payload
         | Effect.Recall _
+        | Effect.ReplyRecalled _
+        | Effect.Drop _
         | Effect.Settle _
         | Effect.Welcome _
         | Effect.Dismiss _ -> raise (Violation "nobody asked for that")

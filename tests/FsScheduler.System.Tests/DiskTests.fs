@@ -5,6 +5,7 @@ open System
 open System.Diagnostics
 open System.IO
 open System.Text
+open System.Threading.Tasks
 open Expecto
 open FsScheduler.System.Tests.Farm
 
@@ -217,6 +218,7 @@ let tests =
                 use disk = new SmallDisk(place.At ".fs-scheduler", 3_000)
                 let! struct (scheduler, port) = startScheduler place [ "--lost-after"; "1s" ]
                 use scheduler = scheduler
+                use! other = joined port client
                 use! client = joined port client
                 use! worker = joined port worker
                 do! submit client "x" 10
@@ -224,8 +226,17 @@ let tests =
                 do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
                 let! _ = worker.Expect "PROCESS"
                 disk.Fill()
-                do! submit client "y" 10_000
-                let! _ = scheduler.Says "new work is held back"
+                let held = scheduler.Says "new work is held back"
+                let mutable sent = 0
+
+                // The journal has some room of its own.
+                while not held.IsCompleted && sent < 500 do
+                    do! submit other $"y{sent}" 60_000
+                    sent <- sent + 1
+                    let! _ = Task.WhenAny(other.TryReceive() :> Task, held :> Task)
+                    ()
+
+                let! _ = held
 
                 let header =
                     "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":200000}\n"

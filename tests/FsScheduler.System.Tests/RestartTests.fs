@@ -4,6 +4,7 @@ module FsScheduler.System.Tests.RestartTests
 open System
 open System.Diagnostics
 open System.IO
+open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.System.Tests.Farm
@@ -30,8 +31,8 @@ let private submit (client: Peer) (ref: string) (fields: string) (payload: byte[
         do! client.Send payload
     }
 
-let private query (place: Workplace) (sql: string) =
-    // What anybody can ask who has the file.
+/// What anybody can ask who has the file: the first value of the first row, or null.
+let private ask (place: Workplace) (sql: string) : obj | null =
     use connection =
         new Microsoft.Data.Sqlite.SqliteConnection(
             "Data Source="
@@ -41,7 +42,19 @@ let private query (place: Workplace) (sql: string) =
 
     connection.Open()
     use command = connection.CreateCommand(CommandText = sql)
-    Convert.ToInt64(command.ExecuteScalar())
+    command.ExecuteScalar()
+
+let private query place sql = Convert.ToInt64(ask place sql)
+
+/// The questions in the documentation.
+let private documented =
+    let text =
+        File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "guarantees.md"))
+
+    [
+        for found in Regex.Matches(text, "sqlite3 \\.fs-scheduler/journal\\.db \"([^\"]+)\"") do
+            found.Groups[1].Value
+    ]
 
 let private files =
     scenario "loses no file, makes none twice, and publishes each once"
@@ -79,14 +92,26 @@ let private files =
 
             do!
                 eventually "all are recorded" (fun () ->
-                    query place "select count(*) from finished" = int64 count)
+                    query place "select count(*) from event where event = 'completed'" =
+                        int64 count)
 
-            Expect.equal (query place "select count(*) from task") (int64 count) "a task each"
+            Expect.equal
+                (query place "select count(*) from event where event = 'submitted'")
+                (int64 count)
+                "a task each"
+
+            Expect.hasLength documented 5 "the questions in the documentation"
+
+            for sql in documented do
+                ask place sql |> ignore // raises where SQLite does not understand it
+
+            let slowest = documented |> List.find _.Contains("as seconds")
+            Expect.isNotNull (ask place slowest) "and one has an answer"
 
             Expect.equal
                 (query
                     place
-                    "select count(*) from (select task, attempt from event where kind = 1 group by 1, 2 having count(*) > 1)")
+                    "select count(*) from (select task, attempt from event where event = 'assigned' group by 1, 2 having count(*) > 1)")
                 0L
                 "no attempt twice"
 
@@ -128,7 +153,7 @@ let private clients =
 
                     do!
                         eventually "the last one is recorded" (fun () ->
-                            query place "select count(*) from finished" = 3L)
+                            query place "select count(*) from event where event = 'completed'" = 3L)
                 }
 
             do! kill second
@@ -204,9 +229,13 @@ let private damaged =
     <| fun () ->
         task {
             use place = new Workplace()
-            place.Put("a.txt", "UM")
+            let count = 200
+
+            for number in 1..count do
+                place.Put($"{number}.txt", "UM")
+
             let! struct (scheduler, _) = startScheduler place [ "--workers"; "1" ]
-            do! eventually "the result" (fun () -> place.HasResult "a.txt.out")
+            do! eventually "the results" (fun () -> List.length place.Results = count)
             scheduler.Signal Signal.Term
             let! _ = scheduler.Exit
             let journal = place.At ".fs-scheduler/journal.db"
@@ -220,17 +249,17 @@ let private damaged =
 
             let! whole = check []
             Expect.equal (fst whole) 0 (snd whole)
-            File.WriteAllBytes(journal, File.ReadAllBytes(journal)[..20_000])
+            File.WriteAllBytes(journal, File.ReadAllBytes(journal)[..60_000])
             use refused = fsScheduler place.Path [ "--once"; "--listen"; "127.0.0.1:0" ]
             let! exit = refused.Exit
             Expect.equal exit 3 "exit code"
-            Expect.stringContains refused.Said "check --state" "what to do"
+            Expect.stringContains refused.Said "fs-scheduler check" "what to do"
             let cut = File.ReadAllBytes journal
             File.WriteAllBytes(journal, [||])
             use emptied = fsScheduler place.Path [ "--once"; "--listen"; "127.0.0.1:0" ]
             let! exit = emptied.Exit
             Expect.equal exit 3 "exit code"
-            Expect.stringContains emptied.Said "is empty, and was not" "what is wrong"
+            Expect.stringContains emptied.Said "is missing or empty" "what is wrong"
             File.WriteAllBytes(journal, cut)
             let! repaired = check [ "--repair" ]
             Expect.equal (fst repaired) 1 (snd repaired)

@@ -7,36 +7,35 @@ module internal Apply =
 
     // Tasks that come.
 
-    /// A new task, in no list yet. While more waits than is to be held in memory, it is left to the journal.
-    let private add (state: State) id (submission: Submission) pipeline : Task =
-        state.LastId <- max state.LastId id
-
-        let held =
-            match submission.Origin with
-            | Client _ when
-                submission.Payload.IsPacked
-                && state.Held + submission.MemorySize > state.Settings.memory
-                ->
-                submission.File()
-            | Client _
-            | Folder
-            | Piece _ -> submission
-
-        let task = Task(id, held, pipeline)
-        state.Held <- state.Held + held.MemorySize
-        state.Tasks.Add task
-        task
-
     /// A version of a file comes after the one that has not given way to it, whose end would have been told of before.
     let private fileSubmitted (state: State) id (submission: Submission) pipeline =
         let name = submission.Name
-        let task = add state id submission pipeline
+        let task = Transition.add state id submission pipeline
 
         match state.Files.TryGetValue name with
         | true, older -> Transition.enter state task (TaskState.Succeeding older)
         | false, _ -> Transition.enqueue state task Back
 
         state.Files[name] <- task
+
+        match submission.Payload with
+        | Input version ->
+            state.Taken.Take(
+                name,
+                {
+                    version = version
+                    task = id
+                    pipeline = pipeline
+                    isDone = false
+                    number = state.LastEvent
+                }
+            )
+        | Packed
+        | Bytes _
+        | Spooled _
+        | Filed
+        | Recorded _
+        | Slice _ -> ()
 
     /// A piece is in its queue like what was given out before: it goes before what is new, so that a file that was begun comes
     /// to its end. Its part was missing by then: one from before was not kept, or was given up.
@@ -61,7 +60,7 @@ module internal Apply =
             | Recorded _
             | Input _ -> submission.Piece(whole.Id, index, pieces.SliceOf(whole.Payload, index))
 
-        let piece = add state id submission pipeline
+        let piece = Transition.add state id submission pipeline
         piece.Begin().Downstream <- pieces.Downstream
         pieces.Lose index
         pieces.Add(index, piece)
@@ -71,10 +70,10 @@ module internal Apply =
     let private submitted (state: State) id (submission: Submission) pipeline =
         match submission.Origin with
         | Client(_, want, key) ->
-            Transition.enqueue state (add state id submission pipeline) Back
+            Transition.enqueue state (Transition.add state id submission pipeline) Back
 
             match key with
-            | Some key -> state.Keys.Add(key, id, want.IsFile)
+            | Some key -> state.Keys.Add(key, id, want, state.LastEvent) |> ignore
             | None -> ()
         | Folder -> fileSubmitted state id submission pipeline
         | Piece(whole, index) ->
@@ -219,7 +218,7 @@ module internal Apply =
             match state.Keys.Find key with
             | ValueSome entry ->
                 let outcome = { ref = ""; task = task.Id; attempts = attempts; error = error }
-                state.Keys.Finish(entry, outcome, state.Kept(number, payload))
+                state.Keys.Finish(entry, outcome, state.Kept(number, payload), state.Now)
             | ValueNone -> ()
         | Client(_, _, None)
         | Folder
@@ -264,17 +263,32 @@ module internal Apply =
         state.Held <- state.Held - task.Submission.MemorySize
         state.Release task.Payload
 
-    // Workers.
+    // What the journal remembers beside tasks.
 
-    /// Events do not tell who is connected: it is absent until a connection speaks for it.
-    let private joined (state: State) session name stages : Worker =
-        state.LastSession <- max state.LastSession session
-        state.Workers.Join(session, name, stages, state.Now)
+    let private noted (state: State) (note: Note) =
+        match note with
+        | Note.Owner(name, ValueSome source) -> ApplyCarried.owner state name source
+        | Note.Owner(name, ValueNone) -> state.Owners.Remove name |> ignore
+        | Note.Delivered task -> state.Keys.Deliver(task, state.Now)
+        | Note.Flushed number ->
+            state.FlushedUpTo <- max state.FlushedUpTo number
+            state.Taken.Flush number
+        | Note.Damaged file -> state.Taken.Forget file
 
-    let private workerOf (state: State) session : Worker =
-        match state.Workers.Find session with
-        | null -> joined state session $"session {session}" [||] // the journal has forgotten it
-        | worker -> worker
+    let rec private forget (homes: Homes<'item>) before =
+        if (homes.TryTake before).IsSome then
+            forget homes before
+
+    let private dropped (state: State) before (totals: Totals) =
+        List.iter state.Release (state.Keys.Drop before)
+        forget state.Taken.Homes before
+        forget state.OwnerHomes before
+        forget state.WorkerHomes before
+        state.Finished <- totals.completed
+        state.Cancelled <- totals.cancelled
+        state.LastId <- max state.LastId totals.lastTask
+        state.LastSession <- max state.LastSession totals.lastSession
+        state.Learn totals.known
 
     // What no event tells, because after a restart it begins again from where the task was.
 
@@ -288,7 +302,7 @@ module internal Apply =
         Transition.enter state task (TaskState.Split Splitting.Cutting)
 
     /// It is not cut after all.
-    let uncut (state: State) (task: Task) = Transition.requeue state task Front
+    let uncut (state: State) (task: Task) = Transition.putBack state task
 
     /// <summary>Makes an event so.</summary>
     /// <param name="state">Its time is that of the event.</param>
@@ -300,13 +314,14 @@ module internal Apply =
         | Event.Assigned(attempt, session, struct (_, last)) ->
             match state.Tasks.Find attempt.task with
             | null -> ()
-            | task -> assigned state (workerOf state session) task attempt.number last
+            | task -> assigned state (ApplyCarried.workerOf state session) task attempt.number last
         | Event.Claimed(attempt, session) ->
             match state.Tasks.Find attempt.task with
             | null -> ()
             | task ->
                 match task.State with
-                | TaskState.Running absent -> claimed state (workerOf state session) task absent
+                | TaskState.Running absent ->
+                    claimed state (ApplyCarried.workerOf state session) task absent
                 | _ -> ()
         | Event.Advanced(attempt, stage, payload) ->
             match state.Tasks.Find attempt.task with
@@ -347,7 +362,11 @@ module internal Apply =
             match state.Tasks.Find id with
             | null -> ()
             | task -> retried state task
-        | Event.Accepted(attempt, _) ->
+        | Event.Accepted(attempt, result) ->
+            match result with
+            | AcceptedMark mark -> state.Marks[attempt] <- mark
+            | AcceptedPayload _ -> ()
+
             match state.Tasks.Find attempt.task with
             | null -> ()
             | task -> accepted state task
@@ -363,6 +382,11 @@ module internal Apply =
                     | NothingLeft
                     | StoredResult _ -> Payload.empty
 
+                match task.Submission.Origin, remainder with
+                | Folder, StoredResult proof ->
+                    state.Taken.Done(task.Submission.Name, task.Id, number, proof)
+                | _ -> ()
+
                 ended state number task attempt.number None result
         | Event.Cancelled(id, reason) ->
             state.Cancelled <- state.Cancelled + 1L
@@ -370,14 +394,17 @@ module internal Apply =
             match state.Tasks.Find id with
             | null -> ()
             | task -> ended state number task task.Attempt (Some reason) Payload.empty
-        | Event.Gone _ -> ()
+        | Event.Gone name -> state.Taken.Forget name
         | Event.Joined(session, name, stages) ->
-            state.Learn stages
-            joined state session name stages |> ignore
+            ApplyCarried.joined state session name stages |> ignore
         | Event.Left(session, _, _) ->
             match state.Workers.Find session with
             | null -> ()
             | worker -> state.Workers.Remove worker
+        | Event.Opened _ -> ()
+        | Event.Noted note -> noted state note
+        | Event.Carried carried -> ApplyCarried.apply state carried
+        | Event.Dropped(before, totals) -> dropped state before totals
 
 [<AutoOpen>]
 module internal Recording =

@@ -1,5 +1,6 @@
 namespace FsScheduler.Core
 
+open System
 open System.Collections.Generic
 
 /// The scheduler: who runs what, when, and whose result counts. Deterministic: the same inputs at
@@ -250,7 +251,8 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.RetryAll by -> retryAll by
         | Input.RetryAllWith(pipeline, by) -> retryAllWith pipeline by
         | Input.Drain(worker, by) -> drain worker by
-        | Input.Forget tasks -> Array.iter state.Keys.Forget tasks
+        | Input.Note notes -> Array.iter (Event.Noted >> state.Record) notes
+        | Input.Retain cutoff -> Retention.run state cutoff
         | Input.Ask by -> state.Reply(by, FromScheduler.Status(Replies.status state))
         | Input.Join(session, name, stages) -> join session name stages
         | Input.Claim(session, holding) -> claim session holding
@@ -300,7 +302,11 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// <param name="events">In order, each with its number and its time. A time that lies after `now` or before that
     /// of an earlier event, because a clock was set, is moved: no delay becomes longer than it was.</param>
     /// <param name="now">When it is restored.</param>
-    member _.Restore(events: seq<struct (int64 * Instant * Event)>, now: Instant) =
+    /// <param name="isThere">Where it is false, an event counts as if it had not been; but its number is taken.</param>
+    member _.Restore
+        (events: seq<struct (int64 * Instant * Event)>, now: Instant, ?isThere: Event -> bool)
+        =
+        let isThere = defaultArg isThere (fun _ -> true)
         let mutable first = true
 
         for struct (number, at, event) in events do
@@ -312,26 +318,30 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 state.Now <- at
 
             state.LastEvent <- max state.LastEvent number
-            Apply.event state number event
 
+            if isThere event then
+                Apply.event state number event
+
+        state.Sort()
         state.Released.Clear() // files that are of no use are found at the start
 
+    /// The number of the next event, where the journal knows that later ones were lost.
+    member _.Continue(next: int64) =
+        state.LastEvent <- max state.LastEvent (next - 1L)
+
     /// <summary>Goes on after `Restore`.</summary>
+    /// <param name="owner">Who it is from now on that writes the journal: a value that nobody had before.</param>
     /// <param name="found">Results that have their final name, of attempts that were accepted and not completed.</param>
     /// <param name="at">When; never before the time of the restored events.</param>
     /// <param name="into">What follows from the restart itself is appended here.</param>
-    member _.Resume(found: IReadOnlyDictionary<Attempt, Proof>, at: Instant, into: Decisions) =
+    member _.Resume
+        (owner: Guid, found: IReadOnlyDictionary<Attempt, Proof>, at: Instant, into: Decisions)
+        =
         state.Decisions <- into
         state.Now <- at
         state.Started <- ValueSome at
         state.LastTick <- at
-        Resume.run state found
-
-    /// Numbers that go on after those of earlier runs, where what was forgotten had the latest.
-    member _.Continue(task: TaskId, event: int64, session: SessionId) =
-        state.LastId <- max state.LastId task
-        state.LastEvent <- max state.LastEvent event
-        state.LastSession <- max state.LastSession session
+        Resume.run state owner found
 
     /// Files of payloads that are still needed, by path.
     member _.Spools: string seq =
@@ -362,10 +372,40 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | Input _
             | Slice _ -> None)
 
-    /// How many tasks are done and how many were cancelled, also those that are forgotten.
-    member _.Count(finished: int64, cancelled: int64) =
-        state.Finished <- finished
-        state.Cancelled <- cancelled
+    /// What the journal knows of the files of `entrada/`, by name.
+    member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
+
+    /// Results of files, by the names of the files, that may not have reached the device.
+    member _.Unflushed: struct (string * Proof)[] = state.Taken.Unflushed
+
+    /// The results of events up to this number have reached the device.
+    member _.FlushedUpTo = state.FlushedUpTo
+
+    /// Whose the names of results are that do not tell it.
+    member _.Owners: struct (TaskName * ResultSource)[] = [|
+        for KeyValue(name, struct (source, _)) in state.Owners do
+            struct (name, source)
+    |]
+
+    /// Of a restored one: tasks whose results are being published, each with whose result that is and by what it is known.
+    member _.Accepted: struct (Attempt * Submission * ResultMark)[] = [|
+        for task in state.Tasks.ToSeq() do
+            let attempt = state.AttemptOf task
+
+            match state.Marks.TryGetValue attempt with
+            | true, mark when task.State = TaskState.Publishing ->
+                struct (attempt, task.Submission, mark)
+            | _ -> ()
+    |]
+
+    /// Whether `Input.Retain` is to be said again: not all that is needed of the events before that number is carried.
+    member _.IsRetaining = state.Retaining.Before <> 0L
+
+    /// How many events were carried when `Input.Retain` was last said, in all of its parts.
+    member _.Carried = state.Retaining.Carried
+
+    /// What the results take that are kept in files for those who come with a key.
+    member _.KeptBytes: Size = state.Keys.SpooledBytes
 
     /// Files in quarantine: each with its version, and with what went wrong last.
     member _.QuarantinedInputs: struct (string * Stamp * string)[] = [|

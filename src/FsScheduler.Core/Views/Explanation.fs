@@ -4,6 +4,9 @@ open System
 open System.Globalization
 open System.Text.Json
 
+/// An event of the past: its number, when it was, and what it was.
+type PastEvent = (struct (int64 * DateTimeOffset * Event))
+
 /// Why a task is where it is, from what was recorded of it and from where it stands now.
 type Explanation = {
     task: TaskId
@@ -73,12 +76,19 @@ module Explanation =
         | Event.Completed(attempt, _) ->
             Some $"It was done at {time at}, by attempt {attempt.number}."
         | Event.Cancelled(_, reason) -> Some $"It was cancelled at {time at}: {reason}."
+        | Event.Carried(Carried.Task carried) ->
+            Some
+                $"It was submitted as '{carried.submission.Name}', for {Pipeline.print carried.pipeline}; what the journal had of it before {time at} is dropped."
         | Event.Woken _
         | Event.Part _
         | Event.Accepted _
         | Event.Gone _
         | Event.Joined _
-        | Event.Left _ -> None
+        | Event.Left _
+        | Event.Opened _
+        | Event.Noted _
+        | Event.Carried _
+        | Event.Dropped _ -> None
 
     let private noWorker stage =
         $"No worker is connected that runs '{stage}': start one, or wait for it."
@@ -165,6 +175,7 @@ module Explanation =
                 |> Seq.tryPick (fun (struct (_, _, event)) ->
                     match event with
                     | Event.Submitted(_, submission, _) -> Some submission.Name
+                    | Event.Carried(Carried.Task carried) -> Some carried.submission.Name
                     | _ -> None)
                 |> Option.defaultValue ""
             state = state
@@ -172,8 +183,15 @@ module Explanation =
             events = events
         }
 
-    /// As a JSON object.
-    let write (json: Utf8JsonWriter) workerName (explanation: Explanation) =
+    /// <summary>As a JSON object.</summary>
+    /// <param name="json">Where a value may stand.</param>
+    /// <param name="writeEvents">Writes the events, one value each.</param>
+    /// <param name="explanation">What is written.</param>
+    let write
+        (json: Utf8JsonWriter)
+        (writeEvents: Utf8JsonWriter -> unit)
+        (explanation: Explanation)
+        =
         json.WriteStartObject()
         json.WriteNumber("task", int64 explanation.task)
         json.WriteString("name", explanation.name)
@@ -185,9 +203,6 @@ module Explanation =
 
         json.WriteEndArray()
         json.WriteStartArray "events"
-
-        for past in explanation.events do
-            EventJson.write json workerName past
-
+        writeEvents json
         json.WriteEndArray()
         json.WriteEndObject()

@@ -22,6 +22,8 @@ type TaskRow = {
     whole: TaskId option
     /// How long it has been in its phase.
     since: Duration
+    /// The event that has its name, where that is left to the journal.
+    home: int64
 }
 
 /// Some of a list of tasks, in the order of their numbers.
@@ -105,6 +107,7 @@ module Listing =
                 | Folder
                 | Client _ -> None
             since = max 0L<ms> (now - task.Since)
+            home = task.Number
         }
 
     let private isOf (query: TaskQuery) (task: Task) =
@@ -124,6 +127,13 @@ module Listing =
             name.Substring(name.LastIndexOf '/' + 1),
             false
         )
+
+    /// Unfinished tasks between two numbers, up to the second.
+    let unfinished (after: TaskId) (upTo: TaskId) (scheduler: Scheduler) : TaskId[] =
+        scheduler.State.Tasks.After after
+        |> Seq.map _.Id
+        |> Seq.takeWhile (fun id -> id <= upTo)
+        |> Seq.toArray
 
     /// <summary>Unfinished tasks, by phase and stage. Names are not looked at here, since some are in the journal only.</summary>
     let tasks (query: TaskQuery) (now: Instant) (scheduler: Scheduler) : TaskPage =

@@ -51,47 +51,21 @@ module ResultFile =
         | :? IOException
         | :? UnauthorizedAccessException -> false
 
-/// <summary>By what a result is told from every other before it has its final name: what it holds, where it is in memory;
-/// where it is a large file, which file that is, since a rename does not change when it was last written.</summary>
-[<Struct>]
-type ResultMark =
-    | Holding of proof: Proof
-    /// The time of its last change, in ticks.
-    | Written of size: Size * modified: int64
-
-    member mark.Size =
-        match mark with
-        | Holding proof -> proof.size
-        | Written(size, _) -> size
-
+/// By what results are told from others.
 module ResultMark =
 
-    /// None: it is not there to be marked.
-    let ofPayload (result: Payload) : ResultMark voption =
+    let ofPayload (result: Payload) : ResultMark =
         match result with
-        | Bytes bytes -> ValueSome(Holding(ResultFile.proofOf bytes))
+        | Bytes bytes -> Holding(ResultFile.proofOf bytes)
         | Spooled(path, size) ->
-            FileStamp.ofFile path
-            |> ValueOption.map (fun file -> Written(size, file.modified))
+            match FileStamp.ofFile path with
+            | ValueSome file -> ResultMark.Written(size, file.modified)
+            | ValueNone -> Unmarked
         | Packed
         | Filed
         | Recorded _
         | Input _
-        | Slice _ -> ValueNone
-
-    /// Without the size.
-    let toBytes (mark: ResultMark) : byte[] =
-        match mark with
-        | Holding proof -> BitConverter.GetBytes proof.hash
-        | Written(_, modified) -> BitConverter.GetBytes modified
-
-    let ofBytes (bytes: byte[]) (size: Size) (isHolding: bool) : ResultMark =
-        let value = BitConverter.ToInt64(bytes, 0)
-
-        if isHolding then
-            Holding { size = size; hash = uint64 value }
-        else
-            Written(size, value)
+        | Slice _ -> Unmarked
 
     /// <summary>Whether a file is that result, and then what it holds.</summary>
     /// <param name="isSameBoot">Whether the machine has run on since: else a large file may be torn.</param>
@@ -100,12 +74,13 @@ module ResultMark =
     let find (isSameBoot: bool) (path: string) (mark: ResultMark) : Proof voption =
         try
             match mark with
+            | Unmarked -> ValueNone
             | Holding proof ->
                 if ResultFile.holds path proof then
                     ValueSome proof
                 else
                     ValueNone
-            | Written(size, modified) ->
+            | ResultMark.Written(size, modified) ->
                 match FileStamp.ofFile path with
                 | ValueSome file when isSameBoot && file.size = size && file.modified = modified ->
                     ValueSome(ResultFile.read path)

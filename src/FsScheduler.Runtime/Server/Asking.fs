@@ -5,6 +5,7 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Journal
 
 /// Answers to EXPLAIN and EVENTS, from what is durable and from a look at the machine.
 module Asking =
@@ -15,21 +16,32 @@ module Asking =
             SkipValidation = true
         )
 
-    /// An explanation as a JSON object.
-    let explanation (workerName: SessionId -> string) (explained: Explanation) : byte[] =
+    /// <summary>An explanation as a JSON object.</summary>
+    /// <param name="workerName">What the worker of a session was called.</param>
+    /// <param name="recorded">The events of the task.</param>
+    /// <param name="explained">What is said of it.</param>
+    let explanation
+        (workerName: SessionId -> string)
+        (recorded: RecordedEvent[])
+        (explained: Explanation)
+        : byte[] =
         let output = ArrayBufferWriter<byte>()
         use writer = new Utf8JsonWriter(output, options)
-        Explanation.write writer workerName explained
+
+        let writeEvents (json: Utf8JsonWriter) =
+            Array.iter (EventPrint.write json workerName) recorded
+
+        Explanation.write writer writeEvents explained
         writer.Flush()
         output.WrittenSpan.ToArray()
 
     /// Events as JSON lines.
-    let lines (history: IHistory) (events: PastEvent[]) : byte[] =
+    let lines (history: IHistory) (events: RecordedEvent[]) : byte[] =
         let output = ArrayBufferWriter<byte>()
         use writer = new Utf8JsonWriter(output, options)
 
-        for past in events do
-            EventJson.write writer history.WorkerName past
+        for event in events do
+            EventPrint.write writer history.WorkerName event
             writer.Flush()
             writer.Reset()
             output.Write(System.ReadOnlySpan [| '\n'B |])
@@ -45,8 +57,8 @@ module Asking =
     let private explain (history: IHistory) (agent: SchedulerAgent) (id: TaskId) =
         task {
             match history.EventsOf id with
-            | [||] -> return unknown id
-            | events ->
+            | struct ([||], _) -> return unknown id
+            | struct (events, recorded) ->
                 let! standing =
                     agent.LookAsync(fun scheduler -> Whereabouts.ofTask id agent.Now scheduler)
 
@@ -54,13 +66,13 @@ module Asking =
 
                 return
                     struct (FromScheduler.Explanation id,
-                            Bytes(explanation history.WorkerName explained))
+                            Bytes(explanation history.WorkerName recorded explained))
         }
 
-    let private listed (history: IHistory) after (found: PastEvent[]) =
+    let private listed (history: IHistory) after (found: RecordedEvent[]) =
         let last =
             match Array.tryLast found with
-            | Some(struct (number, _, _)) -> number
+            | Some event -> event.number
             | None -> after
 
         struct (FromScheduler.Events last, Bytes(lines history found))
@@ -70,10 +82,10 @@ module Asking =
         | None -> history.EventsAfter(query.after, query.most) |> listed history query.after
         | Some task ->
             match history.EventsOf task with
-            | [||] -> unknown task
-            | all ->
+            | struct (_, [||]) -> unknown task
+            | struct (_, all) ->
                 all
-                |> Array.filter (fun (struct (number, _, _)) -> number > query.after)
+                |> Array.filter (fun event -> event.number > query.after)
                 |> Array.truncate query.most
                 |> listed history query.after
 

@@ -7,6 +7,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Microsoft.Win32.SafeHandles
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
 /// <summary>Opens the payloads that a scheduler sends from files: inputs where they are, and spooled ones.</summary>

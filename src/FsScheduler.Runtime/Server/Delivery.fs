@@ -6,13 +6,15 @@ open System.Collections.Generic
 open System.IO
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Journal
 
 /// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>
 /// <param name="connections">By session; those that are gone are passed over.</param>
 /// <param name="publishing">What is a matter of the disk.</param>
-/// <param name="recalls">Submissions that are to be read from the journal.</param>
+/// <param name="submissions">Those that are to be read from the journal.</param>
 /// <param name="pieces">What is cut and joined.</param>
-/// <param name="journal">Has the references that are not in memory.</param>
+/// <param name="journal">What is dropped of it.</param>
+/// <param name="delivered">Told of the tasks whose results, which are kept, were handed to connections that live.</param>
 /// <param name="holdup">What STATUS says in `trouble`.</param>
 /// <param name="awaited">The file that is waited for, as a sentence, or null: what STATUS says of it.</param>
 /// <param name="log">For whoever looks after the workers.</param>
@@ -21,9 +23,10 @@ type Delivery
     (
         connections: ConcurrentDictionary<SessionId, Connection>,
         publishing: PublishQueue,
-        recalls: Recalls,
+        submissions: SubmissionLoader,
         pieces: PieceWork,
         journal: IJournal,
+        delivered: Action<TaskId>,
         holdup: Holdup,
         awaited: Func<string | null>,
         log: ILogger
@@ -35,11 +38,6 @@ type Delivery
         if not connection.IsTouched then
             connection.IsTouched <- true
             touched.Add connection
-
-    let delivered =
-        match journal with
-        | :? IDelivered as delivered -> ValueSome delivered
-        | _ -> ValueNone
 
     /// False: there is nobody any more.
     let trySend session (departure: Departure<FromScheduler>) =
@@ -57,24 +55,9 @@ type Delivery
 
     /// A result that is kept for whoever has its key is kept less long from now on.
     let note message =
-        match message, delivered with
-        | FromScheduler.Done outcome, ValueSome delivered when outcome.error.IsNone ->
-            delivered.Delivered outcome.task
-        | _ -> ()
-
-    /// The reference of a task that was cancelled before it was given out may be in the journal only.
-    let withRef session message =
         match message with
-        | FromScheduler.Done outcome when
-            obj.ReferenceEquals(outcome.ref, Submission.FiledRef)
-            && connections.ContainsKey session
-            ->
-            try
-                let submission = journal.ReadSubmission outcome.task
-                FromScheduler.Done { outcome with ref = submission.Ref }
-            with :? IOException ->
-                message // no reason to end: the task is over, and its number is told
-        | _ -> message
+        | FromScheduler.Done outcome when outcome.error.IsNone -> delivered.Invoke outcome.task
+        | _ -> ()
 
     /// Whoever asks how it goes is told what holds it up, and which file is waited for.
     let withTrouble message =
@@ -113,7 +96,7 @@ type Delivery
         | Effect.Reply(session, message, payload, kept) ->
             let isSent =
                 trySend session {
-                    message = message |> withRef session |> withTrouble
+                    message = withTrouble message
                     payload = payload
                     submission = ValueNone
                     isLast = not kept
@@ -121,7 +104,11 @@ type Delivery
 
             if isSent && kept then
                 note message
-        | Effect.Recall attempt -> recalls.Post attempt
+        | Effect.Recall(attempt, number) -> submissions.Load(attempt, number)
+        | Effect.ReplyRecalled(session, outcome, number) ->
+            if connections.ContainsKey session then
+                submissions.Refer(session, outcome, number)
+        | Effect.Drop before -> journal.DropAsync before |> ignore // what fails there ends the journal
         | Effect.Cut _
         | Effect.Gather _
         | Effect.Abandon _

@@ -5,6 +5,7 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Stages
 
 /// Where parts of results are.

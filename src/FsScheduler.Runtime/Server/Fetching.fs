@@ -2,6 +2,7 @@ namespace FsScheduler.Runtime
 
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
 /// Answers to FETCH: the result of a task that is done, wherever it was put.
@@ -43,6 +44,7 @@ module Fetching =
         |> Array.tryPick (fun (struct (_, _, event)) ->
             match event with
             | Event.Submitted(_, submission, _) -> Some submission
+            | Event.Carried(Carried.Task carried) -> Some carried.submission
             | _ -> None)
         |> Option.map (fun submission ->
             match submission.Origin, TaskName.parse submission.Name with
@@ -50,30 +52,41 @@ module Fetching =
             | _ -> submission.Name, OfTask task)
         |> Option.defaultValue ("", OfTask task)
 
+    /// The last that was told of it.
+    let private lastOf (events: PastEvent[]) =
+        events
+        |> Array.tryFindBack (fun (struct (_, _, event)) ->
+            match event with
+            | Event.Noted _ -> false
+            | _ -> true)
+        |> Option.map (fun (struct (_, _, event)) -> event)
+
     /// <summary>The result of a task, as the payload of an answer; it stays where it is.</summary>
     /// <param name="history">Knows how it ended.</param>
     /// <param name="targetOf">Where the result of a source goes that has this name.</param>
     /// <param name="task">The task.</param>
     let answer (history: IHistory) (targetOf: ResultSource -> TaskName -> string) (task: TaskId) =
-        let events = history.EventsOf task
+        let struct (events, _) = history.EventsOf task
         let name, source = submissionOf task events
 
-        match Array.tryLast events with
+        match lastOf events with
         | None ->
             no
                 $"task {task} is not known: it never was, or it was finished so long ago that it is forgotten"
-        | Some(struct (_, _, Event.Completed(_, StoredResult proof))) ->
+        | Some(Event.Completed(_, StoredResult proof)) ->
             match TaskName.parse name with
             | Ok parsed -> published task name (targetOf source parsed) proof
             | Error reason -> no $"task {task} is called '{name}': {reason}"
-        | Some(struct (_, _, Event.Completed(_, KeptResult payload))) ->
+        | Some(Event.Carried(Carried.Key { error = None; result = payload }))
+        | Some(Event.Completed(_, KeptResult payload)) ->
             struct (FromScheduler.Fetch(task, name), payload)
-        | Some(struct (_, _, Event.Completed(_, NothingLeft))) ->
+        | Some(Event.Completed(_, NothingLeft)) ->
             no
                 $"the result of task {task} went to whoever submitted it, and is not kept; submit with --key, or --no-wait, to have it kept"
-        | Some(struct (_, _, Event.Cancelled(_, reason))) ->
+        | Some(Event.Carried(Carried.Key { error = Some reason }))
+        | Some(Event.Cancelled(_, reason)) ->
             no $"task {task} has no result: it was cancelled: {reason}"
-        | Some(struct (_, _, Event.Quarantined(_, trouble))) ->
+        | Some(Event.Quarantined(_, trouble)) ->
             no $"task {task} has no result: it is in quarantine: {trouble.error}"
         | Some _ ->
             no $"task {task} is not done yet; 'fs-scheduler explain {task}' says where it is"

@@ -2,18 +2,17 @@ namespace FsScheduler.Runtime
 
 open System
 open System.Buffers
+open System.Collections.Generic
 open System.IO
 open System.Text.Encodings.Web
 open System.Text.Json
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Journal
 
 /// Answers to LIST and STAGES: a page from a look at the machine, one from the journal, and the names that only the
 /// journal has.
 module Listings =
-
-    /// Finished tasks that are read for one page.
-    let private readMax = 10_000
 
     let private options =
         JsonWriterOptions(
@@ -74,6 +73,7 @@ module Listings =
         error = finished.reason
         whole = None
         since = max 0L (int64 (DateTimeOffset.UtcNow - finished.at).TotalMilliseconds) * 1L<ms>
+        home = 0L
     }
 
     let private isFinished phase =
@@ -87,24 +87,40 @@ module Listings =
         else
             agent.LookAsync(fun scheduler -> Listing.tasks query agent.Now scheduler)
 
-    let private finished (history: IHistory) (query: TaskQuery) =
-        // A finished task is at no stage.
-        if query.stage.IsSome || not (Array.exists isFinished query.phases) then
-            nothing query
-        else
-            let found = history.FinishedAfter(query.after, readMax)
+    /// Numbers of tasks that are looked at for one page.
+    let private windowMax = 10_000L
 
-            {
-                rows =
-                    found
-                    |> Array.map rowOf
-                    |> Array.filter (fun row -> Array.contains row.phase query.phases)
-                last =
-                    (match Array.tryLast found with
-                     | Some row -> row.task
-                     | None -> query.after)
-                more = found.Length = readMax
-            }
+    /// A part of the numbers, and which of them are unfinished.
+    let private windowOf (agent: SchedulerAgent) (query: TaskQuery) =
+        agent.LookAsync(fun scheduler ->
+            let last =
+                min (int64 scheduler.LastTask) (int64 query.after + windowMax) * 1L<taskId>
+
+            struct (last,
+                    last < scheduler.LastTask,
+                    HashSet(Listing.unfinished query.after last scheduler)))
+
+    let private finished (history: IHistory) (agent: SchedulerAgent) (query: TaskQuery) =
+        task {
+            // A finished task is at no stage.
+            if query.stage.IsSome || not (Array.exists isFinished query.phases) then
+                return nothing query
+            else
+                let! struct (last, more, unfinished) = windowOf agent query
+
+                return!
+                    Task.Run(fun () ->
+                        let found = history.Finished(query.after, last, unfinished.Contains)
+
+                        {
+                            rows =
+                                found
+                                |> Array.map rowOf
+                                |> Array.filter (fun row -> Array.contains row.phase query.phases)
+                            last = last
+                            more = more
+                        })
+        }
 
     /// Of a submission that waits, the journal alone may have the name.
     let private withName (journal: IJournal) (row: TaskRow) =
@@ -112,12 +128,11 @@ module Listings =
             row
         else
             try
-                { row with name = (journal.ReadSubmission row.task).Name }
+                { row with name = (journal.ReadSubmission row.home).Name }
             with :? IOException ->
                 row
 
-    let private page (journal: IJournal) (history: IHistory) (query: TaskQuery) live =
-        let ended = finished history query
+    let private page (journal: IJournal) (query: TaskQuery) live ended =
         // Names are looked at once all are there: a page may be left with few rows, or none.
         let whole = Listing.merge query.most live ended
         let named = whole.rows |> Array.map (withName journal)
@@ -133,7 +148,8 @@ module Listings =
     let tasks (journal: IJournal) (history: IHistory) (agent: SchedulerAgent) (query: TaskQuery) =
         task {
             let! live = unfinished agent query
-            return! Task.Run(fun () -> page journal history query live)
+            let! ended = finished history agent query
+            return! Task.Run(fun () -> page journal query live ended)
         }
 
     /// Answers STAGES.

@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Stages
 

@@ -374,6 +374,8 @@ type PublishQueue
         | Effect.Revoke _
         | Effect.Reply _
         | Effect.Recall _
+        | Effect.ReplyRecalled _
+        | Effect.Drop _
         | Effect.Cut _
         | Effect.Gather _
         | Effect.Abandon _

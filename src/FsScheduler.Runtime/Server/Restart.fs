@@ -1,9 +1,11 @@
 namespace FsScheduler.Runtime
 
 open System
+open System.Collections.Generic
 open System.IO
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
 /// What a scheduler takes over from its earlier runs.
@@ -11,38 +13,32 @@ module Restart =
 
     /// The results of pieces are not flushed: after a power cut those in files count as missing. They are deleted then,
     /// and are missing at every later start too.
-    let private isThere isSameBoot (struct (_, _, event): struct (int64 * Instant * Event)) =
+    let private isThere isSameBoot (event: Event) =
         match event with
-        | Event.Part(_, _, Spooled(path, _)) -> isSameBoot && File.Exists path
+        | Event.Part(_, _, Spooled(path, _))
+        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && File.Exists path
         | _ -> true
 
-    /// The machine as the journal has it; new, if there is no journal.
-    let restore settings (recovery: IRecovery option) isSameBoot (clock: Clock) (log: ILogger) =
+    /// The machine as the journal has it.
+    let restore settings (journal: Journal) isSameBoot (clock: Clock) (log: ILogger) =
         let scheduler = Scheduler settings
+        scheduler.Restore(journal.Recover(), clock.Now, isThere isSameBoot)
+        scheduler.Continue journal.Next
+        let status = scheduler.Status
 
-        match recovery with
-        | None -> ()
-        | Some recovery ->
-            scheduler.Restore(Seq.filter (isThere isSameBoot) (recovery.Recover()), clock.Now)
-            let struct (task, event, session) = recovery.Highest
-            scheduler.Continue(task, event, session)
-            let struct (finished, cancelled) = recovery.Ended
-            scheduler.Count(finished, cancelled)
-            let status = scheduler.Status
+        let unfinished =
+            status.queued
+            + status.running
+            + status.waiting
+            + status.publishing
+            + status.split
 
-            let unfinished =
-                status.queued
-                + status.running
-                + status.waiting
-                + status.publishing
-                + status.split
-
-            if unfinished + status.quarantined > 0L then
-                log.LogInformation(
-                    "going on with {Unfinished} tasks of an earlier run, {Quarantined} more are in quarantine",
-                    unfinished,
-                    status.quarantined
-                )
+        if unfinished + status.quarantined > 0L then
+            log.LogInformation(
+                "going on with {Unfinished} tasks of an earlier run, {Quarantined} more are in quarantine",
+                unfinished,
+                status.quarantined
+            )
 
         scheduler
 
@@ -63,55 +59,55 @@ module Restart =
             not state.IsSameBoot
 
     /// <summary>Whose the results are that the journal has names of. What is not there any more is forgotten.</summary>
-    /// <param name="journal">Remembers them, if it can.</param>
+    /// <param name="scheduler">As the journal has it.</param>
     /// <param name="publisher">The folder of results.</param>
     /// <param name="inputs">The folder of inputs.</param>
-    let owners (journal: IJournal) (publisher: Publisher) (inputs: InputFolder) : ResultOwners =
+    /// <param name="notes">For the journal.</param>
+    let owners
+        (scheduler: Scheduler)
+        (publisher: Publisher)
+        (inputs: InputFolder)
+        (notes: List<Note>)
+        : ResultOwners =
         let isInput (name: TaskName) =
             match inputs.Look(TaskName.toString name) with
             | Present _ -> true
             | _ -> false
 
-        match journal with
-        | :? IResultOwners as remembered ->
-            let there, gone =
-                remembered.ResultOwners()
-                |> Array.partition (fun struct (name, _) -> publisher.IsThere name)
+        let there, gone =
+            scheduler.Owners
+            |> Array.partition (fun struct (name, _) -> publisher.IsThere name)
 
-            if gone.Length > 0 then
-                let gone =
-                    gone |> Array.map (fun struct (name, _) -> { name = name; owner = ValueNone })
+        for struct (name, _) in gone do
+            notes.Add(Note.Owner(name, ValueNone))
 
-                (remembered.RememberAsync gone).GetAwaiter().GetResult()
-
-            ResultOwners(publisher, isInput, there)
-        | _ -> ResultOwners(publisher, isInput, [])
+        ResultOwners(publisher, isInput, there)
 
     /// Names that are tried for a result: those after them are used only where somebody else uses the number of the task.
     let private placesMax = 4
 
     /// Results that were given their final names, which the journal does not know yet.
     let published
-        (recovery: IRecovery)
+        (scheduler: Scheduler)
         (publisher: Publisher)
         (owners: ResultOwners)
-        (remember: ResultOwner[] -> Threading.Tasks.Task)
+        (notes: List<Note>)
         (state: StateFolder)
         =
-        let found = Collections.Generic.Dictionary<Attempt, Proof>()
+        let found = Dictionary<Attempt, Proof>()
 
-        for accepted in recovery.Accepted() do
-            match TaskName.parse accepted.name with
+        for struct (attempt, submission, mark) in scheduler.Accepted do
+            match TaskName.parse submission.Name with
             | Ok name ->
                 let source =
-                    if accepted.isOfFile then
+                    if submission.Origin.IsFolder then
                         OfFile name
                     else
-                        OfTask accepted.attempt.task
+                        OfTask attempt.task
 
                 let look place =
                     if owners.MayHave(source, place) then
-                        ResultMark.find state.IsSameBoot (publisher.TargetOf place) accepted.mark
+                        ResultMark.find state.IsSameBoot (publisher.TargetOf place) mark
                         |> ValueOption.map (fun proof -> struct (place, proof))
                         |> ValueOption.toOption
                     else
@@ -121,10 +117,10 @@ module Restart =
                     ResultName.candidates source name |> Seq.truncate placesMax |> Seq.tryPick look
                 with
                 | Some(struct (place, proof)) ->
-                    found[accepted.attempt] <- proof
+                    found[attempt] <- proof
 
                     match owners.Note(source, place) with
-                    | ValueSome owner -> (remember [| owner |]).GetAwaiter().GetResult()
+                    | ValueSome owner -> notes.Add(Note.Owner(owner.name, owner.owner))
                     | ValueNone -> ()
                 | None -> ()
             | Error _ -> ()
@@ -132,27 +128,20 @@ module Restart =
         found
 
     /// <summary>What earlier runs have done with the files that are there, as they are.</summary>
-    /// <param name="recovery">Knows it.</param>
-    /// <param name="upTo">The last task of theirs.</param>
+    /// <param name="taken">What the journal knows of each file.</param>
     /// <param name="files">The versions that are not taken again.</param>
     /// <param name="unfinished">Names of files whose tasks are not finished.</param>
     /// <param name="pipelines">Tell what would be done with them now.</param>
     /// <param name="hasResult">Whether the result of a file is there.</param>
     /// <param name="isCurrent">Whether a file is there, in that version.</param>
     let doneBefore
-        (recovery: IRecovery)
-        (upTo: TaskId)
+        (taken: IReadOnlyDictionary<string, TakenFile>)
         (files: struct (TaskName * Stamp)[])
-        (unfinished: Collections.Generic.HashSet<string>)
+        (unfinished: HashSet<string>)
         (pipelines: FolderPipelines)
         (hasResult: TaskName -> bool)
         (isCurrent: TaskName -> Stamp -> bool)
         : DoneBefore =
-        let before = Collections.Generic.Dictionary<string, string>()
-
-        for struct (file, pipeline) in recovery.DonePipelines upTo do
-            before[file] <- pipeline
-
         DoneBefore.ofFiles (
             seq {
                 for struct (name, stamp) in files do
@@ -163,8 +152,9 @@ module Restart =
                         {
                             name = string name
                             before =
-                                match before.TryGetValue(string name) with
-                                | true, pipeline -> ValueSome pipeline
+                                match taken.TryGetValue(string name) with
+                                | true, file when file.isDone ->
+                                    ValueSome(Pipeline.print file.pipeline)
                                 | _ -> ValueNone
                             now =
                                 match pipelines.Choose name with
@@ -178,31 +168,28 @@ module Restart =
     /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
     /// the disk does not hold whole.</summary>
     let files
-        (recovery: IRecovery)
+        (scheduler: Scheduler)
         (publisher: Publisher)
         (owners: ResultOwners)
+        (notes: List<Note>)
         (state: StateFolder)
         (log: ILogger)
         =
-        let damaged = Collections.Generic.HashSet<string>()
+        let damaged = HashSet<string>()
 
-        for result in recovery.Unverified() do
-            match TaskName.parse result.name with
-            | Ok name when isDamaged publisher owners state name result.proof ->
-                if damaged.Add result.name then
-                    log.LogWarning(
-                        "the result of {Name} is not whole: it is processed again",
-                        result.name
-                    )
-
-                    (recovery.ForgetFile result.name).GetAwaiter().GetResult()
+        for struct (file, proof) in scheduler.Unflushed do
+            match TaskName.parse file with
+            | Ok name when isDamaged publisher owners state name proof ->
+                if damaged.Add file then
+                    log.LogWarning("the result of {Name} is not whole: it is processed again", file)
+                    notes.Add(Note.Damaged file)
             | Ok _
             | Error _ -> ()
 
         [|
-            for struct (file, stamp) in recovery.Files() do
+            for KeyValue(file, taken) in scheduler.TakenFiles do
                 match TaskName.parse file with
-                | Ok name when not (damaged.Contains file) -> struct (name, stamp)
+                | Ok name when not (damaged.Contains file) -> struct (name, taken.version)
                 | Ok _
                 | Error _ -> ()
         |]

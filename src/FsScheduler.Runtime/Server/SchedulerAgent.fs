@@ -6,6 +6,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Journal
 
 /// Takes a look at the machine; what it returns tells the asker.
 type private Glance = delegate of Scheduler -> (unit -> unit)
@@ -23,6 +24,9 @@ type private Turn() =
 
     /// The number of its first event.
     member val First = 0L with get, set
+
+    /// What its inputs brought that the journal is to have.
+    member val Bytes = 0L<B> with get, set
     /// Answers to those who looked: what they saw may not be durable yet either.
     member val Answers = List<unit -> unit>()
 
@@ -33,6 +37,7 @@ type private Turn() =
 
     member turn.Clear() =
         turn.Decisions.Clear()
+        turn.Bytes <- 0L<B>
         turn.Answers.Clear()
 
 /// Lets effects out, in order. Called by one thread at a time; must not block or throw.
@@ -41,7 +46,9 @@ type Release = delegate of effects: List<Effect> -> unit
 /// <summary>The mailbox that owns the machine: takes what has arrived, steps the machine over all of it, has the
 /// batch of events made durable, and then lets the effects out.</summary>
 /// <param name="scheduler">The machine: new, or restored. From now on nobody else's.</param>
+/// <param name="owner">Who writes the journal from now on.</param>
 /// <param name="found">Of a restored one: results that have their final names, for `Resume`.</param>
+/// <param name="notes">What the start found, to be recorded with it.</param>
 /// <param name="journal">Where events are made durable.</param>
 /// <param name="release">Where effects go.</param>
 /// <param name="clock">The time of every step.</param>
@@ -49,7 +56,9 @@ type Release = delegate of effects: List<Effect> -> unit
 type SchedulerAgent
     (
         scheduler: Scheduler,
+        owner: Guid,
         found: IReadOnlyDictionary<Attempt, Proof>,
+        notes: Note[],
         journal: IJournal,
         release: Release,
         clock: Clock
@@ -57,6 +66,7 @@ type SchedulerAgent
     // The mailbox has no bound of its own: whoever posts waits here.
     let postsMax = 256
     let turnInputsMax = 4_096
+    let turnBytesMax = 4L * 1024L * 1024L * 1L<B> // a batch of the journal is held whole
     let turnsMax = 16 // decided, not yet durable
     let credit = new SemaphoreSlim(postsMax)
     let posters = 1_000_000 // more than there can be
@@ -110,6 +120,7 @@ type SchedulerAgent
     let commit now (turn: Turn) =
         async {
             if turn.IsEmpty then
+                turn.Clear()
                 pool.Enqueue turn
             else
                 let durable =
@@ -128,6 +139,13 @@ type SchedulerAgent
                     undurable.Writer.TryWrite(struct (durable.AsTask(), turn)) |> ignore
         }
 
+    /// What an input brings that the journal is to have.
+    let bytesOf input =
+        match input with
+        | Input.Submit(submission, _) -> submission.MemorySize
+        | Input.Report(_, _, _, Bytes bytes) -> int64 bytes.Length * 1L<B>
+        | _ -> 0L<B>
+
     let take now (turn: Turn) message =
         if now - statusAt >= statusEvery then
             status <- scheduler.Status
@@ -136,12 +154,14 @@ type SchedulerAgent
         match message with
         | Inputs inputs ->
             for input in inputs do
+                turn.Bytes <- turn.Bytes + bytesOf input
                 scheduler.Step(input, now, turn.Decisions)
 
             credit.Release() |> ignore
             inputs.Length
         | Resume ->
-            scheduler.Resume(found, now, turn.Decisions)
+            scheduler.Resume(owner, found, now, turn.Decisions)
+            scheduler.Step(Input.Note notes, now, turn.Decisions)
             1
         | Look look ->
             turn.Answers.Add(look.Invoke scheduler)
@@ -157,7 +177,9 @@ type SchedulerAgent
                     turn.First <- scheduler.LastEvent + 1L
                     let mutable taken = take now turn first
 
-                    while taken < turnInputsMax && inbox.CurrentQueueLength > 0 do
+                    while taken < turnInputsMax
+                          && turn.Bytes < turnBytesMax
+                          && inbox.CurrentQueueLength > 0 do
                         let! next = inbox.Receive()
                         taken <- taken + take now turn next
 
@@ -178,7 +200,7 @@ type SchedulerAgent
 
     /// Of a machine that is new.
     new(scheduler, journal, release, clock) =
-        SchedulerAgent(scheduler, Dictionary(), journal, release, clock)
+        SchedulerAgent(scheduler, Guid.NewGuid(), Dictionary(), [||], journal, release, clock)
 
     /// How it stood half a second before its last turn, or later: what there is to say while the journal is held up, and
     /// nobody can be answered.

@@ -10,6 +10,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
 /// What a scheduler works with.
@@ -35,8 +36,9 @@ type SchedulerOptions = {
     again: bool
     /// Whether workers that see the same files are told where payloads and results are.
     sharesFiles: bool
-    /// What it has of earlier runs, if it is an `IRecovery`, is gone on with.
-    journal: IJournal
+    /// What it has of earlier runs is gone on with.
+    journal: Journal
+    retention: Retention
     holdup: Holdup
     clock: Clock
     log: ILogger
@@ -57,12 +59,15 @@ type SchedulerServer(options: SchedulerOptions) =
     let state = options.state
     let holdup = options.holdup
 
-    let recovery =
-        match options.journal with
-        | :? IRecovery as recovery -> Some recovery
-        | _ -> None
+    let journal: IJournal = options.journal
+    let history: IHistory = options.journal
 
-    let scheduler = Restart.restore options.settings recovery state.IsSameBoot clock log
+    let scheduler =
+        Restart.restore options.settings options.journal state.IsSameBoot clock log
+
+    /// What the start finds, for the journal.
+    let notes = List<Note>()
+
     // Asked now: later it belongs to the mailbox.
     let quarantined = scheduler.QuarantinedInputs
     let inputs = InputFolder(options.entrada, options.ignored)
@@ -70,12 +75,13 @@ type SchedulerServer(options: SchedulerOptions) =
     let swept = publisher.Sweep()
 
     let activity = ActivityLog(clock, log)
-    let owners = Restart.owners options.journal publisher inputs
+    let owners = Restart.owners scheduler publisher inputs notes
 
-    let remember changes : Task =
-        match options.journal with
-        | :? IResultOwners as journal -> journal.RememberAsync changes
-        | _ -> Task.CompletedTask
+    /// The mailbox is made later.
+    let mutable record: Note[] -> Task = fun _ -> Task.CompletedTask
+
+    let remember (changes: ResultOwner[]) : Task =
+        record [| for change in changes -> Note.Owner(change.name, change.owner) |]
 
     let publishing =
         PublishQueue(
@@ -96,7 +102,6 @@ type SchedulerServer(options: SchedulerOptions) =
     let serving = ConcurrentDictionary<SessionId, Task>()
     // Numbers of earlier runs are not given again: the journal names workers by them.
     let mutable sessions = int64 scheduler.LastSession
-    let recalls = Recalls options.journal
     let mutable isDraining = false
 
     do
@@ -110,13 +115,14 @@ type SchedulerServer(options: SchedulerOptions) =
         state.Sweep(HashSet scheduler.Spools)
 
     let remembered =
-        match recovery with
-        | Some recovery when not options.again -> Restart.files recovery publisher owners state log
-        | Some _
-        | None -> [||]
+        if options.again then
+            [||]
+        else
+            Restart.files scheduler publisher owners notes state log
+
+    let takenBefore = Dictionary scheduler.TakenFiles
 
     let finishedBefore = scheduler.Status.finished
-    let lastBefore = scheduler.LastTask
     let unfinishedBefore = HashSet scheduler.UnfinishedFiles
 
     let isKept path =
@@ -124,7 +130,7 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let pieces =
         PieceWork(
-            options.journal,
+            journal,
             isKept,
             (fun path proof -> publishing.Note(path, proof)),
             state.Temporary,
@@ -135,25 +141,66 @@ type SchedulerServer(options: SchedulerOptions) =
     /// The inbox is made later.
     let mutable awaited: unit -> (string | null) = fun () -> null
 
+    let submissions =
+        SubmissionLoader(
+            journal,
+            fun session outcome ->
+                match connections.TryGetValue session with
+                | true, connection ->
+                    let sent =
+                        connection.Post {
+                            message = FromScheduler.Done outcome
+                            payload = Payload.empty
+                            submission = ValueNone
+                            isLast = false
+                        }
+
+                    if sent then
+                        connection.Signal()
+                | _ -> ()
+        )
+
+    /// Results that were handed to somebody, for the journal. What comes while there are so many counts as not delivered: it is
+    /// kept longer.
+    let delivered = ConcurrentQueue<TaskId>()
+
+    let deliveredMax = 100_000
+
     let delivery =
         Delivery(
             connections,
             publishing,
-            recalls,
+            submissions,
             pieces,
-            options.journal,
+            journal,
+            (fun task ->
+                if delivered.Count < deliveredMax then
+                    delivered.Enqueue task),
             holdup,
             (fun () -> awaited ()),
             log
         )
 
-    let found =
-        match recovery with
-        | Some recovery -> Restart.published recovery publisher owners remember state
-        | None -> Dictionary()
+    let found = Restart.published scheduler publisher owners notes state
 
     let agent =
-        SchedulerAgent(scheduler, found, options.journal, Release delivery.Release, clock)
+        SchedulerAgent(
+            scheduler,
+            options.journal.Owner,
+            found,
+            notes.ToArray(),
+            journal,
+            Release delivery.Release,
+            clock
+        )
+
+    do
+        record <-
+            fun notes ->
+                task {
+                    do! agent.PostAsync([| Input.Note notes |], CancellationToken.None)
+                    do! agent.LookAsync ignore // answered once it is durable
+                }
 
     let tell (input: Input) =
         agent.PostAsync([| input |], CancellationToken.None) |> ignore
@@ -208,7 +255,7 @@ type SchedulerServer(options: SchedulerOptions) =
             | Ok _
             | Error _ -> ()
 
-    let bodies = Bodies(inputs, options.journal, tell, reconsider, missed, unread, log)
+    let bodies = Bodies(inputs, journal, tell, reconsider, missed, unread, log)
 
     let place destination : string | null =
         match destination with
@@ -242,11 +289,7 @@ type SchedulerServer(options: SchedulerOptions) =
         publisher.TargetOf(owners.Find(source, name))
 
     let answer (question: ToScheduler) : Task<struct (FromScheduler * Payload)> =
-        match options.journal with
-        | :? IHistory as history -> Asking.answer options.journal history agent targetOf question
-        | _ ->
-            let message = FromScheduler.Error(ErrorCode.BadField, "there is no journal to ask")
-            Task.FromResult(struct (message, Payload.empty))
+        Asking.answer journal history agent targetOf question
 
     let room = RoomProbe(holdup, clock, stop.Token)
 
@@ -364,6 +407,15 @@ type SchedulerServer(options: SchedulerOptions) =
                 | :? SocketException -> ()
         }
 
+    let takeDelivered () : Note[] =
+        let taken = List<Note>()
+        let mutable next = Unchecked.defaultof<TaskId>
+
+        while delivered.TryDequeue &next do
+            taken.Add(Note.Delivered next)
+
+        taken.ToArray()
+
     /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
     let tick () =
         task {
@@ -380,7 +432,13 @@ type SchedulerServer(options: SchedulerOptions) =
                     let! _ = timer.WaitForNextTickAsync stop.Token
                     activity.Sweep()
 
+                    // What is taken is posted.
+                    let notes = if posting.IsCompleted then takeDelivered () else [||]
+
                     let batch = [|
+                        if notes.Length > 0 then
+                            Input.Note notes
+
                         for KeyValue(session, connection) in connections do
                             if connection.Sweep() then
                                 Input.Heard session
@@ -388,7 +446,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         Input.Tick
                     |]
 
-                    if posting.IsCompleted then
+                    if notes.Length > 0 || posting.IsCompleted then
                         do! posting
                         posting <- agent.PostAsync(batch, stop.Token)
             with :? OperationCanceledException ->
@@ -396,9 +454,18 @@ type SchedulerServer(options: SchedulerOptions) =
         }
 
     let upkeep =
-        recovery
-        |> Option.map (fun recovery ->
-            Upkeep(recovery, agent, publisher, owners, remember, sharing, options.sync, clock, log))
+        Upkeep(
+            options.journal,
+            options.retention,
+            agent,
+            publisher,
+            owners,
+            remember,
+            sharing,
+            options.sync,
+            clock,
+            log
+        )
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
     let ticking: Task = Task.Run<unit>(fun () -> tick ())
@@ -406,9 +473,9 @@ type SchedulerServer(options: SchedulerOptions) =
     let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
     let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
 
-    let recalling: Task =
+    let loading: Task =
         Task.Run(fun () ->
-            recalls.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
+            submissions.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
 
     let piecing =
         pieces.RunAsync(
@@ -419,9 +486,7 @@ type SchedulerServer(options: SchedulerOptions) =
         )
 
     let keepingUp: Task =
-        match upkeep with
-        | Some upkeep -> Task.Run(fun () -> upkeep.RunAsync(state.NoteBoot, stop.Token))
-        | None -> Task.CompletedTask
+        Task.Run(fun () -> upkeep.RunAsync(state.NoteBoot, stop.Token))
 
     let published =
         publishing.RunAsync(
@@ -431,26 +496,19 @@ type SchedulerServer(options: SchedulerOptions) =
 
     /// It may take a while where there are many files: nothing waits for it.
     let before: Task<DoneBefore> =
-        match recovery with
-        | Some recovery when remembered.Length > 0 ->
-            let look () =
-                try
-                    Restart.doneBefore
-                        recovery
-                        lastBefore
-                        remembered
-                        unfinishedBefore
-                        (FolderPipelines(inputs, options.routes, options.settings.pipeline))
-                        (fun name ->
-                            File.Exists(publisher.TargetOf(owners.Find(OfFile name, name))))
-                        (InputFile.isCurrent inputs)
-                with :? IOException as error ->
-                    log.LogWarning("what was done before is not known: {Reason}", error.Message)
-                    DoneBefore.none
+        let look () =
+            Restart.doneBefore
+                takenBefore
+                remembered
+                unfinishedBefore
+                (FolderPipelines(inputs, options.routes, options.settings.pipeline))
+                (fun name -> File.Exists(publisher.TargetOf(owners.Find(OfFile name, name))))
+                (InputFile.isCurrent inputs)
 
+        if remembered.Length > 0 then
             Task.Run<DoneBefore>(fun () -> look ())
-        | Some _
-        | None -> Task.FromResult DoneBefore.none
+        else
+            Task.FromResult DoneBefore.none
 
     let tellBefore () : Task =
         task {
@@ -470,7 +528,7 @@ type SchedulerServer(options: SchedulerOptions) =
             part.ContinueWith(
                 (fun (part: Task) ->
                     if part.IsFaulted then
-                        failing.TrySetException(nonNull part.Exception).Equals true |> ignore),
+                        failing.TrySetException((nonNull part.Exception).InnerExceptions) |> ignore),
                 TaskScheduler.Default
             )
             |> ignore
@@ -481,7 +539,7 @@ type SchedulerServer(options: SchedulerOptions) =
         watch ticking
         watch rereading
         watch refinishing
-        watch recalling
+        watch loading
         watch piecing
         watch keepingUp
         watch published
@@ -618,7 +676,7 @@ type SchedulerServer(options: SchedulerOptions) =
                         ticking
                         rereading
                         refinishing
-                        recalling
+                        loading
                         piecing
                         keepingUp
                         published

@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
 /// <summary>What is done with the journal from time to time: results are flushed, so that a restart need not look at
@@ -14,7 +15,8 @@ open FsScheduler.Runtime.Files
 [<Sealed>]
 type Upkeep
     (
-        recovery: IRecovery,
+        journal: Journal,
+        retention: Retention,
         agent: SchedulerAgent,
         publisher: Publisher,
         owners: ResultOwners,
@@ -25,8 +27,8 @@ type Upkeep
         log: ILogger
     ) =
     let period = TimeSpan.FromSeconds 10.0
-    let mutable flushed = 0L
     let mutable seen = 0L
+    let mutable carried = 0L
     let mutable trimmed = 0L
 
     /// Names whose owners are remembered, to be looked at again; so many in a period.
@@ -50,20 +52,47 @@ type Upkeep
             do! Task.WhenAll remembering
         }
 
-    let rec retire (ct: CancellationToken) : Task =
+    /// Has the machine carry what is needed of old events, a part a turn, until they are dropped; or until it has to wait for
+    /// something.
+    let carry (cutoff: Cutoff) (ct: CancellationToken) : Task =
         task {
-            let! forgotten = recovery.RetireAsync().WaitAsync ct
+            let! first = agent.LookAsync(_.LastEvent).WaitAsync ct
+            let mutable last = first
+            let mutable goOn = true
 
-            if forgotten.keys.Length > 0 then
-                do! agent.PostAsync([| Input.Forget forgotten.keys |], CancellationToken.None)
-                // What was answered with them before is on its way.
-                do! agent.LookAsync(ignore).WaitAsync ct
+            while goOn do
+                do! agent.PostAsync([| Input.Retain cutoff |], ct)
+                let! now = agent.LookAsync(_.LastEvent).WaitAsync ct
+                let! isRetaining = agent.LookAsync(_.IsRetaining).WaitAsync ct
+                goOn <- isRetaining && now > last
+                last <- now
 
-            for path in forgotten.spools do
-                SpoolFile.delete path
+            let! count = agent.LookAsync(_.Carried).WaitAsync ct
+            carried <- count
+        }
 
-            if forgotten.more then
-                do! retire ct
+    /// Drops what is old, or too much.
+    let retain (ct: CancellationToken) : Task =
+        task {
+            let! struct (kept, flushedUpTo) =
+                agent
+                    .LookAsync(fun scheduler ->
+                        let flushed =
+                            if scheduler.Unflushed.Length = 0 then
+                                ValueNone
+                            else
+                                ValueSome scheduler.FlushedUpTo
+
+                        struct (scheduler.KeptBytes, flushed))
+                    .WaitAsync
+                    ct
+
+            let usage = { kept = kept; carried = carried; flushedUpTo = flushedUpTo }
+            let sizeFor keep since = journal.Size(keep, since)
+
+            match RetentionPolicy.choose retention usage clock.Now sizeFor with
+            | ValueSome cutoff -> do! carry cutoff ct
+            | ValueNone -> ()
         }
 
     /// What a burst has left of memory goes back to the system, once nothing has happened for a period: else a million
@@ -79,23 +108,28 @@ type Upkeep
             seen <- number
         }
 
-    /// <summary>Flushes the results that there are, and has the journal remember that.</summary>
+    /// <summary>Flushes the results that there are, and has the journal remember that: a restart looks at what came later
+    /// only.</summary>
     member _.CheckpointAsync(ct: CancellationToken) : Task =
         task {
             // The answer comes once all up to that event is durable: its results have their names.
-            let! number = agent.LookAsync(_.LastEvent).WaitAsync ct
+            let! struct (number, unflushed) =
+                agent
+                    .LookAsync(fun scheduler -> struct (scheduler.LastEvent, scheduler.Unflushed))
+                    .WaitAsync
+                    ct
 
-            if sync <> Sync.Off && number > flushed then
+            if unflushed.Length > 0 then
                 try
-                    Flush.all publisher.Path [
-                        for result in recovery.Unverified() do
-                            match TaskName.parse result.name with
-                            | Ok name -> publisher.TargetOf(owners.Find(OfFile name, name))
-                            | Error _ -> ()
-                    ]
+                    if sync <> Sync.Off then
+                        Flush.all publisher.Path [
+                            for struct (file, _) in unflushed do
+                                match TaskName.parse file with
+                                | Ok name -> publisher.TargetOf(owners.Find(OfFile name, name))
+                                | Error _ -> ()
+                        ]
 
-                    do! recovery.SetFlushed(number).WaitAsync ct
-                    flushed <- number
+                    do! agent.PostAsync([| Input.Note [| Note.Flushed number |] |], ct)
                 with :? IOException as error ->
                     log.LogWarning("the results are not flushed: {Reason}", error.Message)
         }
@@ -118,7 +152,7 @@ type Upkeep
 
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync ct
-                    do! retire ct
+                    do! retain ct
                     do! forgetOwners().WaitAsync ct
                     do! sharing.SweepAsync ct
                     do! trim ct

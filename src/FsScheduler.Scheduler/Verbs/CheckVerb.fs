@@ -3,6 +3,7 @@ namespace FsScheduler.Scheduler
 open System.IO
 open System.Text.Json
 open Argu
+open FsScheduler.Journal
 open FsScheduler.Runtime
 
 /// The command line of `fs-scheduler check`.
@@ -17,75 +18,69 @@ type CheckArguments =
             match argument with
             | CheckArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
             | CheckArguments.Repair ->
-                "write all that can be read into a new file beside the damaged one"
+                "copy every whole batch into a new file beside the damaged one"
             | CheckArguments.Json -> Remote.jsonUsage
 
 /// `check`: whether the journal of a state folder is whole. Exit code 0: it is; 1: it is damaged; 3: there is none.
 module CheckVerb =
 
+    let private ofReport (report: JournalReport) = {|
+        damage = report.damage
+        batches = report.batches
+        events = report.events
+        lost = report.lost
+        first = report.first
+        next = report.next
+    |}
+
     let private asJson (report: JournalReport) (repaired: JournalRepaired option) =
         Remote.json {|
-            whole = report.troubles.IsEmpty
-            troubles = report.troubles
-            rows = dict report.rows
+            whole = report.damage.IsEmpty
+            report = ofReport report
             repaired =
                 match repaired with
-                | Some repaired ->
-                    box {|
-                        path = repaired.path
-                        rows = dict repaired.rows
-                        wrong = repaired.wrong
-                        gaps = repaired.gaps
-                        missing = repaired.missing
-                    |}
+                | Some repaired -> box {| path = repaired.path; report = ofReport repaired.report |}
                 | None -> null
         |}
 
+    let private tellContent (report: JournalReport) =
+        printfn
+            $"  {report.events} events in {report.batches} batches are right, from number {report.first} on"
+
+        if report.lost > 0L then
+            printfn $"  {report.lost} events are lost"
+
     let private tell (path: string) (report: JournalReport) =
-        if report.troubles.IsEmpty then
+        if report.damage.IsEmpty then
             printfn $"{path} is whole"
         else
             printfn $"{path} is damaged:"
 
-            for trouble in report.troubles do
-                printfn $"  {trouble}"
+            for sentence in report.damage do
+                printfn $"  {sentence}"
 
-        for table, count in report.rows do
-            printfn $"  {count} rows of {table} are right"
+        tellContent report
 
     let private tellRepaired (path: string) (repaired: JournalRepaired) =
-        printfn $"{repaired.path} has what can be read:"
-
-        for table, count in repaired.rows do
-            printfn $"  {count} rows of {table}"
-
-        printfn $"  {repaired.wrong} rows were wrong, and {repaired.gaps} places could not be read"
-
-        for sentence in repaired.missing do
-            printfn $"  {sentence}"
-
-        if
-            repaired.rows
-            |> List.exists (fun (table, count) -> table = "task" && count = 0L)
-        then
-            printfn "  no task could be read: whoever uses it loses the queue"
+        printfn $"{repaired.path} has every whole batch:"
+        tellContent repaired.report
 
         printfn
-            $"To use it, keep {path} and what is beside it with -wal and -shm somewhere else, and give {Path.GetFileName repaired.path} the name {JournalFile.name}."
+            $"To use it, keep {path} and what is beside it with -wal, -shm and .mark somewhere else, and give {Path.GetFileName repaired.path} and its .mark the name {StateJournal.name}. Where a page of the file itself is damaged, 'sqlite3 {path} .recover' may save more."
 
     let run (arguments: ParseResults<CheckArguments>) : int =
         let path =
-            JournalFile.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
+            StateJournal.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
 
-        if not (File.Exists path || WriteAheadLog.isThere path) then
+        if not (File.Exists path) then
             Remote.complain "check" $"there is no journal {path}; name its folder with --state"
             ExitCode.cannotStart
         else
-            let report = JournalCheck.check path
+            let report = JournalCheck.run path
 
             let repaired =
-                if arguments.Contains CheckArguments.Repair && not report.troubles.IsEmpty then
-                    Some(JournalRepair.repair path)
+                if arguments.Contains CheckArguments.Repair && not report.damage.IsEmpty then
+                    Some(JournalRepair.run path StateJournal.restrict)
                 else
                     None
 
@@ -95,7 +90,7 @@ module CheckVerb =
                 tell path report
                 Option.iter (tellRepaired path) repaired
 
-            if report.troubles.IsEmpty then
+            if report.damage.IsEmpty then
                 ExitCode.ok
             else
                 ExitCode.quarantined

@@ -8,6 +8,7 @@ open System.Text.Json
 open Argu
 open Spectre.Console
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 
 /// The command line of `fs-scheduler replay`.
@@ -114,91 +115,112 @@ module ReplayVerb =
                 |})
         |}
 
+    /// The events up to a moment, and what the tasks of them and the workers are called.
+    let private read (journal: IJournalStore) spool (until: int64) =
+        let reader = EventReader(spool, false, fun at -> { sinceStart = at * 1L<ms> })
+        let names = Dictionary<TaskId, string>()
+        let workers = Dictionary<SessionId, string>()
+
+        let observe event =
+            match event with
+            | Event.Submitted(id, submission, _) -> names[id] <- submission.Name
+            | Event.Carried(Carried.Task task) -> names[task.task] <- task.submission.Name
+            | Event.Completed(attempt, _) -> names.Remove attempt.task |> ignore
+            | Event.Cancelled(id, _) -> names.Remove id |> ignore
+            | Event.Joined(session, name, _)
+            | Event.Carried(Carried.Worker(session, name, _)) -> workers[session] <- name
+            | _ -> ()
+
+        let events =
+            journal.Read 0L
+            |> Seq.takeWhile (fun batch -> batch.at <= until)
+            |> Seq.collect (EventBatch.read reader (fun at -> { sinceStart = at * 1L<ms> }))
+            |> Seq.map (fun (struct (_, _, event) as recorded) ->
+                observe event
+                recorded)
+
+        events, names, workers
+
+    let private tellTasks isJson at (scheduler: Scheduler) (names: Dictionary<TaskId, string>) =
+        let tasks =
+            TaskView.all scheduler
+            |> Array.map (fun view -> view, names.GetValueOrDefault(view.id, ""))
+
+        if isJson then
+            printfn "%s" (asJson at scheduler.Status tasks)
+        else
+            show at scheduler.Status tasks
+
+        ExitCode.ok
+
+    let private tellTask
+        isJson
+        (journal: IJournalStore)
+        spool
+        number
+        (at: DateTimeOffset)
+        now
+        scheduler
+        workers
+        =
+        let id = Remote.taskOf (string number)
+
+        let workerName session =
+            match (workers: Dictionary<SessionId, string>).TryGetValue session with
+            | true, name -> name
+            | _ -> $"session {session}"
+
+        let struct (past, recorded) = JournalHistory.ofTask journal spool 0L id
+        let past = past |> Array.filter (fun (struct (_, date, _)) -> date <= at)
+        let recorded = recorded |> Array.filter (fun event -> event.at <= at)
+
+        if past.Length = 0 then
+            let time = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
+            Remote.complain "replay" $"task {number} was not known at {time}"
+            ExitCode.quarantined
+        else
+            let standing = Whereabouts.ofTask id { sinceStart = now * 1L<ms> } scheduler
+
+            Explanation.make id past workerName standing
+            |> Asking.explanation workerName recorded
+            |> TaskVerbs.show isJson
+
+            ExitCode.ok
+
     let run (arguments: ParseResults<ReplayArguments>) : int =
         let folder = arguments.GetResult(ReplayArguments.State, ".fs-scheduler")
-        let path = JournalFile.pathIn folder
+        let path = StateJournal.pathIn folder
+        let spool = Path.Combine(folder, "spool")
         let until = momentOf arguments
 
         if not (File.Exists path) then
             Remote.complain "replay" $"there is no journal {path}; name its folder with --state"
-
             ExitCode.cannotStart
         else
             try
-                use connection = JournalFile.openForReading path
-
-                use reader =
-                    new EventReader(nonNull connection.Handle, Path.Combine(folder, "spool"), false)
-
-                let names = Dictionary<TaskId, string>()
+                use journal = SqliteJournal.openToRead path
+                let events, names, workers = read journal spool until
+                let scheduler = Scheduler settings
                 let mutable last = 0L
 
-                let events =
-                    reader.Read(EventFilter.until until, fun at -> { sinceStart = at * 1L<ms> })
-                    |> Seq.map (fun struct (number, at, event) ->
+                scheduler.Restore(
+                    events
+                    |> Seq.map (fun (struct (_, at, _) as recorded) ->
                         last <- max last (int64 at.sinceStart)
+                        recorded),
+                    { sinceStart = until * 1L<ms> }
+                )
 
-                        match event with
-                        | Event.Submitted(id, submission, _) -> names[id] <- submission.Name
-                        | Event.Completed(attempt, _) -> names.Remove attempt.task |> ignore
-                        | Event.Cancelled(id, _) -> names.Remove id |> ignore
-                        | _ -> ()
-
-                        struct (number, at, event))
-
-                let scheduler = Scheduler settings
-                scheduler.Restore(events, { sinceStart = until * 1L<ms> })
                 let now = if until = Int64.MaxValue then last else until
                 let at = dateOf { sinceStart = now * 1L<ms> }
                 let isJson = arguments.Contains ReplayArguments.Json
 
                 match arguments.TryGetResult ReplayArguments.Task with
-                | None ->
-                    let nameOf (view: TaskView) =
-                        match names.TryGetValue view.id with
-                        | true, name -> name
-                        | _ -> ""
-
-                    let tasks = TaskView.all scheduler |> Array.map (fun view -> view, nameOf view)
-
-                    if isJson then
-                        printfn "%s" (asJson at scheduler.Status tasks)
-                    else
-                        show at scheduler.Status tasks
-
-                    ExitCode.ok
-                | Some number ->
-                    let id = Remote.taskOf (string number)
-                    let workers = Dictionary<SessionId, string>()
-
-                    for struct (session, name) in JournalFile.workerNames connection do
-                        workers[session] <- name
-
-                    let workerName session =
-                        match workers.TryGetValue session with
-                        | true, name -> name
-                        | _ -> $"session {session}"
-
-                    let of' =
-                        JournalFile.dated reader (EventFilter.ofTask id) 10_000
-                        |> Array.filter (fun (struct (_, date, _)) -> date <= at)
-
-                    if of'.Length = 0 then
-                        let time = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
-                        Remote.complain "replay" $"task {number} was not known at {time}"
-
-                        ExitCode.quarantined
-                    else
-                        let standing = Whereabouts.ofTask id { sinceStart = now * 1L<ms> } scheduler
-
-                        Explanation.make id of' workerName standing
-                        |> Asking.explanation workerName
-                        |> TaskVerbs.show isJson
-
-                        ExitCode.ok
-            with SqliteTrouble(_, message) ->
+                | None -> tellTasks isJson at scheduler names
+                | Some number -> tellTask isJson journal spool number at now scheduler workers
+            with JournalRefused message ->
                 Remote.complain
                     "replay"
-                    $"{path}: {message}; 'fs-scheduler check --state {folder}' says more"
+                    $"{message}; 'fs-scheduler check --state {folder}' says more"
 
                 ExitCode.cannotStart

@@ -4,6 +4,7 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Runtime
 
 /// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
@@ -20,7 +21,8 @@ module Verbs =
             | Unreachable message
             | Refusal message
             | Conform.Unstartable message
-            | JournalRefused message ->
+            | JournalRefused message
+            | StoreError(_, message) ->
                 Remote.complain name message
                 ExitCode.cannotStart
             // Also where its output goes into a full disk, or to a program that has ended.
@@ -57,6 +59,9 @@ module Verbs =
         "what the scheduler knew at a moment, from its journal",
         verb "replay" ReplayVerb.run
         "check", "whether the journal is whole", verb "check" CheckVerb.run
+        "journal",
+        "copies the journal, also of a scheduler that runs",
+        verb "journal" JournalVerb.run
         "plan", "which pipeline each file of a folder would get", verb "plan" PlanVerb.run
         "conform", "whether a worker of yours keeps to the protocol", conform
     ]

@@ -1,7 +1,10 @@
 namespace FsScheduler.Simulation.Tests.Crashes
 
+open System
 open System.Collections.Generic
+open System.IO
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
 
 /// How a run is set.
@@ -18,15 +21,22 @@ type CrashSettings = {
 }
 
 /// A batch that is decided and not durable.
-type Batch = {
+type Decided = {
     at: Instant
     first: int64
     decisions: Decisions
-    /// How many inputs had been taken by then.
-    taken: int
-}
+} with
 
-/// One life of a scheduler's process: what `SchedulerServer`, `SchedulerAgent`, `PublishQueue` and `PieceWork` do, in
+    member decided.Recorded: Recorded list = [
+        for index in 0 .. decided.decisions.Events.Count - 1 do
+            {
+                number = decided.first + int64 index
+                at = decided.at
+                event = decided.decisions.Events[index]
+            }
+    ]
+
+/// One life of a scheduler's process: what `SchedulerServer`, `SchedulerAgent`, `PublishQueue`, `PieceWork` and `Upkeep` do, in
 /// steps between which everything else may happen. `isSameBoot` says whether the machine has run on since the life before.
 [<Sealed>]
 type CrashLife
@@ -39,18 +49,41 @@ type CrashLife
         coverage: Coverage,
         trace: Trace,
         isSameBoot: bool,
+        isCompared: bool,
         start: Instant
     ) =
-    let scheduler = Scheduler settings.machine
+    /// As `Restart` has it: the results of pieces are not flushed, and are not trusted when the power was cut. From then on
+    /// they are not there.
+    let isThere event =
+        match event with
+        | Event.Part(_, _, Spooled(path, _))
+        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) ->
+            isSameBoot && not (isNull (disk.Find path))
+        | _ -> true
+
+    let restore (events: seq<struct (int64 * Instant * Event)>) =
+        let scheduler = Scheduler settings.machine
+        scheduler.Restore(events, start, isThere)
+        scheduler
+
+    let owner = Guid(int start.sinceStart, 1s, 0s, Array.zeroCreate 8)
+    do journal.Open owner
+    let scheduler = restore (journal.Recover())
     let mailbox = Queue<Input>()
-    let batches = Queue<Batch>()
+    let batches = Queue<Decided>()
     let publishing = Queue<Effect>()
-    let pieceWork = Queue<Effect>()
+    /// What other threads read, cut and join.
+    let loading = Queue<Effect>()
     let pieces = CrashPieces()
     let stored = List<struct (Attempt * Submission * Proof)>()
     let taken = Dictionary<string, Stamp>()
-    let mutable posted = 0
-    let mutable released = 0
+    let drops = Queue<int64>()
+
+    /// What is being made durable: the same again, where that fails.
+    let mutable together: Decided list = []
+
+    /// What `Input.Retain` is said with until all of it is carried.
+    let mutable cutoff: Cutoff voption = ValueNone
 
     let isTaken name version =
         match taken.TryGetValue name with
@@ -78,7 +111,6 @@ type CrashLife
         trace.Add(latest, kind, 0L, case)
 
     let post (input: Input) =
-        posted <- posted + 1
         note "input" input
         mailbox.Enqueue input
 
@@ -132,18 +164,18 @@ type CrashLife
                 content
             | _ -> ""
 
-        let refOf (ref: string) task =
-            if obj.ReferenceEquals(ref, Submission.FiledRef) then
-                (journal.Submission task).Ref
-            else
-                ref
-
         if outside.Client = ValueSome session then
             match message with
             | FromScheduler.Done ended ->
-                let ref = refOf ended.ref ended.task
-                outside.Hear(FromScheduler.Done { ended with ref = ref }, content)
-            | _ -> outside.Hear(message, content)
+                must
+                    (not (obj.ReferenceEquals(ended.ref, Submission.FiledRef)))
+                    $"the client is told of task {ended.task} without its reference"
+
+                if kept && ended.error.IsNone then
+                    post (Input.Note [| Note.Delivered ended.task |])
+            | _ -> ()
+
+            outside.Hear(message, content)
 
     let perform effect =
         note "effect" effect
@@ -154,7 +186,9 @@ type CrashLife
         | Effect.Revoke(session, attempt) ->
             outside.WorkerOf session
             |> Option.iter (fun worker -> worker.Drop(fun held -> held.attempt = attempt))
-        | Effect.Recall attempt -> post (Input.Recalled(attempt, journal.Submission attempt.task))
+        | Effect.Drop before ->
+            cutoff <- ValueNone
+            drops.Enqueue before
         | Effect.Welcome(session, keep) ->
             outside.WorkerOf session
             |> Option.iter (fun worker ->
@@ -162,8 +196,10 @@ type CrashLife
                 worker.Drop(fun held -> not (Array.contains held.attempt keep)))
         | Effect.Disconnect(session, _) -> outside.WorkerOf session |> Option.iter _.Disconnect()
         | Effect.Reply(session, message, payload, kept) -> reply session message payload kept
+        | Effect.Recall _
+        | Effect.ReplyRecalled _
         | Effect.Cut _
-        | Effect.Join _ -> pieceWork.Enqueue effect
+        | Effect.Join _ -> loading.Enqueue effect
         | Effect.Gather _
         | Effect.Abandon _
         | Effect.Missing _
@@ -282,40 +318,87 @@ type CrashLife
         | Destination.Nowhere -> coverage.Count "seen: joined for nobody"
         | _ when fails "join failed" percent -> post (Input.Unjoined(attempt, "I/O error"))
         | destination ->
-            let contents =
-                parts
-                |> Array.map (fun part -> files.ContentOf part (Unchecked.defaultof<Submission>))
+            try
+                let contents =
+                    parts
+                    |> Array.map (fun part ->
+                        files.ContentOf part (Unchecked.defaultof<Submission>))
 
-            let content = Content.join merge.IsSome contents
-            post (Input.Joined(attempt, store attempt content destination))
+                let content = Content.join merge.IsSome contents
+                post (Input.Joined(attempt, store attempt content destination))
+            with :? IOException as error ->
+                coverage.Count "seen: dropped before it was joined"
+                post (Input.Unjoined(attempt, error.Message))
 
-    /// As `Restart` has it: the results of pieces are not flushed, and are not trusted when the power was cut. From then on
-    /// they are not there.
-    let isThere struct (_, _, event) =
+    /// What a task was submitted with, for one that is given out or split.
+    let recall (attempt: Attempt) number =
+        try
+            post (Input.Recalled(attempt, journal.ReadSubmission(attempt.task, number)))
+        with :? IOException as error ->
+            coverage.Count "seen: dropped before it was recalled"
+            post (Input.Unreadable(attempt, error.Message))
+
+    /// The reference that a task was submitted with, for the client. One that cannot be read is told by its task.
+    let refer session (ended: Done) number =
+        let ref =
+            try
+                journal.ReadSubmission(ended.task, number).Ref
+            with :? IOException ->
+                coverage.Count "seen: dropped before its reference was read"
+                (journal.Submission ended.task).Ref
+
+        if outside.Client = ValueSome session then
+            outside.Hear(FromScheduler.Done { ended with ref = ref }, "")
+
+    let countPart event =
         match event with
-        | Event.Part(_, _, Spooled _) when not isSameBoot ->
-            coverage.Count "seen: part dropped"
-            false
-        | Event.Part(_, _, Spooled(path, _)) when isNull (disk.Find path) ->
-            coverage.Count "seen: part gone"
-            false
-        | Event.Part(_, _, Spooled _) ->
-            coverage.Count "seen: part kept"
-            true
-        | _ -> true
+        | Event.Part(whole, _, Spooled _)
+        | Event.Carried(Carried.Part(whole, _, Spooled _)) when (journal.EndOf whole).IsNone ->
+            if isThere event then "seen: part kept"
+            elif isSameBoot then "seen: part gone"
+            else "seen: part dropped"
+            |> coverage.Count
+        | _ -> ()
+
+    /// By what `Restart` knows a result that has its name.
+    let find mark (file: SimFile | null) : Proof voption =
+        match mark, file with
+        | Unmarked, _
+        | _, null -> ValueNone
+        | Holding proof, file ->
+            if Content.proofOf file.Content = proof then
+                ValueSome proof
+            else
+                ValueNone
+        | ResultMark.Written(size, modified), file ->
+            if isSameBoot && file.Modified = modified && Content.sizeOf file.Content = size then
+                ValueSome(Content.proofOf file.Content)
+            else
+                ValueNone
+
+    let compare () =
+        let whole =
+            restore (
+                seq {
+                    for recorded in journal.All do
+                        struct (recorded.number, recorded.at, recorded.event)
+                }
+            )
+
+        RestoreChecks.asIfWhole whole scheduler
 
     do
-        journal.Open()
-        let recovered = journal.Recover() |> Seq.filter isThere |> Seq.toArray
+        for recorded in journal.All do
+            countPart recorded.event
 
-        for struct (_, _, event) in recovered do
-            pieces.Take(event, false)
+            // Of the tasks that are done too, which may not be done again.
+            if isThere recorded.event then
+                pieces.Take(recorded.event, false)
 
-        scheduler.Restore(recovered, start)
-        let struct (task, event, session) = journal.Highest
-        scheduler.Continue(task, event, session)
-        let struct (finished, cancelled) = journal.Counts
-        scheduler.Count(finished, cancelled)
+        RestoreChecks.beside journal scheduler
+
+        if isCompared then
+            compare ()
 
         for name in disk.Below "out/.tmp" do
             disk.Delete name
@@ -329,30 +412,38 @@ type CrashLife
         for path in needed do
             must (not (isNull (disk.Find path))) $"{path} is needed, and not there"
 
-        let damaged = HashSet<string>()
+        let notes = List<Note>()
 
-        for name, proof in journal.Unverified do
+        for KeyValue(name, file) in scheduler.TakenFiles do
+            taken[name] <- file.version
+
+        for struct (name, proof) in scheduler.Unflushed do
             let isWhole =
                 match disk.Find(targetOf name) with
                 | null -> isSameBoot
                 | file -> Content.proofOf file.Content = proof
 
-            if not isWhole && damaged.Add name then
+            if not isWhole then
                 coverage.Count "seen: damaged result found"
-                journal.Commit(TakeAgain name)
+                notes.Add(Note.Damaged name)
+                taken.Remove name |> ignore
 
-        for KeyValue(name, stamp) in journal.Files do
-            taken[name] <- stamp
+        let found = Dictionary<Attempt, Proof>()
 
-        let found = journal.Found(isSameBoot, targetOf)
+        for struct (attempt, submission, mark) in scheduler.Accepted do
+            match find mark (disk.Find(targetOf submission.Name)) with
+            | ValueSome proof -> found[attempt] <- proof
+            | ValueNone -> ()
+
         let decisions = Decisions()
         let first = scheduler.LastEvent + 1L
-        scheduler.Resume(Dictionary found, start, decisions)
+        scheduler.Resume(owner, found, start, decisions)
+        scheduler.Step(Input.Note(notes.ToArray()), start, decisions)
 
         for event in decisions.Events do
             pieces.Take(event, true)
 
-        batches.Enqueue { at = start; first = first; decisions = decisions; taken = 0 }
+        batches.Enqueue { at = start; first = first; decisions = decisions }
 
     member _.Scheduler = scheduler
     member _.Post input = post input
@@ -360,15 +451,17 @@ type CrashLife
     /// Whether what the start decided is durable.
     member val IsResumed = false with get, set
 
-    /// How many inputs there have been, and of how many all that follows has been let out.
-    member _.Posted = posted
-    member _.Released = released
+    /// What is carried is not all of it, or not dropped.
+    member _.IsRetaining = scheduler.IsRetaining || drops.Count > 0
+
+    /// Some of what is to be dropped is.
+    member val IsDropping = false with get, set
 
     member _.IsIdle =
         mailbox.Count = 0
         && batches.Count = 0
         && publishing.Count = 0
-        && pieceWork.Count = 0
+        && loading.Count = 0
         && stored.Count = 0
 
     /// Decides about so many of the inputs that have arrived.
@@ -391,21 +484,18 @@ type CrashLife
             | [] -> ()
             | all -> raise (Violation(String.concat "; " all))
 
-            batches.Enqueue {
-                at = now
-                first = first
-                decisions = decisions
-                taken = posted - mailbox.Count
-            }
+            batches.Enqueue { at = now; first = first; decisions = decisions }
 
-    /// Makes the oldest batch durable, and lets its effects out.
+    /// Makes the oldest batch durable, or all as one transaction, and lets the effects out.
     member life.Commit() =
         if batches.Count > 0 then
-            let batch = batches.Peek()
+            if together.IsEmpty then
+                together <- batches |> Seq.truncate (1 + chance.Below 2) |> Seq.toList
 
-            if batch.decisions.Events.Count > 0 then
+            for batch in together do
                 for event in batch.decisions.Events do
                     match event with
+                    | Event.Carried carried -> coverage.Count $"carried: {carried.GetType().Name}"
                     | Event.Submitted(id, submission, _) ->
                         match submission.Origin with
                         | Origin.Piece(whole, _) ->
@@ -416,23 +506,20 @@ type CrashLife
                         | Origin.Client _ -> ()
                     | _ -> ()
 
-                journal.Commit(
-                    Append [
-                        for index in 0 .. batch.decisions.Events.Count - 1 do
-                            note "event" batch.decisions.Events[index]
+                    note "event" event
 
-                            {
-                                number = batch.first + int64 index
-                                at = batch.at
-                                event = batch.decisions.Events[index]
-                            }
-                    ]
-                )
+            match together |> List.map _.Recorded |> List.filter (List.isEmpty >> not) with
+            | [] -> ()
+            | turns -> journal.Append(owner, turns)
 
-            batches.Dequeue() |> ignore
-            released <- batch.taken
             life.IsResumed <- true
-            Seq.iter perform batch.decisions.Effects
+
+            let durable = together
+            together <- []
+
+            for batch in durable do
+                batches.Dequeue() |> ignore
+                Seq.iter perform batch.decisions.Effects
 
     /// Does what the oldest effect wants of the disk.
     member _.Publish() =
@@ -453,20 +540,22 @@ type CrashLife
     /// How many of a hundred cuts and joins fail.
     member val PiecesFail = 0 with get, set
 
-    /// Cuts a payload, or puts parts together.
-    member life.WorkOnPieces() =
-        if pieceWork.Count > 0 then
+    /// Reads a submission, cuts a payload, or puts parts together.
+    member life.Load() =
+        if loading.Count > 0 then
             // Another thread may be done with what came later.
-            for _ in 1 .. chance.Below pieceWork.Count do
-                pieceWork.Enqueue(pieceWork.Dequeue())
+            for _ in 1 .. chance.Below loading.Count do
+                loading.Enqueue(loading.Dequeue())
 
-            match pieceWork.Peek() with
+            match loading.Peek() with
+            | Effect.Recall(attempt, number) -> recall attempt number
+            | Effect.ReplyRecalled(session, ended, number) -> refer session ended number
             | Effect.Cut(attempt, submission, payload, pieceSize) ->
                 cut attempt submission payload pieceSize life.PiecesFail
             | Effect.Join(attempt, merge, parts) -> join attempt merge parts life.PiecesFail
             | other -> raise (Violation $"{other} is no matter of pieces")
 
-            pieceWork.Dequeue() |> ignore
+            loading.Dequeue() |> ignore
 
     /// What has been renamed counts as published.
     member _.Settle() =
@@ -486,16 +575,57 @@ type CrashLife
                 then
                     outside.Files.Remove submission.Name |> ignore
 
+                if submission.Origin <> Origin.Folder then
+                    let source = ValueSome(OfTask attempt.task)
+                    post (Input.Note [| Note.Owner(nameOf submission.Name, source) |])
+
                 post (Input.Published(attempt, proof))
 
             stored.Clear()
 
     /// Only while nothing is undurable: it waits for that.
     member _.Checkpoint() =
-        if batches.Count = 0 && settings.isFlushing then
+        if batches.Count = 0 && scheduler.Unflushed.Length > 0 then
             let number = scheduler.LastEvent
-            disk.FlushAll()
-            journal.Commit(Flushed number)
+
+            if settings.isFlushing then
+                disk.FlushAll()
+
+            post (Input.Note [| Note.Flushed number |])
+
+    /// Somebody has taken a result away.
+    member _.ForgetOwner() =
+        match scheduler.Owners with
+        | [||] -> ()
+        | owners ->
+            let struct (name, _) = chance.Pick owners
+            post (Input.Note [| Note.Owner(name, ValueNone) |])
+
+    /// <summary>As `Upkeep`: has the next part carried of what is needed of old events.</summary>
+    /// <param name="choose">What is to go, if nothing is on its way.</param>
+    /// <returns>What is to go; none: what was carried is to be dropped first.</returns>
+    member _.Retain(choose: unit -> Cutoff) : Cutoff voption =
+        if drops.Count > 0 then
+            ValueNone
+        else
+            if cutoff.IsNone then
+                cutoff <- ValueSome(choose ())
+
+            post (Input.Retain cutoff.Value)
+            cutoff
+
+    /// What is decided and not durable was decided at this time, or later.
+    member _.DurableUpTo(now: Instant) =
+        if batches.Count = 0 then now else batches.Peek().at
+
+    /// Drops some of what was carried.
+    member life.Drop() =
+        if drops.Count > 0 then
+            life.IsDropping <- journal.Drop(drops.Peek(), 1 + chance.Below 4)
+
+            if not life.IsDropping then
+                coverage.Count "seen: dropped"
+                drops.Dequeue() |> ignore
 
     /// The folder is listed.
     member _.Scan() =

@@ -57,4 +57,8 @@ type CrashPieces() =
         | Event.Quarantined _
         | Event.Gone _
         | Event.Joined _
-        | Event.Left _ -> ()
+        | Event.Left _
+        | Event.Opened _
+        | Event.Noted _
+        | Event.Carried _
+        | Event.Dropped _ -> ()

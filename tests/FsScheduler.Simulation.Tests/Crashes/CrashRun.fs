@@ -3,6 +3,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 open System
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
 
 /// When and how processes end.
@@ -72,10 +73,9 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         large = chance.Pick [| 0; 30; 100 |]
     }
 
-    let journal = SimJournal(disk, chance, settings.isFlushing)
+    let store = new SimStore(disk, chance, coverage, settings.isFlushing)
+    let journal = SimJournal(disk, store)
     let outside = Outside()
-    let doomed = List<TaskId>()
-    let mutable doomedAt = 0
     let mutable now: Instant = { sinceStart = 0L<ms> }
     let mutable isSameBoot = true
     let mutable crashesLeft = 0
@@ -97,8 +97,13 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 else
                     Int32.MaxValue
 
+    /// Costs much: at some starts, which are always the same ones.
+    let isCompared () =
+        match plan with
+        | Once _ -> disk.Passed % 32 = 0
+        | Often _ -> seed % 4UL = 0UL
+
     let start () =
-        doomed.Clear()
         let mutable isUp = false
 
         while not isUp do
@@ -116,6 +121,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                         coverage,
                         trace,
                         isSameBoot,
+                        isCompared (),
                         now
                     )
 
@@ -128,8 +134,18 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 planCrash ()
             | DiskFull -> disk.IsFull <- false // whoever starts it makes room
 
+    let countRetaining () =
+        if life.Scheduler.IsRetaining then
+            coverage.Count "seen: crash while carrying"
+
+        if life.IsDropping then
+            coverage.Count "seen: crash while dropping"
+        elif journal.IsToDrop then
+            coverage.Count "seen: crash between carrying and dropping"
+
     let down () =
         isSameBoot <- isSameBoot || life.IsResumed
+        countRetaining ()
         crashesLeft <- crashesLeft - 1
         outside.Disconnect()
         now <- now + chance.Time(0L<ms>, 3_000L<ms>)
@@ -143,7 +159,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             coverage.Count "fault: power cut"
             trace.Add(now, "the power is cut", 0L, disk.Passed)
             disk.Cut()
-            journal.Cut()
+            store.Cut()
             isSameBoot <- false
             CrashChecks.afterCut settings disk journal outside
         else
@@ -250,7 +266,14 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
                     job.IsSent <- false
             | ValueNone -> ()
-        | _ -> ()
+        | _ ->
+            // Who has a key may ask again.
+            match outside.Jobs |> Seq.tryFind (fun job -> job.IsOver && job.Key.IsSome) with
+            | Some job ->
+                coverage.Count "seen: asked again with a key"
+                job.IsOver <- false
+                job.IsSent <- false
+            | None -> ()
 
     let actOfFolder () =
         let name = $"f{chance.Below(2 * size + 1)}"
@@ -262,58 +285,52 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             coverage.Count "fault: file vanished"
         | _ -> outside.Files[name] <- int64 (disk.Passed + 1) // never a version again
 
-    /// Those that were named are deleted.
-    let forget () =
-        if doomed.Count > 0 && life.Released >= doomedAt then
-            let files = journal.KeptFiles doomed
-            journal.Commit(Retire(List.ofSeq doomed))
-            doomed.Clear()
-            List.iter disk.Delete files
+    /// Its key may be forgotten: it ended before the time after which all are kept, and nobody waits for its result.
+    let mayForget (cutoff: Cutoff) (job: Job) =
+        match journal.EndOf job.Task with
+        | _ when cutoff.isTooMuch -> true
+        | ValueSome(struct (at, isDone)) ->
+            at - cutoff.keptSince < 0L<ms>
+            && (job.Want <> Result || not isDone || job.HasResult)
+        | ValueNone -> false
 
-    /// As `Upkeep` does: those of the time before are deleted, and the next ones named.
-    let nameNext () =
-        let known = journal.Known
+    let choose keep isTooMuch age most : Cutoff =
+        let upTo = life.DurableUpTo now
 
-        let finished = [
-            for recorded in known do
-                match recorded.event with
-                | Event.Completed({ task = task }, _)
-                | Event.Cancelled(task, _) when
-                    recorded.number <= journal.FlushedUpTo || not settings.isFlushing
-                    ->
-                    task
-                | _ -> ()
-        ]
+        {
+            before = (journal.Size keep).cutoff
+            keptSince = { sinceStart = upTo.sinceStart - age }
+            isTooMuch = isTooMuch
+            most = most
+        }
 
-        let keys = [|
-            for task in List.truncate 2 finished do
-                doomed.Add task
+    let chooseSome () =
+        let bytes = (journal.Size Int64.MaxValue).bytes
+        let keep = bytes * int64 (chance.Below 100) / 100L
+        let age = chance.Pick [| 1_000L<ms>; 1_000_000L<ms> |]
+        choose keep (chance.Percent 20) age (chance.Pick [| 1; 3; 1_000 |])
 
-                match (journal.Submission task).Origin with
-                | Origin.Client(_, _, Some key) ->
-                    for job in outside.Jobs do
-                        if job.Key = Some key.text then
-                            job.IsForgotten <- true
+    /// No key is forgotten.
+    let chooseAll () = choose 0L false 1_000_000L<ms> 3
 
-                    struct (key.text, task)
-                | _ -> ()
-        |]
-
-        if keys.Length > 0 then
-            life.Post(Input.Forget keys)
-
-        doomedAt <- life.Posted
-
-    let retire () =
-        forget ()
-
-        if doomed.Count = 0 then
-            nameNext ()
+    let retain chosen =
+        match life.Retain chosen with
+        | ValueSome cutoff ->
+            for job in outside.Jobs do
+                if job.Key.IsSome && job.Task > 0L<taskId> && mayForget cutoff job then
+                    job.IsForgotten <- true
+        | ValueNone -> ()
 
     let actOfUpkeep () =
-        match chance.Below 4 with
-        | 0 -> life.Checkpoint()
-        | 1 -> retire ()
+        match chance.Below 12 with
+        | 0
+        | 1 -> life.Checkpoint()
+        | 2
+        | 3
+        | 4 -> retain chooseSome
+        | 5
+        | 6 -> life.Drop()
+        | 7 -> life.ForgetOwner()
         | _ -> life.Scan()
 
     let act () =
@@ -324,7 +341,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         | roll when roll < 40 -> life.Commit()
         | roll when roll < 49 -> life.Publish()
         | roll when roll < 54 -> life.Settle()
-        | roll when roll < 59 -> life.WorkOnPieces()
+        | roll when roll < 59 -> life.Load()
         | roll when roll < 75 -> actOfWorker ()
         | roll when roll < 85 -> actOfClient ()
         | roll when roll < 89 -> actOfFolder ()
@@ -337,10 +354,19 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         with
         | Crash -> down ()
         | DiskFull -> () // tried again
+        | QueueLost _ ->
+            must journal.IsTaken "the journal is lost, and nobody has taken it"
+            coverage.Count "seen: fenced"
+            down ()
 
     let misbehave () =
         match plan with
         | Often _ ->
+            if chance.PerMille 1 then
+                coverage.Count "fault: second scheduler"
+                trace.Add(now, "a second scheduler opens the journal", 0L, disk.Passed)
+                journal.Intrude now
+
             if disk.IsFull then
                 disk.IsFull <- not (chance.Percent 10)
             else
@@ -368,6 +394,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         disk.CrashAt <- Int32.MaxValue
         disk.IsFull <- false
         disk.RenamesFail <- 0
+        store.AnswersLost <- 0
         life.PiecesFail <- 0
         isCalm <- true
         let mutable rounds = 0
@@ -407,13 +434,39 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 life.Turn(now, Int32.MaxValue)
                 life.Commit()
                 life.Publish()
-                life.WorkOnPieces()
+                life.Load()
                 life.Settle()
 
                 for worker in outside.Workers do
                     finishOne worker
 
-        forget ()
+    /// Everything old is dropped; then it starts once more.
+    let renew () =
+        let turn () =
+            life.Turn(now, Int32.MaxValue)
+            life.Commit()
+
+        while life.Scheduler.Unflushed.Length > 0 do
+            life.Checkpoint()
+            turn ()
+
+        retain chooseAll
+        let mutable rounds = 0
+
+        while not life.IsIdle || life.IsRetaining do
+            rounds <- rounds + 1
+            must (rounds < 1_000) "what is needed of old events is never carried"
+            turn ()
+
+            if life.Scheduler.IsRetaining then
+                retain chooseAll
+
+            life.Publish()
+            life.Drop()
+
+        isSameBoot <- true
+        outside.Disconnect()
+        start ()
 
     member _.Run() : CrashRun =
         let failure =
@@ -430,6 +483,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 match plan with
                 | Often _ ->
                     disk.RenamesFail <- chance.Pick [| 0; 0; 10 |]
+                    store.AnswersLost <- chance.Pick [| 0; 0; 5 |]
                     piecesFail <- chance.Pick [| 0; 0; 30 |]
                 | Once _ -> ()
 
@@ -439,7 +493,9 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                     misbehave ()
                     survive act
 
-                calm ()
+                survive calm
+                survive calm // it may have found that it is not the only one
+                renew ()
                 CrashChecks.atTheEnd disk journal outside life
                 None
             with

@@ -148,6 +148,9 @@ type Outside() =
                 (job.Task = 0L<taskId> || job.Task = task || job.Key.IsNone || job.IsForgotten)
                 $"{ref} was task {job.Task} and is task {task}"
 
+            if job.Task <> task then
+                job.IsForgotten <- false // it is another task from now on
+
             job.Task <- task
         | FromScheduler.Done ended ->
             let job = jobOf ended.ref

@@ -1,291 +1,303 @@
 namespace FsScheduler.Simulation.Tests.Crashes
 
+open System
 open System.Collections.Generic
+open System.IO
 open FsScheduler.Core
+open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
 
 /// An event with its number and its time.
 [<Struct>]
 type Recorded = { number: int64; at: Instant; event: Event }
 
-/// What is written as one: all of it or nothing.
-type Transaction =
-    | Append of Recorded list
-    /// Finished tasks are forgotten.
-    | Retire of TaskId list
-    /// Results of events up to this one have reached the device.
-    | Flushed of number: int64
-    /// A file is to be taken again.
-    | TakeAgain of name: string
-
-/// The journal as `SqliteJournal` keeps it: transactions, of which the device has the first so many.
+/// <summary>The journal as `Journal` keeps it, in batches; and beside it everything that was ever recorded, also what is
+/// dropped, to compare it with.</summary>
+/// <param name="disk">Has the results that are marked.</param>
+/// <param name="store">Has the batches.</param>
 [<Sealed>]
-type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
-    let transactions = List<Transaction>()
-    /// When the large results that were accepted were written, by event.
-    let marks = Dictionary<int64, int64>()
-    let mutable durable = 0
+type SimJournal(disk: SimDisk, store: SimStore) =
+    let batches: IJournalStore = store
+    let spool = "spool"
+    let toUnix (at: Instant) = int64 at.sinceStart
+    let toInstant (at: int64) = { sinceStart = at * 1L<ms> }
+    let recorded = List<Recorded>()
+    let mutable reading = JournalReading(batches, spool, toInstant)
 
-    let taskOf event =
-        match event with
-        | Event.Submitted(id, _, _)
-        | Event.Delayed(id, _, _)
-        | Event.Woken id
-        | Event.Requeued(id, _)
-        | Event.Quarantined(id, _)
-        | Event.Retried id
-        | Event.Cancelled(id, _)
-        | Event.Part(id, _, _)
-        | Event.Speculated(id, _, _) -> ValueSome id
-        | Event.Split(attempt, _, _, _)
-        | Event.Assigned(attempt, _, _)
-        | Event.Advanced(attempt, _, _)
-        | Event.Claimed(attempt, _)
-        | Event.Accepted(attempt, _)
-        | Event.Completed(attempt, _) -> ValueSome attempt.task
-        | Event.Gone _
-        | Event.Joined _
-        | Event.Left _ -> ValueNone
+    /// Who may write: whoever has opened it last.
+    let mutable owner = Guid.Empty
 
-    let isEnd event =
-        match event with
-        | Event.Completed _
-        | Event.Cancelled _ -> true
-        | _ -> false
+    let must isSo text =
+        if not isSo then
+            raise (Violation text)
 
-    /// Everything, also of tasks that are forgotten.
-    member _.All = [
-        for transaction in transactions do
-            match transaction with
-            | Append recorded -> yield! recorded
-            | Retire _
-            | Flushed _
-            | TakeAgain _ -> ()
-    ]
+    /// What never came to be, or was lost with the power, is not recorded.
+    let trim () =
+        let kept = int store.Next - 1
 
-    member private _.Retired =
-        HashSet [
-            for transaction in transactions do
-                match transaction with
-                | Retire tasks -> yield! tasks
-                | _ -> ()
-        ]
+        if recorded.Count > kept then
+            recorded.RemoveRange(kept, recorded.Count - kept)
 
-    /// What is still known.
-    member journal.Known =
-        let retired = journal.Retired
+    /// The bytes that an event was decided with.
+    let rec bytesAt (number: int64) : byte[] voption =
+        let ofPayload payload =
+            match payload with
+            | Bytes bytes -> ValueSome bytes
+            | Recorded(other, _) when other < number -> bytesAt other
+            | _ -> ValueNone
 
-        journal.All
-        |> List.filter (fun recorded ->
-            match taskOf recorded.event with
-            | ValueSome id -> not (retired.Contains id)
-            | ValueNone -> true)
+        if number < 1L || number > int64 recorded.Count then
+            ValueNone
+        else
+            match recorded[int number - 1].event with
+            | Event.Advanced(_, _, payload)
+            | Event.Part(_, _, payload)
+            | Event.Completed(_, KeptResult payload)
+            | Event.Carried(Carried.Part(_, _, payload))
+            | Event.Carried(Carried.Key { result = payload })
+            | Event.Carried(Carried.Task { progress = ValueSome { result = ValueSome payload } }) ->
+                ofPayload payload
+            | _ -> ValueNone
 
-    member _.Commit(transaction: Transaction) =
-        disk.Boundary()
-        disk.NeedRoom()
-        disk.Boundary() // what is half written has no valid sums, and is not there
-        transactions.Add transaction
-
-        match transaction with
-        | Append recorded ->
-            for recorded in recorded do
-                match recorded.event with
-                | Event.Accepted(_, Spooled(path, _)) ->
-                    match disk.Find path with
-                    | null -> ()
-                    | file -> marks[recorded.number] <- file.Modified
-                | _ -> ()
-        | Retire _
-        | Flushed _
-        | TakeAgain _ -> ()
-
-        disk.Boundary()
-
-        if isFlushing then
-            durable <- transactions.Count
-
-        disk.Boundary()
-
-    /// A commit, with which everything before it is flushed.
-    member _.Open() =
-        disk.Boundary()
-
-        if isFlushing then
-            durable <- transactions.Count
-
-        disk.Boundary()
-
-    /// The power goes: what was not flushed ends somewhere.
-    member _.Cut() =
-        let kept = durable + chance.Below(transactions.Count - durable + 1)
-        transactions.RemoveRange(kept, transactions.Count - kept)
-
-    member journal.Ended =
-        HashSet [
-            for recorded in journal.All do
-                if isEnd recorded.event then
-                    ValueOption.get (taskOf recorded.event)
-        ]
-
-    member private journal.Submissions =
-        dict [
-            for recorded in journal.All do
-                match recorded.event with
-                | Event.Submitted(id, submission, _) -> id, submission
-                | _ -> ()
-        ]
-
-    member journal.Submission(id: TaskId) = journal.Submissions[id]
-
-    member journal.Payload(number: int64) : string =
-        let recorded = journal.All |> List.find (fun recorded -> recorded.number = number)
-
+    /// What is being written may have what is carried in it already.
+    let bytesOf number (recorded: Recorded) =
         match recorded.event with
         | Event.Advanced(_, _, Bytes bytes)
         | Event.Part(_, _, Bytes bytes)
-        | Event.Completed(_, KeptResult(Bytes bytes)) -> Content.ofBytes bytes
-        | other -> raise (Violation $"%A{other} has no payload")
+        | Event.Completed(_, KeptResult(Bytes bytes)) when recorded.number = number -> Some bytes
+        | _ -> None
 
-    /// As `EventReader` gives it to a scheduler: what is finished is left out, but for tasks with keys.
-    member journal.Recover() =
-        let ended = journal.Ended
+    let mutable writing: Recorded list = []
 
-        let keyed =
-            HashSet [
-                for KeyValue(id, submission) in journal.Submissions do
-                    match submission.Origin with
-                    | Origin.Client(_, _, Some _) -> id
-                    | _ -> ()
-            ]
+    let mark payload : ResultMark =
+        match payload with
+        | Bytes bytes -> Holding(Content.proofOf (Content.ofBytes bytes))
+        | Spooled(path, size) ->
+            match disk.Find path with
+            | null -> Unmarked
+            | file -> ResultMark.Written(size, file.Modified)
+        | _ -> Unmarked
 
-        let cancelled =
-            HashSet [
-                for recorded in journal.All do
-                    match recorded.event with
-                    | Event.Cancelled(id, _) -> id
-                    | _ -> ()
-            ]
-
-        let isNeeded event =
-            match taskOf event with
-            | ValueNone -> true
-            | ValueSome id when not (ended.Contains id) -> true
-            | ValueSome id ->
-                keyed.Contains id && (event.IsSubmitted || isEnd event || cancelled.Contains id)
-
-        let lean number event =
-            match event with
-            | Event.Advanced(attempt, stage, Bytes bytes) ->
-                let size = int64 bytes.Length * 1L<B>
-                Event.Advanced(attempt, stage, Payload.Recorded(number, size))
-            | Event.Submitted(id, submission, pipeline) ->
-                match submission.Origin, submission.Payload with
-                | Origin.Client _, Packed -> Event.Submitted(id, submission.File(), pipeline)
-                // Its range follows from the task that it is a piece of.
-                | Origin.Piece(whole, index), _ ->
-                    Event.Submitted(id, submission.Piece(whole, index, Filed), pipeline)
-                | _ -> event
-            | _ -> event
-
-        seq {
-            for recorded in journal.Known do
-                if isNeeded recorded.event then
-                    let event = lean recorded.number recorded.event
-                    struct (recorded.number, recorded.at, event)
+    let writer =
+        EventWriter {
+            toUnix = toUnix
+            mark = mark
+            submission = fun number -> reading.Submission number
+            payload =
+                fun number ->
+                    match writing |> List.tryPick (bytesOf number) with
+                    | Some bytes -> bytes
+                    | None -> reading.Payload number
         }
 
-    /// Files of results that are kept for these.
-    member journal.KeptFiles(tasks: TaskId seq) = [
-        for recorded in journal.Known do
+    let encode by (events: Recorded list) : Batch =
+        writer.Clear()
+
+        for recorded in events do
+            writer.Write recorded.event
+
+        let struct (json, payloads) = writer.Take()
+        let first = List.head events
+
+        {
+            first = first.number
+            count = events.Length
+            at = toUnix first.at
+            owner = by
+            events = ReadOnlyMemory json
+            payloads = ReadOnlyMemory payloads
+        }
+
+    let drops before event =
+        match event with
+        | Event.Dropped(other, _) -> other >= before
+        | _ -> false
+
+    /// Everything, also what is dropped.
+    member _.All: Recorded seq =
+        trim ()
+        recorded
+
+    /// <summary>Writes what some turns have decided, as one transaction.</summary>
+    /// <param name="by">Who writes.</param>
+    /// <param name="turns">The events of each; there are some.</param>
+    member _.Append(by: Guid, turns: Recorded list list) =
+        trim ()
+
+        writing <- List.concat turns
+
+        for each in writing do
+            if each.number = int64 recorded.Count + 1L then
+                recorded.Add each
+
+        batches.Append [| for turn in turns -> encode by turn |]
+        must (by = owner) "a scheduler writes to the journal that another one has opened"
+
+    /// What is needed of the events before a number is carried: some of their batches go. Whether there are more.
+    member journal.Drop(before: int64, most: int) : bool =
+        must
+            (journal.All |> Seq.exists (fun recorded -> drops before recorded.event))
+            $"events before {before} are dropped, and nothing says that they may"
+
+        batches.Drop(before, most)
+
+    /// Whether what may be dropped is there.
+    member journal.IsToDrop =
+        match Seq.tryHead (batches.Read 0L) with
+        | Some first ->
+            journal.All
+            |> Seq.exists (fun recorded -> drops (Batch.next first) recorded.event)
+        | None -> false
+
+    /// Whether another scheduler has opened it.
+    member val IsTaken = false with get, set
+
+    member journal.Open(by: Guid) =
+        store.Open()
+        owner <- by
+        journal.IsTaken <- false
+        reading <- JournalReading(batches, spool, toInstant)
+
+    /// Another scheduler opens it as well, and writes that.
+    member journal.Intrude(at: Instant) =
+        trim ()
+        journal.IsTaken <- true
+        let number = store.Next
+        owner <- Guid(int number, 0s, 0s, Array.zeroCreate 8)
+        let event = { number = number; at = at; event = Event.Opened owner }
+        store.Intrude(encode owner [ event ])
+        recorded.Add event
+
+    /// What the journal has, as a scheduler reads it that starts.
+    member _.Recover() : struct (int64 * Instant * Event)[] =
+        let reader = EventReader(spool, true, toInstant)
+
+        [|
+            for batch in batches.Read 0L do
+                yield! EventBatch.read reader toInstant batch
+        |]
+
+    /// <summary>How much there is.</summary>
+    /// <param name="keep">Bytes that are to be left.</param>
+    member _.Size(keep: int64) = batches.Size(keep, Int64.MinValue)
+
+    /// What a task was submitted with.
+    member journal.Submission(id: TaskId) : Submission =
+        journal.All
+        |> Seq.pick (fun recorded ->
             match recorded.event with
-            | Event.Completed(attempt, KeptResult(Spooled(path, _))) when
-                Seq.contains attempt.task tasks
-                ->
-                path
-            | _ -> ()
-    ]
+            | Event.Submitted(other, submission, _) when other = id -> Some submission
+            | _ -> None)
+
+    /// <summary>What a task was submitted with, read from the journal.</summary>
+    /// <exception cref="T:System.IO.IOException">It was dropped.</exception>
+    member journal.ReadSubmission(id: TaskId, number: int64) : Submission =
+        let found = reading.Submission number
+        let was = journal.Submission id
+
+        must
+            (found.Name = was.Name
+             && found.Ref = was.Ref
+             && found.Priority = was.Priority
+             && found.Packed.Span.SequenceEqual was.Packed.Span)
+            $"event {number} has another submission than that of task {id}"
+
+        found
+
+    /// <summary>The bytes that an event has, read from the journal.</summary>
+    /// <exception cref="T:System.IO.IOException">They were dropped.</exception>
+    member _.Payload(number: int64) : string =
+        let bytes = reading.Payload number
+
+        match bytesAt number with
+        | ValueSome was -> must (was = bytes) $"event {number} has another payload"
+        | ValueNone -> raise (Violation $"event {number} has a payload, and had none")
+
+        Content.ofBytes bytes
 
     /// The version of each file that was taken.
-    member _.Files =
+    member journal.Files: Dictionary<string, Stamp> =
         let files = Dictionary<string, Stamp>()
 
-        for transaction in transactions do
-            match transaction with
-            | Append recorded ->
-                for recorded in recorded do
-                    match recorded.event with
-                    | Event.Submitted(_, submission, _) ->
-                        match submission.Payload with
-                        | Payload.Input stamp -> files[submission.Name] <- stamp
-                        | _ -> ()
-                    | Event.Gone name -> files.Remove name |> ignore
-                    | _ -> ()
-            | TakeAgain name -> files.Remove name |> ignore
-            | Retire _
-            | Flushed _ -> ()
+        for recorded in journal.All do
+            match recorded.event with
+            | Event.Submitted(_, submission, _) ->
+                match submission.Payload with
+                | Payload.Input stamp -> files[submission.Name] <- stamp
+                | _ -> ()
+            | Event.Gone name
+            | Event.Noted(Note.Damaged name) -> files.Remove name |> ignore
+            | _ -> ()
 
         files
 
-    member _.FlushedUpTo =
-        transactions
+    member journal.FlushedUpTo: int64 =
+        journal.All
         |> Seq.fold
-            (fun last transaction ->
-                match transaction with
-                | Flushed number -> number
+            (fun last recorded ->
+                match recorded.event with
+                | Event.Noted(Note.Flushed number) -> max last number
                 | _ -> last)
             0L
 
-    /// Results of files that were stored since, by the name of the file; not where there is a newer version, which will
-    /// have a result of its own.
-    member journal.Unverified =
-        let submissions = journal.Submissions
-        let latest = Dictionary<string, TaskId>()
-        let proofs = Dictionary<TaskId, Proof>()
+    /// Results of files that may not have reached the device, by the name of the file; not where there is a newer version,
+    /// which will have a result of its own.
+    member journal.Unflushed: struct (string * Proof) list =
+        let latest = Dictionary<TaskId, string>()
 
-        for recorded in journal.Known do
+        let proofs =
+            SortedDictionary<string, struct (int64 * Proof)>(StringComparer.Ordinal)
+
+        let forget name =
+            proofs.Remove name |> ignore
+
+            for KeyValue(id, other) in Seq.toArray latest do
+                if other = name then
+                    latest.Remove id |> ignore
+
+        for recorded in journal.All do
             match recorded.event with
-            | Event.Submitted(id, submission, _) when submission.Origin = Origin.Folder ->
-                latest[submission.Name] <- id
-            | Event.Completed(attempt, StoredResult proof) when
-                recorded.number > journal.FlushedUpTo
-                && submissions[attempt.task].Origin = Origin.Folder
-                ->
-                proofs[attempt.task] <- proof
+            | Event.Submitted(id, submission, _) when submission.Payload.IsInput ->
+                forget submission.Name
+                latest[id] <- submission.Name
+            | Event.Completed(attempt, StoredResult proof) when latest.ContainsKey attempt.task ->
+                proofs[latest[attempt.task]] <- struct (recorded.number, proof)
+            | Event.Gone name
+            | Event.Noted(Note.Damaged name) -> forget name
             | _ -> ()
 
+        let flushed = journal.FlushedUpTo
+
         [
-            for KeyValue(name, id) in latest do
-                match proofs.TryGetValue id with
-                | true, proof -> name, proof
-                | _ -> ()
+            for KeyValue(name, struct (number, proof)) in proofs do
+                if number > flushed then
+                    struct (name, proof)
         ]
 
-    /// <summary>Results that were accepted, of tasks that are not finished, and that have their names.</summary>
-    /// <param name="isSameBoot">Large files may be trusted.</param>
-    /// <param name="targetOf">The name of a result.</param>
-    member journal.Found(isSameBoot: bool, targetOf: string -> string) =
-        let submissions = journal.Submissions
-        let ended = journal.Ended
-
-        dict [
-            for recorded in journal.Known do
+    /// Whose the names are that were noted.
+    member journal.Owners: Map<TaskName, ResultSource> =
+        journal.All
+        |> Seq.fold
+            (fun owners recorded ->
                 match recorded.event with
-                | Event.Accepted(attempt, payload) when not (ended.Contains attempt.task) ->
-                    match disk.Find(targetOf submissions[attempt.task].Name), payload with
-                    | null, _ -> ()
-                    | file, Bytes bytes when file.Content = Content.ofBytes bytes ->
-                        attempt, Content.proofOf file.Content
-                    | file, Spooled _ when
-                        isSameBoot && marks.GetValueOrDefault(recorded.number, -1L) = file.Modified
-                        ->
-                        attempt, Content.proofOf file.Content
-                    | _ -> ()
-                | _ -> ()
-        ]
+                | Event.Noted(Note.Owner(name, ValueSome source)) -> Map.add name source owners
+                | Event.Noted(Note.Owner(name, ValueNone)) -> Map.remove name owners
+                | _ -> owners)
+            Map.empty
+
+    /// When a task ended, and whether it is done.
+    member journal.EndOf(id: TaskId) : struct (Instant * bool) voption =
+        journal.All
+        |> Seq.tryPick (fun recorded ->
+            match recorded.event with
+            | Event.Completed(attempt, _) when attempt.task = id ->
+                Some(struct (recorded.at, true))
+            | Event.Cancelled(other, _) when other = id -> Some(struct (recorded.at, false))
+            | _ -> None)
+        |> ValueOption.ofOption
 
     /// The highest task, event and session.
-    member journal.Highest =
+    member journal.Highest: struct (TaskId * int64 * SessionId) =
         let mutable task, event, session = 0L<taskId>, 0L, 0L<sessionId>
 
         for recorded in journal.All do
@@ -299,7 +311,7 @@ type SimJournal(disk: SimDisk, chance: Chance, isFlushing: bool) =
         struct (task, event, session)
 
     /// Done and cancelled.
-    member journal.Counts =
+    member journal.Counts: struct (int64 * int64) =
         let count isSo =
             journal.All
             |> Seq.filter (fun recorded -> isSo recorded.event)

@@ -5,8 +5,12 @@ namespace FsScheduler.Core
 type Effect =
     | Assign of SessionId * Process * Submission * Payload
     | Revoke of SessionId * Attempt
-    /// Read what this task was submitted with, for `Recalled`.
-    | Recall of Attempt
+    /// Read what this task was submitted with, for `Recalled`: the journal has it at the event of this number.
+    | Recall of Attempt * number: int64
+    /// Tell how a task ended, with the reference that it was submitted with: the journal has that at the event of this number.
+    | ReplyRecalled of SessionId * Done * number: int64
+    /// What is needed of the events before this number is carried: the journal may drop them.
+    | Drop of before: int64
     /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
     | Cut of Attempt * Submission * Payload * pieceSize: Size
     /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,

@@ -25,7 +25,7 @@ type Event =
     | Claimed of Attempt * SessionId
     | Quarantined of TaskId * Trouble
     /// Its result is the one that counts, and is being published.
-    | Accepted of Attempt * Payload
+    | Accepted of Attempt * AcceptedResult
     | Completed of Attempt * Remainder
     | Cancelled of TaskId * reason: string
     | Retried of TaskId
@@ -33,3 +33,11 @@ type Event =
     | Gone of name: string
     | Joined of SessionId * name: string * stages: string[]
     | Left of SessionId * name: string * reason: string
+    /// A scheduler has begun to write this journal: the first event of each run.
+    | Opened of owner: System.Guid
+    | Noted of Note
+    /// What an older event has, which is to be dropped.
+    | Carried of Carried
+    /// Everything that is needed of the events before this number is carried: they may go, and with them the keys of finished
+    /// tasks that were not carried.
+    | Dropped of before: int64 * Totals

@@ -1,5 +1,18 @@
 namespace FsScheduler.Core
 
+/// How much of the past is kept.
+[<Struct>]
+type Cutoff = {
+    /// Events before this number are to go.
+    before: int64
+    /// Keys of tasks whose results were fetched, or that nobody was to fetch, are kept if that was after this time.
+    keptSince: Instant
+    /// Whether the journal takes too much: no key of a finished task is carried then.
+    isTooMuch: bool
+    /// How many events are carried in one turn, about.
+    most: int
+}
+
 /// What arrives at the scheduler.
 [<RequireQualifiedAccess>]
 type Input =
@@ -51,6 +64,8 @@ type Input =
     | RetryAllWith of pipeline: string * by: SessionId
     /// The workers of this name, or the one of this session, get nothing new.
     | Drain of worker: string * by: SessionId
-    /// The journal is about to forget these finished tasks, with what is kept for them: their keys are free again.
-    | Forget of struct (string * TaskId)[]
+    | Note of Note[]
+    /// The events before a number are to be dropped. Carries a bounded part of what is needed of them; to be said again until
+    /// `Effect.Drop` answers it.
+    | Retain of Cutoff
     | Tick

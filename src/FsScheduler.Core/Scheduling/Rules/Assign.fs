@@ -45,7 +45,7 @@ module internal Assign =
             state.Probation.Given(worker, given, task.Id)
 
         if task.Submission.IsFiled then
-            state.Ask(Effect.Recall attempt)
+            state.Ask(Effect.Recall(attempt, task.Number))
         else
             send state worker task
 

@@ -107,7 +107,7 @@ module internal Finish =
         | Folder
         | Client(_, File, _) ->
             let attempt = state.AttemptOf task
-            state.Record(Event.Accepted(attempt, result))
+            state.Record(Event.Accepted(attempt, AcceptedPayload result))
 
             if FileVersions.mayFinish state task || state.Successors.ContainsKey task.Id then
                 state.Ask(Effect.PublishOlder(attempt, task.Submission, result))

@@ -18,12 +18,17 @@ module internal Replies =
     /// <param name="outcome">The end, with any reference.</param>
     /// <param name="payload">The result.</param>
     /// <param name="kept">Whether the result stays ours.</param>
-    let private tell (state: State) (waiter: Waiter) (outcome: Done) payload kept =
+    /// <param name="number">The event that has the reference, where that is left to the journal.</param>
+    let private tell (state: State) (waiter: Waiter) (outcome: Done) payload kept number =
         let message = FromScheduler.Done outcome
 
         match waiter.want with
         | Result when outcome.error.IsNone ->
             state.Ask(Effect.Reply(waiter.session, message, payload, kept))
+        | Result
+        | File
+        | Nothing when obj.ReferenceEquals(outcome.ref, Submission.FiledRef) ->
+            state.Ask(Effect.ReplyRecalled(waiter.session, outcome, number))
         | Result
         | File
         | Nothing -> state.Reply(waiter.session, message)
@@ -46,7 +51,8 @@ module internal Replies =
     /// Tells all who wait for a task, without forgetting them.
     let tellAll (state: State) (task: Task) (entry: KeyEntry voption) error payload kept =
         match submitter task with
-        | ValueSome waiter -> tell state waiter (doneOf task waiter.ref error) payload kept
+        | ValueSome waiter ->
+            tell state waiter (doneOf task waiter.ref error) payload kept task.Number
         | ValueNone -> ()
 
         match entry with
@@ -55,7 +61,7 @@ module internal Replies =
             | null -> ()
             | waiters ->
                 for waiter in waiters do
-                    tell state waiter (doneOf task waiter.ref error) payload kept
+                    tell state waiter (doneOf task waiter.ref error) payload kept task.Number
         | ValueNone -> ()
 
     /// Where too much is kept for those who come with the keys of finished tasks, the oldest of that goes.
@@ -82,7 +88,7 @@ module internal Replies =
     let join (state: State) (entry: KeyEntry) (waiter: Waiter) =
         match entry.outcome with
         | ValueSome(struct (outcome, payload)) ->
-            tell state waiter { outcome with ref = waiter.ref } payload true
+            tell state waiter { outcome with ref = waiter.ref } payload true 0L
         | ValueNone ->
             let waiters =
                 match entry.waiters with
@@ -98,7 +104,7 @@ module internal Replies =
             | null -> ()
             | task when task.State = TaskState.Quarantined ->
                 let error = task.Troubles |> List.tryHead |> Option.map _.error
-                tell state waiter (doneOf task waiter.ref error) Payload.empty false
+                tell state waiter (doneOf task waiter.ref error) Payload.empty false task.Number
             | _ -> ()
 
     let refuse (state: State) session (submission: Submission) code message =

@@ -1,5 +1,6 @@
 namespace FsScheduler.Core
 
+open System
 open System.Collections.Generic
 
 /// The events of earlier runs are applied, and the scheduler goes on.
@@ -41,7 +42,9 @@ module internal Resume =
             | task when task.State = TaskState.Publishing || task.IsUnderWay -> ()
             | task -> Finish.giveWay state task |> ignore
 
-    let run (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
+    let run (state: State) (owner: Guid) (found: IReadOnlyDictionary<Attempt, Proof>) =
+        state.Record(Event.Opened owner)
+        state.Marks.Clear()
         Replies.evict state
         expectBack state
         publishAgain state found

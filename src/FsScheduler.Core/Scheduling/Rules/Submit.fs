@@ -66,7 +66,7 @@ module internal Submit =
             refuse
                 RejectionCode.BadKey
                 $"the key '{key.text}' was used for other content, in task {entry.task}"
-        elif entry.isStored <> want.IsFile then
+        elif entry.want.IsFile <> want.IsFile then
             // A stored result cannot be sent any more, and one that was sent is not stored.
             refuse
                 RejectionCode.BadKey

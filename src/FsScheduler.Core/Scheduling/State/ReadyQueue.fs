@@ -158,4 +158,10 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
 
         before
 
+    /// Brings the tasks into the order of their places.
+    member _.Sort() =
+        for level in levels do
+            level.Begun.Sort()
+            level.Fresh.Sort()
+
     member _.ToSeq() = levels |> Seq.collect _.ToSeq()

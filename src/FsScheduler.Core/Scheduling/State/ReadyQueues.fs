@@ -212,6 +212,13 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
     /// The stage, if there is one, that keeps a worker from a queued task, which it could run.
     member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)
 
+    /// Brings the tasks of each queue into the order of their places.
+    member _.Sort() =
+        suspects.Sort()
+
+        for queue in queues do
+            queue.Sort()
+
     /// In the order in which they were first needed, with some that are empty.
     member _.All: seq<ReadyQueue> = queues
 

@@ -34,6 +34,26 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Successors = Dictionary<TaskId, Task>()
     member val Keys = IdempotencyKeys(settings.memory < Settings.unlimited)
 
+    /// What was taken of the folder of inputs.
+    member val Taken = TakenFiles()
+
+    /// Whose the names of results are that do not tell it, each with the event that the journal has it at.
+    member val Owners = Dictionary<TaskName, struct (ResultSource * int64)>()
+
+    member val OwnerHomes = Homes<TaskName>()
+    member val WorkerHomes = Homes<SessionId>()
+
+    /// Of earlier runs: results that were accepted, by which they are known in their places.
+    member val Marks = Dictionary<Attempt, ResultMark>()
+
+    /// The results of events up to this number have reached the device.
+    member val FlushedUpTo = 0L with get, set
+
+    member val Retaining = Retaining()
+
+    /// Whether tasks that were carried stand behind others that they belong before: see `Sort`.
+    member val IsUnsorted = false with get, set
+
     /// Stages that a pipeline may name.
     member val Known = HashSet<string>(settings.expected)
 
@@ -83,12 +103,24 @@ type internal State(settings: Settings, tasksMax: int) =
             if state.Known.Count < Limits.stagesMax then
                 state.Known.Add stage |> ignore
 
-    /// A payload that an event was recorded with, as it is kept: in the journal, if that can be read.
+    /// A payload that an event was recorded with, as it is kept: in the journal, if that can be read. One without bytes may
+    /// be that of no event.
     member _.Kept(number: int64, payload: Payload) =
         match payload with
-        | Bytes bytes when settings.memory < Settings.unlimited ->
+        | Bytes bytes when bytes.Length > 0 && settings.memory < Settings.unlimited ->
             Recorded(number, int64 bytes.Length * 1L<B>)
+        | Recorded(_, size) -> Recorded(number, size)
         | _ -> payload
+
+    /// Brings tasks that were carried into their places.
+    member state.Sort() =
+        if state.IsUnsorted then
+            queues.Sort()
+
+            for worker in workers.All do
+                worker.Held.Sort()
+
+            state.IsUnsorted <- false
 
     member state.Reply(session, message) =
         state.Ask(Effect.Reply(session, message, Payload.empty, false))

@@ -2,14 +2,16 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// A task, as the scheduler keeps it: 64 bytes beside its submission.
+/// A task, as the scheduler keeps it: 72 bytes beside its submission.
 [<Sealed>]
-type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
+type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: Pipeline) =
+    let mutable number = number
     let mutable submission = submission
     let mutable pipeline = pipeline
     let mutable previous: Task | null = null
     let mutable next: Task | null = null
-    // Its progress, which has its state; before the first attempt its state alone.
+    // Its progress, which has its state; before the first attempt its state alone, or with its place where that is another
+    // than its number.
     let mutable standing: obj = TaskState.Queued
 
     let progress () : Progress | null =
@@ -18,6 +20,30 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | _ -> null
 
     member _.Id = id
+
+    /// The event that has its submission: the one that it came with, until it is carried.
+    member _.Number = number
+
+    /// Its submission is in the journal at a later event too.
+    member task.CarryTo(later: int64) =
+        let place = task.Place
+        number <- later
+        task.Place <- place
+
+    /// The number of the event that brought it where it is; negative where it came to the front of its queue.
+    member _.Place
+        with get (): int64 =
+            match standing with
+            | :? Progress as progress -> progress.Place
+            | :? Placed as placed -> placed.Place
+            | _ -> number
+        and set (place: int64) =
+            match standing with
+            | :? Progress as progress -> progress.Place <- place
+            | :? Placed as placed -> placed.Place <- place
+            | state ->
+                if place <> number then
+                    standing <- Placed(downcast state, place)
 
     member _.Submission
         with get () = submission
@@ -41,10 +67,12 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         with get (): TaskState =
             match standing with
             | :? Progress as progress -> progress.State
+            | :? Placed as placed -> placed.State
             | state -> downcast state
         and set (state: TaskState) =
             match standing with
             | :? Progress as progress -> progress.State <- state
+            | :? Placed as placed -> placed.State <- state
             | _ -> standing <- state
 
     /// When it came into its state.
@@ -57,11 +85,11 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
     member _.Progress: Progress = nonNull (progress ())
 
     /// Its progress, from the first attempt on.
-    member _.Begin() : Progress =
+    member task.Begin() : Progress =
         match standing with
         | :? Progress as progress -> progress
-        | state ->
-            let made = Progress(submission.Payload, downcast state)
+        | _ ->
+            let made = Progress(submission.Payload, task.State, task.Place)
             standing <- made
             made
 
@@ -148,11 +176,19 @@ type internal Task(id: TaskId, submission: Submission, pipeline: Pipeline) =
         | TaskState.Quarantined
         | TaskState.Ended -> false
 
+/// Where a task is that was never given out, and is not in the order in which tasks were submitted.
+and [<Sealed>] internal Placed(state: TaskState, place: int64) =
+    member val State = state with get, set
+    member val Place = place with get, set
+
 /// How far a task has come. What was never given out has none, and a million of those may wait.
-and [<Sealed>] internal Progress(payload: Payload, state: TaskState) =
+and [<Sealed>] internal Progress(payload: Payload, state: TaskState, place: int64) =
     let mutable pieces: Pieces | null = null
 
     member val State = state with get, set
+
+    /// See the task's.
+    member val Place = place with get, set
 
     /// The input of its next stage.
     member val Payload = payload with get, set
@@ -238,6 +274,9 @@ and [<Sealed>] internal Pieces
         gathered <- 0
         isAny
 
+    /// The result of a piece, if it is there.
+    member _.PartOf(index: int) : Payload voption = parts[index]
+
     /// The results that are there, in order.
     member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
 
@@ -310,12 +349,22 @@ and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
 
 /// A worker, and what it holds, oldest first.
 and internal Worker(session: SessionId, name: string, offers: string[]) =
-    let offers = HashSet<string> offers
+    let mutable name = name
+    let mutable offers = HashSet<string> offers
     let mutable previous: Worker | null = null
     let mutable next: Worker | null = null
 
     member _.Session = session
     member _.Name = name
+
+    /// The event that has its name and what it offers.
+    member val Number = 0L with get, set
+
+    /// What it is called, and what it offers, was known from no event until now.
+    member _.Introduce(called: string, offered: string[]) =
+        name <- called
+        offers <- HashSet<string> offered
+
     member _.Can(demand: string) = offers.Contains demand
     member _.Offers: seq<string> = offers
 
@@ -417,7 +466,7 @@ and internal TaskList() =
         task.Next <- null
         count <- count - 1
 
-    member list.ToSeq() =
+    member list.ToSeq() : seq<Task> =
         seq {
             let mutable at = first
 
@@ -426,3 +475,13 @@ and internal TaskList() =
                 at <- task.Next
                 task
         }
+
+    /// Brings the tasks into the order of their places.
+    member list.Sort() =
+        let tasks: Task[] =
+            list.ToSeq() |> Seq.sortBy (fun (task: Task) -> task.Place) |> Seq.toArray
+
+        first <- null
+        last <- null
+        count <- 0
+        Array.iter list.AddLast tasks

@@ -8,7 +8,7 @@ type internal Place =
     | Front
     | Back
 
-/// Where a task is, and how it comes there. For `Apply` alone.
+/// Where a task is, and how it comes there. For `Apply` and `ApplyCarried` alone.
 module internal Transition =
 
     /// Undoes what `enter` did: a task is in one state at a time.
@@ -40,7 +40,23 @@ module internal Transition =
             state.Unload task
 
         task.State <- taskState
-        task.Since <- state.Now
+
+        match taskState with
+        // No event tells of it: the journal has the task in its queue, where it was and since when.
+        | TaskState.Split Splitting.Cutting -> ()
+        | TaskState.Queued
+        | TaskState.Suspected -> task.Since <- state.Now
+        | TaskState.Running _
+        | TaskState.Split _
+        | TaskState.Waiting _
+        | TaskState.Publishing
+        | TaskState.Succeeding _
+        | TaskState.Quarantined
+        | TaskState.Ended ->
+            task.Since <- state.Now
+
+            if task.IsBegun then
+                task.Place <- state.LastEvent
 
         match taskState with
         | TaskState.Queued
@@ -76,8 +92,28 @@ module internal Transition =
             |> Seq.sortWith (fun one other -> String.CompareOrdinal(one, other))
             |> Seq.toArray
 
-    /// Puts a task that is in no list into its queue.
-    let enqueue (state: State) (task: Task) place =
+    /// A new task, in no list yet, whose submission is at the latest event. While more waits than is to be held in memory, it is
+    /// left to the journal.
+    let add (state: State) id (submission: Submission) pipeline : Task =
+        state.LastId <- max state.LastId id
+
+        let held =
+            match submission.Origin with
+            | Client _ when
+                submission.Payload.IsPacked
+                && state.Held + submission.MemorySize > state.Settings.memory
+                ->
+                submission.File()
+            | Client _
+            | Folder
+            | Piece _ -> submission
+
+        let task = Task(id, state.LastEvent, held, pipeline)
+        state.Held <- state.Held + held.MemorySize
+        state.Tasks.Add task
+        task
+
+    let private put (state: State) (task: Task) place =
         if task.IsBegun then
             task.Progress.FailedBy <- failedBy task
 
@@ -97,6 +133,27 @@ module internal Transition =
              else
                  TaskState.Queued)
 
+    /// Puts a task that is in no list into its queue, for the latest event.
+    let enqueue (state: State) (task: Task) place =
+        task.Place <-
+            match place with
+            | Front -> -state.LastEvent
+            | Back -> state.LastEvent
+
+        put state task place
+
     let requeue state task place =
         leave state task
         enqueue state task place
+
+    /// Puts a task that no event took out of its queue back into it: it was the first there.
+    let putBack state (task: Task) =
+        let since = task.Since
+        leave state task
+        put state task Front
+        task.Since <- since
+
+    /// Puts a task into its queue that has its place already: `State.Sort` brings it there.
+    let putUnsorted (state: State) task =
+        state.IsUnsorted <- true
+        put state task Back

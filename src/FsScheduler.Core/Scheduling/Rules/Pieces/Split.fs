@@ -109,7 +109,8 @@ module internal Split =
         match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
         | [] -> join state whole
         // It is another attempt then: what is gathered for this one would be for nobody.
-        | _ when whole.Submission.IsFiled -> state.Ask(Effect.Recall(state.AttemptOf whole))
+        | _ when whole.Submission.IsFiled ->
+            state.Ask(Effect.Recall(state.AttemptOf whole, whole.Number))
         | idle ->
             for index in idle do
                 submit state whole whole.Submission index |> ignore
@@ -137,7 +138,7 @@ module internal Split =
         state.DiscardReleased()
 
         if task.Submission.IsFiled then
-            state.Ask(Effect.Recall(state.AttemptOf task))
+            state.Ask(Effect.Recall(state.AttemptOf task, task.Number))
         else
             goOn state task
 

@@ -1,0 +1,237 @@
+namespace FsScheduler.Core
+
+/// What is carried is so already; or, where the events before it were dropped, it is made so. For `Apply` alone.
+module internal ApplyCarried =
+
+    /// A worker of an event, which is absent until a connection speaks for it.
+    let joined (state: State) session name (stages: string[]) : Worker =
+        state.Learn stages
+        state.LastSession <- max state.LastSession session
+
+        let worker =
+            match state.Workers.Find session with
+            | null -> state.Workers.Join(session, name, stages, state.Now)
+            | worker ->
+                worker.Introduce(name, stages)
+                worker
+
+        worker.Number <- state.LastEvent
+        state.WorkerHomes.Add(state.LastEvent, session)
+        worker
+
+    /// The worker of a session; one whose event was dropped is introduced later, or was forgotten.
+    let workerOf (state: State) session : Worker =
+        match state.Workers.Find session with
+        | null ->
+            state.LastSession <- max state.LastSession session
+            state.Workers.Join(session, $"session {session}", [||], state.Now)
+        | worker -> worker
+
+    /// Where a task is, as it is carried.
+    let stateOf (task: Task) : CarriedState =
+        match task.State with
+        | TaskState.Queued
+        | TaskState.Split Splitting.Cutting -> CarriedState.Queued
+        | TaskState.Suspected -> CarriedState.Suspected
+        | TaskState.Running worker -> CarriedState.Running worker.Session
+        | TaskState.Split _ -> CarriedState.Split
+        | TaskState.Waiting until -> CarriedState.Waiting until
+        | TaskState.Publishing -> CarriedState.Publishing
+        | TaskState.Succeeding older -> CarriedState.Succeeding older.Id
+        | TaskState.Quarantined -> CarriedState.Quarantined
+        | TaskState.Ended -> invalidOp "a task that has ended is not carried"
+
+    let private run (state: State) (task: Task) session =
+        let worker = workerOf state session
+        Transition.enter state task worker.Running
+        state.IsUnsorted <- true
+        worker.Ceiling <- max worker.Ceiling worker.Held.Count
+
+        if task.Losses >= Limits.lossesMax - 1 then
+            state.Workers.Reserve(worker, task)
+
+    /// Puts a task that is in no list where it was.
+    let private place (state: State) (task: Task) (carried: CarriedTask) =
+        task.Place <- carried.place
+
+        match carried.state with
+        | CarriedState.Queued
+        | CarriedState.Suspected -> Transition.putUnsorted state task
+        | CarriedState.Running session -> run state task session
+        | CarriedState.Split ->
+            match task.Pieces with
+            | null -> Transition.putUnsorted state task
+            | pieces -> Transition.enter state task (TaskState.Split pieces.Splitting)
+        | CarriedState.Waiting until ->
+            // A clock that was set makes no delay longer than the longest.
+            let latest = state.Now + Backoff.delayMax
+            let until = if until - latest > 0L<ms> then latest else until
+            Transition.enter state task (TaskState.Waiting until)
+        | CarriedState.Publishing -> Transition.enter state task TaskState.Publishing
+        | CarriedState.Succeeding older ->
+            match state.Tasks.Find older with
+            | null -> Transition.putUnsorted state task
+            | older -> Transition.enter state task (TaskState.Succeeding older)
+        | CarriedState.Quarantined -> Transition.enter state task TaskState.Quarantined
+
+        task.Since <- carried.since
+        task.Place <- carried.place
+
+    let private go (task: Task) (carried: CarriedProgress) =
+        let progress = task.Begin()
+        progress.Attempt <- carried.attempt
+        progress.Failures <- carried.failures
+        progress.Losses <- byte carried.losses
+        progress.Stage <- byte carried.stage
+        progress.StageEnd <- byte carried.stageEnd
+        progress.Troubles <- carried.troubles
+
+        match carried.result with
+        | ValueSome result ->
+            progress.Payload <- result
+            progress.IsResult <- true
+        | ValueNone -> ()
+
+        match carried.pieces with
+        | ValueSome pieces ->
+            progress.Pieces <- PieceStages.pieces task pieces.cuts pieces.last pieces.pipeline
+        | ValueNone -> ()
+
+    /// The number of the newest version of a file is known by its task.
+    let private isNewest (state: State) (task: Task) =
+        match state.Files.TryGetValue task.Submission.Name with
+        | true, other -> other.Id < task.Id
+        | _ -> true
+
+    let private make (state: State) (carried: CarriedTask) (submission: Submission) : Task =
+        let task = Transition.add state carried.task submission carried.pipeline
+        ValueOption.iter (go task) carried.progress
+        state.Backlog.Add task
+        task
+
+    let private create (state: State) (carried: CarriedTask) =
+        match carried.submission.Origin with
+        | Client(_, want, key) ->
+            match key with
+            | Some key -> state.Keys.Add(key, carried.task, want, state.LastEvent) |> ignore
+            | None -> ()
+
+            place state (make state carried carried.submission) carried
+        | Folder ->
+            let task = make state carried carried.submission
+
+            if isNewest state task then
+                state.Files[task.Submission.Name] <- task
+
+            place state task carried
+        | Piece(whole, index) ->
+            match state.Tasks.Find whole with
+            | null -> () // it has ended, and so has this
+            | whole ->
+                match whole.Pieces with
+                | null -> ()
+                | pieces ->
+                    let range = pieces.SliceOf(whole.Payload, index)
+                    let piece = carried.submission.Piece(whole.Id, index, range)
+                    let task = make state carried piece
+                    task.Begin().Downstream <- pieces.Downstream
+                    pieces.Add(index, task)
+                    place state task carried
+
+    /// The journal has it at the latest event too.
+    let private relocate (state: State) (task: Task) =
+        task.CarryTo state.LastEvent
+
+        if task.IsResult then
+            task.Progress.Payload <- state.Kept(state.LastEvent, task.Progress.Payload)
+
+        match task.Submission.Origin with
+        | Client(_, _, Some key) ->
+            match state.Keys.Find key with
+            | ValueSome entry when entry.task = task.Id ->
+                state.Keys.CarryTo(entry, state.LastEvent)
+            | _ -> ()
+        | Client(_, _, None)
+        | Folder
+        | Piece _ -> ()
+
+    let private task (state: State) (carried: CarriedTask) =
+        match state.Tasks.Find carried.task with
+        | null -> create state carried
+        | task ->
+            relocate state task
+
+            // A newer version of a file, if the one that it waits for was known from dropped events only.
+            if stateOf task <> carried.state then
+                Transition.leave state task
+                place state task carried
+
+            task.Since <- carried.since
+
+    let private part (state: State) whole index payload =
+        match state.Tasks.Find whole with
+        | null -> ()
+        | whole ->
+            match whole.Pieces with
+            | null -> ()
+            | pieces ->
+                pieces.Fill(index, state.Kept(state.LastEvent, payload))
+
+                if whole.State.IsSplit then
+                    whole.State <- TaskState.Split pieces.Splitting
+
+    let private key (state: State) (carried: CarriedKey) =
+        match state.Keys.Find carried.key with
+        | ValueSome entry when entry.task = carried.task ->
+            state.Keys.CarryTo(entry, state.LastEvent)
+
+            entry.outcome <-
+                entry.outcome
+                |> ValueOption.map (fun struct (outcome, result) ->
+                    struct (outcome, state.Kept(state.LastEvent, result)))
+        | _ ->
+            let entry = state.Keys.Add(carried.key, carried.task, carried.want, state.LastEvent)
+
+            let outcome = {
+                ref = ""
+                task = carried.task
+                attempts = carried.attempts
+                error = carried.error
+            }
+
+            let result = state.Kept(state.LastEvent, carried.result)
+            state.Keys.Finish(entry, outcome, result, carried.finished)
+
+            match carried.delivered with
+            | ValueSome at -> state.Keys.Deliver(carried.task, at)
+            | ValueNone -> ()
+
+    let private file (state: State) (carried: CarriedFile) =
+        state.Taken.Take(
+            carried.name,
+            {
+                version = carried.version
+                task = carried.task
+                pipeline = carried.pipeline
+                isDone = carried.isDone
+                number = state.LastEvent
+            }
+        )
+
+        match carried.unflushed with
+        | ValueSome result -> state.Taken.AddUnflushed(carried.name, result)
+        | ValueNone -> ()
+
+    let owner (state: State) name source =
+        state.Owners[name] <- struct (source, state.LastEvent)
+        state.OwnerHomes.Add(state.LastEvent, name)
+
+    /// Makes it so. `State.LastEvent` is the number of the event.
+    let apply (state: State) (carried: Carried) =
+        match carried with
+        | Carried.Task carried -> task state carried
+        | Carried.Part(whole, index, payload) -> part state whole index payload
+        | Carried.Key carried -> key state carried
+        | Carried.File carried -> file state carried
+        | Carried.Owner(name, source) -> owner state name source
+        | Carried.Worker(session, name, stages) -> joined state session name stages |> ignore
