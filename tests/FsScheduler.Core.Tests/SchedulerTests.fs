@@ -17,6 +17,7 @@ let tests =
         SchedulerSplitTests.tests
         SchedulerStragglerTests.tests
         SchedulerSplitRestartTests.tests
+        SchedulerRetentionTests.tests
         SchedulerExpansionTests.tests
         SchedulerSplitProperties.tests
     ]
