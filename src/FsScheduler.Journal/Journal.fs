@@ -242,12 +242,6 @@ type Journal(store: IJournalStore, options: JournalOptions) =
 
         over.Task
 
-    let dated (batch: Batch) (offsets: int[]) position : RecordedEvent = {
-        number = batch.first + int64 position
-        at = DateTimeOffset.FromUnixTimeMilliseconds batch.at
-        json = EventBatch.json batch offsets position
-    }
-
     /// <summary>The events of earlier runs, in order, each with its number and its time on this process's clock. To be read
     /// to its end before anything is appended.</summary>
     /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged.</exception>

@@ -105,7 +105,6 @@ module JournalHistory =
         : FinishedTask[] =
         let reader = EventReader(spool, false, toInstant)
         let named = Dictionary<TaskId, struct (string * string)>()
-        let pieces = HashSet<TaskId>()
         let endings = SortedDictionary<TaskId, Ending>()
 
         let isWanted id =
@@ -121,11 +120,8 @@ module JournalHistory =
         let mutable isAll = missing = 0 && after >= carriedUpTo
 
         let name id (submission: Submission) pipeline =
-            if isWanted id then
-                if submission.Origin.IsPiece then
-                    pieces.Add id |> ignore
-                else
-                    named[id] <- struct (submission.Name, Pipeline.print pipeline)
+            if isWanted id && not submission.Origin.IsPiece then
+                named[id] <- struct (submission.Name, Pipeline.print pipeline)
 
         let finish id ending =
             if isWanted id && endings.TryAdd(id, ending) && id > carriedUpTo then

@@ -11,13 +11,9 @@ type internal TaskIndex() =
     // The highest task that came before an event, and the event.
     let entries = List<struct (TaskId * int64)>()
     let mutable latest = 0L<taskId>
-    let mutable firstTask = 0L<taskId>
 
     /// A task came, or was carried, in the batch that begins at an event.
     member _.Add(task: TaskId, batch: int64) =
-        if firstTask = 0L<taskId> then
-            firstTask <- task
-
         if task > latest then
             let isDue =
                 entries.Count = 0

@@ -7,12 +7,13 @@ open System.Collections.Generic
 type internal Homes<'item>() =
     let entries = List<struct (int64 * 'item)>()
     let mutable start = 0
+    let mutable dropped = 0L
 
     /// The next event, of a number that is higher than those before.
     member _.Add(number: int64, item: 'item) = entries.Add(struct (number, item))
 
-    /// Entries from a position on, counted from the first that was ever there.
-    member val Dropped = 0L with get, set
+    /// How many were taken: the position of the first one that is there.
+    member _.Dropped = dropped
 
     /// <summary>The entry at a position, if its event comes before a number.</summary>
     /// <param name="position">From `Dropped` on.</param>
@@ -37,7 +38,7 @@ type internal Homes<'item>() =
         if first.IsSome then
             entries[start] <- Unchecked.defaultof<_>
             start <- start + 1
-            homes.Dropped <- homes.Dropped + 1L
+            dropped <- dropped + 1L
 
             if start >= 1_024 && 2 * start >= entries.Count then
                 entries.RemoveRange(0, start)
