@@ -206,6 +206,7 @@ let private optionsOf
         | _ -> Keep
 
     let sync = syncOf arguments
+    let retention = retentionOf arguments
     let struct (state, journal) = openState clock holdup
 
     {
@@ -224,7 +225,7 @@ let private optionsOf
         onDone = onDone
         again = arguments.Contains Again
         journal = journal
-        retention = retentionOf arguments
+        retention = retention
         holdup = holdup
         clock = clock
         log = log
@@ -417,7 +418,6 @@ let private run (arguments: ParseResults<Arguments>) =
         eprintfn $"fs-scheduler: {message}"
         ExitCode.cannotStart
 
-    retentionOf arguments |> ignore // wrong arguments touch nothing
     let entrada = entradaOf arguments
     FolderArguments.check entrada (resultadosOf arguments) (stateOf arguments)
     let ignored = CommandLine.ignored entrada (arguments.GetResults Ignore)
