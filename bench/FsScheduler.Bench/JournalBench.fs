@@ -14,13 +14,17 @@ module JournalBench =
     let private turnTasks = 1_000
 
     let private journalIn folder sync =
-        StateJournal.openIn
-            folder
-            sync
-            false
-            (Holdup NullLogger.Instance)
-            (Clock TimeProvider.System)
-            NullLogger.Instance
+        let journal =
+            StateJournal.openIn
+                folder
+                sync
+                false
+                (Holdup NullLogger.Instance)
+                (Clock TimeProvider.System)
+                NullLogger.Instance
+
+        journal.Start()
+        journal
 
     let private pipeline =
         match Pipeline.parseRecorded "lower" with

@@ -31,6 +31,11 @@ type IJournal =
     /// <param name="before">What is needed of them was carried.</param>
     abstract DropAsync: before: int64 -> Task
 
+    /// <summary>How much there is, and what of it is too much. From any thread.</summary>
+    /// <param name="keep">Bytes that are to be left.</param>
+    /// <param name="since">What is older is to go too.</param>
+    abstract Size: keep: int64 * since: Instant -> StoreSize
+
 /// A task that is finished, for those who look from outside.
 type FinishedTask = {
     task: TaskId

@@ -4,6 +4,7 @@ open System
 open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
@@ -38,8 +39,8 @@ type private Work =
         durable: TaskCompletionSource
     | Drop of before: int64 * dropped: TaskCompletionSource
 
-/// <summary>The journal: events, in batches, over a store. One thread writes: whatever has come while it wrote becomes the
-/// next transaction, so one flush serves all of it.</summary>
+/// <summary>The journal: events, in batches, over a store. One writes, in steps: whatever has come since the last one becomes
+/// the next transaction, so one flush serves all of it. A thread does that, once it is started.</summary>
 /// <param name="store">Has the batches. From now on nobody else's.</param>
 /// <param name="options">See there.</param>
 [<Sealed>]
@@ -113,42 +114,44 @@ type Journal(store: IJournalStore, options: JournalOptions) =
     /// Set once nobody will come any more.
     let mutable isClosing = false
 
-    /// Until the disk takes it; while the journal is being closed, once more. Nothing of what is given up then has been shown
-    /// to anybody. A failure that would come again ends the journal, and with it the scheduler.
-    let rec insist isLast (action: unit -> unit) =
-        let outcome =
-            try
-                action ()
-                ValueNone
-            with StoreError(true, message) when not isLast ->
-                ValueSome message
+    /// Whether the disk took nothing the last time.
+    let mutable isHeld = false
 
-        match outcome with
-        | ValueNone -> options.goesOn ()
-        | ValueSome message ->
+    /// Whether the disk took it. While the journal is being closed, it is tried once more; nothing of what is given up then has
+    /// been shown to anybody. A failure that would come again ends the journal, and with it the scheduler.
+    let tryStore (action: unit -> unit) : bool =
+        let isLast = isHeld && Volatile.Read &isClosing
+
+        try
+            action ()
+            isHeld <- false
+            options.goesOn ()
+            true
+        with StoreError(true, message) when not isLast ->
+            isHeld <- true
             options.heldUp message
-            let isLast = Volatile.Read &isClosing
-            Thread.Sleep options.betweenTries
-            insist isLast action
+            false
 
-    let commit () =
-        if appends.Count > 0 then
-            let batches = List<Batch>()
+    /// Of `appends`, as the store has them.
+    let batches = List<Batch>()
 
+    let observeAll () =
+        lock index (fun () ->
+            for work in appends do
+                match work with
+                | Append(_, first, events, _) ->
+                    for position in 0 .. events.Count - 1 do
+                        observe first (first + int64 position) events[position]
+                | Drop _ -> ())
+
+    let commit () : bool =
+        if batches.Count = 0 then
             for work in appends do
                 match work with
                 | Append(at, first, events, _) -> batches.Add(encode at first events)
                 | Drop _ -> ()
 
-            insist false (fun () -> store.Append batches)
-
-            lock index (fun () ->
-                for work in appends do
-                    match work with
-                    | Append(_, first, events, _) ->
-                        for position in 0 .. events.Count - 1 do
-                            observe first (first + int64 position) events[position]
-                    | Drop _ -> ())
+        batches.Count = 0 || tryStore (fun () -> store.Append batches)
 
     let finish (work: Work) (outcome: exn | null) =
         match work with
@@ -168,71 +171,59 @@ type Journal(store: IJournalStore, options: JournalOptions) =
                 let struct (_, session) = left.Dequeue()
                 names.TryRemove session |> ignore)
 
-    /// Whether there is more to drop.
-    let drop before =
-        let mutable more = false
-        insist false (fun () -> more <- store.Drop(before, dropMax))
-
-        if not more then
-            forget before
-
-        more
-
     let drops = Queue<Work>()
 
-    let perform () =
-        commit ()
+    /// A part of what is to be dropped.
+    let dropSome () : bool =
+        match drops.TryPeek() with
+        | true, (Drop(before, _) as work) ->
+            let mutable more = false
+            let isDropped = tryStore (fun () -> more <- store.Drop(before, dropMax))
 
-        for work in appends do
-            finish work null
+            if isDropped && not more then
+                forget before
+                drops.Dequeue() |> ignore
+                finish work null
 
-        appends.Clear()
+            isDropped
+        | _ -> true
 
-        if drops.Count > 0 then
-            match drops.Peek() with
-            | Drop(before, _) as work ->
-                if not (drop before) then
-                    drops.Dequeue() |> ignore
-                    finish work null
-            | Append _ -> ()
-
-    let takeIn (next: Work) =
-        match next with
-        | Append _ -> appends.Add next
-        | Drop _ -> drops.Enqueue next
-
-    let run () =
-        let mutable failure: exn | null = null
+    let takeIn () =
         let mutable next = Unchecked.defaultof<Work>
 
-        while isNull failure
-              && (drops.Count > 0
-                  || work.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult()) do
-            while work.Reader.TryRead(&next) do
-                takeIn next
+        while work.Reader.TryRead(&next) do
+            match next with
+            | Append _ -> appends.Add next
+            | Drop _ -> drops.Enqueue next
 
-            try
-                perform ()
-            with
-            | StoreError(_, message) -> failure <- IOException message
-            | error -> failure <- error
+    let perform () : bool =
+        // The same again, where the disk did not take it.
+        if not isHeld then
+            takeIn ()
 
-        match failure with
-        | null -> ()
-        | failure ->
-            work.Writer.TryComplete failure |> ignore
-
-            while work.Reader.TryRead(&next) do
-                takeIn next
+        if commit () then
+            observeAll ()
 
             for work in appends do
-                finish work failure
+                finish work null
 
-            for work in drops do
-                finish work failure
+            appends.Clear()
+            batches.Clear()
+            dropSome ()
+        else
+            false
 
-    let thread = Thread(run, IsBackground = true, Name = "journal")
-    do thread.Start()
+    let fail (error: exn) =
+        work.Writer.TryComplete error |> ignore
+        takeIn ()
+
+        for work in appends do
+            finish work error
+
+        for work in drops do
+            finish work error
+
+    let mutable thread: Thread | null = null
 
     let post make : Task =
         let over = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -241,6 +232,46 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             over.TrySetException(IOException "the journal is closed") |> ignore
 
         over.Task
+
+    /// Completes once there is something to do for `Step`; false: nothing will come any more.
+    member _.WaitAsync() : ValueTask<bool> =
+        if isHeld || drops.Count > 0 then
+            ValueTask<bool> true
+        else
+            work.Reader.WaitToReadAsync()
+
+    /// <summary>Makes durable what has come since the last step, and drops some of what is to be dropped. By one thread at a
+    /// time.</summary>
+    /// <returns>False: the disk takes nothing now; to be tried again after a while.</returns>
+    /// <exception cref="T:FsScheduler.Journal.QueueLost">Another scheduler has the queue. This, as any other failure, ends the
+    /// journal.</exception>
+    /// <exception cref="T:System.IO.IOException">The store fails.</exception>
+    member _.Step() : bool =
+        try
+            perform ()
+        with error ->
+            let error: exn =
+                match error with
+                | StoreError(_, message) -> IOException message
+                | _ -> error
+
+            fail error
+            ExceptionDispatchInfo.Throw error
+            false
+
+    /// Has a thread do the steps from now on.
+    member journal.Start() =
+        let run () =
+            try
+                while journal.WaitAsync().AsTask().GetAwaiter().GetResult() do
+                    if not (journal.Step()) then
+                        Thread.Sleep options.betweenTries
+            with _ ->
+                () // told to everybody by now
+
+        let started = Thread(run, IsBackground = true, Name = "journal")
+        thread <- started
+        started.Start()
 
     /// <summary>The events of earlier runs, in order, each with its number and its time on this process's clock. To be read
     /// to its end before anything is appended.</summary>
@@ -262,9 +293,7 @@ type Journal(store: IJournalStore, options: JournalOptions) =
     /// Who writes it from now on.
     member _.Owner = options.owner
 
-    /// <summary>How much there is, and what of it is too much.</summary>
-    /// <param name="keep">Bytes that are to be left.</param>
-    /// <param name="since">What is older is to go too.</param>
+    /// As `IJournal` has it.
     member _.Size(keep: int64, since: Instant) : StoreSize = store.Size(keep, options.toUnix since)
 
     interface IJournal with
@@ -274,6 +303,7 @@ type Journal(store: IJournalStore, options: JournalOptions) =
         member _.ReadSubmission number = reading.Submission number
         member _.ReadPayload number = reading.Payload number
         member _.DropAsync before = post (fun over -> Drop(before, over))
+        member journal.Size(keep, since) = journal.Size(keep, since)
 
     interface IHistory with
         member _.EventsOf task =
@@ -298,7 +328,11 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             task {
                 Volatile.Write(&isClosing, true)
                 work.Writer.TryComplete() |> ignore
-                do! Task.Run(fun () -> thread.Join())
+
+                match thread with
+                | null -> ()
+                | thread -> do! Task.Run(fun () -> thread.Join())
+
                 store.Dispose()
             }
             |> ValueTask

@@ -47,5 +47,23 @@ module internal Loops =
                         ExceptionDispatchInfo.Throw error
                 }
 
-            do! Task.WhenAll [ for loop in loops -> Task.Run(fun () -> run loop) ]
+            // Beside each other; or where the caller has to run, one a turn.
+            let place =
+                if isNull SynchronizationContext.Current then
+                    TaskScheduler.Default
+                else
+                    TaskScheduler.FromCurrentSynchronizationContext()
+
+            do!
+                Task.WhenAll [
+                    for loop in loops ->
+                        Task.Factory
+                            .StartNew<Task>(
+                                (fun () -> run loop),
+                                CancellationToken.None,
+                                TaskCreationOptions.DenyChildAttach,
+                                place
+                            )
+                            .Unwrap()
+                ]
         }

@@ -150,12 +150,12 @@ let private retentionOf (arguments: ParseResults<Arguments>) : Retention = {
     bytes = arguments.GetResult(Retain_Bytes, "1GiB") |> CommandLine.size "--retain-bytes"
 }
 
-/// What all parts share, from the command line; the folder and the journal in it are opened last.
+/// What all parts share, from the command line; the state folder is taken last.
 let private optionsOf
     (arguments: ParseResults<Arguments>)
     (ignored: IgnoreRules)
     (log: ILogger)
-    (openState: Clock -> Holdup -> struct (StateFolder * Journal))
+    (openState: Clock -> Holdup -> struct (StateFolder * (unit -> Journal)))
     : SchedulerOptions =
     let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
     let tokens = tokensOf arguments
@@ -207,7 +207,7 @@ let private optionsOf
 
     let sync = syncOf arguments
     let retention = retentionOf arguments
-    let struct (state, journal) = openState clock holdup
+    let struct (state, openJournal) = openState clock holdup
 
     {
         listen = listen
@@ -224,7 +224,7 @@ let private optionsOf
         settle = settle
         onDone = onDone
         again = arguments.Contains Again
-        journal = journal
+        openJournal = openJournal
         retention = retention
         holdup = holdup
         clock = clock
@@ -314,7 +314,8 @@ let private serve
     =
     task {
         use interruption = new Interruption()
-        use server = new SchedulerServer(options)
+        let! started = SchedulerServer.StartAsync options
+        use server = started
         let stateGone = options.state.UntilGoneAsync interruption.Token
         printfn $"listening on {server.EndPoint}"
         stdout.Flush()
@@ -438,20 +439,16 @@ let private run (arguments: ParseResults<Arguments>) =
         | null -> ()
         | notice -> log.LogWarning("{Notice}", notice)
 
-        try
-            let journal =
-                StateJournal.openIn
-                    state.Path
-                    (syncOf arguments)
-                    (arguments.Contains Accept_Loss)
-                    holdup
-                    clock
-                    log
+        let openJournal () =
+            StateJournal.openIn
+                state.Path
+                (syncOf arguments)
+                (arguments.Contains Accept_Loss)
+                holdup
+                clock
+                log
 
-            struct (state, journal)
-        with _ ->
-            (state :> IDisposable).Dispose()
-            reraise ()
+        struct (state, openJournal)
 
     let work () =
         task {
@@ -459,7 +456,6 @@ let private run (arguments: ParseResults<Arguments>) =
             let runOptions = runOptionsOf arguments
             let options = optionsOf arguments ignored log openState
             use _ = options.state
-            use _ = options.journal
 
             try
                 return! serve arguments runOptions options log

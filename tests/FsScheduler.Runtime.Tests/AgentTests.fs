@@ -41,6 +41,7 @@ type private SlowJournal() =
             invalidOp "nothing is left to the journal"
 
         member _.DropAsync _ = invalidOp "nothing is dropped"
+        member _.Size(_, _) = invalidOp "nothing is dropped"
 
     interface IAsyncDisposable with
         member _.DisposeAsync() = ValueTask.CompletedTask
@@ -238,6 +239,7 @@ let private death =
                     member _.ReadSubmission _ = raise error
                     member _.ReadPayload _ = raise error
                     member _.DropAsync _ = raise error
+                    member _.Size(_, _) = raise error
                 interface IAsyncDisposable with
                     member _.DisposeAsync() = ValueTask.CompletedTask
             }

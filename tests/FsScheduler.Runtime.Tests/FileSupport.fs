@@ -191,10 +191,10 @@ let publishQueue (entrada: string) (publisher: Publisher) onDone sync flush =
     let clock = Clock TimeProvider.System
 
     PublishQueue(
-        InputFolder entrada,
+        Inputs(InputFolder entrada, onDone),
         publisher,
+        Spool(),
         ResultOwners(publisher, (fun _ -> false), []),
-        (fun _ -> Task.CompletedTask),
         onDone,
         sync,
         flush,

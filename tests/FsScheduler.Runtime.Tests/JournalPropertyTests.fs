@@ -28,7 +28,7 @@ let private options () : JournalOptions = {
 /// A machine and its journal.
 type private Life(settings: Settings, world: World) =
     let store = new MemoryStore()
-    let mutable journal = new Journal(store, options ())
+    let mutable journal = started (new Journal(store, options ()))
     let mutable scheduler = Scheduler settings
     let submissions = Dictionary<TaskId, Submission>()
     let mutable results = 0
@@ -97,7 +97,7 @@ type private Life(settings: Settings, world: World) =
     /// The process ends, and another one begins with what the journal has.
     member _.Restart() =
         (close journal).Wait()
-        journal <- new Journal(store, options ())
+        journal <- started (new Journal(store, options ()))
         let restored = Scheduler settings
         restored.Restore(journal.Recover(), world.Now)
 
@@ -186,7 +186,9 @@ let tests =
 
                 let sizeFor keep since = life.Journal.Size(keep, since)
 
-                match RetentionPolicy.choose retention usage world.Now sizeFor with
+                match
+                    RetentionPolicy.choose retention RetentionPace.Usual usage world.Now sizeFor
+                with
                 | ValueSome cutoff ->
                     life.Take(Input.Retain cutoff)
 

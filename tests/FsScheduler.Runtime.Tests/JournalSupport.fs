@@ -11,6 +11,11 @@ open FsScheduler.Journal
 open FsScheduler.Runtime
 open FsScheduler.Runtime.Tests.FileSupport
 
+/// One whose thread has begun.
+let started (journal: Journal) : Journal =
+    journal.Start()
+    journal
+
 /// The journal of a scheduler whose own files are in a folder.
 let openOver (store: MemoryStore) (folder: string) =
     StateJournal.over
@@ -19,6 +24,7 @@ let openOver (store: MemoryStore) (folder: string) =
         folder
         (Holdup NullLogger.Instance)
         (Clock TimeProvider.System)
+    |> started
 
 let close (journal: Journal) =
     (journal :> IAsyncDisposable).DisposeAsync().AsTask()

@@ -37,7 +37,9 @@ type private Told() =
         betweenTries = TimeSpan.FromMilliseconds 1.0
     }
 
-let private openTelling (told: Told) (store: MemoryStore) = new Journal(store, told.Options)
+let private openTelling (told: Told) (store: MemoryStore) =
+    started (new Journal(store, told.Options))
+
 let private openAs store = openTelling (Told()) store
 let private port (journal: Journal) = journal :> IJournal
 let private drop journal before = ended ((port journal).DropAsync before)
@@ -545,6 +547,7 @@ let private closing =
 
             opened <- journal
             repair <- failing store true
+            journal.Start()
             do! ended (append journal 1L (done' 1))
             do! ended closed
             let again = openAs store

@@ -49,6 +49,7 @@ let private journal = {
 
         member _.ReadPayload _ = invalidOp "no payload is asked for"
         member _.DropAsync _ = invalidOp "nothing is dropped"
+        member _.Size(_, _) = invalidOp "nothing is dropped"
     interface IAsyncDisposable with
         member _.DisposeAsync() = ValueTask.CompletedTask
 }

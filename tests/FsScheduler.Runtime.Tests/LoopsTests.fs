@@ -61,6 +61,9 @@ let tests =
             let work =
                 PieceWork(
                     MemoryJournal 10,
+                    Spool(),
+                    Merge.ofStages,
+                    Connection.MemoryMax,
                     (fun _ -> true),
                     (fun _ _ -> ()),
                     folder.Path,
@@ -68,23 +71,12 @@ let tests =
                     Clock TimeProvider.System
                 )
 
-            let bodies =
-                Bodies(
-                    InputFolder folder.Path,
-                    MemoryJournal 10,
-                    ignore,
-                    (fun _ _ -> ()),
-                    ignore,
-                    UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
-                    NullLogger.Instance
-                )
-
             work.Post(Effect.Join(forFile, ValueNone, [||]))
 
             do!
                 fails (
                     work.RunAsync(
-                        bodies,
+                        Cut(fun _ _ _ _ -> ValueNone),
                         (fun _ -> unexpected ()),
                         (fun _ -> Task.CompletedTask),
                         CancellationToken.None

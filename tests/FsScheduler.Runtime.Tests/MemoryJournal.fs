@@ -38,6 +38,7 @@ type MemoryJournal(capacity: int) =
             raise (IO.IOException $"event {number}: a journal in memory is not read")
 
         member _.DropAsync _ = Task.CompletedTask
+        member _.Size(_, _) = { bytes = 0L; first = 1L; next = count + 1L; cutoff = 1L }
 
     interface IAsyncDisposable with
         member _.DisposeAsync() = ValueTask.CompletedTask

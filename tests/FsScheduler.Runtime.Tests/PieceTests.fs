@@ -123,6 +123,9 @@ let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts:
         let work =
             PieceWork(
                 MemoryJournal 10,
+                Spool(),
+                Merge.ofStages,
+                Connection.MemoryMax,
                 (fun _ -> true),
                 (fun path proof -> noted <- struct (path, proof) :: noted),
                 folder.At "temporary",
@@ -143,20 +146,9 @@ let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts:
         let told = TaskCompletionSource<Input>()
         use stop = new CancellationTokenSource()
 
-        let bodies =
-            Bodies(
-                InputFolder folder.Path,
-                MemoryJournal 10,
-                ignore,
-                (fun _ _ -> ()),
-                ignore,
-                UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
-                NullLogger.Instance
-            )
-
         let running =
             work.RunAsync(
-                bodies,
+                Cut(fun _ _ _ _ -> ValueNone),
                 (fun attempt ->
                     let name = if attempt = ofTask then "result" else "other"
                     Task.FromResult<string | null>(folder.At name)),
@@ -331,6 +323,9 @@ let private joining =
             let work =
                 PieceWork(
                     MemoryJournal 10,
+                    Spool(),
+                    Merge.ofStages,
+                    Connection.MemoryMax,
                     (fun _ -> false),
                     (fun _ _ -> ()),
                     folder.Path,
@@ -342,15 +337,7 @@ let private joining =
 
             let running =
                 work.RunAsync(
-                    Bodies(
-                        InputFolder folder.Path,
-                        MemoryJournal 10,
-                        ignore,
-                        (fun _ _ -> ()),
-                        ignore,
-                        UnreadInputs(InputFolder folder.Path, fun _ _ -> ()),
-                        NullLogger.Instance
-                    ),
+                    Cut(fun _ _ _ _ -> ValueNone),
                     spool,
                     (fun inputs ->
                         told.TrySetResult inputs[0] |> ignore

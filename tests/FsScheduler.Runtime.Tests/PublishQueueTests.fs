@@ -83,6 +83,10 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
 let private published =
     Told(Input.Published(attemptOf 1 1, ResultFile.proofOf "a"B))
 
+/// Whose the name is, before anything else of it is told.
+let private owned =
+    Told(Input.Note [| Note.Owner(name "a", ValueSome(OfTask(taskId 1))) |])
+
 let private flushed = Flushed(true, true)
 
 let tests =
@@ -104,7 +108,15 @@ let tests =
             ] do
             testTask $"{what}: {sync}, {onDone}" {
                 let! happened, hasInput = publish sync onDone isOfFile 0
-                let expected = if isFlushed then [ flushed; published ] else [ published ]
+
+                let expected = [
+                    if isFlushed then
+                        flushed
+                    if not isOfFile then
+                        owned
+                    published
+                ]
+
                 Expect.equal happened expected "first on the device, then told"
                 Expect.equal hasInput (not isOfFile || onDone = OnDone.Keep) "the input"
             }
@@ -186,7 +198,7 @@ let tests =
 
             IO.File.WriteAllText(path, "A")
             let said: Proof = { size = 1L<B>; hash = 42UL }
-            let told = TaskCompletionSource<Input>()
+            let told = TaskCompletionSource<Input[]>()
             let stop = new CancellationTokenSource()
 
             let queue = publishQueue folder.Path publisher OnDone.Keep Sync.Off ignore
@@ -194,17 +206,22 @@ let tests =
             let running =
                 queue.RunAsync(
                     (fun inputs ->
-                        told.TrySetResult inputs[0] |> ignore
+                        told.TrySetResult inputs |> ignore
                         Task.CompletedTask),
                     stop.Token
                 )
 
             queue.Note(path, said)
             queue.Post(Effect.Publish(attemptOf 1 1, clientFile, Spooled(path, 1L<B>)))
-            let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+            let! inputs = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
             stop.Cancel()
             do! running.ContinueWith(fun (_: Task) -> ())
-            Expect.equal input (Input.Published(attemptOf 1 1, said)) "what was said of it"
+
+            Expect.equal
+                (Array.last inputs)
+                (Input.Published(attemptOf 1 1, said))
+                "what was said of it"
+
             Expect.equal (IO.File.ReadAllText(publisher.TargetOf(name "a"))) "A" "published"
         }
 

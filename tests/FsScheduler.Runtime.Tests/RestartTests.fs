@@ -60,8 +60,14 @@ let private afterWith change isSameBoot onDone (result: string option) (history:
             options with
                 state = state
                 onDone = onDone
-                journal =
-                    StateJournal.over store (Guid.NewGuid()) folder options.holdup options.clock
+                openJournal =
+                    fun () ->
+                        StateJournal.over
+                            store
+                            (Guid.NewGuid())
+                            folder
+                            options.holdup
+                            options.clock
         })
 
 let private after = afterWith ignore
@@ -144,6 +150,7 @@ let tests =
                     Restart.restore
                         { settings with split = 100L<B> }
                         journal
+                        (Spool())
                         isSameBoot
                         (Clock TimeProvider.System)
                         Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance

@@ -66,10 +66,10 @@ let private performLogging (log: ILogger) (folder: TempFolder) (effects: Effect 
 
         let queue =
             PublishQueue(
-                InputFolder(folder.At "in"),
+                Inputs(InputFolder(folder.At "in"), OnDone.Keep),
                 publisher,
+                Spool(),
                 ResultOwners(publisher, (fun _ -> false), []),
-                (fun _ -> Task.CompletedTask),
                 OnDone.Keep,
                 Sync.Off,
                 ignore,

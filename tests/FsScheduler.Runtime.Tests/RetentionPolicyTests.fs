@@ -31,7 +31,7 @@ let private choose bytes old fitting usage =
             cutoff = if keep = Int64.MaxValue then old else max old fitting
         }
 
-    RetentionPolicy.choose retention usage now sizeFor, List.ofSeq asked
+    RetentionPolicy.choose retention RetentionPace.Usual usage now sizeFor, List.ofSeq asked
 
 let private before chosen =
     match chosen with
@@ -128,6 +128,9 @@ let tests =
         test "is nothing of an empty journal" {
             let sizeFor _ _ : StoreSize = { bytes = 0L; first = 1L; next = 1L; cutoff = 1L }
             let usage = { nothing with carried = 100L }
-            Expect.isNone (before (RetentionPolicy.choose retention usage now sizeFor)) "nothing"
+
+            Expect.isNone
+                (before (RetentionPolicy.choose retention RetentionPace.Usual usage now sizeFor))
+                "nothing"
         }
     ]

@@ -257,17 +257,19 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             again = false
             sharesFiles = false
             routes = []
-            journal = StateJournal.over (new MemoryStore()) (Guid.NewGuid()) state.Path holdup clock
+            openJournal =
+                fun () ->
+                    StateJournal.over (new MemoryStore()) (Guid.NewGuid()) state.Path holdup clock
             retention = { age = 1_000_000_000_000L<ms>; bytes = 1_000_000_000_000L<B> }
             holdup = holdup
             clock = clock
             log = NullLogger.Instance
         }
 
-    let server = new SchedulerServer(options)
+    let server = SchedulerServer.StartAsync(options).GetAwaiter().GetResult()
 
     member _.Server = server
-    member _.Journal = options.journal
+    member _.Journal = server.Journal
     member _.Time = time
     member _.Folder = folder
     member _.Address = string server.EndPoint
@@ -307,7 +309,6 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             ValueTask(
                 task {
                     do! (server :> IAsyncDisposable).DisposeAsync()
-                    do! (options.journal :> IAsyncDisposable).DisposeAsync()
                     (state :> IDisposable).Dispose()
                     (folder :> IDisposable).Dispose()
                 }

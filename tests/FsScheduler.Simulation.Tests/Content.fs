@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Text
 open FsScheduler.Core
+open FsScheduler.Runtime.Files
 
 /// What simulated work makes: its input, and the name of each stage with the attempt that ran it, at every line or once,
 /// as the stage's kind wants. So a result tells by itself whether every stage ran once, in order, on the right input, and
@@ -138,10 +139,7 @@ module Content =
 
     let ofBytes (bytes: byte[]) = Encoding.UTF8.GetString bytes
 
-    let proofOf (content: string) : Proof = {
-        size = sizeOf content
-        hash = uint64 (content.GetHashCode StringComparison.Ordinal)
-    }
+    let proofOf (content: string) : Proof = ResultFile.proofOf (toBytes content)
 
     /// What a version of a file holds.
     let ofFile (name: string) (version: int64) =

@@ -277,3 +277,30 @@ module FinishedInput =
         | Keep -> Ok()
         | Move -> unlessReplaced move
         | Delete -> unlessReplaced delete
+
+/// The folder of inputs, as whoever publishes their results sees it. From any thread.
+type IInputFolder =
+    /// Whether a file of that name is an input now.
+    abstract IsInput: name: TaskName -> bool
+
+    /// What has become of a version.
+    abstract StateOf: name: TaskName * version: Stamp -> InputState
+
+    /// Moves or deletes an input whose result is published.
+    abstract Finish: name: TaskName * version: Stamp -> Result<unit, InputTrouble>
+
+/// <summary>The folder as it is.</summary>
+/// <param name="folder">The folder.</param>
+/// <param name="onDone">What becomes of an input whose result is published.</param>
+[<Sealed>]
+type Inputs(folder: InputFolder, onDone: OnDone) =
+    interface IInputFolder with
+        member _.IsInput name =
+            match folder.Look(TaskName.toString name) with
+            | Present _ -> true
+            | _ -> false
+
+        member _.StateOf(name, version) = InputFile.stateOf folder name version
+
+        member _.Finish(name, version) =
+            FinishedInput.finish folder onDone name version

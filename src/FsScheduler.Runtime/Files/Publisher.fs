@@ -7,52 +7,6 @@ open System.Text.RegularExpressions
 open System.Threading
 open FsScheduler.Core
 
-/// Why a result could not be put in its place. Nothing of it is there.
-type PublishTrouble =
-    /// A folder has the name of the result, or a file that of a folder on the way.
-    | NameTaken of path: string
-    /// A folder on the way is a link.
-    | OutsideResults of path: string
-    /// A result, or an error, of another source has the name.
-    | Occupied of path: string
-    | NoSpace
-    /// The disk itself fails, or has become read-only.
-    | DiskBroken of reason: string
-    | NotPermitted of reason: string
-    | NameTooLong
-    /// The temporary file is not where `CreateTemp` put it, or is gone.
-    | TempLost of path: string
-    | DiskFailed of reason: string
-
-    /// Whether it says nothing of this result, and passes when the disk is well again.
-    member trouble.IsOfTheDisk =
-        match trouble with
-        | NoSpace
-        | DiskBroken _ -> true
-        | NameTaken _
-        | OutsideResults _
-        | Occupied _
-        | NotPermitted _
-        | NameTooLong
-        | TempLost _
-        | DiskFailed _ -> false
-
-    /// A sentence for `NAME.err` and the log.
-    member trouble.Message =
-        match trouble with
-        | NameTaken path ->
-            $"{path} is in the way: a folder where a file goes, or the other way round"
-        | OutsideResults path ->
-            $"{path} is a link; results are written only below their own folder"
-        | Occupied path ->
-            $"{path} is there already, of another source; take it away, or submit under another name"
-        | NoSpace -> "there is no space left for the result"
-        | DiskBroken reason -> $"the disk fails: {reason}"
-        | NotPermitted reason -> $"the result may not be written: {reason}"
-        | NameTooLong -> "the name of the result is too long for this file system"
-        | TempLost path -> $"the temporary file {path} is gone"
-        | DiskFailed reason -> $"the result cannot be written: {reason}"
-
 /// <summary>
 /// Puts results in place: <c>NAME.out</c> for <c>NAME</c> in the same subfolder, and <c>NAME.err</c> for what
 /// failed, each written under a temporary name and renamed, so that a final name always holds something whole.
@@ -357,3 +311,30 @@ type Publisher(path: string) =
             errors[path] <- ()
 
         published
+
+    interface IResultFolder with
+        member _.Path = root
+        member this.Fold name = this.Fold name
+        member this.NameThere name = this.NameThere name
+        member this.IsThere name = this.IsThere name
+        member this.TargetOf name = this.TargetOf name
+
+        member this.Publish(name, result, mayReplace) = this.Publish(name, result, mayReplace)
+
+        member this.PublishTemp(name, temp, mayReplace) =
+            this.PublishTemp(name, temp, mayReplace)
+
+        member this.PublishError(name, text, mayReplace) =
+            this.PublishError(name, text, mayReplace)
+
+        member this.CreateTemp name = this.CreateTemp name
+        member this.TempFor name = this.TempFor name
+        member _.TryProof path = ResultFile.tryProof path
+
+        member this.Holds(name, proof) =
+            ResultFile.holds (this.TargetOf name) proof
+
+        member this.HasResult name = IO.File.Exists(this.TargetOf name)
+
+        member this.Find(name, mark, isSameBoot) =
+            ResultMark.find isSameBoot (this.TargetOf name) mark

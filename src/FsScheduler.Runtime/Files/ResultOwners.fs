@@ -12,13 +12,16 @@ type ResultOwner = { name: TaskName; owner: ResultSource voption }
 /// <c>ResultName</c>. What is not known to be anybody's is that of the input of the same name, so that the many results of
 /// files take no memory here. Safe to call from any thread.
 /// </summary>
-/// <param name="publisher">The folder of results.</param>
+/// <param name="results">The folder of results.</param>
 /// <param name="isInput">Whether a file of that name is an input now.</param>
 /// <param name="recorded">What an earlier run knew.</param>
 [<Sealed>]
 type ResultOwners
-    (publisher: Publisher, isInput: TaskName -> bool, recorded: struct (TaskName * ResultSource) seq)
-    =
+    (
+        results: IResultFolder,
+        isInput: TaskName -> bool,
+        recorded: struct (TaskName * ResultSource) seq
+    ) =
     let owners = ConcurrentDictionary<string, struct (TaskName * ResultSource)>()
 
     // Two results of one name are put there one after the other, so that the second sees the first.
@@ -26,30 +29,26 @@ type ResultOwners
 
     do
         for struct (name, owner) in recorded do
-            owners[publisher.Fold name] <- struct (name, owner)
+            owners[results.Fold name] <- struct (name, owner)
 
     let lockOf (name: TaskName) =
-        locks[((publisher.Fold name).GetHashCode() &&& Int32.MaxValue) % locks.Length]
+        locks[((results.Fold name).GetHashCode() &&& Int32.MaxValue) % locks.Length]
 
     let recordedOf (name: TaskName) : ResultSource voption =
-        match owners.TryGetValue(publisher.Fold name) with
+        match owners.TryGetValue(results.Fold name) with
         | true, struct (_, owner) -> ValueSome owner
         | _ ->
-            match publisher.NameThere name with
+            match results.NameThere name with
             | ValueSome other when other <> name -> ValueSome(OfFile other)
             | _ -> ValueNone
 
     let holderOf source name =
-        ResultName.holder
-            source
-            name
-            (recordedOf name)
-            (fun () -> publisher.IsThere name)
-            (fun () -> isInput name)
+        ResultName.holder source name (recordedOf name) (fun () -> results.IsThere name) (fun () ->
+            isInput name)
 
     /// What changes when a result of that source has got a name; none: that is what everybody assumes.
     let own (source: ResultSource) (name: TaskName) : ResultOwner voption =
-        let key = publisher.Fold name
+        let key = results.Fold name
 
         if source = OfFile name then
             if owners.TryRemove(key, ref Unchecked.defaultof<_>) then
@@ -67,7 +66,7 @@ type ResultOwners
     let tryPut source name (put: TaskName -> bool -> Result<unit, PublishTrouble>) =
         lock (lockOf name) (fun () ->
             match holderOf source name with
-            | NameHolder.Other -> Error(Occupied(publisher.TargetOf name))
+            | NameHolder.Other -> Error(Occupied(results.TargetOf name))
             | holder ->
                 put name holder.IsSame |> Result.map (fun () -> struct (name, own source name)))
 
@@ -83,7 +82,7 @@ type ResultOwners
             PublishTrouble
                                                                                                          >
         =
-        let mutable outcome = Error(Occupied(publisher.TargetOf name))
+        let mutable outcome = Error(Occupied(results.TargetOf name))
         let names = (ResultName.candidates source name).GetEnumerator()
         let mutable goOn = names.MoveNext()
 
@@ -121,7 +120,10 @@ type ResultOwners
         |> Option.defaultValue name
 
     /// Every name that is somebody's of whom its own name does not tell.
-    member _.All: struct (TaskName * ResultSource)[] = Seq.toArray owners.Values
+    member _.All: struct (TaskName * ResultSource)[] =
+        owners.Values
+        |> Seq.sortBy (fun (struct (name, _)) -> string name)
+        |> Seq.toArray
 
     /// <summary>If what stood under a name is there no more, nobody needs to know whose it was.</summary>
     /// <param name="name">The name.</param>
@@ -129,7 +131,7 @@ type ResultOwners
     member _.Forget(name: TaskName, remember: ResultOwner -> unit) : unit =
         lock (lockOf name) (fun () ->
             if
-                not (publisher.IsThere name)
-                && owners.TryRemove(publisher.Fold name, ref Unchecked.defaultof<_>)
+                not (results.IsThere name)
+                && owners.TryRemove(results.Fold name, ref Unchecked.defaultof<_>)
             then
                 remember { name = name; owner = ValueNone })

@@ -41,7 +41,6 @@ type ConnectionContext = {
 /// One peer: its frames in, in batches, and its messages out.
 [<Sealed>]
 type Connection(session: SessionId, socket: Socket, context: ConnectionContext) =
-    // A payload up to this size is held in memory with its task.
     static let memoryMax = 64L * 1024L * 1L<B>
     // A peer that leaves this much unread is not read from either.
     static let backlogMax = 4L * 1024L * 1024L
@@ -441,6 +440,9 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 goOn <- more
         }
 
+    /// A payload, or a result, up to this size is held in memory with its task.
+    static member MemoryMax: Size = memoryMax
+
     member _.Session = session
     member _.Name = name
 
@@ -548,3 +550,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
             do! context.agent.PostAsync([| Input.Leave session |], CancellationToken.None)
         }
+
+    interface IPeer with
+        member connection.IsTouched
+            with get () = connection.IsTouched
+            and set value = connection.IsTouched <- value
+
+        member connection.Post departure = connection.Post departure
+        member connection.Signal() = connection.Signal()
+        member connection.Welcome keep = connection.Welcome keep
+        member connection.Dismiss() = connection.Dismiss()
+        member connection.Close reason = connection.Close reason

@@ -1,15 +1,13 @@
 namespace FsScheduler.Runtime
 
 open System
-open System.Collections.Concurrent
 open System.Collections.Generic
-open System.IO
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
 
 /// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>
-/// <param name="connections">By session; those that are gone are passed over.</param>
+/// <param name="find">Finds peers.</param>
 /// <param name="publishing">What is a matter of the disk.</param>
 /// <param name="submissions">Those that are to be read from the journal.</param>
 /// <param name="pieces">What is cut and joined.</param>
@@ -21,7 +19,7 @@ open FsScheduler.Journal
 [<Sealed>]
 type Delivery
     (
-        connections: ConcurrentDictionary<SessionId, Connection>,
+        find: FindPeer,
         publishing: PublishQueue,
         submissions: SubmissionLoader,
         pieces: PieceWork,
@@ -32,18 +30,18 @@ type Delivery
         log: ILogger
     ) =
     // Those that have something new to send: they are told once, at the end.
-    let touched = List<Connection>()
+    let touched = List<IPeer>()
 
-    let touch (connection: Connection) =
-        if not connection.IsTouched then
-            connection.IsTouched <- true
-            touched.Add connection
+    let touch (peer: IPeer) =
+        if not peer.IsTouched then
+            peer.IsTouched <- true
+            touched.Add peer
 
     /// False: there is nobody any more.
     let trySend session (departure: Departure<FromScheduler>) =
-        match connections.TryGetValue session with
-        | true, connection when connection.Post departure ->
-            touch connection
+        match find.Invoke session with
+        | NonNull peer when peer.Post departure ->
+            touch peer
             true
         | _ ->
             if departure.isLast then
@@ -70,12 +68,12 @@ type Delivery
             }
         | _ -> message
 
-    let onConnection session (say: Connection -> unit) =
-        match connections.TryGetValue session with
-        | true, connection ->
-            say connection
-            touch connection
-        | _ -> ()
+    let onPeer session (say: IPeer -> unit) =
+        match find.Invoke session with
+        | null -> ()
+        | peer ->
+            say peer
+            touch peer
 
     let perform effect =
         match effect with
@@ -106,19 +104,19 @@ type Delivery
                 note message
         | Effect.Recall(attempt, number) -> submissions.Load(attempt, number)
         | Effect.ReplyRecalled(session, outcome, number) ->
-            if connections.ContainsKey session then
+            if not (isNull (find.Invoke session)) then
                 submissions.Refer(session, outcome, number)
         | Effect.Drop before -> journal.DropAsync before |> ignore // what fails there ends the journal
         | Effect.Cut _
         | Effect.Gather _
         | Effect.Abandon _
         | Effect.Join _ -> pieces.Post effect
-        | Effect.Welcome(session, keep) -> onConnection session _.Welcome(keep)
-        | Effect.Dismiss session -> onConnection session _.Dismiss()
+        | Effect.Welcome(session, keep) -> onPeer session _.Welcome(keep)
+        | Effect.Dismiss session -> onPeer session _.Dismiss()
         | Effect.Disconnect(session, reason) ->
-            match connections.TryGetValue session with
-            | true, connection -> connection.Close reason
-            | _ -> ()
+            match find.Invoke session with
+            | null -> ()
+            | peer -> peer.Close reason
         | Effect.Missing(stage, tasks) ->
             log.LogWarning(
                 "no worker offers '{Stage}': {Tasks} tasks wait for one; start one that does",
@@ -149,8 +147,8 @@ type Delivery
         for index in 0 .. effects.Count - 1 do
             perform effects[index]
 
-        for connection in touched do
-            connection.IsTouched <- false
-            connection.Signal()
+        for peer in touched do
+            peer.IsTouched <- false
+            peer.Signal()
 
         touched.Clear()

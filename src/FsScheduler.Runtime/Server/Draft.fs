@@ -10,25 +10,45 @@ open FsScheduler.Runtime.Stages
 
 /// Where parts of results are.
 /// <param name="journal">Has the small ones.</param>
+/// <param name="files">Has the large ones.</param>
 [<Sealed>]
-type Parts(journal: IJournal) =
+type Parts(journal: IJournal, files: ISpool) =
     member _.Open(part: Payload) : Stream =
         match part with
         | Bytes bytes -> new MemoryStream(bytes, false)
         | Recorded(number, _) -> new MemoryStream(journal.ReadPayload number, false)
-        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
+        | Spooled(path, _) -> files.Open path
         | Packed
         | Filed
         | Input _
         | Slice _ -> invalidOp "a part is a result"
 
+/// <summary>Makes of the results of a stage over the pieces of a payload what it would have given over the whole; as
+/// `StageMerge.runAsync` has it; the folder is for what does not fit into memory.</summary>
+type Merge =
+    delegate of
+        stage: Stage *
+        parts: Stream[] *
+        place: PartsPlace *
+        output: Stream *
+        temporary: string *
+        ct: CancellationToken ->
+            Task
+
+module Merge =
+    let ofStages =
+        Merge(fun stage parts place output temporary ct ->
+            StageMerge.runAsync stage parts place output temporary ct)
+
 /// <summary>A result that is being put together of its parts, in a file.</summary>
 /// <param name="path">Replaced, if it is there. It is whoever's the result is, unless the draft is dropped.</param>
+/// <param name="files">Makes it.</param>
 /// <param name="parts">Opens them.</param>
+/// <param name="merging">Merges them.</param>
 /// <param name="temporary">A folder for what does not fit into memory on the way.</param>
 [<Sealed>]
-type Draft(path: string, parts: Parts, temporary: string) =
-    let output = new ProvenFile(path)
+type Draft(path: string, files: ISpool, parts: Parts, merging: Merge, temporary: string) =
+    let output = files.Create path
 
     /// Parts that are open at a time.
     let openMax = 256
@@ -40,8 +60,7 @@ type Draft(path: string, parts: Parts, temporary: string) =
             let streams = some |> Array.map parts.Open
 
             try
-                let! _ = StageMerge.runAsync stage streams place output temporary ct
-                ()
+                do! merging.Invoke(stage, streams, place, output, temporary, ct)
             finally
                 for stream in streams do
                     stream.Dispose()
@@ -66,13 +85,13 @@ type Draft(path: string, parts: Parts, temporary: string) =
                                 PartsPlace.Later
 
                         merged <- path :: merged
-                        use file = new StraightFile(path, FileMode.Create)
+                        use file = files.Create path
                         do! mergeSome stage group place file ct
 
                     let groups = merged |> List.rev |> Seq.map (fun path -> Spooled(path, 0L<B>))
                     do! merge stage (Seq.toArray groups) output ct
                 finally
-                    List.iter SpoolFile.delete merged
+                    List.iter (Spool.discard files) merged
         }
 
     member _.Path = path
@@ -105,4 +124,4 @@ type Draft(path: string, parts: Parts, temporary: string) =
     /// Closes and deletes it.
     member _.Drop() =
         output.Dispose()
-        SpoolFile.delete path
+        Spool.discard files path

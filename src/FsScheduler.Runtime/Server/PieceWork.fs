@@ -11,12 +11,21 @@ open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Stages
 
+/// Finds where the pieces of a payload end, of about this size.
+type Cut =
+    delegate of
+        attempt: Attempt * submission: Submission * payload: Payload * pieceSize: Size ->
+            Size[] voption
+
 /// Results that are put together while some of their parts are still being made. One loop's.
 type private Drafts = Dictionary<Attempt, Draft>
 
 /// <summary>Cuts payloads into pieces and puts the results of pieces together, away from the mailbox, and tells the machine
 /// how it went.</summary>
 /// <param name="journal">Has the small parts.</param>
+/// <param name="files">Has the large ones, and the results.</param>
+/// <param name="merging">Merges parts.</param>
+/// <param name="smallMax">Results up to this size are held in memory, and in the journal.</param>
 /// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
 /// <param name="note">Is told what a large result holds, at its path.</param>
 /// <param name="temporary">A folder for what does not fit into memory on the way.</param>
@@ -26,6 +35,9 @@ type private Drafts = Dictionary<Attempt, Draft>
 type PieceWork
     (
         journal: IJournal,
+        files: ISpool,
+        merging: Merge,
+        smallMax: Size,
         isKept: string -> bool,
         note: string -> Proof -> unit,
         temporary: string,
@@ -45,10 +57,7 @@ type PieceWork
         lanes[int (int64 attempt.task % int64 threads)]
 
     let betweenTries = TimeSpan.FromSeconds 1.0
-    let parts = Parts journal
-
-    /// Results up to this size are held in memory, and in the journal.
-    let smallMax = 64L * 1024L * 1L<B>
+    let parts = Parts(journal, files)
 
     /// A lane has no more results open before all of their parts are there.
     let draftsMax = 64
@@ -69,7 +78,7 @@ type PieceWork
         task {
             match! spool attempt with
             | null -> return ValueNone
-            | path -> return ValueSome(new Draft(path, parts, temporary))
+            | path -> return ValueSome(new Draft(path, files, parts, merging, temporary))
         }
 
     let takeOrMake (drafts: Drafts) spool attempt : Task<Draft voption> =
@@ -109,8 +118,15 @@ type PieceWork
             let! proof = complete draft stage all ct
 
             if proof.size <= smallMax then
-                let! bytes = File.ReadAllBytesAsync(draft.Path, ct)
-                SpoolFile.delete draft.Path
+                let bytes: byte[] = Array.zeroCreate (int proof.size)
+
+                do!
+                    task {
+                        use file = files.Open draft.Path
+                        do! file.ReadExactlyAsync(bytes.AsMemory(), ct)
+                    }
+
+                Spool.discard files draft.Path
                 return Input.Joined(attempt, Bytes bytes)
             else
                 note draft.Path proof
@@ -124,10 +140,12 @@ type PieceWork
         )
 
     /// A full disk is waited for: the parts are there, and are not computed again.
-    let join drafts spool attempt stage all ct : Task<Input voption> =
+    let join drafts spool (attempt: Attempt) stage all ct : Task<Input voption> =
         task {
             let mutable outcome = ValueNone
-            let mutable place = Path.Combine(temporary, "merge")
+            // The same at every try, wherever the draft is then.
+            let place = $"the result of task {attempt.task}, put together of pieces"
+            let mutable folder = temporary
 
             try
                 while outcome.IsNone do
@@ -135,7 +153,7 @@ type PieceWork
                         match! takeOrMake drafts spool attempt with
                         | ValueNone -> outcome <- ValueSome ValueNone
                         | ValueSome draft ->
-                            place <- draft.Path
+                            folder <- nonNull (Path.GetDirectoryName draft.Path)
 
                             try
                                 let! joined = joinInto attempt draft stage all ct
@@ -145,10 +163,7 @@ type PieceWork
                                     draft.Drop()
                     with
                     // What there was of it is deleted by now.
-                    | error when
-                        Disk.isFull error
-                        && Disk.hasRoomForOthers (nonNull (Path.GetDirectoryName place))
-                        ->
+                    | error when Disk.isFull error && files.HasRoomForOthers folder ->
                         let reason =
                             $"there is no room for the result, which is put together of pieces: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
 
@@ -180,13 +195,13 @@ type PieceWork
         channel.Writer.TryWrite effect |> ignore
 
     /// <summary>Works until it is stopped.</summary>
-    /// <param name="bodies">Opens what is cut.</param>
+    /// <param name="cut">Where the pieces of a payload end; none where it is not to be had, which the machine is told.</param>
     /// <param name="spool">A path for the result of an attempt; null where nobody wants it any more.</param>
     /// <param name="tell">Takes what the machine is to be told.</param>
     /// <param name="ct">Stops it, also in the middle of a result.</param>
     member _.RunAsync
         (
-            bodies: Bodies,
+            cut: Cut,
             spool: Attempt -> Task<string | null>,
             tell: Input[] -> Task,
             ct: CancellationToken
@@ -196,7 +211,7 @@ type PieceWork
                 match effect with
                 | Effect.Cut(attempt, submission, payload, pieceSize) ->
                     return
-                        bodies.Cut(attempt, submission, payload, pieceSize)
+                        cut.Invoke(attempt, submission, payload, pieceSize)
                         |> ValueOption.map (fun cuts -> Input.Cut(attempt, cuts))
                 | Effect.Join(attempt, stage, all) -> return! join drafts spool attempt stage all ct
                 | Effect.Gather(attempt, index, part) ->

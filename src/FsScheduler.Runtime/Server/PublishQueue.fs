@@ -25,9 +25,9 @@ type private Stored = {
 
 /// <summary>Does on the disk what effects ask for, away from the mailbox, and tells the machine how it went.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="publisher">The folder of results.</param>
+/// <param name="results">The folder of results.</param>
+/// <param name="files">Has the results that are too large for memory.</param>
 /// <param name="owners">Whose results have which names there.</param>
-/// <param name="remember">Makes durable what changes of that; what rests on it is told afterwards.</param>
 /// <param name="onDone">What becomes of an input whose result is published.</param>
 /// <param name="sync">When results are flushed to the device.</param>
 /// <param name="flush">Does that, for results by their paths; raises IOException where the disk says no.</param>
@@ -38,10 +38,10 @@ type private Stored = {
 [<Sealed>]
 type PublishQueue
     (
-        inputs: InputFolder,
-        publisher: Publisher,
+        inputs: IInputFolder,
+        results: IResultFolder,
+        files: ISpool,
         owners: ResultOwners,
-        remember: ResultOwner[] -> Task,
         onDone: OnDone,
         sync: Sync,
         flush: string seq -> unit,
@@ -66,7 +66,7 @@ type PublishQueue
         proofs.TryRemove(path: string) |> ignore
 
         try
-            File.Delete path
+            files.Delete path
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
@@ -90,7 +90,7 @@ type PublishQueue
     let proofOf path =
         match proofs.TryRemove(path: string) with
         | true, proof -> Ok proof
-        | _ -> ResultFile.tryProof path
+        | _ -> results.TryProof path
 
     /// Errors that wait to be written, by whose they are, with the number of the latest: what comes later of the same
     /// source makes them void.
@@ -114,19 +114,23 @@ type PublishQueue
                 string name + ending
             )
 
+    /// Whose the name is, is told before the result that has it: then it is recorded before.
+    let noteOwner (told: List<Input>) (owner: ResultOwner voption) =
+        match owner with
+        | ValueSome owner -> told.Add(Input.Note [| Note.Owner(owner.name, owner.owner) |])
+        | ValueNone -> ()
+
     let store source name result =
-        let put write =
-            owners.Put(source, name, write)
-            |> Result.map (fun (struct (place, owner)) -> struct (place, owner))
+        let put write = owners.Put(source, name, write)
 
         match result with
         | Bytes bytes ->
-            put (fun place mayReplace -> publisher.Publish(place, ReadOnlyMemory bytes, mayReplace))
+            put (fun place mayReplace -> results.Publish(place, ReadOnlyMemory bytes, mayReplace))
             |> Result.map (fun put -> struct (put, ResultFile.proofOf bytes))
         | Spooled(path, _) ->
             proofOf path
             |> Result.bind (fun proof ->
-                put (fun place mayReplace -> publisher.PublishTemp(place, path, mayReplace))
+                put (fun place mayReplace -> results.PublishTemp(place, path, mayReplace))
                 |> Result.map (fun put -> struct (put, proof)))
         | Packed
         | Filed
@@ -143,12 +147,12 @@ type PublishQueue
             while goOn do
                 match outcome with
                 | Error trouble when trouble.IsOfTheDisk ->
-                    holdup.Begin(publisher.Path, trouble.Message)
+                    holdup.Begin(results.Path, trouble.Message)
                     do! Task.Delay(betweenTries, clock.Provider, ct)
                     outcome <- attempt ()
                 | _ -> goOn <- false
 
-            holdup.End publisher.Path
+            holdup.End results.Path
             return outcome
         }
 
@@ -159,8 +163,8 @@ type PublishQueue
         mayBeOlder
         ct
         (stored: List<Stored>)
-        changes
-        =
+        (told: List<Input>)
+        : Task =
         task {
             let name = nameOf submission
 
@@ -168,7 +172,7 @@ type PublishQueue
             /// One that is out of sight may come back; and should it have been deleted, a result stays.
             let isWanted () =
                 match submission.Payload with
-                | Input stamp -> mayBeOlder || not (InputFile.stateOf inputs name stamp).IsReplaced
+                | Input stamp -> mayBeOlder || not (inputs.StateOf(name, stamp)).IsReplaced
                 | Packed
                 | Filed
                 | Recorded _
@@ -184,7 +188,7 @@ type PublishQueue
 
             match! insist ct attemptOnce with
             | Ok(ValueSome(struct (struct (place, owner), proof))) ->
-                ValueOption.iter (changes: List<ResultOwner>).Add owner
+                noteOwner told owner
                 tell attempt.task name place ".out"
 
                 stored.Add {
@@ -194,8 +198,6 @@ type PublishQueue
                     place = place
                     proof = proof
                 }
-
-                return ValueNone
             | Ok ValueNone ->
                 discardPayload result
 
@@ -209,21 +211,14 @@ type PublishQueue
                 | Spooled _
                 | Slice _ -> ()
 
-                return ValueSome(Input.Outdated attempt)
+                told.Add(Input.Outdated attempt)
             | Error trouble ->
                 discardPayload result
                 log.LogWarning("{Name}: {Reason}", string name, trouble.Message)
-                return ValueSome(Input.Unpublished(attempt, trouble.Message))
+                told.Add(Input.Unpublished(attempt, trouble.Message))
         }
 
-    let publishError
-        id
-        (submission: Submission)
-        troubles
-        number
-        ct
-        (changes: List<ResultOwner>)
-        : Task =
+    let publishError id (submission: Submission) troubles number ct (told: List<Input>) : Task =
         task {
             let text = ErrorReport.write clock.DateOf id submission.Name troubles
             let name = nameOf submission
@@ -243,7 +238,7 @@ type PublishQueue
 
             let put place mayReplace =
                 if isLatest () then
-                    publisher.PublishError(place, text, mayReplace)
+                    results.PublishError(place, text, mayReplace)
                 else
                     Ok()
 
@@ -255,7 +250,7 @@ type PublishQueue
 
             match! insist ct attemptOnce with
             | Ok(ValueSome(struct (place, owner))) ->
-                ValueOption.iter changes.Add owner
+                noteOwner told owner
                 tell id name place ".err"
             | Ok ValueNone -> ()
             | Error trouble ->
@@ -277,7 +272,7 @@ type PublishQueue
     let finishInput (stored: Stored) =
         match stored.submission.Payload with
         | Input stamp ->
-            match FinishedInput.finish inputs onDone stored.name stamp with
+            match inputs.Finish(stored.name, stamp) with
             | Ok() -> ()
             | Error(BeingWritten who) ->
                 log.LogWarning(
@@ -313,7 +308,7 @@ type PublishQueue
     let settle (stored: List<Stored>) (told: List<Input>) ct : Task =
         task {
             if Seq.exists needsFlush stored then
-                let paths = stored |> Seq.map (fun stored -> publisher.TargetOf stored.place)
+                let paths = stored |> Seq.map (fun stored -> results.TargetOf stored.place)
 
                 let! _ =
                     insist ct (fun () ->
@@ -326,33 +321,18 @@ type PublishQueue
 
             for result in stored do
                 finishInput result
-                activity.Published(result.name, publisher.TargetOf result.place)
+                activity.Published(result.name, results.TargetOf result.place)
                 told.Add(Input.Published(result.attempt, result.proof))
 
             stored.Clear()
         }
 
-    /// Whose which name is, is durable before anybody hears of it.
-    let rememberAll (changes: List<ResultOwner>) : Task =
-        task {
-            if changes.Count > 0 then
-                let all = changes.ToArray()
-                changes.Clear()
-                do! remember all
-        }
-
-    let perform effect number (stored: List<Stored>) (told: List<Input>) changes ct : Task =
-        let publishInto attempt submission result mayBeOlder : Task =
-            task {
-                match! publish attempt submission result mayBeOlder ct stored changes with
-                | ValueSome input -> told.Add input
-                | ValueNone -> ()
-            }
-
+    let perform effect number (stored: List<Stored>) (told: List<Input>) ct : Task =
         match effect with
-        | Effect.Publish(attempt, submission, result) -> publishInto attempt submission result false
+        | Effect.Publish(attempt, submission, result) ->
+            publish attempt submission result false ct stored told
         | Effect.PublishOlder(attempt, submission, result) ->
-            publishInto attempt submission result true
+            publish attempt submission result true ct stored told
         | Effect.Settle(attempt, submission, proof) ->
             let name = nameOf submission
 
@@ -366,7 +346,7 @@ type PublishQueue
 
             Task.CompletedTask
         | Effect.PublishError(id, submission, troubles) ->
-            publishError id submission troubles number ct changes
+            publishError id submission troubles number ct told
         | Effect.Discard payload ->
             discardPayload payload
             Task.CompletedTask
@@ -389,7 +369,7 @@ type PublishQueue
 
     /// Told what is in a file of the folder of results that is to be published, or discarded: it is not read again.
     member _.Note(path: string, proof: Proof) =
-        if path.StartsWith(publisher.Path + "/", StringComparison.Ordinal) then
+        if path.StartsWith(results.Path + "/", StringComparison.Ordinal) then
             proofs[path] <- proof
 
     /// Asks for another look at an input that is still being written, or was not there, or not as it was, when its result was
@@ -425,7 +405,6 @@ type PublishQueue
             task {
                 let told = List<Input>()
                 let stored = List<Stored>()
-                let changes = List<ResultOwner>()
                 let mutable goOn = true
 
                 while goOn do
@@ -435,9 +414,7 @@ type PublishQueue
 
                     while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&next) do
                         let struct (effect, number) = next
-                        do! perform effect number stored told changes ct
-
-                    do! rememberAll changes
+                        do! perform effect number stored told ct
 
                     if stored.Count > 0 then
                         do! settle stored told ct

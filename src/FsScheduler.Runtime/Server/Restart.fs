@@ -2,7 +2,6 @@ namespace FsScheduler.Runtime
 
 open System
 open System.Collections.Generic
-open System.IO
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
@@ -13,16 +12,29 @@ module Restart =
 
     /// The results of pieces are not flushed: after a power cut those in files count as missing. They are deleted then,
     /// and are missing at every later start too.
-    let private isThere isSameBoot (event: Event) =
+    let private isThere (files: ISpool) isSameBoot (event: Event) =
         match event with
         | Event.Part(_, _, Spooled(path, _))
-        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && File.Exists path
+        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && files.Has path
         | _ -> true
 
-    /// The machine as the journal has it.
-    let restore settings (journal: Journal) isSameBoot (clock: Clock) (log: ILogger) =
+    /// <summary>The machine as the journal has it.</summary>
+    /// <param name="settings">Of this run.</param>
+    /// <param name="journal">Open, with nothing appended.</param>
+    /// <param name="files">Payloads that are files.</param>
+    /// <param name="isSameBoot">Whether the machine has run on since.</param>
+    /// <param name="clock">The time of the start.</param>
+    /// <param name="log">For how much there is to go on with.</param>
+    let restore
+        settings
+        (journal: Journal)
+        (files: ISpool)
+        isSameBoot
+        (clock: Clock)
+        (log: ILogger)
+        : Scheduler =
         let scheduler = Scheduler settings
-        scheduler.Restore(journal.Recover(), clock.Now, isThere isSameBoot)
+        scheduler.Restore(journal.Recover(), clock.Now, isThere files isSameBoot)
         scheduler.Continue journal.Next
         let status = scheduler.Status
 
@@ -45,43 +57,38 @@ module Restart =
     /// Whether a result that the journal calls stored is to be computed again. One that is not there, on a machine that
     /// has run on, was taken away by somebody: it had been published.
     let private isDamaged
-        (publisher: Publisher)
+        (results: IResultFolder)
         (owners: ResultOwners)
-        (state: StateFolder)
+        (state: IStateFolder)
         (name: TaskName)
         proof
         =
-        let path = publisher.TargetOf(owners.Find(OfFile name, name))
+        let place = owners.Find(OfFile name, name)
 
-        if File.Exists path then
-            not (ResultFile.holds path proof)
+        if results.HasResult place then
+            not (results.Holds(place, proof))
         else
             not state.IsSameBoot
 
     /// <summary>Whose the results are that the journal has names of. What is not there any more is forgotten.</summary>
     /// <param name="scheduler">As the journal has it.</param>
-    /// <param name="publisher">The folder of results.</param>
+    /// <param name="results">The folder of results.</param>
     /// <param name="inputs">The folder of inputs.</param>
     /// <param name="notes">For the journal.</param>
     let owners
         (scheduler: Scheduler)
-        (publisher: Publisher)
-        (inputs: InputFolder)
+        (results: IResultFolder)
+        (inputs: IInputFolder)
         (notes: List<Note>)
         : ResultOwners =
-        let isInput (name: TaskName) =
-            match inputs.Look(TaskName.toString name) with
-            | Present _ -> true
-            | _ -> false
-
         let there, gone =
             scheduler.Owners
-            |> Array.partition (fun struct (name, _) -> publisher.IsThere name)
+            |> Array.partition (fun struct (name, _) -> results.IsThere name)
 
         for struct (name, _) in gone do
             notes.Add(Note.Owner(name, ValueNone))
 
-        ResultOwners(publisher, isInput, there)
+        ResultOwners(results, inputs.IsInput, there)
 
     /// Names that are tried for a result: those after them are used only where somebody else uses the number of the task.
     let private placesMax = 4
@@ -89,10 +96,10 @@ module Restart =
     /// Results that were given their final names, which the journal does not know yet.
     let published
         (scheduler: Scheduler)
-        (publisher: Publisher)
+        (results: IResultFolder)
         (owners: ResultOwners)
         (notes: List<Note>)
-        (state: StateFolder)
+        (state: IStateFolder)
         =
         let found = Dictionary<Attempt, Proof>()
 
@@ -107,7 +114,7 @@ module Restart =
 
                 let look place =
                     if owners.MayHave(source, place) then
-                        ResultMark.find state.IsSameBoot (publisher.TargetOf place) mark
+                        results.Find(place, mark, state.IsSameBoot)
                         |> ValueOption.map (fun proof -> struct (place, proof))
                         |> ValueOption.toOption
                     else
@@ -169,17 +176,17 @@ module Restart =
     /// the disk does not hold whole.</summary>
     let files
         (scheduler: Scheduler)
-        (publisher: Publisher)
+        (results: IResultFolder)
         (owners: ResultOwners)
         (notes: List<Note>)
-        (state: StateFolder)
+        (state: IStateFolder)
         (log: ILogger)
         =
         let damaged = HashSet<string>()
 
         for struct (file, proof) in scheduler.Unflushed do
             match TaskName.parse file with
-            | Ok name when isDamaged publisher owners state name proof ->
+            | Ok name when isDamaged results owners state name proof ->
                 if damaged.Add file then
                     log.LogWarning("the result of {Name} is not whole: it is processed again", file)
                     notes.Add(Note.Damaged file)

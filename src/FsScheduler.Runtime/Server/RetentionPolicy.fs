@@ -21,14 +21,19 @@ type JournalUse = {
     flushedUpTo: int64 voption
 }
 
+/// How much is done at a time.
+type RetentionPace = {
+    /// How many events are carried in one turn of the mailbox, about.
+    carriedMax: int
+    /// Fewer events than this are not dropped: each time writes something too.
+    droppedMin: int64
+} with
+
+    /// 1,000 are a few milliseconds of the mailbox.
+    static member Usual = { carriedMax = 1_000; droppedMin = 16L }
+
 /// How much of the past is dropped.
 module RetentionPolicy =
-
-    /// A few milliseconds of the mailbox.
-    let private carriedMax = 1_000
-
-    /// Less than this is not dropped: each time writes something too.
-    let private eventsMin = 16L
 
     /// What is carried is needed, and does not count against the bytes that may be kept.
     let private needed (size: StoreSize) (usage: JournalUse) =
@@ -41,12 +46,14 @@ module RetentionPolicy =
 
     /// <summary>What is to be dropped now.</summary>
     /// <param name="retention">What is kept.</param>
+    /// <param name="pace">How much at a time.</param>
     /// <param name="usage">What there is.</param>
     /// <param name="now">The time.</param>
     /// <param name="sizeFor">What the journal takes, and its cutoff for so many bytes that are left and for what is older than
     /// a time.</param>
     let choose
         (retention: Retention)
+        (pace: RetentionPace)
         (usage: JournalUse)
         (now: Instant)
         (sizeFor: int64 -> Instant -> StoreSize)
@@ -69,12 +76,12 @@ module RetentionPolicy =
             | ValueNone -> size.cutoff
 
         // What is written for it is dropped one day too: it must be less than what goes.
-        if before - size.first > eventsMin + 2L * usage.carried then
+        if before - size.first > pace.droppedMin + 2L * usage.carried then
             ValueSome {
                 before = before
                 keptSince = keptSince
                 isTooMuch = isTooMuch
-                most = carriedMax
+                most = pace.carriedMax
             }
         else
             ValueNone

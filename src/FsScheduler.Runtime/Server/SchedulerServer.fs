@@ -6,6 +6,7 @@ open System.Collections.Generic
 open System.IO
 open System.Net
 open System.Net.Sockets
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -36,8 +37,8 @@ type SchedulerOptions = {
     again: bool
     /// Whether workers that see the same files are told where payloads and results are.
     sharesFiles: bool
-    /// What it has of earlier runs is gone on with.
-    journal: Journal
+    /// Opens the journal, once there is a port; what it has of earlier runs is gone on with. From then on the server's.
+    openJournal: unit -> Journal
     retention: Retention
     holdup: Holdup
     clock: Clock
@@ -45,10 +46,8 @@ type SchedulerOptions = {
 }
 
 /// <summary>A scheduler at work: the mailbox, its connections, and the flow of files.</summary>
-/// <exception cref="T:System.Net.Sockets.SocketException">The address cannot be listened on.</exception>
-/// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
 [<Sealed>]
-type SchedulerServer(options: SchedulerOptions) =
+type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, journal: Journal) =
     // Who is about to be closed for others; they have two seconds for their last words.
     static let leavingMax = 16
     static let endWithin = TimeSpan.FromSeconds 5.0
@@ -59,50 +58,20 @@ type SchedulerServer(options: SchedulerOptions) =
     let state = options.state
     let holdup = options.holdup
 
-    let journal: IJournal = options.journal
-    let history: IHistory = options.journal
+    let history: IHistory = journal
+    let files = Spool()
 
     let scheduler =
-        Restart.restore options.settings options.journal state.IsSameBoot clock log
-
-    /// What the start finds, for the journal.
-    let notes = List<Note>()
+        Restart.restore options.settings journal files state.IsSameBoot clock log
 
     // Asked now: later it belongs to the mailbox.
     let quarantined = scheduler.QuarantinedInputs
+    let takenBefore = Dictionary scheduler.TakenFiles
+    let finishedBefore = scheduler.Status.finished
+    let unfinishedBefore = HashSet scheduler.UnfinishedFiles
     let inputs = InputFolder(options.entrada, options.ignored)
     let publisher = Publisher options.resultados
     let swept = publisher.Sweep()
-
-    let activity = ActivityLog(clock, log)
-    let owners = Restart.owners scheduler publisher inputs notes
-
-    /// The mailbox is made later.
-    let mutable record: Note[] -> Task = fun _ -> Task.CompletedTask
-
-    let remember (changes: ResultOwner[]) : Task =
-        record [| for change in changes -> Note.Owner(change.name, change.owner) |]
-
-    let publishing =
-        PublishQueue(
-            inputs,
-            publisher,
-            owners,
-            remember,
-            options.onDone,
-            options.sync,
-            Flush.all publisher.Path,
-            clock,
-            holdup,
-            activity,
-            log
-        )
-
-    let connections = ConcurrentDictionary<SessionId, Connection>()
-    let serving = ConcurrentDictionary<SessionId, Task>()
-    // Numbers of earlier runs are not given again: the journal names workers by them.
-    let mutable sessions = int64 scheduler.LastSession
-    let mutable isDraining = false
 
     do
         if swept > 0 then
@@ -112,98 +81,52 @@ type SchedulerServer(options: SchedulerOptions) =
                 publisher.Path
             )
 
-        state.Sweep(HashSet scheduler.Spools)
+    let activity = ActivityLog(clock, log)
+    let connections = ConcurrentDictionary<SessionId, Connection>()
+    let serving = ConcurrentDictionary<SessionId, Task>()
+    // Numbers of earlier runs are not given again: the journal names workers by them.
+    let mutable sessions = int64 scheduler.LastSession
+    let mutable isDraining = false
 
-    let remembered =
-        if options.again then
-            [||]
-        else
-            Restart.files scheduler publisher owners notes state log
+    let host =
+        SchedulerHost {
+            settings = options.settings
+            scheduler = scheduler
+            owner = journal.Owner
+            journal = journal
+            inputs = Inputs(inputs, options.onDone)
+            results = publisher
+            files = files
+            state = state
+            merging = Merge.ofStages
+            smallMax = Connection.MemoryMax
+            find =
+                FindPeer(fun session ->
+                    match connections.TryGetValue session with
+                    | true, connection -> connection
+                    | _ -> null)
+            onDone = options.onDone
+            sync = options.sync
+            flush = Flush.all publisher.Path
+            again = options.again
+            retention = options.retention
+            pace = UpkeepPace.Usual
+            holdup = holdup
+            activity = activity
+            clock = clock
+            log = log
+        }
 
-    let takenBefore = Dictionary scheduler.TakenFiles
+    let remembered = host.Remembered
+    let owners = host.Owners
 
-    let finishedBefore = scheduler.Status.finished
-    let unfinishedBefore = HashSet scheduler.UnfinishedFiles
+    // What is before this may fail; from here on there are threads.
+    do journal.Start()
 
-    let isKept path =
-        options.sync <> Sync.Off && state.IsKept path
+    let agent = SchedulerAgent(host.Beginning, journal, Release host.Release, clock)
 
-    let pieces =
-        PieceWork(
-            journal,
-            isKept,
-            (fun path proof -> publishing.Note(path, proof)),
-            state.Temporary,
-            holdup,
-            clock
-        )
-
-    /// The inbox is made later.
-    let mutable awaited: unit -> (string | null) = fun () -> null
-
-    let submissions =
-        SubmissionLoader(
-            journal,
-            fun session outcome ->
-                match connections.TryGetValue session with
-                | true, connection ->
-                    let sent =
-                        connection.Post {
-                            message = FromScheduler.Done outcome
-                            payload = Payload.empty
-                            submission = ValueNone
-                            isLast = false
-                        }
-
-                    if sent then
-                        connection.Signal()
-                | _ -> ()
-        )
-
-    /// Results that were handed to somebody, for the journal. What comes while there are so many counts as not delivered: it is
-    /// kept longer.
-    let delivered = ConcurrentQueue<TaskId>()
-
-    let deliveredMax = 100_000
-
-    let delivery =
-        Delivery(
-            connections,
-            publishing,
-            submissions,
-            pieces,
-            journal,
-            (fun task ->
-                if delivered.Count < deliveredMax then
-                    delivered.Enqueue task),
-            holdup,
-            (fun () -> awaited ()),
-            log
-        )
-
-    let found = Restart.published scheduler publisher owners notes state
-
-    let agent =
-        SchedulerAgent(
-            scheduler,
-            options.journal.Owner,
-            found,
-            notes.ToArray(),
-            journal,
-            Release delivery.Release,
-            clock
-        )
-
-    do
-        record <-
-            fun notes ->
-                task {
-                    do! agent.PostAsync([| Input.Note notes |], CancellationToken.None)
-                    do! agent.LookAsync ignore // answered once it is durable
-                }
-
-    let tell (input: Input) =
-        agent.PostAsync([| input |], CancellationToken.None) |> ignore
+    let tellings = Tellings agent
+    let tell input = tellings.Tell input
 
     let intake =
         Intake(
@@ -240,13 +163,8 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let missed name = inbox.Miss name |> ignore
 
-    do
-        publishing.Reconsider <- reconsider
-        awaited <- fun () -> inbox.Awaited
-
     let unread = UnreadInputs(inputs, reconsider)
     let unfinished = UnfinishedInputs(inputs, options.onDone, log)
-    do publishing.Unfinished <- fun name stamp -> unfinished.Note(name, stamp)
 
     do
         for struct (file, stamp, error) in quarantined do
@@ -257,28 +175,14 @@ type SchedulerServer(options: SchedulerOptions) =
 
     let bodies = Bodies(inputs, journal, tell, reconsider, missed, unread, log)
 
-    let place destination : string | null =
-        match destination with
-        | Destination.Nowhere -> null
-        | Destination.Kept -> state.NewSpool true
-        | Destination.Part -> state.NewPart()
-        | Destination.Sent -> state.NewSpool false
-        | Destination.Results submission ->
-            match TaskName.parse submission.Name |> Result.map publisher.CreateTemp with
-            | Ok(Ok path) -> path
-            // Whoever writes there meets the same, and waits for the disk.
-            | Ok(Error trouble) when trouble.IsOfTheDisk -> publisher.TempFor submission.Name
-            | Ok(Error _)
-            | Error _ -> state.NewSpool false // publishing it will say what is wrong
-
     let spoolOf attempt : Task<string | null> =
         task {
             let! destination = agent.LookAsync(Destination.ofResult attempt)
-            return place destination
+            return host.Place destination
         }
 
     let sharing =
-        Sharing(inputs, state, agent, place, isKept, reconsider, missed, holdup, clock)
+        Sharing(inputs, state, agent, host.Place, host.IsKept, reconsider, missed, holdup, clock)
 
     let spool message =
         match message with
@@ -308,7 +212,7 @@ type SchedulerServer(options: SchedulerOptions) =
         bodies = bodies
         sharing = if options.sharesFiles then ValueSome sharing else ValueNone
         spool = spool
-        isKept = isKept
+        isKept = host.IsKept
         holdup = holdup
         noRoom = fun folder reason -> room.Begin(folder, reason)
         answer = answer
@@ -317,15 +221,6 @@ type SchedulerServer(options: SchedulerOptions) =
         clock = clock
         log = log
     }
-
-    let listener = new TcpListener(options.listen)
-
-    do
-        // [::] is every address of this machine, those of IPv4 too.
-        if options.listen.Address.Equals System.Net.IPAddress.IPv6Any then
-            listener.Server.DualMode <- true
-
-        listener.Start 512
 
     let serve (connection: Connection) : Task =
         task {
@@ -407,92 +302,33 @@ type SchedulerServer(options: SchedulerOptions) =
                 | :? SocketException -> ()
         }
 
-    let takeDelivered () : Note[] =
-        let taken = List<Note>()
-        let mutable next = Unchecked.defaultof<TaskId>
-
-        while delivered.TryDequeue &next do
-            taken.Add(Note.Delivered next)
-
-        taken.ToArray()
-
-    /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
-    let tick () =
-        task {
-            let period = max 10L (min 50L (int64 options.settings.lostAfter / 8L))
-
-            use timer =
-                new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
-
-            // While the mailbox takes nothing, connections are looked at all the same.
-            let mutable posting = Task.CompletedTask
-
-            try
-                while not stop.IsCancellationRequested do
-                    let! _ = timer.WaitForNextTickAsync stop.Token
-                    activity.Sweep()
-
-                    // What is taken is posted.
-                    let notes = if posting.IsCompleted then takeDelivered () else [||]
-
-                    let batch = [|
-                        if notes.Length > 0 then
-                            Input.Note notes
-
-                        for KeyValue(session, connection) in connections do
-                            if connection.Sweep() then
-                                Input.Heard session
-
-                        Input.Tick
-                    |]
-
-                    if notes.Length > 0 || posting.IsCompleted then
-                        do! posting
-                        posting <- agent.PostAsync(batch, stop.Token)
-            with :? OperationCanceledException ->
-                ()
+    let around = {
+        upkeep = {
+            started = state.NoteBoot
+            sweep = sharing.SweepAsync
+            trim = fun () -> GC.Collect(2, GCCollectionMode.Aggressive, true, true)
         }
-
-    let upkeep =
-        Upkeep(
-            options.journal,
-            options.retention,
-            agent,
-            publisher,
-            owners,
-            remember,
-            sharing,
-            options.sync,
-            clock,
-            log
-        )
+        cut =
+            Cut(fun attempt submission payload pieceSize ->
+                bodies.Cut(attempt, submission, payload, pieceSize))
+        heard =
+            fun () ->
+                seq {
+                    for KeyValue(session, connection) in connections do
+                        if connection.Sweep() then
+                            Input.Heard session
+                }
+        awaited = fun () -> inbox.Awaited
+        reconsider = reconsider
+        unfinished = fun name stamp -> unfinished.Note(name, stamp)
+    }
 
     let accepting: Task = Task.Run<unit>(fun () -> accept ())
-    let ticking: Task = Task.Run<unit>(fun () -> tick ())
-
+    let telling: Task = Task.Run(fun () -> tellings.RunAsync stop.Token)
     let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
     let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
 
-    let loading: Task =
-        Task.Run(fun () ->
-            submissions.RunAsync((fun inputs -> agent.PostAsync(inputs, stop.Token)), stop.Token))
-
-    let piecing =
-        pieces.RunAsync(
-            bodies,
-            spoolOf,
-            (fun inputs -> agent.PostAsync(inputs, stop.Token)),
-            stop.Token
-        )
-
-    let keepingUp: Task =
-        Task.Run(fun () -> upkeep.RunAsync(state.NoteBoot, stop.Token))
-
-    let published =
-        publishing.RunAsync(
-            (fun inputs -> agent.PostAsync(inputs, CancellationToken.None)),
-            stop.Token
-        )
+    let hosting = host.Start(agent, around, (fun part -> Task.Run part), stop.Token)
 
     /// It may take a while where there are many files: nothing waits for it.
     let before: Task<DoneBefore> =
@@ -518,7 +354,7 @@ type SchedulerServer(options: SchedulerOptions) =
                 log.LogWarning("{Warning}", warning)
         }
 
-    let telling = tellBefore ()
+    let tellingBefore = tellBefore ()
 
     let running =
         let failing =
@@ -536,15 +372,45 @@ type SchedulerServer(options: SchedulerOptions) =
         watch agent.Completion
         watch inbox.Completion
         watch accepting
-        watch ticking
+        watch telling
         watch rereading
         watch refinishing
-        watch loading
-        watch piecing
-        watch keepingUp
-        watch published
-        watch telling
+        List.iter watch hosting
+        watch tellingBefore
         failing.Task
+
+    /// <summary>Binds the port, then opens the journal, then starts; what there is of that is ended again where a step
+    /// fails.</summary>
+    /// <exception cref="T:System.Net.Sockets.SocketException">The address cannot be listened on.</exception>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged.</exception>
+    /// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
+    static member StartAsync(options: SchedulerOptions) : Task<SchedulerServer> =
+        task {
+            let listener = new TcpListener(options.listen)
+            let mutable journal: Journal | null = null
+
+            try
+                // [::] is every address of this machine, those of IPv4 too.
+                if options.listen.Address.Equals IPAddress.IPv6Any then
+                    listener.Server.DualMode <- true
+
+                listener.Start 512
+                let opened = options.openJournal ()
+                journal <- opened
+                return new SchedulerServer(options, listener, opened)
+            with error ->
+                listener.Stop()
+
+                match journal with
+                | null -> ()
+                | journal -> do! (journal :> IAsyncDisposable).DisposeAsync()
+
+                ExceptionDispatchInfo.Throw error
+                return Unchecked.defaultof<_>
+        }
+
+    /// What it records.
+    member _.Journal = journal
 
     /// Where it listens.
     member _.EndPoint = listener.LocalEndpoint :?> IPEndPoint
@@ -561,7 +427,7 @@ type SchedulerServer(options: SchedulerOptions) =
     /// the log by then.
     member _.DoneBeforeAsync() : Task<DoneBefore> =
         task {
-            do! telling
+            do! tellingBefore
             return! before
         }
 
@@ -673,16 +539,14 @@ type SchedulerServer(options: SchedulerOptions) =
                         (inbox :> IAsyncDisposable).DisposeAsync().AsTask()
                         yield! serving.Values
                         accepting
-                        ticking
+                        telling
                         rereading
                         refinishing
-                        loading
-                        piecing
-                        keepingUp
-                        published
+                        yield! hosting
                     |]
 
                 // What waits for a disk that takes nothing would wait for ever; what is wrong is in `Completion`.
                 do! last.WaitAsync(endWithin).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
+                do! (journal :> IAsyncDisposable).DisposeAsync()
             }
             |> ValueTask

@@ -9,6 +9,30 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
 
+/// The scheduler's own folder, as its parts see it. From any thread.
+type IStateFolder =
+    /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed or
+    /// not.
+    abstract IsSameBoot: bool
+
+    /// What the disk was found to lack is recorded by now: from here on the machine has run on.
+    abstract NoteBoot: unit -> unit
+
+    /// A path for a payload that is too large for memory, which has to outlive the scheduler, or is gone with this run.
+    abstract NewSpool: isKept: bool -> string | null
+
+    /// A path for the result of a piece. It outlives the scheduler, though not a power cut. No other was ever called the same.
+    abstract NewPart: unit -> string | null
+
+    /// Whether a payload of this path has to outlive the scheduler, and a power cut.
+    abstract IsKept: path: string -> bool
+
+    /// For what a merge cannot hold in memory.
+    abstract Temporary: string
+
+    /// Deletes what an earlier run left and nobody needs.
+    abstract Sweep: needed: IReadOnlySet<string> -> unit
+
 /// <summary>The scheduler's own folder, held by one scheduler at a time: the journal, and the payloads that are too
 /// large for memory.</summary>
 /// <param name="path">Made if it is missing.</param>
@@ -259,6 +283,15 @@ type StateFolder(path: string) =
         for file in Directory.EnumerateFiles spool do
             if not (needed.Contains file || file.EndsWith(shared, StringComparison.Ordinal)) then
                 SpoolFile.delete file
+
+    interface IStateFolder with
+        member this.IsSameBoot = this.IsSameBoot
+        member this.NoteBoot() = this.NoteBoot()
+        member this.NewSpool isKept = this.NewSpool isKept
+        member this.NewPart() = this.NewPart()
+        member this.IsKept path = this.IsKept path
+        member this.Temporary = this.Temporary
+        member this.Sweep needed = this.Sweep needed
 
     interface IDisposable with
         member _.Dispose() = letGo ()

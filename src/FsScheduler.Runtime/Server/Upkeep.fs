@@ -10,23 +10,50 @@ open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Runtime.Files
 
+/// How often things are done, and how much at a time.
+type UpkeepPace = {
+    period: TimeSpan
+    retention: RetentionPace
+} with
+
+    static member Usual = { period = TimeSpan.FromSeconds 10.0; retention = RetentionPace.Usual }
+
+/// What belongs to others, and is done with the rest.
+type UpkeepAround = {
+    /// Called once what the start decided is durable.
+    started: unit -> unit
+    /// Deletes what workers have left that nobody waits for.
+    sweep: CancellationToken -> Task
+    /// Gives memory back that is not needed. It may take long.
+    trim: unit -> unit
+}
+
 /// <summary>What is done with the journal from time to time: results are flushed, so that a restart need not look at
 /// them, what is old is forgotten, and memory that is not needed is given back.</summary>
+/// <param name="journal">What is old is dropped of it.</param>
+/// <param name="retention">How long the past is remembered.</param>
+/// <param name="pace">How often.</param>
+/// <param name="mailbox">Takes what the machine is to be told.</param>
+/// <param name="results">The folder of results.</param>
+/// <param name="owners">Whose results have which names there.</param>
+/// <param name="flush">Brings results to the device, by their paths; raises IOException where the disk says no.</param>
+/// <param name="around">What is done with the rest.</param>
+/// <param name="clock">Measures the periods.</param>
+/// <param name="log">For what is not flushed.</param>
 [<Sealed>]
 type Upkeep
     (
-        journal: Journal,
+        journal: IJournal,
         retention: Retention,
-        agent: SchedulerAgent,
-        publisher: Publisher,
+        pace: UpkeepPace,
+        mailbox: IMailbox,
+        results: IResultFolder,
         owners: ResultOwners,
-        remember: ResultOwner[] -> Task,
-        sharing: Sharing,
-        sync: Sync,
+        flush: string seq -> unit,
+        around: UpkeepAround,
         clock: Clock,
         log: ILogger
     ) =
-    let period = TimeSpan.FromSeconds 10.0
     let mutable seen = 0L
     let mutable carried = 0L
     let mutable trimmed = 0L
@@ -36,7 +63,7 @@ type Upkeep
     let namesMax = 1_000
 
     /// What was fetched is nobody's any more.
-    let forgetOwners () : Task =
+    let forgetOwners (ct: CancellationToken) : Task =
         task {
             if names.Count = 0 then
                 for struct (name, _) in owners.All do
@@ -47,27 +74,34 @@ type Upkeep
 
             while left > 0 && names.Count > 0 do
                 left <- left - 1
-                owners.Forget(names.Dequeue(), fun gone -> remembering.Add(remember [| gone |]))
 
-            do! Task.WhenAll remembering
+                owners.Forget(
+                    names.Dequeue(),
+                    fun gone ->
+                        let note = Input.Note [| Note.Owner(gone.name, gone.owner) |]
+                        remembering.Add(mailbox.PostAsync([| note |], ct))
+                )
+
+            for posted in remembering do
+                do! posted
         }
 
     /// Has the machine carry what is needed of old events, a part a turn, until they are dropped; or until it has to wait for
     /// something.
     let carry (cutoff: Cutoff) (ct: CancellationToken) : Task =
         task {
-            let! first = agent.LookAsync(_.LastEvent).WaitAsync ct
+            let! first = mailbox.LookAsync(_.LastEvent, ct)
             let mutable last = first
             let mutable goOn = true
 
             while goOn do
-                do! agent.PostAsync([| Input.Retain cutoff |], ct)
-                let! now = agent.LookAsync(_.LastEvent).WaitAsync ct
-                let! isRetaining = agent.LookAsync(_.IsRetaining).WaitAsync ct
+                do! mailbox.PostAsync([| Input.Retain cutoff |], ct)
+                let! now = mailbox.LookAsync(_.LastEvent, ct)
+                let! isRetaining = mailbox.LookAsync(_.IsRetaining, ct)
                 goOn <- isRetaining && now > last
                 last <- now
 
-            let! count = agent.LookAsync(_.Carried).WaitAsync ct
+            let! count = mailbox.LookAsync(_.Carried, ct)
             carried <- count
         }
 
@@ -75,22 +109,22 @@ type Upkeep
     let retain (ct: CancellationToken) : Task =
         task {
             let! struct (kept, flushedUpTo) =
-                agent
-                    .LookAsync(fun scheduler ->
+                mailbox.LookAsync(
+                    (fun scheduler ->
                         let flushed =
                             if scheduler.Unflushed.Length = 0 then
                                 ValueNone
                             else
                                 ValueSome scheduler.FlushedUpTo
 
-                        struct (scheduler.KeptBytes, flushed))
-                    .WaitAsync
+                        struct (scheduler.KeptBytes, flushed)),
                     ct
+                )
 
             let usage = { kept = kept; carried = carried; flushedUpTo = flushedUpTo }
             let sizeFor keep since = journal.Size(keep, since)
 
-            match RetentionPolicy.choose retention usage clock.Now sizeFor with
+            match RetentionPolicy.choose retention pace.retention usage clock.Now sizeFor with
             | ValueSome cutoff -> do! carry cutoff ct
             | ValueNone -> ()
         }
@@ -99,11 +133,11 @@ type Upkeep
     /// tasks that wait take two to three times what they are.
     let trim (ct: CancellationToken) : Task =
         task {
-            let! number = agent.LookAsync(_.LastEvent).WaitAsync ct
+            let! number = mailbox.LookAsync(_.LastEvent, ct)
 
             if number = seen && number <> trimmed then
                 trimmed <- number
-                GC.Collect(2, GCCollectionMode.Aggressive, true, true)
+                around.trim ()
 
             seen <- number
         }
@@ -114,47 +148,41 @@ type Upkeep
         task {
             // The answer comes once all up to that event is durable: its results have their names.
             let! struct (number, unflushed) =
-                agent
-                    .LookAsync(fun scheduler -> struct (scheduler.LastEvent, scheduler.Unflushed))
-                    .WaitAsync
+                mailbox.LookAsync(
+                    (fun scheduler -> struct (scheduler.LastEvent, scheduler.Unflushed)),
                     ct
+                )
 
             if unflushed.Length > 0 then
                 try
-                    if sync <> Sync.Off then
-                        Flush.all publisher.Path [
-                            for struct (file, _) in unflushed do
-                                match TaskName.parse file with
-                                | Ok name -> publisher.TargetOf(owners.Find(OfFile name, name))
-                                | Error _ -> ()
-                        ]
+                    flush [
+                        for struct (file, _) in unflushed do
+                            match TaskName.parse file with
+                            | Ok name -> results.TargetOf(owners.Find(OfFile name, name))
+                            | Error _ -> ()
+                    ]
 
-                    do! agent.PostAsync([| Input.Note [| Note.Flushed number |] |], ct)
+                    do! mailbox.PostAsync([| Input.Note [| Note.Flushed number |] |], ct)
                 with :? IOException as error ->
                     log.LogWarning("the results are not flushed: {Reason}", error.Message)
         }
 
     /// <summary>Works until it is stopped.</summary>
-    /// <param name="started">Called once what the start decided is durable.</param>
     /// <param name="ct">Stops it.</param>
-    member upkeep.RunAsync(started: unit -> unit, ct: CancellationToken) : Task =
+    member upkeep.RunAsync(ct: CancellationToken) : Task =
         task {
-            use timer = new PeriodicTimer(period, clock.Provider)
-            let mutable isStarted = false
-
             try
-                while not ct.IsCancellationRequested do
-                    if not isStarted then
-                        do! agent.LookAsync(ignore).WaitAsync ct
-                        started ()
-                        isStarted <- true
-                        do! sharing.SweepAsync ct
+                do! mailbox.LookAsync(ignore, ct)
+                around.started ()
+                do! around.sweep ct
+                use timer = new PeriodicTimer(pace.period, clock.Provider)
 
+                while not ct.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync ct
                     do! upkeep.CheckpointAsync ct
                     do! retain ct
-                    do! forgetOwners().WaitAsync ct
-                    do! sharing.SweepAsync ct
+                    do! forgetOwners ct
+                    do! around.sweep ct
                     do! trim ct
             with :? OperationCanceledException ->
                 ()

@@ -35,22 +35,26 @@ type StraightFile(path: string, mode: FileMode) =
 
 /// <summary>A result that is written from its beginning to its end, and hashed on the way: to publish it, nobody has to
 /// read it again.</summary>
-/// <param name="path">Replaced, if it is there.</param>
+/// <param name="file">Empty. Closed with this.</param>
+/// <param name="flush">Brings what was written to the device.</param>
 [<Sealed>]
-type ProvenFile(path: string) =
+type ProvenFile(file: Stream, flush: unit -> unit) =
     inherit Stream()
-    let file = new StraightFile(path, FileMode.OpenOrCreate)
+    let hash = XxHash3()
 
-    do
+    /// <param name="path">Replaced, if it is there.</param>
+    static member Create(path: string) =
+        let file = new StraightFile(path, FileMode.OpenOrCreate)
+
         if file.Length > 0L then
             file.SetLength 0L // as in Disk.create: not where there is nothing to cut
 
-    let hash = XxHash3()
+        new ProvenFile(file, fun () -> file.Flush true)
 
     member _.Proof: Proof = { size = file.Length * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
 
     /// To the device.
-    member _.FlushToDisk() = file.Flush true
+    member _.FlushToDisk() = flush ()
 
     override _.Write(bytes: ReadOnlySpan<byte>) =
         file.Write bytes
@@ -62,6 +66,10 @@ type ProvenFile(path: string) =
     override this.WriteAsync(bytes: ReadOnlyMemory<byte>, _: CancellationToken) =
         this.Write bytes.Span
         ValueTask.CompletedTask
+
+    override this.WriteAsync(buffer: byte[], offset: int, count: int, _: CancellationToken) =
+        this.Write(buffer, offset, count)
+        Task.CompletedTask
 
     override _.CanWrite = true
     override _.CanRead = false
@@ -114,3 +122,41 @@ module SpoolFile =
         | Recorded _
         | Input _
         | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"
+
+/// Files of payloads, as the scheduler's own work sees them. From any thread.
+type ISpool =
+    /// Whether there is a file.
+    abstract Has: path: string -> bool
+
+    /// <summary>Opens one to be read.</summary>
+    /// <exception cref="T:System.IO.IOException">It is not there, or cannot be read.</exception>
+    abstract Open: path: string -> Stream
+
+    /// <summary>Makes one, or replaces it.</summary>
+    /// <exception cref="T:System.IO.IOException">It cannot be made.</exception>
+    abstract Create: path: string -> ProvenFile
+
+    /// <summary>Deletes one; nothing happens where there is none.</summary>
+    /// <exception cref="T:System.IO.IOException">It cannot be deleted.</exception>
+    abstract Delete: path: string -> unit
+
+    /// Whether a folder that has no room for a file has some for smaller ones.
+    abstract HasRoomForOthers: folder: string -> bool
+
+/// Files as they are.
+[<Sealed>]
+type Spool() =
+    /// Deletes one. What cannot be deleted stays until the next start.
+    static member discard (files: ISpool) (path: string) =
+        try
+            files.Delete path
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ()
+
+    interface ISpool with
+        member _.Has path = File.Exists path
+        member _.Open path = new StraightFile(path, FileMode.Open)
+        member _.Create path = ProvenFile.Create path
+        member _.Delete path = File.Delete path
+        member _.HasRoomForOthers folder = Disk.hasRoomForOthers folder

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Runtime
 open FsScheduler.Simulation.Tests
 
 /// What must be so, whatever has happened.
@@ -12,41 +13,36 @@ module CrashChecks =
             raise (Violation text)
 
     /// What the device had to keep.
-    let afterCut
-        (settings: CrashSettings)
-        (disk: SimDisk)
-        (journal: SimJournal)
-        (outside: Outside)
-        =
+    let afterCut (settings: CrashSettings) (disk: SimDisk) (history: History) (outside: Outside) =
         let ended = Dictionary<TaskId, int64>()
 
-        for recorded in journal.All do
+        for recorded in history.All do
             match recorded.event with
             | Event.Completed(attempt, _) -> ended[attempt.task] <- recorded.number
             | _ -> ()
 
         let published = Seq.toArray outside.Published
 
-        for KeyValue(what, struct (task, content)) in published do
-            let submission = journal.Submission task
+        for KeyValue(what, result) in published do
+            let submission = history.Submission result.task
 
             let isWhole =
-                match disk.Find("out/" + submission.Name) with
+                match disk.Find("out/" + result.place) with
                 | null -> false
-                | file -> file.Content = content
+                | file -> file.Content = result.content
 
-            match ended.TryGetValue task with
+            match ended.TryGetValue result.task with
             | true, number ->
                 let isNewest =
                     published
-                    |> Array.forall (fun (KeyValue(_, struct (other, _))) ->
-                        other <= task || (journal.Submission other).Name <> submission.Name)
+                    |> Array.forall (fun (KeyValue(_, other)) ->
+                        other.task <= result.task || other.place <> result.place)
 
                 let isFlushed =
-                    settings.isFull
+                    settings.sync = Sync.Full
                     || settings.deletes
                     || submission.Origin <> Origin.Folder
-                    || number <= journal.FlushedUpTo
+                    || number <= history.FlushedUpTo
 
                 must
                     (isWhole || not isFlushed || not isNewest)
@@ -57,11 +53,12 @@ module CrashChecks =
             | _ -> outside.Published.Remove what |> ignore
 
     /// Everything has come to its end, once.
-    let atTheEnd (disk: SimDisk) (journal: SimJournal) (outside: Outside) (life: CrashLife) =
+    let atTheEnd (disk: SimDisk) (history: History) (outside: Outside) (life: CrashLife) =
+        let scheduler = life.Scheduler
         let ended = Dictionary<TaskId, Event>()
         let submitted = Dictionary<string, TaskId>()
 
-        for recorded in journal.All do
+        for recorded in history.All do
             match recorded.event with
             | Event.Completed({ task = task }, _)
             | Event.Cancelled(task, _) ->
@@ -73,7 +70,7 @@ module CrashChecks =
                 | _ -> ()
             | _ -> ()
 
-        let quarantined = HashSet [ for task in TaskView.all life.Scheduler -> task.id ]
+        let quarantined = HashSet [ for task in TaskView.all scheduler -> task.id ]
 
         let resultIs name (content: string) =
             match disk.Find("out/" + name) with
@@ -94,10 +91,10 @@ module CrashChecks =
             | _ -> must (quarantined.Contains task) $"{content} has come to no end"
 
         for job in outside.Jobs do
-            if job.Task > 0L<taskId> && not job.IsForgotten then
+            if job.Task > 0L<taskId> && not (job.IsForgotten || job.IsTakenAway) then
                 match ended.TryGetValue job.Task with
                 | true, Event.Completed _ when job.Want = File ->
-                    match disk.Find("out/" + job.Name) with
+                    match disk.Find("out/" + life.PlaceOf(job.Task, job.Name)) with
                     | null -> raise (Violation $"{job.Name} has no result")
                     | file ->
                         must
@@ -109,7 +106,7 @@ module CrashChecks =
                 | true, _ -> ()
                 | _ -> must (quarantined.Contains job.Task) $"{job.Name} has come to no end"
 
-        let needed = HashSet life.Scheduler.Spools
+        let needed = HashSet scheduler.Spools
 
         for path in disk.Below "spool/" do
             must (needed.Contains path) $"{path} is left behind"

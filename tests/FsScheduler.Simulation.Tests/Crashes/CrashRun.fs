@@ -2,9 +2,12 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System
 open System.Collections.Generic
+open System.IO
 open FsScheduler.Core
 open FsScheduler.Journal
+open FsScheduler.Runtime
 open FsScheduler.Simulation.Tests
+open FsScheduler.Simulation.Tests.Crashes
 
 /// When and how processes end.
 type Plan =
@@ -64,23 +67,55 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 speculate = 1.5
                 seed = seed
         }
-        isFull = chance.Percent 25
-        isFlushing =
+        sync =
             (match plan with
-             | Once(_, cutsPower) -> cutsPower || chance.Percent 50
+             | Once(_, cutsPower) when cutsPower -> true
+             | Once _ -> chance.Percent 50
              | Often _ -> chance.Percent 85)
+            |> fun isFlushing ->
+                if not isFlushing then Sync.Off
+                elif chance.Percent 25 then Sync.Full
+                else Sync.Normal
         deletes = chance.Percent 25
         large = chance.Pick [| 0; 30; 100 |]
+        smallMax = chance.Pick [| 0L<B>; 30L<B>; Settings.unlimited |]
+        retention = {
+            age = chance.Pick [| 300L<ms>; 1_000L<ms>; 1_000_000L<ms> |]
+            bytes = chance.Pick [| 0L<B>; 2_000L<B>; 1_000_000_000L<B> |]
+        }
+        pace = {
+            period = TimeSpan.FromMilliseconds(float (chance.Pick [| 100; 400; 2_000 |]))
+            retention = {
+                carriedMax = chance.Pick [| 1; 3; 1_000 |]
+                droppedMin = chance.Pick [| -50L; 0L; 16L |]
+            }
+        }
     }
 
-    let store = new SimStore(disk, chance, coverage, settings.isFlushing)
-    let journal = SimJournal(disk, store)
+    let isFlushing = settings.sync <> Sync.Off
+    let store = new SimStore(disk, chance, coverage, isFlushing)
+    let history = History store
     let outside = Outside()
-    let mutable now: Instant = { sinceStart = 0L<ms> }
-    let mutable isSameBoot = true
+    let time = SimTime()
+    let clock = Clock time
+
+    let world = {
+        disk = disk
+        store = store
+        history = history
+        state = SimState disk
+        outside = outside
+        time = time
+        clock = clock
+        chance = chance
+        coverage = coverage
+        trace = trace
+    }
+
     let mutable crashesLeft = 0
     let mutable isCalm = false
     let mutable life = Unchecked.defaultof<CrashLife>
+    let mutable isUp = false
     let mutable piecesFail = 0
 
     let must isSo text =
@@ -103,68 +138,60 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         | Once _ -> disk.Passed % 32 = 0
         | Often _ -> seed % 4UL = 0UL
 
-    let start () =
-        let mutable isUp = false
+    let startWith (change: CrashSettings -> CrashSettings) =
+        isUp <- false
 
         while not isUp do
             try
+                disk.IsDown <- false
                 let machine = { settings.machine with split = chance.Pick splits }
-                let settings = { settings with machine = machine }
-
-                life <-
-                    CrashLife(
-                        settings,
-                        disk,
-                        journal,
-                        outside,
-                        chance,
-                        coverage,
-                        trace,
-                        isSameBoot,
-                        isCompared (),
-                        now
-                    )
-
+                life <- CrashLife(change { settings with machine = machine }, world, isCompared ())
                 life.PiecesFail <- piecesFail
                 isUp <- true
             with
             | Crash ->
+                time.Forget()
                 coverage.Count "seen: crash while starting"
                 crashesLeft <- crashesLeft - 1
                 planCrash ()
-            | DiskFull -> disk.IsFull <- false // whoever starts it makes room
+            | :? IOException when disk.IsFull -> disk.IsFull <- false // whoever starts it makes room
+
+    let start () = startWith id
 
     let countRetaining () =
         if life.Scheduler.IsRetaining then
             coverage.Count "seen: crash while carrying"
 
-        if life.IsDropping then
+        if store.IsDropping then
             coverage.Count "seen: crash while dropping"
-        elif journal.IsToDrop then
+        elif history.IsToDrop then
             coverage.Count "seen: crash between carrying and dropping"
 
     let down () =
-        isSameBoot <- isSameBoot || life.IsResumed
+        life.End()
+        isUp <- false
         countRetaining ()
+        store.IsDropping <- false
         crashesLeft <- crashesLeft - 1
         outside.Disconnect()
-        now <- now + chance.Time(0L<ms>, 3_000L<ms>)
+        time.Advance(TimeSpan.FromMilliseconds(float (int64 (chance.Time(0L<ms>, 3_000L<ms>)))))
 
         let cutsPower =
             match plan with
             | Once(_, cutsPower) -> cutsPower
-            | Often _ -> settings.isFlushing && chance.Percent 50
+            | Often _ -> isFlushing && chance.Percent 50
 
         if cutsPower then
             coverage.Count "fault: power cut"
-            trace.Add(now, "the power is cut", 0L, disk.Passed)
+            trace.Add(clock.Now, "the power is cut", 0L, disk.Passed)
             disk.Cut()
             store.Cut()
-            isSameBoot <- false
-            CrashChecks.afterCut settings disk journal outside
+            history.Trim()
+            world.state.IsSameBoot <- false
+            CrashChecks.afterCut settings disk history outside
         else
             coverage.Count "fault: killed"
-            trace.Add(now, "the process is killed", 0L, disk.Passed)
+            trace.Add(clock.Now, "the process is killed", 0L, disk.Passed)
 
         planCrash ()
         start ()
@@ -285,87 +312,86 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             coverage.Count "fault: file vanished"
         | _ -> outside.Files[name] <- int64 (disk.Passed + 1) // never a version again
 
-    /// Its key may be forgotten: it ended before the time after which all are kept, and nobody waits for its result.
-    let mayForget (cutoff: Cutoff) (job: Job) =
-        match journal.EndOf job.Task with
-        | _ when cutoff.isTooMuch -> true
-        | ValueSome(struct (at, isDone)) ->
-            at - cutoff.keptSince < 0L<ms>
-            && (job.Want <> Result || not isDone || job.HasResult)
-        | ValueNone -> false
+    /// Somebody takes a result away that a client has been told of.
+    let takeAway () =
+        match
+            outside.Jobs
+            |> Seq.tryFind (fun job -> job.Want = File && job.HasResult && not job.IsTakenAway)
+        with
+        | Some job ->
+            job.IsTakenAway <- true
+            let place = life.PlaceOf(job.Task, job.Name)
 
-    let choose keep isTooMuch age most : Cutoff =
-        let upTo = life.DurableUpTo now
+            for KeyValue(what, result) in Seq.toArray outside.Published do
+                if result.place = place then
+                    outside.Published.Remove what |> ignore
 
-        {
-            before = (journal.Size keep).cutoff
-            keptSince = { sinceStart = upTo.sinceStart - age }
-            isTooMuch = isTooMuch
-            most = most
-        }
+            disk.Delete("out/" + place)
+        | None -> ()
 
-    let chooseSome () =
-        let bytes = (journal.Size Int64.MaxValue).bytes
-        let keep = bytes * int64 (chance.Below 100) / 100L
-        let age = chance.Pick [| 1_000L<ms>; 1_000_000L<ms> |]
-        choose keep (chance.Percent 20) age (chance.Pick [| 1; 3; 1_000 |])
+    let advance (most: int) =
+        time.Advance(TimeSpan.FromMilliseconds(float (chance.Below(most + 1))))
 
-    /// No key is forgotten.
-    let chooseAll () = choose 0L false 1_000_000L<ms> 3
-
-    let retain chosen =
-        match life.Retain chosen with
-        | ValueSome cutoff ->
-            for job in outside.Jobs do
-                if job.Key.IsSome && job.Task > 0L<taskId> && mayForget cutoff job then
-                    job.IsForgotten <- true
-        | ValueNone -> ()
-
-    let actOfUpkeep () =
-        match chance.Below 12 with
-        | 0
-        | 1 -> life.Checkpoint()
-        | 2
-        | 3
-        | 4 -> retain chooseSome
-        | 5
-        | 6 -> life.Drop()
-        | 7 -> life.ForgetOwner()
-        | _ -> life.Scan()
+    let actOutside () =
+        match chance.Below 100 with
+        | roll when roll < 45 -> actOfWorker ()
+        | roll when roll < 75 -> actOfClient ()
+        | roll when roll < 85 -> actOfFolder ()
+        | roll when roll < 98 -> life.Scan()
+        | _ -> takeAway ()
 
     let act () =
-        now <- now + chance.Time(0L<ms>, 40L<ms>)
+        if life.CanRun && chance.Percent 75 then
+            life.RunOne()
+        else
+            advance 40
+            actOutside ()
 
-        match chance.Below 100 with
-        | roll when roll < 22 -> life.Turn(now, 1 + chance.Below 8)
-        | roll when roll < 40 -> life.Commit()
-        | roll when roll < 49 -> life.Publish()
-        | roll when roll < 54 -> life.Settle()
-        | roll when roll < 59 -> life.Load()
-        | roll when roll < 75 -> actOfWorker ()
-        | roll when roll < 85 -> actOfClient ()
-        | roll when roll < 89 -> actOfFolder ()
-        | roll when roll < 95 -> actOfUpkeep ()
-        | _ -> life.Post Input.Tick
+    /// Others go on while somebody waits for the disk.
+    let mutable isMeanwhile = false
+
+    let meanwhile () =
+        if isUp && not isMeanwhile && chance.Percent 8 then
+            isMeanwhile <- true
+
+            try
+                if life.CanRun && chance.Percent 70 then
+                    life.RunOne()
+                else
+                    actOutside ()
+            finally
+                isMeanwhile <- false
 
     let survive (action: unit -> unit) =
         try
             action ()
         with
         | Crash -> down ()
-        | DiskFull -> () // tried again
         | QueueLost _ ->
-            must journal.IsTaken "the journal is lost, and nobody has taken it"
+            must history.IsTaken "the journal is lost, and nobody has taken it"
             coverage.Count "seen: fenced"
+            disk.IsDown <- true
             down ()
+
+    let intrude () =
+        coverage.Count "fault: second scheduler"
+        trace.Add(clock.Now, "a second scheduler opens the journal", 0L, disk.Passed)
+        let owner = Guid(disk.Passed, 2s, 0s, Array.zeroCreate 8)
+
+        let other =
+            new Journal(store.Elsewhere, { CrashLife.JournalOptions with owner = owner })
+
+        let first = store.Next
+        history.Take(clock.Now, owner)
+        let opened = [| Event.Opened owner |]
+        (other :> IJournal).AppendAsync(clock.Now, first, opened) |> ignore
+        must (other.Step()) "the second scheduler cannot open the journal"
 
     let misbehave () =
         match plan with
         | Often _ ->
-            if chance.PerMille 1 then
-                coverage.Count "fault: second scheduler"
-                trace.Add(now, "a second scheduler opens the journal", 0L, disk.Passed)
-                journal.Intrude now
+            if chance.PerMille 1 && not history.IsTaken then
+                intrude ()
 
             if disk.IsFull then
                 disk.IsFull <- not (chance.Percent 10)
@@ -389,12 +415,22 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         && outside.Jobs
            |> Seq.forall (fun job -> job.IsOver || quarantined.Contains job.Task)
 
+    let runUntilIdle () =
+        let mutable left = 100_000
+
+        while life.CanRun do
+            left <- left - 1
+            must (left > 0) "it does not come to rest"
+            life.RunOne()
+
     /// Nothing goes wrong any more: everything comes to its end.
     let calm () =
         disk.CrashAt <- Int32.MaxValue
+        disk.Meanwhile <- ignore
         disk.IsFull <- false
         disk.RenamesFail <- 0
         store.AnswersLost <- 0
+        piecesFail <- 0
         life.PiecesFail <- 0
         isCalm <- true
         let mutable rounds = 0
@@ -412,13 +448,13 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
                 raise (
                     Violation
-                        $"not done: {String.Join(',', left)}; jobs: {String.Join(',', jobs)}; scanned: {life.IsScanned}; idle: {life.IsIdle}"
+                        $"not done: {String.Join(',', left)}; jobs: {String.Join(',', jobs)}; scanned: {life.IsScanned}; {life.Unrest}"
                 )
 
-            now <- now + 1_000L<ms>
+            time.Advance(TimeSpan.FromSeconds 1.0)
             connectClient ()
 
-            for job in outside.Jobs do
+            for job in Seq.toArray outside.Jobs do
                 if not job.IsSent && not job.IsOver then
                     life.Submit(outside.Client.Value, job)
 
@@ -427,46 +463,49 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 | ValueNone -> connectWorker worker
                 | ValueSome session -> life.Post(Input.Heard session)
 
-            life.Post Input.Tick
             life.Scan()
 
             for _ in 1..10 do
-                life.Turn(now, Int32.MaxValue)
-                life.Commit()
-                life.Publish()
-                life.Load()
-                life.Settle()
+                runUntilIdle ()
 
                 for worker in outside.Workers do
                     finishOne worker
 
-    /// Everything old is dropped; then it starts once more.
+            runUntilIdle ()
+
+    let anew change =
+        life.End()
+        outside.Disconnect()
+        startWith change
+
+    /// Everything old is dropped, and then it starts once more.
     let renew () =
-        let turn () =
-            life.Turn(now, Int32.MaxValue)
-            life.Commit()
+        let before = history.All |> Seq.length |> int64
 
-        while life.Scheduler.Unflushed.Length > 0 do
-            life.Checkpoint()
-            turn ()
+        anew (fun settings -> {
+            settings with
+                retention = { age = 0L<ms>; bytes = 1_000_000_000L<B> }
+                pace = {
+                    period = TimeSpan.FromSeconds 1.0
+                    retention = { carriedMax = 3; droppedMin = -1_000_000L }
+                }
+        })
 
-        retain chooseAll
+        let isDropped () =
+            history.All
+            |> Seq.exists (fun recorded -> recorded.number > before && recorded.event.IsDropped)
+            && not (history.IsToDrop || life.Scheduler.IsRetaining)
+
         let mutable rounds = 0
 
-        while not life.IsIdle || life.IsRetaining do
+        while not (isDropped ()) do
             rounds <- rounds + 1
-            must (rounds < 1_000) "what is needed of old events is never carried"
-            turn ()
+            must (rounds < 100) "what is needed of old events is never carried"
+            time.Advance(TimeSpan.FromSeconds 1.0)
+            runUntilIdle ()
 
-            if life.Scheduler.IsRetaining then
-                retain chooseAll
-
-            life.Publish()
-            life.Drop()
-
-        isSameBoot <- true
-        outside.Disconnect()
-        start ()
+        anew id
+        runUntilIdle ()
 
     member _.Run() : CrashRun =
         let failure =
@@ -488,15 +527,21 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 | Once _ -> ()
 
                 start ()
+                disk.Meanwhile <- meanwhile
 
-                for _ in 1 .. 250 * size do
+                let steps =
+                    match plan with
+                    | Once _ -> 150
+                    | Often _ -> 800 * size
+
+                for _ in 1..steps do
                     misbehave ()
                     survive act
 
                 survive calm
                 survive calm // it may have found that it is not the only one
                 renew ()
-                CrashChecks.atTheEnd disk journal outside life
+                CrashChecks.atTheEnd disk history outside life
                 None
             with
             | Violation text -> Some text
@@ -509,7 +554,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             coverage = coverage
             trace = trace
             boundaries = disk.Passed
-            tasks = Seq.length journal.All
+            tasks = Seq.length history.All
         }
 
 module CrashRun =

@@ -5,7 +5,7 @@ open Expecto
 open FsScheduler.Simulation.Tests
 
 /// Small histories of which every boundary is tried, by killing the process and by cutting the power.
-let private histories = 12
+let private histories = 5
 
 /// Large ones, with a few crashes and a disk that misbehaves.
 let private seeds = 500
@@ -81,7 +81,7 @@ let private required = [
     "seen: damaged result found"
     "seen: dropped"
     "seen: fenced"
-    "seen: joined for nobody"
+    "seen: result for nobody"
     "seen: late result"
     "seen: name lost"
     "seen: part dropped"

@@ -56,6 +56,8 @@ type Job(name: string, pipeline: string, want: Want, key: string option, isLarge
     member val IsOver = false with get, set
     /// The journal was made to forget its key.
     member val IsForgotten = false with get, set
+    /// Somebody has taken its result away, as a file.
+    member val IsTakenAway = false with get, set
 
 /// Stages of all kinds, and what is made of them.
 module CrashStages =
@@ -109,6 +111,9 @@ module CrashStages =
 
     let ofPipeline (pipeline: string) = pipeline.Split " | "
 
+/// A result under its final name.
+type PublishedResult = { task: TaskId; place: string; content: string }
+
 /// What is there besides the scheduler and its disk: the folder of inputs, workers and a client.
 [<Sealed>]
 type Outside() =
@@ -120,8 +125,8 @@ type Outside() =
 
     /// The attempts that workers were given. None is given twice.
     member val Given = HashSet<Attempt>()
-    /// What has its final name, by version of a file or by task: whose it is, and the result.
-    member val Published = Dictionary<string, struct (TaskId * string)>()
+    /// What has its final name, by version of a file or by task.
+    member val Published = Dictionary<string, PublishedResult>()
 
     member _.NewSession() =
         sessions <- sessions + 1L<sessionId>
@@ -150,6 +155,7 @@ type Outside() =
 
             if job.Task <> task then
                 job.IsForgotten <- false // it is another task from now on
+                job.IsTakenAway <- false
 
             job.Task <- task
         | FromScheduler.Done ended ->

@@ -13,23 +13,23 @@ module RestoreChecks =
     let private same what (known: 'a) (expected: 'a) =
         must (known = expected) $"{what}: restarted, it knows %A{known}, and it is %A{expected}"
 
-    let private numbers (journal: SimJournal) (scheduler: Scheduler) =
+    let private numbers (history: History) (scheduler: Scheduler) =
         let status = scheduler.Status
-        same "done and cancelled" (struct (status.finished, status.cancelled)) journal.Counts
+        same "done and cancelled" (struct (status.finished, status.cancelled)) history.Counts
 
         same
             "the latest task, event and session"
             (struct (scheduler.LastTask, scheduler.LastEvent, scheduler.LastSession))
-            journal.Highest
+            history.Highest
 
-    let private files (journal: SimJournal) (scheduler: Scheduler) =
+    let private files (history: History) (scheduler: Scheduler) =
         let known = [
             for KeyValue(name, file) in scheduler.TakenFiles do
                 name, file.version
         ]
 
         let expected = [
-            for KeyValue(name, version) in journal.Files do
+            for KeyValue(name, version) in history.Files do
                 name, version
         ]
 
@@ -38,26 +38,26 @@ module RestoreChecks =
         same
             "results that are not flushed"
             (scheduler.Unflushed |> Seq.sortBy (fun (struct (name, _)) -> name) |> Seq.toList)
-            (journal.Unflushed |> List.sortBy (fun (struct (name, _)) -> name))
+            (history.Unflushed |> List.sortBy (fun (struct (name, _)) -> name))
 
-    let private owners (journal: SimJournal) (scheduler: Scheduler) =
+    let private owners (history: History) (scheduler: Scheduler) =
         let known = [
             for struct (name, source) in scheduler.Owners do
                 string name, source
         ]
 
         let expected = [
-            for KeyValue(name, source) in journal.Owners do
+            for KeyValue(name, source) in history.Owners do
                 string name, source
         ]
 
         same "owners" (List.sortBy fst known) (List.sortBy fst expected)
 
     /// What is not of single tasks.
-    let beside (journal: SimJournal) (scheduler: Scheduler) =
-        numbers journal scheduler
-        files journal scheduler
-        owners journal scheduler
+    let beside (history: History) (scheduler: Scheduler) =
+        numbers history scheduler
+        files history scheduler
+        owners history scheduler
 
     /// <summary>All that it knows is what it would know if nothing were dropped.</summary>
     /// <param name="whole">Restored from everything.</param>

@@ -2,13 +2,11 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System
 open System.Collections.Generic
+open System.IO
 open FsScheduler.Simulation.Tests
 
 /// The process ends, here and now.
 exception Crash
-
-/// The disk has no room.
-exception DiskFull
 
 /// What a name stands for.
 [<Sealed>]
@@ -35,20 +33,34 @@ type SimDisk(chance: Chance, coverage: Coverage) =
     member val Passed = 0 with get, set
     /// At which one the process ends.
     member val CrashAt = Int32.MaxValue with get, set
+    /// That is over: nothing reaches the disk any more.
+    member val IsDown = false with get, set
+    /// What others do while somebody is at a boundary.
+    member val Meanwhile: unit -> unit = ignore with get, set
     member val IsFull = false with get, set
     /// How many of a hundred renames fail.
     member val RenamesFail = 0 with get, set
 
+    /// Nothing happens after the end.
+    member private disk.Live() =
+        if disk.IsDown then
+            raise Crash
+
     member disk.Boundary() =
+        disk.Live()
         disk.Passed <- disk.Passed + 1
 
         if disk.Passed = disk.CrashAt then
+            disk.IsDown <- true
             raise Crash
+
+        disk.Meanwhile()
+        disk.Live()
 
     member disk.NeedRoom() =
         if disk.IsFull then
             coverage.Count "fault: disk full"
-            raise DiskFull
+            raise (IOException("disk full", 28)) // ENOSPC
 
     member disk.Write(name: string, content: string) =
         disk.Boundary()
@@ -60,6 +72,25 @@ type SimDisk(chance: Chance, coverage: Coverage) =
         disk.Boundary()
         file.Content <- content
         disk.Boundary()
+
+    /// An empty one.
+    member disk.Create(name: string) =
+        disk.Boundary()
+        writings <- writings + 1L
+        names[name] <- SimFile("", writings)
+        disk.Boundary()
+
+    /// More behind what a file has.
+    member disk.Append(name: string, content: string) =
+        disk.Boundary()
+        disk.NeedRoom()
+
+        match names.TryGetValue name with
+        | true, file ->
+            writings <- writings + 1L
+            file.Content <- file.Content + content
+            file.Modified <- writings
+        | _ -> () // a file that was deleted while it is open
 
     /// False: it failed. The boundary after it is the caller's.
     member disk.Rename(name: string, target: string) : bool =
@@ -74,13 +105,20 @@ type SimDisk(chance: Chance, coverage: Coverage) =
             true
 
     member disk.Delete(name: string) =
-        if names.Remove name then
+        if names.ContainsKey name then
+            disk.Boundary()
+            names.Remove name |> ignore
             disk.Boundary()
 
     /// Content and name.
     member disk.Flush(name: string) =
         disk.Boundary()
-        let file = names[name]
+
+        let file =
+            match names.TryGetValue name with
+            | true, file -> file
+            | _ -> raise (FileNotFoundException name)
+
         file.Durable <- ValueSome file.Content
         durable[name] <- file
         disk.Boundary()

@@ -1,6 +1,7 @@
 namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
+open System.IO
 open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
 
@@ -32,7 +33,12 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
 
     let transact (action: IJournalStore -> 'result) : 'result =
         disk.Boundary()
-        disk.NeedRoom()
+
+        try
+            disk.NeedRoom()
+        with :? IOException as error ->
+            raise (StoreError(true, error.Message))
+
         disk.Boundary() // what is half written has no valid sums, and is not there
         let result = change action
         disk.Boundary()
@@ -55,13 +61,32 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
         states.Clear()
         states.Add(current.Fork())
 
-    /// Another process appends.
-    member _.Intrude(batch: Batch) =
-        change (fun store -> store.Append [| batch |])
-        flush ()
+    /// Whether some is dropped of what is to be dropped, and not all.
+    member val IsDropping = false with get, set
+
+    /// As another process on another machine sees it: this one's disk has nothing to do with that.
+    member _.Elsewhere: IJournalStore = {
+        new IJournalStore with
+            member _.Append batches =
+                change (fun store -> store.Append batches)
+                flush ()
+
+            member _.Read from = content().Read from
+            member _.ReadPayload(first, at, bytes) = content().ReadPayload(first, at, bytes)
+            member _.Drop(_, _) = raise (System.NotSupportedException())
+            member _.Size(keep, since) = content().Size(keep, since)
+            member _.Dispose() = ()
+    }
 
     /// The number that the next batch begins with.
     member _.Next = content().Size(System.Int64.MaxValue, System.Int64.MinValue).next
+
+    /// The number of the first event that the device may not have.
+    member _.DurableUpTo =
+        if isFlushing then
+            (states[0] :> IJournalStore).Size(System.Int64.MaxValue, System.Int64.MinValue).next
+        else
+            content().Size(System.Int64.MaxValue, System.Int64.MinValue).next
 
     interface IJournalStore with
         member store.Append batches =
@@ -69,13 +94,19 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
 
             if chance.Percent store.AnswersLost then
                 coverage.Count "fault: answer lost"
-                transact (fun content -> content.Append batches)
+                raise (StoreError(true, "the answer was lost"))
 
         member _.Read from = content().Read from
         member _.ReadPayload(first, at, bytes) = content().ReadPayload(first, at, bytes)
 
-        member _.Drop(before, most) =
-            transact (fun content -> content.Drop(before, most))
+        member store.Drop(before, most) =
+            let some = min most (1 + chance.Below 4)
+            store.IsDropping <- transact (fun content -> content.Drop(before, some))
+
+            if not store.IsDropping then
+                coverage.Count "seen: dropped"
+
+            store.IsDropping
 
         member _.Size(keep, since) = content().Size(keep, since)
         member _.Dispose() = ()
