@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System
 open System.Collections.Generic
+open System.IO
 open System.Text
 open FsScheduler.Core
 open FsScheduler.Runtime.Files
@@ -145,6 +146,14 @@ module Content =
     let ofFile (name: string) (version: int64) =
         make $"{name}.v{version}" (int ((version * 5L + int64 name.Length) % 9L))
 
+/// Takes what is written.
+type SpoolStream(write: byte[] -> unit) =
+    inherit MemoryStream()
+
+    override _.Write(bytes: ReadOnlySpan<byte>) =
+        base.Write bytes
+        write (bytes.ToArray())
+
 /// The temporary files of a simulated scheduler. Use after deletion is found at once, and a file that nobody deletes at the end.
 [<Sealed>]
 type Spool() =
@@ -158,6 +167,15 @@ type Spool() =
         let path = $"spool/{written}"
         files.Add(path, content)
         Spooled(path, (if size = 0L<B> then Content.sizeOf content else size))
+
+    /// <summary>Makes one.</summary>
+    /// <returns>What is written goes behind what it has.</returns>
+    member _.Create(path: string) : Stream =
+        files[path] <- ""
+
+        new SpoolStream(fun bytes ->
+            if files.ContainsKey path then
+                files[path] <- files[path] + Encoding.UTF8.GetString bytes)
 
     /// None: it was deleted.
     member _.TryRead(path: string) =

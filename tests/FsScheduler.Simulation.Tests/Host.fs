@@ -1,18 +1,128 @@
 namespace FsScheduler.Simulation.Tests
 
+open System
 open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Channels
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Journal
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
 
-/// The process around the machine, as the real one is: takes what has arrived, decides, records, and
-/// only then lets effects out, in order. The journal takes its time, in which the next batch may be decided.
+/// <summary>A journal that is looked at: the observers hear what is durable before anybody else does.</summary>
+/// <param name="journal">The real one.</param>
+/// <param name="durable">Told of each event.</param>
 [<Sealed>]
-type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Scheduler) =
+type private WatchedJournal(journal: IJournal, durable: Event -> unit) =
+    /// Completes when all that was appended is durable.
+    member val Latest = Task.CompletedTask with get, set
+
+    interface IJournal with
+        member watched.AppendAsync(at, first, events) =
+            let copy = Seq.toArray events
+
+            let before = watched.Latest
+
+            let appended: Task =
+                task {
+                    do! journal.AppendAsync(at, first, events)
+                    do! before // both at once
+                    Array.iter durable copy
+                }
+
+            watched.Latest <- appended
+            ValueTask appended
+
+        member _.ReadSubmission number = journal.ReadSubmission number
+        member _.ReadPayload number = journal.ReadPayload number
+        member _.DropAsync before = journal.DropAsync before
+        member _.Size(keep, since) = journal.Size(keep, since)
+        member _.DisposeAsync() = journal.DisposeAsync()
+
+/// What the host of a world works with.
+type HostWorld = {
+    settings: Settings
+    inputs: IInputFolder
+    results: IResultFolder
+    files: ISpool
+    state: IStateFolder
+    peers: SessionId -> IPeer
+    cut: Cut
+    reconsider: TaskName -> Stamp -> unit
+    /// Results that are put together are files above this.
+    smallMax: Size
+}
+
+/// <summary>The host of a scheduler, on a timeline: its mailbox, its journal, which takes its time, and what is beside
+/// them.</summary>
+/// <param name="scene">Has the timeline.</param>
+/// <param name="observer">Is told of each step.</param>
+/// <param name="answers">Is told of each effect.</param>
+/// <param name="world">What it works with.</param>
+[<Sealed>]
+type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) =
     let batchMax = 64
-    let mailbox = Queue<Input>()
-    let mutable isPlanned = false
-    let mutable journalUntil = 0L<ms>
-    let mutable journalWasUntil = 0L<ms> // without the last batch
+    let climate = scene.climate
+    let time = TimelineTime scene.timeline
+    let clock = Clock time
+    let scheduler = Scheduler world.settings
+    let messages = Channel.CreateUnbounded<Message>()
     let mutable asleepUntil = 0L<ms>
+
+    let journal =
+        new Journal(
+            new MemoryStore(),
+            {
+                spool = "spool"
+                owner = Guid(1, 1s, 1s, Array.zeroCreate 8)
+                toUnix = fun at -> int64 at.sinceStart
+                toInstant = fun at -> { sinceStart = at * 1L<ms> }
+                mark = fun _ -> Unmarked
+                heldUp = ignore
+                goesOn = ignore
+                betweenTries = TimeSpan.FromSeconds 1.0
+            }
+        )
+
+    let watched = WatchedJournal(journal, answers.Durable)
+
+    let host =
+        SchedulerHost {
+            settings = world.settings
+            scheduler = scheduler
+            owner = journal.Owner
+            journal = watched
+            inputs = world.inputs
+            results = world.results
+            files = world.files
+            state = world.state
+            merging =
+                Merge(fun _ parts _ output _ _ ->
+                    let contents =
+                        parts
+                        |> Array.map (fun part ->
+                            use reader = new StreamReader(part, leaveOpen = true)
+                            reader.ReadToEnd())
+
+                    output.Write(ReadOnlySpan(Content.toBytes (Content.join true contents)))
+                    Task.CompletedTask)
+            smallMax = world.smallMax
+            find = FindPeer(fun session -> world.peers session)
+            onDone = OnDone.Keep
+            sync = Sync.Off
+            flush = ignore
+            again = false
+            tick = climate.tick
+            retention = { age = 1_000_000_000L<ms>; bytes = Settings.unlimited }
+            pace = UpkeepPace.Usual
+            holdup = Holdup NullLogger.Instance
+            activity = ActivityLog(clock, NullLogger.Instance)
+            clock = clock
+            log = NullLogger.Instance
+        }
 
     let nameOf (case: obj) =
         // A case without data is of the union's own type.
@@ -32,25 +142,13 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
         | [] -> ()
         | all -> raise (Violation(String.concat "; " all))
 
-    let step (decisions: Decisions) input =
-        let firstEvent = decisions.Events.Count
-        let firstEffect = decisions.Effects.Count
+    let released (effects: List<Effect>) =
+        Seq.iter answers.Released effects
+        host.Release effects
 
-        match input with
-        | Input.Tick
-        | Input.Heard _ -> ()
-        | _ -> scene.Note("input ", kindOf input, input)
+    let turns = Turns(host.Beginning, watched, Release released, clock)
 
-        count "input" input
-        observer.Before input
-        scheduler.Step(input, scene.Now, decisions)
-
-        let events =
-            decisions.Events.GetRange(firstEvent, decisions.Events.Count - firstEvent)
-
-        let effects =
-            decisions.Effects.GetRange(firstEffect, decisions.Effects.Count - firstEffect)
-
+    let decided input (events: Event seq) (effects: Effect seq) =
         for event in events do
             scene.Note(" event", kindOf event, event)
             count "event" event
@@ -62,64 +160,152 @@ type Host(scene: Scene, observer: Observer, answers: Answers, scheduler: Schedul
             count "effect" effect
             answers.Decided effect
 
+    let step input =
+        let decisions = turns.Decisions
+        let firstEvent = decisions.Events.Count
+        let firstEffect = decisions.Effects.Count
+
+        match input with
+        | Input.Tick
+        | Input.Heard _ -> ()
+        | _ -> scene.Note("input ", kindOf input, input)
+
+        count "input" input
+        observer.Before input
+        turns.Take(Message.Inputs [| input |])
+
+        let events =
+            decisions.Events.GetRange(firstEvent, decisions.Events.Count - firstEvent)
+
+        let effects =
+            decisions.Effects.GetRange(firstEffect, decisions.Effects.Count - firstEffect)
+
+        decided input events effects
+
         match input with
         | Input.Heard _
         | Input.Tick when events.Count = 0 && effects.Count = 0 -> () // moves no task and no worker
         | _ -> look ()
 
-    let release (decisions: Decisions) perform =
-        for event in decisions.Events do
-            answers.Durable event
+    let take (message: Message) =
+        match message with
+        | Message.Inputs inputs -> Array.iter step inputs
+        | Message.Resume
+        | Message.Look _ -> turns.Take message
 
-        for effect in decisions.Effects do
-            answers.Released effect
-            perform effect
+    /// The loop of `SchedulerAgent`, for ever.
+    let decide () : Task =
+        task {
+            turns.Begin()
+            turns.Take Message.Resume
+            do! turns.EndAsync()
+            let mutable next = Unchecked.defaultof<Message>
 
-    member val Perform: Effect -> unit = ignore with get, set
+            while true do
+                let! first = messages.Reader.ReadAsync()
+                let late = asleepUntil - scene.Now.sinceStart
 
-    member private host.Turn() =
-        let now = scene.Now.sinceStart
+                if late > 0L<ms> then
+                    do! Task.Delay(TimeSpan.FromMilliseconds(float (int64 late)), time)
 
-        if now < asleepUntil then
-            scene.timeline.At(asleepUntil, host.Turn)
-        else
-            isPlanned <- false
-            let decisions = Decisions()
-            let mutable left = batchMax
+                if not watched.Latest.IsCompleted then
+                    if climate.journalOverlaps then
+                        scene.coverage.Count "seen: batch decided while the journal writes"
+                    else
+                        do! watched.Latest
 
-            while left > 0 && mailbox.Count > 0 do
-                left <- left - 1
-                step decisions (mailbox.Dequeue())
+                turns.Begin()
+                take first
+                let mutable left = batchMax - 1
 
-            let takes = scene.chance.Time(0L<ms>, scene.climate.journalMax)
+                while left > 0 && messages.Reader.TryRead &next do
+                    left <- left - 1
+                    take next
 
-            if now < journalUntil then
-                scene.coverage.Count "seen: batch decided while the journal writes"
+                do! turns.EndAsync()
+        }
 
-            journalWasUntil <- journalUntil
-            journalUntil <- max journalUntil now + takes
-            scene.timeline.At(journalUntil, fun () -> release decisions host.Perform)
+    /// As the journal's thread does.
+    let write () : Task =
+        task {
+            while true do
+                let! _ = journal.WaitAsync()
+                let takes = scene.chance.Time(0L<ms>, climate.journalMax)
+                do! Task.Delay(TimeSpan.FromMilliseconds(float (int64 takes)), time)
+                journal.Step() |> ignore
+        }
 
-            if mailbox.Count > 0 then
-                host.Plan()
+    let mailbox = {
+        new IMailbox with
+            member _.PostAsync(inputs, _) =
+                messages.Writer.TryWrite(Message.Inputs inputs) |> ignore
+                Task.CompletedTask
 
-    member private host.Plan() =
-        if not isPlanned then
-            isPlanned <- true
-            let soon = scene.Now.sinceStart + scene.chance.Time(0L<ms>, 3L<ms>)
+            member _.LookAsync(look: Scheduler -> 'answer, _: CancellationToken) =
+                let answer =
+                    TaskCompletionSource<'answer>(
+                        TaskCreationOptions.RunContinuationsAsynchronously
+                    )
 
-            // One batch is decided while another is written, and no more: they grow instead.
-            let free =
-                if scene.climate.journalOverlaps then
-                    journalWasUntil
-                else
-                    journalUntil
+                messages.Writer.TryWrite(
+                    Message.Look(
+                        Glance(fun scheduler ->
+                            let seen = look scheduler
+                            fun () -> answer.TrySetResult seen |> ignore)
+                    )
+                )
+                |> ignore
 
-            scene.timeline.At(max soon free, host.Turn)
+                answer.Task
+    }
 
-    member host.Post(input: Input) =
-        mailbox.Enqueue input
-        host.Plan()
+    let around = {
+        upkeep = {
+            started = ignore
+            sweep = fun _ -> Task.CompletedTask
+            trim = ignore
+        }
+        cut = world.cut
+        heard = fun () -> Seq.empty
+        awaited = fun () -> null
+        reconsider = world.reconsider
+        unfinished = fun _ _ -> ()
+    }
+
+    let runners = List<TimelineRunner>()
+
+    /// Each has its own latency: the time, submissions that are read, pieces, upkeep, and results.
+    let latencies =
+        Queue [| 1L<ms>; 3L<ms>; climate.pieceMax; 1L<ms>; climate.publishMax |]
+
+    let run latest (work: unit -> Task) : Task =
+        let runner = TimelineRunner(scene, latest)
+        runners.Add runner
+        runner.Within work
+
+    let running = List<Task>()
+
+    member _.Scheduler = scheduler
+
+    member _.Post(input: Input) =
+        mailbox.PostAsync([| input |], CancellationToken.None) |> ignore
+
+    member _.Start() =
+        running.Add(run 1L<ms> write)
+        running.Add(run 1L<ms> turns.ReleaseAsync)
+        running.Add(run 3L<ms> decide)
+
+        let start work = run (latencies.Dequeue()) work
+        running.AddRange(host.Start(mailbox, around, start, CancellationToken.None))
+
+    /// What has failed is raised.
+    member _.Check() =
+        for part in running do
+            if part.IsFaulted then
+                raise (nonNull (nonNull part.Exception).InnerException)
+
+        if runners.Exists _.IsAstray then
+            raise (Violation "a continuation has left the simulation's thread")
 
     /// Stopped for a while, as by a debugger or a laptop's lid.
     member _.SleepUntil moment = asleepUntil <- max asleepUntil moment

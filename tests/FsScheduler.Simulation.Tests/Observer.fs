@@ -395,10 +395,10 @@ type Observer(scene: Scene, spool: Spool) =
             // Its tasks were requeued, or quarantined, by the events before.
             must (ledger.Sessions.ContainsKey session) $"session {session} leaves and never came"
             ledger.Sessions[session].IsGone <- true
+        | Event.Noted _ -> ()
         | Event.Opened _
-        | Event.Noted _
         | Event.Carried _
-        | Event.Dropped _ -> violation "nothing is kept here"
+        | Event.Dropped _ -> violation "nothing is dropped here"
 
     member _.Tasks = ledger.Tasks.Values
     member _.Task id = ledger.Task id

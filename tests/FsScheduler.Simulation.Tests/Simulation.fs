@@ -61,8 +61,8 @@ module Simulation =
                 match task.Ending with
                 | ValueSome Ending.Completed ->
                     must
-                        (world.Publisher.Of name = ValueSome task.Result)
-                        $"{name} has '{world.Publisher.Of name}' as its result, not '{task.Result}'"
+                        (world.Results.Of name = ValueSome task.Result)
+                        $"{name} has '{world.Results.Of name}' as its result, not '{task.Result}'"
                 | ValueSome Ending.Cancelled ->
                     must
                         (world.Observer.Cancels.Contains task.Id)
@@ -83,7 +83,7 @@ module Simulation =
             | _ -> ()
 
         for KeyValue(name, completed) in results do
-            match world.Publisher.Of name with
+            match world.Results.Of name with
             | ValueSome content when List.contains content completed -> ()
             | published -> raise (Violation $"{name} is completed and its result is {published}")
 
@@ -125,6 +125,8 @@ module Simulation =
         while not isOver do
             if not (scene.timeline.Step()) then
                 raise (Violation "nothing is left to happen")
+
+            world.Check()
 
             if not scene.faulty && world.IsSettled then
                 match settledAt with

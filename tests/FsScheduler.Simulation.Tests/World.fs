@@ -2,6 +2,9 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Runtime
+open FsScheduler.Runtime.Files
+open FsScheduler.Simulation.Tests
 
 /// A scheduler, its workers, its clients and its folders in one thread.
 [<Sealed>]
@@ -17,13 +20,13 @@ type World(scene: Scene) =
     // The last stage becomes known when a worker offers it.
     let expected = climate.stages |> Array.take (max 1 (climate.stages.Length - 1))
 
-    let scheduler =
+    let settings =
         let pipeline =
             match Pipeline.parse (HashSet climate.stages) (String.concat " | " climate.stages) with
             | Ok pipeline -> pipeline
             | Error error -> invalidOp error.message
 
-        Scheduler {
+        {
             Settings.defaults pipeline with
                 expected = expected
                 maxAttempts = climate.maxAttempts
@@ -35,9 +38,10 @@ type World(scene: Scene) =
                 seed = chance.Next()
         }
 
-    let host = Host(scene, observer, answers, scheduler)
-    let folder = SimFolder(scene, host.Post)
-    let publisher = Publisher(scene, spool, folder, host.Post)
+    /// The host is made later.
+    let mutable post: Input -> unit = ignore
+    let folder = SimFolder(scene, fun input -> post input)
+    let results = WorldResults(scene, spool)
 
     let toPayload (content: string) =
         if scene.faulty && chance.Percent climate.spooledPercent then
@@ -64,12 +68,12 @@ type World(scene: Scene) =
 
         match message with
         | ToScheduler.Hello { role = Worker stages; name = name } ->
-            host.Post(Input.Join(session, name, defaultArg stages [||]))
+            post (Input.Join(session, name, defaultArg stages [||]))
         | ToScheduler.Hello { role = Role.Client } -> ()
         | ToScheduler.Beat ->
-            host.Post(Input.Heard session)
+            post (Input.Heard session)
             link.Down(fun () -> ValueSome struct (FromScheduler.Beat, ""))
-        | ToScheduler.Ready slots -> host.Post(Input.Ready(session, slots))
+        | ToScheduler.Ready slots -> post (Input.Ready(session, slots))
         | ToScheduler.Result(attempt, outcome) ->
             let payload =
                 if outcome = Succeeded then
@@ -77,12 +81,12 @@ type World(scene: Scene) =
                 else
                     Payload.empty
 
-            host.Post(Input.Report(session, attempt, outcome, payload))
+            post (Input.Report(session, attempt, outcome, payload))
         | ToScheduler.Submit submit ->
-            host.Post(Input.Submit(toSubmission session submit content, submit.pipeline))
-        | ToScheduler.Status -> host.Post(Input.Ask session)
-        | ToScheduler.Cancel id -> host.Post(Input.Cancel(id, session))
-        | ToScheduler.Retry id -> host.Post(Input.Retry(id, session))
+            post (Input.Submit(toSubmission session submit content, submit.pipeline))
+        | ToScheduler.Status -> post (Input.Ask session)
+        | ToScheduler.Cancel id -> post (Input.Cancel(id, session))
+        | ToScheduler.Retry id -> post (Input.Retry(id, session))
         | ToScheduler.Stored _
         | ToScheduler.Unshared _
         | ToScheduler.RetryAll
@@ -100,7 +104,7 @@ type World(scene: Scene) =
         let link = Link(scene, sessions)
         links.Add(sessions, link)
         link.OnUp <- hear link
-        link.OnSchedulerClosed <- fun () -> host.Post(Input.Leave link.Session)
+        link.OnSchedulerClosed <- fun () -> post (Input.Leave link.Session)
         link
 
     /// <summary>A file is read while it is sent, so it may turn out then that there is nothing to send.</summary>
@@ -109,99 +113,78 @@ type World(scene: Scene) =
     /// <param name="range">What is sent of it.</param>
     let readFor (work: Process) stamp (range: string -> string) () =
         if scene.Fault(climate.unreadablePercent, "input unreadable") then
-            host.Post(Input.Unreadable(work.attempt, "I/O error"))
+            post (Input.Unreadable(work.attempt, "I/O error"))
             ValueNone
         else
             match folder.Read(work.name, stamp) with
             | ValueSome content -> ValueSome struct (FromScheduler.Process work, range content)
             | ValueNone when not (folder.Has work.name) ->
-                host.Post(Input.OutOfSight(work.attempt, "not to be seen"))
+                post (Input.OutOfSight(work.attempt, "not to be seen"))
                 ValueNone
             | ValueNone ->
                 folder.Forget(work.name, stamp)
-                host.Post(Input.Withdraw work.attempt)
+                post (Input.Withdraw work.attempt)
                 ValueNone
 
-    /// Away from the mailbox, and so of what may not be wanted any more, or not be there.
-    let later work =
-        scene.timeline.After(chance.Time(0L<ms>, climate.pieceMax), work)
+    let cut (attempt: Attempt) (submission: Submission) payload pieceSize : Size[] voption =
+        let tell input =
+            post input
+            ValueNone
 
-    let isAwaited (attempt: Attempt) =
-        Destination.ofResult attempt scheduler <> Destination.Nowhere
-
-    let cut (attempt: Attempt) (submission: Submission) payload pieceSize () =
         let found content =
-            host.Post(Input.Cut(attempt, Content.cutsOf content pieceSize))
+            ValueSome(Content.cutsOf content pieceSize)
 
         match payload with
         | _ when scene.Fault(climate.uncutPercent, "cut failed") ->
-            host.Post(Input.Unreadable(attempt, "I/O error"))
+            tell (Input.Unreadable(attempt, "I/O error"))
         | Payload.Input stamp ->
             match folder.Read(submission.Name, stamp) with
             | ValueSome content -> found content
             | ValueNone when not (folder.Has submission.Name) ->
-                host.Post(Input.OutOfSight(attempt, "not to be seen"))
+                tell (Input.OutOfSight(attempt, "not to be seen"))
             | ValueNone ->
                 folder.Forget(submission.Name, stamp)
-                host.Post(Input.Withdraw attempt)
+                tell (Input.Withdraw attempt)
         | Spooled(path, _) ->
             match spool.TryRead path with
             | ValueSome content -> found content
             | ValueNone ->
-                if isAwaited attempt then
-                    raise (Violation $"{path} is to be cut, and was deleted")
-
                 scene.coverage.Count "seen: gone before it was cut"
-                host.Post(Input.Unreadable(attempt, $"{path} is not there"))
+                tell (Input.Unreadable(attempt, $"{path} is not there"))
         | Packed
         | Filed
         | Recorded _
         | Bytes _
         | Slice _ -> raise (Violation $"{attempt} is cut, and is no file")
 
-    let join (attempt: Attempt) (merge: Stage voption) (parts: Payload[]) () =
-        let read part =
-            match part with
-            | Spooled(path, _) -> spool.TryRead path
-            | Bytes bytes -> ValueSome(Content.ofBytes bytes)
-            | Packed
-            | Filed
-            | Recorded _
-            | Payload.Input _
-            | Slice _ -> raise (Violation $"a part for {attempt} is no result")
+    let inputs = {
+        new IInputFolder with
+            member _.IsInput name = folder.Has(string name)
 
-        let contents = Array.map read parts
+            member _.StateOf(name, version) =
+                match folder.Read(string name, version) with
+                | ValueSome _ -> InputState.Current
+                | ValueNone when folder.Has(string name) -> InputState.Replaced
+                | ValueNone -> InputState.OutOfSight
 
-        if scene.Fault(climate.unjoinedPercent, "join failed") then
-            host.Post(Input.Unjoined(attempt, "I/O error"))
-        elif contents |> Array.forall (fun (content: string voption) -> content.IsSome) then
-            let content = Content.join merge.IsSome (Seq.map ValueOption.get contents)
-            host.Post(Input.Joined(attempt, toPayload content))
-        elif isAwaited attempt then
-            raise (Violation $"parts for {attempt} are to be joined, and were deleted")
-        else
-            scene.coverage.Count "seen: gone before it was joined"
-            host.Post(Input.Unjoined(attempt, "a part is not there"))
+            member _.Finish(_, _) = Ok()
+    }
 
-    let perform effect =
-        match effect with
-        | Effect.Assign(session, work, _, Payload.Input stamp) ->
-            links[session].Down(readFor work stamp id)
-        | Effect.Assign(session, work, _, Slice(Payload.Input stamp, start, size)) ->
-            links[session]
-                .Down(readFor work stamp (fun content -> Content.slice content start size))
-        | Effect.Assign(session, work, submission, payload) ->
-            let content = spool.Content(payload, submission)
-            links[session].Down(fun () -> ValueSome struct (FromScheduler.Process work, content))
-        | Effect.Revoke(session, attempt) ->
-            links[session].Down(fun () -> ValueSome struct (FromScheduler.Cancel attempt, ""))
-        | Effect.Reply(session, message, payload, kept) ->
+    let send (link: Link) (departure: Departure<FromScheduler>) =
+        match departure.message, departure.payload with
+        | FromScheduler.Process work, Payload.Input stamp -> link.Down(readFor work stamp id)
+        | FromScheduler.Process work, Slice(Payload.Input stamp, start, size) ->
+            link.Down(readFor work stamp (fun content -> Content.slice content start size))
+        | FromScheduler.Process work, payload ->
+            let content = spool.Content(payload, departure.submission.Value)
+            link.Down(fun () -> ValueSome struct (FromScheduler.Process work, content))
+        | message, payload ->
             // Looked at even when nobody listens any more, since it has to be there.
             match payload with
             | Spooled(path, _) ->
                 spool.Read path |> ignore
 
-                if not kept then
+                if departure.isLast then
                     spool.Delete path
             | Packed
             | Filed
@@ -210,28 +193,54 @@ type World(scene: Scene) =
             | Payload.Input _ -> ()
             | Slice _ -> raise (Violation "a piece of a payload is sent to a client")
 
-            links[session].Down(fun () -> ValueSome struct (message, ""))
-        | Effect.Publish(attempt, submission, payload) ->
-            publisher.Publish(attempt, submission, payload)
-        | Effect.PublishOlder(attempt, submission, payload) ->
-            publisher.PublishOlder(attempt, submission, payload)
-        | Effect.Cut(attempt, submission, payload, pieceSize) ->
-            later (cut attempt submission payload pieceSize)
-        | Effect.Join(attempt, merge, parts) -> later (join attempt merge parts)
-        | Effect.Gather _ // saves time, and there is none to be saved here
-        | Effect.Abandon _
-        | Effect.Missing _
-        | Effect.HeldBack _
-        | Effect.TakenUp _
-        | Effect.PublishError _ -> ()
-        | Effect.Discard payload -> spool.Consume payload
-        | Effect.Recall _
-        | Effect.ReplyRecalled _
-        | Effect.Drop _
-        | Effect.Settle _
-        | Effect.Welcome _
-        | Effect.Dismiss _ -> raise (Violation "nobody asked for that")
-        | Effect.Disconnect(session, _) -> links[session].Disconnect()
+            link.Down(fun () -> ValueSome struct (message, ""))
+
+    let peerOf (link: Link) = {
+        new IPeer with
+            member _.IsTouched
+                with get () = true
+                and set _ = ()
+
+            member _.Post departure =
+                send link departure
+                true
+
+            member _.Signal() = ()
+
+            member _.Welcome _ =
+                raise (Violation "nobody asked for that")
+
+            member _.Dismiss() =
+                raise (Violation "nobody asked for that")
+
+            member _.Close _ = link.Disconnect()
+    }
+
+    let host =
+        Host(
+            scene,
+            observer,
+            answers,
+            {
+                settings = settings
+                inputs = inputs
+                results = results
+                files = WorldSpool(scene, spool)
+                state = WorldState scene
+                peers = fun session -> peerOf links[session]
+                cut =
+                    Cut(fun attempt submission payload size -> cut attempt submission payload size)
+                reconsider = fun name stamp -> folder.Forget(string name, stamp)
+                smallMax =
+                    if climate.spooledPercent = 0 then
+                        Settings.unlimited
+                    else
+                        chance.Pick [| 0L<B>; 40L<B> |]
+            }
+        )
+
+    do post <- host.Post
+    let scheduler = host.Scheduler
 
     let workers =
         let able =
@@ -271,7 +280,10 @@ type World(scene: Scene) =
     member _.Scheduler = scheduler
     member _.Observer = observer
     member _.Folder = folder
-    member _.Publisher = publisher
+    member _.Results = results
+
+    /// What has failed is raised.
+    member _.Check() = host.Check()
     member _.Spool = spool
     member _.Clients = clients
 
@@ -279,7 +291,7 @@ type World(scene: Scene) =
         scheduler.IsDone && folder.IsScanned && clients |> Array.forall _.IsContent
 
     member _.Start() =
-        host.Perform <- perform
+        host.Start()
 
         for worker in workers do
             scene.timeline.After(chance.Time(0L<ms>, 3_000L<ms>), worker.Start)
@@ -288,13 +300,6 @@ type World(scene: Scene) =
             scene.timeline.After(chance.Time(0L<ms>, 2_000L<ms>), client.Start)
 
         folder.Start()
-
-        scene.timeline.Every(
-            climate.tick,
-            fun () ->
-                host.Post Input.Tick
-                true
-        )
 
         scene.timeline.Every(
             1_000L<ms>,

@@ -35,6 +35,8 @@ type HostOptions = {
     flush: string seq -> unit
     /// Whether files that were done before are done again.
     again: bool
+    /// How often the machine is told the time.
+    tick: Duration
     retention: Retention
     pace: UpkeepPace
     holdup: Holdup
@@ -173,10 +175,11 @@ type SchedulerHost(options: HostOptions) =
     /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
     let tick (mailbox: IMailbox) (heard: unit -> Input seq) (ct: CancellationToken) : Task =
         task {
-            let period = max 10L (min 50L (int64 options.settings.lostAfter / 8L))
-
             use timer =
-                new PeriodicTimer(TimeSpan.FromMilliseconds(float period), clock.Provider)
+                new PeriodicTimer(
+                    TimeSpan.FromMilliseconds(float (int64 options.tick)),
+                    clock.Provider
+                )
 
             // While the mailbox takes nothing, peers are looked at all the same.
             let mutable posting = Task.CompletedTask

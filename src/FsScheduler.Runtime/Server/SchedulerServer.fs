@@ -109,6 +109,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             sync = options.sync
             flush = Flush.all publisher.Path
             again = options.again
+            tick = max 10L<ms> (min 50L<ms> (options.settings.lostAfter / 8L))
             retention = options.retention
             pace = UpkeepPace.Usual
             holdup = holdup

@@ -158,6 +158,9 @@ type Turns(beginning: Beginning, journal: IJournal, release: Release, clock: Clo
             turn.Inputs <- turn.Inputs + 1
             turn.Answers.Add(look.Invoke scheduler)
 
+    /// What this turn has decided by now.
+    member _.Decisions = turn.Decisions
+
     /// Whether no more is to be taken into this turn.
     member _.IsFull = turn.Inputs >= inputsMax || turn.Bytes >= bytesMax
 

@@ -246,6 +246,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             sync = settings.sync
             flush = (fun _ -> disk.FlushAll())
             again = false
+            tick = 150L<ms>
             retention = settings.retention
             pace = settings.pace
             holdup = holdup
