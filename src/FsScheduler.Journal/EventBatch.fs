@@ -2,7 +2,9 @@ namespace FsScheduler.Journal
 
 open System
 open System.Collections.Generic
+open System.Collections.Generic
 open System.IO
+open System.Runtime.InteropServices
 open System.Text.Json
 open FsScheduler.Core
 
@@ -45,6 +47,22 @@ module EventBatch =
 
         batch.events.Slice(start, ending - start)
 
+    let private arrayOf (json: ReadOnlyMemory<byte>) : ArraySegment<byte> =
+        match MemoryMarshal.TryGetArray json with
+        | true, segment -> segment
+        | _ -> ArraySegment(json.ToArray())
+
+    /// What a reader throws at something else than an event.
+    let private (|NoEvent|_|) (error: exn) =
+        match error with
+        | :? JsonException
+        | :? InvalidDataException
+        | :? InvalidOperationException
+        | :? FormatException
+        | :? OverflowException
+        | :? KeyNotFoundException -> Some error.Message
+        | _ -> None
+
     /// Reads one object of JSON.
     let readOne
         (reader: EventReader)
@@ -53,51 +71,69 @@ module EventBatch =
         at
         (json: ReadOnlyMemory<byte>)
         : Event =
+        let bytes = arrayOf json
+
+        let upTo = bytes.Offset + bytes.Count
+        let mutable ending = 0
+
         try
-            let mutable tokens = Utf8JsonReader(json.Span)
-            tokens.Read() |> ignore
-            reader.Read(&tokens, number, at)
-        with
-        | :? JsonException as error -> damaged batch number error.Message
-        | :? InvalidDataException as error -> damaged batch number error.Message
-        | :? InvalidOperationException as error -> damaged batch number error.Message
-        | :? FormatException as error -> damaged batch number error.Message
+            reader.Read(nonNull bytes.Array, bytes.Offset, upTo, number, at, &ending)
+        with NoEvent reason ->
+            damaged batch number reason
 
     /// <summary>Reads all of its events.</summary>
     /// <param name="reader">Makes them.</param>
     /// <param name="toInstant">The time of the batch, from Unix milliseconds.</param>
     /// <param name="batch">The batch.</param>
+    /// <param name="into">Has room for as many as the batch says that it has.</param>
+    /// <returns>How many there are: none, in a lost batch.</returns>
     /// <exception cref="T:FsScheduler.Journal.JournalRefused">It holds something else than events.</exception>
+    let fill
+        (reader: EventReader)
+        (toInstant: int64 -> Instant)
+        (batch: Batch)
+        (into: struct (int64 * Instant * Event)[])
+        : int =
+        let at = toInstant batch.at
+        let count = if Batch.isLost batch then 0 else batch.count
+        let mutable index = 0
+        let segment = arrayOf batch.events
+        let bytes = nonNull segment.Array
+        let upTo = segment.Offset + segment.Count
+        let mutable next = segment.Offset
+
+        try
+            // An array of objects: the first byte is its bracket, and behind an object is a comma or the other bracket.
+            let mutable goOn = next + 1 < upTo && bytes[next] = '['B && bytes[next + 1] <> ']'B
+
+            while goOn do
+                if index = count then
+                    raise (InvalidDataException "there are more events than it says")
+
+                let number = batch.first + int64 index
+                let event = reader.Read(bytes, next + 1, upTo, number, at, &next)
+                into[index] <- struct (number, at, event)
+                index <- index + 1
+                goOn <- next < upTo && bytes[next] = ','B
+
+            if index > 0 && (next <> upTo - 1 || bytes[next] <> ']'B) then
+                raise (InvalidDataException "its JSON does not end")
+        with NoEvent reason ->
+            damaged batch (batch.first + int64 index) reason
+
+        if index <> count then
+            damaged batch batch.first $"the batch has {index} events, and not {batch.count}"
+
+        count
+
+    /// The same, in an array of their own.
     let read
         (reader: EventReader)
         (toInstant: int64 -> Instant)
         (batch: Batch)
         : struct (int64 * Instant * Event)[] =
-        let at = toInstant batch.at
         let events = Array.zeroCreate (if Batch.isLost batch then 0 else batch.count)
-        let mutable index = 0
-
-        try
-            let mutable tokens = Utf8JsonReader(batch.events.Span)
-            tokens.Read() |> ignore
-
-            while tokens.Read() && tokens.TokenType = JsonTokenType.StartObject do
-                let number = batch.first + int64 index
-                events[index] <- struct (number, at, reader.Read(&tokens, number, at))
-                index <- index + 1
-        with
-        | :? JsonException as error -> damaged batch (batch.first + int64 index) error.Message
-        | :? InvalidDataException as error ->
-            damaged batch (batch.first + int64 index) error.Message
-        | :? InvalidOperationException as error ->
-            damaged batch (batch.first + int64 index) error.Message
-        | :? FormatException as error -> damaged batch (batch.first + int64 index) error.Message
-        | :? IndexOutOfRangeException ->
-            damaged batch batch.first "there are more events than it says"
-
-        if index <> events.Length then
-            damaged batch batch.first $"the batch has {index} events, and not {batch.count}"
-
+        fill reader toInstant batch events |> ignore
         events
 
 /// The task that an event is of.

@@ -4,6 +4,7 @@ open System
 open System.Buffers.Binary
 open System.Collections.Generic
 open System.IO
+open System.Text
 open System.Text.Json
 
 /// The properties of events that are numbers or strings, each with its place in `EventFields`.
@@ -20,7 +21,7 @@ module internal Slot =
         key
 
     let private slot (name: string) : int =
-        let bytes = Text.Encoding.UTF8.GetBytes name
+        let bytes = Encoding.UTF8.GetBytes name
         slots.Add(keyOf (ReadOnlySpan bytes), slots.Count)
         slots.Count - 1
 
@@ -75,11 +76,28 @@ module internal Slot =
     let worker = slot "worker"
     let count = slots.Count
 
-    /// -1: no event has it.
-    let find (name: ReadOnlySpan<byte>) : int =
-        match slots.TryGetValue(keyOf name) with
-        | true, slot -> slot
-        | _ -> -1
+    // A table of their keys by a product of theirs, in which no two meet: a look takes no loop.
+    let private bits = 10
+    let private table = Array.zeroCreate<struct (uint64 * int)>(1 <<< bits)
+
+    let private placeOf (factor: uint64) (key: uint64) = int ((key * factor) >>> (64 - bits))
+
+    let private factor =
+        let isApart factor =
+            slots.Keys |> Seq.distinctBy (placeOf factor) |> Seq.length = slots.Count
+
+        Seq.initInfinite (fun index ->
+            0x9E3779B97F4A7C15UL + 2UL * uint64 index * 0x632BE59BD9B4E019UL)
+        |> Seq.find isApart
+
+    do
+        for KeyValue(key, slot) in slots do
+            table[placeOf factor key] <- struct (key, slot + 1)
+
+    /// By the first eight bytes of a name. -1: no event has it.
+    let find (key: uint64) : int =
+        let struct (found, slot) = table[placeOf factor key]
+        if found = key then slot - 1 else -1
 
     /// The name of a slot, for messages.
     let nameOf (slot: int) : string =
@@ -90,38 +108,63 @@ module internal Slot =
 
         let bytes = Array.zeroCreate 8
         BinaryPrimitives.WriteUInt64BigEndian(Span bytes, key)
-        Text.Encoding.UTF8.GetString(bytes).Trim '\000'
+        Encoding.UTF8.GetString(bytes).Trim '\000'
 
-/// The numbers and strings of one event. Used again for the next.
+/// The numbers and strings of one event. Used again for the next. Strings are made when they are asked for, and those that
+/// come again and again only once.
 [<Sealed>]
 type internal EventFields() =
     let numbers = Array.zeroCreate<int64> Slot.count
-    let texts: (string | null)[] = Array.create Slot.count null
+    let starts = Array.zeroCreate<int> Slot.count
+    let lengths = Array.zeroCreate<int> Slot.count
+    let escaped = Array.zeroCreate<bool> Slot.count
+    // The string that was made last of each, and its bytes.
+    let texts: string[] = Array.create Slot.count ""
+    let textBytes: byte[][] = Array.create Slot.count Array.empty
 
     // In which event each was set.
     let numberIn = Array.zeroCreate<int64> Slot.count
     let textIn = Array.zeroCreate<int64> Slot.count
     let mutable present = 0L
+    let mutable source: byte[] = Array.empty
 
     let missing slot =
         raise (InvalidDataException $"no '{Slot.nameOf slot}'")
 
-    /// Forgets what there was.
-    member _.Clear() = present <- present + 1L
+    let unescape (json: ReadOnlySpan<byte>) : string =
+        let mutable reader = Utf8JsonReader json
+        reader.Read() |> ignore
+        nonNull (reader.GetString())
+
+    let make slot : string =
+        let start, length = starts[slot], lengths[slot]
+
+        if escaped[slot] then
+            unescape (ReadOnlySpan(source, start - 1, length + 2))
+        else
+            let bytes = ReadOnlySpan(source, start, length)
+
+            if not (bytes.SequenceEqual(ReadOnlySpan textBytes[slot])) then
+                textBytes[slot] <- bytes.ToArray()
+                texts[slot] <- Encoding.UTF8.GetString bytes
+
+            texts[slot]
+
+    /// Forgets what there was: the next event is one of these bytes.
+    member _.Clear(bytes: byte[]) =
+        present <- present + 1L
+        source <- bytes
 
     member _.SetNumber(slot: int, value: int64) =
         numbers[slot] <- value
         numberIn[slot] <- present
 
-    /// The string at which a reader stands; the one of an event before, where that is the same.
-    member _.SetText(slot: int, reader: byref<Utf8JsonReader>) =
+    /// A string, without its quotes; it may have escapes.
+    member _.SetText(slot: int, start: int, length: int, hasEscapes: bool) =
         textIn[slot] <- present
-
-        match texts[slot] with
-        | null -> texts[slot] <- reader.GetString()
-        | before ->
-            if not (reader.ValueTextEquals before) then
-                texts[slot] <- reader.GetString()
+        starts[slot] <- start
+        lengths[slot] <- length
+        escaped[slot] <- hasEscapes
 
     member _.HasNumber(slot: int) = numberIn[slot] = present
     member _.HasText(slot: int) = textIn[slot] = present
@@ -136,13 +179,10 @@ type internal EventFields() =
         if numberIn[slot] = present then numbers[slot] else instead
 
     member _.Text(slot: int) : string =
-        if textIn[slot] = present then
-            nonNull texts[slot]
-        else
-            missing slot
+        if textIn[slot] = present then make slot else missing slot
 
     member _.TryText(slot: int) : string voption =
         if textIn[slot] = present then
-            ValueSome(nonNull texts[slot])
+            ValueSome(make slot)
         else
             ValueNone

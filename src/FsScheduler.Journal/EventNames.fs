@@ -1,12 +1,11 @@
 namespace FsScheduler.Journal
 
-open System.Text.Json
 open FsScheduler.Core
 
 /// The names of properties in the JSON of events: what `EventWriter` writes and `EventReader` reads.
 module internal EventNames =
 
-    let private name (text: string) = JsonEncodedText.Encode text
+    let private name (text: string) = JsonBuffer.Name text
 
     let event = name "event"
     let what = name "what"

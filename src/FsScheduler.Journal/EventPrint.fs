@@ -6,7 +6,18 @@ open FsScheduler.Core
 /// Recorded events for people and programs: what the journal has, with number, time and the names of workers.
 module EventPrint =
 
-    /// <summary>Writes one object.</summary>
+    /// Of these the number of the attempt is left out, where it is the first.
+    let private ofAttempts =
+        set [ "assigned"; "claimed"; "advanced"; "split"; "accepted"; "completed" ]
+
+    /// Where bytes are is an array in the journal.
+    let private writePlace (json: Utf8JsonWriter) (name: string) (place: JsonElement) =
+        json.WriteStartObject name
+        json.WriteNumber("at", place[0].GetInt64())
+        json.WriteNumber("bytes", place[1].GetInt64())
+        json.WriteEndObject()
+
+    /// <summary>Writes one object, with what is left out in the journal.</summary>
     /// <param name="json">Where a value may stand.</param>
     /// <param name="workerName">What the worker of a session was called.</param>
     /// <param name="event">The event.</param>
@@ -14,15 +25,35 @@ module EventPrint =
         use document = JsonDocument.Parse event.json
         let root = document.RootElement
         let has (name: string) = fst (root.TryGetProperty name)
+        let kind = nonNull (root.GetProperty("event").GetString())
         json.WriteStartObject()
         json.WriteNumber("number", event.number)
         json.WriteString("time", event.at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ")
 
         for property in root.EnumerateObject() do
-            property.WriteTo json
+            match property.Name with
+            | "payload"
+            | "result" when property.Value.ValueKind = JsonValueKind.Array ->
+                writePlace json property.Name property.Value
+            | _ -> property.WriteTo json
+
+            if property.NameEquals "task" && ofAttempts.Contains kind && not (has "attempt") then
+                json.WriteNumber("attempt", 1)
 
             if property.NameEquals "session" && not (has "worker" || has "name" || has "ref") then
                 let session = property.Value.GetInt64() * 1L<sessionId>
                 json.WriteString("worker", workerName session)
+
+        if kind = "assigned" then
+            let first =
+                match root.TryGetProperty "first" with
+                | true, first -> first.GetInt32()
+                | _ -> 0
+
+            if not (has "first") then
+                json.WriteNumber("first", 0)
+
+            if not (has "last") then
+                json.WriteNumber("last", first + 1)
 
         json.WriteEndObject()

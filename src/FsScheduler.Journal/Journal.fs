@@ -1,6 +1,7 @@
 namespace FsScheduler.Journal
 
 open System
+open System.Buffers
 open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
@@ -47,13 +48,20 @@ type private Work =
 type Journal(store: IJournalStore, options: JournalOptions) =
     /// Batches that are dropped in one transaction, so that no commit waits long.
     let dropMax = 64
+    /// Once a transaction has so much, the rest waits for the next one: what it is written in is used again, and stays small.
+    let transactionBytes = 1_048_576
+    /// Batches that are read at a start while others are applied.
+    let aheadMax = 16
     let reading = JournalReading(store, options.spool, options.toInstant)
     let index = TaskIndex()
     let names = ConcurrentDictionary<SessionId, string>()
     let left = Queue<struct (int64 * SessionId)>()
 
     let work =
-        Channel.CreateUnbounded<Work>(UnboundedChannelOptions(SingleReader = true))
+        // Who appends wakes the thread up itself, not by another one.
+        Channel.CreateUnbounded<Work>(
+            UnboundedChannelOptions(SingleReader = true, AllowSynchronousContinuations = true)
+        )
 
     /// What is to be made durable together.
     let appends = List<Work>()
@@ -94,22 +102,36 @@ type Journal(store: IJournalStore, options: JournalOptions) =
         | Event.Left(session, _, _) -> left.Enqueue(struct (number, session))
         | _ -> ()
 
-    let encode at first (events: IReadOnlyList<Event>) : Batch =
-        writer.Clear()
-
+    let write (events: IReadOnlyList<Event>) : WrittenBatch =
         for position in 0 .. events.Count - 1 do
             writer.Write events[position]
 
-        let struct (json, payloads) = writer.Take()
+        writer.End()
 
-        {
-            first = first
-            count = events.Count
-            at = options.toUnix at
-            owner = options.owner
-            events = ReadOnlyMemory json
-            payloads = ReadOnlyMemory payloads
-        }
+    let batchOf at first (events: IReadOnlyList<Event>) written : Batch = {
+        first = first
+        count = events.Count
+        at = options.toUnix at
+        owner = options.owner
+        events = writer.Events written
+        payloads = writer.Payloads written
+    }
+
+    /// Writes the first of what is to be made durable, as much as one transaction takes, in buffers that are used again: arrays
+    /// of that size, made for each, would have this thread collect garbage for a third of its time.
+    let encode () : Batch[] =
+        writer.Clear()
+        let written = List<WrittenBatch>()
+
+        while written.Count < appends.Count && writer.Length < transactionBytes do
+            match appends[written.Count] with
+            | Append(_, _, events, _) -> written.Add(write events)
+            | Drop _ -> invalidOp "a drop is no batch"
+
+        Array.init written.Count (fun index ->
+            match appends[index] with
+            | Append(at, first, events, _) -> batchOf at first events written[index]
+            | Drop _ -> invalidOp "a drop is no batch")
 
     /// Set once nobody will come any more.
     let mutable isClosing = false
@@ -132,26 +154,23 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             options.heldUp message
             false
 
-    /// Of `appends`, as the store has them.
-    let batches = List<Batch>()
+    /// Of the first of `appends`, as the store has them; kept while it does not take them.
+    let mutable batches: Batch[] = [||]
 
-    let observeAll () =
+    let observeDurable () =
         lock index (fun () ->
-            for work in appends do
-                match work with
+            for position in 0 .. batches.Length - 1 do
+                match appends[position] with
                 | Append(_, first, events, _) ->
                     for position in 0 .. events.Count - 1 do
                         observe first (first + int64 position) events[position]
                 | Drop _ -> ())
 
     let commit () : bool =
-        if batches.Count = 0 then
-            for work in appends do
-                match work with
-                | Append(at, first, events, _) -> batches.Add(encode at first events)
-                | Drop _ -> ()
+        if batches.Length = 0 && appends.Count > 0 then
+            batches <- encode ()
 
-        batches.Count = 0 || tryStore (fun () -> store.Append batches)
+        batches.Length = 0 || tryStore (fun () -> store.Append batches)
 
     let finish (work: Work) (outcome: exn | null) =
         match work with
@@ -202,13 +221,13 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             takeIn ()
 
         if commit () then
-            observeAll ()
+            observeDurable ()
 
-            for work in appends do
-                finish work null
+            for position in 0 .. batches.Length - 1 do
+                finish appends[position] null
 
-            appends.Clear()
-            batches.Clear()
+            appends.RemoveRange(0, batches.Length)
+            batches <- [||]
             dropSome ()
         else
             false
@@ -235,7 +254,7 @@ type Journal(store: IJournalStore, options: JournalOptions) =
 
     /// Completes once there is something to do for `Step`; false: nothing will come any more.
     member _.WaitAsync() : ValueTask<bool> =
-        if isHeld || drops.Count > 0 then
+        if isHeld || appends.Count > 0 || drops.Count > 0 then
             ValueTask<bool> true
         else
             work.Reader.WaitToReadAsync()
@@ -277,14 +296,27 @@ type Journal(store: IJournalStore, options: JournalOptions) =
     /// to its end before anything is appended.</summary>
     /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged.</exception>
     member _.Recover() : seq<struct (int64 * Instant * Event)> =
-        seq {
-            let reader = EventReader(options.spool, true, options.toInstant)
+        let reader = EventReader(options.spool, true, options.toInstant)
 
-            for batch in store.Read 0L do
-                for struct (number, _, event) as recorded in
-                    EventBatch.read reader options.toInstant batch do
-                    observe batch.first number event
-                    recorded
+        let pool = ArrayPool<struct (int64 * Instant * Event)>.Shared
+
+        // Arrays of this size, made for each batch, would have all of the memory looked at for garbage again and again.
+        let read (batch: Batch) =
+            let events = pool.Rent(if Batch.isLost batch then 0 else batch.count)
+            let count = EventBatch.fill reader options.toInstant batch events
+
+            for index in 0 .. count - 1 do
+                let struct (number, _, event) = events[index]
+                observe batch.first number event
+
+            struct (events, count)
+
+        seq {
+            for struct (events, count) in store.Read 0L |> Seq.map read |> ReadAhead.ofSeq aheadMax do
+                for index in 0 .. count - 1 do
+                    events[index]
+
+                pool.Return(events, true)
         }
 
     /// The number of the next event.

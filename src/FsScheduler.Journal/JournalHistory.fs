@@ -12,6 +12,9 @@ module JournalHistory =
 
     let private toInstant (at: int64) : Instant = { sinceStart = at * 1L<ms> }
 
+    /// The bytes of a batch are used again for the next one.
+    let private copyOf (json: ReadOnlyMemory<byte>) = ReadOnlyMemory(json.ToArray())
+
     let private dateOf (at: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds at
 
@@ -57,7 +60,7 @@ module JournalHistory =
                         recorded.Add {
                             number = number
                             at = dateOf batch.at
-                            json = EventBatch.json batch offsets position
+                            json = copyOf (EventBatch.json batch offsets position)
                         }
 
                         isEnded <- isEnded || ends event
@@ -77,7 +80,7 @@ module JournalHistory =
                     {
                         number = batch.first + int64 position
                         at = dateOf batch.at
-                        json = EventBatch.json batch offsets position
+                        json = copyOf (EventBatch.json batch offsets position)
                     }
             })
         |> Seq.truncate most

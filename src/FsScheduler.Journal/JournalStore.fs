@@ -42,7 +42,8 @@ type IJournalStore =
     /// <summary>Batches in order, read a few at a time, from any thread and while others are appended or dropped: what is
     /// appended meanwhile is read too.</summary>
     /// <param name="from">A number: begins with the batch that has it, or else the first later one.</param>
-    /// <returns>Each batch as it was written; also lost ones (`Batch.isLost`), which have numbers without events.</returns>
+    /// <returns>Each batch as it was written; also lost ones (`Batch.isLost`), which have numbers without events. Its bytes are
+    /// good until the next batch is asked for.</returns>
     /// <exception cref="T:FsScheduler.Journal.JournalRefused">While it is enumerated: a batch is not what was written, or
     /// one is missing.</exception>
     /// <exception cref="T:FsScheduler.Journal.StoreError">While it is enumerated: the file cannot be read.</exception>

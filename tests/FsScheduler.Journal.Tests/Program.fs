@@ -18,4 +18,5 @@ let main args =
                 DamageTests.tests
                 LossTests.tests
                 DiskTests.tests
+                ReadAheadTests.tests
             ])

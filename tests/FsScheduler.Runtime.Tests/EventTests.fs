@@ -685,7 +685,74 @@ let tests =
             refuses """[{"event":"gone","name":7}]""" 1
             refuses """[{"event":"submitted","task":1,"name":"","ref":"","pipeline":"lower"}]""" 1
             refuses """[{"event":"submitted","task":1,"name":"a","ref":"","pipeline":"|"}]""" 1
+            refuses """[{"event":"woken","task":1}]]""" 1
+            refuses """[{"event":"woken","task":1}""" 1
+            refuses """[{"event":"woken","task":1},]""" 1
+            refuses """[{"event":"woken","task":1e3}]""" 1
+            refuses """[{"event":"woken","task":-}]""" 1
+            refuses """[{"event":"woken","task":9223372036854775808}]""" 1
+            refuses """[{"event":"woken" "task":1}]""" 1
+            refuses """[{"event":"woken","task":1,}]""" 1
+            refuses """[{"event":"woken","tas""" 1
+            refuses """[{"event":"part","task":1,"piece":0,"payload":[1]}]""" 1
+            refuses """[{"event":"part","task":1,"piece":0,"payload":{"at":1]}]""" 1
             refuses """{}""" 1
             refuses "" 1
+        }
+
+        test "may say of places and attempts all that there is" {
+            let reader = EventReader("/spool", false, toInstant)
+
+            let reads (json: string) expected place =
+                let batch = write 7L [ Event.Woken 1L<taskId> ]
+                let batch = { batch with events = ReadOnlyMemory(bytesOf json) }
+                let struct (_, _, event) = (EventBatch.read reader toInstant batch)[0]
+                Expect.equal event expected json
+                Expect.equal reader.PayloadPlace place json
+
+            let task = 5L<taskId>
+            let session = 6L<sessionId>
+
+            reads
+                """[{"event":"assigned","task":5,"attempt":1,"session":6,"first":0,"last":1}]"""
+                (Event.Assigned({ task = task; number = 1 }, session, struct (0, 1)))
+                ValueNone
+
+            reads
+                """[{"event":"assigned","task":5,"session":6,"first":2}]"""
+                (Event.Assigned({ task = task; number = 1 }, session, struct (2, 3)))
+                ValueNone
+
+            reads
+                """[{"event":"part","task":5,"payload":{"at":3,"bytes":9}}]"""
+                (Event.Part(task, 0, Recorded(7L, 9L<B>)))
+                (ValueSome { at = 3; bytes = 9L; file = null })
+
+            reads
+                """[{"event":"part","task":5,"payload":[3,9]}]"""
+                (Event.Part(task, 0, Recorded(7L, 9L<B>)))
+                (ValueSome { at = 3; bytes = 9L; file = null })
+        }
+
+        test "leave out what is usual" {
+            let json (event: Event) =
+                Encoding.UTF8.GetString (write 1L [ event ]).events.Span
+
+            let first = { task = 5L<taskId>; number = 1 }
+
+            Expect.equal
+                (json (Event.Assigned(first, 6L<sessionId>, struct (1, 2))))
+                """[{"event":"assigned","task":5,"session":6,"first":1}]"""
+                "one stage"
+
+            Expect.equal
+                (json (Event.Assigned({ first with number = 2 }, 6L<sessionId>, struct (0, 3))))
+                """[{"event":"assigned","task":5,"attempt":2,"session":6,"last":3}]"""
+                "three stages"
+
+            Expect.equal
+                (json (Event.Completed(first, KeptResult(Bytes(bytesOf "abc")))))
+                """[{"event":"completed","task":5,"payload":[0,3]}]"""
+                "bytes"
         }
     ]

@@ -3,6 +3,7 @@ module FsScheduler.Runtime.Tests.HistoryTests
 
 open System
 open System.Text
+open System.Text.Json
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
@@ -136,10 +137,50 @@ let private events =
 
                 Expect.equal
                     (Encoding.UTF8.GetString recorded[2].json.Span)
-                    """{"event":"completed","task":1,"attempt":1}"""
+                    """{"event":"completed","task":1}"""
                     "as they were recorded"
 
             do! close journal
+        }
+
+        test "are printed with what the journal leaves out" {
+            let printed (json: string) =
+                use stream = new IO.MemoryStream()
+
+                do
+                    use writer = new Utf8JsonWriter(stream)
+
+                    EventPrint.write writer (fun session -> $"w{session}") {
+                        number = 7L
+                        at = DateTimeOffset.UnixEpoch
+                        json = ReadOnlyMemory(Encoding.UTF8.GetBytes json)
+                    }
+
+                Encoding.UTF8.GetString(stream.ToArray())
+
+            let prints (json: string) rest =
+                Expect.equal
+                    (printed json)
+                    $"""{{"number":7,"time":"1970-01-01T00:00:00.000Z",{rest}}}"""
+                    json
+
+            prints
+                """{"event":"assigned","task":20,"session":7}"""
+                "\"event\":\"assigned\",\"task\":20,\"attempt\":1,\"session\":7,\"worker\":\"w7\",\"first\":0,\"last\":1"
+
+            prints
+                """{"event":"assigned","task":20,"attempt":3,"session":7,"first":2}"""
+                "\"event\":\"assigned\",\"task\":20,\"attempt\":3,\"session\":7,\"worker\":\"w7\",\"first\":2,\"last\":3"
+
+            prints
+                """{"event":"assigned","task":20,"session":7,"first":1,"last":4}"""
+                "\"event\":\"assigned\",\"task\":20,\"attempt\":1,\"session\":7,\"worker\":\"w7\",\"first\":1,\"last\":4"
+
+            prints
+                """{"event":"advanced","task":20,"stage":1,"payload":[12,34]}"""
+                "\"event\":\"advanced\",\"task\":20,\"attempt\":1,\"stage\":1,\"payload\":{\"at\":12,\"bytes\":34}"
+
+            prints """{"event":"woken","task":20}""" "\"event\":\"woken\",\"task\":20"
         }
 
         testTask "of a task that was carried are those that are left" {

@@ -345,32 +345,32 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     /// Files of payloads that are still needed, by path.
     member _.Spools: string seq =
-        let ofKeys =
-            state.Keys.ToSeq()
-            |> Seq.choose (fun struct (_, _, outcome) ->
-                match outcome with
-                | ValueSome(struct (_, payload)) -> Some payload
-                | ValueNone -> None)
+        let spools = ResizeArray<string>()
 
-        let ofPieces =
-            state.Tasks.ToSeq()
-            |> Seq.collect (fun task ->
-                match task.Pieces with
-                | null -> Array.empty
-                | pieces -> pieces.Parts)
-
-        state.Tasks.ToSeq()
-        |> Seq.map _.Payload
-        |> Seq.append ofPieces
-        |> Seq.append ofKeys
-        |> Seq.choose (function
-            | Spooled(path, _) -> Some path
+        let add payload =
+            match payload with
+            | Spooled(path, _) -> spools.Add path
             | Packed
             | Bytes _
             | Filed
             | Recorded _
             | Input _
-            | Slice _ -> None)
+            | Slice _ -> ()
+
+        // A million of them may be unfinished.
+        state.Tasks.Iter(fun task ->
+            add task.Payload
+
+            match task.Pieces with
+            | null -> ()
+            | pieces -> Array.iter add pieces.Parts)
+
+        for struct (_, _, outcome) in state.Keys.ToSeq() do
+            match outcome with
+            | ValueSome(struct (_, payload)) -> add payload
+            | ValueNone -> ()
+
+        spools
 
     /// What the journal knows of the files of `entrada/`, by name.
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
@@ -390,12 +390,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// Of a restored one: tasks whose results are being published, each with whose result that is and by what it is known.
     member _.Accepted: struct (Attempt * Submission * ResultMark)[] = [|
         for task in state.Tasks.ToSeq() do
-            let attempt = state.AttemptOf task
+            if task.State.IsPublishing then
+                let attempt = state.AttemptOf task
 
-            match state.Marks.TryGetValue attempt with
-            | true, mark when task.State = TaskState.Publishing ->
-                struct (attempt, task.Submission, mark)
-            | _ -> ()
+                match state.Marks.TryGetValue attempt with
+                | true, mark -> struct (attempt, task.Submission, mark)
+                | _ -> ()
     |]
 
     /// Whether `Input.Retain` is to be said again: not all that is needed of the events before that number is carried.

@@ -14,7 +14,9 @@ module internal BatchRow =
                 SELECT batch.first + json_each.key AS number,
                     strftime('%Y-%m-%dT%H:%M:%fZ', batch.at / 1000.0, 'unixepoch') AS time,
                     json_each.value ->> 'event' AS event, json_each.value ->> 'task' AS task,
-                    json_each.value ->> 'attempt' AS attempt, json_each.value ->> 'worker' AS worker,
+                    CASE WHEN json_each.value ->> 'event' IN ('assigned', 'claimed', 'advanced', 'split', 'accepted', 'completed')
+                        THEN coalesce(json_each.value ->> 'attempt', 1) ELSE json_each.value ->> 'attempt' END AS attempt,
+                    json_each.value ->> 'worker' AS worker,
                     json_each.value ->> 'name' AS name, json_each.value ->> 'error' AS error,
                     json_each.value AS json, lower(hex(batch.owner)) AS owner
                 FROM batch, json_each(batch.events)"""
@@ -37,8 +39,7 @@ module internal BatchRow =
         insert.Blob(7, batch.payloads.Span)
         insert.Run()
 
-    /// The batch of the row that a selection stands at, and its sum as it was written.
-    let read (row: Statement) : struct (Batch * int64) =
+    let private make (row: Statement) events payloads : struct (Batch * int64) =
         let owner = row.GetBlob 3
 
         let batch = {
@@ -46,11 +47,31 @@ module internal BatchRow =
             count = int (row.GetInt 1)
             at = row.GetInt 2
             owner = if owner.Length = 16 then Guid(owner, true) else Guid.Empty
-            events = ReadOnlyMemory((row.GetBlob 5).ToArray())
-            payloads = ReadOnlyMemory((row.GetBlob 6).ToArray())
+            events = events
+            payloads = payloads
         }
 
         struct (batch, row.GetInt 4)
+
+    /// The batch of the row that a selection stands at, and its sum as it was written.
+    let read (row: Statement) : struct (Batch * int64) =
+        let copy column =
+            ReadOnlyMemory((row.GetBlob column).ToArray())
+
+        make row (copy 5) (copy 6)
+
+    /// The same, in bytes that are used again.
+    let readInto (bytes: ByteBuffer) (row: Statement) : struct (Batch * int64) =
+        let copy column =
+            let start = bytes.Length
+            bytes.Add(row.GetBlob column)
+            struct (start, bytes.Length - start)
+
+        let struct (eventsAt, eventsLength) = copy 5
+        let struct (payloadsAt, payloadsLength) = copy 6
+        let written = bytes.Written
+
+        make row (written.Slice(eventsAt, eventsLength)) (written.Slice(payloadsAt, payloadsLength))
 
     /// Whether a batch is what was written.
     let isWhole (struct (batch: Batch, sum: int64)) : bool =

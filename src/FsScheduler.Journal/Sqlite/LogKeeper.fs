@@ -9,8 +9,8 @@ open SQLitePCL
 /// <param name="db">The connection that writes.</param>
 /// <param name="gate">Held by the reader of this process while it reads.</param>
 /// <param name="path">The file.</param>
-/// <param name="most">Bytes that the log may have before it is told. Half of them are let come together before they are
-/// moved.</param>
+/// <param name="most">Bytes that the log may have before it is told. Half of them, at most 8 MiB, are let come together before
+/// they are moved.</param>
 /// <param name="restrict">Closes a new file to others.</param>
 /// <param name="held">Told what keeps the log from becoming smaller; nothing, when it is over.</param>
 [<Sealed>]
@@ -25,6 +25,8 @@ type internal LogKeeper
     ) =
 
     let pageBytes = db.Scalar "PRAGMA page_size"
+    /// With more in the log the processor's caches help less, and its file is part of what a journal takes.
+    let enough = min (most / 2L) (8L * 1024L * 1024L)
     /// Written since the log was last looked at.
     let mutable written = 0L
     let mutable lastLook = Stopwatch.GetTimestamp()
@@ -76,7 +78,7 @@ type internal LogKeeper
         written <- written + bytes + 3L * pageBytes
 
         if
-            written >= most / 2L
+            written >= enough
             || isHeld && Stopwatch.GetElapsedTime(lastLook).TotalSeconds >= 1.0
         then
             look ()

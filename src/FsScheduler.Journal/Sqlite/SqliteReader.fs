@@ -10,9 +10,10 @@ type internal SqliteReader(path: string) =
     let guard action = SqliteFile.guard path action
     let db = guard (fun () -> SqliteFile.openToRead path)
 
-    /// Batches and bytes that are read at once, and then no more until somebody wants the next.
+    /// Batches and bytes that are read at once, and then no more until somebody wants the next. At first it is one: many want
+    /// no more.
     let batchesMax = 64
-    let bytesMax = 4L * 1024L * 1024L
+    let bytesMax = 1024 * 1024
 
     /// Batches whose payloads were asked for, the latest first; without their events.
     let kept = List<Batch>()
@@ -26,22 +27,20 @@ type internal SqliteReader(path: string) =
 
     let check row = SqliteFile.whole path row
 
-    let some (from: int64) =
+    let some (from: int64) (most: int) (bytes: ByteBuffer) =
         lock db (fun () ->
             guard (fun () ->
                 let found = List<struct (Batch * int64)>()
-                let mutable bytes = 0L
+                bytes.Clear()
 
                 use rows =
                     db.Prepare
                         $"{BatchRow.selection} WHERE first >= coalesce(
                             (SELECT first FROM (SELECT first, count FROM batch WHERE first <= {from} ORDER BY first DESC LIMIT 1)
-                            WHERE first = {from} OR first + count > {from}), {from}) ORDER BY first LIMIT {batchesMax}"
+                            WHERE first = {from} OR first + count > {from}), {from}) ORDER BY first LIMIT {most}"
 
-                while bytes < bytesMax && rows.Next() do
-                    let struct (batch, _) as row = BatchRow.read rows
-                    found.Add row
-                    bytes <- bytes + Batch.length batch
+                while bytes.Length < bytesMax && rows.Next() do
+                    found.Add(BatchRow.readInto bytes rows)
 
                 rows.Reset()
                 found))
@@ -111,11 +110,14 @@ type internal SqliteReader(path: string) =
 
     member _.Read(from: int64) : seq<Batch> =
         seq {
+            let bytes = ByteBuffer()
+            let mutable most = 1
             let mutable from = max 1L from
             let mutable goOn = true
 
             while goOn do
-                let rows = some from
+                let rows = some from most bytes
+                most <- min batchesMax (2 * most)
                 goOn <- false
 
                 for row in rows do

@@ -99,6 +99,12 @@ type Submission
             Submission(Unpacked(name, Filed), nameBytes, 0us, priority, origin)
         | Client(_, (Result | Nothing), _) -> Submission(filed, 0us, 0us, priority, origin)
 
+    /// <summary>One that the journal has, where nothing of it is needed before it is given out.</summary>
+    /// <param name="priority">Higher first.</param>
+    /// <param name="origin">A client that does not want its result as a file.</param>
+    static member Left(priority: int, origin: Origin) =
+        Submission(filed, 0us, 0us, priority, origin)
+
     /// The same, of this origin: the journal does not know who is connected.
     member _.From(origin: Origin) =
         Submission(content, nameBytes, refBytes, priority, origin)
@@ -120,6 +126,14 @@ type Submission
             0L<B>
         else
             int64 (submission.Bytes.Length + 24) * 1L<B>
+
+    /// The name in UTF-8.
+    member submission.NameBytes: ReadOnlySpan<byte> =
+        ReadOnlySpan(submission.Bytes, 0, int nameBytes)
+
+    /// The reference in UTF-8, where it is here.
+    member submission.RefBytes: ReadOnlySpan<byte> =
+        ReadOnlySpan(submission.Bytes, int nameBytes, int refBytes)
 
     member submission.Name = Encoding.UTF8.GetString(submission.Bytes, 0, int nameBytes)
 

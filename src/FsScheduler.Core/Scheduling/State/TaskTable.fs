@@ -74,6 +74,16 @@ type internal TaskTable() =
                             task
         }
 
+    /// Does something with each, in order; faster than `ToSeq`.
+    member _.Iter(action: Task -> unit) =
+        for page in pages do
+            match page with
+            | null -> ()
+            | tasks ->
+                for task in tasks do
+                    if not (obj.ReferenceEquals(task, null)) then
+                        action task
+
     member _.ToSeq() : Task seq =
         pages
         |> Seq.collect (fun page ->

@@ -1,0 +1,229 @@
+namespace FsScheduler.Journal
+
+open System
+open System.IO
+open System.Text
+open System.Text.Encodings.Web
+open System.Text.Json
+open FsScheduler.Core
+
+/// What is written of events that the events themselves do not have.
+type EventSources = {
+    /// A time as Unix milliseconds.
+    toUnix: Instant -> int64
+    /// By what a result is known that is about to be published.
+    mark: Payload -> ResultMark
+    /// What a task was submitted with, of the event of this number.
+    submission: int64 -> Submission
+    /// The bytes that were recorded with the event of this number.
+    payload: int64 -> byte[]
+}
+
+/// <summary>Batches as they are written: JSON, the bytes that it speaks of, and how what several kinds of events have is said.
+/// </summary>
+/// <param name="sources">For what is at other events.</param>
+[<Sealed>]
+type internal EventOutput(sources: EventSources) =
+    let json = JsonBuffer()
+    let payloads = ByteBuffer()
+
+    /// Where those of this batch begin.
+    let mutable payloadsFrom = 0
+
+    // Most tasks have the same pipeline.
+    let mutable latest: Pipeline voption = ValueNone
+    let mutable latestText: byte[] = Array.empty
+
+    let number (name: byte[]) (value: int64) = json.Number(name, value)
+    let text (name: byte[]) (value: string) = json.Text(name, value)
+
+    let printed (pipeline: Pipeline) =
+        match latest with
+        | ValueSome same when obj.ReferenceEquals(same, pipeline) -> ()
+        | _ ->
+            let relaxed = JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+            let text = JsonEncodedText.Encode(Pipeline.print pipeline, relaxed)
+            latestText <- Encoding.UTF8.GetBytes $"\"{text}\""
+            latest <- ValueSome pipeline
+
+        latestText
+
+    let bytes name (content: ReadOnlySpan<byte>) =
+        json.StartArray(name: byte[])
+        json.Number(int64 (payloads.Length - payloadsFrom))
+        json.Number(int64 content.Length)
+        json.EndArray()
+        payloads.Add content
+
+    let file name (path: string) (size: Size) =
+        json.StartObject(name: byte[])
+        text EventNames.file (nonNull (Path.GetFileName path))
+        number EventNames.bytes (int64 size)
+        json.EndObject()
+
+    /// Left out where it is 0.
+    let count name (value: int) =
+        if value <> 0 then
+            number name (int64 value)
+
+    let payload name payload =
+        match payload with
+        | Bytes content -> bytes name (ReadOnlySpan content)
+        | Spooled(path, size) -> file name path size
+        // Of what ended without a result, its event has none.
+        | Recorded(_, 0L<B>) -> bytes name ReadOnlySpan<byte>.Empty
+        | Recorded(number, _) -> bytes name (ReadOnlySpan(sources.payload number))
+        // Follows from the task that it is of.
+        | Packed
+        | Filed
+        | Input _
+        | Slice _ -> ()
+
+    let stamp (stamp: Stamp) =
+        json.StartObject EventNames.input
+        number EventNames.bytes (int64 stamp.size)
+        number EventNames.modified stamp.modified
+
+        if stamp.changed <> 0L then
+            number EventNames.changed stamp.changed
+
+        if stamp.inode <> 0L then
+            number EventNames.inode stamp.inode
+
+        json.EndObject()
+
+    let submission (submission: Submission) =
+        json.Text(EventNames.name', submission.NameBytes)
+
+        match submission.Origin with
+        | Folder -> text EventNames.origin "folder"
+        | Piece(whole, index) ->
+            number EventNames.whole (int64 whole)
+            number EventNames.piece (int64 index)
+        | Origin.Client(session, want, key) ->
+            json.Text(EventNames.ref, submission.RefBytes)
+
+            if session <> 0L<sessionId> then
+                number EventNames.session (int64 session)
+
+            if want <> Result then
+                text EventNames.want (EventNames.wantName want)
+
+            match key with
+            | Some(key: Key) ->
+                text EventNames.key key.text
+                text EventNames.content key.content
+            | None -> ()
+
+        count EventNames.priority submission.Priority
+
+        match submission.Payload with
+        | Packed ->
+            if submission.Packed.Length > 0 then
+                bytes EventNames.payload submission.Packed.Span
+        | Input version -> stamp version
+        | other -> payload EventNames.payload other
+
+    let trouble (trouble: Trouble) =
+        number EventNames.attempt (int64 trouble.attempt)
+        text EventNames.cause (EventNames.causeName trouble.cause)
+        text EventNames.stages trouble.stages
+
+        if trouble.worker <> "" then
+            text EventNames.worker trouble.worker
+
+        text EventNames.error trouble.error
+
+    let task (id: TaskId) = number EventNames.task (int64 id)
+
+    /// Left out where it is the first.
+    let attempt (attempt: Attempt) =
+        task attempt.task
+
+        if attempt.number <> 1 then
+            number EventNames.attempt (int64 attempt.number)
+
+    let session (id: SessionId) = number EventNames.session (int64 id)
+    let time name at = number name (sources.toUnix at)
+
+    let names name (values: string[]) =
+        json.StartArray(name: byte[])
+
+        for value in values do
+            json.Text value
+
+        json.EndArray()
+
+    let sizes name (values: Size[]) =
+        json.StartArray(name: byte[])
+
+        for value in values do
+            json.Number(int64 value)
+
+        json.EndArray()
+
+    let hash (proof: Proof) =
+        number EventNames.bytes (int64 proof.size)
+        text EventNames.hash (proof.hash.ToString "x16")
+
+    let mark (mark: ResultMark) =
+        match mark with
+        | Unmarked -> ()
+        | Holding proof ->
+            json.StartObject EventNames.mark
+            hash proof
+            json.EndObject()
+        | ResultMark.Written(size, modified) ->
+            json.StartObject EventNames.mark
+            number EventNames.bytes (int64 size)
+            number EventNames.modified modified
+            json.EndObject()
+
+    let source (source: ResultSource) =
+        match source with
+        | OfFile file -> text EventNames.file (string file)
+        | OfTask id -> task id
+
+    member _.Json = json
+    member _.Number(name, value) = number name value
+    member _.Text(name, value) = text name value
+    member _.Count(name, value) = count name value
+    member _.Time(name, at) = time name at
+    member _.Names(name, values) = names name values
+    member _.Sizes(name, values) = sizes name values
+    member _.Task id = task id
+    member _.Attempt value = attempt value
+    member _.Session id = session id
+    member _.Pipeline(name, value) = json.Raw(name, printed value)
+    member _.Payload(name, value) = payload name value
+    member _.Stamp value = stamp value
+    member _.Submission value = submission value
+    member _.Trouble value = trouble value
+    member _.Hash proof = hash proof
+    member _.Source value = source value
+
+    /// By what a result is known that is about to be published.
+    member _.Mark(result: AcceptedResult) =
+        match result with
+        | AcceptedPayload payload -> mark (sources.mark payload)
+        | AcceptedMark known -> mark known
+
+    /// What a carried task was submitted with. What is in the journal alone is read there, and written again.
+    member _.Whole(carried: CarriedTask) : Submission =
+        match carried.submission.Origin with
+        | Origin.Client _ when carried.submission.IsFiled ->
+            (sources.submission carried.home).From carried.submission.Origin
+        | Origin.Client _
+        | Folder
+        | Piece _ -> carried.submission
+
+    member _.Payloads = payloads
+
+    /// Another batch begins.
+    member _.Begin() =
+        payloadsFrom <- payloads.Length
+        json.StartArray()
+
+    member _.Clear() =
+        json.Clear()
+        payloads.Clear()
