@@ -39,7 +39,7 @@ module internal ApplyCarried =
         task.Since <- carried.since
         task.Place <- carried.place
 
-    let private go (task: Task) (carried: CarriedProgress) =
+    let private go (state: State) (task: Task) (carried: CarriedProgress) =
         let progress = task.Begin()
         progress.Attempt <- carried.attempt
         progress.Failures <- carried.failures
@@ -50,7 +50,7 @@ module internal ApplyCarried =
 
         match carried.result with
         | ValueSome result ->
-            progress.Payload <- result
+            progress.Payload <- state.Kept(state.LastEvent, result)
             progress.IsResult <- true
         | ValueNone -> ()
 
@@ -67,7 +67,7 @@ module internal ApplyCarried =
 
     let private make (state: State) (carried: CarriedTask) (submission: Submission) : Task =
         let task = Transition.add state carried.task submission carried.pipeline
-        ValueOption.iter (go task) carried.progress
+        ValueOption.iter (go state task) carried.progress
         state.Backlog.Add task
         task
 
