@@ -45,6 +45,14 @@ let private phrase: Gen<Action list> =
                 RetryAll
                 JoinParts(0, isGood)
               ]
+            // Workers are lost with the same tasks again and again.
+            | 2 -> [
+                for _ in 1..5 do
+                    Leave 0
+                    Join 15
+                    Ready(0, 2)
+                    Ready(1, 2)
+              ]
             // All that is old is dropped, while parts are put together.
             | _ -> [
                 Retain(99, 5, true, isGood)
@@ -53,7 +61,7 @@ let private phrase: Gen<Action list> =
                 JoinParts(0, true)
                 yield! wait
               ])
-        (Gen.choose (0, 2))
+        (Gen.choose (0, 3))
         (Gen.choose (0, 5))
         (Gen.choose (0, 5))
         (Gen.elements [ true; false ])
@@ -72,12 +80,15 @@ type SplitHistories =
             Submit(0, 0, 0, 9)
         ]
 
-        let actions = Gen.frequency [ 15, Gen.map List.singleton action; 1, phrase ]
+        let single = Gen.map List.singleton action
 
-        let history =
-            Gen.choose (5, 100)
+        let history actions =
+            Gen.choose (5, 120)
             |> Gen.bind (fun n -> Gen.listOfLength n actions)
             |> Gen.map (fun actions -> start @ List.concat actions)
+
+        let history =
+            Gen.oneof [ history single; history (Gen.frequency [ 15, single; 1, phrase ]) ]
 
         Arb.fromGenShrink (history, Histories.History().Shrinker)
 
@@ -106,7 +117,7 @@ let tests =
                 ]
 
             let gen = SplitHistories.History().Generator
-            let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 800 gen
+            let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 2_000 gen
             let unseen = unseen newRun expected histories
             Expect.isEmpty unseen $"never seen: %A{unseen}"
         }
