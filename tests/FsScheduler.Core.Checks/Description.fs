@@ -2,23 +2,47 @@
 /// random sequence is. Two schedulers that are described alike go on alike.
 module FsScheduler.Core.Description
 
+// `%A` would take most of the time of the tests that compare states.
+
+let private version (stamp: Stamp) =
+    $"{stamp.size} bytes, {stamp.modified}, {stamp.changed}, {stamp.inode}"
+
+let private cause cause =
+    match cause with
+    | Fault -> "fault"
+    | Loss -> "loss"
+    | Departure -> "departure"
+    | Disk -> "disk"
+    | Inability -> "inability"
+
+let private trouble (trouble: Trouble) =
+    $"{trouble.attempt}: {cause trouble.cause} of {trouble.worker} at {trouble.stages}, {trouble.at.sinceStart}: {trouble.error}"
+
+let private want want =
+    match want with
+    | Result -> "result"
+    | File -> "file"
+    | Nothing -> "nothing"
+
 /// Where the bytes are, when the journal holds those that were in memory.
-let private payload (payload: Payload) =
-    match payload with
+let rec private payload (of': Payload) =
+    match of' with
     | Bytes bytes -> $"{bytes.Length} bytes"
     | Packed
     | Filed -> "with the submission"
     | Recorded(_, size) -> $"{size} bytes"
     | Spooled(path, size) -> $"{size} bytes in {path}"
-    | Input stamp -> $"input %A{stamp}"
-    | Slice(whole, start, size) -> $"{size} bytes from {start} of %A{whole}"
+    | Input stamp -> $"input of {version stamp}"
+    | Slice(whole, start, size) -> $"{size} bytes from {start} of {payload whole}"
 
 let private place state =
     match state with
     | TaskState.Queued -> "queued"
     | TaskState.Suspected -> "suspected"
     | TaskState.Running worker -> $"running on {worker.Session}"
-    | TaskState.Split splitting -> $"%A{splitting}"
+    | TaskState.Split Splitting.Cutting -> "being cut"
+    | TaskState.Split Splitting.InPieces -> "in pieces"
+    | TaskState.Split Splitting.Merging -> "being merged"
     | TaskState.Waiting until -> $"waiting until {until.sinceStart}"
     | TaskState.Publishing -> "publishing"
     | TaskState.Succeeding older -> $"after {older.Id}"
@@ -34,7 +58,8 @@ let private pieces (pieces: Pieces | null) =
         let tasks =
             pieces.Tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
 
-        $"cut at %A{pieces.Cuts} up to stage {pieces.Last}, parts {parts}, tasks {tasks}"
+        let cuts = pieces.Cuts |> Seq.map string |> String.concat " "
+        $"cut at {cuts} up to stage {pieces.Last}, parts {parts}, tasks {tasks}"
 
 let private origin (downstream: string[] | null) =
     match downstream with
@@ -46,8 +71,9 @@ let private task (task: Task) =
     let progress =
         if task.IsBegun then
             let progress = task.Progress
+            let troubles = progress.Troubles |> Seq.map trouble |> String.concat "; "
 
-            $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, %A{progress.Troubles}, {pieces progress.Pieces}"
+            $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, {troubles}, {pieces progress.Pieces}"
         else
             "not begun"
 
@@ -100,21 +126,28 @@ let ofState (scheduler: Scheduler) : string list =
             let ending =
                 match outcome with
                 | ValueSome(struct (ending, result)) ->
-                    $"{ending.attempts} attempts, %A{ending.error}, {payload result}"
+                    let error = Option.defaultValue "done" ending.error
+                    $"{ending.attempts} attempts, {error}, {payload result}"
                 | ValueNone -> "not ended"
 
             let kept =
                 match state.Keys.Find key with
-                | ValueSome entry -> $"{entry.want}, {entry.finished}, {entry.delivered}"
+                | ValueSome entry ->
+                    let delivered =
+                        match entry.delivered with
+                        | ValueSome at -> string at.sinceStart
+                        | ValueNone -> "never"
+
+                    $"{want entry.want}, {entry.finished.sinceStart}, {delivered}"
                 | ValueNone -> "nowhere"
 
-            $"key %A{key}: {id}, {ending}, {kept}"
+            $"key {key.text} for {key.content}: {id}, {ending}, {kept}"
 
         for KeyValue(name, file) in Seq.sortBy (fun (KeyValue(name, _)) -> name) state.Taken.All do
-            $"taken {name}: %A{file.version} by {file.task} for {Pipeline.print file.pipeline}, done: {file.isDone}"
+            $"taken {name}: {version file.version} by {file.task} for {Pipeline.print file.pipeline}, done: {file.isDone}"
 
         for struct (name, proof) in Seq.sort state.Taken.Unflushed do
-            $"unflushed {name}: %A{proof}"
+            $"unflushed {name}: {proof.size} bytes, {proof.hash}"
 
         for KeyValue(name, struct (source, _)) in state.Owners do
             $"owner of {name}: {source}"

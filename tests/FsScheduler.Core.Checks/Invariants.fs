@@ -1,45 +1,47 @@
 /// What is true of the whole state after every step.
 module FsScheduler.Core.Invariants
 
-/// Where each task was found, by walking the lists rather than by asking the tasks.
+open System.Collections.Generic
+
+/// Where each task was found, by walking the lists rather than by asking the tasks; and whether it says so too.
 let private places (state: State) = [
     for task in state.Queues.ToSeq() do
-        task, "queued"
+        struct (task, task.State.IsQueued)
     for task in state.Queues.Suspects.ToSeq() do
-        task, "suspected"
+        struct (task, task.State.IsSuspected)
     for task in state.Successors.Values do
-        task, "succeeding"
+        struct (task, task.State.IsSucceeding)
     for task in state.Splits.Values do
-        task, "split"
+        struct (task, task.State.IsSplit)
     for worker in state.Workers.All do
         for task in worker.Held.ToSeq() do
-            task, $"running on {worker.Session}"
+            struct (task, obj.ReferenceEquals(task.State, worker.Running))
 ]
 
-let private placeOf (task: Task) =
-    match task.State with
-    | TaskState.Running worker -> $"running on {worker.Session}"
-    | state -> TaskView.stateName state
-
 let private ofTasks (state: State) = [
-    let places = places state
-    let found = places |> List.countBy (fun (task, _) -> task.Id) |> Map.ofList
+    let found = Dictionary<TaskId, int>()
 
-    let alarms =
-        set [
-            for struct (task, struct (at, _)) in state.Waiting.UnorderedItems do
-                task.Id, at
-        ]
+    let listsOf (task: Task) =
+        match found.TryGetValue task.Id with
+        | true, lists -> lists
+        | _ -> 0
 
-    for task, place in places do
+    for struct (task, isThere) in places state do
+        found[task.Id] <- listsOf task + 1
+
         if not (obj.ReferenceEquals(state.Tasks.Find task.Id, task)) then
-            $"task {task.Id} is {place} but not in the table"
+            $"task {task.Id} is in a list, and not in the table"
 
-        if placeOf task <> place then
-            $"task {task.Id} says {placeOf task} and is found {place}"
+        if not isThere then
+            $"task {task.Id} says {TaskView.stateName task.State}, and is found in another list"
+
+    let alarms = HashSet<struct (TaskId * Duration)>()
+
+    for struct (task, struct (at, _)) in state.Waiting.UnorderedItems do
+        alarms.Add(struct (task.Id, at)) |> ignore
 
     for task in state.Tasks.ToSeq() do
-        let lists = found |> Map.tryFind task.Id |> Option.defaultValue 0
+        let lists = listsOf task
 
         let listsExpected =
             match task.State with
@@ -60,7 +62,7 @@ let private ofTasks (state: State) = [
             $"task {task.Id} has no stage left and is not finished"
 
         match task.State with
-        | TaskState.Waiting until when not (alarms.Contains((task.Id, until.sinceStart))) ->
+        | TaskState.Waiting until when not (alarms.Contains(struct (task.Id, until.sinceStart))) ->
             $"task {task.Id} waits and nothing will wake it"
         | TaskState.Succeeding older when
             older.State <> TaskState.Publishing && not older.IsUnderWay
@@ -104,14 +106,11 @@ let private ofBacklog (state: State) = [
     for task in state.Tasks.ToSeq() do
         counted.Add task
 
-    let text (backlog: Backpressure) =
-        backlog.ToSeq()
-        |> Seq.sort
-        |> Seq.map (fun (struct (stage, size)) -> $"{size} before {stage}")
-        |> String.concat ", "
+    let sizes (backlog: Backpressure) =
+        backlog.ToSeq() |> Seq.sort |> List.ofSeq
 
-    if text counted <> text state.Backlog then
-        $"{text state.Backlog} are counted, and it is {text counted}"
+    if sizes counted <> sizes state.Backlog then
+        $"%A{sizes state.Backlog} are counted, and it is %A{sizes counted}"
 ]
 
 /// Each piece without a result has a task that will give it, and no other piece has.

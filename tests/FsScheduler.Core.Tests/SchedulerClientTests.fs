@@ -296,10 +296,11 @@ let private keys =
             let decisions = Decisions()
 
             let take input =
+                decisions.Clear()
                 scheduler.Step(input, machine.Now, decisions)
 
-            let submit i =
-                let key = Some { text = $"k{i}"; content = "c" }
+            let submit (i: int) =
+                let key = Some { text = string i; content = "c" }
                 take (Input.Submit(submission "x" 0 Nothing key (bytes "x"), ""))
 
             machine.Worker(1, [ "a" ], 1) |> ignore
@@ -308,7 +309,6 @@ let private keys =
                 submit i
                 take (Input.Report(session 1, attempt i 1, Succeeded, Payload.empty))
 
-            decisions.Clear()
             submit 2
             Expect.isEmpty decisions.Events "the second is remembered"
             submit 1

@@ -61,7 +61,11 @@ type Machine(settings: Settings, tasksMax: int) =
     member _.Take(input: Input) : Event list * Effect list =
         let decisions = Decisions()
         scheduler.Step(input, now, decisions)
-        Expect.isEmpty (Invariants.violations scheduler) $"after {input}"
+
+        match Invariants.violations scheduler with
+        | [] -> ()
+        | violations -> failtest $"after {input}: %A{violations}"
+
         List.ofSeq decisions.Events, List.ofSeq decisions.Effects
 
     member machine.Do(input: Input) = machine.Take input |> ignore

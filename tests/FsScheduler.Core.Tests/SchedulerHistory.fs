@@ -51,7 +51,7 @@ type Action =
 let private pipelines = [| ""; "a"; "a | b"; "b | c | d"; "a | b | c | d"; "d | a" |]
 let private spans = [| 0; 100; 1_000; 2_400; 2_400; 6_000; 35_000 |]
 
-let private action =
+let action: Gen<Action> =
     let pick = Gen.choose (0, 1_000)
     let upTo n = Gen.choose (0, n - 1)
 
@@ -111,6 +111,7 @@ type World(names: string[]) =
     let mutable sessions = 0
     let mutable refs = 0
     let mutable spools = 0
+    let mutable results = 0
 
     let named (pipeline: string) =
         String.collect
@@ -148,6 +149,22 @@ type World(names: string[]) =
     member _.Spool() =
         spools <- spools + 1
         Spooled($"spool{spools}", 10L<B>)
+
+    /// What a worker gives: one of three is so small that it is in memory. All have ten bytes.
+    member world.Result() =
+        results <- results + 1
+
+        if results % 3 = 0 then
+            bytes "0123456789"
+        else
+            world.Spool()
+
+    /// A version of a file that nobody had. Where payloads are split, every other one is.
+    member _.File name =
+        refs <- refs + 1
+        let size = if names[1] <> "b" && refs % 2 = 0 then 10L<B> else 1L<B>
+        let stamp = Stamp.ofTime size (int64 refs)
+        Submission.Create(taskName $"f{abs name % 3}", "", 0, Folder, Payload.Input stamp)
 
     member world.Outstanding = [
         for KeyValue(worker, seen) in world.Workers do
@@ -208,7 +225,7 @@ type World(names: string[]) =
         let report attempt worker outcome =
             let payload =
                 match outcome with
-                | Succeeded -> world.Spool()
+                | Succeeded -> world.Result()
                 | Failed _
                 | Unable _ -> Payload.empty
 
@@ -216,9 +233,7 @@ type World(names: string[]) =
 
         match action with
         | Submit(priority, pipeline, want, key) -> [ world.Submit(priority, pipeline, want, key) ]
-        | SubmitFile name ->
-            refs <- refs + 1
-            [ Input.Submit(file $"f{abs name % 3}" refs, "") ]
+        | SubmitFile name -> [ Input.Submit(world.File name, "") ]
         | Join stages -> [ world.Join stages ]
         | Ready(pick, slots) -> [
             for w in Option.toList (worker pick) -> Input.Ready(w, abs slots)
@@ -381,9 +396,11 @@ type World(names: string[]) =
             | Effect.Dismiss session -> world.Workers[session].slots <- 0
             | Effect.Publish(attempt, _, _)
             | Effect.PublishOlder(attempt, _, _) -> world.Publishing.Add attempt
-            | Effect.Cut(attempt, _, Spooled(_, size), _) ->
-                world.Cutting.Add(struct (attempt, size))
-            | Effect.Cut _ -> failwith "only what is a file is cut"
+            | Effect.Cut(attempt, _, payload, _) ->
+                match payload with
+                | Spooled _
+                | Payload.Input _ -> world.Cutting.Add(struct (attempt, Payload.size payload))
+                | _ -> failwith "only what is a file is cut"
             | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
             | Effect.Assign(session, message, _, _) ->
                 let seen = world.Workers[session]

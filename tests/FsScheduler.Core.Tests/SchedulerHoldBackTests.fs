@@ -227,6 +227,20 @@ let private inability =
             Expect.equal machine.Scheduler.Status.heldBack [| "w1 for 'a': no room here" |] "status"
         }
 
+        test "says nothing of one of its name that is given less of the same tasks" {
+            let machine = Machine settings
+            machine.Worker(1, [ "a"; "b" ], 1) |> ignore
+
+            for number in 1..3 do
+                machine.Submit($"x{number}", pipeline = "a | b") |> ignore
+                machine.Report(1, attempt number 1, cannot, Payload.empty) |> ignore
+
+            machine.Pass(500L<ms>, [ session 1 ]) |> ignore
+            machine.Do(Input.Join(session 2, "w1", [| "a" |]))
+            let _, effects = machine.Take(Input.Ready(session 2, 1))
+            Expect.equal (assignments effects) [ 2L, 3L, 2 ] "the first that was woken, for a alone"
+        }
+
         test "is no such worker where it does others and never this one: then it is the task" {
             let machine = started settings 1 1 1
             let mutable number = 1

@@ -1,436 +1,311 @@
-/// The scheduler's rules once more: immutable, slow and plain. It takes two things from the machine,
-/// because any choice is right there: which worker is served next, and how long a delay is.
+/// The scheduler's rules once more: immutable, slow and plain. What happens and what is asked for is the model's own; it takes
+/// from the machine how long a delay is, which is left to chance, and what is carried of old events.
 module FsScheduler.Core.Tests.SchedulerModel
 
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerModelState
+open FsScheduler.Core.Tests.SchedulerModelWorkers
+open FsScheduler.Core.Tests.SchedulerModelPieces
+open FsScheduler.Core.Tests.SchedulerModelTasks
+open FsScheduler.Core.Tests.SchedulerModelDispatch
+open FsScheduler.Core.Tests.SchedulerModelJournal
 
-let private succeed (task: ModelTask) (model: Model) =
-    if task.stageEnd < task.stages.Length then
-        enqueue toBack { task with stage = task.stageEnd } model
-    else
-        match task.submission.Origin with
-        | Origin.Client(_, (Result | Nothing), _) -> finish task model
-        | Piece _ -> invalidOp "nothing is split here"
-        | Origin.Client(_, File, _)
-        | Folder -> enter Publishing task model
+module Text = FsScheduler.Core.Tests.SchedulerModelText
 
-let private submit (submission: Submission) (text: string) (model: Model) : Model =
-    let id = model.lastId + 1L<taskId>
+// What is submitted.
 
-    let task = {
-        id = id
-        submission = submission
-        stages =
-            if text = "" then
-                [ "a" ]
-            else
-                [ for part in text.Split '|' -> part.Trim() ]
-        where = Queued
-        since = model.now
-        position = 0
-        attempt = 0
-        failures = 0
-        losses = 0
-        troubles = []
-        failedBy = Set.empty
-        stage = 0
-        stageEnd = 0
-    }
-
+let private submitFile (submission: Submission) stages (model: Model) : Model =
     let name = submission.Name
 
     let newest (model: Model) =
         Map.tryFind name model.files |> Option.map (fun id -> model.tasks[id])
 
+    let model =
+        match newest model with
+        | Some { where = Publishing } -> model
+        | Some older when isUnderWay older && mayFinish name model -> model
+        | Some older when isUnderWay older -> cancel older (overtake name model)
+        | Some older -> cancel older model
+        | None -> model
+
+    let task, model = add (model.lastId + 1L<taskId>) submission stages model
+
+    let model =
+        match newest model with
+        | Some older -> enter (Succeeding older.id) task model
+        | None -> enqueue toBack task model
+
+    { model with files = Map.add name task.id model.files }
+
+/// A key that was used: the task is the one of that time, and whoever comes late is told how it ended.
+let private joinKey
+    (submission: Submission)
+    session
+    (want: Want)
+    (key: Key)
+    (known: ModelKey)
+    (model: Model)
+    =
+    if known.content <> key.content || known.want.IsFile <> want.IsFile then
+        model
+        |> discard submission.Payload
+        |> ask (Text.reject session submission.Ref RejectionCode.BadKey)
+    else
+        let waiter = { session = session; ref = submission.Ref; want = want }
+
+        let model =
+            model
+            |> discard submission.Payload
+            |> ask (Text.accept session submission.Ref known.task)
+
+        match known.ending, Map.tryFind known.task model.tasks with
+        | Some ending, _ -> tell known.task 0L ending true model waiter
+        | None, task ->
+            let known = { known with waiters = known.waiters @ [ waiter ] }
+            let model = { model with keys = Map.add key.text known model.keys }
+
+            match task with
+            | Some({ where = Quarantined } as task) ->
+                let ending = { attempts = task.attempt; isError = true; result = Payload.empty }
+
+                tell task.id task.home ending false model waiter
+            | _ -> model
+
+let private submit (submission: Submission) (text: string) (model: Model) : Model =
+    let stages =
+        if text = "" then
+            List.ofArray model.settings.pipeline.wire
+        else
+            [ for part in text.Split '|' -> part.Trim() ]
+
     match submission.Origin with
-    | Piece _ -> invalidOp "nothing is split here"
-    | Origin.Client(_, _, Some key) when model.keys.ContainsKey key.text -> model
-    | Origin.Client(_, _, key) ->
-        let keys =
-            match key with
-            | Some key -> Map.add key.text id model.keys
-            | None -> model.keys
+    | Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"
+    | Folder -> submitFile submission stages model
+    | Origin.Client(session, want, key) ->
+        match key |> Option.bind (fun key -> Map.tryFind key.text model.keys) with
+        | Some known -> joinKey submission session want key.Value known model
+        | None ->
+            let task, model = add (model.lastId + 1L<taskId>) submission stages model
+            let model = enqueue toBack task model
 
-        enqueue toBack task { model with lastId = id; keys = keys }
-    | Folder ->
-        let model = { model with lastId = id }
+            let keys =
+                match key with
+                | Some key ->
+                    let entry = {
+                        content = key.content
+                        task = task.id
+                        want = want
+                        number = model.lastEvent
+                        waiters = []
+                        ending = None
+                    }
 
-        let model =
-            match newest model with
-            | Some { where = Publishing } -> model
-            | Some older when isUnderWay older && mayFinish name model -> model
-            | Some older when isUnderWay older -> finish older (overtake name model)
-            | Some older -> finish older model
-            | None -> model
+                    Map.add key.text entry model.keys
+                | None -> model.keys
 
-        let model =
-            match newest model with
-            | Some older -> enter (Succeeding older.id) task model
-            | None -> enqueue toBack task model
+            { model with keys = keys } |> ask (Text.accept session submission.Ref task.id)
 
-        { model with files = Map.add name id model.files }
+// Inputs.
 
-let private tick events (model: Model) =
-    let slept = model.now - model.lastTick
-    let isAsleep = slept > model.settings.lostAfter / 2L
-
-    let later since =
-        if isAsleep then min model.now (since + slept) else since
-
-    let model = {
-        model with
-            lastTick = model.now
-            workers = model.workers |> Map.map (fun _ w -> { w with heard = later w.heard })
-            tasks =
-                model.tasks
-                |> Map.map (fun _ task ->
-                    match task.where with
-                    | Running _ -> { task with since = later task.since }
-                    | _ -> task)
-    }
-
-    let look (model: Model) (KeyValue(session, worker)) =
-        if model.now - worker.heard > model.settings.lostAfter then
-            lose session model
-        else
-            held session model
-            |> List.filter (fun task -> model.now - task.since > model.settings.taskTimeout)
-            |> List.fold (fun model task -> failBy worker Fault events true task model) model
-
-    let model = model.workers |> Seq.fold look model
-
-    let woken =
-        model.tasks.Values
-        |> Seq.choose (fun task ->
-            match task.where with
-            | Waiting until when until <= model.now -> Some((until, task.id), task)
-            | _ -> None)
-        |> Seq.sortBy fst
-        |> Seq.fold (fun model (_, task) -> enqueue toBack task model) model
-
-    let due (conduct: ModelConduct) =
-        if
-            conduct.isHeldBack
-            && not (isOnTrial conduct woken)
-            && woken.now - conduct.next >= 0L<ms>
-        then
-            { conduct with isDue = true }
-        else
-            conduct
-
-    {
-        woken with
-            tickedAt = woken.now
-            expected =
-                woken.expected
-                |> Map.filter (fun _ (_, since) -> woken.now - since < woken.settings.lostAfter)
-            conducts = Map.map (fun _ conduct -> due conduct) woken.conducts
-    }
+let private tick (model: Model) : Model =
+    model
+    |> forgive
+    |> lookAtWorkers
+    |> wake
+    |> lookAtTime
+    |> helpStragglers
+    |> lookForMissing
+    |> dropUnread
 
 let rec private vanish name (model: Model) =
     match Map.tryFind name model.files with
-    | Some id when model.tasks[id].where <> Publishing -> vanish name (finish model.tasks[id] model)
+    | Some id when model.tasks[id].where <> Publishing -> vanish name (cancel model.tasks[id] model)
     | _ -> model
 
-/// Everything but the assignments.
-let private take input events (model: Model) =
-    let unlessPublishing change (task: ModelTask) model =
-        if task.where = Publishing then model else change task model
+let private retry (task: ModelTask) (model: Model) =
+    let areAllThere =
+        match task.pieces with
+        | Some pieces -> pieces.Missing = 0
+        | None -> false
 
-    let onTask id change =
+    let parts = if areAllThere then partsOf task else []
+    let pieces = if areAllThere then None else task.pieces
+
+    model
+    |> record (Text.retried task.id)
+    |> enqueue toBack { task with failures = 0; losses = 0; pieces = pieces }
+    |> fun model -> List.fold (fun model part -> discard part model) model parts
+
+let private claim session (holding: Attempt[]) (model: Model) =
+    let worker = model.workers[session]
+
+    let mayKeep attempt =
+        match current attempt model with
+        | Some({ where = Running other } as task) ->
+            let absent = model.workers[other]
+
+            absent.isAbsent
+            && absent.name = worker.name
+            && List.forall worker.can.Contains task.Given
+        | _ -> false
+
+    let keep (model: Model) (attempt: Attempt) =
+        let model = record (Text.claimed attempt session) model
+        let task, model = toBack model.tasks[attempt.task] model
+        let isKept = model.reserved.ContainsKey task.id
+        let model = enter (Running session) task model
+
+        if isKept then
+            { model with reserved = Map.add task.id session model.reserved }
+        else
+            model
+
+    let kept = Array.distinct holding |> Array.filter mayKeep
+    kept |> Array.fold keep model |> ask (Text.welcome session kept)
+
+let private drain name by (model: Model) =
+    let dismiss (model: Model) session =
+        let worker = { model.workers[session] with isDismissed = true }
+
+        { model with workers = Map.add session worker model.workers }
+        |> withSlots session 0
+        |> ask (Text.dismiss session)
+
+    let named =
+        model.workers
+        |> Map.filter (fun session worker ->
+            not worker.isAbsent && (worker.name = name || string session = name))
+
+    if named.IsEmpty then
+        ask (Text.error by) model
+    else
+        Seq.fold dismiss model named.Keys
+
+let private report session attempt outcome result (model: Model) =
+    match current attempt model, outcome with
+    | Some({ where = Running holder } as task), outcome when holder = session ->
+        let worker = model.workers[session]
+
+        match outcome with
+        | Succeeded -> model |> succeededOn worker task |> succeed result task
+        | Failed(_, retry) -> model |> discard result |> failBy worker Fault retry task
+        | Unable _ -> model |> discard result |> failBy worker Inability true task
+    | _ -> discard result model
+
+let private join session name stages (model: Model) =
+    let worker = {
+        name = name
+        can = set stages
+        slots = 0
+        heard = model.now
+        turn = 0
+        isDismissed = false
+        isAbsent = false
+    }
+
+    { model with workers = Map.add session worker model.workers }
+    |> record (Text.joined session)
+
+let private recalled attempt (submission: Submission) (model: Model) =
+    match current attempt model with
+    | Some task when task.submission.IsFiled ->
+        let payload = if task.isResult then task.payload else submission.Payload
+        let task = { task with submission = submission; payload = payload }
+
+        match task.where with
+        | Running session -> model |> put task |> send session task
+        | Cutting
+        | InPieces -> model |> put task |> goOnCutting task
+        | _ -> model
+    | _ -> model
+
+let private areJoined (task: ModelTask) =
+    task.where = InPieces && task.pieces.Value.Missing = 0
+
+/// Everything but who runs what.
+let private take input (model: Model) : Model =
+    let onTask (id: TaskId) by isThere change =
         match Map.tryFind id model.tasks with
-        | Some task -> change task model
-        | None -> model
+        | Some task when isThere task.where -> change task model
+        | _ -> ask (Text.error by) model
+
+    let ofAttempt attempt isThere change orElse =
+        match current attempt model with
+        | Some task when isThere task -> change task model
+        | _ -> orElse model
+
+    let isPublishing (task: ModelTask) = task.where = Publishing
+
+    let isRead (task: ModelTask) =
+        match task.where with
+        | Running _
+        | Cutting
+        | InPieces -> true
+        | _ -> false
 
     match input with
     | Input.Submit(submission, text) -> submit submission text model
-    | Input.Cancel(id, _) -> onTask id (unlessPublishing finish)
-    | Input.Retry(id, _) ->
-        onTask id (fun task model ->
-            if task.where = Quarantined then
-                enqueue toBack { task with failures = 0; losses = 0 } model
-            else
-                model)
-    | Input.Ask _ -> model
-    | Input.Join(session, name, stages) ->
-        let worker = {
-            name = name
-            can = set stages
-            slots = 0
-            heard = model.now
-            turn = 0
-            isDismissed = false
-            isAbsent = false
-        }
+    | Input.Cancel(id, by) ->
+        onTask id by ((<>) Publishing) (fun task model -> cancel (wholeOf task model) model)
+    | Input.Retry(id, by) -> onTask id by ((=) Quarantined) retry
+    | Input.RetryAll by ->
+        let quarantined =
+            model.tasks.Values |> Seq.filter (fun task -> task.where = Quarantined)
 
-        { model with workers = Map.add session worker model.workers }
+        if Seq.isEmpty quarantined then
+            ask (Text.error by) model
+        else
+            Seq.fold (fun model task -> retry task model) model quarantined
+    | Input.Join(session, name, stages) -> join session name stages model
+    | Input.Claim(session, holding) -> claim session holding model
     | Input.Ready(session, slots) ->
-        let worker = model.workers[session]
-        let slots = if worker.isDismissed then 0 else slots
-        let worker = { worker with slots = slots; heard = model.now }
-        { model with workers = Map.add session worker model.workers }
+        let slots = if model.workers[session].isDismissed then 0 else slots
+        model |> heard session |> withSlots session slots
     | Input.Heard session -> heard session model
     | Input.Leave session -> lose session model
-    | Input.Report(session, attempt, outcome, _) ->
-        let model = heard session model
-
-        match current attempt model, outcome with
-        | Some task, Succeeded when task.where = Running session ->
-            model |> succeededOn model.workers[session] task |> succeed task
-        | Some task, Failed(_, retry) when task.where = Running session ->
-            failBy model.workers[session] Fault events retry task model
-        | Some task, Unable _ when task.where = Running session ->
-            failBy model.workers[session] Inability events true task model
-        | _ -> model
-    | Input.Published(attempt, _) ->
-        match current attempt model with
-        | Some task when task.where = Publishing ->
-            match task.submission.Origin with
-            | Folder -> finish task (forgetOvertaken task.submission.Name model)
-            | _ -> finish task model
-        | _ -> model
-    | Input.Unpublished(attempt, _) ->
-        match current attempt model with
-        | Some task when task.where = Publishing -> fail events true task model
-        | _ -> model
-    | Input.Withdraw attempt ->
-        match current attempt model with
-        | Some({ where = Running _ } as task) -> finish task model
-        | _ -> model
-    | Input.Outdated attempt ->
-        match current attempt model with
-        | Some({ where = Publishing } as task) ->
-            match task.submission.Origin with
-            | Folder -> finish task (overtake task.submission.Name model)
-            | _ -> finish task model
-        | _ -> model
-    | Input.Vanish name -> vanish name (forgetOvertaken name model)
-    | Input.Unreadable(attempt, _) ->
-        match current attempt model with
-        | Some({ where = Running _ } as task) -> fail events true task model
-        | _ -> model
-    | Input.OutOfSight(attempt, _) ->
-        match current attempt model with
-        | Some({ where = Running _ } as task) -> delay events task model
-        | _ -> model
-    | Input.Claim(session, holding) ->
-        holding
-        |> Array.fold
-            (fun model attempt ->
-                match current attempt model with
-                | Some({ where = Running other } as task) when
-                    model.workers[other].isAbsent
-                    && model.workers[other].name = model.workers[session].name
-                    && task.stages[task.stage .. task.stageEnd - 1]
-                       |> List.forall model.workers[session].can.Contains
-                    ->
-                    let task, model = toBack task model
-                    enter (Running session) task model
-                | _ -> model)
-            model
+    | Input.Drain(name, by) -> drain name by model
+    | Input.Report(session, attempt, outcome, result) ->
+        model |> heard session |> report session attempt outcome result
     | Input.Unstored(session, attempt, _) ->
-        let model = heard session model
+        let isHeld (task: ModelTask) = task.where = Running session
 
-        match current attempt model with
-        | Some task when task.where = Running session -> delayUnlessAwaited events task model
-        | _ -> model
-    | Input.Recalled _
-    | Input.Cut _
-    | Input.Joined _
-    | Input.Unjoined _
-    | Input.NoRoom _ -> model
+        let fail task model =
+            fail model.workers[session].name Disk true task (heard session model)
+
+        ofAttempt attempt isHeld fail (heard session)
+    | Input.Recalled(attempt, submission) -> recalled attempt submission model
+    | Input.Published(attempt, _) -> ofAttempt attempt isPublishing (complete Payload.empty true) id
+    | Input.Unpublished(attempt, _) -> ofAttempt attempt isPublishing (fail "" Fault true) id
+    | Input.Withdraw attempt ->
+        ofAttempt attempt isRead (fun task model -> cancel (wholeOf task model) model) id
+    | Input.Outdated attempt ->
+        let end' (task: ModelTask) model =
+            match task.submission.Origin with
+            | Folder -> cancel task (overtake task.submission.Name model)
+            | _ -> cancel task model
+
+        ofAttempt attempt isPublishing end' id
+    | Input.Vanish name -> model |> record (Text.gone name) |> forgetOvertaken name |> vanish name
+    | Input.Unreadable(attempt, _) -> ofAttempt attempt isRead (fail "" Fault true) id
+    | Input.OutOfSight(attempt, _) -> ofAttempt attempt isRead (fail "" Disk true) id
+    | Input.Cut(attempt, cuts) ->
+        let isToBeCut (task: ModelTask) =
+            task.where = Cutting && task.pieces.IsNone
+
+        ofAttempt attempt isToBeCut (wasCut cuts) id
+    | Input.Joined(attempt, result) -> ofAttempt attempt areJoined (succeed result) (discard result)
+    | Input.Unjoined(attempt, _) -> ofAttempt attempt areJoined (fail "" Fault true) id
+    | Input.NoRoom(attempt, _) -> ofAttempt attempt areJoined (fail "" Disk true) id
+    | Input.Note notes -> Array.fold (fun model _ -> record Text.noted model) model notes
+    | Input.Retain _ -> follow model
+    | Input.Tick -> tick model
     // No history has them.
+    | Input.Ask _
     | Input.RetryWith _
     | Input.RetryAllWith _ -> model
-    | Input.RetryAll _ ->
-        model.tasks.Values
-        |> Seq.filter (fun task -> task.where = Quarantined)
-        |> Seq.fold
-            (fun model task -> enqueue toBack { task with failures = 0; losses = 0 } model)
-            model
-    | Input.Drain(name, _) ->
-        let dismiss session (worker: ModelWorker) =
-            if string session = name && not worker.isAbsent then
-                { worker with slots = 0; isDismissed = true }
-            else
-                worker
-
-        { model with workers = Map.map dismiss model.workers }
-    // See `remember`.
-    | Input.Note _
-    | Input.Retain _ -> model
-    | Input.Tick -> tick events model
-
-/// Whether a new task, which a worker would have to hand over, has a stage ahead for which enough waits.
-/// Every result has 10 bytes.
-let private isHeldBack (worker: ModelWorker) (task: ModelTask) (model: Model) =
-    let isFull stage =
-        let waiting =
-            model.tasks.Values
-            |> Seq.filter (fun task ->
-                task.stage > 0 && task.StageName = stage && task.where <> Quarantined)
-            |> Seq.length
-
-        10L<B> * int64 waiting >= model.settings.spoolBytes
-
-    task.stage = 0
-    && task.Rest.Tail |> List.skipWhile worker.can.Contains |> List.exists isFull
-
-/// The task that a worker has to be given next.
-let private next (worker: ModelWorker) (model: Model) =
-    let runnable =
-        model.tasks.Values
-        |> Seq.filter (fun task -> task.where = Queued && worker.can.Contains task.StageName)
-        |> Seq.filter (fun task -> not (isHeldBack worker task model))
-        |> Seq.filter (fun task -> mayTry worker task.Rest model)
-        |> List.ofSeq
-
-    // Left to a worker that has not failed it, for a while.
-    let mayHave (task: ModelTask) =
-        not (task.failedBy.Contains worker.name)
-        || not (isAnotherAble task.Rest task.failedBy model)
-        || model.tickedAt - task.since >= Limits.agingAfter
-           && (holdOf worker task.Rest model).IsNone
-
-    let kind (task: ModelTask) =
-        -task.submission.Priority, not task.IsBegun
-
-    let heads key =
-        runnable
-        |> List.groupBy key
-        |> List.map (fun (_, tasks) -> tasks |> List.minBy (fun task -> kind task, task.position))
-
-    // A worker on trial is tried with what it has not failed.
-    let isToldAlready (task: ModelTask) =
-        task.failedBy.Contains worker.name && (holdOf worker task.Rest model).IsSome
-
-    let first =
-        heads (fun task -> task.Rest, task.stage = 0, task.failedBy)
-        |> List.filter mayHave
-        |> List.sortBy (fun task -> isToldAlready task, kind task, task.id)
-        |> List.tryHead
-
-    let aged =
-        heads (fun task -> task.Rest, task.stage = 0, task.failedBy, kind task)
-        |> List.groupBy (fun task -> task.Rest, task.stage = 0, task.failedBy)
-        |> List.map (fun (_, heads) ->
-            heads |> List.minBy (fun task -> task.since, kind task, task.id))
-        |> List.filter mayHave
-        |> List.sortBy (fun task -> task.since, kind task, task.id)
-        |> List.tryHead
-        |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
-
-    if worker.turn = Limits.agingTurns - 1 then
-        Option.orElse first aged
-    else
-        first
-
-/// Follows an assignment of the machine; fails where it is not the one that had to be made.
-let private assign (model: Model) (attempt: Attempt, session, struct (first, last)) =
-    let worker = model.workers[session]
-    let task = model.tasks[attempt.task]
-    let holds = List.length (held session model)
-
-    if holds >= worker.slots then
-        failwith $"worker {session} holds {holds} of {worker.slots}"
-
-    let model =
-        if task.where = Suspected then
-            if holds > 0 then
-                failwith $"the suspected task {task.id} is not alone"
-
-            model
-        else
-            let expected = next worker model |> Option.map _.id
-
-            if expected <> Some task.id then
-                failwith $"worker {session} got {task.id} and not {expected}"
-
-            let worker = { worker with turn = (worker.turn + 1) % Limits.agingTurns }
-            { model with workers = Map.add session worker model.workers }
-
-    let can = task.stages |> List.skip task.stage |> List.takeWhile worker.can.Contains
-
-    if
-        attempt.number <> task.attempt + 1
-        || first <> task.stage
-        || last <> first + can.Length
-    then
-        failwith $"%A{attempt} runs {first} to {last}"
-
-    let task = { task with attempt = attempt.number; stageEnd = last }
-
-    let model =
-        match Map.tryFind (worker.name, task.Given) model.conducts with
-        | Some conduct when conduct.isHeldBack && not (isOnTrial conduct model) ->
-            let conduct = { conduct with isDue = false; trial = Some attempt }
-
-            {
-                model with
-                    conducts = Map.add (worker.name, task.Given) conduct model.conducts
-            }
-        | _ -> model
-
-    let task, model = toBack task model
-    enter (Running session) task model
 
 let step (model: Model) input now (events: Event list) : Model =
-    let assigned =
-        events
-        |> List.choose (function
-            | Event.Assigned(attempt, session, stages) -> Some(attempt, session, stages)
-            | _ -> None)
-
-    take input events { model with now = now }
-    |> fun model -> List.fold assign model assigned
-
-/// The scheduler is started again: whoever had work is expected back, and what was being published is run again,
-/// unless its result has been found.
-let restart now (found: Set<TaskId>) (model: Model) : Model =
-    let model = { model with now = now; lastTick = now }
-
-    let workers =
-        model.workers
-        |> Map.filter (fun session _ -> held session model <> [])
-        |> Map.map (fun _ worker -> {
-            worker with
-                slots = 0
-                heard = now
-                turn = 0
-                isAbsent = true
-        })
-
-    let tasks =
-        model.tasks
-        |> Map.map (fun _ task ->
-            match task.where with
-            | Running _ -> { task with since = now }
-            | _ -> task)
-
-    let again model (task: ModelTask) =
-        if isAwaited task model then
-            finish task model
-        else
-            enqueue toFront task model
-
-    tasks.Values
-    |> Seq.filter (fun task -> task.where = Publishing && not (found.Contains task.id))
-    |> Seq.rev
-    |> Seq.fold again {
-        model with
-            workers = workers
-            tasks = tasks
-            overtaken = Map.empty
-            conducts = Map.empty
-            expected =
-                model.workers
-                |> Map.toList
-                |> List.filter (fun (session, _) -> held session model = [])
-                |> List.map (fun (_, worker) -> worker.name, (worker, now))
-                |> Map.ofList
-            tickedAt = Instant.zero
-    }
+    model |> start now events |> take input |> serveSuspects |> serveIdle
 
 /// As `TaskView.all` shows the machine.
 let view (model: Model) : TaskView[] = [|
@@ -443,6 +318,8 @@ let view (model: Model) : TaskView[] = [|
                 | Queued -> "queued"
                 | Suspected -> "suspected"
                 | Running _ -> "running"
+                | Cutting
+                | InPieces -> "split"
                 | Waiting _ -> "waiting"
                 | Publishing -> "publishing"
                 | Succeeding _ -> "succeeding"
@@ -457,26 +334,3 @@ let view (model: Model) : TaskView[] = [|
                 | _ -> ValueNone
         }
 |]
-
-/// Where the journal has the keys, and which of them it has dropped.
-let remember (events: Event list) (model: Model) : Model =
-    let at key model = { model with homes = Map.add key model.lastEvent model.homes }
-
-    let follow (model: Model) event =
-        let model = { model with lastEvent = model.lastEvent + 1L }
-
-        match event with
-        | Event.Submitted(_, submission, _)
-        | Event.Carried(Carried.Task { submission = submission }) ->
-            match submission.Origin with
-            | Origin.Client(_, _, Some key) -> at key.text model
-            | _ -> model
-        | Event.Carried(Carried.Key carried) -> at carried.key.text model
-        | Event.Dropped(before, _) ->
-            let isKept key id =
-                model.tasks.ContainsKey id || model.homes[key] >= before
-
-            { model with keys = Map.filter isKept model.keys }
-        | _ -> model
-
-    List.fold follow model events

@@ -3,18 +3,48 @@ module FsScheduler.Core.Tests.SchedulerModelState
 
 open FsScheduler.Core
 
+module Text = FsScheduler.Core.Tests.SchedulerModelText
+
 type Where =
     | Queued
     | Suspected
     | Running of SessionId
+    /// It is looked for where it can be cut, or its submission is on its way.
+    | Cutting
+    /// Its pieces are tasks, or their parts are put together.
+    | InPieces
     | Waiting of Instant
     | Publishing
     | Succeeding of TaskId
     | Quarantined
 
+type ModelPieces = {
+    cuts: Size list
+    /// The stages of the whole that are run on them end before this index.
+    last: int
+    stages: string list
+    /// What comes after those; none where the payload is the result of a stage.
+    downstream: string list option
+    parts: Map<int, Payload>
+    /// How many parts, from the first, are gathered.
+    gathered: int
+    /// How long those took whose parts came since the start.
+    durations: Duration list
+} with
+
+    member pieces.Count = pieces.cuts.Length
+    member pieces.Missing = pieces.Count - pieces.parts.Count
+
+    member pieces.SliceOf(payload, index) =
+        let start = if index = 0 then 0L<B> else pieces.cuts[index - 1]
+        Slice(payload, start, pieces.cuts[index] - start)
+
 type ModelTask = {
     id: TaskId
+    /// As it is held: of one that is left to the journal, next to nothing.
     submission: Submission
+    /// The event that the journal has it at.
+    home: int64
     stages: string list
     where: Where
     since: Instant
@@ -23,19 +53,29 @@ type ModelTask = {
     attempt: int
     failures: int
     losses: int
-    /// What workers made of it, the latest first.
+    /// What went wrong, and the worker if it was one, the latest first.
     troubles: (string * Cause) list
     /// The workers that had failed it when it came into its queue.
     failedBy: Set<string>
     stage: int
     stageEnd: int
+    /// The input of its next stage.
+    payload: Payload
+    /// Whether that is the result of a stage.
+    isResult: bool
+    /// Of a piece, as of the pieces of its whole.
+    downstream: string list option
+    pieces: ModelPieces option
 } with
 
-    member task.IsBegun = task.attempt > 0
+    member task.IsPiece = task.submission.Origin.IsPiece
+    member task.IsBegun = task.attempt > 0 || not task.troubles.IsEmpty || task.IsPiece
+    member task.Downstream = if task.isResult then None else task.downstream
     member task.StageName = task.stages[task.stage]
     member task.Rest = task.stages |> List.skip task.stage
     /// What it was given to its worker for.
     member task.Given = task.stages[task.stage .. task.stageEnd - 1]
+    member task.Current = { task = task.id; number = task.attempt }
 
 type ModelWorker = {
     name: string
@@ -59,6 +99,24 @@ type ModelConduct = {
     trial: Attempt option
 }
 
+type ModelWaiter = { session: SessionId; ref: string; want: Want }
+
+type ModelEnding = { attempts: int; isError: bool; result: Payload }
+
+type ModelKey = {
+    content: string
+    task: TaskId
+    want: Want
+    /// The event that the journal has it at.
+    number: int64
+    /// Those who came with it after the submitter, in order.
+    waiters: ModelWaiter list
+    ending: ModelEnding option
+}
+
+/// What was carried, and may still be read.
+type ModelDropping = { before: int64; at: Instant; reading: Attempt list }
+
 type Model = {
     settings: Settings
     now: Instant
@@ -66,6 +124,10 @@ type Model = {
     lastId: TaskId
     tasks: Map<TaskId, ModelTask>
     workers: Map<SessionId, ModelWorker>
+    /// Those that have a slot free, in the order in which they are served.
+    idle: SessionId list
+    /// The workers that are kept free for suspected tasks, or run them.
+    reserved: Map<TaskId, SessionId>
     conducts: Map<string * string list, ModelConduct>
     /// Those that were lost a moment ago, by name.
     expected: Map<string, ModelWorker * Instant>
@@ -74,12 +136,18 @@ type Model = {
     files: Map<string, TaskId>
     /// How many versions of a file in a row were begun and overtaken.
     overtaken: Map<string, int>
-    keys: Map<string, TaskId>
-    /// By key: the event that the journal has it at.
-    homes: Map<string, int64>
-    lastEvent: int64
+    keys: Map<string, ModelKey>
+    /// Stages that tasks wait for and nobody offers: since when, and whether that was told.
+    missing: Map<string, Instant * bool>
+    dropping: ModelDropping option
     front: int
     back: int
+    lastEvent: int64
+    /// The events of the machine in this step from the next one on: how long a delay is, is its choice.
+    oracle: Event list
+    /// What happens in this step, and what is asked for, the latest first.
+    happened: string list
+    asked: string list
 }
 
 let initial settings = {
@@ -89,19 +157,114 @@ let initial settings = {
     lastId = 0L<taskId>
     tasks = Map.empty
     workers = Map.empty
+    idle = []
+    reserved = Map.empty
     conducts = Map.empty
     expected = Map.empty
     tickedAt = Instant.zero
     files = Map.empty
     overtaken = Map.empty
     keys = Map.empty
-    homes = Map.empty
-    lastEvent = 0L
+    missing = Map.empty
+    dropping = None
     front = 0
     back = 0
+    lastEvent = 0L
+    oracle = []
+    happened = []
+    asked = []
 }
 
-let put (task: ModelTask) (model: Model) = { model with tasks = Map.add task.id task model.tasks }
+// What comes of a step.
+
+let pass (model: Model) = {
+    model with
+        lastEvent = model.lastEvent + 1L
+        oracle = if model.oracle.IsEmpty then [] else List.tail model.oracle
+}
+
+let record line (model: Model) = { pass model with happened = line :: model.happened }
+
+let ask line (model: Model) = { model with asked = line :: model.asked }
+
+let discard payload (model: Model) =
+    match payload with
+    | Spooled _ -> ask (Text.discard payload) model
+    | _ -> model
+
+/// A payload that came with the latest event, or was carried by it, where the journal has it.
+let kept payload (model: Model) =
+    match payload with
+    | Bytes bytes when bytes.Length > 0 && model.settings.memory < Settings.unlimited ->
+        Recorded(model.lastEvent, int64 bytes.Length * 1L<B>)
+    | Recorded(_, size) -> Recorded(model.lastEvent, size)
+    | _ -> payload
+
+// Where tasks are.
+
+let held session (model: Model) =
+    model.tasks.Values
+    |> Seq.filter (fun task -> task.where = Running session)
+    |> Seq.sortBy _.position
+    |> List.ofSeq
+
+let countHeld session (model: Model) =
+    let mutable count = 0
+
+    for KeyValue(_, task) in model.tasks do
+        match task.where with
+        | Running holder when holder = session -> count <- count + 1
+        | _ -> ()
+
+    count
+
+/// Who becomes idle is the last to be served.
+let settle session (model: Model) =
+    let isIdle =
+        match Map.tryFind session model.workers with
+        | Some worker -> countHeld session model < worker.slots
+        | None -> false
+
+    match isIdle, List.contains session model.idle with
+    | true, false -> { model with idle = model.idle @ [ session ] }
+    | false, true -> { model with idle = List.except [ session ] model.idle }
+    | _ -> model
+
+let private settleHolders (wheres: Where list) model =
+    let settleIf model where =
+        match where with
+        | Running session -> settle session model
+        | _ -> model
+
+    List.fold settleIf model wheres
+
+/// A worker is kept for a task from when it is suspected until it has run.
+let private unreserve before (task: ModelTask) (model: Model) =
+    match before, task.where with
+    | _, Running _
+    | Suspected, Suspected -> model
+    | _ -> { model with reserved = Map.remove task.id model.reserved }
+
+let put (task: ModelTask) (model: Model) =
+    let before =
+        match Map.tryFind task.id model.tasks with
+        | Some known -> known.where
+        | None -> Queued
+
+    let model = { model with tasks = Map.add task.id task model.tasks }
+
+    if before = task.where then
+        model
+    else
+        model |> unreserve before task |> settleHolders [ before; task.where ]
+
+let remove (task: ModelTask) (model: Model) =
+    {
+        model with
+            tasks = Map.remove task.id model.tasks
+            reserved = Map.remove task.id model.reserved
+    }
+    |> settleHolders [ task.where ]
 
 let enter where (task: ModelTask) (model: Model) =
     put { task with where = where; since = model.now } model
@@ -116,147 +279,70 @@ let toFront (task: ModelTask) (model: Model) =
 
 let enqueue place (task: ModelTask) (model: Model) : Model =
     let task, model = place task model
-    let task = { task with failedBy = task.troubles |> List.map fst |> set }
+
+    let hasFailed (worker, cause) =
+        worker <> "" && (cause = Fault || cause = Loss || cause = Inability)
+
+    let failedBy = task.troubles |> List.filter hasFailed |> List.map fst |> set
+    let task = { task with failedBy = failedBy }
 
     if task.losses >= 2 then
         enter Suspected task model
     else
         enter Queued task model
 
-let held session (model: Model) =
-    model.tasks.Values
-    |> Seq.filter (fun task -> task.where = Running session)
-    |> Seq.sortBy _.position
-    |> List.ofSeq
+// Whom a task is told of.
 
-let finish (task: ModelTask) (model: Model) : Model =
-    let name = task.submission.Name
+let keyOf (task: ModelTask) (model: Model) =
+    match task.submission.Origin with
+    | Origin.Client(_, _, Some key) ->
+        Map.tryFind key.text model.keys |> Option.map (fun known -> key.text, known)
+    | _ -> None
 
-    let files =
-        match task.where with
-        | Succeeding older when model.files[name] = task.id -> Map.add name older model.files
-        | _ when Map.tryFind name model.files = Some task.id -> Map.remove name model.files
-        | _ -> model.files
-
-    let model = { model with files = files; tasks = Map.remove task.id model.tasks }
-
-    match
-        model.tasks.Values
-        |> Seq.tryFind (fun other -> other.where = Succeeding task.id)
-    with
-    | Some successor -> enqueue toBack successor model
-    | None -> model
-
-/// What a worker would be given of what is left of a task.
-let given (worker: ModelWorker) (stages: string list) =
-    stages |> List.takeWhile worker.can.Contains
-
-let holdOf (worker: ModelWorker) stages (model: Model) =
-    Map.tryFind (worker.name, given worker stages) model.conducts
-    |> Option.filter _.isHeldBack
-
-let isAnotherAble (stages: string list) (but: Set<string>) (model: Model) =
-    let isThere (worker: ModelWorker) = worker.slots > 0 || worker.isAbsent
-
-    Seq.append (Seq.filter isThere model.workers.Values) (Seq.map fst model.expected.Values)
-    |> Seq.exists (fun worker ->
-        worker.can.Contains stages.Head
-        && not (but.Contains worker.name)
-        && (holdOf worker stages model).IsNone)
-
-/// A trial is over when its attempt is, however that went.
-let isOnTrial (conduct: ModelConduct) (model: Model) =
-    match conduct.trial with
-    | None -> false
-    | Some attempt ->
-        match Map.tryFind attempt.task model.tasks with
-        | Some { where = Running _; attempt = number } -> number = attempt.number
-        | _ -> false
-
-let mayTry (worker: ModelWorker) stages (model: Model) =
-    match holdOf worker stages model with
-    | Some conduct -> conduct.isDue && not (isOnTrial conduct model)
-    | None -> true
-
-let private withConduct key conduct (model: Model) = {
-    model with
-        conducts = Map.add key conduct model.conducts
-}
-
-let private exonerate (id: TaskId) (model: Model) =
-    let look (model: Model) (KeyValue(key, conduct)) =
-        let failed = List.except [ id ] conduct.failed
-        let inARow = failed.Length + conduct.unable
-
-        if failed.Length = conduct.failed.Length then
-            model
-        elif inARow < (if conduct.isHeldBack then 3 else 1) then
-            { model with conducts = Map.remove key model.conducts }
-        else
-            withConduct key { conduct with failed = failed } model
-
-    Seq.fold look model model.conducts
-
-/// What a failure says of its worker.
-let failedOn (worker: ModelWorker) (task: ModelTask) cause (model: Model) : Model =
-    let isOfAnother (name, past) =
-        name <> worker.name && (past = Fault || past = Loss)
-
-    if cause <> Inability && List.exists isOfAnother task.troubles then
-        exonerate task.id model
+let tell (task: TaskId) home (ending: ModelEnding) isKept (model: Model) (waiter: ModelWaiter) =
+    if waiter.want = Result && not ending.isError then
+        Text.tell waiter.session waiter.ref task ending.attempts false ending.result isKept
+    elif obj.ReferenceEquals(waiter.ref, Submission.FiledRef) then
+        Text.tellRecalled waiter.session task ending.attempts ending.isError home
     else
-        let key = worker.name, task.Given
+        Text.tell waiter.session waiter.ref task ending.attempts ending.isError Payload.empty false
+    |> fun line -> ask line model
 
-        let known = {
-            failed = []
-            unable = 0
-            isHeldBack = false
-            delay = 1_000L<ms>
-            next = Instant.zero
-            isDue = false
-            trial = None
-        }
+/// All who wait for a task.
+let tellAll (task: ModelTask) isError result isKept (model: Model) =
+    let submitter =
+        match task.submission.Origin with
+        | Origin.Client(session, want, _) -> [
+            { session = session; ref = task.submission.Ref; want = want }
+          ]
+        | Folder
+        | Piece _ -> []
 
-        let conduct = Map.tryFind key model.conducts |> Option.defaultValue known
+    let waiters =
+        match keyOf task model with
+        | Some(_, key) -> key.waiters
+        | None -> []
 
-        let conduct =
-            if cause = Inability then
-                { conduct with unable = conduct.unable + 1 }
-            elif List.contains task.id conduct.failed then
-                conduct
-            else
-                { conduct with failed = List.truncate 3 (task.id :: conduct.failed) }
+    let ending = { attempts = task.attempt; isError = isError; result = result }
+    List.fold (tell task.id task.home ending isKept) model (submitter @ waiters)
 
-        if conduct.isHeldBack then
-            if isOnTrial conduct model && conduct.trial.Value.task = task.id then
-                let delay = min 60_000L<ms> (2L * conduct.delay)
-                withConduct key { conduct with delay = delay; next = model.now + delay } model
-            else
-                withConduct key conduct model
-        elif
-            conduct.unable >= 3
-            || conduct.failed.Length + conduct.unable >= 3
-               && isAnotherAble task.Given (set [ worker.name ]) model
-        then
-            withConduct
-                key
-                { conduct with isHeldBack = true; next = model.now + conduct.delay }
-                model
-        else
-            withConduct key conduct model
+// Versions of files.
 
-/// It has done these stages.
-let succeededOn (worker: ModelWorker) (task: ModelTask) (model: Model) = {
-    model with
-        conducts = Map.remove (worker.name, task.Given) model.conducts
-}
+/// The version that waits for a task to end.
+let successorOf (task: ModelTask) (model: Model) =
+    model.tasks.Values
+    |> Seq.tryFind (fun other -> other.where = Succeeding task.id)
+
+let isAwaited task model = (successorOf task model).IsSome
 
 /// Whether a version is worked on, and what was read of it is still good.
 let isUnderWay (task: ModelTask) =
     match task.where with
-    | Running _ -> true
+    | Running _
+    | Cutting
+    | InPieces -> true
     | Queued
-    | Suspected -> task.stage > 0
+    | Suspected -> task.isResult
     | Waiting _
     | Publishing
     | Succeeding _
@@ -270,108 +356,6 @@ let forgetOvertaken name (model: Model) = { model with overtaken = Map.remove na
 
 let mayFinish name (model: Model) =
     Map.tryFind name model.overtaken |> Option.exists (fun count -> count >= 2)
-
-/// Whether a newer version waits for a task to end.
-let isAwaited (task: ModelTask) (model: Model) =
-    model.tasks.Values |> Seq.exists (fun other -> other.where = Succeeding task.id)
-
-let delay events (task: ModelTask) (model: Model) =
-    let delay =
-        events
-        |> List.pick (function
-            | Event.Delayed(id, _, delay) when id = task.id -> Some delay
-            | _ -> None)
-
-    enter (Waiting(model.now + delay)) task model
-
-let delayUnlessAwaited events task model =
-    if isAwaited task model then
-        finish task model
-    else
-        delay events task model
-
-/// It failed for a reason of the scheduler's.
-let fail events retry (task: ModelTask) (model: Model) =
-    let task = { task with failures = task.failures + 1 }
-
-    if isAwaited task model then
-        finish task model
-    elif not retry || task.failures >= model.settings.maxAttempts then
-        enter Quarantined task model
-    else
-        delay events task model
-
-let private remember (worker: ModelWorker) cause (task: ModelTask) = {
-    task with
-        troubles = (worker.name, cause) :: task.troubles
-}
-
-/// Its worker failed it.
-let failBy (worker: ModelWorker) cause events retry (task: ModelTask) (model: Model) =
-    let model = failedOn worker task cause model
-
-    let isHeldBack =
-        match Map.tryFind (worker.name, task.Given) model.conducts with
-        | Some conduct -> conduct.isHeldBack
-        | None -> false
-
-    let isAgain (name, past) =
-        name = worker.name && (past = Fault || past = Inability)
-
-    let past = task.troubles |> List.filter isAgain |> List.length
-
-    let cause =
-        if cause = Inability && past >= 2 && not isHeldBack then
-            Fault
-        else
-            cause
-
-    let task = remember worker cause task
-
-    if cause = Inability then
-        delayUnlessAwaited events task model
-    else
-        fail events retry task model
-
-let lose session (model: Model) =
-    let worker = model.workers[session]
-    let drained = worker.slots = 0
-    let lost = held session model
-
-    let giveBack model (task: ModelTask) =
-        let task = if drained then task else remember worker Loss task
-        let task = { task with losses = task.losses + (if drained then 0 else 1) }
-
-        if isAwaited task model then finish task model
-        elif task.losses >= 3 then enter Quarantined task model
-        else enqueue toFront task model
-
-    let model =
-        if drained then
-            model
-        else
-            lost
-            |> List.distinctBy _.Given
-            |> List.fold (fun model task -> failedOn worker task Loss model) model
-
-    let model = lost |> List.rev |> List.fold giveBack model
-
-    {
-        model with
-            workers = Map.remove session model.workers
-            expected =
-                if drained then
-                    model.expected
-                else
-                    Map.add worker.name (worker, model.now) model.expected
-    }
-
-let heard session (model: Model) =
-    match Map.tryFind session model.workers with
-    | Some worker ->
-        let worker = { worker with heard = model.now }
-        { model with workers = Map.add session worker model.workers }
-    | None -> model
 
 let current (attempt: Attempt) (model: Model) =
     Map.tryFind attempt.task model.tasks

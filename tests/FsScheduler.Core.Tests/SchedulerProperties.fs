@@ -12,16 +12,6 @@ open FsScheduler.Core.Tests.SchedulerRun
 
 let private reachesEveryCorner =
     test "the histories are not vain: they reach every corner" {
-        let mutable seen = Set.empty
-        let gen = Histories.History().Generator
-        let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 1_000 gen
-
-        for history in histories do
-            let see run =
-                seen <- Set.union seen (set (sights run))
-
-            Run().Follow(history, see)
-
         let expected =
             set [
                 "requeued"
@@ -58,7 +48,9 @@ let private reachesEveryCorner =
                 "carried worker"
             ]
 
-        let unseen = Set.difference expected seen
+        let gen = Histories.History().Generator
+        let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 1_000 gen
+        let unseen = unseen Run expected histories
         Expect.isEmpty unseen $"never seen: %A{unseen}"
     }
 
@@ -198,32 +190,6 @@ let tests =
         testList "also where what waits is left to the journal" [
             isWhatEventsMake property (fun () -> Run { settings with memory = 100L<B> })
         ]
-
-        property "the machine and the plain model agree" (fun history ->
-            let mutable model = SchedulerModelState.initial settings
-
-            let check (run: Run) =
-                let step = Seq.last run.Steps
-
-                model <-
-                    match step.input with
-                    | Some input -> SchedulerModel.step model input step.at step.events
-                    | None ->
-                        let found =
-                            set [
-                                for effect in step.effects do
-                                    match effect with
-                                    | Effect.Settle(attempt, _, _) -> attempt.task
-                                    | _ -> ()
-                            ]
-
-                        SchedulerModel.restart step.at found model
-
-                model <- SchedulerModel.remember step.events model
-
-                Expect.equal (TaskView.all run.Scheduler) (SchedulerModel.view model) "tasks"
-
-            follow check history |> ignore)
 
         property
             "what is left to the journal is recalled, and so is what a restart leaves to it"

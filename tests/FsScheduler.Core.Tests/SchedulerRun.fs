@@ -283,9 +283,9 @@ let spools (run: Run) =
 
     entered, released
 
-/// What is worth seeing at least once, by name.
-let sights (run: Run) = [
-    for event in run.Events do
+/// What is worth seeing at least once, by name: of a step, and of where the tasks are afterwards.
+let private sightsOf (run: Run) (step: Step) = [
+    for event in step.events do
         match event with
         | Event.Requeued(_,
                          {
@@ -319,9 +319,9 @@ let sights (run: Run) = [
         | Event.Left(_, _, reason) when reason.StartsWith "silent" -> "silent"
         | _ -> ()
 
-    for effect in run.Effects do
+    for effect in step.effects do
         match effect with
-        | Effect.Reply(_, FromScheduler.Rejected(_, code, _), _, _) -> $"%A{code}"
+        | Effect.Reply(_, FromScheduler.Rejected(_, code, _), _, _) -> string code
         | Effect.Reply(_, _, Spooled _, true) -> "kept"
         | Effect.Revoke _ -> "revoked"
         | Effect.Dismiss _ -> "dismissed"
@@ -332,3 +332,20 @@ let sights (run: Run) = [
     for task in TaskView.all run.Scheduler do
         task.state
 ]
+
+/// What of this is seen in none of some histories; no more of them run than it takes to see all of it.
+let unseen (newRun: unit -> Run) (expected: Set<string>) (histories: Action list seq) =
+    let missing = HashSet<string> expected
+
+    let follow history =
+        let mutable looked = 0
+
+        let look (run: Run) =
+            while looked < run.Steps.Count do
+                missing.ExceptWith(sightsOf run run.Steps[looked])
+                looked <- looked + 1
+
+        newRun().Follow(history, look)
+
+    histories |> Seq.takeWhile (fun _ -> missing.Count > 0) |> Seq.iter follow
+    set missing

@@ -13,6 +13,59 @@ open FsScheduler.Core.Tests.SchedulerProperties
 
 let private newRun () = Run(inHistories, worldOf inHistories)
 
+/// Time passes, and workers are heard meanwhile.
+let private wait = [ HeardAll; Tick 3 ]
+
+/// Actions that come to something in this order only.
+let private phrase: Gen<Action list> =
+    Gen.map4
+        (fun which pick other isGood ->
+            match which with
+            // Most pieces are done, and the others take long; then one of them is done, or fails for good.
+            | 0 -> [
+                Ready(0, 4)
+                Ready(1, 4)
+                Cut(0, 5)
+                yield! wait
+                Succeed pick
+                yield! wait
+                Succeed other
+                yield! wait
+                yield! wait
+                if isGood then Succeed pick else Fail(pick, false)
+                if isGood then Succeed other else Fail(other, false)
+              ]
+            // No parts can be put together, until that is given up, and then they can.
+            | 1 -> [
+                for _ in 1..3 do
+                    JoinParts(0, false)
+                    JoinParts(0, false)
+                    JoinParts(0, false)
+                    yield! wait
+                RetryAll
+                JoinParts(0, isGood)
+              ]
+            // Workers are lost with the same tasks again and again.
+            | 2 -> [
+                for _ in 1..5 do
+                    Leave 0
+                    Join 15
+                    Ready(0, 2)
+                    Ready(1, 2)
+              ]
+            // All that is old is dropped, while parts are put together.
+            | _ -> [
+                Retain(99, 5, true, isGood)
+                for _ in 1..5 do
+                    yield! wait
+                JoinParts(0, true)
+                yield! wait
+              ])
+        (Gen.choose (0, 3))
+        (Gen.choose (0, 5))
+        (Gen.choose (0, 5))
+        (Gen.elements [ true; false ])
+
 /// Those of `Histories`, with two workers that can do everything, and payloads, to begin with.
 type SplitHistories =
     static member History() : Arbitrary<Action list> =
@@ -27,14 +80,19 @@ type SplitHistories =
             Submit(0, 0, 0, 9)
         ]
 
-        let arbitrary = Histories.History()
+        let single = Gen.map List.singleton action
 
-        Arb.fromGenShrink (
-            Gen.map (fun history -> start @ history) arbitrary.Generator,
-            arbitrary.Shrinker
-        )
+        let history actions =
+            Gen.choose (5, 120)
+            |> Gen.bind (fun n -> Gen.listOfLength n actions)
+            |> Gen.map (fun actions -> start @ List.concat actions)
 
-let private property name (check: Action list -> unit) =
+        let history =
+            Gen.oneof [ history single; history (Gen.frequency [ 15, single; 1, phrase ]) ]
+
+        Arb.fromGenShrink (history, Histories.History().Shrinker)
+
+let splitProperty name (check: Action list -> unit) =
     testPropertyWithConfig
         { config with maxTest = 200; arbitrary = [ typeof<SplitHistories> ] }
         name
@@ -43,16 +101,6 @@ let private property name (check: Action list -> unit) =
 let tests =
     testList "whatever happens to pieces" [
         test "the histories are not vain" {
-            let mutable seen = Set.empty
-            let gen = SplitHistories.History().Generator
-            let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 800 gen
-
-            for history in histories do
-                let see run =
-                    seen <- Set.union seen (set (sights run))
-
-                newRun().Follow(history, see)
-
             let expected =
                 set [
                     "split"
@@ -68,19 +116,21 @@ let tests =
                     "superseded by a newer version of the file"
                 ]
 
-            let unseen = Set.difference expected seen
+            let gen = SplitHistories.History().Generator
+            let histories = Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 2_000 gen
+            let unseen = unseen newRun expected histories
             Expect.isEmpty unseen $"never seen: %A{unseen}"
         }
 
-        yield! ofEvery property newRun
+        yield! ofEvery splitProperty newRun
 
         testList "also where what waits is left to the journal" [
-            isWhatEventsMake property (fun () ->
+            isWhatEventsMake splitProperty (fun () ->
                 let settings = { inHistories with memory = 100L<B> }
                 Run(settings, worldOf settings))
         ]
 
-        property "the state is sound where what waits is left to the journal" (fun history ->
+        splitProperty "the state is sound where what waits is left to the journal" (fun history ->
             let settings = { inHistories with memory = 100L<B> }
 
             let check (run: Run) =
@@ -88,7 +138,7 @@ let tests =
 
             followOn (Run(settings, worldOf settings)) check history |> ignore)
 
-        property "what is joined is the first result of each piece, in order" (fun history ->
+        splitProperty "what is joined is the first result of each piece, in order" (fun history ->
             let run = followOn (newRun ()) ignoreRun history
             let parts = Dictionary<TaskId, Dictionary<int, Payload>>()
             let counts = Dictionary<TaskId, int>()

@@ -20,4 +20,5 @@ let tests =
         SchedulerRetentionTests.tests
         SchedulerExpansionTests.tests
         SchedulerSplitProperties.tests
+        SchedulerModelProperties.tests
     ]

@@ -20,16 +20,15 @@ module internal Apply =
 
         match submission.Payload with
         | Input version ->
-            state.Taken.Take(
-                name,
-                {
-                    version = version
-                    task = id
-                    pipeline = pipeline
-                    isDone = false
-                    number = state.LastEvent
-                }
-            )
+            let file = {
+                version = version
+                task = id
+                pipeline = pipeline
+                isDone = false
+                number = state.LastEvent
+            }
+
+            state.Taken.Take(name, file)
         | Packed
         | Bytes _
         | Spooled _
@@ -49,16 +48,12 @@ module internal Apply =
         =
         let pieces = nonNull whole.Progress.Pieces
 
+        // The journal leaves out what follows from the task that it is a piece of.
         let submission =
-            match submission.Payload with
-            | Slice _ -> submission
-            // The journal leaves out what follows from the task that it is a piece of.
-            | Packed
-            | Bytes _
-            | Spooled _
-            | Filed
-            | Recorded _
-            | Input _ -> submission.Piece(whole.Id, index, pieces.SliceOf(whole.Payload, index))
+            if submission.Payload.IsSlice then
+                submission
+            else
+                submission.Piece(whole.Id, index, pieces.SliceOf(whole.Payload, index))
 
         let piece = Transition.add state id submission pipeline
         piece.Begin().Downstream <- pieces.Downstream
@@ -165,15 +160,6 @@ module internal Apply =
         progress.Pieces <- pieces
         Transition.enter state task (TaskState.Split pieces.Splitting)
 
-    let private partCame (state: State) number (whole: Task) index part =
-        match whole.Pieces with
-        | null -> ()
-        | pieces ->
-            pieces.Fill(index, state.Kept(number, part))
-
-            if whole.State.IsSplit then
-                whole.State <- TaskState.Split pieces.Splitting
-
     let private accepted (state: State) (task: Task) =
         let progress = take state task
         dropParts state progress
@@ -263,11 +249,25 @@ module internal Apply =
         state.Held <- state.Held - task.Submission.MemorySize
         state.Release task.Payload
 
+    let private completed (state: State) number (task: Task) (attempt: Attempt) remainder =
+        match task.Submission.Origin, remainder with
+        | Folder, StoredResult proof ->
+            state.Taken.Done(task.Submission.Name, task.Id, number, proof)
+        | _ -> ()
+
+        let result =
+            match remainder with
+            | KeptResult result -> result
+            | NothingLeft
+            | StoredResult _ -> Payload.empty
+
+        ended state number task attempt.number None result
+
     // What the journal remembers beside tasks.
 
     let private noted (state: State) (note: Note) =
         match note with
-        | Note.Owner(name, ValueSome source) -> ApplyCarried.owner state name source
+        | Note.Owner(name, ValueSome source) -> state.Own(name, source)
         | Note.Owner(name, ValueNone) -> state.Owners.Remove name |> ignore
         | Note.Delivered task -> state.Keys.Deliver(task, state.Now)
         | Note.Flushed number ->
@@ -304,99 +304,64 @@ module internal Apply =
     /// It is not cut after all.
     let uncut (state: State) (task: Task) = Transition.putBack state task
 
+    /// A task that is not there has ended, and is forgotten by the journal.
+    let inline private onTask (state: State) id ([<InlineIfLambda>] change: Task -> unit) =
+        match state.Tasks.Find id with
+        | null -> ()
+        | task -> change task
+
     /// <summary>Makes an event so.</summary>
     /// <param name="state">Its time is that of the event.</param>
     /// <param name="number">The event's.</param>
-    /// <param name="event">A task that it speaks of and that is not there has ended, and is forgotten by the journal.</param>
+    /// <param name="event">Any, of any journal: what it speaks of may have been dropped.</param>
     let event (state: State) (number: int64) (event: Event) =
         match event with
         | Event.Submitted(id, submission, pipeline) -> submitted state id submission pipeline
         | Event.Assigned(attempt, session, struct (_, last)) ->
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task -> assigned state (ApplyCarried.workerOf state session) task attempt.number last
+            onTask state attempt.task (fun task ->
+                assigned state (state.WorkerOf session) task attempt.number last)
         | Event.Claimed(attempt, session) ->
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task ->
+            onTask state attempt.task (fun task ->
                 match task.State with
-                | TaskState.Running absent ->
-                    claimed state (ApplyCarried.workerOf state session) task absent
-                | _ -> ()
+                | TaskState.Running absent -> claimed state (state.WorkerOf session) task absent
+                | _ -> ())
         | Event.Advanced(attempt, stage, payload) ->
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task -> advanced state task stage payload
+            onTask state attempt.task (fun task -> advanced state task stage payload)
         | Event.Split(attempt, last, others, cuts) ->
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task -> split state task attempt.number last others cuts
+            onTask state attempt.task (fun task -> split state task attempt.number last others cuts)
         | Event.Part(whole, index, part) ->
-            match state.Tasks.Find whole with
-            | null -> ()
-            | whole -> partCame state number whole index part
+            onTask state whole (fun whole -> Transition.fill state number whole index part)
         | Event.Speculated _ -> () // the second task of the piece is submitted like the first
         | Event.Delayed(id, trouble, delay) ->
-            match state.Tasks.Find id with
-            | null -> ()
-            | task ->
+            onTask state id (fun task ->
                 failed state task trouble
-                Transition.enter state task (TaskState.Waiting(state.Now + delay))
-        | Event.Woken id ->
-            match state.Tasks.Find id with
-            | null -> ()
-            | task -> Transition.requeue state task Back
+                Transition.enter state task (TaskState.Waiting(state.Now + delay)))
+        | Event.Woken id -> onTask state id (fun task -> Transition.requeue state task Back)
         | Event.Requeued(id, trouble) ->
-            match state.Tasks.Find id with
-            | null -> ()
-            | task ->
+            onTask state id (fun task ->
                 failed state task trouble
-                Transition.enqueue state task Front
+                Transition.enqueue state task Front)
         | Event.Quarantined(id, trouble) ->
-            match state.Tasks.Find id with
-            | null -> ()
-            | task ->
+            onTask state id (fun task ->
                 failed state task trouble
-                Transition.enter state task TaskState.Quarantined
-        | Event.Retried id ->
-            match state.Tasks.Find id with
-            | null -> ()
-            | task -> retried state task
+                Transition.enter state task TaskState.Quarantined)
+        | Event.Retried id -> onTask state id (fun task -> retried state task)
         | Event.Accepted(attempt, result) ->
             match result with
             | AcceptedMark mark -> state.Marks[attempt] <- mark
             | AcceptedPayload _ -> ()
 
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task -> accepted state task
+            onTask state attempt.task (fun task -> accepted state task)
         | Event.Completed(attempt, remainder) ->
             state.Finished <- state.Finished + 1L
-
-            match state.Tasks.Find attempt.task with
-            | null -> ()
-            | task ->
-                let result =
-                    match remainder with
-                    | KeptResult result -> result
-                    | NothingLeft
-                    | StoredResult _ -> Payload.empty
-
-                match task.Submission.Origin, remainder with
-                | Folder, StoredResult proof ->
-                    state.Taken.Done(task.Submission.Name, task.Id, number, proof)
-                | _ -> ()
-
-                ended state number task attempt.number None result
+            onTask state attempt.task (fun task -> completed state number task attempt remainder)
         | Event.Cancelled(id, reason) ->
             state.Cancelled <- state.Cancelled + 1L
 
-            match state.Tasks.Find id with
-            | null -> ()
-            | task -> ended state number task task.Attempt (Some reason) Payload.empty
+            onTask state id (fun task ->
+                ended state number task task.Attempt (Some reason) Payload.empty)
         | Event.Gone name -> state.Taken.Forget name
-        | Event.Joined(session, name, stages) ->
-            ApplyCarried.joined state session name stages |> ignore
+        | Event.Joined(session, name, stages) -> state.Introduce(session, name, stages)
         | Event.Left(session, _, _) ->
             match state.Workers.Find session with
             | null -> ()

@@ -3,46 +3,8 @@ namespace FsScheduler.Core
 /// What is carried is so already; or, where the events before it were dropped, it is made so. For `Apply` alone.
 module internal ApplyCarried =
 
-    /// A worker of an event, which is absent until a connection speaks for it.
-    let joined (state: State) session name (stages: string[]) : Worker =
-        state.Learn stages
-        state.LastSession <- max state.LastSession session
-
-        let worker =
-            match state.Workers.Find session with
-            | null -> state.Workers.Join(session, name, stages, state.Now)
-            | worker ->
-                worker.Introduce(name, stages)
-                worker
-
-        worker.Number <- state.LastEvent
-        state.WorkerHomes.Add(state.LastEvent, session)
-        worker
-
-    /// The worker of a session; one whose event was dropped is introduced later, or was forgotten.
-    let workerOf (state: State) session : Worker =
-        match state.Workers.Find session with
-        | null ->
-            state.LastSession <- max state.LastSession session
-            state.Workers.Join(session, $"session {session}", [||], state.Now)
-        | worker -> worker
-
-    /// Where a task is, as it is carried.
-    let stateOf (task: Task) : CarriedState =
-        match task.State with
-        | TaskState.Queued
-        | TaskState.Split Splitting.Cutting -> CarriedState.Queued
-        | TaskState.Suspected -> CarriedState.Suspected
-        | TaskState.Running worker -> CarriedState.Running worker.Session
-        | TaskState.Split _ -> CarriedState.Split
-        | TaskState.Waiting until -> CarriedState.Waiting until
-        | TaskState.Publishing -> CarriedState.Publishing
-        | TaskState.Succeeding older -> CarriedState.Succeeding older.Id
-        | TaskState.Quarantined -> CarriedState.Quarantined
-        | TaskState.Ended -> invalidOp "a task that has ended is not carried"
-
     let private run (state: State) (task: Task) session =
-        let worker = workerOf state session
+        let worker = state.WorkerOf session
         Transition.enter state task worker.Running
         state.IsUnsorted <- true
         worker.Ceiling <- max worker.Ceiling worker.Held.Count
@@ -77,7 +39,7 @@ module internal ApplyCarried =
         task.Since <- carried.since
         task.Place <- carried.place
 
-    let private go (task: Task) (carried: CarriedProgress) =
+    let private go (state: State) (task: Task) (carried: CarriedProgress) =
         let progress = task.Begin()
         progress.Attempt <- carried.attempt
         progress.Failures <- carried.failures
@@ -88,7 +50,7 @@ module internal ApplyCarried =
 
         match carried.result with
         | ValueSome result ->
-            progress.Payload <- result
+            progress.Payload <- state.Kept(state.LastEvent, result)
             progress.IsResult <- true
         | ValueNone -> ()
 
@@ -105,7 +67,7 @@ module internal ApplyCarried =
 
     let private make (state: State) (carried: CarriedTask) (submission: Submission) : Task =
         let task = Transition.add state carried.task submission carried.pipeline
-        ValueOption.iter (go task) carried.progress
+        ValueOption.iter (go state task) carried.progress
         state.Backlog.Add task
         task
 
@@ -162,23 +124,11 @@ module internal ApplyCarried =
             relocate state task
 
             // A newer version of a file, if the one that it waits for was known from dropped events only.
-            if stateOf task <> carried.state then
+            if Transition.stateOf task <> carried.state then
                 Transition.leave state task
                 place state task carried
 
             task.Since <- carried.since
-
-    let private part (state: State) whole index payload =
-        match state.Tasks.Find whole with
-        | null -> ()
-        | whole ->
-            match whole.Pieces with
-            | null -> ()
-            | pieces ->
-                pieces.Fill(index, state.Kept(state.LastEvent, payload))
-
-                if whole.State.IsSplit then
-                    whole.State <- TaskState.Split pieces.Splitting
 
     let private key (state: State) (carried: CarriedKey) =
         match state.Keys.Find carried.key with
@@ -222,16 +172,15 @@ module internal ApplyCarried =
         | ValueSome result -> state.Taken.AddUnflushed(carried.name, result)
         | ValueNone -> ()
 
-    let owner (state: State) name source =
-        state.Owners[name] <- struct (source, state.LastEvent)
-        state.OwnerHomes.Add(state.LastEvent, name)
-
     /// Makes it so. `State.LastEvent` is the number of the event.
     let apply (state: State) (carried: Carried) =
         match carried with
         | Carried.Task carried -> task state carried
-        | Carried.Part(whole, index, payload) -> part state whole index payload
+        | Carried.Part(whole, index, payload) ->
+            match state.Tasks.Find whole with
+            | null -> ()
+            | whole -> Transition.fill state state.LastEvent whole index payload
         | Carried.Key carried -> key state carried
         | Carried.File carried -> file state carried
-        | Carried.Owner(name, source) -> owner state name source
-        | Carried.Worker(session, name, stages) -> joined state session name stages |> ignore
+        | Carried.Owner(name, source) -> state.Own(name, source)
+        | Carried.Worker(session, name, stages) -> state.Introduce(session, name, stages)

@@ -276,7 +276,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | Input.Joined(attempt, result) -> joined attempt result
         | Input.Unjoined(attempt, error) -> unjoined attempt Fault error
         | Input.NoRoom(attempt, error) -> unjoined attempt Disk error
-        | Input.Tick -> Timers.tick state
+        | Input.Tick ->
+            Timers.tick state
+            Retention.tick state
 
     new(settings) = Scheduler(settings, Limits.tasksMax)
 
@@ -400,6 +402,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     /// Whether `Input.Retain` is to be said again: not all that is needed of the events before that number is carried.
     member _.IsRetaining = state.Retaining.Before <> 0L
+
+    /// Whether what was carried is not dropped yet, because somebody may be reading it. Until then no more is carried.
+    member _.IsDropping = state.Retaining.Dropping.IsSome
 
     /// How many events were carried when `Input.Retain` was last said, in all of its parts.
     member _.Carried = state.Retaining.Carried

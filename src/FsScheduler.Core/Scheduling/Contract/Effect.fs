@@ -9,7 +9,7 @@ type Effect =
     | Recall of Attempt * number: int64
     /// Tell how a task ended, with the reference that it was submitted with: the journal has that at the event of this number.
     | ReplyRecalled of SessionId * Done * number: int64
-    /// What is needed of the events before this number is carried: the journal may drop them.
+    /// What is needed of the events before this number is carried, and nobody reads them any more: the journal may drop them.
     | Drop of before: int64
     /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
     | Cut of Attempt * Submission * Payload * pieceSize: Size

@@ -1,6 +1,8 @@
 namespace FsScheduler.Core
 
-/// The oldest events are dropped, once what is needed of them is carried to the head of the journal. A bounded part a turn.
+/// The oldest events are dropped, once what is needed of them is carried to the head of the journal, a bounded part a turn, and
+/// nobody reads them any more. A submission or a part that was asked for before it was carried is read at the old number, and
+/// would be missed as if the disk had failed.
 module internal Retention =
 
     /// Tasks that are looked at in one turn.
@@ -68,7 +70,7 @@ module internal Retention =
                 task = task.Id
                 submission = task.Submission
                 pipeline = task.Pipeline
-                state = ApplyCarried.stateOf task
+                state = Transition.stateOf task
                 since = task.Since
                 place = task.Place
                 progress = progressOf task
@@ -222,7 +224,55 @@ module internal Retention =
         retaining.File <- state.Taken.Homes.Dropped
         retaining.Key <- state.Keys.Homes.Dropped
 
-    /// <summary>Carries the next part of what is needed of the events before a number; where that is all, lets them go.</summary>
+    /// Whether the answer to `Effect.Recall` or `Effect.Join` is awaited.
+    let private isRead (task: Task) =
+        match task.State with
+        | TaskState.Running _ -> task.Submission.IsFiled
+        | TaskState.Split Splitting.Merging -> true
+        | TaskState.Split Splitting.Cutting -> task.Submission.IsFiled
+        | TaskState.Split Splitting.InPieces -> task.Submission.IsFiled && Split.isAnyIdle task
+        | TaskState.Queued
+        | TaskState.Suspected
+        | TaskState.Waiting _
+        | TaskState.Publishing
+        | TaskState.Succeeding _
+        | TaskState.Quarantined
+        | TaskState.Ended -> false
+
+    let private reading (state: State) : Attempt list = [
+        for worker in state.Workers.All do
+            for task in worker.Held.ToSeq() do
+                if isRead task then
+                    state.AttemptOf task
+
+        for task in state.Splits.Values do
+            if isRead task then
+                state.AttemptOf task
+    ]
+
+    /// All that is needed is carried. What is read from here on is read where it was carried to.
+    let private release (state: State) before =
+        let totals = {
+            completed = state.Finished
+            cancelled = state.Cancelled
+            lastTask = state.LastId
+            lastSession = state.LastSession
+            known = state.Known |> Seq.sort |> Seq.toArray
+        }
+
+        state.Record(Event.Dropped(before, totals))
+        state.DiscardReleased()
+        state.Retaining.Before <- 0L
+
+        state.Retaining.Dropping <-
+            ValueSome {
+                before = before
+                at = state.Now + Limits.readWithin
+                reading = reading state
+            }
+
+    /// <summary>Carries the next part of what is needed of the events before a number. Where that is all, they go some time
+    /// later, and before that no others.</summary>
     /// <param name="state">The scheduler's.</param>
     /// <param name="cutoff">Events whose results have not reached the device stay.</param>
     let run (state: State) (cutoff: Cutoff) =
@@ -232,26 +282,32 @@ module internal Retention =
         let isEnough () =
             state.LastEvent - first >= int64 cutoff.most
 
-        if state.Retaining.Before <> before then
-            start state before
+        if state.Retaining.Dropping.IsNone then
+            if state.Retaining.Before <> before then
+                start state before
 
-        if
-            not (state.Taken.IsUnflushed before)
-            && carryWorkers state before isEnough
-            && carryOwners state before isEnough
-            && carryTasks state before isEnough
-            && carryFiles state before isEnough
-            && carryKeys state { cutoff with before = before } isEnough
-        then
-            let totals = {
-                completed = state.Finished
-                cancelled = state.Cancelled
-                lastTask = state.LastId
-                lastSession = state.LastSession
-                known = state.Known |> Seq.sort |> Seq.toArray
-            }
+            if
+                not (state.Taken.IsUnflushed before)
+                && carryWorkers state before isEnough
+                && carryOwners state before isEnough
+                && carryTasks state before isEnough
+                && carryFiles state before isEnough
+                && carryKeys state { cutoff with before = before } isEnough
+            then
+                release state before
 
-            state.Record(Event.Dropped(before, totals))
-            state.DiscardReleased()
-            state.Retaining.Before <- 0L
-            state.Ask(Effect.Drop before)
+    /// Looks at the time: lets events go that nobody reads any more.
+    let tick (state: State) =
+        match state.Retaining.Dropping with
+        | ValueSome dropping when state.Now - dropping.at >= 0L<ms> ->
+            dropping.reading <-
+                dropping.reading
+                |> List.filter (fun attempt ->
+                    match state.Current attempt with
+                    | null -> false
+                    | task -> isRead task)
+
+            if dropping.reading.IsEmpty then
+                state.Retaining.Dropping <- ValueNone
+                state.Ask(Effect.Drop dropping.before)
+        | _ -> ()

@@ -55,7 +55,7 @@ type internal Probation() =
         && (let mutable same = true
 
             for index in 0 .. given - 1 do
-                same <- same && conduct.Stages[index] = stages[index]
+                same <- same && conduct.Stages[index] = stages[index] && worker.Can stages[index]
 
             same)
 

@@ -1,5 +1,15 @@
 namespace FsScheduler.Core
 
+/// Events that may go, once nobody reads them any more.
+type internal Dropping = {
+    /// Those before this number.
+    before: int64
+    /// No earlier than this.
+    at: Instant
+    /// Attempts for which something was still to be read of them.
+    mutable reading: Attempt list
+}
+
 /// How far it has come to carry what is needed of the events before a number. No event tells of it: after a restart it begins
 /// again, with what is not carried yet.
 [<Sealed>]
@@ -18,3 +28,6 @@ type internal Retaining() =
     member val Owner = 0L with get, set
     member val Worker = 0L with get, set
     member val Key = 0L with get, set
+
+    /// What was carried last, and is not dropped yet.
+    member val Dropping: Dropping voption = ValueNone with get, set

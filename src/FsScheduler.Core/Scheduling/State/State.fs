@@ -103,6 +103,27 @@ type internal State(settings: Settings, tasksMax: int) =
             if state.Known.Count < Limits.stagesMax then
                 state.Known.Add stage |> ignore
 
+    /// A worker of the latest event, which is absent until a connection speaks for it.
+    member state.Introduce(session, name, stages: string[]) =
+        state.Learn stages
+        let worker = state.WorkerOf session
+        worker.Introduce(name, stages)
+        worker.Number <- state.LastEvent
+        state.WorkerHomes.Add(state.LastEvent, session)
+
+    /// The worker of a session; one whose event was dropped is introduced later, or was forgotten.
+    member state.WorkerOf session : Worker =
+        match workers.Find session with
+        | null ->
+            state.LastSession <- max state.LastSession session
+            workers.Join(session, $"session {session}", [||], state.Now)
+        | worker -> worker
+
+    /// Whose the name of a result is, by the latest event.
+    member state.Own(name, source) =
+        state.Owners[name] <- struct (source, state.LastEvent)
+        state.OwnerHomes.Add(state.LastEvent, name)
+
     /// A payload that an event was recorded with, as it is kept: in the journal, if that can be read. One without bytes may
     /// be that of no event.
     member _.Kept(number: int64, payload: Payload) =

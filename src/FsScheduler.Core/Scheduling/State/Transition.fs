@@ -157,3 +157,27 @@ module internal Transition =
     let putUnsorted (state: State) task =
         state.IsUnsorted <- true
         put state task Back
+
+    /// A part of the result of a task in pieces is there, at an event.
+    let fill (state: State) number (whole: Task) index part =
+        match whole.Pieces with
+        | null -> ()
+        | pieces ->
+            pieces.Fill(index, state.Kept(number, part))
+
+            if whole.State.IsSplit then
+                whole.State <- TaskState.Split pieces.Splitting
+
+    /// Where a task is, as it is carried.
+    let stateOf (task: Task) : CarriedState =
+        match task.State with
+        | TaskState.Queued
+        | TaskState.Split Splitting.Cutting -> CarriedState.Queued
+        | TaskState.Suspected -> CarriedState.Suspected
+        | TaskState.Running worker -> CarriedState.Running worker.Session
+        | TaskState.Split _ -> CarriedState.Split
+        | TaskState.Waiting until -> CarriedState.Waiting until
+        | TaskState.Publishing -> CarriedState.Publishing
+        | TaskState.Succeeding older -> CarriedState.Succeeding older.Id
+        | TaskState.Quarantined -> CarriedState.Quarantined
+        | TaskState.Ended -> invalidOp "a task that has ended is not carried"

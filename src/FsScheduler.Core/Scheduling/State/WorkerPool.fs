@@ -66,11 +66,12 @@ type internal WorkerPool(probation: Probation) =
             worker.Reserved <- null
 
     /// Of two that could run a suspected task: one that only fails, or has failed it, is the last choice; then who has least to
-    /// do.
+    /// do, and of those who came first.
     let suits (task: Task) (stages: string[]) (worker: Worker) =
         struct (probation.IsHeldBack(worker, stages),
                 Array.contains worker.Name task.FailedBy,
-                worker.Held.Count)
+                worker.Held.Count,
+                worker.Session)
 
     member _.All = all.Values
     member _.Idle = idle

@@ -79,6 +79,11 @@ module internal Split =
     let private isIdle (pieces: Pieces) index =
         pieces.IsMissing index && (pieces.TasksOf index).IsEmpty
 
+    let isAnyIdle (whole: Task) =
+        match whole.Pieces with
+        | null -> false
+        | pieces -> Seq.exists (isIdle pieces) (seq { 0 .. pieces.Count - 1 })
+
     /// Submits the pieces that have no result yet.
     let private launch (state: State) (whole: Task) last (pipeline: Pipeline) (cuts: Size[]) =
         match whole.Pieces with

@@ -1,0 +1,223 @@
+/// Events and effects as lines, by which the machine and its model are compared. Of what is said to people, only whom it is
+/// said to.
+module FsScheduler.Core.Tests.SchedulerModelText
+
+open FsScheduler.Core
+
+let rec payload (of': Payload) : string =
+    match of' with
+    | Packed -> "packed"
+    | Bytes bytes -> $"{bytes.Length} bytes"
+    | Spooled(path, _) -> path
+    | Filed -> "filed"
+    | Recorded(number, size) -> $"{int64 size} bytes of event {number}"
+    | Input stamp -> $"version {stamp.modified}"
+    | Slice(whole, start, size) -> $"{int64 start} and {int64 size} of {payload whole}"
+
+let payloads (all: Payload seq) =
+    all |> Seq.map payload |> String.concat ", "
+
+let attempt (of': Attempt) = $"{int64 of'.task}.{of'.number}"
+
+let words (all: string seq) = String.concat " | " all
+
+let cause (of': Cause) =
+    match of' with
+    | Fault -> "fault"
+    | Loss -> "loss"
+    | Departure -> "departure"
+    | Disk -> "disk"
+    | Inability -> "inability"
+
+let private remainder left =
+    match left with
+    | NothingLeft -> "nothing"
+    | KeptResult result -> $"keeps {payload result}"
+    | StoredResult _ -> "stored"
+
+let private origin (of': Origin) =
+    match of' with
+    | Folder -> "a file"
+    | Origin.Client _ -> "a client"
+    | Piece(whole, index) -> $"piece {index} of {int64 whole}"
+
+// Events.
+
+let submitted (id: TaskId) (submission: Submission) stages =
+    $"{int64 id} is submitted by {origin submission.Origin}: {payload submission.Payload} for {words stages}"
+
+let assigned of' (session: SessionId) first last =
+    $"{attempt of'} is given to {int64 session}: {first} to {last}"
+
+let advanced of' stage result =
+    $"{attempt of'} has come to {stage}: {payload result}"
+
+let split of' last (cuts: Size seq) =
+    let cuts = cuts |> Seq.map (int64 >> string) |> String.concat " "
+    $"{attempt of'} is in pieces up to {last}: {cuts}"
+
+let part (whole: TaskId) index result =
+    $"part {index} of {int64 whole}: {payload result}"
+
+let speculated (whole: TaskId) index (slow: TaskId) =
+    $"{int64 slow} is slow with piece {index} of {int64 whole}"
+
+let failed what (id: TaskId) worker of' =
+    $"{int64 id} is {what}, for a {cause of'} of {worker}"
+
+let woken (id: TaskId) = $"{int64 id} is woken"
+let retried (id: TaskId) = $"{int64 id} is retried"
+
+let claimed of' (session: SessionId) =
+    $"{attempt of'} is claimed by {int64 session}"
+
+let accepted of' result =
+    $"{attempt of'} is accepted: {payload result}"
+
+let completed of' left =
+    $"{attempt of'} is completed: {remainder left}"
+
+let cancelled (id: TaskId) = $"{int64 id} is cancelled"
+let gone name = $"{name} is gone"
+let joined (session: SessionId) = $"{int64 session} has joined"
+let left (session: SessionId) = $"{int64 session} has left"
+let opened = "opened"
+let noted = "noted"
+
+/// What is carried the model is told.
+let ofEvent (event: Event) : string option =
+    match event with
+    | Event.Submitted(id, submission, pipeline) -> Some(submitted id submission pipeline.wire)
+    | Event.Assigned(attempt, session, struct (first, last)) ->
+        Some(assigned attempt session first last)
+    | Event.Advanced(attempt, stage, result) -> Some(advanced attempt stage result)
+    | Event.Split(attempt, last, _, cuts) -> Some(split attempt last cuts)
+    | Event.Part(whole, index, result) -> Some(part whole index result)
+    | Event.Speculated(whole, index, slow) -> Some(speculated whole index slow)
+    | Event.Delayed(id, trouble, _) -> Some(failed "delayed" id trouble.worker trouble.cause)
+    | Event.Woken id -> Some(woken id)
+    | Event.Requeued(id, trouble) -> Some(failed "requeued" id trouble.worker trouble.cause)
+    | Event.Claimed(attempt, session) -> Some(claimed attempt session)
+    | Event.Quarantined(id, trouble) -> Some(failed "quarantined" id trouble.worker trouble.cause)
+    | Event.Accepted(attempt, AcceptedPayload result) -> Some(accepted attempt result)
+    | Event.Accepted(attempt, AcceptedMark _) -> Some(accepted attempt Payload.empty)
+    | Event.Completed(attempt, left) -> Some(completed attempt left)
+    | Event.Cancelled(id, _) -> Some(cancelled id)
+    | Event.Retried id -> Some(retried id)
+    | Event.Gone name -> Some(gone name)
+    | Event.Joined(session, _, _) -> Some(joined session)
+    | Event.Left(session, _, _) -> Some(left session)
+    | Event.Opened _ -> Some opened
+    | Event.Noted _ -> Some noted
+    | Event.Carried _
+    | Event.Dropped _ -> None
+
+// Effects.
+
+let assign (session: SessionId) of' stages piece name input =
+    let piece = piece |> Option.map string |> Option.defaultValue "no"
+    $"have {int64 session} run {attempt of'}, {name}, {piece} piece: {words stages} on {payload input}"
+
+let revoke (session: SessionId) of' =
+    $"have {int64 session} drop {attempt of'}"
+
+let recall of' (number: int64) =
+    $"read the submission of {attempt of'} at event {number}"
+
+let cut of' input (size: Size) =
+    $"cut {payload input} of {attempt of'} into pieces of {int64 size}"
+
+let join of' merge parts =
+    let how = merge |> Option.map (sprintf "by %s") |> Option.defaultValue "in a row"
+    $"put the parts of {attempt of'} together {how}: {payloads parts}"
+
+let gather of' index part =
+    $"put part {index} of {attempt of'} behind the others: {payload part}"
+
+let abandon of' =
+    $"forget what is gathered for {attempt of'}"
+
+let drop (before: int64) = $"drop what is before {before}"
+
+let welcome (session: SessionId) keep =
+    let keep = keep |> Seq.map attempt |> String.concat " "
+    $"welcome {int64 session} with {keep}"
+
+let dismiss (session: SessionId) = $"dismiss {int64 session}"
+let disconnect (session: SessionId) = $"disconnect {int64 session}"
+
+let tell (session: SessionId) ref (id: TaskId) attempts isError result isKept =
+    let how = if isError then "has failed" else "is done"
+    let kept = if isKept then "kept" else "handed over"
+    $"tell {int64 session} of {ref}, task {int64 id}: {how} after {attempts}, {payload result}, {kept}"
+
+let tellRecalled (session: SessionId) (id: TaskId) attempts isError (number: int64) =
+    let ref = $"that of event {number}"
+    tell session ref id attempts isError Payload.empty false
+
+let accept (session: SessionId) ref (id: TaskId) =
+    $"accept {ref} of {int64 session} as task {int64 id}"
+
+let reject (session: SessionId) ref code =
+    let code =
+        match code with
+        | RejectionCode.BadPipeline -> "pipeline"
+        | RejectionCode.BadName -> "name"
+        | RejectionCode.BadKey -> "key"
+        | RejectionCode.Busy -> "busy"
+
+    $"reject {ref} of {int64 session}: {code}"
+
+let error (session: SessionId) = $"tell {int64 session} of an error"
+
+let publish how of' result =
+    $"publish {attempt of'}{how}: {payload result}"
+
+let settle of' = $"settle {attempt of'}"
+
+let publishError (id: TaskId) = $"publish the errors of {int64 id}"
+
+let discard of' = $"discard {payload of'}"
+
+let missing stage (tasks: int) = $"{tasks} tasks miss {stage}"
+
+let heldBack worker stages =
+    $"{worker} is held back for {words stages}"
+
+let takenUp worker stages =
+    $"{worker} is taken up for {words stages}"
+
+let ofEffect (effect: Effect) : string =
+    match effect with
+    | Effect.Assign(session, work, submission, payload) ->
+        let piece = work.piece |> ValueOption.toOption
+        assign session work.attempt work.stages piece submission.Name payload
+    | Effect.Revoke(session, attempt) -> revoke session attempt
+    | Effect.Recall(attempt, number) -> recall attempt number
+    | Effect.ReplyRecalled(session, ended, number) ->
+        tellRecalled session ended.task ended.attempts ended.error.IsSome number
+    | Effect.Drop before -> drop before
+    | Effect.Cut(attempt, _, payload, size) -> cut attempt payload size
+    | Effect.Join(attempt, merge, parts) ->
+        join attempt (merge |> ValueOption.toOption |> Option.map _.name) parts
+    | Effect.Gather(attempt, index, part) -> gather attempt index part
+    | Effect.Abandon attempt -> abandon attempt
+    | Effect.Welcome(session, keep) -> welcome session keep
+    | Effect.Dismiss session -> dismiss session
+    | Effect.Reply(session, message, payload, isKept) ->
+        match message with
+        | FromScheduler.Accepted(ref, id) -> accept session ref id
+        | FromScheduler.Rejected(ref, code, _) -> reject session ref code
+        | FromScheduler.Done ended ->
+            tell session ended.ref ended.task ended.attempts ended.error.IsSome payload isKept
+        | FromScheduler.Error _ -> error session
+        | _ -> "something else"
+    | Effect.Publish(attempt, _, payload) -> publish "" attempt payload
+    | Effect.PublishOlder(attempt, _, payload) -> publish ", the older" attempt payload
+    | Effect.Settle(attempt, _, _) -> settle attempt
+    | Effect.PublishError(id, _, _) -> publishError id
+    | Effect.Discard payload -> discard payload
+    | Effect.Missing(stage, tasks) -> missing stage tasks
+    | Effect.HeldBack(worker, stages, _) -> heldBack worker stages
+    | Effect.TakenUp(worker, stages) -> takenUp worker stages
+    | Effect.Disconnect(session, _) -> disconnect session
