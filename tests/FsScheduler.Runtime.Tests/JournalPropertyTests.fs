@@ -194,6 +194,10 @@ let tests =
 
                     while life.Scheduler.IsRetaining do
                         life.Take(Input.Retain cutoff)
+
+                    // Nobody reads what is dropped any more.
+                    world.Wait 10_000L<ms>
+                    life.Take Input.Tick
                 | ValueNone -> ()
 
                 let size = life.Journal.Size(Int64.MaxValue, world.Now)

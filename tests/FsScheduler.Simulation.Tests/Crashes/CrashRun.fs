@@ -344,7 +344,8 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         if life.CanRun && chance.Percent 75 then
             life.RunOne()
         else
-            advance 40
+            // Now and then nothing happens for a while.
+            advance (if chance.Percent 2 then 12_000 else 40)
             actOutside ()
 
     /// Others go on while somebody waits for the disk.
@@ -494,7 +495,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         let isDropped () =
             history.All
             |> Seq.exists (fun recorded -> recorded.number > before && recorded.event.IsDropped)
-            && not (history.IsToDrop || life.Scheduler.IsRetaining)
+            && not (history.IsToDrop || life.Scheduler.IsRetaining || life.Scheduler.IsDropping)
 
         let mutable rounds = 0
 
