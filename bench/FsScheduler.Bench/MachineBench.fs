@@ -55,8 +55,10 @@ module MachineBench =
         let letOut () =
             for effect in decisions.Effects do
                 match effect with
-                | Effect.Assign(worker, work, _, _) -> given.Enqueue(struct (worker, work.attempt))
-                | Effect.Reply(_, FromScheduler.Done _, _, _) -> ended <- ended + 1
+                | Effect.ToPeer(PeerEffect.Assign(worker, work, _, _)) ->
+                    given.Enqueue(struct (worker, work.attempt))
+                | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done _, _, _)) ->
+                    ended <- ended + 1
                 | _ -> ()
 
             decisions.Clear()

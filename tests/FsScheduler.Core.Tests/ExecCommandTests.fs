@@ -158,7 +158,8 @@ let private programs = { settings with expected = [| "exec:jq"; "exec:cat"; "b" 
 let private given (effects: Effect list) = [
     for effect in effects do
         match effect with
-        | Effect.Assign(worker, message, _, _) -> int64 worker, List.ofArray message.stages
+        | Effect.ToPeer(PeerEffect.Assign(worker, message, _, _)) ->
+            int64 worker, List.ofArray message.stages
         | _ -> ()
 ]
 
@@ -191,7 +192,7 @@ let private matching =
             let _, effects = machine.Submit("x", pipeline = "exec:jq")
 
             match effects with
-            | [ Effect.Reply(_, FromScheduler.Rejected(_, _, message), _, _) ] ->
+            | [ Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, _, message), _, _)) ] ->
                 Expect.stringContains message "no worker may run 'exec:jq'" ""
             | other -> failtest $"{other}"
 

@@ -41,7 +41,7 @@ let private keeps name stages =
 
     decisions.Effects
     |> Seq.pick (function
-        | Effect.Welcome(_, keep) -> Some keep
+        | Effect.ToPeer(PeerEffect.Welcome(_, keep)) -> Some keep
         | _ -> None)
 
 let tests =

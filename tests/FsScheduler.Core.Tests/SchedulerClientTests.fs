@@ -33,7 +33,7 @@ let private cancelling =
             machine.Do(Input.Submit(y, ""))
 
             expect (machine.Take cancel) (cancelled @ [ assigned 2 1 1 0 1 ]) [
-                Effect.Revoke(session 1, attempt 1 1)
+                Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
                 told 1
                 assign y 2 1 1 [ "a" ] Packed
             ]
@@ -62,7 +62,11 @@ let private cancelling =
         test "discards what the task brought" {
             let machine = Machine settings
             machine.Do(Input.Submit(submission "x" 0 Result None (spooled "in"), ""))
-            expect (machine.Take cancel) cancelled [ Effect.Discard(spooled "in"); told 0 ]
+
+            expect (machine.Take cancel) cancelled [
+                Effect.ToDisk(DiskEffect.Discard(spooled "in"))
+                told 0
+            ]
         }
 
         test "comes too late for a result that is being published" {
@@ -119,7 +123,10 @@ let private wanting =
     testList "a client that wants" [
         test "the result gets it, and its file" {
             let _, outputs = ending Result
-            let answer = Effect.Reply(client, doneFor "x" 1 1 None, spooled "out", false)
+
+            let answer =
+                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1 None, spooled "out", false))
+
             expect outputs [ completed 1 1 ] [ answer ]
         }
 
@@ -128,7 +135,7 @@ let private wanting =
 
             expect outputs [ completed 1 1 ] [
                 reply (doneFor "x" 1 1 None)
-                Effect.Discard(spooled "out")
+                Effect.ToDisk(DiskEffect.Discard(spooled "out"))
             ]
         }
 
@@ -141,7 +148,7 @@ let private wanting =
                 "accepted"
 
             match effects with
-            | [ Effect.Publish(published, _, payload) ] ->
+            | [ Effect.ToDisk(DiskEffect.Publish(published, _, payload)) ] ->
                 Expect.equal (published, payload) (attempt 1 1, spooled "out") "publish"
             | other -> failtest $"%A{other}"
 
@@ -155,7 +162,7 @@ let private busy =
         machine.SubmitAll [ "1"; "2" ]
 
         expect (machine.Take(Input.Submit(submission "3" 0 Result None (spooled "in"), ""))) [] [
-            Effect.Discard(spooled "in")
+            Effect.ToDisk(DiskEffect.Discard(spooled "in"))
             reply (
                 FromScheduler.Rejected(
                     "3",
@@ -181,7 +188,7 @@ let private keys =
         Input.Submit(submission ref 0 want (Some key) payload, "")
 
     let doneFor ref payload kept =
-        Effect.Reply(client, doneFor ref 1 1 None, payload, kept)
+        Effect.ToPeer(PeerEffect.Reply(client, doneFor ref 1 1 None, payload, kept))
 
     let started () =
         let machine = Machine settings
@@ -216,7 +223,7 @@ let private keys =
             let machine = started ()
 
             expect (machine.Take(submit "y" Result "c" (spooled "again"))) [] [
-                Effect.Discard(spooled "again")
+                Effect.ToDisk(DiskEffect.Discard(spooled "again"))
                 reply (FromScheduler.Accepted("y", taskId 1))
             ]
 
@@ -250,7 +257,7 @@ let private keys =
             let message = "the key 'k' was used for other content, in task 1"
 
             expect (machine.Take(submit "y" Result "other" (spooled "again"))) [] [
-                Effect.Discard(spooled "again")
+                Effect.ToDisk(DiskEffect.Discard(spooled "again"))
                 reply (FromScheduler.Rejected("y", RejectionCode.BadKey, message))
             ]
         }
@@ -283,7 +290,14 @@ let private keys =
                 reply (SchedulerFixture.doneFor ref 1 2 None)
 
             let x =
-                Effect.Reply(client, SchedulerFixture.doneFor "x" 1 2 None, bytes "done", true)
+                Effect.ToPeer(
+                    PeerEffect.Reply(
+                        client,
+                        SchedulerFixture.doneFor "x" 1 2 None,
+                        bytes "done",
+                        true
+                    )
+                )
 
             let kept = Event.Completed(attempt 1 2, KeptResult(bytes "done"))
 
@@ -328,7 +342,10 @@ let private keys =
             for i in 1..2 do
                 Expect.hasLength (finish i) 1 "only word"
 
-            Expect.contains (finish 3) (Effect.Discard(large "out1")) "the oldest goes"
+            Expect.contains
+                (finish 3)
+                (Effect.ToDisk(DiskEffect.Discard(large "out1")))
+                "the oldest goes"
         }
 
         test "is refused as busy where too many wait for its task" {
@@ -338,7 +355,9 @@ let private keys =
                 machine.Do(submit $"y{i}" Nothing "c" (bytes "x"))
 
             match machine.Take(submit "z" Nothing "c" (spooled "in")) with
-            | [], [ Effect.Discard _; Effect.Reply(_, FromScheduler.Rejected("z", code, _), _, _) ] ->
+            | [],
+              [ Effect.ToDisk(DiskEffect.Discard _)
+                Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected("z", code, _), _, _)) ] ->
                 Expect.equal code RejectionCode.Busy "code"
             | other -> failtest $"%A{other}"
         }

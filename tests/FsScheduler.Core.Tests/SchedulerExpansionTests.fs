@@ -120,7 +120,7 @@ let private flow =
                 [
                     for effect in effects do
                         match effect with
-                        | Effect.Assign(_, message, _, payload) ->
+                        | Effect.ToPeer(PeerEffect.Assign(_, message, _, payload)) ->
                             List.ofArray message.stages, payload
                         | _ -> ()
                 ]
@@ -156,7 +156,13 @@ let private flow =
             machine.Do(Input.Unjoined(attempt 1 1, "no room"))
             machine.Wait 10_000L<ms>
             let _, effects = machine.Take Input.Tick
-            Expect.exists effects _.IsJoin "joined again"
+
+            Expect.exists
+                effects
+                (function
+                | Effect.ToPieces(PieceEffect.Join _) -> true
+                | _ -> false)
+                "joined again"
         }
 
         test "are given up where nobody does pieces any more when it is known where they end" {
@@ -290,7 +296,8 @@ let private restartLater =
             [
                 for effect in decisions.Effects do
                     match effect with
-                    | Effect.Assign(_, message, _, _) -> List.ofArray message.stages
+                    | Effect.ToPeer(PeerEffect.Assign(_, message, _, _)) ->
+                        List.ofArray message.stages
                     | _ -> ()
             ]
             [ [ "tally.merge:3"; "d" ] ]

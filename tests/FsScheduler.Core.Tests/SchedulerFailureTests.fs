@@ -41,7 +41,7 @@ let private fence =
                 let before = machine.States
 
                 expect (machine.Report(worker, late, Succeeded, spooled "late")) [] [
-                    Effect.Discard(spooled "late")
+                    Effect.ToDisk(DiskEffect.Discard(spooled "late"))
                 ]
 
                 Expect.equal machine.States before "states"
@@ -102,7 +102,8 @@ let private failing =
             machine.Report(1, attempt 1 1, refuse 1, Payload.empty) |> ignore
 
             match machine.Take(Input.Retry(taskId 1, client)) with
-            | [ Event.Retried 1L<taskId>; Event.Assigned(next, _, _) ], [ Effect.Assign _ ] ->
+            | [ Event.Retried 1L<taskId>; Event.Assigned(next, _, _) ],
+              [ Effect.ToPeer(PeerEffect.Assign _) ] ->
                 Expect.equal next (attempt 1 2) "the fence goes on"
             | other -> failtest $"%A{other}"
 
@@ -183,7 +184,8 @@ let private failing =
 
             match machine.Take Input.Tick with
             | [ Event.Delayed(1L<taskId>, _, _); Event.Assigned(next, _, _) ],
-              [ Effect.Revoke(worker, revoked); Effect.Assign _ ] ->
+              [ Effect.ToPeer(PeerEffect.Revoke(worker, revoked))
+                Effect.ToPeer(PeerEffect.Assign _) ] ->
                 Expect.equal (worker, revoked) (session 1, attempt 1 1) "revoked"
                 Expect.equal next (attempt 2 1) "next"
             | other -> failtest $"%A{other}"
@@ -202,7 +204,7 @@ let private failing =
                 machine.Do(Input.Retry(taskId 2, client))
 
             match effects with
-            | [ Effect.PublishError(_, _, troubles) ] ->
+            | [ Effect.ToDisk(DiskEffect.PublishError(_, _, troubles)) ] ->
                 Expect.hasLength troubles Limits.troublesMax "troubles"
                 let last = List.last troubles
                 Expect.equal last.error $"e{Limits.troublesMax + 10}" "the latest"

@@ -45,7 +45,7 @@ let private publishingTests =
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
                 Event.Accepted(attempt 1 1, AcceptedPayload(spooled "out"))
-            ] [ Effect.Publish(attempt 1 1, first, spooled "out") ]
+            ] [ Effect.ToDisk(DiskEffect.Publish(attempt 1 1, first, spooled "out")) ]
 
             Expect.isFalse machine.Scheduler.IsDone "not before it is published"
             expect (machine.Take(published 1 1)) [ stored 1 1 ] []
@@ -98,7 +98,8 @@ let private publishingTests =
                 machine.Succeed(1, attempt 1 (number + 1)) |> ignore
 
             match machine.Take(Input.Unpublished(attempt 1 3, "disk full")) with
-            | [ Event.Quarantined(1L<taskId>, _) ], [ Effect.PublishError(1L<taskId>, _, troubles) ] ->
+            | [ Event.Quarantined(1L<taskId>, _) ],
+              [ Effect.ToDisk(DiskEffect.PublishError(1L<taskId>, _, troubles)) ] ->
                 Expect.equal [ for trouble in troubles -> trouble.attempt ] [ 1; 2; 3 ] "in order"
             | other -> failtest $"%A{other}"
         }
@@ -108,7 +109,7 @@ let private publishingTests =
             machine.Do(submit first)
 
             expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 1 ] [
-                Effect.Revoke(session 1, attempt 1 1)
+                Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
             ]
 
             expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f" ] []
@@ -125,7 +126,7 @@ let private publishingTests =
             let cancelled = Event.Cancelled(taskId 1, "the file changed or went")
             let machine = worker ()
             machine.Do(submit first)
-            let revoke = Effect.Revoke(session 1, attempt 1 1)
+            let revoke = Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
             Expect.equal (machine.Take(Input.Outdated(attempt 1 1))) nothing "not published yet"
             expect (machine.Take(Input.Withdraw(attempt 1 1))) [ cancelled ] [ revoke ]
             let machine = publishing ()
@@ -164,7 +165,10 @@ let private versions =
                 superseded 1
                 submitted 2 second
                 assigned 2 1 1 0 1
-            ] [ Effect.Revoke(session 1, attempt 1 1); assign second 2 1 1 [ "a" ] (stamp 2) ]
+            ] [
+                Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
+                assign second 2 1 1 [ "a" ] (stamp 2)
+            ]
         }
 
         test "replaces one that is in quarantine" {
@@ -262,7 +266,7 @@ let private starving =
 
             expect (machine.Report(1, attempt 3 1, Succeeded, spooled "out")) [
                 Event.Accepted(attempt 3 1, AcceptedPayload(spooled "out"))
-            ] [ Effect.PublishOlder(attempt 3 1, third, spooled "out") ]
+            ] [ Effect.ToDisk(DiskEffect.PublishOlder(attempt 3 1, third, spooled "out")) ]
 
             expect (machine.Take(published 3 1)) [ stored 3 1; woken 5; assigned 5 1 1 0 1 ] [
                 assign fifth 5 1 1 [ "a" ] (stamp 5)
@@ -279,7 +283,10 @@ let private starving =
                 superseded 4
                 submitted 5 fifth
                 assigned 5 1 1 0 1
-            ] [ Effect.Revoke(session 1, attempt 4 1); assign fifth 5 1 1 [ "a" ] (stamp 5) ]
+            ] [
+                Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 4 1))
+                assign fifth 5 1 1 [ "a" ] (stamp 5)
+            ]
         }
 
         test "counts the versions whose results came too late, too" {
@@ -293,7 +300,7 @@ let private starving =
             machine.Do(submit third)
 
             match machine.Report(1, attempt 3 1, Succeeded, spooled "out") with
-            | _, [ Effect.PublishOlder(_, _, _) ] -> ()
+            | _, [ Effect.ToDisk(DiskEffect.PublishOlder(_, _, _)) ] -> ()
             | other -> failtest $"%A{other}"
         }
 
@@ -348,7 +355,7 @@ let private starving =
             machine.Do(submit fourth)
 
             expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 4; gone 3 ] [
-                Effect.Revoke(session 1, attempt 3 1)
+                Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 3 1))
             ]
 
             Expect.isTrue machine.Scheduler.IsDone "nothing"

@@ -127,7 +127,7 @@ type Machine(settings: Settings, tasksMax: int) =
 let assignments (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.Assign(worker, message, _, _) ->
+        | Effect.ToPeer(PeerEffect.Assign(worker, message, _, _)) ->
             Some(int64 worker, int64 message.attempt.task, message.attempt.number)
         | _ -> None)
 
@@ -144,7 +144,7 @@ let assign (submission: Submission) task number worker stages payload =
         files = ValueNone
     }
 
-    Effect.Assign(session worker, message, submission, payload)
+    Effect.ToPeer(PeerEffect.Assign(session worker, message, submission, payload))
 
 let proof = { size = 4L<B>; hash = 7UL }
 
@@ -160,14 +160,14 @@ let completed task number =
     Event.Completed(attempt task number, NothingLeft)
 
 let reply message =
-    Effect.Reply(client, message, Payload.empty, false)
+    Effect.ToPeer(PeerEffect.Reply(client, message, Payload.empty, false))
 
 let doneFor ref task attempts error =
     FromScheduler.Done { ref = ref; task = taskId task; attempts = attempts; error = error }
 
 /// The answer of a task that is given a number of attempts and the result "done".
 let doneWell ref task attempts =
-    Effect.Reply(client, doneFor ref task attempts None, bytes "done", false)
+    Effect.ToPeer(PeerEffect.Reply(client, doneFor ref task attempts None, bytes "done", false))
 
 /// Exactly these, and nothing else came out.
 let expect (events: Event list, effects: Effect list) eventsExpected effectsExpected =

@@ -392,17 +392,17 @@ type World(names: string[]) =
 
         for effect in effects do
             match effect with
-            | Effect.Revoke(_, attempt) -> free attempt
-            | Effect.Dismiss session -> world.Workers[session].slots <- 0
-            | Effect.Publish(attempt, _, _)
-            | Effect.PublishOlder(attempt, _, _) -> world.Publishing.Add attempt
-            | Effect.Cut(attempt, _, payload, _) ->
+            | Effect.ToPeer(PeerEffect.Revoke(_, attempt)) -> free attempt
+            | Effect.ToPeer(PeerEffect.Dismiss session) -> world.Workers[session].slots <- 0
+            | Effect.ToDisk(DiskEffect.Publish(attempt, _, _))
+            | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, _)) -> world.Publishing.Add attempt
+            | Effect.ToPieces(PieceEffect.Cut(attempt, _, payload, _)) ->
                 match payload with
                 | Spooled _
                 | Payload.Input _ -> world.Cutting.Add(struct (attempt, Payload.size payload))
                 | _ -> failwith "only what is a file is cut"
-            | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
-            | Effect.Assign(session, message, _, _) ->
+            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
+            | Effect.ToPeer(PeerEffect.Assign(session, message, _, _)) ->
                 let seen = world.Workers[session]
 
                 if seen.held.Count >= seen.slots then

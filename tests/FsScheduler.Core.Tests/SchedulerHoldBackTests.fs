@@ -21,13 +21,13 @@ let private started (settings: Settings) workers slots tasks =
 let private heldBack effects =
     effects
     |> List.choose (function
-        | Effect.HeldBack(worker, stages, _) -> Some(worker, List.ofArray stages)
+        | Effect.ToLog(LogEffect.HeldBack(worker, stages, _)) -> Some(worker, List.ofArray stages)
         | _ -> None)
 
 let private takenUp effects =
     effects
     |> List.choose (function
-        | Effect.TakenUp(worker, _) -> Some worker
+        | Effect.ToLog(LogEffect.TakenUp(worker, _)) -> Some worker
         | _ -> None)
 
 /// Worker 1 fails the tasks that it is given, one after the other, so often; worker 2 has one task and keeps it.

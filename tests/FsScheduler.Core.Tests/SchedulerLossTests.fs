@@ -40,7 +40,7 @@ let private losing =
             expect (machine.Take Input.Tick) [
                 Event.Requeued(taskId 1, lost 1 5_001L<ms> reason)
                 Event.Left(session 1, "w1", reason)
-            ] [ Effect.Disconnect(session 1, reason) ]
+            ] [ Effect.ToPeer(PeerEffect.Disconnect(session 1, reason)) ]
         }
 
         test "is not one that was heard, by anything that it sends" {

@@ -189,22 +189,22 @@ let takenUp worker stages =
 
 let ofEffect (effect: Effect) : string =
     match effect with
-    | Effect.Assign(session, work, submission, payload) ->
+    | Effect.ToPeer(PeerEffect.Assign(session, work, submission, payload)) ->
         let piece = work.piece |> ValueOption.toOption
         assign session work.attempt work.stages piece submission.Name payload
-    | Effect.Revoke(session, attempt) -> revoke session attempt
-    | Effect.Recall(attempt, number) -> recall attempt number
-    | Effect.ReplyRecalled(session, ended, number) ->
+    | Effect.ToPeer(PeerEffect.Revoke(session, attempt)) -> revoke session attempt
+    | Effect.ToJournal(JournalEffect.Recall(attempt, number)) -> recall attempt number
+    | Effect.ToJournal(JournalEffect.ReplyRecalled(session, ended, number)) ->
         tellRecalled session ended.task ended.attempts ended.error.IsSome number
-    | Effect.Drop before -> drop before
-    | Effect.Cut(attempt, _, payload, size) -> cut attempt payload size
-    | Effect.Join(attempt, merge, parts) ->
+    | Effect.ToJournal(JournalEffect.Drop before) -> drop before
+    | Effect.ToPieces(PieceEffect.Cut(attempt, _, payload, size)) -> cut attempt payload size
+    | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
         join attempt (merge |> ValueOption.toOption |> Option.map _.name) parts
-    | Effect.Gather(attempt, index, part) -> gather attempt index part
-    | Effect.Abandon attempt -> abandon attempt
-    | Effect.Welcome(session, keep) -> welcome session keep
-    | Effect.Dismiss session -> dismiss session
-    | Effect.Reply(session, message, payload, isKept) ->
+    | Effect.ToPieces(PieceEffect.Gather(attempt, index, part)) -> gather attempt index part
+    | Effect.ToPieces(PieceEffect.Abandon attempt) -> abandon attempt
+    | Effect.ToPeer(PeerEffect.Welcome(session, keep)) -> welcome session keep
+    | Effect.ToPeer(PeerEffect.Dismiss session) -> dismiss session
+    | Effect.ToPeer(PeerEffect.Reply(session, message, payload, isKept)) ->
         match message with
         | FromScheduler.Accepted(ref, id) -> accept session ref id
         | FromScheduler.Rejected(ref, code, _) -> reject session ref code
@@ -212,12 +212,13 @@ let ofEffect (effect: Effect) : string =
             tell session ended.ref ended.task ended.attempts ended.error.IsSome payload isKept
         | FromScheduler.Error _ -> error session
         | _ -> "something else"
-    | Effect.Publish(attempt, _, payload) -> publish "" attempt payload
-    | Effect.PublishOlder(attempt, _, payload) -> publish ", the older" attempt payload
-    | Effect.Settle(attempt, _, _) -> settle attempt
-    | Effect.PublishError(id, _, _) -> publishError id
-    | Effect.Discard payload -> discard payload
-    | Effect.Missing(stage, tasks) -> missing stage tasks
-    | Effect.HeldBack(worker, stages, _) -> heldBack worker stages
-    | Effect.TakenUp(worker, stages) -> takenUp worker stages
-    | Effect.Disconnect(session, _) -> disconnect session
+    | Effect.ToDisk(DiskEffect.Publish(attempt, _, payload)) -> publish "" attempt payload
+    | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, payload)) ->
+        publish ", the older" attempt payload
+    | Effect.ToDisk(DiskEffect.Settle(attempt, _, _)) -> settle attempt
+    | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) -> publishError id
+    | Effect.ToDisk(DiskEffect.Discard payload) -> discard payload
+    | Effect.ToLog(LogEffect.Missing(stage, tasks)) -> missing stage tasks
+    | Effect.ToLog(LogEffect.HeldBack(worker, stages, _)) -> heldBack worker stages
+    | Effect.ToLog(LogEffect.TakenUp(worker, stages)) -> takenUp worker stages
+    | Effect.ToPeer(PeerEffect.Disconnect(session, _)) -> disconnect session

@@ -71,16 +71,18 @@ let private comparable (step: Step) : obj list = [
 
     for effect in step.effects do
         match effect with
-        | Effect.Assign(session, message, submission, payload) ->
+        | Effect.ToPeer(PeerEffect.Assign(session, message, submission, payload)) ->
             struct (session, message, plain submission, payload)
-        | Effect.Cut(attempt, submission, payload, pieceSize) ->
+        | Effect.ToPieces(PieceEffect.Cut(attempt, submission, payload, pieceSize)) ->
             struct (attempt, plain submission, payload, pieceSize)
-        | Effect.Publish(attempt, submission, payload) ->
+        | Effect.ToDisk(DiskEffect.Publish(attempt, submission, payload)) ->
             struct (attempt, plain submission, payload)
-        | Effect.PublishOlder(attempt, submission, payload) ->
+        | Effect.ToDisk(DiskEffect.PublishOlder(attempt, submission, payload)) ->
             struct ("older", attempt, plain submission, payload)
-        | Effect.PublishError(id, submission, troubles) -> struct (id, plain submission, troubles)
-        | Effect.Settle(attempt, submission, proof) -> struct (attempt, plain submission, proof)
+        | Effect.ToDisk(DiskEffect.PublishError(id, submission, troubles)) ->
+            struct (id, plain submission, troubles)
+        | Effect.ToDisk(DiskEffect.Settle(attempt, submission, proof)) ->
+            struct (attempt, plain submission, proof)
         | other -> other
 ]
 
@@ -201,12 +203,12 @@ let tests =
 
                     for effect in (Seq.last run.Steps).effects do
                         match effect with
-                        | Effect.Assign(_, message, submission, payload) ->
+                        | Effect.ToPeer(PeerEffect.Assign(_, message, submission, payload)) ->
                             Expect.isFalse submission.IsFiled "all of it"
                             Expect.notEqual message.name "" "name"
                             Expect.isFalse payload.IsFiled "payload"
-                        | Effect.Publish(_, submission, _)
-                        | Effect.PublishOlder(_, submission, _) ->
+                        | Effect.ToDisk(DiskEffect.Publish(_, submission, _))
+                        | Effect.ToDisk(DiskEffect.PublishOlder(_, submission, _)) ->
                             Expect.notEqual submission.Name "" "name of the result"
                         | _ -> ()
 
@@ -262,9 +264,9 @@ let tests =
 
                 for effect in step.effects do
                     match effect with
-                    | Effect.Reply(_, FromScheduler.Accepted(ref, id), _, _) ->
+                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, id), _, _)) ->
                         accepted.Add(ref, id)
-                    | Effect.Reply(_, FromScheduler.Done outcome, _, _) when
+                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome, _, _)) when
                         accepted.ContainsKey outcome.ref
                         ->
                         Expect.equal accepted[outcome.ref] outcome.task "the task of the request"

@@ -31,7 +31,7 @@ type private History(settings: Settings) =
 
         effects
         |> List.choose (function
-            | Effect.Drop before -> Some before
+            | Effect.ToJournal(JournalEffect.Drop before) -> Some before
             | _ -> None)
 
     /// All events so far are carried, and are to be dropped once nobody reads them.
@@ -39,7 +39,15 @@ type private History(settings: Settings) =
         let before = machine.Scheduler.LastEvent + 1L
         let events, effects = recorded.Take(retain before)
         Expect.isTrue (List.exists (fun (event: Event) -> event.IsDropped) events) "all is carried"
-        Expect.isFalse (List.exists (fun (effect: Effect) -> effect.IsDrop) effects) "and may still be read"
+
+        Expect.isFalse
+            (List.exists
+                (function
+                | Effect.ToJournal(JournalEffect.Drop _) -> true
+                | _ -> false)
+                effects)
+            "and may still be read"
+
         before
 
     /// What a restart makes of the events from a number on.
@@ -120,7 +128,7 @@ let tests =
             let payloads =
                 effects
                 |> List.choose (function
-                    | Effect.Assign(_, _, _, payload) -> Some payload
+                    | Effect.ToPeer(PeerEffect.Assign(_, _, _, payload)) -> Some payload
                     | _ -> None)
 
             Expect.equal payloads [ Recorded(carriedAt, 4L<B>) ] "where it is read"
@@ -147,7 +155,12 @@ let tests =
             recorded.Do(Input.Submit(submitted, ""))
             recorded.Do(Input.Join(session 1, "w1", [| "a" |]))
             let _, effects = recorded.Take(Input.Ready(session 1, 1))
-            Expect.equal effects [ Effect.Recall(attempt 1 1, 1L) ] "read from event 1"
+
+            Expect.equal
+                effects
+                [ Effect.ToJournal(JournalEffect.Recall(attempt 1 1, 1L)) ]
+                "read from event 1"
+
             let before = recorded.CarryAll()
             Expect.isEmpty (recorded.DroppedAfter 10_000L<ms>) "it is being read"
             recorded.Do(Input.Heard(session 1))

@@ -72,9 +72,9 @@ type Run(settings: Settings, world: World) =
 
         for effect in step.effects do
             match effect with
-            | Effect.Recall(attempt, _) ->
+            | Effect.ToJournal(JournalEffect.Recall(attempt, _)) ->
                 run.Take(Input.Recalled(attempt, submissions[attempt.task]))
-            | Effect.Drop before -> dropped <- before
+            | Effect.ToJournal(JournalEffect.Drop before) -> dropped <- before
             | _ -> ()
 
     /// What events make of nothing.
@@ -127,11 +127,11 @@ type Run(settings: Settings, world: World) =
 
         for effect in step.effects do
             match effect with
-            | Effect.Settle(attempt, submission, proof') ->
+            | Effect.ToDisk(DiskEffect.Settle(attempt, submission, proof')) ->
                 Expect.equal proof' proof "what was found"
                 Expect.equal submission.Name submissions[attempt.task].Name "of that task"
                 world.Publishing.Add attempt
-            | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
+            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
             | _ -> ()
 
         Expect.equal
@@ -274,10 +274,10 @@ let spools (run: Run) =
     let released = [
         for effect in run.Effects do
             match effect with
-            | Effect.Discard payload
-            | Effect.Publish(_, _, payload)
-            | Effect.PublishOlder(_, _, payload)
-            | Effect.Reply(_, _, payload, false) -> yield! spoolsOf payload
+            | Effect.ToDisk(DiskEffect.Discard payload)
+            | Effect.ToDisk(DiskEffect.Publish(_, _, payload))
+            | Effect.ToDisk(DiskEffect.PublishOlder(_, _, payload))
+            | Effect.ToPeer(PeerEffect.Reply(_, _, payload, false)) -> yield! spoolsOf payload
             | _ -> ()
     ]
 
@@ -321,12 +321,13 @@ let private sightsOf (run: Run) (step: Step) = [
 
     for effect in step.effects do
         match effect with
-        | Effect.Reply(_, FromScheduler.Rejected(_, code, _), _, _) -> string code
-        | Effect.Reply(_, _, Spooled _, true) -> "kept"
-        | Effect.Revoke _ -> "revoked"
-        | Effect.Dismiss _ -> "dismissed"
-        | Effect.HeldBack _ -> "held back"
-        | Effect.TakenUp _ -> "taken up"
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, code, _), _, _)) ->
+            string code
+        | Effect.ToPeer(PeerEffect.Reply(_, _, Spooled _, true)) -> "kept"
+        | Effect.ToPeer(PeerEffect.Revoke _) -> "revoked"
+        | Effect.ToPeer(PeerEffect.Dismiss _) -> "dismissed"
+        | Effect.ToLog(LogEffect.HeldBack _) -> "held back"
+        | Effect.ToLog(LogEffect.TakenUp _) -> "taken up"
         | _ -> ()
 
     for task in TaskView.all run.Scheduler do

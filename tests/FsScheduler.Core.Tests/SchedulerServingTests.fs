@@ -102,8 +102,12 @@ let private assigning =
             Expect.isEmpty events "events"
 
             match effects with
-            | [ Effect.Reply(to', FromScheduler.Rejected("x", RejectionCode.BadPipeline, _), _, _) ] ->
-                Expect.equal to' client "who is told"
+            | [ Effect.ToPeer(PeerEffect.Reply(to',
+                                               FromScheduler.Rejected("x",
+                                                                      RejectionCode.BadPipeline,
+                                                                      _),
+                                               _,
+                                               _)) ] -> Expect.equal to' client "who is told"
             | other -> failtest $"%A{other}"
 
             Expect.isTrue machine.Scheduler.IsDone "no task is left"
@@ -345,13 +349,13 @@ let private routing =
                 Event.Advanced(attempt 1 1, 1, spooled "between")
                 assigned 1 2 2 1 3
             ] [
-                Effect.Discard(spooled "in")
+                Effect.ToDisk(DiskEffect.Discard(spooled "in"))
                 assign x 1 2 2 [ "b"; "c" ] (spooled "between")
             ]
 
             expect (machine.Report(2, attempt 1 2, Succeeded, spooled "out")) [ completed 1 2 ] [
-                Effect.Discard(spooled "between")
-                Effect.Reply(client, doneFor "x" 1 2 None, spooled "out", false)
+                Effect.ToDisk(DiskEffect.Discard(spooled "between"))
+                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 2 None, spooled "out", false))
             ]
         }
 

@@ -42,7 +42,11 @@ let tests =
                     piece 2 0 100L<B>
                 ]
 
-            Expect.contains decisions.Effects (Effect.Recall(attempt 1 2, 2L)) "asked for"
+            Expect.contains
+                decisions.Effects
+                (Effect.ToJournal(JournalEffect.Recall(attempt 1 2, 2L)))
+                "asked for"
+
             decisions.Clear()
             scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
 
@@ -78,7 +82,7 @@ let tests =
             let gathers () = [
                 for effect in decisions.Effects do
                     match effect with
-                    | Effect.Gather(attempt, index, _) -> attempt, index
+                    | Effect.ToPieces(PieceEffect.Gather(attempt, index, _)) -> attempt, index
                     | _ -> ()
             ]
 
@@ -110,8 +114,9 @@ let tests =
             let gathered = [
                 for effect in decisions.Effects do
                     match effect with
-                    | Effect.Gather(attempt, 0, _) -> $"gather for {attempt.number}"
-                    | Effect.Abandon attempt -> $"abandon {attempt.number}"
+                    | Effect.ToPieces(PieceEffect.Gather(attempt, 0, _)) ->
+                        $"gather for {attempt.number}"
+                    | Effect.ToPieces(PieceEffect.Abandon attempt) -> $"abandon {attempt.number}"
                     | _ -> ()
             ]
 

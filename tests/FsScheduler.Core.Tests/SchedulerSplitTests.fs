@@ -41,14 +41,14 @@ let succeed (machine: Machine) task text =
 let joins (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.Join(attempt, merge, parts) ->
+        | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
             Some(attempt, ValueOption.map Stage.toWire merge, List.ofArray parts)
         | _ -> None)
 
 let private gathers (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.Gather(_, index, part) -> Some(index, part)
+        | Effect.ToPieces(PieceEffect.Gather(_, index, part)) -> Some(index, part)
         | _ -> None)
 
 let private errors (events: Event list) =
@@ -90,7 +90,7 @@ let private examples =
 
             Expect.contains
                 effects
-                (Effect.Cut(attempt 1 0, submission, big, 100L<B>))
+                (Effect.ToPieces(PieceEffect.Cut(attempt 1 0, submission, big, 100L<B>)))
                 "it is to be cut"
 
             let events, effects = machine.Take(Input.Cut(attempt 1 0, cuts))
@@ -125,7 +125,7 @@ let private examples =
             let given = [
                 for effect in effects do
                     match effect with
-                    | Effect.Assign(_, message, _, payload) ->
+                    | Effect.ToPeer(PeerEffect.Assign(_, message, _, payload)) ->
                         message.name, message.piece, List.ofArray message.stages, payload
                     | _ -> ()
             ]
@@ -171,7 +171,7 @@ let private examples =
 
             Expect.contains
                 effects
-                (Effect.Reply(client, doneFor "x" 1 1 None, bytes "all", false))
+                (Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1 None, bytes "all", false)))
                 "the result"
         }
 
@@ -209,10 +209,13 @@ let private examples =
                     let _, effects = give machine
 
                     Expect.equal
-                        (List.filter (fun effect -> effect = Effect.Abandon(attempt 1 1)) effects)
+                        (List.filter
+                            (fun effect ->
+                                effect = Effect.ToPieces(PieceEffect.Abandon(attempt 1 1)))
+                            effects)
                         [
                             if isBegun then
-                                Effect.Abandon(attempt 1 1)
+                                Effect.ToPieces(PieceEffect.Abandon(attempt 1 1))
                         ]
                         "abandoned"
             }
@@ -245,7 +248,10 @@ let private examples =
                 [ Event.Advanced(attempt 1 1, 2, result); assigned 1 2 1 2 3 ]
                 "the stage after it"
 
-            Expect.contains effects (Effect.Discard big) "its payload is not needed any more"
+            Expect.contains
+                effects
+                (Effect.ToDisk(DiskEffect.Discard big))
+                "its payload is not needed any more"
         }
 
         test "is split again where a later payload is large" {
@@ -259,7 +265,8 @@ let private examples =
             Expect.exists
                 effects
                 (function
-                | Effect.Cut(of', _, Spooled("sorted", _), _) -> of' = attempt 1 1
+                | Effect.ToPieces(PieceEffect.Cut(of', _, Spooled("sorted", _), _)) ->
+                    of' = attempt 1 1
                 | _ -> false)
                 "cut"
         }
@@ -274,7 +281,8 @@ let private examples =
             Expect.exists
                 effects
                 (function
-                | Effect.Cut(_, _, _, pieceSize) -> size / pieceSize < int64 Limits.piecesMax * 1L
+                | Effect.ToPieces(PieceEffect.Cut(_, _, _, pieceSize)) ->
+                    size / pieceSize < int64 Limits.piecesMax * 1L
                 | _ -> false)
                 "larger pieces"
         }
@@ -324,7 +332,13 @@ let private examples =
             for tries in 1 .. settings.maxAttempts + 2 do
                 let events, effects = machine.Take(Input.NoRoom(attempt 1 tries, "no room"))
                 Expect.isTrue (events |> List.forall _.IsDelayed) "nobody is to blame"
-                Expect.isFalse (effects |> List.exists _.IsDiscard) "the parts stay"
+
+                let isDiscard effect =
+                    match effect with
+                    | Effect.ToDisk(DiskEffect.Discard _) -> true
+                    | _ -> false
+
+                Expect.isFalse (List.exists isDiscard effects) "the parts stay"
                 machine.Pass(70_000L<ms>, [ session 1 ]) |> ignore
 
             Expect.equal (states machine) [ "split" ] "no piece is run again"
@@ -339,7 +353,7 @@ let private examples =
                 let revoked = [
                     for effect in effects do
                         match effect with
-                        | Effect.Revoke(_, attempt) -> int64 attempt.task
+                        | Effect.ToPeer(PeerEffect.Revoke(_, attempt)) -> int64 attempt.task
                         | _ -> ()
                 ]
 
@@ -374,7 +388,7 @@ let private trouble =
             Expect.exists
                 effects
                 (function
-                | Effect.PublishError(id, _, _) -> id = taskId 1
+                | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) -> id = taskId 1
                 | _ -> false)
                 "told beside the results"
         }
@@ -449,7 +463,11 @@ let private trouble =
             machine.Lose 1 |> ignore
             machine.Worker(1, stages, 2) |> ignore
             let _, effects = machine.Report(1, attempt 2 1, Succeeded, Spooled("late", 9L<B>))
-            Expect.equal effects [ Effect.Discard(Spooled("late", 9L<B>)) ] "let go of"
+
+            Expect.equal
+                effects
+                [ Effect.ToDisk(DiskEffect.Discard(Spooled("late", 9L<B>))) ]
+                "let go of"
         }
     ]
 

@@ -44,7 +44,7 @@ let tests =
 
                 Expect.contains
                     effects
-                    (Effect.Revoke(session other, attempt loser 1))
+                    (Effect.ToPeer(PeerEffect.Revoke(session other, attempt loser 1)))
                     "the other one is to stop"
 
                 Expect.exists

@@ -54,8 +54,8 @@ let private submit ref =
 
 let private refOf effect =
     match effect with
-    | Effect.Reply(_, FromScheduler.Accepted(ref, _), _, _) -> ref
-    | Effect.Reply(_, FromScheduler.Status _, _, _) -> "status"
+    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, _), _, _)) -> ref
+    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Status _, _, _)) -> "status"
     | other -> $"{other}"
 
 /// Once it has recorded that it is open.

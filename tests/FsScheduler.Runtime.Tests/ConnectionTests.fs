@@ -223,7 +223,7 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
                 Release(fun effects ->
                     for effect in effects do
                         match effect, connection with
-                        | Effect.Welcome(_, keep), ValueSome connection ->
+                        | Effect.ToPeer(PeerEffect.Welcome(_, keep)), ValueSome connection ->
                             connection.Welcome keep
                             connection.Signal()
                         | _ -> ())

@@ -82,16 +82,17 @@ type private Life(settings: Settings, world: World) =
 
         for effect in decisions.Effects do
             match effect with
-            | Effect.Recall(attempt, number) ->
+            | Effect.ToJournal(JournalEffect.Recall(attempt, number)) ->
                 let read = (journal :> IJournal).ReadSubmission number
                 expectWhole read submissions[attempt.task]
                 life.Take(Input.Recalled(attempt, read))
-            | Effect.ReplyRecalled(_, outcome, number) ->
+            | Effect.ToJournal(JournalEffect.ReplyRecalled(_, outcome, number)) ->
                 let read = (journal :> IJournal).ReadSubmission number
                 expectWhole read submissions[outcome.task]
-            | Effect.Assign(_, _, _, payload)
-            | Effect.Reply(_, _, payload, _) -> expectResult payload
-            | Effect.Drop before -> (journal :> IJournal).DropAsync(before).Wait()
+            | Effect.ToPeer(PeerEffect.Assign(_, _, _, payload))
+            | Effect.ToPeer(PeerEffect.Reply(_, _, payload, _)) -> expectResult payload
+            | Effect.ToJournal(JournalEffect.Drop before) ->
+                (journal :> IJournal).DropAsync(before).Wait()
             | _ -> ()
 
     /// The process ends, and another one begins with what the journal has.
@@ -124,8 +125,8 @@ type private Life(settings: Settings, world: World) =
 
         for effect in decisions.Effects do
             match effect with
-            | Effect.Settle(attempt, _, _) -> world.Publishing.Add attempt
-            | Effect.Join(attempt, _, _) -> world.Joining.Add attempt
+            | Effect.ToDisk(DiskEffect.Settle(attempt, _, _)) -> world.Publishing.Add attempt
+            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
             | _ -> ()
 
     member life.Follow(history: Action list) =

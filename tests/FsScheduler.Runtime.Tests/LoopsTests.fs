@@ -71,7 +71,7 @@ let tests =
                     Clock TimeProvider.System
                 )
 
-            work.Post(Effect.Join(forFile, ValueNone, [||]))
+            work.Post(PieceEffect.Join(forFile, ValueNone, [||]))
 
             do!
                 fails (
@@ -92,7 +92,7 @@ let tests =
 
             let origin = Origin.Client(1L<sessionId>, File, None)
             let submission = Submission.Create(name "a", "", 0, origin, Bytes [||])
-            queue.Post(Effect.Publish(forFile, submission, Bytes [| 1uy |]))
+            queue.Post(DiskEffect.Publish(forFile, submission, Bytes [| 1uy |]))
             do! fails (queue.RunAsync((fun _ -> unexpected ()), CancellationToken.None))
         }
     ]

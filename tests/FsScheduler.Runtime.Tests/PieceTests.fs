@@ -116,7 +116,7 @@ let private cutting =
 let private ofTask = { task = 1L<taskId>; number = 1 }
 
 /// What comes of one `Join`, after other effects; `spool` gives the path of the result.
-let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts: Payload[]) =
+let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (parts: Payload[]) =
     task {
         let mutable noted = []
 
@@ -159,7 +159,7 @@ let private joinedAfter (folder: TempFolder) (before: Effect list) stage (parts:
             )
 
         List.iter work.Post before
-        work.Post(Effect.Join(ofTask, merge, parts))
+        work.Post(PieceEffect.Join(ofTask, merge, parts))
         let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
         do! running
@@ -183,9 +183,9 @@ let private gathering =
     let small = [| Bytes "a"B; Bytes "b"B; Bytes "c"B |]
 
     let ahead index (text: string) =
-        Effect.Gather(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
+        PieceEffect.Gather(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
 
-    let other = Effect.Gather({ ofTask with number = 2 }, 0, Bytes "Z"B)
+    let other = PieceEffect.Gather({ ofTask with number = 2 }, 0, Bytes "Z"B)
 
     testList "gathering" [
         for what, before, expected in
@@ -194,12 +194,14 @@ let private gathering =
                 "writes all of it ahead", [ ahead 0 "A"; ahead 1 "B"; ahead 2 "C" ], "ABC"
                 "begins with the first part", [ ahead 1 "B" ], "abc"
                 "leaves out none", [ ahead 0 "A"; ahead 2 "C" ], "Abc"
-                "is over when it is abandoned", [ ahead 0 "A"; Effect.Abandon ofTask ], "abc"
-                "does not go on then", [ ahead 0 "A"; Effect.Abandon ofTask; ahead 1 "B" ], "abc"
+                "is over when it is abandoned", [ ahead 0 "A"; PieceEffect.Abandon ofTask ], "abc"
+                "does not go on then",
+                [ ahead 0 "A"; PieceEffect.Abandon ofTask; ahead 1 "B" ],
+                "abc"
                 "is of one attempt", [ other ], "abc"
-                "leaves nothing", [ other; Effect.Abandon { ofTask with number = 2 } ], "abc"
+                "leaves nothing", [ other; PieceEffect.Abandon { ofTask with number = 2 } ], "abc"
                 "starts over where a part is not to be had",
-                [ ahead 0 "A"; Effect.Gather(ofTask, 1, Spooled("/none/gone", 9L<B>)) ],
+                [ ahead 0 "A"; PieceEffect.Gather(ofTask, 1, Spooled("/none/gone", 9L<B>)) ],
                 "abc"
             ] do
             testTask what {
@@ -217,7 +219,7 @@ let private gathering =
         testTask "proves a large result that was begun ahead" {
             use folder = new TempFolder()
             let large = Encoding.UTF8.GetBytes(String('x', 100_000))
-            let before = [ Effect.Gather(ofTask, 0, Bytes large) ]
+            let before = [ PieceEffect.Gather(ofTask, 0, Bytes large) ]
             let! input = joinedAfter folder before "" [| Bytes large; Bytes "z"B |]
 
             match input with
@@ -345,7 +347,7 @@ let private joining =
                     stop.Token
                 )
 
-            work.Post(Effect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
+            work.Post(PieceEffect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
 
             match! told.Task.WaitAsync(TimeSpan.FromSeconds 30.0) with
             | Input.NoRoom(attempt, error) ->

@@ -68,7 +68,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
             Task.CompletedTask
 
         let running = queue.RunAsync(tell, stop.Token)
-        queue.Post(Effect.Publish(attemptOf 1 1, submission, bytes "a"))
+        queue.Post(DiskEffect.Publish(attemptOf 1 1, submission, bytes "a"))
         do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
 
@@ -173,7 +173,12 @@ let tests =
                 let submission =
                     Submission.Create(name "changed", "", 0, Origin.Folder, Payload.Input stamp)
 
-                let publish = if mayBeOlder then Effect.PublishOlder else Effect.Publish
+                let publish =
+                    if mayBeOlder then
+                        DiskEffect.PublishOlder
+                    else
+                        DiskEffect.Publish
+
                 queue.Post(publish (attemptOf 1 1, submission, bytes "a"))
                 do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
                 stop.Cancel()
@@ -212,7 +217,7 @@ let tests =
                 )
 
             queue.Note(path, said)
-            queue.Post(Effect.Publish(attemptOf 1 1, clientFile, Spooled(path, 1L<B>)))
+            queue.Post(DiskEffect.Publish(attemptOf 1 1, clientFile, Spooled(path, 1L<B>)))
             let! inputs = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
             stop.Cancel()
             do! running.ContinueWith(fun (_: Task) -> ())

@@ -56,7 +56,7 @@ let private read (folder: TempFolder) file =
     IO.File.ReadAllText(folder.At $"out/{file}")
 
 /// Performs effects by a queue with one answer for each result, and ends it.
-let private performLogging (log: ILogger) (folder: TempFolder) (effects: Effect list) =
+let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEffect list) =
     task {
         let publisher = Publisher(folder.At "out")
         publisher.Sweep() |> ignore
@@ -252,8 +252,8 @@ let tests =
 
             do!
                 perform folder [
-                    Effect.PublishError(taskId 1, submission origin, [ trouble ])
-                    Effect.Publish(attemptOf 1 2, submission origin, bytes "done")
+                    DiskEffect.PublishError(taskId 1, submission origin, [ trouble ])
+                    DiskEffect.Publish(attemptOf 1 2, submission origin, bytes "done")
                 ]
 
             Expect.equal (read folder "c.txt.out") "done" "the result"
@@ -268,8 +268,8 @@ let tests =
 
             do!
                 performLogging log folder [
-                    Effect.PublishError(taskId 1, submission Origin.Folder, [ trouble ])
-                    Effect.Publish(attemptOf 1 2, submission Origin.Folder, bytes "done")
+                    DiskEffect.PublishError(taskId 1, submission Origin.Folder, [ trouble ])
+                    DiskEffect.Publish(attemptOf 1 2, submission Origin.Folder, bytes "done")
                 ]
 
             Expect.equal (read folder "c.txt.out") "done" "the result"
@@ -284,8 +284,8 @@ let tests =
 
             do!
                 perform folder [
-                    Effect.PublishError(taskId 1, submission origin, [ trouble ])
-                    Effect.Publish(attemptOf 2 1, submission origin, bytes "done")
+                    DiskEffect.PublishError(taskId 1, submission origin, [ trouble ])
+                    DiskEffect.Publish(attemptOf 2 1, submission origin, bytes "done")
                 ]
 
             Expect.isTrue (IO.File.Exists(folder.At "out/c.txt.err")) "the error"

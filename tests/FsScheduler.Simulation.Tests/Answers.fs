@@ -83,7 +83,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
     /// What a step asks for, after the observer has seen its events.
     member _.Decided effect =
         match effect with
-        | Effect.Assign(session, work, submission, payload) ->
+        | Effect.ToPeer(PeerEffect.Assign(session, work, submission, payload)) ->
             let task = observer.Task work.attempt.task
             let struct (first, last) = task.Range
 
@@ -100,8 +100,8 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 (spool.Content(payload, submission) = task.Content)
                 $"task {task.Id} is given out with the wrong input"
-        | Effect.Publish(attempt, submission, payload)
-        | Effect.PublishOlder(attempt, submission, payload) ->
+        | Effect.ToDisk(DiskEffect.Publish(attempt, submission, payload))
+        | Effect.ToDisk(DiskEffect.PublishOlder(attempt, submission, payload)) ->
             let task = observer.Task attempt.task
 
             must
@@ -110,27 +110,28 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                  && submission = task.Submission
                  && spool.Content(payload, submission) = task.Result)
                 $"what is to be published of task {task.Id} was not accepted"
-        | Effect.PublishError(id, _, troubles) ->
+        | Effect.ToDisk(DiskEffect.PublishError(id, _, troubles)) ->
             must
                 ((observer.Task id).IsQuarantined && not troubles.IsEmpty)
                 $"task {id} is not in quarantine"
-        | Effect.Reply(session, message, payload, _) -> decidedReply session message payload
-        | Effect.Cut _
-        | Effect.Gather _
-        | Effect.Abandon _
-        | Effect.Join _ // the observer looks at these itself
-        | Effect.Revoke _
-        | Effect.Recall _
-        | Effect.ReplyRecalled _
-        | Effect.Drop _
-        | Effect.Settle _
-        | Effect.Welcome _
-        | Effect.Dismiss _
-        | Effect.Discard _
-        | Effect.Missing _
-        | Effect.HeldBack _
-        | Effect.TakenUp _
-        | Effect.Disconnect _ -> ()
+        | Effect.ToPeer(PeerEffect.Reply(session, message, payload, _)) ->
+            decidedReply session message payload
+        | Effect.ToPieces(PieceEffect.Cut _)
+        | Effect.ToPieces(PieceEffect.Gather _)
+        | Effect.ToPieces(PieceEffect.Abandon _)
+        | Effect.ToPieces(PieceEffect.Join _) // the observer looks at these itself
+        | Effect.ToPeer(PeerEffect.Revoke _)
+        | Effect.ToJournal(JournalEffect.Recall _)
+        | Effect.ToJournal(JournalEffect.ReplyRecalled _)
+        | Effect.ToJournal(JournalEffect.Drop _)
+        | Effect.ToDisk(DiskEffect.Settle _)
+        | Effect.ToPeer(PeerEffect.Welcome _)
+        | Effect.ToPeer(PeerEffect.Dismiss _)
+        | Effect.ToDisk(DiskEffect.Discard _)
+        | Effect.ToLog(LogEffect.Missing _)
+        | Effect.ToLog(LogEffect.HeldBack _)
+        | Effect.ToLog(LogEffect.TakenUp _)
+        | Effect.ToPeer(PeerEffect.Disconnect _) -> ()
 
     /// An event cannot be forgotten any more.
     member _.Durable event =
@@ -169,11 +170,11 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
     /// An effect becomes visible: what it shows must be durable by now.
     member _.Released effect =
         match effect with
-        | Effect.Assign(_, work, _, _) ->
+        | Effect.ToPeer(PeerEffect.Assign(_, work, _, _)) ->
             must
                 ((observer.Task work.attempt.task).DurableAttempt >= work.attempt.number)
                 $"PROCESS of task {work.attempt.task} before it is durable"
-        | Effect.Join(attempt, _, parts) ->
+        | Effect.ToPieces(PieceEffect.Join(attempt, _, parts)) ->
             let task = observer.Task attempt.task
 
             let durable =
@@ -185,40 +186,40 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 (task.DurableAttempt >= attempt.number && durable >= parts.Length)
                 $"parts of task {attempt.task} are joined before they are durable"
-        | Effect.Publish(attempt, _, _)
-        | Effect.PublishOlder(attempt, _, _) ->
+        | Effect.ToDisk(DiskEffect.Publish(attempt, _, _))
+        | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, _)) ->
             must
                 ((observer.Task attempt.task).DurableAccepted >= attempt.number)
                 $"the result of task {attempt.task} is published before it is durable"
-        | Effect.PublishError(id, _, _) ->
+        | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) ->
             must
                 ((observer.Task id).DurableEnds > 0)
                 $"the error of task {id} is published before it is durable"
-        | Effect.Reply(_, FromScheduler.Accepted(_, id), _, _) ->
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(_, id), _, _)) ->
             must (observer.Task id).IsDurable $"ACCEPTED of task {id} before it is durable"
-        | Effect.Reply(_, FromScheduler.Done outcome, _, _) ->
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome, _, _)) ->
             must
                 ((observer.Task outcome.task).DurableEnds > 0)
                 $"DONE of task {outcome.task} before it is durable"
-        | Effect.Gather(attempt, index, _) ->
+        | Effect.ToPieces(PieceEffect.Gather(attempt, index, _)) ->
             let task = observer.Task attempt.task
 
             must
                 (task.DurableAttempt >= attempt.number
                  && task.DurableParts |> Seq.exists (fun (struct (_, durable)) -> durable = index))
                 $"part {index} of task {attempt.task} is gathered before it is durable"
-        | Effect.Abandon _
-        | Effect.Cut _ // of what it was submitted with, or of what a durable event has
-        | Effect.Reply _
-        | Effect.Revoke _
-        | Effect.Recall _
-        | Effect.ReplyRecalled _
-        | Effect.Drop _
-        | Effect.Settle _
-        | Effect.Welcome _
-        | Effect.Dismiss _
-        | Effect.Discard _
-        | Effect.Missing _
-        | Effect.HeldBack _
-        | Effect.TakenUp _
-        | Effect.Disconnect _ -> ()
+        | Effect.ToPieces(PieceEffect.Abandon _)
+        | Effect.ToPieces(PieceEffect.Cut _) // of what it was submitted with, or of what a durable event has
+        | Effect.ToPeer(PeerEffect.Reply _)
+        | Effect.ToPeer(PeerEffect.Revoke _)
+        | Effect.ToJournal(JournalEffect.Recall _)
+        | Effect.ToJournal(JournalEffect.ReplyRecalled _)
+        | Effect.ToJournal(JournalEffect.Drop _)
+        | Effect.ToDisk(DiskEffect.Settle _)
+        | Effect.ToPeer(PeerEffect.Welcome _)
+        | Effect.ToPeer(PeerEffect.Dismiss _)
+        | Effect.ToDisk(DiskEffect.Discard _)
+        | Effect.ToLog(LogEffect.Missing _)
+        | Effect.ToLog(LogEffect.HeldBack _)
+        | Effect.ToLog(LogEffect.TakenUp _)
+        | Effect.ToPeer(PeerEffect.Disconnect _) -> ()

@@ -124,18 +124,12 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
             log = NullLogger.Instance
         }
 
-    let nameOf (case: obj) =
-        // A case without data is of the union's own type.
-        match case.GetType().Name with
-        | "Input" -> "Tick"
-        | name -> name
-
     /// A number that tells cases apart, for the hash.
     let kindOf (case: obj) =
-        nameOf case |> Seq.fold (fun sum letter -> sum * 31L + int64 letter) 7L
+        Wording.caseOf case |> Seq.fold (fun sum letter -> sum * 31L + int64 letter) 7L
 
     let count (kind: string) (case: obj) =
-        scene.coverage.Count $"{kind}: {nameOf case}"
+        scene.coverage.Count $"{kind}: {Wording.caseOf case}"
 
     let look () =
         match Invariants.violations scheduler with

@@ -424,7 +424,9 @@ type Observer(scene: Scene, spool: Spool) =
         // These free a slot that an event of the same step may have given away again.
         for effect in effects do
             match effect with
-            | Effect.Revoke(_, attempt) when (ledger.Task attempt.task).Attempt = attempt.number ->
+            | Effect.ToPeer(PeerEffect.Revoke(_, attempt)) when
+                (ledger.Task attempt.task).Attempt = attempt.number
+                ->
                 ledger.Free(ledger.Task attempt.task)
             | _ -> ()
 

@@ -271,7 +271,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
     /// What the machine asks the host for.
     member observer.Asked effect =
         match effect with
-        | Effect.Cut(attempt, submission, payload, pieceSize) ->
+        | Effect.ToPieces(PieceEffect.Cut(attempt, submission, payload, pieceSize)) ->
             let task = ledger.Task attempt.task
             must (task.Ending.IsNone && not task.IsRunning) $"task {task.Id} is cut"
             must (not task.IsPublishing && not task.IsQuarantined) $"task {task.Id} is cut"
@@ -296,7 +296,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
                 $"what is cut of task {task.Id} is not what it is at"
 
             task.IsCutting <- true
-        | Effect.Join(attempt, merge, parts) ->
+        | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
             let task = ledger.Task attempt.task
             must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is joined"
 
@@ -315,7 +315,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
 
             task.Joining <- attempt.number
             task.Gathered <- 0
-        | Effect.Gather(attempt, index, part) ->
+        | Effect.ToPieces(PieceEffect.Gather(attempt, index, part)) ->
             let task = ledger.Task attempt.task
             must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is gathered"
             must (index = task.Gathered) $"part {index} of task {task.Id} is not the next one"
@@ -326,7 +326,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
 
             task.Gathered <- index + 1
             scene.coverage.Count "seen: a part ahead of the last"
-        | Effect.Abandon attempt ->
+        | Effect.ToPieces(PieceEffect.Abandon attempt) ->
             let task = ledger.Task attempt.task
 
             // It may be given out again in the same step.

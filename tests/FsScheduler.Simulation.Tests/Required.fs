@@ -127,7 +127,11 @@ module Required =
     let occurrences = [
         yield! cases "input" typeof<Input>
         yield! cases "event" typeof<Event>
-        yield! cases "effect" typeof<Effect>
+        yield! cases "effect" typeof<PeerEffect>
+        yield! cases "effect" typeof<DiskEffect>
+        yield! cases "effect" typeof<PieceEffect>
+        yield! cases "effect" typeof<JournalEffect>
+        yield! cases "effect" typeof<LogEffect>
         for state in states do
             "state: " + state
         for fault in faults do

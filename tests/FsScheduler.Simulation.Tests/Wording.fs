@@ -54,24 +54,44 @@ module Wording =
 
     let private effect value =
         match value with
-        | Effect.Assign(session, work, _, input) ->
+        | Effect.ToPeer(PeerEffect.Assign(session, work, _, input)) ->
             $"Assign {attempt work.attempt} to {session}: {work.name}, {payload input}"
-        | Effect.Reply(session, message, result, kept) ->
+        | Effect.ToPeer(PeerEffect.Reply(session, message, result, kept)) ->
             $"Reply to {session}: {plain message}, {payload result}, kept: {kept}"
-        | Effect.Publish(of', submission, result) ->
+        | Effect.ToDisk(DiskEffect.Publish(of', submission, result)) ->
             $"Publish {attempt of'}: {submission.Name}, {payload result}"
-        | Effect.PublishOlder(of', submission, result) ->
+        | Effect.ToDisk(DiskEffect.PublishOlder(of', submission, result)) ->
             $"PublishOlder {attempt of'}: {submission.Name}, {payload result}"
-        | Effect.PublishError(id, submission, _) -> $"PublishError {id}: {submission.Name}"
-        | Effect.Cut(of', submission, whole, size) ->
+        | Effect.ToDisk(DiskEffect.PublishError(id, submission, _)) ->
+            $"PublishError {id}: {submission.Name}"
+        | Effect.ToPieces(PieceEffect.Cut(of', submission, whole, size)) ->
             $"Cut {attempt of'}: {submission.Name}, {payload whole}, into {size}"
-        | Effect.Join(of', _, parts) ->
+        | Effect.ToPieces(PieceEffect.Join(of', _, parts)) ->
             let parts = parts |> Seq.map payload |> String.concat ", "
             $"Join {attempt of'}: {parts}"
-        | Effect.Gather(of', index, part) -> $"Gather {attempt of'}: {index} is {payload part}"
-        | Effect.Abandon of' -> $"Abandon {attempt of'}"
-        | Effect.Discard gone -> $"Discard {payload gone}"
+        | Effect.ToPieces(PieceEffect.Gather(of', index, part)) ->
+            $"Gather {attempt of'}: {index} is {payload part}"
+        | Effect.ToPieces(PieceEffect.Abandon of') -> $"Abandon {attempt of'}"
+        | Effect.ToDisk(DiskEffect.Discard gone) -> $"Discard {payload gone}"
         | other -> plain other
+
+    /// What a case is called; of an effect, what is asked for.
+    let caseOf (case: obj) : string =
+        let inner: obj =
+            match case with
+            | :? Effect as effect ->
+                match effect with
+                | Effect.ToPeer effect -> effect
+                | Effect.ToDisk effect -> effect
+                | Effect.ToPieces effect -> effect
+                | Effect.ToJournal effect -> effect
+                | Effect.ToLog effect -> effect
+            | other -> other
+
+        // A case without data is of the union's own type.
+        match inner.GetType().Name with
+        | "Input" -> "Tick"
+        | name -> name
 
     let ofAny (value: obj) =
         match value with

@@ -94,7 +94,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         for worker in named do
             state.Workers.Dismiss worker
             HoldingBack.reopen state
-            state.Ask(Effect.Dismiss worker.Session)
+            state.Ask(Effect.ToPeer(PeerEffect.Dismiss worker.Session))
 
     let heard session =
         match state.Workers.Find session with

@@ -45,7 +45,7 @@ type Delivery
             true
         | _ ->
             if departure.isLast then
-                publishing.Post(Effect.Discard departure.payload)
+                publishing.Post(DiskEffect.Discard departure.payload)
 
             false
 
@@ -75,23 +75,23 @@ type Delivery
             say peer
             touch peer
 
-    let perform effect =
+    let toPeer effect =
         match effect with
-        | Effect.Assign(session, work, submission, payload) ->
+        | PeerEffect.Assign(session, work, submission, payload) ->
             send session {
                 message = FromScheduler.Process work
                 payload = payload
                 submission = ValueSome submission
                 isLast = false
             }
-        | Effect.Revoke(session, attempt) ->
+        | PeerEffect.Revoke(session, attempt) ->
             send session {
                 message = FromScheduler.Cancel attempt
                 payload = Payload.empty
                 submission = ValueNone
                 isLast = false
             }
-        | Effect.Reply(session, message, payload, kept) ->
+        | PeerEffect.Reply(session, message, payload, kept) ->
             let isSent =
                 trySend session {
                     message = withTrouble message
@@ -102,45 +102,50 @@ type Delivery
 
             if isSent && kept then
                 note message
-        | Effect.Recall(attempt, number) -> submissions.Load(attempt, number)
-        | Effect.ReplyRecalled(session, outcome, number) ->
-            if not (isNull (find.Invoke session)) then
-                submissions.Refer(session, outcome, number)
-        | Effect.Drop before -> journal.DropAsync before |> ignore // what fails there ends the journal
-        | Effect.Cut _
-        | Effect.Gather _
-        | Effect.Abandon _
-        | Effect.Join _ -> pieces.Post effect
-        | Effect.Welcome(session, keep) -> onPeer session _.Welcome(keep)
-        | Effect.Dismiss session -> onPeer session _.Dismiss()
-        | Effect.Disconnect(session, reason) ->
+        | PeerEffect.Welcome(session, keep) -> onPeer session _.Welcome(keep)
+        | PeerEffect.Dismiss session -> onPeer session _.Dismiss()
+        | PeerEffect.Disconnect(session, reason) ->
             match find.Invoke session with
             | null -> ()
             | peer -> peer.Close reason
-        | Effect.Missing(stage, tasks) ->
+
+    let toJournal effect =
+        match effect with
+        | JournalEffect.Recall(attempt, number) -> submissions.Load(attempt, number)
+        | JournalEffect.ReplyRecalled(session, outcome, number) ->
+            if not (isNull (find.Invoke session)) then
+                submissions.Refer(session, outcome, number)
+        | JournalEffect.Drop before -> journal.DropAsync before |> ignore // what fails there ends the journal
+
+    let toLog effect =
+        match effect with
+        | LogEffect.Missing(stage, tasks) ->
             log.LogWarning(
                 "no worker offers '{Stage}': {Tasks} tasks wait for one; start one that does",
                 stage,
                 tasks
             )
-        | Effect.HeldBack(worker, stages, error) ->
+        | LogEffect.HeldBack(worker, stages, error) ->
             log.LogWarning(
                 "worker {Worker} only fails '{Stages}', last with: {Error}. It is held back: it is given them now and then only, until it does one; its tasks go to others",
                 worker,
                 System.String.Join(" | ", stages),
                 error
             )
-        | Effect.TakenUp(worker, stages) ->
+        | LogEffect.TakenUp(worker, stages) ->
             log.LogInformation(
                 "worker {Worker} is given '{Stages}' again as any other",
                 worker,
                 System.String.Join(" | ", stages)
             )
-        | Effect.Publish _
-        | Effect.PublishOlder _
-        | Effect.Settle _
-        | Effect.PublishError _
-        | Effect.Discard _ -> publishing.Post effect
+
+    let perform effect =
+        match effect with
+        | Effect.ToPeer effect -> toPeer effect
+        | Effect.ToDisk effect -> publishing.Post effect
+        | Effect.ToPieces effect -> pieces.Post effect
+        | Effect.ToJournal effect -> toJournal effect
+        | Effect.ToLog effect -> toLog effect
 
     /// Lets effects out, in order. By one thread at a time.
     member _.Release(effects: List<Effect>) =

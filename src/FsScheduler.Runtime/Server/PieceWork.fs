@@ -48,10 +48,10 @@ type PieceWork
     let threads = max 2 Environment.ProcessorCount
 
     // Never more effects than tasks.
-    let anywhere = Channel.CreateUnbounded<Effect>()
+    let anywhere = Channel.CreateUnbounded<PieceEffect>()
 
     /// What is put one behind the other comes in order, and so each result has its own loop.
-    let lanes = Array.init threads (fun _ -> Channel.CreateUnbounded<Effect>())
+    let lanes = Array.init threads (fun _ -> Channel.CreateUnbounded<PieceEffect>())
 
     let laneOf (attempt: Attempt) =
         lanes[int (int64 attempt.task % int64 threads)]
@@ -184,12 +184,12 @@ type PieceWork
             return outcome.Value
         }
 
-    member _.Post(effect: Effect) =
+    member _.Post(effect: PieceEffect) =
         let channel =
             match effect with
-            | Effect.Gather(attempt, _, _)
-            | Effect.Abandon attempt
-            | Effect.Join(attempt, ValueNone, _) -> laneOf attempt
+            | PieceEffect.Gather(attempt, _, _)
+            | PieceEffect.Abandon attempt
+            | PieceEffect.Join(attempt, ValueNone, _) -> laneOf attempt
             | _ -> anywhere
 
         channel.Writer.TryWrite effect |> ignore
@@ -209,21 +209,21 @@ type PieceWork
         let perform drafts effect ct : Task<Input voption> =
             task {
                 match effect with
-                | Effect.Cut(attempt, submission, payload, pieceSize) ->
+                | PieceEffect.Cut(attempt, submission, payload, pieceSize) ->
                     return
                         cut.Invoke(attempt, submission, payload, pieceSize)
                         |> ValueOption.map (fun cuts -> Input.Cut(attempt, cuts))
-                | Effect.Join(attempt, stage, all) -> return! join drafts spool attempt stage all ct
-                | Effect.Gather(attempt, index, part) ->
+                | PieceEffect.Join(attempt, stage, all) ->
+                    return! join drafts spool attempt stage all ct
+                | PieceEffect.Gather(attempt, index, part) ->
                     do! gather drafts spool attempt index part ct
                     return ValueNone
-                | Effect.Abandon attempt ->
+                | PieceEffect.Abandon attempt ->
                     drop drafts attempt
                     return ValueNone
-                | _ -> return invalidOp "not a matter of pieces"
             }
 
-        let work (channel: Channel<Effect>) (ct: CancellationToken) : Task =
+        let work (channel: Channel<PieceEffect>) (ct: CancellationToken) : Task =
             task {
                 let drafts = Drafts()
 

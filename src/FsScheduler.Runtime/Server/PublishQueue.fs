@@ -56,7 +56,7 @@ type PublishQueue
     // Results of one folder wait for each other in the file system, and spin while they do.
     let threads = max 1 (Environment.ProcessorCount / 2)
     // Never more of them than tasks. The number is that of an error.
-    let effects = Channel.CreateUnbounded<struct (Effect * int64)>()
+    let effects = Channel.CreateUnbounded<struct (DiskEffect * int64)>()
     let betweenTries = TimeSpan.FromSeconds 1.0
 
     /// What results hold, by path, where whoever wrote them knows.
@@ -329,11 +329,11 @@ type PublishQueue
 
     let perform effect number (stored: List<Stored>) (told: List<Input>) ct : Task =
         match effect with
-        | Effect.Publish(attempt, submission, result) ->
+        | DiskEffect.Publish(attempt, submission, result) ->
             publish attempt submission result false ct stored told
-        | Effect.PublishOlder(attempt, submission, result) ->
+        | DiskEffect.PublishOlder(attempt, submission, result) ->
             publish attempt submission result true ct stored told
-        | Effect.Settle(attempt, submission, proof) ->
+        | DiskEffect.Settle(attempt, submission, proof) ->
             let name = nameOf submission
 
             stored.Add {
@@ -345,27 +345,11 @@ type PublishQueue
             }
 
             Task.CompletedTask
-        | Effect.PublishError(id, submission, troubles) ->
+        | DiskEffect.PublishError(id, submission, troubles) ->
             publishError id submission troubles number ct told
-        | Effect.Discard payload ->
+        | DiskEffect.Discard payload ->
             discardPayload payload
             Task.CompletedTask
-        | Effect.Assign _
-        | Effect.Revoke _
-        | Effect.Reply _
-        | Effect.Recall _
-        | Effect.ReplyRecalled _
-        | Effect.Drop _
-        | Effect.Cut _
-        | Effect.Gather _
-        | Effect.Abandon _
-        | Effect.Join _
-        | Effect.Welcome _
-        | Effect.Dismiss _
-        | Effect.Missing _
-        | Effect.HeldBack _
-        | Effect.TakenUp _
-        | Effect.Disconnect _ -> invalidOp "not a matter of the disk"
 
     /// Told what is in a file of the folder of results that is to be published, or discarded: it is not read again.
     member _.Note(path: string, proof: Proof) =
@@ -382,15 +366,15 @@ type PublishQueue
         with set (note: TaskName -> Stamp -> unit) = unfinished <- note
 
     /// Posts an effect that is a matter of the disk.
-    member _.Post(effect: Effect) =
+    member _.Post(effect: DiskEffect) =
         let number =
             match effect with
-            | Effect.PublishError(id, submission, _) ->
+            | DiskEffect.PublishError(id, submission, _) ->
                 let number = Interlocked.Increment &errorCount
                 errors[sourceOf id submission] <- number
                 number
-            | Effect.Publish(attempt, submission, _)
-            | Effect.PublishOlder(attempt, submission, _) when not errors.IsEmpty ->
+            | DiskEffect.Publish(attempt, submission, _)
+            | DiskEffect.PublishOlder(attempt, submission, _) when not errors.IsEmpty ->
                 errors.TryRemove(sourceOf attempt.task submission, ref 0L) |> ignore
                 0L
             | _ -> 0L
@@ -410,7 +394,7 @@ type PublishQueue
                 while goOn do
                     let! more = effects.Reader.WaitToReadAsync ct
                     goOn <- more
-                    let mutable next = Unchecked.defaultof<struct (Effect * int64)>
+                    let mutable next = Unchecked.defaultof<struct (DiskEffect * int64)>
 
                     while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&next) do
                         let struct (effect, number) = next

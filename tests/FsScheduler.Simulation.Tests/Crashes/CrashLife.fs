@@ -57,9 +57,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             raise (Violation text)
 
     let note (kind: string) (case: obj) =
-        // A case without data is of the union's own type.
-        let name = case.GetType().Name
-        coverage.Count $"{kind}: {name}"
+        coverage.Count $"{kind}: {Wording.caseOf case}"
         world.trace.Add(world.clock.Now, kind, 0L, case)
 
     let fails what percent =
@@ -270,8 +268,10 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         for effect in effects do
             note "effect" effect
 
-            if effect.IsSettle then
+            match effect with
+            | Effect.ToDisk(DiskEffect.Settle _) ->
                 coverage.Count "seen: result found after a crash"
+            | _ -> ()
 
         host.Release effects
 

@@ -494,8 +494,10 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
         let isDropped () =
             history.All
-            |> Seq.exists (fun recorded -> recorded.number > before && recorded.event.IsDropped)
-            && not (history.IsToDrop || life.Scheduler.IsRetaining || life.Scheduler.IsDropping)
+            |> Seq.exists (fun recorded ->
+                match recorded.event with
+                | Event.Dropped(number, _) -> recorded.number > before && store.First >= number
+                | _ -> false)
 
         let mutable rounds = 0
 

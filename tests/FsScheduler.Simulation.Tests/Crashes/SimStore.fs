@@ -78,6 +78,9 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
             member _.Dispose() = ()
     }
 
+    /// The number of the first event that is there.
+    member _.First = content().Size(System.Int64.MaxValue, System.Int64.MinValue).first
+
     /// The number that the next batch begins with.
     member _.Next = content().Size(System.Int64.MaxValue, System.Int64.MinValue).next
 

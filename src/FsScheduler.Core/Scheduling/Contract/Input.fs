@@ -66,6 +66,6 @@ type Input =
     | Drain of worker: string * by: SessionId
     | Note of Note[]
     /// The events before a number are to be dropped. Carries a bounded part of what is needed of them; to be said again until
-    /// all of it is carried. Some ticks later `Effect.Drop` follows.
+    /// all of it is carried. Some ticks later `JournalEffect.Drop` follows.
     | Retain of Cutoff
     | Tick

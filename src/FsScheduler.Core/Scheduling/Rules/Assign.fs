@@ -25,7 +25,9 @@ module internal Assign =
             files = ValueNone
         }
 
-        state.Ask(Effect.Assign(worker.Session, message, task.Submission, task.Payload))
+        state.Ask(
+            Effect.ToPeer(PeerEffect.Assign(worker.Session, message, task.Submission, task.Payload))
+        )
 
     /// Gives a task to a worker: its next stage, and as many of the following ones as it can run.
     let private give (state: State) (worker: Worker) (task: Task) =
@@ -45,7 +47,7 @@ module internal Assign =
             state.Probation.Given(worker, given, task.Id)
 
         if task.Submission.IsFiled then
-            state.Ask(Effect.Recall(attempt, task.Number))
+            state.Ask(Effect.ToJournal(JournalEffect.Recall(attempt, task.Number)))
         else
             send state worker task
 

@@ -9,7 +9,11 @@ module internal Fail =
         match task.Submission.Origin with
         | Folder
         | Client(_, File, _) ->
-            state.Ask(Effect.PublishError(task.Id, task.Submission, List.rev task.Troubles))
+            state.Ask(
+                Effect.ToDisk(
+                    DiskEffect.PublishError(task.Id, task.Submission, List.rev task.Troubles)
+                )
+            )
         | Piece _
         | Client(_, (Result | Nothing), _) -> ()
 

@@ -45,7 +45,8 @@ module internal Finish =
 
     let rec cancel (state: State) (task: Task) reason =
         match task.State with
-        | TaskState.Running worker -> state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
+        | TaskState.Running worker ->
+            state.Ask(Effect.ToPeer(PeerEffect.Revoke(worker.Session, state.AttemptOf task)))
         | TaskState.Split _ -> cancelPieces state task reason
         | TaskState.Queued
         | TaskState.Suspected
@@ -110,9 +111,9 @@ module internal Finish =
             state.Record(Event.Accepted(attempt, AcceptedPayload result))
 
             if FileVersions.mayFinish state task || state.Successors.ContainsKey task.Id then
-                state.Ask(Effect.PublishOlder(attempt, task.Submission, result))
+                state.Ask(Effect.ToDisk(DiskEffect.PublishOlder(attempt, task.Submission, result)))
             else
-                state.Ask(Effect.Publish(attempt, task.Submission, result))
+                state.Ask(Effect.ToDisk(DiskEffect.Publish(attempt, task.Submission, result)))
 
             state.DiscardReleased()
 

@@ -27,7 +27,7 @@ module internal HoldingBack =
         state.Probation.Forget conduct
 
         if conduct.IsHeldBack then
-            state.Ask(Effect.TakenUp(conduct.Worker, conduct.Stages))
+            state.Ask(Effect.ToLog(LogEffect.TakenUp(conduct.Worker, conduct.Stages)))
             reopen state
 
     /// A worker has done some stages: whatever it failed before is forgotten.
@@ -75,7 +75,11 @@ module internal HoldingBack =
                 putOff state conduct
         elif isToBeHeldBack state conduct then
             state.Probation.HoldBack(conduct, state.Now)
-            state.Ask(Effect.HeldBack(conduct.Worker, conduct.Stages, trouble.error))
+
+            state.Ask(
+                Effect.ToLog(LogEffect.HeldBack(conduct.Worker, conduct.Stages, trouble.error))
+            )
+
             reopen state
 
     /// <summary>A worker has failed a task that it holds, or is lost with it.</summary>

@@ -24,11 +24,13 @@ module internal Replies =
 
         match waiter.want with
         | Result when outcome.error.IsNone ->
-            state.Ask(Effect.Reply(waiter.session, message, payload, kept))
+            state.Ask(Effect.ToPeer(PeerEffect.Reply(waiter.session, message, payload, kept)))
         | Result
         | File
         | Nothing when obj.ReferenceEquals(outcome.ref, Submission.FiledRef) ->
-            state.Ask(Effect.ReplyRecalled(waiter.session, outcome, number))
+            state.Ask(
+                Effect.ToJournal(JournalEffect.ReplyRecalled(waiter.session, outcome, number))
+            )
         | Result
         | File
         | Nothing -> state.Reply(waiter.session, message)

@@ -28,7 +28,9 @@ module internal Resume =
             let attempt = state.AttemptOf task
 
             if found.ContainsKey attempt then
-                state.Ask(Effect.Settle(attempt, task.Submission, found[attempt]))
+                state.Ask(
+                    Effect.ToDisk(DiskEffect.Settle(attempt, task.Submission, found[attempt]))
+                )
             elif not (Finish.giveWay state task) then
                 let error = "the scheduler was started again while its result was being published"
                 let trouble = state.Trouble(task, Departure, "", error)

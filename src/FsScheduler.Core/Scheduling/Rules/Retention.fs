@@ -224,7 +224,7 @@ module internal Retention =
         retaining.File <- state.Taken.Homes.Dropped
         retaining.Key <- state.Keys.Homes.Dropped
 
-    /// Whether the answer to `Effect.Recall` or `Effect.Join` is awaited.
+    /// Whether the answer to `JournalEffect.Recall` or `PieceEffect.Join` is awaited.
     let private isRead (task: Task) =
         match task.State with
         | TaskState.Running _ -> task.Submission.IsFiled
@@ -309,5 +309,5 @@ module internal Retention =
 
             if dropping.reading.IsEmpty then
                 state.Retaining.Dropping <- ValueNone
-                state.Ask(Effect.Drop dropping.before)
+                state.Ask(Effect.ToJournal(JournalEffect.Drop dropping.before))
         | _ -> ()

@@ -18,7 +18,7 @@ module internal Timers =
 
         while not (isNull late) && state.Now - (nonNull late).Since > timeout do
             let task = nonNull late
-            state.Ask(Effect.Revoke(worker.Session, state.AttemptOf task))
+            state.Ask(Effect.ToPeer(PeerEffect.Revoke(worker.Session, state.AttemptOf task)))
             let error = $"not finished within {timeout} ms"
             Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
             late <- worker.Held.First
@@ -44,7 +44,7 @@ module internal Timers =
             match state.Missing.TryGetValue stage with
             | true, struct (since, false) when state.Now - since >= state.Settings.lostAfter ->
                 state.Missing[stage] <- struct (since, true)
-                state.Ask(Effect.Missing(stage, waiting))
+                state.Ask(Effect.ToLog(LogEffect.Missing(stage, waiting)))
             | true, _ -> ()
             | false, _ -> state.Missing[stage] <- struct (state.Now, false)
 
@@ -94,7 +94,7 @@ module internal Timers =
                         $"silent for {silence} ms"
 
                 WorkerLoss.lose state worker reason
-                state.Ask(Effect.Disconnect(worker.Session, reason))
+                state.Ask(Effect.ToPeer(PeerEffect.Disconnect(worker.Session, reason)))
             else
                 giveUpLate state worker
 

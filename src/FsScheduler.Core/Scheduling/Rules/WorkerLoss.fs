@@ -63,4 +63,4 @@ module internal WorkerLoss =
         for attempt in kept do
             state.Record(Event.Claimed(attempt, worker.Session))
 
-        state.Ask(Effect.Welcome(worker.Session, kept))
+        state.Ask(Effect.ToPeer(PeerEffect.Welcome(worker.Session, kept)))

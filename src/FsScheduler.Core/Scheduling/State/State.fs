@@ -144,12 +144,12 @@ type internal State(settings: Settings, tasksMax: int) =
             state.IsUnsorted <- false
 
     member state.Reply(session, message) =
-        state.Ask(Effect.Reply(session, message, Payload.empty, false))
+        state.Ask(Effect.ToPeer(PeerEffect.Reply(session, message, Payload.empty, false)))
 
     /// Lets go of a payload that nobody needs any more.
     member state.Discard payload =
         match payload with
-        | Spooled _ -> state.Ask(Effect.Discard payload)
+        | Spooled _ -> state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
         | Packed
         | Bytes _
         | Filed
@@ -172,7 +172,7 @@ type internal State(settings: Settings, tasksMax: int) =
     member state.DiscardReleased() =
         if state.Released.Count > 0 then
             for payload in state.Released do
-                state.Ask(Effect.Discard payload)
+                state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
 
             state.Released.Clear()
 

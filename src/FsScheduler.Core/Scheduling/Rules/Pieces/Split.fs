@@ -56,7 +56,7 @@ module internal Split =
 
         while next.IsSome do
             let struct (index, part) = next.Value
-            state.Ask(Effect.Gather(attempt, index, part))
+            state.Ask(Effect.ToPieces(PieceEffect.Gather(attempt, index, part)))
             next <- pieces.TryGather()
 
     /// Asks for what can be done with the parts that are there.
@@ -65,7 +65,7 @@ module internal Split =
         let merge = mergeOf pieces
 
         if pieces.Missing = 0 then
-            state.Ask(Effect.Join(state.AttemptOf whole, merge, pieces.Parts))
+            state.Ask(Effect.ToPieces(PieceEffect.Join(state.AttemptOf whole, merge, pieces.Parts)))
             pieces.ForgetGathered() |> ignore
         elif merge.IsNone then
             gather state whole pieces
@@ -73,7 +73,7 @@ module internal Split =
     /// Nothing comes of the parts that are there in this attempt.
     let abandon (state: State) (whole: Task) (pieces: Pieces) =
         if pieces.ForgetGathered() then
-            state.Ask(Effect.Abandon(state.AttemptOf whole))
+            state.Ask(Effect.ToPieces(PieceEffect.Abandon(state.AttemptOf whole)))
 
     /// Has neither a result nor a task that will give it.
     let private isIdle (pieces: Pieces) index =
@@ -115,7 +115,7 @@ module internal Split =
         | [] -> join state whole
         // It is another attempt then: what is gathered for this one would be for nobody.
         | _ when whole.Submission.IsFiled ->
-            state.Ask(Effect.Recall(state.AttemptOf whole, whole.Number))
+            state.Ask(Effect.ToJournal(JournalEffect.Recall(state.AttemptOf whole, whole.Number)))
         | idle ->
             for index in idle do
                 submit state whole whole.Submission index |> ignore
@@ -128,7 +128,12 @@ module internal Split =
         | null ->
             let payload = whole.Payload
             let size = pieceSize state (Payload.size payload)
-            state.Ask(Effect.Cut(state.AttemptOf whole, whole.Submission, payload, size))
+
+            state.Ask(
+                Effect.ToPieces(
+                    PieceEffect.Cut(state.AttemptOf whole, whole.Submission, payload, size)
+                )
+            )
         | pieces -> launch state whole pieces.Last pieces.Pipeline pieces.Cuts
 
     /// Takes a queued task out of its queue, to be worked on in pieces. There may be parts from before, and among them some
@@ -143,7 +148,7 @@ module internal Split =
         state.DiscardReleased()
 
         if task.Submission.IsFiled then
-            state.Ask(Effect.Recall(state.AttemptOf task, task.Number))
+            state.Ask(Effect.ToJournal(JournalEffect.Recall(state.AttemptOf task, task.Number)))
         else
             goOn state task
 
