@@ -368,6 +368,65 @@ let private joining =
             do! running
         }
 
+        testTask
+            "waits for a disk that takes nothing, and holds up nothing afterwards, whatever the path is then" {
+            use folder = new TempFolder()
+            let holdup = Holdup NullLogger.Instance
+            let told = TaskCompletionSource<Input>()
+            let paths = List<string>()
+            let real: ISpool = Spool()
+
+            let files = {
+                new ISpool with
+                    member _.Has path = real.Has path
+                    member _.Open path = real.Open path
+                    member _.Delete path = real.Delete path
+                    member _.HasRoomForOthers _ = false
+
+                    member _.Create path =
+                        paths.Add path
+
+                        if paths.Count = 1 then
+                            raise (IOException("no space left on device", 28)) // ENOSPC
+
+                        Expect.isNotNull holdup.Reason "new work waits meanwhile"
+                        real.Create path
+            }
+
+            let work =
+                PieceWork(
+                    MemoryJournal 10,
+                    files,
+                    Merge.ofStages,
+                    Connection.MemoryMax,
+                    (fun _ -> false),
+                    (fun _ _ -> ()),
+                    folder.Path,
+                    holdup,
+                    Clock(HandTime())
+                )
+
+            let stop = new CancellationTokenSource()
+
+            let running =
+                work.RunAsync(
+                    Cut(fun _ _ _ _ -> ValueNone),
+                    (fun _ -> Task.FromResult<string | null>(folder.At $"result{paths.Count}")),
+                    (fun inputs ->
+                        told.TrySetResult inputs[0] |> ignore
+                        Task.CompletedTask),
+                    stop.Token
+                )
+
+            work.Post(PieceEffect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
+            let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
+            Expect.equal input (Input.Joined(ofTask, Bytes "a"B)) "in the end"
+            Expect.hasLength (Seq.distinct paths) 2 "under another path"
+            Expect.isNull holdup.Reason "new work is taken"
+            stop.Cancel()
+            do! running
+        }
+
         testTask "says what is wrong with a part, and leaves nothing behind" {
             use folder = new TempFolder()
 

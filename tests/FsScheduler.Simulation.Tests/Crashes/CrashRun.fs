@@ -128,7 +128,14 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         | Often _ ->
             disk.CrashAt <-
                 if crashesLeft > 0 then
-                    disk.Passed + 1 + chance.Below 150
+                    // A start after a power cut finds much, and may end soon.
+                    let within =
+                        if not world.state.IsSameBoot && chance.Percent 50 then
+                            25
+                        else
+                            150
+
+                    disk.Passed + 1 + chance.Below within
                 else
                     Int32.MaxValue
 
