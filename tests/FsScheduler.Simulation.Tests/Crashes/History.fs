@@ -51,12 +51,17 @@ type History(store: SimStore) =
         match each.event with
         | Event.Submitted(id, _, _) -> submitted[id] <- each.number
         | Event.Assigned(attempt, _, _)
-        | Event.Claimed(attempt, _) -> assigned[attempt] <- each.number
+        | Event.Claimed(attempt, _) -> assigned.TryAdd(attempt, each.number) |> ignore
         | Event.Accepted(attempt, _) -> accepted[attempt] <- each.number
         | Event.Completed({ task = id }, _)
         | Event.Quarantined(id, _)
-        | Event.Cancelled(id, _) -> ended[id] <- each.number
+        | Event.Cancelled(id, _) -> ended.TryAdd(id, each.number) |> ignore // it may end again after a retry
         | _ -> ()
+
+    let forget (numbers: Dictionary<'key, int64>) after =
+        for KeyValue(key, number) in Seq.toArray numbers do
+            if number > after then
+                numbers.Remove key |> ignore
 
     let isDurable (numbers: Dictionary<'key, int64>) key =
         match numbers.TryGetValue key with
@@ -78,6 +83,10 @@ type History(store: SimStore) =
 
         if recorded.Count > kept then
             recorded.RemoveRange(kept, recorded.Count - kept)
+            forget submitted (int64 kept)
+            forget assigned (int64 kept)
+            forget accepted (int64 kept)
+            forget ended (int64 kept)
 
     /// What one turn has decided, and has yet to be written.
     member _.Add(at: Instant, first: int64, events: IReadOnlyList<Event>) =
