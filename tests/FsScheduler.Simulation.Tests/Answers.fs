@@ -116,22 +116,14 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 $"task {id} is not in quarantine"
         | Effect.ToPeer(PeerEffect.Reply(session, message, payload, _)) ->
             decidedReply session message payload
-        | Effect.ToPieces(PieceEffect.Cut _)
-        | Effect.ToPieces(PieceEffect.Gather _)
-        | Effect.ToPieces(PieceEffect.Abandon _)
-        | Effect.ToPieces(PieceEffect.Join _) // the observer looks at these itself
-        | Effect.ToPeer(PeerEffect.Revoke _)
-        | Effect.ToJournal(JournalEffect.Recall _)
-        | Effect.ToJournal(JournalEffect.ReplyRecalled _)
-        | Effect.ToJournal(JournalEffect.Drop _)
-        | Effect.ToDisk(DiskEffect.Settle _)
-        | Effect.ToPeer(PeerEffect.Welcome _)
-        | Effect.ToPeer(PeerEffect.Dismiss _)
+        | Effect.ToPieces _ // the observer looks at these itself
+        | Effect.ToPeer(PeerEffect.Revoke _ | PeerEffect.Welcome _ | PeerEffect.Dismiss _)
+        | Effect.ToPeer(PeerEffect.Disconnect _)
         | Effect.ToDisk(DiskEffect.Discard _)
-        | Effect.ToLog(LogEffect.Missing _)
-        | Effect.ToLog(LogEffect.HeldBack _)
-        | Effect.ToLog(LogEffect.TakenUp _)
-        | Effect.ToPeer(PeerEffect.Disconnect _) -> ()
+        | Effect.ToLog _ -> ()
+        | Effect.ToDisk(DiskEffect.Settle _)
+        | Effect.ToJournal _ ->
+            raise (Violation "only a restart, or a journal that drops, asks for that")
 
     /// An event cannot be forgotten any more.
     member _.Durable event =
@@ -208,18 +200,10 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                 (task.DurableAttempt >= attempt.number
                  && task.DurableParts |> Seq.exists (fun (struct (_, durable)) -> durable = index))
                 $"part {index} of task {attempt.task} is gathered before it is durable"
-        | Effect.ToPieces(PieceEffect.Abandon _)
-        | Effect.ToPieces(PieceEffect.Cut _) // of what it was submitted with, or of what a durable event has
-        | Effect.ToPeer(PeerEffect.Reply _)
-        | Effect.ToPeer(PeerEffect.Revoke _)
-        | Effect.ToJournal(JournalEffect.Recall _)
-        | Effect.ToJournal(JournalEffect.ReplyRecalled _)
-        | Effect.ToJournal(JournalEffect.Drop _)
-        | Effect.ToDisk(DiskEffect.Settle _)
-        | Effect.ToPeer(PeerEffect.Welcome _)
-        | Effect.ToPeer(PeerEffect.Dismiss _)
-        | Effect.ToDisk(DiskEffect.Discard _)
-        | Effect.ToLog(LogEffect.Missing _)
-        | Effect.ToLog(LogEffect.HeldBack _)
-        | Effect.ToLog(LogEffect.TakenUp _)
-        | Effect.ToPeer(PeerEffect.Disconnect _) -> ()
+        // What is cut is what it was submitted with, or what a durable event has.
+        | Effect.ToPieces(PieceEffect.Abandon _ | PieceEffect.Cut _)
+        | Effect.ToPeer(PeerEffect.Reply _ | PeerEffect.Revoke _ | PeerEffect.Welcome _)
+        | Effect.ToPeer(PeerEffect.Dismiss _ | PeerEffect.Disconnect _)
+        | Effect.ToDisk(DiskEffect.Settle _ | DiskEffect.Discard _)
+        | Effect.ToJournal _
+        | Effect.ToLog _ -> ()

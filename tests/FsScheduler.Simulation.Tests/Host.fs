@@ -2,9 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System
 open System.Collections.Generic
-open System.IO
 open System.Threading
-open System.Threading.Channels
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
@@ -64,29 +62,14 @@ type HostWorld = {
 /// <param name="world">What it works with.</param>
 [<Sealed>]
 type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) =
-    let batchMax = 64
+    let turnMax = 64
     let climate = scene.climate
     let time = TimelineTime scene.timeline
     let clock = Clock time
     let scheduler = Scheduler world.settings
-    let messages = Channel.CreateUnbounded<Message>()
     let mutable asleepUntil = 0L<ms>
 
-    let journal =
-        new Journal(
-            new MemoryStore(),
-            {
-                spool = "spool"
-                owner = Guid(1, 1s, 1s, Array.zeroCreate 8)
-                toUnix = fun at -> int64 at.sinceStart
-                toInstant = fun at -> { sinceStart = at * 1L<ms> }
-                mark = fun _ -> Unmarked
-                heldUp = ignore
-                goesOn = ignore
-                betweenTries = TimeSpan.FromSeconds 1.0
-            }
-        )
-
+    let journal = new Journal(new MemoryStore(), SimHost.journalOptions)
     let watched = WatchedJournal(journal, answers.Durable)
 
     let host =
@@ -99,16 +82,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
             results = world.results
             files = world.files
             state = world.state
-            merging =
-                Merge(fun _ parts _ output _ _ ->
-                    let contents =
-                        parts
-                        |> Array.map (fun part ->
-                            use reader = new StreamReader(part, leaveOpen = true)
-                            reader.ReadToEnd())
-
-                    output.Write(ReadOnlySpan(Content.toBytes (Content.join true contents)))
-                    Task.CompletedTask)
+            merging = SimHost.merging
             smallMax = world.smallMax
             find = FindPeer(fun session -> world.peers session)
             onDone = OnDone.Keep
@@ -187,78 +161,36 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
         | Message.Resume
         | Message.Look _ -> turns.Take message
 
-    /// The loop of `SchedulerAgent`, for ever.
-    let decide () : Task =
+    /// The scheduler may be asleep, and a journal may take one batch at a time.
+    let begun () : Task =
         task {
-            turns.Begin()
-            turns.Take Message.Resume
-            do! turns.EndAsync()
-            let mutable next = Unchecked.defaultof<Message>
+            let late = asleepUntil - scene.Now.sinceStart
 
-            while true do
-                let! first = messages.Reader.ReadAsync()
-                let late = asleepUntil - scene.Now.sinceStart
+            if late > 0L<ms> then
+                do! Task.Delay(TimeSpan.FromMilliseconds(float (int64 late)), time)
 
-                if late > 0L<ms> then
-                    do! Task.Delay(TimeSpan.FromMilliseconds(float (int64 late)), time)
-
-                if not watched.Latest.IsCompleted then
-                    if climate.journalOverlaps then
-                        scene.coverage.Count "seen: batch decided while the journal writes"
-                    else
-                        do! watched.Latest
-
-                turns.Begin()
-                take first
-                let mutable left = batchMax - 1
-
-                while left > 0 && messages.Reader.TryRead &next do
-                    left <- left - 1
-                    take next
-
-                do! turns.EndAsync()
+            if not watched.Latest.IsCompleted then
+                if climate.journalOverlaps then
+                    scene.coverage.Count "seen: batch decided while the journal writes"
+                else
+                    do! watched.Latest
         }
 
-    /// As the journal's thread does.
-    let write () : Task =
-        task {
-            while true do
-                let! _ = journal.WaitAsync()
-                let takes = scene.chance.Time(0L<ms>, climate.journalMax)
-                do! Task.Delay(TimeSpan.FromMilliseconds(float (int64 takes)), time)
-                journal.Step() |> ignore
-        }
-
-    let mailbox = {
-        new IMailbox with
-            member _.PostAsync(inputs, _) =
-                messages.Writer.TryWrite(Message.Inputs inputs) |> ignore
-                Task.CompletedTask
-
-            member _.LookAsync(look: Scheduler -> 'answer, _: CancellationToken) =
-                let answer =
-                    TaskCompletionSource<'answer>(
-                        TaskCreationOptions.RunContinuationsAsynchronously
-                    )
-
-                messages.Writer.TryWrite(
-                    Message.Look(
-                        Glance(fun scheduler ->
-                            let seen = look scheduler
-                            fun () -> answer.TrySetResult seen |> ignore)
-                    )
-                )
-                |> ignore
-
-                answer.Task
-    }
+    let mailbox =
+        SimMailbox(
+            turns,
+            {
+                posted = ignore
+                looked = ignore
+                begun = begun
+                most = fun () -> turnMax - 1
+                take = take
+                decided = ignore
+            }
+        )
 
     let around = {
-        upkeep = {
-            started = ignore
-            sweep = fun _ -> Task.CompletedTask
-            trim = ignore
-        }
+        upkeep = SimHost.upkeep ignore
         cut = world.cut
         heard = fun () -> Seq.empty
         awaited = fun () -> null
@@ -282,12 +214,15 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
     member _.Scheduler = scheduler
 
     member _.Post(input: Input) =
-        mailbox.PostAsync([| input |], CancellationToken.None) |> ignore
+        (mailbox :> IMailbox).PostAsync([| input |], CancellationToken.None) |> ignore
 
     member _.Start() =
-        running.Add(run 1L<ms> write)
+        let takes () =
+            scene.chance.Time(0L<ms>, climate.journalMax)
+
+        running.Add(run 1L<ms> (fun () -> SimHost.write journal time takes))
         running.Add(run 1L<ms> turns.ReleaseAsync)
-        running.Add(run 3L<ms> decide)
+        running.Add(run 3L<ms> mailbox.RunAsync)
 
         let start work = run (latencies.Dequeue()) work
         running.AddRange(host.Start(mailbox, around, start, CancellationToken.None))
@@ -298,8 +233,8 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
             if part.IsFaulted then
                 raise (nonNull (nonNull part.Exception).InnerException)
 
-        if runners.Exists _.IsAstray then
-            raise (Violation "a continuation has left the simulation's thread")
+        for runner in runners do
+            runner.Check()
 
     /// Stopped for a while, as by a debugger or a laptop's lid.
     member _.SleepUntil moment = asleepUntil <- max asleepUntil moment

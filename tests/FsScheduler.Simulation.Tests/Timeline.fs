@@ -26,6 +26,25 @@ type Timeline() =
 
         timeline.After(period, turn)
 
+    /// Lets all happen that is to happen within a time.
+    member timeline.Advance(span: Duration) =
+        let until = now + span
+        let mutable action = Unchecked.defaultof<unit -> unit>
+        let mutable moment = struct (0L<ms>, 0L)
+
+        let isDue () =
+            queue.TryPeek(&action, &moment)
+            && (let struct (at, _) = moment
+                at <= until)
+
+        while isDue () do
+            timeline.Step() |> ignore
+
+        now <- until
+
+    /// Nothing is to happen any more.
+    member _.Clear() = queue.Clear()
+
     /// Lets the next thing happen. False: nothing is left.
     member _.Step() =
         let mutable action = Unchecked.defaultof<unit -> unit>

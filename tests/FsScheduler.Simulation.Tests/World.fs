@@ -195,26 +195,11 @@ type World(scene: Scene) =
 
             link.Down(fun () -> ValueSome struct (message, ""))
 
-    let peerOf (link: Link) = {
-        new IPeer with
-            member _.IsTouched
-                with get () = true
-                and set _ = ()
+    let peerOf (link: Link) =
+        let uncalledFor _ =
+            raise (Violation "nobody asked for that")
 
-            member _.Post departure =
-                send link departure
-                true
-
-            member _.Signal() = ()
-
-            member _.Welcome _ =
-                raise (Violation "nobody asked for that")
-
-            member _.Dismiss() =
-                raise (Violation "nobody asked for that")
-
-            member _.Close _ = link.Disconnect()
-    }
+        SimPeer(send link, uncalledFor, uncalledFor, link.Disconnect)
 
     let host =
         Host(

@@ -34,7 +34,8 @@ type CrashWorld = {
     history: History
     state: SimState
     outside: Outside
-    time: SimTime
+    timeline: Timeline
+    time: TimelineTime
     clock: Clock
     chance: Chance
     coverage: Coverage
@@ -83,7 +84,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         | _ -> Unmarked
 
     let journalOptions = {
-        CrashLife.JournalOptions with
+        SimHost.journalOptions with
             owner = Guid(disk.Passed, 1s, 0s, Array.zeroCreate 8)
             mark = mark
     }
@@ -228,16 +229,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             results = results
             files = files
             state = world.state
-            merging =
-                Merge(fun _ parts _ output _ _ ->
-                    let contents =
-                        parts
-                        |> Array.map (fun part ->
-                            use reader = new StreamReader(part, leaveOpen = true)
-                            reader.ReadToEnd())
-
-                    output.Write(ReadOnlySpan(Content.toBytes (Content.join true contents)))
-                    Task.CompletedTask)
+            merging = SimHost.merging
             smallMax = settings.smallMax
             find = FindPeer peers.Find
             onDone = (if settings.deletes then OnDone.Delete else OnDone.Keep)
@@ -333,25 +325,8 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         | ValueNone when payload.IsInput -> tell (Input.Withdraw attempt)
         | ValueNone -> tell (Input.Unreadable(attempt, "not there"))
 
-    /// As the journal's thread does.
-    let write () : Task =
-        task {
-            let mutable goOn = true
-
-            while goOn do
-                let! more = journal.WaitAsync()
-                goOn <- more
-
-                if more && not (journal.Step()) then
-                    do! Task.Delay(journalOptions.betweenTries, world.time)
-        }
-
     let around = {
-        upkeep = {
-            started = (world.state :> IStateFolder).NoteBoot
-            sweep = fun _ -> Task.CompletedTask
-            trim = ignore
-        }
+        upkeep = SimHost.upkeep (world.state :> IStateFolder).NoteBoot
         cut = Cut(fun attempt submission payload size -> cut attempt submission payload size)
         heard = fun () -> Seq.empty
         awaited = fun () -> null
@@ -366,11 +341,23 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let running =
         runner.Within(fun () ->
-            let opened = SimMailbox(turns, chance, posted, looked, checkMachine)
+            let opened =
+                SimMailbox(
+                    turns,
+                    {
+                        posted = posted
+                        looked = looked
+                        begun = fun () -> Task.CompletedTask
+                        most = fun () -> chance.Below 8
+                        take = turns.Take
+                        decided = checkMachine
+                    }
+                )
+
             mailbox <- opened
 
             [
-                write ()
+                SimHost.write journal world.time (fun () -> 0L<ms>)
                 turns.ReleaseAsync()
                 yield! host.Start(opened, around, (fun part -> part ()), stop.Token)
                 opened.RunAsync()
@@ -418,18 +405,6 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             disk.Delete path
             reraise ()
 
-    /// What a journal is opened with, but for its owner and its disk.
-    static member JournalOptions: JournalOptions = {
-        spool = "spool"
-        owner = Guid.Empty
-        toUnix = fun at -> int64 at.sinceStart
-        toInstant = fun at -> { sinceStart = at * 1L<ms> }
-        mark = fun _ -> Unmarked
-        heldUp = ignore
-        goesOn = ignore
-        betweenTries = TimeSpan.FromSeconds 1.0
-    }
-
     /// Whether something can go on.
     member _.CanRun = not runner.IsIdle
 
@@ -443,9 +418,6 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     member _.PiecesFail
         with set percent = piecesFail <- percent
-
-    /// Whether what the start decided is durable.
-    member _.IsResumed = world.state.IsSameBoot
 
     /// Something goes on, if anything can.
     member _.RunOne() =
@@ -477,7 +449,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     /// The process is gone.
     member _.End() =
-        world.time.Forget()
+        world.timeline.Clear()
         stop.Dispose()
 
     /// The folder is listed.

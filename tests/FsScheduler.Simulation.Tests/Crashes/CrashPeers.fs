@@ -113,41 +113,14 @@ type CrashPeers
             outside.Hear(departure.message, content)
         | message -> outside.Hear(message, "")
 
-    let ofWorker (worker: CrashWorker) = {
-        new IPeer with
-            member _.IsTouched
-                with get () = true
-                and set _ = ()
+    let ofWorker (worker: CrashWorker) =
+        let welcome keep =
+            worker.IsWelcome <- true
+            worker.Drop(fun held -> not (Array.contains held.attempt keep))
 
-            member _.Post departure =
-                toWorker worker departure
-                true
+        SimPeer(toWorker worker, welcome, ignore, worker.Disconnect)
 
-            member _.Signal() = ()
-
-            member _.Welcome keep =
-                worker.IsWelcome <- true
-                worker.Drop(fun held -> not (Array.contains held.attempt keep))
-
-            member _.Dismiss() = ()
-            member _.Close _ = worker.Disconnect()
-    }
-
-    let client = {
-        new IPeer with
-            member _.IsTouched
-                with get () = true
-                and set _ = ()
-
-            member _.Post departure =
-                toClient departure
-                true
-
-            member _.Signal() = ()
-            member _.Welcome _ = ()
-            member _.Dismiss() = ()
-            member _.Close _ = ()
-    }
+    let client = SimPeer(toClient, ignore, ignore, ignore)
 
     member _.Find(session: SessionId) : IPeer | null =
         match outside.WorkerOf session with

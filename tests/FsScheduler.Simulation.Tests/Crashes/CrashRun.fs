@@ -96,7 +96,8 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let store = new SimStore(disk, chance, coverage, isFlushing)
     let history = History store
     let outside = Outside()
-    let time = SimTime()
+    let timeline = Timeline()
+    let time = TimelineTime timeline
     let clock = Clock time
 
     let world = {
@@ -105,6 +106,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         history = history
         state = SimState disk
         outside = outside
+        timeline = timeline
         time = time
         clock = clock
         chance = chance
@@ -157,7 +159,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 isUp <- true
             with
             | Crash ->
-                time.Forget()
+                timeline.Clear()
                 coverage.Count "seen: crash while starting"
                 crashesLeft <- crashesLeft - 1
                 planCrash ()
@@ -181,7 +183,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         store.IsDropping <- false
         crashesLeft <- crashesLeft - 1
         outside.Disconnect()
-        time.Advance(TimeSpan.FromMilliseconds(float (int64 (chance.Time(0L<ms>, 3_000L<ms>)))))
+        timeline.Advance(chance.Time(0L<ms>, 3_000L<ms>))
 
         let cutsPower =
             match plan with
@@ -337,7 +339,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         | None -> ()
 
     let advance (most: int) =
-        time.Advance(TimeSpan.FromMilliseconds(float (chance.Below(most + 1))))
+        timeline.Advance(int64 (chance.Below(most + 1)) * 1L<ms>)
 
     let actOutside () =
         match chance.Below 100 with
@@ -387,7 +389,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         let owner = Guid(disk.Passed, 2s, 0s, Array.zeroCreate 8)
 
         let other =
-            new Journal(store.Elsewhere, { CrashLife.JournalOptions with owner = owner })
+            new Journal(store.Elsewhere, { SimHost.journalOptions with owner = owner })
 
         let first = store.Next
         history.Take(clock.Now, owner)
@@ -459,7 +461,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                         $"not done: {String.Join(',', left)}; jobs: {String.Join(',', jobs)}; scanned: {life.IsScanned}; {life.Unrest}"
                 )
 
-            time.Advance(TimeSpan.FromSeconds 1.0)
+            timeline.Advance 1_000L<ms>
             connectClient ()
 
             for job in Seq.toArray outside.Jobs do
@@ -511,7 +513,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         while not (isDropped ()) do
             rounds <- rounds + 1
             must (rounds < 100) "what is needed of old events is never carried"
-            time.Advance(TimeSpan.FromSeconds 1.0)
+            timeline.Advance 1_000L<ms>
             runUntilIdle ()
 
         anew id
