@@ -140,6 +140,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
 
         count "input" input
         observer.Before input
+        SimHost.checkMissing scheduler input
         turns.Take(Message.Inputs [| input |])
 
         let events =

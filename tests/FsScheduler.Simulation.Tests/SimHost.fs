@@ -131,6 +131,19 @@ module SimHost =
             output.Write(ReadOnlySpan(Content.toBytes (Content.join true contents)))
             Task.CompletedTask)
 
+    /// What the machine is told went wrong, though nobody has seen to that: what it still waits for was deleted or dropped.
+    let checkMissing (scheduler: Scheduler) (input: Input) =
+        let check (attempt: Attempt) (error: string) =
+            let isFault = error.Contains "I/O error" || error.Contains "disk full"
+
+            if not (isFault || (Destination.ofResult attempt scheduler).IsNowhere) then
+                raise (Violation $"what {attempt} needs is not to be had: {error}")
+
+        match input with
+        | Input.Unreadable(attempt, error)
+        | Input.Unjoined(attempt, error) -> check attempt error
+        | _ -> ()
+
     /// Upkeep that does nothing with what is not the host's.
     let upkeep started : UpkeepAround = {
         started = started

@@ -280,6 +280,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let posted input =
         note "input" input
+        SimHost.checkMissing scheduler input
 
         match input with
         | Input.Retain cutoff ->
