@@ -324,4 +324,44 @@ let private memory =
         }
     ]
 
-let tests = testList "agent" [ durability; bounds; death; memory ]
+let private mailbox (post: Input[] -> Task) = {
+    new IMailbox with
+        member _.PostAsync(inputs, _) = post inputs
+        member _.LookAsync(_, _) = invalidOp "nobody looks"
+}
+
+let private telling =
+    testList "what cannot wait" [
+        testTask "is told, all of it, one batch at a time" {
+            let batches = Collector<int>()
+            let gate = TaskCompletionSource()
+
+            let post (inputs: Input[]) =
+                batches.Add inputs.Length
+                gate.Task
+
+            let tellings = Tellings(mailbox post)
+            let stop = new CancellationTokenSource()
+            let running = tellings.RunAsync stop.Token
+            tellings.Tell Input.Tick
+            let! (_: int list) = batches.Until(fun all -> all = [ 1 ])
+
+            for _ in 1..3 do
+                tellings.Tell Input.Tick
+
+            gate.SetResult()
+            let! all = batches.Until(fun all -> List.sum all = 4)
+            Expect.equal all [ 1; 3 ] "the others wait for the first"
+            stop.Cancel()
+            do! ended running
+        }
+
+        testTask "fails as the mailbox does" {
+            let error = IO.IOException "gone"
+            let tellings = Tellings(mailbox (fun _ -> Task.FromException error))
+            tellings.Tell Input.Tick
+            do! failsWith error (tellings.RunAsync CancellationToken.None)
+        }
+    ]
+
+let tests = testList "agent" [ durability; bounds; death; memory; telling ]

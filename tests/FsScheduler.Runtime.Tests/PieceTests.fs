@@ -115,23 +115,34 @@ let private cutting =
 
 let private ofTask = { task = 1L<taskId>; number = 1 }
 
+/// Puts parts together in a folder.
+let private workIn
+    (folder: string)
+    (files: ISpool)
+    (holdup: Holdup)
+    (note: string -> Proof -> unit)
+    =
+    PieceWork(
+        MemoryJournal 10,
+        files,
+        Merge.ofStages,
+        Connection.MemoryMax,
+        (fun _ -> true),
+        note,
+        folder,
+        holdup,
+        Clock(HandTime())
+    )
+
 /// What comes of one `Join`, after other effects; `spool` gives the path of the result.
 let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (parts: Payload[]) =
     task {
         let mutable noted = []
 
+        let note path proof = noted <- struct (path, proof) :: noted
+
         let work =
-            PieceWork(
-                MemoryJournal 10,
-                Spool(),
-                Merge.ofStages,
-                Connection.MemoryMax,
-                (fun _ -> true),
-                (fun path proof -> noted <- struct (path, proof) :: noted),
-                folder.At "temporary",
-                Holdup NullLogger.Instance,
-                Clock(HandTime())
-            )
+            workIn (folder.At "temporary") (Spool()) (Holdup NullLogger.Instance) note
 
         Directory.CreateDirectory(folder.At "temporary") |> ignore
 
@@ -322,19 +333,7 @@ let private joining =
                 File.CreateSymbolicLink(path, "/dev/full") |> ignore
                 Task.FromResult<string | null> path
 
-            let work =
-                PieceWork(
-                    MemoryJournal 10,
-                    Spool(),
-                    Merge.ofStages,
-                    Connection.MemoryMax,
-                    (fun _ -> false),
-                    (fun _ _ -> ()),
-                    folder.Path,
-                    holdup,
-                    Clock(HandTime())
-                )
-
+            let work = workIn folder.Path (Spool()) holdup (fun _ _ -> ())
             let stop = new CancellationTokenSource()
 
             let running =
@@ -393,19 +392,7 @@ let private joining =
                         real.Create path
             }
 
-            let work =
-                PieceWork(
-                    MemoryJournal 10,
-                    files,
-                    Merge.ofStages,
-                    Connection.MemoryMax,
-                    (fun _ -> false),
-                    (fun _ _ -> ()),
-                    folder.Path,
-                    holdup,
-                    Clock(HandTime())
-                )
-
+            let work = workIn folder.Path files holdup (fun _ _ -> ())
             let stop = new CancellationTokenSource()
 
             let running =

@@ -235,6 +235,15 @@ let tests =
                 if isAgain then
                     let! (now: StatusReport) = status cluster (fun now -> now.queued > 0L)
                     Expect.equal now.finished 1L "the first time counts"
+
+                    // Else the next start, of a machine that has run on, would take it for taken away.
+                    let events = (cluster.Journal :> IHistory).EventsAfter(0L, 1_000)
+
+                    let isDamaged (event: RecordedEvent) =
+                        (Text.Encoding.UTF8.GetString event.json.Span).Contains
+                            "\"what\":\"damaged\",\"name\":\"a\""
+
+                    Expect.exists events isDamaged "that it is not whole is recorded"
                 else
                     let! quarantined =
                         within (cluster.Server.WaitUntilDoneAsync CancellationToken.None)

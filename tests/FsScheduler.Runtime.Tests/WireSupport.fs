@@ -266,7 +266,13 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             log = NullLogger.Instance
         }
 
-    let server = SchedulerServer.StartAsync(options).GetAwaiter().GetResult()
+    let server =
+        try
+            SchedulerServer.StartAsync(options).GetAwaiter().GetResult()
+        with _ ->
+            (state :> IDisposable).Dispose()
+            (folder :> IDisposable).Dispose()
+            reraise ()
 
     member _.Server = server
     member _.Journal = server.Journal

@@ -238,6 +238,15 @@ type SchedulerHost(options: HostOptions) =
     /// A path for a result of a destination; null: nobody wants it.
     member _.Place(destination: Destination) : string | null = place destination
 
+    /// A path for the result of an attempt; null: nobody wants it any more.
+    member _.PlaceOfAsync
+        (mailbox: IMailbox, attempt: Attempt, ct: CancellationToken)
+        : Task<string | null> =
+        task {
+            let! destination = mailbox.LookAsync(Destination.ofResult attempt, ct)
+            return place destination
+        }
+
     /// Lets effects out, in order. By one thread at a time.
     member _.Release(effects: List<Effect>) = delivery.Release effects
 
@@ -247,17 +256,13 @@ type SchedulerHost(options: HostOptions) =
     /// <param name="start">Starts each on a thread of its own, or where the caller runs.</param>
     /// <param name="ct">Ends it, in good order.</param>
     /// <returns>What runs; one that faults is one that a scheduler cannot live without.</returns>
-    member _.Start
+    member host.Start
         (mailbox: IMailbox, around: HostAround, start: (unit -> Task) -> Task, ct: CancellationToken) : Task list =
         awaited <- around.awaited
         publishing.Reconsider <- around.reconsider
         publishing.Unfinished <- around.unfinished
 
-        let spoolOf attempt : Task<string | null> =
-            task {
-                let! destination = mailbox.LookAsync(Destination.ofResult attempt, ct)
-                return place destination
-            }
+        let spoolOf attempt = host.PlaceOfAsync(mailbox, attempt, ct)
 
         let upkeep =
             Upkeep(

@@ -71,6 +71,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let unfinishedBefore = HashSet scheduler.UnfinishedFiles
     let inputs = InputFolder(options.entrada, options.ignored)
     let publisher = Publisher options.resultados
+    let results: IResultFolder = publisher
     let swept = publisher.Sweep()
 
     do
@@ -95,7 +96,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             owner = journal.Owner
             journal = journal
             inputs = Inputs(inputs, options.onDone)
-            results = publisher
+            results = results
             files = files
             state = state
             merging = Merge.ofStages
@@ -176,18 +177,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
 
     let bodies = Bodies(inputs, journal, tell, reconsider, missed, unread, log)
 
-    let spoolOf attempt : Task<string | null> =
-        task {
-            let! destination = agent.LookAsync(Destination.ofResult attempt)
-            return host.Place destination
-        }
-
     let sharing =
         Sharing(inputs, state, agent, host.Place, host.IsKept, reconsider, missed, holdup, clock)
 
     let spool message =
         match message with
-        | ToScheduler.Result(attempt, _) -> spoolOf attempt
+        | ToScheduler.Result(attempt, _) ->
+            host.PlaceOfAsync(agent, attempt, CancellationToken.None)
         | _ -> Task.FromResult(state.NewSpool true)
 
     let targetOf source name =
@@ -339,7 +335,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 remembered
                 unfinishedBefore
                 (FolderPipelines(inputs, options.routes, options.settings.pipeline))
-                (fun name -> File.Exists(publisher.TargetOf(owners.Find(OfFile name, name))))
+                (fun name -> results.HasResult(owners.Find(OfFile name, name)))
                 (InputFile.isCurrent inputs)
 
         if remembered.Length > 0 then
