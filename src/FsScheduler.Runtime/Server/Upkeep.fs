@@ -96,13 +96,17 @@ type Upkeep
 
             while goOn do
                 do! mailbox.PostAsync([| Input.Retain cutoff |], ct)
-                let! now = mailbox.LookAsync(_.LastEvent, ct)
-                let! isRetaining = mailbox.LookAsync(_.IsRetaining, ct)
+
+                let! struct (now, isRetaining, count) =
+                    mailbox.LookAsync(
+                        (fun scheduler ->
+                            struct (scheduler.LastEvent, scheduler.IsRetaining, scheduler.Carried)),
+                        ct
+                    )
+
                 goOn <- isRetaining && now > last
                 last <- now
-
-            let! count = mailbox.LookAsync(_.Carried, ct)
-            carried <- count
+                carried <- count
         }
 
     /// Drops what is old, or too much.
