@@ -18,7 +18,7 @@ let private places (state: State) = [
             struct (task, obj.ReferenceEquals(task.State, worker.Running))
 ]
 
-let private ofTasks (state: State) = [
+let private ofTasks (state: State) (tasks: Task[]) = [
     let found = Dictionary<TaskId, int>()
 
     let listsOf (task: Task) =
@@ -40,7 +40,7 @@ let private ofTasks (state: State) = [
     for struct (task, struct (at, _)) in state.Waiting.UnorderedItems do
         alarms.Add(struct (task.Id, at)) |> ignore
 
-    for task in state.Tasks.ToSeq() do
+    for task in tasks do
         let lists = listsOf task
 
         let listsExpected =
@@ -100,10 +100,10 @@ let private ofTasks (state: State) = [
 ]
 
 /// What lies before each stage is what tasks have brought there.
-let private ofBacklog (state: State) = [
+let private ofBacklog (state: State) (tasks: Task[]) = [
     let counted = Backpressure state.Settings.spoolBytes
 
-    for task in state.Tasks.ToSeq() do
+    for task in tasks do
         counted.Add task
 
     let sizes (backlog: Backpressure) =
@@ -114,8 +114,8 @@ let private ofBacklog (state: State) = [
 ]
 
 /// Each piece without a result has a task that will give it, and no other piece has.
-let private ofPieces (state: State) = [
-    for whole in state.Tasks.ToSeq() do
+let private ofPieces (state: State) (tasks: Task[]) = [
+    for whole in tasks do
         match whole.Pieces with
         | null -> ()
         | pieces ->
@@ -145,7 +145,7 @@ let private ofPieces (state: State) = [
                     if task.Submission.Origin <> Origin.Piece(whole.Id, index) then
                         $"task {task.Id} is no piece {index} of task {whole.Id}"
 
-    for task in state.Tasks.ToSeq() do
+    for task in tasks do
         match task.Submission.Origin with
         | Origin.Piece(whole, index) ->
             match state.Tasks.Find whole with
@@ -160,13 +160,11 @@ let private ofPieces (state: State) = [
         | Origin.Client _ -> ()
 ]
 
-let private ofCounts (state: State) = [
+let private ofCounts (state: State) (tasks: Task[]) = [
     let status = Replies.status state
 
     let inStates =
-        state.Tasks.ToSeq()
-        |> Seq.countBy (fun task -> TaskView.stateName task.State)
-        |> Map.ofSeq
+        tasks |> Seq.countBy (fun task -> TaskView.stateName task.State) |> Map.ofSeq
 
     let count name =
         inStates |> Map.tryFind name |> Option.defaultValue 0 |> int64
@@ -226,9 +224,14 @@ let private ofReleased (state: State) = [
 
 /// What is wrong, as sentences; empty when all is well.
 let violations (scheduler: Scheduler) : string list =
-    ofTasks scheduler.State
-    @ ofBacklog scheduler.State
-    @ ofPieces scheduler.State
-    @ ofCounts scheduler.State
-    @ ofWorkers scheduler.State
-    @ ofReleased scheduler.State
+    let state = scheduler.State
+    let tasks = ResizeArray<Task>() // looked at again and again: a walk through the table is slower
+    state.Tasks.Iter tasks.Add
+    let tasks = tasks.ToArray()
+
+    ofTasks state tasks
+    @ ofBacklog state tasks
+    @ ofPieces state tasks
+    @ ofCounts state tasks
+    @ ofWorkers state
+    @ ofReleased state

@@ -155,7 +155,7 @@ type World(names: string[]) =
         results <- results + 1
 
         if results % 3 = 0 then
-            bytes "0123456789"
+            bytes ($"spool{results}".PadRight 10)
         else
             world.Spool()
 

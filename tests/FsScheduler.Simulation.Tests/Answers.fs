@@ -5,10 +5,6 @@ open FsScheduler.Core
 /// Holds every effect against what the observer knows: when it is decided, and again when it is let out.
 [<Sealed>]
 type Answers(scene: Scene, spool: Spool, observer: Observer) =
-    let must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let request session ref =
         match observer.Requests.TryGetValue(struct (session, ref)) with
         | true, request -> request

@@ -1,9 +1,22 @@
 namespace FsScheduler.Simulation.Tests
 
+open System
 open FsScheduler.Core
 
 /// What a run must never show. A run that raises it has failed.
 exception Violation of string
+
+/// What may not be.
+[<AutoOpen>]
+module Rules =
+
+    let violation text = raise (Violation text)
+
+    /// Ends a run as failed where something does not hold. Only then is it put into words: in runs that go well, that would
+    /// take most of the time.
+    let must isSo (text: FormattableString) =
+        if not isSo then
+            violation (FormattableString.Invariant text)
 
 /// The only source of chance of a run: all of it follows from the seed.
 [<Sealed>]

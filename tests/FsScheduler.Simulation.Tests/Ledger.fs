@@ -3,16 +3,6 @@ namespace FsScheduler.Simulation.Tests
 open System.Collections.Generic
 open FsScheduler.Core
 
-/// What may not be.
-[<AutoOpen>]
-module Rules =
-
-    let violation text = raise (Violation text)
-
-    let must isSo text =
-        if not isSo then
-            violation text
-
 /// An account of every task, kept from inputs and events alone: the machine is asked nothing.
 [<Sealed>]
 type Ledger() =

@@ -241,7 +241,7 @@ type Observer(scene: Scene, spool: Spool) =
                 expected, given
             | _ -> violation $"task {task.Id} succeeded by {input}"
 
-        must (obj.ReferenceEquals(given, payload)) "another payload than the reported one"
+        must (obj.ReferenceEquals(given, payload)) $"another payload than the reported one"
         let content = spool.Content(payload, task.Submission)
         must (content = expected) $"task {task.Id} became '{content}' where '{expected}' was due"
         content
@@ -390,7 +390,7 @@ type Observer(scene: Scene, spool: Spool) =
             task.Failures <- 0
             task.Losses <- 0
             requeued task
-        | Event.Joined(session, _, _) -> must (ledger.Sessions.ContainsKey session) "who joined?"
+        | Event.Joined(session, _, _) -> must (ledger.Sessions.ContainsKey session) $"who joined?"
         | Event.Left(session, _, _) ->
             // Its tasks were requeued, or quarantined, by the events before.
             must (ledger.Sessions.ContainsKey session) $"session {session} leaves and never came"

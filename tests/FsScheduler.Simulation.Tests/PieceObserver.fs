@@ -30,9 +30,11 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
             else
                 stages
 
+        let text = String.concat " | "
+
         must
             (stages.Length = own.Length && stages <> own && run whole = run own)
-            $"%A{stages} is to be run on the pieces of task {task.Id}, in place of %A{own}"
+            $"'{text stages}' is to be run on the pieces of task {task.Id}, in place of '{text own}'"
 
         for stage in stages do
             must
@@ -239,7 +241,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
     member _.Speculate(whole, index, slow) =
         let task = ledger.Task whole
         let piece = ledger.Task slow
-        must (scene.climate.speculate > 0.0) "nobody wants speculation"
+        must (scene.climate.speculate > 0.0) $"nobody wants speculation"
 
         must
             (piece.IsRunning && piece.Whole = ValueSome struct (whole, index))
@@ -381,4 +383,4 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
                 | _ -> ()
             | ValueNone -> ()
 
-        must speculated.IsNone "a piece was to have a second task"
+        must speculated.IsNone $"a piece was to have a second task"

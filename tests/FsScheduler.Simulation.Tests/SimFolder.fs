@@ -10,6 +10,7 @@ type SimFolder(scene: Scene, post: Input -> unit) =
     let climate = scene.climate
     let files = SortedDictionary<string, int64>(System.StringComparer.Ordinal)
     let seen = SortedDictionary<string, int64>(System.StringComparer.Ordinal)
+    let missed = SortedSet<string>(System.StringComparer.Ordinal)
     let mutable versions = 0L
 
     let nameOf index =
@@ -41,7 +42,13 @@ type SimFolder(scene: Scene, post: Input -> unit) =
         for name in Seq.toArray seen.Keys do
             if not (files.ContainsKey name) then
                 seen.Remove name |> ignore
+                missed.Add name |> ignore
+
+        for name in missed do
+            if not (files.ContainsKey name) then
                 post (Input.Vanish name)
+
+        missed.Clear()
 
     /// The files that are there, with their versions.
     member _.Files = files
@@ -68,6 +75,9 @@ type SimFolder(scene: Scene, post: Input -> unit) =
         match seen.TryGetValue name with
         | true, version when version = stamp.modified -> seen.Remove name |> ignore
         | _ -> ()
+
+    /// It was to be read, and is not there: whoever tried is told once more that it is gone, if that still holds.
+    member _.Miss(name: string) = missed.Add name |> ignore
 
     member _.Start() =
         for _ in 1 .. climate.files do

@@ -23,10 +23,6 @@ module Simulation =
     /// How long all has to stay quiet.
     let private grace = 20_000L<ms>
 
-    let private must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let private checkTasks (world: World) =
         for task in world.Observer.Tasks do
             must

@@ -119,6 +119,7 @@ type World(scene: Scene) =
             match folder.Read(work.name, stamp) with
             | ValueSome content -> ValueSome struct (FromScheduler.Process work, range content)
             | ValueNone when not (folder.Has work.name) ->
+                folder.Miss work.name
                 post (Input.OutOfSight(work.attempt, "not to be seen"))
                 ValueNone
             | ValueNone ->
@@ -141,6 +142,7 @@ type World(scene: Scene) =
             match folder.Read(submission.Name, stamp) with
             | ValueSome content -> found content
             | ValueNone when not (folder.Has submission.Name) ->
+                folder.Miss submission.Name
                 tell (Input.OutOfSight(attempt, "not to be seen"))
             | ValueNone ->
                 folder.Forget(submission.Name, stamp)

@@ -8,10 +8,6 @@ open FsScheduler.Simulation.Tests
 /// What must be so, whatever has happened.
 module CrashChecks =
 
-    let private must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     /// What the device had to keep.
     let afterCut (settings: CrashSettings) (disk: SimDisk) (history: History) (outside: Outside) =
         let ended = Dictionary<TaskId, int64>()

@@ -53,10 +53,6 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let runner = SimRunner chance
     let stop = new CancellationTokenSource()
 
-    let must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let note (kind: string) (case: obj) =
         coverage.Count $"{kind}: {Wording.caseOf case}"
         world.trace.Add(world.clock.Now, kind, 0L, case)

@@ -23,10 +23,6 @@ type CrashPeers
         taken: Dictionary<string, Stamp>,
         post: Input -> unit
     ) =
-    let must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let read path =
         match disk.Find path with
         | null -> raise (Violation $"{path} is not there")

@@ -14,9 +14,7 @@ type CrashPieces() =
     /// <param name="event">Of a part, only if that is still there.</param>
     /// <param name="isChecked">Of this life: nothing that is done may be done again.</param>
     member _.Take(event: Event, isChecked: bool) =
-        let must isSo text =
-            if isChecked && not isSo then
-                raise (Violation text)
+        let must isSo text = must (not isChecked || isSo) text
 
         match event with
         | Event.Split(attempt, _, others, cuts) ->

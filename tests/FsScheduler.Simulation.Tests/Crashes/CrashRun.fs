@@ -120,10 +120,6 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     let mutable isUp = false
     let mutable piecesFail = 0
 
-    let must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let planCrash () =
         match plan with
         | Once(boundary, _) -> disk.CrashAt <- if crashesLeft > 0 then boundary else Int32.MaxValue
@@ -378,7 +374,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         with
         | Crash -> down ()
         | QueueLost _ ->
-            must history.IsTaken "the journal is lost, and nobody has taken it"
+            must history.IsTaken $"the journal is lost, and nobody has taken it"
             coverage.Count "seen: fenced"
             disk.IsDown <- true
             down ()
@@ -395,7 +391,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         history.Take(clock.Now, owner)
         let opened = [| Event.Opened owner |]
         (other :> IJournal).AppendAsync(clock.Now, first, opened) |> ignore
-        must (other.Step()) "the second scheduler cannot open the journal"
+        must (other.Step()) $"the second scheduler cannot open the journal"
 
     let misbehave () =
         match plan with
@@ -430,7 +426,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
         while life.CanRun do
             left <- left - 1
-            must (left > 0) "it does not come to rest"
+            must (left > 0) $"it does not come to rest"
             life.RunOne()
 
     /// Nothing goes wrong any more: everything comes to its end.
@@ -512,7 +508,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
         while not (isDropped ()) do
             rounds <- rounds + 1
-            must (rounds < 100) "what is needed of old events is never carried"
+            must (rounds < 100) $"what is needed of old events is never carried"
             timeline.Advance 1_000L<ms>
             runUntilIdle ()
 

@@ -22,10 +22,6 @@ type History(store: SimStore) =
     let ended = Dictionary<TaskId, int64>()
     let mutable isTaken = false
 
-    let must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     /// The bytes that an event was decided with.
     let rec bytesAt (number: int64) : byte[] voption =
         let ofPayload payload =

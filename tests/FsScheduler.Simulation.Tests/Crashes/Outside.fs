@@ -141,10 +141,6 @@ type Outside() =
         let jobOf ref =
             outside.Jobs |> Seq.find (fun job -> job.Name = ref)
 
-        let must isSo text =
-            if not isSo then
-                raise (Violation text)
-
         match message with
         | FromScheduler.Accepted(ref, task) ->
             let job = jobOf ref

@@ -6,12 +6,9 @@ open FsScheduler.Simulation.Tests
 /// What a scheduler knows that was restored, whatever was dropped.
 module RestoreChecks =
 
-    let private must isSo text =
-        if not isSo then
-            raise (Violation text)
-
     let private same what (known: 'a) (expected: 'a) =
-        must (known = expected) $"{what}: restarted, it knows %A{known}, and it is %A{expected}"
+        if known <> expected then
+            violation $"{what}: restarted, it knows %A{known}, and it is %A{expected}"
 
     let private numbers (history: History) (scheduler: Scheduler) =
         let status = scheduler.Status
