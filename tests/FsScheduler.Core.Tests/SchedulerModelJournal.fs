@@ -78,7 +78,7 @@ let private drop before (model: Model) =
             dropping =
                 Some {
                     before = before
-                    at = model.now + 10_000L<ms>
+                    at = model.now + 1_000L<ms>
                     reading = [
                         for task in model.tasks.Values do
                             if isRead model task then

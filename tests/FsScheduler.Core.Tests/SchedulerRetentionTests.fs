@@ -81,13 +81,13 @@ let tests =
         test "stay while the journal alone knows by what a result is known" {
             let recorded = publishing ()
             recorded.Do(retain 5L)
-            Expect.isEmpty (recorded.DroppedAfter 10_000L<ms>) "its mark is at event 4"
+            Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "its mark is at event 4"
             Expect.isTrue recorded.Scheduler.IsRetaining "to be said again"
             recorded.Do(published 1 1)
             recorded.Do(Input.Note [| Note.Flushed recorded.Scheduler.LastEvent |])
             recorded.Do(retain 5L)
             Expect.isFalse recorded.Scheduler.IsRetaining "all is carried"
-            Expect.equal (recorded.DroppedAfter 10_000L<ms>) [ 5L ] "now they may go"
+            Expect.equal (recorded.DroppedAfter 1_000L<ms>) [ 5L ] "now they may go"
         }
 
         test "are carried with the version of a file that waits for an older one" {
@@ -95,7 +95,7 @@ let tests =
             recorded.Do(Input.Submit(file "f" 2, ""))
             let states = [ 1L, "publishing"; 2L, "succeeding" ]
             recorded.Do(retain 4L)
-            Expect.equal (recorded.DroppedAfter 10_000L<ms>) [ 4L ] "the mark stays"
+            Expect.equal (recorded.DroppedAfter 1_000L<ms>) [ 4L ] "the mark stays"
             Expect.equal (recorded.StatesFrom 1L) states "of all events"
             Expect.equal (recorded.StatesFrom 4L) states "of those that stay"
         }
@@ -108,7 +108,7 @@ let tests =
             recorded.Do(Input.Ready(session 1, 1))
             recorded.Do(Input.Report(session 1, attempt 1 1, Succeeded, bytes "done"))
             recorded.CarryAll() |> ignore
-            recorded.DroppedAfter 10_000L<ms> |> ignore
+            recorded.DroppedAfter 1_000L<ms> |> ignore
             // Once more: where it was carried to is old by now.
             let before = recorded.Scheduler.LastEvent + 1L
             let events, _ = recorded.Take(retain before)
@@ -134,7 +134,7 @@ let tests =
             Expect.equal payloads [ Recorded(carriedAt, 4L<B>) ] "where it is read"
         }
 
-        test "are dropped ten seconds after they were carried, and until then no others are carried" {
+        test "are dropped a second after they were carried, and until then no others are carried" {
             let recorded = History settings
             recorded.Do(Input.Submit(submission "x" 0 Result None (bytes "x"), ""))
             let before = recorded.CarryAll()
@@ -142,10 +142,10 @@ let tests =
             Expect.isFalse recorded.Scheduler.IsRetaining "nothing is left to carry"
             let again = recorded.Take(retain (recorded.Scheduler.LastEvent + 1L))
             Expect.equal again nothing "one after the other"
-            Expect.isEmpty (recorded.DroppedAfter 9_999L<ms>) "somebody may be reading them"
+            Expect.isEmpty (recorded.DroppedAfter 999L<ms>) "somebody may be reading them"
             Expect.equal (recorded.DroppedAfter 1L<ms>) [ before ] "nobody reads them any more"
             Expect.isFalse recorded.Scheduler.IsDropping "they are gone"
-            Expect.isEmpty (recorded.DroppedAfter 10_000L<ms>) "once"
+            Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "once"
             recorded.CarryAll() |> ignore
         }
 
@@ -162,7 +162,7 @@ let tests =
                 "read from event 1"
 
             let before = recorded.CarryAll()
-            Expect.isEmpty (recorded.DroppedAfter 10_000L<ms>) "it is being read"
+            Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "it is being read"
             recorded.Do(Input.Heard(session 1))
             recorded.Do(Input.Recalled(attempt 1 1, submitted))
             Expect.equal (recorded.DroppedAfter 1L<ms>) [ before ] "it was read"
@@ -176,7 +176,7 @@ let tests =
             recorded.Do(Input.Ready(session 1, 1))
             let before = recorded.CarryAll()
             recorded.Do(Input.Cancel(taskId 1, client))
-            Expect.equal (recorded.DroppedAfter 10_000L<ms>) [ before ] "nobody reads it"
+            Expect.equal (recorded.DroppedAfter 1_000L<ms>) [ before ] "nobody reads it"
         }
 
         test "stay while parts are merged that were asked for before they were carried" {
@@ -189,7 +189,7 @@ let tests =
             recorded.Do(Input.Report(session 1, attempt 2 1, Succeeded, bytes "one"))
             recorded.Do(Input.Report(session 1, attempt 3 1, Succeeded, bytes "two"))
             let before = recorded.CarryAll()
-            Expect.isEmpty (recorded.DroppedAfter 10_000L<ms>) "the parts are being read"
+            Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "the parts are being read"
             recorded.Do(Input.Joined(attempt 1 1, bytes "onetwo"))
             Expect.equal (recorded.DroppedAfter 1L<ms>) [ before ] "they were read"
         }

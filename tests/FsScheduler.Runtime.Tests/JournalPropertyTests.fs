@@ -183,7 +183,7 @@ let tests =
                         life.Take(Input.Retain cutoff)
 
                     // Nobody reads what is dropped any more.
-                    world.Wait 10_000L<ms>
+                    world.Wait 1_000L<ms>
                     life.Take Input.Tick
                 | ValueNone -> ()
 

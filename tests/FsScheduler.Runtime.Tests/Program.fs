@@ -32,6 +32,7 @@ let main args =
             HistoryTests.tests
             JournalPropertyTests.tests
             RestartTests.tests
+            PendingReadsTests.tests
             StartTests.tests
             PublishQueueTests.tests
             ResultOwnersTests.tests

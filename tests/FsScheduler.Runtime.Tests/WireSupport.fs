@@ -39,6 +39,8 @@ type SpoolBodies<'message>() =
     member _.Unsent = lock unsent (fun () -> List.ofSeq unsent)
 
     interface IBodies<'message> with
+        member _.Posted _ = ()
+
         member _.Open departure =
             match departure.payload with
             | Spooled(path, size) ->

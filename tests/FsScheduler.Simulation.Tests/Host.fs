@@ -201,9 +201,9 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
 
     let runners = List<TimelineRunner>()
 
-    /// Each has its own latency: the time, submissions that are read, pieces, upkeep, and results.
+    /// Each has its own latency: the time, submissions that are read, pieces, retention, upkeep, and results.
     let latencies =
-        Queue [| 1L<ms>; 3L<ms>; climate.pieceMax; 1L<ms>; climate.publishMax |]
+        Queue [| 1L<ms>; 3L<ms>; climate.pieceMax; 1L<ms>; 1L<ms>; climate.publishMax |]
 
     let run latest (work: unit -> Task) : Task =
         let runner = TimelineRunner(scene, latest)

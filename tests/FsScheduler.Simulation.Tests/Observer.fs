@@ -126,7 +126,12 @@ type Observer(scene: Scene, spool: Spool) =
         task.Range <- struct (first, last)
         slotsAt[attempt] <- worker.Slots
 
-    let quarantined input id =
+    /// A retry forgives nothing.
+    let blame (task: TaskRecord) (trouble: Trouble) =
+        if trouble.worker <> "" && (trouble.cause = Fault || trouble.cause = Inability) then
+            task.Blamed.Add trouble.worker
+
+    let quarantined input id (trouble: Trouble) =
         let task = ledger.Task id
 
         must
@@ -140,7 +145,8 @@ type Observer(scene: Scene, spool: Spool) =
             match input with
             | Input.Report(_, _, Failed(_, false), _) -> true, "refused"
             | Input.Report(_, _, Unable _, _) ->
-                failedOut && task.Unable >= 2, "could not be run too often"
+                let before = task.Blamed |> Seq.filter (fun worker -> worker = trouble.worker)
+                failedOut && Seq.length before >= 2, "could not be run too often"
             | Input.Report(_, _, Failed _, _)
             | Input.Unreadable _
             | Input.Unpublished _ -> failedOut, "failed too often"
@@ -177,6 +183,7 @@ type Observer(scene: Scene, spool: Spool) =
 
         task.IsPublishing <- false
         task.IsQuarantined <- true
+        blame task trouble
         task.Ends <- task.Ends + 1
 
     let cancelled input id =
@@ -315,12 +322,13 @@ type Observer(scene: Scene, spool: Spool) =
             ledger.Unsplit task
             task.IsPublishing <- false
 
+            blame task trouble
+
             if trouble.cause = Inability then
                 match input with
                 | Input.Report(_, _, Unable _, _) -> ()
                 | _ -> violation $"task {id} could not be run by {input}"
 
-                task.Unable <- task.Unable + 1
                 scene.coverage.Count "seen: failed for nothing"
             elif trouble.cause = Disk then
                 match input with
@@ -368,7 +376,7 @@ type Observer(scene: Scene, spool: Spool) =
             must (task.Losses < lossesMax) $"task {id} is queued again after {task.Losses} losses"
             ledger.Free task
             requeued task
-        | Event.Quarantined(id, _) -> quarantined input id
+        | Event.Quarantined(id, trouble) -> quarantined input id trouble
         | Event.Accepted(_, AcceptedMark _) -> violation "a result is known by its mark only"
         | Event.Accepted(attempt, AcceptedPayload payload) ->
             let task = ledger.Task attempt.task
@@ -485,6 +493,8 @@ type Observer(scene: Scene, spool: Spool) =
             must
                 (match first with
                  | Some(Event.Quarantined _) -> true
+                 // A version of a file that a newer one waits for gives way to it.
+                 | Some(Event.Cancelled(id, _)) -> id = attempt.task
                  | _ -> false)
                 $"attempt {attempt.number} of task {attempt.task} asked not to be retried, and was"
         | Input.Report(_, attempt, _, _), first when ledger.IsCurrent ->

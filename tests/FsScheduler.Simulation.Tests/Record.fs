@@ -70,8 +70,9 @@ type TaskRecord(id: TaskId, submission: Submission, pipeline: Pipeline, origin: 
     member val IsQuarantined = false with get, set
     member val Ending: Ending voption = ValueNone with get, set
     member val Failures = 0 with get, set
-    /// How often a worker said that it cannot run it, and that was not counted.
-    member val Unable = 0 with get, set
+
+    /// The workers that failed it or could not run it, and were to blame, one for each time.
+    member val Blamed = List<string>()
     member val Losses = 0 with get, set
     member val NotBefore = Instant.zero with get, set
     member val QueuedSince = Instant.zero with get, set

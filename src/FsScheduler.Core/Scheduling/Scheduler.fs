@@ -377,6 +377,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// What the journal knows of the files of `entrada/`, by name.
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
 
+    /// Whether no result of a file may be missing on the device.
+    member _.IsFlushed = state.Taken.IsFlushed
+
     /// Results of files, by the names of the files, that may not have reached the device.
     member _.Unflushed: struct (string * Proof)[] = state.Taken.Unflushed
 

@@ -37,6 +37,8 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
 
     let bodies = {
         new IBodies<ToScheduler> with
+            member _.Posted _ = ()
+
             member _.Open departure =
                 match departure.payload with
                 | Spooled(path, size) ->

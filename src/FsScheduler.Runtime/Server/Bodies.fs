@@ -13,6 +13,7 @@ open FsScheduler.Runtime.Files
 /// <summary>Opens the payloads that a scheduler sends from files: inputs where they are, and spooled ones.</summary>
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="journal">Has the payloads that are recorded.</param>
+/// <param name="reads">What is about to be read of it.</param>
 /// <param name="tell">Takes what the machine is to be told; does not wait.</param>
 /// <param name="unread">Told of inputs that could not be read.</param>
 /// <param name="log">For a result that is not there any more.</param>
@@ -23,6 +24,7 @@ type Bodies
     (
         inputs: InputFolder,
         journal: IJournal,
+        reads: PendingReads,
         tell: Input -> unit,
         reconsider: TaskName -> Stamp -> unit,
         missed: TaskName -> unit,
@@ -144,8 +146,13 @@ type Bodies
                 ValueNone
 
     interface IBodies<FromScheduler> with
+        member _.Posted departure = reads.Begin departure.payload
+
         member _.Open departure =
-            openPayload (attemptOf departure) departure.submission departure.payload
+            try
+                openPayload (attemptOf departure) departure.submission departure.payload
+            finally
+                reads.End departure.payload
 
         member _.Instead departure =
             match departure.message with
@@ -195,5 +202,7 @@ type Bodies
             | Slice _ -> ()
 
         member _.Unsent departure =
+            reads.End departure.payload
+
             if departure.isLast then
                 SpoolFile.discard departure.payload

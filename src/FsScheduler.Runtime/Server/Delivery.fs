@@ -11,7 +11,7 @@ open FsScheduler.Journal
 /// <param name="publishing">What is a matter of the disk.</param>
 /// <param name="submissions">Those that are to be read from the journal.</param>
 /// <param name="pieces">What is cut and joined.</param>
-/// <param name="journal">What is dropped of it.</param>
+/// <param name="reads">Waits with what is dropped of the journal.</param>
 /// <param name="delivered">Told of the tasks whose results, which are kept, were handed to connections that live.</param>
 /// <param name="holdup">What STATUS says in `trouble`.</param>
 /// <param name="awaited">The file that is waited for, as a sentence, or null: what STATUS says of it.</param>
@@ -23,7 +23,7 @@ type Delivery
         publishing: PublishQueue,
         submissions: SubmissionLoader,
         pieces: PieceWork,
-        journal: IJournal,
+        reads: PendingReads,
         delivered: Action<TaskId>,
         holdup: Holdup,
         awaited: Func<string | null>,
@@ -115,7 +115,7 @@ type Delivery
         | JournalEffect.ReplyRecalled(session, outcome, number) ->
             if not (isNull (find.Invoke session)) then
                 submissions.Refer(session, outcome, number)
-        | JournalEffect.Drop before -> journal.DropAsync before |> ignore // what fails there ends the journal
+        | JournalEffect.Drop before -> reads.Drop before
 
     let toLog effect =
         match effect with

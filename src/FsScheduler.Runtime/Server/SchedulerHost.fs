@@ -129,7 +129,11 @@ type SchedulerHost(options: HostOptions) =
             if isSent then
                 peer.Signal()
 
-    let submissions = SubmissionLoader(options.journal, sendEnd)
+    // What fails of a drop ends the journal.
+    let reads =
+        PendingReads((fun before -> options.journal.DropAsync before |> ignore), clock)
+
+    let submissions = SubmissionLoader(options.journal, reads, sendEnd)
 
     /// Results that were handed to somebody, for the journal. What comes while there are so many counts as not delivered: it is
     /// kept longer.
@@ -149,7 +153,7 @@ type SchedulerHost(options: HostOptions) =
             publishing,
             submissions,
             pieces,
-            options.journal,
+            reads,
             noteDelivered,
             options.holdup,
             (fun () -> awaited ()),
@@ -188,6 +192,7 @@ type SchedulerHost(options: HostOptions) =
                 while not ct.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync ct
                     options.activity.Sweep()
+                    reads.Look()
                     let heard = Seq.toArray (heard ())
 
                     if posting.IsCompleted then
@@ -228,6 +233,9 @@ type SchedulerHost(options: HostOptions) =
 
     /// Whose results have which names.
     member _.Owners = owners
+
+    /// What is about to be read of the journal.
+    member _.Reads = reads
 
     /// Versions of files that are not taken again.
     member _.Remembered: struct (TaskName * Stamp)[] = remembered
@@ -286,7 +294,8 @@ type SchedulerHost(options: HostOptions) =
             start (fun () -> tick mailbox around.heard ct)
             start (fun () -> submissions.RunAsync(tell, ct))
             start (fun () -> pieces.RunAsync(around.cut, spoolOf, tell, ct))
-            start (fun () -> upkeep.RunAsync ct)
+            start (fun () -> upkeep.RetainAsync ct)
+            start (fun () -> upkeep.TidyAsync ct)
             // What has its name is told to the end.
             start (fun () ->
                 publishing.RunAsync(

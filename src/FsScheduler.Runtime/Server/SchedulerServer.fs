@@ -175,7 +175,8 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             | Ok _
             | Error _ -> ()
 
-    let bodies = Bodies(inputs, journal, tell, reconsider, missed, unread, log)
+    let bodies =
+        Bodies(inputs, journal, host.Reads, tell, reconsider, missed, unread, log)
 
     let sharing =
         Sharing(inputs, state, agent, host.Place, host.IsKept, reconsider, missed, holdup, clock)

@@ -17,9 +17,10 @@ type private Wanted =
 /// <summary>Reads what tasks were submitted with, where that is in the journal and not in memory: for those that are given
 /// out, and for the references of those that ended before.</summary>
 /// <param name="journal">Has it.</param>
+/// <param name="reads">What is about to be read of it.</param>
 /// <param name="send">Sends the end of a task to a client.</param>
 [<Sealed>]
-type SubmissionLoader(journal: IJournal, send: Action<SessionId, Done>) =
+type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<SessionId, Done>) =
     let batchMax = 256
 
     let wanted = Channel.CreateUnbounded<struct (Wanted * int64)>() // never more than slots, and cancelled tasks
@@ -40,6 +41,8 @@ type SubmissionLoader(journal: IJournal, send: Action<SessionId, Done>) =
         with :? IOException ->
             send.Invoke(session, outcome)
 
+        reads.End number
+
     /// <param name="attempt">To be given out, or to be split.</param>
     /// <param name="number">The event that has its submission.</param>
     member _.Load(attempt: Attempt, number: int64) = post (Whole attempt) number
@@ -48,6 +51,7 @@ type SubmissionLoader(journal: IJournal, send: Action<SessionId, Done>) =
     /// <param name="outcome">How the task ended.</param>
     /// <param name="number">The event that has its submission.</param>
     member _.Refer(session: SessionId, outcome: Done, number: int64) =
+        reads.Begin number
         post (Reference(session, outcome)) number
 
     /// <summary>Works until it is stopped.</summary>

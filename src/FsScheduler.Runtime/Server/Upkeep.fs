@@ -12,11 +12,18 @@ open FsScheduler.Runtime.Files
 
 /// How often things are done, and how much at a time.
 type UpkeepPace = {
+    /// Between two looks at what the journal takes.
+    look: TimeSpan
+    /// Between two times of all else.
     period: TimeSpan
     retention: RetentionPace
 } with
 
-    static member Usual = { period = TimeSpan.FromSeconds 10.0; retention = RetentionPace.Usual }
+    static member Usual = {
+        look = TimeSpan.FromSeconds 1.0
+        period = TimeSpan.FromSeconds 10.0
+        retention = RetentionPace.Usual
+    }
 
 /// What belongs to others, and is done with the rest.
 type UpkeepAround = {
@@ -61,6 +68,18 @@ type Upkeep
     /// Names whose owners are remembered, to be looked at again; so many in a period.
     let names = Queue<TaskName>()
     let namesMax = 1_000
+
+    let every (span: TimeSpan) (work: CancellationToken -> Task) (ct: CancellationToken) : Task =
+        task {
+            use timer = new PeriodicTimer(span, clock.Provider)
+
+            try
+                while not ct.IsCancellationRequested do
+                    let! _ = timer.WaitForNextTickAsync ct
+                    do! work ct
+            with :? OperationCanceledException ->
+                ()
+        }
 
     /// What was fetched is nobody's any more.
     let forgetOwners (ct: CancellationToken) : Task =
@@ -116,7 +135,7 @@ type Upkeep
                 mailbox.LookAsync(
                     (fun scheduler ->
                         let flushed =
-                            if scheduler.Unflushed.Length = 0 then
+                            if scheduler.IsFlushed then
                                 ValueNone
                             else
                                 ValueSome scheduler.FlushedUpTo
@@ -171,23 +190,27 @@ type Upkeep
                     log.LogWarning("the results are not flushed: {Reason}", error.Message)
         }
 
-    /// <summary>Works until it is stopped.</summary>
+    /// <summary>Keeps the journal within its bounds until it is stopped.</summary>
     /// <param name="ct">Stops it.</param>
-    member upkeep.RunAsync(ct: CancellationToken) : Task =
+    member _.RetainAsync(ct: CancellationToken) : Task = every pace.look retain ct
+
+    /// <summary>Does all else until it is stopped.</summary>
+    /// <param name="ct">Stops it.</param>
+    member upkeep.TidyAsync(ct: CancellationToken) : Task =
+        let tidy (ct: CancellationToken) : Task =
+            task {
+                do! upkeep.CheckpointAsync ct
+                do! forgetOwners ct
+                do! around.sweep ct
+                do! trim ct
+            }
+
         task {
             try
                 do! mailbox.LookAsync(ignore, ct)
                 around.started ()
                 do! around.sweep ct
-                use timer = new PeriodicTimer(pace.period, clock.Provider)
-
-                while not ct.IsCancellationRequested do
-                    let! _ = timer.WaitForNextTickAsync ct
-                    do! upkeep.CheckpointAsync ct
-                    do! retain ct
-                    do! forgetOwners ct
-                    do! around.sweep ct
-                    do! trim ct
+                do! every pace.period tidy ct
             with :? OperationCanceledException ->
                 ()
         }

@@ -60,6 +60,8 @@ type Encoder<'message> =
 
 /// Where the payloads are that are neither packed nor in memory.
 type IBodies<'message> =
+    /// It was posted with such a payload; `Open` or `Unsent` follows.
+    abstract Posted: Departure<'message> -> unit
     /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
     abstract Open: Departure<'message> -> Body voption
     /// What is said, without a payload, to one who would wait for ever for a message whose payload is not to be had.
@@ -353,7 +355,11 @@ type FrameWriter<'message>
         lock gate (fun () ->
             if isNull failure then
                 queued.Add departure
-                queuedFiles <- queuedFiles || isFile departure.payload
+
+                if isFile departure.payload then
+                    queuedFiles <- true
+                    bodies.Posted departure
+
                 Interlocked.Add(&backlog, cost departure) |> ignore
                 true
             else

@@ -74,6 +74,8 @@ type WorkerSession
 
     let bodies = {
         new IBodies<ToScheduler> with
+            member _.Posted _ = ()
+
             member _.Open departure =
                 match departure.payload with
                 | Spooled(path, size) -> ValueSome(Body.OfFile(path, size))

@@ -84,6 +84,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             bytes = chance.Pick [| 0L<B>; 2_000L<B>; 1_000_000_000L<B> |]
         }
         pace = {
+            look = TimeSpan.FromMilliseconds(float (chance.Pick [| 100; 400; 2_000 |]))
             period = TimeSpan.FromMilliseconds(float (chance.Pick [| 100; 400; 2_000 |]))
             retention = {
                 carriedMax = chance.Pick [| 1; 3; 1_000 |]
@@ -492,6 +493,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             settings with
                 retention = { age = 0L<ms>; bytes = 1_000_000_000L<B> }
                 pace = {
+                    look = TimeSpan.FromSeconds 1.0
                     period = TimeSpan.FromSeconds 1.0
                     retention = { carriedMax = 3; droppedMin = -1_000_000L }
                 }

@@ -117,9 +117,9 @@ module Limits =
     /// Of the workers that failed a task, the latest so many are avoided.
     let failedByMax = 8
 
-    /// Whatever was asked to be read of the journal is read by then, but what the machine awaits an answer to: that may take
-    /// longer.
-    let readWithin = 10_000L<ms>
+    /// What was asked to be read of the journal is read by then, or is known to be waited for: what the machine awaits an
+    /// answer to, and what messages are to be sent with.
+    let readWithin = 1_000L<ms>
 
     /// What workers have offered; further stages and programs are not known.
     let stagesMax = 10_000

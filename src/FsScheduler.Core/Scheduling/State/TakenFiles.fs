@@ -73,6 +73,9 @@ type internal TakenFiles() =
     member _.IsUnflushed(before: int64) =
         unflushed.Values |> Seq.exists (fun (struct (number, _)) -> number < before)
 
+    /// All results are on the device.
+    member _.IsFlushed = unflushed.Count = 0
+
     /// Results by file that may not have reached the device.
     member _.Unflushed: struct (string * Proof)[] = [|
         for KeyValue(name, struct (_, proof)) in unflushed do
