@@ -49,16 +49,6 @@ type IJournalStore =
     /// <exception cref="T:FsScheduler.Journal.StoreError">While it is enumerated: the file cannot be read.</exception>
     abstract Read: from: int64 -> seq<Batch>
 
-    /// <summary>A part of the payloads of a batch, from any thread. The whole batch is read and checked, and kept for the
-    /// next call: payloads are cheap in the order in which they were written.</summary>
-    /// <param name="first">The number that the batch begins with.</param>
-    /// <param name="at">Where the part begins in the payloads.</param>
-    /// <param name="bytes">Its length.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The batch is not there or not what was written, or has no
-    /// such part.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be read.</exception>
-    abstract ReadPayload: first: int64 * at: int * bytes: int -> byte[]
-
     /// <summary>Drops whole batches, the oldest first. The last batch always stays, so that no number is given twice. Not
     /// while an append is under way.</summary>
     /// <param name="before">Only batches that end before this number.</param>

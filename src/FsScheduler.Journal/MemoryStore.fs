@@ -14,7 +14,6 @@ type StoreStep =
     | Dropped of before: int64
     /// A few batches are about to be read.
     | Reading of from: int64
-    | ReadingPayload of first: int64
 
 /// <summary>A journal in memory, for tests and the simulation.</summary>
 /// <param name="content">What it begins with.</param>
@@ -122,21 +121,6 @@ type MemoryStore private (content: Batch seq) =
                         yield! some
                         from <- Batch.next some[some.Count - 1]
             }
-
-        member store.ReadPayload(first, at, bytes) =
-            store.OnStep(StoreStep.ReadingPayload first)
-            let some = read first 1
-
-            if some.Count = 0 || some[0].first <> first then
-                raise (JournalRefused $"the journal has no batch that begins at event {first}")
-
-            if at < 0 || bytes < 0 || int64 at + int64 bytes > int64 some[0].payloads.Length then
-                raise (
-                    JournalRefused
-                        $"the batch at event {first} has no {bytes} bytes of payload at {at}"
-                )
-
-            some[0].payloads.Slice(at, bytes).ToArray()
 
         member store.Drop(before, most) =
             store.OnStep(StoreStep.Dropping before)

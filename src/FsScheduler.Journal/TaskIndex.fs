@@ -22,7 +22,10 @@ type internal TaskIndex() =
 
             if isDue then
                 // Before the first there may be events of tasks whose submissions are dropped.
-                entries.Add(struct (latest, (if entries.Count = 0 then 0L else batch)))
+                if entries.Count = 0 then
+                    entries.Add(struct (task - 1L<taskId>, 0L))
+                else
+                    entries.Add(struct (latest, batch))
 
             latest <- task
 

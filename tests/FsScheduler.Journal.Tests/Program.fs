@@ -18,5 +18,6 @@ let main args =
                 DamageTests.tests
                 LossTests.tests
                 DiskTests.tests
+                TaskIndexTests.tests
                 ReadAheadTests.tests
             ])

@@ -30,7 +30,8 @@ let private order (create: unit -> IJournalStore) =
             let bytes = [| 1uy; 2uy; 3uy |]
             append store [ { batch 1L 1 with payloads = ReadOnlyMemory bytes } ]
             bytes[0] <- 9uy
-            Expect.equal (store.ReadPayload(1L, 0, 3)) [| 1uy; 2uy; 3uy |] "a copy")
+            let found = (Seq.head (store.Read 1L)).payloads.ToArray()
+            Expect.equal found [| 1uy; 2uy; 3uy |] "a copy")
 
         testCase "reading begins with the batch that has the number" (fun () ->
             use store = create ()
@@ -81,34 +82,22 @@ let private payloads (create: unit -> IJournalStore) =
             |> List.chunkBySize 16
             |> List.iter (append store)
 
-            sizes
-            |> List.iteri (fun index size ->
-                let first = int64 index + 1L
-                let whole = (sized size first 1).payloads.ToArray()
-                Expect.isTrue (store.ReadPayload(first, 0, size) = whole) $"{size} bytes"
+            for batch, size in Seq.zip (store.Read 1L) sizes do
+                let whole = (sized size batch.first 1).payloads.Span
+                Expect.isTrue (batch.payloads.Span.SequenceEqual whole) $"{size} bytes"
 
-                if size > 2 then
-                    let part = store.ReadPayload(first, size / 2, size - size / 2)
-                    Expect.isTrue (part = whole[size / 2 ..]) $"the end of {size} bytes"))
+            Expect.equal (Seq.length (store.Read 1L)) sizes.Length "all")
 
-        testCase "what is not there is refused" (fun () ->
-            use store = create ()
-            append store [ batch 1L 3; batch 4L 1 ]
-
-            for first, at, bytes in
-                [ 2L, 0, 1; 5L, 0, 0; 1L, 0, 101; 1L, -1, 2; 1L, 100, 1; 1L, 1, Int32.MaxValue ] do
-                refused (fun () -> store.ReadPayload(first, at, bytes)) |> ignore)
-
-        testCase "of batches in turn, more than are kept" (fun () ->
+        testCase "of five megabytes, from batches in turn" (fun () ->
             use store = create ()
 
             for index in 0L .. 5L do
                 append store [ sized 5_000_000 (index + 1L) 1 ]
 
             for first in [ 1L; 2L; 1L; 3L; 2L; 1L; 4L; 5L; 6L; 5L; 1L; 1L ] do
-                let expected = (sized 5_000_000 first 1).payloads.Slice(4_999_000, 1_000).ToArray()
-
-                Expect.isTrue (store.ReadPayload(first, 4_999_000, 1_000) = expected) $"{first}")
+                let expected = (sized 5_000_000 first 1).payloads.Span
+                let found = Seq.head (store.Read first)
+                Expect.isTrue (found.payloads.Span.SequenceEqual expected) $"{first}")
     ]
 
 let private dropping (create: unit -> IJournalStore) =
@@ -178,7 +167,6 @@ let private beside (create: unit -> IJournalStore) =
                         for found in store.Read(seen + 1L) do
                             Expect.equal found.first (seen + 1L) "no gap"
                             seen <- Batch.next found - 1L
-                            store.ReadPayload(found.first, 0, 1) |> ignore
 
                         store.Size(0L, 0L) |> ignore
 
@@ -207,7 +195,6 @@ let private sqlite () : IJournalStore =
         new IJournalStore with
             member _.Append batches = store.Append batches
             member _.Read from = store.Read from
-            member _.ReadPayload(first, at, bytes) = store.ReadPayload(first, at, bytes)
             member _.Drop(before, most) = store.Drop(before, most)
             member _.Size(keep, since) = store.Size(keep, since)
 

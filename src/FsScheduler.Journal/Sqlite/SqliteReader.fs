@@ -15,10 +15,6 @@ type internal SqliteReader(path: string) =
     let batchesMax = 64
     let bytesMax = 1024 * 1024
 
-    /// Batches whose payloads were asked for, the latest first; without their events.
-    let kept = List<Batch>()
-    let keptBytesMax = 16L * 1024L * 1024L
-
     /// What a row takes beside its events and payloads.
     let rowBytes = 64L
 
@@ -58,28 +54,6 @@ type internal SqliteReader(path: string) =
             ValueSome row
         else
             ValueNone
-
-    let keep (batch: Batch) =
-        kept.Insert(0, batch)
-
-        while kept.Count > 1
-              && kept |> Seq.sumBy (fun one -> int64 one.payloads.Length) > keptBytesMax do
-            kept.RemoveAt(kept.Count - 1)
-
-    let payloadsOf first =
-        lock kept (fun () ->
-            match kept.FindIndex(fun batch -> batch.first = first) with
-            | -1 ->
-                match lock db (fun () -> guard (fun () -> find first db)) with
-                | ValueNone -> SqliteFile.refuse path $"has no batch that begins at event {first}"
-                | ValueSome row -> keep { check row with events = ReadOnlyMemory.Empty }
-            | 0 -> ()
-            | index ->
-                let batch = kept[index]
-                kept.RemoveAt index
-                kept.Insert(0, batch)
-
-            kept[0].payloads)
 
     let cutoff used keep since first =
         use rows =
@@ -133,16 +107,6 @@ type internal SqliteReader(path: string) =
                     from <- Batch.next batch
                     goOn <- true
         }
-
-    member _.ReadPayload(first: int64, at: int, bytes: int) : byte[] =
-        let payloads: ReadOnlyMemory<byte> = payloadsOf first
-
-        if at < 0 || bytes < 0 || int64 at + int64 bytes > int64 payloads.Length then
-            SqliteFile.refuse
-                path
-                $"is damaged: the batch at event {first} has no {bytes} bytes of payload at {at}"
-
-        payloads.Slice(at, bytes).ToArray()
 
     member _.Size(keep: int64, since: int64) : StoreSize =
         lock db (fun () ->

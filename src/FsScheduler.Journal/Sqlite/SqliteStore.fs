@@ -154,7 +154,6 @@ type SqliteStore(options: SqliteStoreOptions) =
                             keeper.Wrote(Seq.sumBy Batch.length batches)))
 
         member _.Read from = reader.Read from
-        member _.ReadPayload(first, at, bytes) = reader.ReadPayload(first, at, bytes)
 
         member _.Drop(before, most) =
             lock db (fun () ->
@@ -192,7 +191,6 @@ module SqliteJournal =
                 member _.Drop(_, _) = onlyRead ()
                 member _.Read from = reader.Read from
 
-                member _.ReadPayload(first, at, bytes) = reader.ReadPayload(first, at, bytes)
 
                 member _.Size(keep, since) = reader.Size(keep, since)
                 member _.Dispose() = (reader :> IDisposable).Dispose()

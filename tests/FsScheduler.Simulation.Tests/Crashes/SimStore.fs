@@ -72,7 +72,6 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
                 flush ()
 
             member _.Read from = content().Read from
-            member _.ReadPayload(first, at, bytes) = content().ReadPayload(first, at, bytes)
             member _.Drop(_, _) = raise (System.NotSupportedException())
             member _.Size(keep, since) = content().Size(keep, since)
             member _.Dispose() = ()
@@ -100,7 +99,6 @@ type SimStore(disk: SimDisk, chance: Chance, coverage: Coverage, isFlushing: boo
                 raise (StoreError(true, "the answer was lost"))
 
         member _.Read from = content().Read from
-        member _.ReadPayload(first, at, bytes) = content().ReadPayload(first, at, bytes)
 
         member store.Drop(before, most) =
             let some = min most (1 + chance.Below 4)
