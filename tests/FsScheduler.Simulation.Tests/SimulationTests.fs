@@ -4,7 +4,7 @@ open Expecto
 open FsScheduler.Core
 
 /// Seeds that every run of the tests tries.
-let private seeds = 300
+let private seeds = 900
 
 /// A run of each seed, all of them before the first test looks.
 let private runs =
