@@ -7,14 +7,17 @@
 // The library has to be built once: `dotnet build`.
 
 #r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Core.dll"
-#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Runtime.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Platform.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Stages.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Protocol.dll"
+#r "../src/FsScheduler.Worker/bin/Release/net10.0/FsScheduler.Execution.dll"
 #r "../src/FsScheduler.Worker/bin/Release/net10.0/Microsoft.Extensions.Logging.Abstractions.dll"
 #r "../src/FsScheduler.Worker/bin/Release/net10.0/Microsoft.Extensions.Logging.dll"
 
 open System
 open System.Globalization
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
+open FsScheduler.Execution
 
 /// How often each vowel stands in a text. An accent does not make it another vowel. A large file is added up in pieces,
 /// by all workers like this one: numbers are what they tell each other.

@@ -6,7 +6,8 @@ open System.IO
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 
 /// The journal alone: what a scheduler that is fully loaded asks of it.
 module JournalBench =

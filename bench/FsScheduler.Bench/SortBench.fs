@@ -4,7 +4,7 @@ open System
 open System.Diagnostics
 open System.IO
 open System.Threading
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
 
 /// `sort` and `freq` over 256 MiB of text, beside GNU sort with as much memory and one thread, in the same run. What
 /// counts is processor time: it is less disturbed by what else runs.

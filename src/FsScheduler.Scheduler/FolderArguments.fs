@@ -2,14 +2,14 @@ namespace FsScheduler.Scheduler
 
 open System.IO
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Folders
+open FsScheduler.Cli
 
 /// The folders that a command line names.
 module FolderArguments =
 
     /// <summary>Refuses folders that overlap where that does harm.</summary>
-    /// <exception cref="T:FsScheduler.Runtime.WrongArguments">They do.</exception>
+    /// <exception cref="T:FsScheduler.Cli.WrongArguments">They do.</exception>
     let check (entrada: string) (resultados: string) (state: string) =
         for option, folder in [ "--entrada", entrada; "--resultados", resultados; "--state", state ] do
             if folder = "" then
@@ -20,7 +20,7 @@ module FolderArguments =
         | Error message -> raise (WrongArguments message)
 
     /// <summary>Refuses to have what is printed for an input: each line would make another version of it.</summary>
-    /// <exception cref="T:FsScheduler.Runtime.WrongArguments">It is.</exception>
+    /// <exception cref="T:FsScheduler.Cli.WrongArguments">It is.</exception>
     let checkOutput (folder: InputFolder) =
         match folder.OwnOutput with
         | ValueNone -> ()
@@ -31,7 +31,7 @@ module FolderArguments =
             )
 
     /// <summary>Refuses to have the tokens for an input, which is sent to workers and published.</summary>
-    /// <exception cref="T:FsScheduler.Runtime.WrongArguments">They are one.</exception>
+    /// <exception cref="T:FsScheduler.Cli.WrongArguments">They are one.</exception>
     let checkTokens (folder: InputFolder) (file: string option) =
         let isInput (file: string) =
             folder.Refresh()

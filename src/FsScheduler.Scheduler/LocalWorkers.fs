@@ -10,7 +10,9 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// Passes on what a worker says on its standard error, and remembers its last line: that is why it has ended.
 [<Sealed>]
@@ -75,7 +77,7 @@ type private WorkerErrors(worker: Diagnostics.Process) =
                 StringSplitOptions.RemoveEmptyEntries ||| StringSplitOptions.TrimEntries
             )
 
-        Array.tryLast lines |> Option.map Logs.printable |> Option.defaultValue ""
+        Array.tryLast lines |> Option.map Terminal.printable |> Option.defaultValue ""
 
 /// <summary>Worker processes of this machine, kept running until they are ended.</summary>
 /// <param name="program">What is started.</param>

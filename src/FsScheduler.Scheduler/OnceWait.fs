@@ -5,7 +5,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Server
 
 /// <summary>The wait of `--once` until everything is done, and no longer than `--once-timeout`.</summary>
 /// <param name="server">Knows what is left.</param>

@@ -10,8 +10,12 @@ open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Execution
+open FsScheduler.Server
+open FsScheduler.Cli
 
 let private entradaOf (arguments: ParseResults<Arguments>) = arguments.GetResult(Entrada, "entrada")
 
@@ -96,7 +100,7 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
         )
 
     // Workers that this process starts would end at once, again and again.
-    match FsScheduler.Runtime.Exec.AllowedProgram.findAll allowed with
+    match FsScheduler.Execution.Exec.AllowedProgram.findAll allowed with
     | Ok _ -> ()
     | Error message -> raise (WrongArguments $"--allow-exec: {message}")
 
@@ -141,9 +145,9 @@ let private syncOf (arguments: ParseResults<Arguments>) =
         arguments.GetResult(Sync, "normal")
         |> CommandLine.oneOf [ "off"; "normal"; "full" ] "--sync"
     with
-    | "off" -> FsScheduler.Runtime.Sync.Off
-    | "full" -> FsScheduler.Runtime.Sync.Full
-    | _ -> FsScheduler.Runtime.Sync.Normal
+    | "off" -> FsScheduler.Server.Sync.Off
+    | "full" -> FsScheduler.Server.Sync.Full
+    | _ -> FsScheduler.Server.Sync.Normal
 
 let private retentionOf (arguments: ParseResults<Arguments>) : Retention = {
     age = arguments.GetResult(Retain, "7d") |> CommandLine.duration "--retain"

@@ -8,7 +8,7 @@ internal static class Endpoint
     /// <summary>What is wrong with an address; null when nothing is.</summary>
     public static string? Problem(string address)
     {
-        var parsed = Runtime.Worker.parseAddress(address);
+        var parsed = Protocol.SchedulerAddress.parse(address);
         return parsed.IsError ? parsed.ErrorValue : null;
     }
 
@@ -19,8 +19,8 @@ internal static class Endpoint
 
         try
         {
-            Runtime.KeepAlive.enable(socket);
-            await socket.ConnectAsync(Runtime.Worker.parseAddress(address).ResultValue, ct).ConfigureAwait(false);
+            Protocol.KeepAlive.enable(socket);
+            await socket.ConnectAsync(Protocol.SchedulerAddress.parse(address).ResultValue, ct).ConfigureAwait(false);
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch

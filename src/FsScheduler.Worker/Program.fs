@@ -5,14 +5,17 @@ open System.Threading.Tasks
 open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Exec
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Execution
+open FsScheduler.Cli
+open FsScheduler.Execution.Exec
 
 let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : WorkerOptions =
     let defaults = Worker.options
     let connect = arguments.GetResult(Connect, defaults.connect)
 
-    match Worker.parseAddress connect with
+    match SchedulerAddress.parse connect with
     | Ok _ -> ()
     | Error message -> raise (WrongArguments $"--connect: {message}")
 

@@ -16,16 +16,8 @@ let main args =
             EncodingNameTests.tests
             NamePatternTests.tests
             RouteTests.tests
-            CodecTests.tests
-            CodecRefusalTests.tests
-            CodecLimitTests.tests
-            CodecProperties.tests
-            CodecOracle.tests
-            TokensTests.tests
             ExplanationTests.tests
             ListingTests.tests
-            GateTests.tests
-            ConnectionLimitsTests.tests
             FolderOverlapTests.tests
             IgnoredNamesTests.tests
             FileTrackerTests.tests

@@ -4,7 +4,8 @@ open System
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 
 /// Goes on by hand, and nobody waits for it.

@@ -7,7 +7,8 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 

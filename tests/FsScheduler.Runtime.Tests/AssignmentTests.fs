@@ -9,8 +9,8 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
+open FsScheduler.Execution
 open FsScheduler.Runtime.Tests.WireSupport
 open FsScheduler.Runtime.Tests.WorkerTests
 

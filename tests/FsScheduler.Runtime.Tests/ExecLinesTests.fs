@@ -8,8 +8,8 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Exec
+open FsScheduler.Protocol
+open FsScheduler.Execution.Exec
 open FsScheduler.Runtime.Tests.ExecSupport
 
 let private loop body =

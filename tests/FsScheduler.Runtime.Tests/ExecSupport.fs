@@ -10,9 +10,10 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Exec
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
+open FsScheduler.Protocol
+open FsScheduler.Server
+open FsScheduler.Execution.Exec
 
 /// No test waits longer for anything.
 let patience = TimeSpan.FromSeconds 60.0

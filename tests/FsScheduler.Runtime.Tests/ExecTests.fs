@@ -10,8 +10,9 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Exec
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Execution.Exec
 open FsScheduler.Runtime.Tests.ExecSupport
 
 let private megabytes = 1024 * 1024

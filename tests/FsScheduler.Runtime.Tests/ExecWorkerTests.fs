@@ -6,10 +6,10 @@ open System.IO
 open System.Text.Json
 open System.Threading
 open Expecto
-open FsScheduler.Runtime
 open FsScheduler.Runtime.Tests.WireSupport
 open FsScheduler.Runtime.Tests.WorkerTests
 open FsScheduler.Runtime.Tests.ExecSupport
+open FsScheduler.Execution
 
 let private failureOf (result: JsonElement) =
     text result "error", text result "retry"

@@ -3,9 +3,9 @@ module FsScheduler.Runtime.Tests.FileLockTests
 open System
 open System.IO
 open Expecto
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
+open FsScheduler.Platform
+open FsScheduler.Server
 
 let private letGo (lock': FileLock) = (lock' :> IDisposable).Dispose()
 

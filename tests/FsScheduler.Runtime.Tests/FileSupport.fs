@@ -8,8 +8,11 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Server
+open FsScheduler.Folders
+open FsScheduler.Cli
 open Microsoft.Extensions.Logging
 
 /// A folder of its own for each test, on the real disk.

@@ -8,8 +8,9 @@ open System.Text
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 
 let private log = Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance

@@ -4,7 +4,8 @@ open System
 open System.IO
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
 
 let private line (point: string) kind =
     $"36 35 8:1 / {point} rw,relatime shared:1 - {kind} /dev/sda1 rw"

@@ -9,7 +9,8 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 

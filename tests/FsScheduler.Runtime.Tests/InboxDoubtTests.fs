@@ -7,7 +7,8 @@ open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
 open FsScheduler.Runtime.Tests.FileSupport
 
 /// An inbox without events, under a clock of its own, that has taken these files.

@@ -7,7 +7,8 @@ open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
 open FsScheduler.Runtime.Tests.FileSupport
 open Microsoft.Extensions.Logging.Abstractions
 

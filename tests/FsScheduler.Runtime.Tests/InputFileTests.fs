@@ -6,7 +6,8 @@ open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
 open FsScheduler.Runtime.Tests.FileSupport
 
 /// The folder of inputs inside `temp`, with something outside it.

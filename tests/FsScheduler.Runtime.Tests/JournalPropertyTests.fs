@@ -11,7 +11,7 @@ open FsScheduler.Core.Tests
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerHistory
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.JournalSupport
 
 let private options () : JournalOptions = {

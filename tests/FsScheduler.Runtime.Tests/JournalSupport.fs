@@ -8,7 +8,8 @@ open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 
 /// One whose thread has begun.

@@ -13,8 +13,8 @@ open Expecto
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 open FsScheduler.Runtime.Tests.WireSupport

@@ -5,7 +5,7 @@ open System.Collections.Generic
 open System.Text
 open System.Threading
 open Expecto
-open FsScheduler.Runtime
+open FsScheduler.Cli
 
 /// A reader that reads when it is let, and takes nothing while it is full.
 type private Reader() =

@@ -8,8 +8,9 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
+open FsScheduler.Execution
+open FsScheduler.Server
 
 let private runPiece piece (functions: (string * StageFunction) list) name (text: string) =
     let call = {

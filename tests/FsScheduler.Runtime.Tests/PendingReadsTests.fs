@@ -4,7 +4,8 @@ module FsScheduler.Runtime.Tests.PendingReadsTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.WireSupport
 
 let private recorded number = Recorded(number, 4L<B>)

@@ -12,8 +12,10 @@ open Microsoft.Extensions.Logging.Abstractions
 open Expecto
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.StageReference
 open FsScheduler.Runtime.Tests.WireSupport

@@ -8,9 +8,9 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 

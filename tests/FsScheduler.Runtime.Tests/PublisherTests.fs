@@ -7,7 +7,7 @@ open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Folders
 open FsScheduler.Runtime.Tests.FileSupport
 
 let private bytes (text: string) =

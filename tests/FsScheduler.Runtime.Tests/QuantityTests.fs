@@ -2,7 +2,7 @@ module FsScheduler.Runtime.Tests.QuantityTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Cli
 
 let private durations = [
     "500ms", 500L<ms>

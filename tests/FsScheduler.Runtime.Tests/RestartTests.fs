@@ -9,8 +9,10 @@ open Expecto
 open FsScheduler.Core
 open FsScheduler.Core.Tests.SchedulerFixture
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 open FsScheduler.Runtime.Tests.WireSupport

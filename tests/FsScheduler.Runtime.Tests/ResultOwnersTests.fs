@@ -8,9 +8,11 @@ open Expecto
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Server
+open FsScheduler.Folders
 open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 

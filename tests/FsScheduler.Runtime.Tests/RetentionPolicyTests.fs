@@ -6,7 +6,7 @@ open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Server
 
 let private now: Instant = { sinceStart = 10_000L<ms> }
 let private retention: Retention = { age = 3_000L<ms>; bytes = 8_000L<B> }

@@ -9,8 +9,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Execution
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 

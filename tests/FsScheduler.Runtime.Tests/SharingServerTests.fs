@@ -10,8 +10,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 

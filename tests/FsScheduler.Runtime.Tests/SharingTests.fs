@@ -8,8 +8,9 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 

@@ -8,8 +8,9 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Platform
+open FsScheduler.Protocol
 open FsScheduler.Core.Tests
-open FsScheduler.Runtime
 open FsScheduler.Runtime.Tests.FileSupport
 
 let private judged silent isAsked sent =
@@ -142,7 +143,7 @@ let tests =
             do! meeting.say (FromScheduler.Status(report 2L))
 
             match! within receiving with
-            | Some { message = FromScheduler.Status report } ->
+            | Some { Arrival.message = FromScheduler.Status report } ->
                 Expect.equal report.queued 2L "the answer to the client's own question"
             | other -> failtest $"{other}"
         }

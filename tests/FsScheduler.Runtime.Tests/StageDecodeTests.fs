@@ -5,8 +5,8 @@ open System
 open System.Text
 open Expecto
 open FsCheck.FSharp
-open FsScheduler.Runtime.Stages
 open FsScheduler.Runtime.Tests.StageReference
+open FsScheduler.Stages
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 300 }
 

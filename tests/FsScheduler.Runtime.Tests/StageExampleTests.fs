@@ -3,7 +3,7 @@ module FsScheduler.Runtime.Tests.StageExampleTests
 open System
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
 open FsScheduler.Runtime.Tests.StageReference
 
 /// For each stage: a payload, and what it becomes.

@@ -7,7 +7,7 @@ open System.Threading
 open Expecto
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
 open FsScheduler.Runtime.Tests.StageReference
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 100 }

@@ -5,8 +5,8 @@ open System.Text
 open System.Text.Unicode
 open Expecto
 open FsCheck.FSharp
-open FsScheduler.Runtime.Stages
 open FsScheduler.Runtime.Tests.StageReference
+open FsScheduler.Stages
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 200 }
 

@@ -9,7 +9,7 @@ open System.Text
 open System.Text.RegularExpressions
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
 
 let utf8 (text: string) = Encoding.UTF8.GetBytes text
 

@@ -5,7 +5,7 @@ open System
 open System.IO
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
 open FsScheduler.Runtime.Tests.ExecSupport
 
 /// Runs a program that is this text, and gives how that fails.

@@ -8,8 +8,9 @@ open System.Net.Sockets
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Platform
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.JournalSupport
 open FsScheduler.Runtime.Tests.WireSupport

@@ -5,7 +5,9 @@ open System
 open System.Text
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
+open FsScheduler.Cli
 
 let private encoded (charset: string) (text: string) =
     let encoding = Option.get (Terminal.transliterating charset)

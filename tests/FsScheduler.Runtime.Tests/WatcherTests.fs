@@ -6,9 +6,10 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
-open FsScheduler.Runtime.Files
 open FsScheduler.Runtime.Tests.FileSupport
 open Microsoft.Extensions.Logging.Abstractions
+open FsScheduler.Platform
+open FsScheduler.Folders
 
 /// Everything that a watcher sends, as one list.
 let private collecting start =

@@ -14,8 +14,10 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Runtime.Tests.FileSupport
 
 /// Moments that a test decides; its timers are real ones.

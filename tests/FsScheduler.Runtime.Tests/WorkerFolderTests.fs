@@ -6,9 +6,10 @@ open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Exec
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Execution
+open FsScheduler.Cli
+open FsScheduler.Execution.Exec
 open FsScheduler.Runtime.Tests.ExecSupport
 
 let private onLinux () =

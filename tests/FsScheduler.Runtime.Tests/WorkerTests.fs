@@ -12,8 +12,9 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Stages
+open FsScheduler.Stages
+open FsScheduler.Protocol
+open FsScheduler.Execution
 open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 
@@ -752,14 +753,14 @@ let private addresses =
                 "[::1]:65535", "::1", 65535
             ] do
             test text {
-                match Worker.parseAddress text with
+                match SchedulerAddress.parse text with
                 | Ok address -> Expect.equal (address.Host, address.Port) (host, port) text
                 | Error message -> failtest message
             }
 
         for text in [ ""; "here"; ":7070"; "here:"; "here:0"; "here:65536"; "here:x" ] do
             test $"'{text}' is refused" {
-                match Worker.parseAddress text with
+                match SchedulerAddress.parse text with
                 | Ok _ -> failtest "it was taken"
                 | Error message -> Expect.stringContains message "HOST:PORT" "says what is wanted"
             }

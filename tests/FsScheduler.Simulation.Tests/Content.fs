@@ -5,7 +5,8 @@ open System.Collections.Generic
 open System.IO
 open System.Text
 open FsScheduler.Core
-open FsScheduler.Runtime.Files
+open FsScheduler.Protocol
+open FsScheduler.Folders
 
 /// What simulated work makes: its input, and the name of each stage with the attempt that ran it, at every line or once,
 /// as the stage's kind wants. So a result tells by itself whether every stage ran once, in order, on the right input, and

@@ -7,8 +7,10 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 
 /// <summary>A journal that is looked at: the observers hear what is durable before anybody else does.</summary>
 /// <param name="journal">The real one.</param>

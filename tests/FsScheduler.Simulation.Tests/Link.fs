@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Protocol
 
 /// What goes over a link: a message with its payload; or its end, after all that was sent before.
 type private Frame<'T> =

@@ -7,7 +7,8 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Protocol
+open FsScheduler.Server
 
 /// What happens around the turns of a simulated mailbox.
 type MailboxHooks = {

@@ -2,8 +2,9 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 
 /// `resultados/`: keeps what is there.

@@ -8,6 +8,7 @@ open System.Text.Json
 open System.Text.RegularExpressions
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Protocol
 open FsScheduler.System.Tests.Farm
 
 /// Sends a SUBMIT with further fields, such as `"key":"k",`, and this payload.

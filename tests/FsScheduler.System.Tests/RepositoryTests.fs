@@ -204,6 +204,88 @@ let private layout =
         }
     ]
 
+/// What each project of `src` uses of the others.
+let private rooms =
+    Map [
+        "Core", set []
+        "Platform", set [ "Core" ]
+        "Stages", set [ "Core" ]
+        "Folders", set [ "Core"; "Platform" ]
+        "Protocol", set [ "Core"; "Platform" ]
+        "Journal", set [ "Core" ]
+        "Execution", set [ "Core"; "Platform"; "Stages"; "Folders"; "Protocol" ]
+        "Server", set [ "Core"; "Platform"; "Stages"; "Folders"; "Protocol"; "Journal" ]
+        "Conformance", set [ "Core"; "Platform"; "Protocol" ]
+        "Cli", set [ "Core"; "Platform" ]
+        "Sdk", set [ "Execution" ]
+        "Worker", set [ "Execution"; "Cli" ]
+        "Scheduler", set [ "Worker"; "Server"; "Cli"; "Conformance" ]
+    ]
+
+let private included kind (project: string) =
+    set [
+        for reference in elements project [ kind ] do
+            yield! Option.toList (attribute "Include" reference)
+    ]
+
+let private roomProjects =
+    Map [
+        for project in projects do
+            if project.StartsWith("src/", StringComparison.Ordinal) then
+                let name = nonNull (Path.GetFileNameWithoutExtension project)
+                name.Substring("FsScheduler.".Length), project
+    ]
+
+let private used project =
+    included "ProjectReference" project
+    |> Set.map (fun reference ->
+        let name = Path.GetFileNameWithoutExtension(reference.Replace('\\', '/'))
+        (nonNull name).Substring("FsScheduler.".Length))
+
+/// What a project brings with it, itself included.
+let rec private brought room : Set<string> =
+    rooms[room] |> Seq.map brought |> Set.unionMany |> Set.add room
+
+let private packagesOf room =
+    brought room
+    |> Seq.map (fun brought -> included "PackageReference" roomProjects[brought])
+    |> Set.unionMany
+
+let private cut =
+    testList "the cut" [
+        test "is what the projects say" {
+            Expect.equal (Map.map (fun _ project -> used project) roomProjects) rooms "projects"
+        }
+
+        test "leaves Core with FSharp.Core alone" {
+            Expect.equal (packagesOf "Core") (set [ "FSharp.Core" ]) "its packages"
+        }
+
+        test "brings users of the SDK no database, no command line and no console" {
+            let no =
+                set [ "Microsoft.Data.Sqlite"; "Argu"; "Microsoft.Extensions.Logging.Console" ]
+
+            Set.intersect (packagesOf "Sdk") no |> expectNone "packages of the SDK"
+        }
+
+        test "has a worker that knows no scheduler, and a kit apart from it" {
+            Expect.isFalse (Set.contains "Server" (brought "Execution")) "the worker"
+            Expect.isFalse (Set.contains "Server" (brought "Conformance")) "the kit"
+            Expect.isFalse (Set.contains "Conformance" (brought "Server")) "the scheduler"
+        }
+
+        test "is what the namespaces say" {
+            for KeyValue(room, project) in roomProjects do
+                let folder = nonNull (Path.GetDirectoryName project)
+
+                for file in filesUnder (folder.Replace('\\', '/')) ".fs" do
+                    let name =
+                        Regex.Match(read file, @"(?m)^(?:namespace|module) (?:internal )?([\w.]+)")
+
+                    Expect.stringStarts name.Groups[1].Value $"FsScheduler.{room}" file
+        }
+    ]
+
 let private texts =
     testList "the texts" [
         test "begin with the two lines of the mission" {
@@ -226,4 +308,4 @@ let private texts =
         }
     ]
 
-let tests = testList "the repository" [ packages; layout; texts ]
+let tests = testList "the repository" [ packages; layout; cut; texts ]

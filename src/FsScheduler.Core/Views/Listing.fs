@@ -53,19 +53,6 @@ module Listing =
     /// More stages than that are not listed.
     let stagesMax = 10_000
 
-    /// As people and the protocol call it.
-    let phaseName (phase: Phase) : string =
-        (Word.phases |> Array.find (fun word -> word.Meaning = phase)).Text
-
-    /// All names of phases.
-    let phaseNames: string list = [ for word in Word.phases -> word.Text ]
-
-    /// The phase of a name.
-    let tryPhase (name: string) : Phase option =
-        Word.phases
-        |> Array.tryFind (fun word -> word.Text = name)
-        |> Option.map _.Meaning
-
     let private phaseOf (task: Task) =
         match task.State with
         | TaskState.Queued -> Phase.Queued

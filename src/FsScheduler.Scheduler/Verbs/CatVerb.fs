@@ -4,7 +4,9 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler cat`.
 [<RequireQualifiedAccess>]

@@ -4,7 +4,8 @@ open System.IO
 open System.Text.Json
 open Argu
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler check`.
 [<RequireQualifiedAccess>]

@@ -4,7 +4,7 @@ open System
 open System.Globalization
 open System.Text
 open Spectre.Console
-open FsScheduler.Runtime
+open FsScheduler.Platform
 
 /// Rows for people and for awk: in a terminal aligned, under a header, cut to its width; in a pipe whole, with a TAB
 /// between cells and no header, so that each line is an item.
@@ -69,7 +69,7 @@ module Columns =
         console
 
     let private cell (text: string) =
-        if text = "" then "-" else Logs.printable text
+        if text = "" then "-" else Terminal.printable text
 
     /// A row for a pipe.
     let piped (cells: string list) : string =

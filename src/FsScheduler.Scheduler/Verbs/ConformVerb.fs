@@ -5,8 +5,10 @@ open System.Text.Json
 open Argu
 open Spectre.Console
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Scheduler.Conform
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
+open FsScheduler.Conformance
 
 /// The command line of `fs-scheduler conform`, before its `--`.
 [<RequireQualifiedAccess>]
@@ -63,7 +65,7 @@ module ConformVerb =
 
     let private tell (findings: Conformance.Finding list) =
         let table = Table().RoundedBorder().AddColumns("row", "", "the worker")
-        let escape (text: string) = Markup.Escape(Logs.printable text)
+        let escape (text: string) = Markup.Escape(Terminal.printable text)
 
         for finding in findings do
             let colour, said =

@@ -5,7 +5,7 @@ open System.Globalization
 open System.IO
 open System.Text
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
 
 /// A line of `--joblog`.
 type JobLine = {
@@ -63,7 +63,7 @@ type JobLog(path: string, host: string) =
         let signal = if line.isCancelled then 15 else 0
 
         writer.Write
-            $"{line.number}\t{host}\t{seconds started}\t{seconds line.took.TotalSeconds}\t{line.sent}\t{line.received}\t{exit}\t{signal}\t{Logs.printable line.file}\n"
+            $"{line.number}\t{host}\t{seconds started}\t{seconds line.took.TotalSeconds}\t{line.sent}\t{line.received}\t{exit}\t{signal}\t{Terminal.printable line.file}\n"
 
     interface IDisposable with
         member _.Dispose() = writer.Dispose()

@@ -3,7 +3,8 @@ namespace FsScheduler.Scheduler
 open System.IO
 open Argu
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler journal`.
 [<RequireQualifiedAccess>]

@@ -3,7 +3,7 @@ namespace FsScheduler.Scheduler
 open System
 open System.Diagnostics
 open System.Globalization
-open FsScheduler.Runtime
+open FsScheduler.Platform
 
 /// How far a `submit` is, on standard error: one line that is drawn again in a terminal, for more than one file or with
 /// `--eta`, and with that a line a second elsewhere. Whoever writes a line of its own does it through the meter, so that the two never share one.

@@ -6,8 +6,10 @@ open System.Text.Json
 open Argu
 open Spectre.Console
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Folders
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler plan`.
 [<RequireQualifiedAccess>]
@@ -105,7 +107,7 @@ module PlanVerb =
                 .AddColumn(TableColumn("bytes").RightAligned())
                 .AddColumns("pipeline", "from")
 
-        let cell text = Markup.Escape(Logs.printable text)
+        let cell text = Markup.Escape(Terminal.printable text)
 
         for planned in plan do
             let size =
@@ -191,7 +193,7 @@ module PlanVerb =
                     Console.Out.WriteLine(piped planned)
 
             for sentence in unusedRoutes routes listing do
-                eprintfn $"fs-scheduler plan: {Logs.printable sentence}"
+                eprintfn $"fs-scheduler plan: {Terminal.printable sentence}"
 
             if plan |> List.exists _.fate.IsRefused then
                 ExitCode.quarantined

@@ -4,7 +4,8 @@ open System
 open System.Text.Json
 open System.Threading
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
 
 /// Tasks in quarantine, as `retry --all` finds them.
 type Quarantined = {
@@ -17,7 +18,7 @@ type Quarantined = {
     member found.Sentence =
         let names =
             found.shown
-            |> List.map (fun (task, name) -> $"{task} '{Logs.printable name}'")
+            |> List.map (fun (task, name) -> $"{task} '{Terminal.printable name}'")
             |> String.concat ", "
 
         let more =
@@ -43,7 +44,7 @@ module Quarantine =
         nonNull (root.GetProperty("name").GetString())
 
     /// <summary>Those that are in quarantine now, page by page.</summary>
-    /// <exception cref="T:FsScheduler.Runtime.Unreachable">The scheduler does not answer, or does not list tasks.</exception>
+    /// <exception cref="T:FsScheduler.Protocol.Unreachable">The scheduler does not answer, or does not list tasks.</exception>
     let find (client: SchedulerClient) (ct: CancellationToken) =
         task {
             let mutable found = { count = 0L; shown = [] }

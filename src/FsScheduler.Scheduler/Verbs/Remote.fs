@@ -9,7 +9,9 @@ open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// What all verbs share that ask a running scheduler.
 module Remote =
@@ -18,7 +20,7 @@ module Remote =
     let addressOf (given: string option) =
         let address = defaultArg given "127.0.0.1:7070"
 
-        match Worker.parseAddress address with
+        match SchedulerAddress.parse address with
         | Ok _ -> address
         | Error message -> raise (WrongArguments $"--connect: {message}")
 
@@ -46,13 +48,13 @@ module Remote =
 
     /// Says what is wrong, on stderr.
     let complain (verb: string) (message: string) =
-        eprintfn $"fs-scheduler {verb}: {Logs.printable message}"
+        eprintfn $"fs-scheduler {verb}: {Terminal.printable message}"
 
     /// <summary>Connects, and does something with the connection.</summary>
     /// <param name="address">`--connect`.</param>
     /// <param name="tokenFile">`--token-file`.</param>
     /// <param name="work">Returns the exit code.</param>
-    /// <exception cref="T:FsScheduler.Runtime.Unreachable">There is no scheduler, or it refuses.</exception>
+    /// <exception cref="T:FsScheduler.Protocol.Unreachable">There is no scheduler, or it refuses.</exception>
     /// <exception cref="T:System.OperationCanceledException">By Ctrl+C.</exception>
     let run
         (address: string option)
@@ -99,7 +101,7 @@ module Remote =
     /// <param name="address">`--connect`.</param>
     /// <param name="tokenFile">`--token-file`.</param>
     /// <param name="work">Called with each new connection. Returns the exit code.</param>
-    /// <exception cref="T:FsScheduler.Runtime.Unreachable">There was none from the start, or it stays away.</exception>
+    /// <exception cref="T:FsScheduler.Protocol.Unreachable">There was none from the start, or it stays away.</exception>
     /// <exception cref="T:System.OperationCanceledException">By Ctrl+C.</exception>
     let follow
         (verb: string)

@@ -9,7 +9,10 @@ open Argu
 open Spectre.Console
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Execution
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler replay`.
 [<RequireQualifiedAccess>]
@@ -82,7 +85,7 @@ module ReplayVerb =
             for view, name in Seq.truncate tasksMax tasks do
                 table.AddRow(
                     string view.id,
-                    Markup.Escape(Logs.printable name),
+                    Markup.Escape(Terminal.printable name),
                     view.state,
                     string view.attempt,
                     string view.failures

@@ -7,8 +7,7 @@ open System.IO
 open System.Security.Cryptography
 open System.Text
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
 
 /// <summary>
 /// The folder that `submit` writes results to. One replaces an older one of the same file; one of another file of that name,

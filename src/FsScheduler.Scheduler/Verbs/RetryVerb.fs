@@ -5,7 +5,8 @@ open System.Text.Json
 open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Cli
 
 /// The command line of `retry`.
 [<RequireQualifiedAccess>]
@@ -55,12 +56,12 @@ module RetryVerb =
         }
 
     let private sentence (pipeline: string option) (known: Known) =
-        let what = $"task {known.task}, '{Logs.printable known.name}': tried again with"
+        let what = $"task {known.task}, '{Terminal.printable known.name}': tried again with"
 
         match pipeline with
-        | Some pipeline -> $"{what} '{Logs.printable pipeline}', as a new task"
+        | Some pipeline -> $"{what} '{Terminal.printable pipeline}', as a new task"
         | None ->
-            $"{what} '{Logs.printable known.pipeline}', as it was submitted; for another: fs-scheduler retry {known.task} --pipeline STAGES"
+            $"{what} '{Terminal.printable known.pipeline}', as it was submitted; for another: fs-scheduler retry {known.task} --pipeline STAGES"
 
     let private tell
         isJson
@@ -134,7 +135,7 @@ module RetryVerb =
 
             let how =
                 match pipeline with
-                | Some pipeline -> $", with '{Logs.printable pipeline}', as new tasks"
+                | Some pipeline -> $", with '{Terminal.printable pipeline}', as new tasks"
                 | None ->
                     ", each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
 

@@ -4,8 +4,10 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler submit`.
 [<RequireQualifiedAccess>]

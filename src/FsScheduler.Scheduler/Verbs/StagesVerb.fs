@@ -4,7 +4,9 @@ open System
 open System.Text.Json
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler stages`.
 [<RequireQualifiedAccess>]
@@ -187,6 +189,6 @@ module StagesVerb =
             with Unreachable message when address.IsNone ->
                 // Whoever writes a pipeline may have no scheduler yet.
                 eprintfn
-                    $"fs-scheduler stages: only those that are built in, since {Logs.printable message}"
+                    $"fs-scheduler stages: only those that are built in, since {Terminal.printable message}"
 
                 show isJson (List.map snd builtIn)

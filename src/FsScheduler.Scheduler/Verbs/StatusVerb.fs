@@ -9,7 +9,9 @@ open System.Threading.Tasks
 open Argu
 open Spectre.Console
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command lines of `fs-scheduler status` and `fs-scheduler watch`.
 [<RequireQualifiedAccess>]
@@ -106,7 +108,7 @@ module StatusVerb =
         for worker in report.workers do
             workers.AddRow(
                 string worker.session,
-                Markup.Escape(Logs.printable worker.name),
+                Markup.Escape(Terminal.printable worker.name),
                 string worker.slots,
                 string worker.held,
                 string worker.finished,
@@ -117,7 +119,7 @@ module StatusVerb =
         let trouble =
             match report.trouble with
             | Some trouble -> [
-                Markup("[red]" + Markup.Escape(Logs.printable trouble) + "[/]")
+                Markup("[red]" + Markup.Escape(Terminal.printable trouble) + "[/]")
                 :> Rendering.IRenderable
               ]
             | None -> []
@@ -125,7 +127,7 @@ module StatusVerb =
         let awaited =
             match report.awaited with
             | Some awaited -> [
-                Markup("[yellow]" + Markup.Escape(Logs.printable awaited) + "[/]")
+                Markup("[yellow]" + Markup.Escape(Terminal.printable awaited) + "[/]")
                 :> Rendering.IRenderable
               ]
             | None -> []
@@ -134,7 +136,7 @@ module StatusVerb =
             if report.missing.Length = 0 then
                 []
             else
-                let names = String.Join(", ", report.missing |> Array.map Logs.printable)
+                let names = String.Join(", ", report.missing |> Array.map Terminal.printable)
 
                 [
                     Markup(
@@ -146,7 +148,7 @@ module StatusVerb =
         let heldBack = [
             for worker in report.heldBack do
                 Markup(
-                    $"[yellow]held back, since it only fails: {Markup.Escape(Logs.printable worker)}[/]"
+                    $"[yellow]held back, since it only fails: {Markup.Escape(Terminal.printable worker)}[/]"
                 )
                 :> Rendering.IRenderable
         ]

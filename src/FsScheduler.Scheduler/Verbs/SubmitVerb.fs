@@ -8,7 +8,10 @@ open System.Threading
 open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The scheduler ends the conversation over something that would be wrong again.
 exception Refusal of message: string
@@ -77,7 +80,7 @@ module SubmitVerb =
         | TakenOver id -> Some $"{sending.file}: accepted as task {id}"
         | Failed(Some id, error) -> Some $"{sending.file}: task {id} failed: {error}"
         | Failed(None, error) -> Some $"{sending.file}: refused: {error}"
-        |> Option.map Logs.printable
+        |> Option.map Terminal.printable
 
     /// <summary>What there is to send, what is on its way, and what has ended.</summary>
     /// <param name="sendings">All.</param>
@@ -305,7 +308,7 @@ module SubmitVerb =
 
                     if trouble <> told || progress.Ended > ended then
                         meter.Around(fun () ->
-                            eprintfn $"waiting for the scheduler: {Logs.printable trouble}")
+                            eprintfn $"waiting for the scheduler: {Terminal.printable trouble}")
 
                         told <- trouble
                         ended <- progress.Ended
@@ -351,7 +354,10 @@ module SubmitVerb =
                 member _.Accepted(sending, task) =
                     if arguments.Contains SubmitArguments.Verbose then
                         meter.Around(fun () ->
-                            eprintfn "%s: accepted as task %d" (Logs.printable sending.file) task)
+                            eprintfn
+                                "%s: accepted as task %d"
+                                (Terminal.printable sending.file)
+                                task)
 
                 member _.Ended(count, sending, ending, started, received, isCancelled) =
                     meter.Around(fun () ->

@@ -6,7 +6,9 @@ open System.Text.Json
 open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command lines of `cancel`, `drain` and `explain`.
 [<RequireQualifiedAccess>]
@@ -87,12 +89,12 @@ module TaskVerbs =
             let root = document.RootElement
 
             let text (name: string) =
-                Logs.printable (root.GetProperty(name).ToString())
+                Terminal.printable (root.GetProperty(name).ToString())
 
             printfn "task %s, '%s': %s" (text "task") (text "name") (text "state")
 
             for sentence in root.GetProperty("sentences").EnumerateArray() do
-                printfn "  %s" (Logs.printable (nonNull (sentence.GetString())))
+                printfn "  %s" (Terminal.printable (nonNull (sentence.GetString())))
 
     let explain (arguments: ParseResults<TaskArguments>) : int =
         let ids = whats arguments |> List.map Remote.taskOf

@@ -5,7 +5,8 @@ open System.IO
 open System.Text.Json
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler tasks`.
 [<RequireQualifiedAccess>]
@@ -24,7 +25,7 @@ type TasksArguments =
         member argument.Usage =
             match argument with
             | TasksArguments.State _ ->
-                let names = String.concat ", " Listing.phaseNames
+                let names = String.concat ", " PhaseName.all
                 $"only those in these states, with commas between: {names} (default: all that are not finished)"
             | TasksArguments.Name _ ->
                 "only those whose name, or its last part, fits: * stands for any characters, ? for one"
@@ -54,20 +55,20 @@ module TasksVerb =
         let phases =
             given
             |> List.map (fun name ->
-                match Listing.tryPhase name with
+                match PhaseName.tryParse name with
                 | Some phase -> phase
                 | None ->
                     let hint =
-                        match Spelling.nearest Listing.phaseNames name with
+                        match Spelling.nearest PhaseName.all name with
                         | Some near -> $"did you mean '{near}'?"
-                        | None -> $"""there are {String.concat ", " Listing.phaseNames}"""
+                        | None -> $"""there are {String.concat ", " PhaseName.all}"""
 
                     raise (WrongArguments $"--state: there is no state '{name}'; {hint}"))
 
         match phases with
         | [] when arguments.Contains TasksArguments.All -> [|
-            for name in Listing.phaseNames do
-                yield! Option.toArray (Listing.tryPhase name)
+            for name in PhaseName.all do
+                yield! Option.toArray (PhaseName.tryParse name)
           |]
         | phases -> phases |> List.distinct |> Array.ofList
 

@@ -4,8 +4,11 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
+open FsScheduler.Platform
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Protocol
+open FsScheduler.Server
+open FsScheduler.Cli
 
 /// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
 module Verbs =
@@ -20,7 +23,7 @@ module Verbs =
             with
             | Unreachable message
             | Refusal message
-            | Conform.Unstartable message
+            | FsScheduler.Conformance.Unstartable message
             | JournalRefused message
             | StoreError(_, message) ->
                 Remote.complain name message
@@ -88,7 +91,7 @@ module Verbs =
             | None -> $"""there are {String.concat ", " names}"""
 
         eprintfn
-            $"fs-scheduler: there is no verb '{Logs.printable name}'; {hint}\nfs-scheduler --help says more."
+            $"fs-scheduler: there is no verb '{Terminal.printable name}'; {hint}\nfs-scheduler --help says more."
 
         ExitCode.wrongArguments
 

@@ -8,7 +8,8 @@ open System.Threading
 open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Protocol
+open FsScheduler.Cli
 
 /// The command line of `fs-scheduler wait`.
 [<RequireQualifiedAccess>]

@@ -11,13 +11,13 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
     /// <param name="ct">Ends the wait, which is <see cref="SchedulerClientOptions.ConnectTimeout"/> at the most.</param>
     /// <exception cref="SchedulerUnavailableException">Another try may find a scheduler.</exception>
     /// <exception cref="SchedulerRefusedException">Another try would end the same.</exception>
-    public async Task<Runtime.SchedulerClient> OpenAsync(CancellationToken ct)
+    public async Task<Protocol.SchedulerClient> OpenAsync(CancellationToken ct)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
         limit.CancelAfter(options.ConnectTimeout);
         var stream = await OpenStreamAsync(limit.Token, ct).ConfigureAwait(false);
         var token = options.Token is null ? null : FSharpOption<string>.Some(options.Token);
-        var started = await Runtime.SchedulerClient
+        var started = await Protocol.SchedulerClient
             .StartAsync(stream, options.Name, token, folder, limit.Token)
             .ConfigureAwait(false);
 
@@ -44,16 +44,16 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
         }
     }
 
-    private SchedulerException WhyNot(Runtime.Unwelcome reason) =>
+    private SchedulerException WhyNot(Protocol.Unwelcome reason) =>
         reason switch
         {
             { IsUnauthorized: true } => new SchedulerRefusedException(
                 options.Token is null
                     ? $"the scheduler at {options.Address} wants a client's token: set {nameof(SchedulerClientOptions.Token)}"
                     : $"the scheduler at {options.Address} does not know this client's token"),
-            Runtime.Unwelcome.Refused refused when refused.code.IsBadVersion => new SchedulerRefusedException(
+            Protocol.Unwelcome.Refused refused when refused.code.IsBadVersion => new SchedulerRefusedException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
-            Runtime.Unwelcome.Refused refused => new SchedulerUnavailableException(
+            Protocol.Unwelcome.Refused refused => new SchedulerUnavailableException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
             { IsSilent: true } => new SchedulerUnavailableException(
                 $"what is at {options.Address} does not answer within {options.ConnectTimeout.TotalSeconds} s: it is stopped, or no scheduler"),

@@ -5,7 +5,7 @@ internal sealed class Inquiries
 {
     private readonly Lock gate = new();
     private readonly Queue<Question> asked = [];
-    private Runtime.SchedulerClient? wire;
+    private Protocol.SchedulerClient? wire;
     private TaskCompletionSource online = NewOnline();
     private Exception? end;
 
@@ -37,7 +37,7 @@ internal sealed class Inquiries
         }
     }
 
-    public void Attach(Runtime.SchedulerClient connection)
+    public void Attach(Protocol.SchedulerClient connection)
     {
         lock (gate)
         {

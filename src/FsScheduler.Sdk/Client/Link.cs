@@ -70,7 +70,7 @@ internal sealed class Link : IAsyncDisposable
     }
 
     /// <summary>Receives over as many connections as it takes.</summary>
-    private async Task ReceiveAsync(Runtime.SchedulerClient first)
+    private async Task ReceiveAsync(Protocol.SchedulerClient first)
     {
         var connection = first;
 
@@ -92,7 +92,7 @@ internal sealed class Link : IAsyncDisposable
         }
     }
 
-    private async Task<Runtime.SchedulerClient?> ReconnectAsync()
+    private async Task<Protocol.SchedulerClient?> ReconnectAsync()
     {
         while (!closing.IsCancellationRequested)
         {
@@ -130,7 +130,7 @@ internal sealed class Link : IAsyncDisposable
         return null;
     }
 
-    private void Attach(Runtime.SchedulerClient connection)
+    private void Attach(Protocol.SchedulerClient connection)
     {
         // A scheduler that closes over what it is told again is as good as away: only answers count then.
         if (!Submissions.Attach(connection))
@@ -141,7 +141,7 @@ internal sealed class Link : IAsyncDisposable
         Inquiries.Attach(connection);
     }
 
-    private void Detach(Runtime.SchedulerClient connection)
+    private void Detach(Protocol.SchedulerClient connection)
     {
         Submissions.Detach();
         Inquiries.Detach();
@@ -153,7 +153,7 @@ internal sealed class Link : IAsyncDisposable
         }
     }
 
-    private void Take(Runtime.Arrival<Core.FromScheduler> arrival)
+    private void Take(Protocol.Arrival<Core.FromScheduler> arrival)
     {
         if (arrival.message is not Core.FromScheduler.Error)
         {

@@ -94,7 +94,7 @@ public abstract class Payload
             }
             catch
             {
-                Runtime.SpoolFile.delete(path);
+                Protocol.SpoolFile.delete(path);
                 throw;
             }
         }
@@ -150,7 +150,7 @@ internal sealed record Parcel(Core.Payload Wire, long Size, string? Source, stri
     {
         if (Temporary is not null)
         {
-            Runtime.SpoolFile.delete(Temporary);
+            Protocol.SpoolFile.delete(Temporary);
         }
     }
 }

@@ -13,7 +13,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
     private readonly Dictionary<string, Pending> pending = [];
     private readonly SemaphoreSlim room = new(options.MaxPending);
     private readonly CancellationTokenSource closing = new();
-    private Runtime.SchedulerClient? wire;
+    private Protocol.SchedulerClient? wire;
     private Exception? end;
 
     /// <summary>The most bytes that the scheduler takes, as it last said.</summary>
@@ -62,7 +62,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
     }
 
     /// <summary>Sends all over a new connection. False: there was nothing to send.</summary>
-    public bool Attach(Runtime.SchedulerClient connection)
+    public bool Attach(Protocol.SchedulerClient connection)
     {
         lock (gate)
         {
@@ -117,7 +117,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
         if (Remove(done.@ref) is not { } ended)
         {
             // Said twice: submitted again over a new connection, or taken out of quarantine by somebody.
-            Runtime.SpoolFile.discard(result);
+            Protocol.SpoolFile.discard(result);
         }
         else if (done.error?.Value is { } error)
         {

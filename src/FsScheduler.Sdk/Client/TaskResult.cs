@@ -53,7 +53,7 @@ public sealed class TaskResult : IDisposable
     {
         if (file is not null)
         {
-            Runtime.SpoolFile.delete(file);
+            Protocol.SpoolFile.delete(file);
         }
     }
 }

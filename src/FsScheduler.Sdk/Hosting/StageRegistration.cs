@@ -19,11 +19,11 @@ internal sealed class StageRegistration(Type type)
     /// <param name="scopes">Where its instances come from.</param>
     /// <param name="logger">Is told of failures.</param>
     /// <param name="form">One of its forms; none: the stage itself.</param>
-    public Runtime.StageFunction Function(IServiceScopeFactory scopes, ILogger logger, string? form) =>
+    public Execution.StageFunction Function(IServiceScopeFactory scopes, ILogger logger, string? form) =>
         call => RunAsync(scopes, logger, form, call);
 
     private async Task<ReadOnlyMemory<byte>> RunAsync(
-        IServiceScopeFactory scopes, ILogger logger, string? form, Runtime.StageCall call)
+        IServiceScopeFactory scopes, ILogger logger, string? form, Execution.StageCall call)
     {
         var context = new StageContext
         {
@@ -49,13 +49,13 @@ internal sealed class StageRegistration(Type type)
         catch (StageFailedException error)
         {
             logger.LogWarning("task {TaskId} has no result: {Reason}", context.TaskId, error.Message);
-            throw new Runtime.Stages.StageException(error.Message, error.Retry);
+            throw new Stages.StageException(error.Message, error.Retry);
         }
         catch (Exception error) when (error is not OperationCanceledException || !call.cancellation.IsCancellationRequested)
         {
             logger.LogError(error, "task {TaskId} failed in {Stage}", context.TaskId, type.Name);
-            throw new Runtime.Stages.StageException(
-                $"{error.GetType().Name}: {error.Message}", true, Runtime.Files.Disk.passes(error));
+            throw new Stages.StageException(
+                $"{error.GetType().Name}: {error.Message}", true, Platform.Disk.passes(error));
         }
     }
 

@@ -18,7 +18,7 @@ internal sealed class WorkerService(
     /// <summary>The exit code of fs-worker for the same.</summary>
     private const int ExitCodeUnserved = 3;
 
-    private readonly List<Tuple<string, Runtime.StageFunction>> functions = [];
+    private readonly List<Tuple<string, Execution.StageFunction>> functions = [];
 
     /// <summary>Fails the start of the host when a stage cannot be built, or its name cannot be offered.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
@@ -57,9 +57,9 @@ internal sealed class WorkerService(
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var end = await Runtime.Worker.runAsync(RuntimeOptions(), stoppingToken).ConfigureAwait(false);
+        var end = await Execution.Worker.runAsync(RuntimeOptions(), stoppingToken).ConfigureAwait(false);
 
-        if (end is Runtime.WorkerEnd.Unserved unserved)
+        if (end is Execution.WorkerEnd.Unserved unserved)
         {
             // The host stops for the exception, unless it was told to ignore such, and would end with 0 all the same.
             Environment.ExitCode = ExitCodeUnserved;
@@ -73,10 +73,10 @@ internal sealed class WorkerService(
         }
     }
 
-    private Runtime.WorkerOptions RuntimeOptions()
+    private Execution.WorkerOptions RuntimeOptions()
     {
         var chosen = options.Value;
-        var builtIn = chosen.OfferBuiltInStages ? Runtime.Worker.options.builtIn : FSharpList<string>.Empty;
+        var builtIn = chosen.OfferBuiltInStages ? Execution.Worker.options.builtIn : FSharpList<string>.Empty;
         var open = chosen.OpenStream;
 
         return new(

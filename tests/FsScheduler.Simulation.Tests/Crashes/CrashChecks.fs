@@ -2,7 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
 open FsScheduler.Core
-open FsScheduler.Runtime
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 
 /// What must be so, whatever has happened.

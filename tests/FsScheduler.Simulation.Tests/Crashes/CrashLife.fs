@@ -8,8 +8,10 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 open FsScheduler.Simulation.Tests.Crashes
 

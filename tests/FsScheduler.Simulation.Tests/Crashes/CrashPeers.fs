@@ -3,7 +3,8 @@ namespace FsScheduler.Simulation.Tests.Crashes
 open System.Collections.Generic
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Protocol
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 
 /// <summary>The connections of one life: what is sent on them arrives at once.</summary>

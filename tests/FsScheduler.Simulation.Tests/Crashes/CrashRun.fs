@@ -5,7 +5,8 @@ open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Runtime
+open FsScheduler.Platform
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 open FsScheduler.Simulation.Tests.Crashes
 

@@ -3,8 +3,10 @@ namespace FsScheduler.Simulation.Tests.Crashes
 open System
 open System.IO
 open FsScheduler.Core
-open FsScheduler.Runtime
-open FsScheduler.Runtime.Files
+open FsScheduler.Platform
+open FsScheduler.Protocol
+open FsScheduler.Folders
+open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 
 /// What is written to a file, behind what it has.

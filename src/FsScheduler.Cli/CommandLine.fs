@@ -1,0 +1,250 @@
+namespace FsScheduler.Cli
+
+open System
+open System.Collections.Generic
+open System.IO
+open Argu
+open FsScheduler.Core
+open FsScheduler.Platform
+
+/// Exit codes of both executables.
+module ExitCode =
+
+    let ok = 0
+
+    /// With `--once`: something is in quarantine, or could not be taken.
+    let quarantined = 1
+    let wrongArguments = 2
+
+    /// A port is taken, a folder is missing or cannot be written, no scheduler is to be found, too few files may be open.
+    let cannotStart = 3
+
+    /// A defect of ours: the process ended itself rather than go on with a state it does not trust.
+    let broken = 70
+    let interrupted = 130
+
+    /// Whoever read standard output has gone: as a shell tells it of a program that SIGPIPE has ended.
+    let outputClosed = 141
+
+/// What a command line says that cannot be.
+exception WrongArguments of message: string
+
+/// Values of a command line, with errors that say what to do.
+module CommandLine =
+
+    let private orRaise option result =
+        match result with
+        | Ok value -> value
+        | Error message -> raise (WrongArguments $"{option}: {message}")
+
+    let duration option text =
+        Quantity.duration text |> orRaise option
+
+    let size option text = Quantity.size text |> orRaise option
+
+    /// A size that is not smaller.
+    let sizeFrom (least: Size) option text =
+        let value = size option text
+
+        if value < least then
+            raise (
+                WrongArguments
+                    $"{option}: '{text}' is too little: {Quantity.ofSize least} is the least"
+            )
+
+        value
+
+    /// A duration that is not shorter, nor longer than twenty days: timers take no more.
+    let durationFrom (least: Duration) option text =
+        let value = duration option text
+
+        if value < least || value > 1_728_000_000L<ms> then
+            raise (WrongArguments $"{option}: '{text}' is not from {least} ms to 20d")
+
+        value
+
+    let countBetween least most option (value: int) =
+        if value < least || value > most then
+            raise (WrongArguments $"{option}: {value} is not from {least} to {most}")
+
+        value
+
+    let oneOf (choices: string list) option (value: string) =
+        if not (List.contains value choices) then
+            let names = String.concat ", " choices
+            raise (WrongArguments $"{option}: '{value}' is none of {names}")
+
+        value
+
+    /// The level of the log: `--log-level`, or what `--quiet` and `--verbose` stand for.
+    let logLevel (given: string option) (isQuiet: bool) (isVerbose: bool) : string =
+        match given, isQuiet, isVerbose with
+        | None, true, false -> "warn"
+        | None, false, true -> "debug"
+        | None, false, false -> "info"
+        | Some level, false, false -> level
+        | _ -> raise (WrongArguments "--log-level, --quiet and --verbose: say one of them")
+
+    let private between (isOne: string -> bool) complaint option (text: string) =
+        let names =
+            text.Split(
+                ',',
+                StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries
+            )
+
+        for name in names do
+            if not (isOne name) then
+                raise (WrongArguments $"{option}: '{name}' {complaint}")
+
+        if names.Length = 0 then
+            raise (WrongArguments $"{option}: there is no name in '{text}'")
+
+        List.ofArray names
+
+    /// Names of stages between commas.
+    let names option text =
+        between
+            Limit.isStageName
+            "cannot be the name of a stage: use letters, digits, - _ and ."
+            option
+            text
+
+    /// What workers offer, between commas: names of stages, and programs such as `exec:jq`.
+    let offers option text =
+        between
+            Limit.isOffer
+            "cannot be the name of a stage: use letters, digits, - _ and ., or exec:PROGRAM"
+            option
+            text
+
+    /// What `--expect` says, if it is there: stages that are known beside the built-in ones.
+    let expected (text: string option) : Set<string> =
+        text |> Option.map (offers "--expect") |> Option.defaultValue [] |> Set.ofList
+
+    /// What `--pipeline` says, if it is there.
+    let pipeline (expected: Set<string>) (text: string option) : Pipeline =
+        Pipeline.parse (HashSet expected) (defaultArg text "lower")
+        |> Result.mapError _.message
+        |> orRaise "--pipeline"
+
+    /// Patterns are for what is below the folder of inputs, and do not begin with it.
+    let private checkInside option (inputs: string) (pattern: NamePattern) =
+        match NamePattern.insideFault inputs (string pattern) with
+        | Some fault -> Error $"of the pattern '{pattern}': {fault}"
+        | None -> Ok()
+        |> orRaise option
+
+    /// <summary>What `--route` says, each time.</summary>
+    /// <param name="inputs">The folder of inputs, as it was named: patterns are for what is below it.</param>
+    /// <param name="expected">What `--expect` says.</param>
+    /// <param name="texts">As they were written.</param>
+    let routes (inputs: string) (expected: Set<string>) (texts: string list) : Route list = [
+        for text in texts do
+            let route = Route.parse (HashSet expected) text |> orRaise "--route"
+
+            checkInside "--route" inputs route.pattern
+            route
+    ]
+
+    /// What `--ignore` says, each time; `inputs` as of `routes`.
+    let ignored (inputs: string) (texts: string list) : IgnoreRules =
+        IgnoreRules [
+            for text in texts do
+                let pattern = IgnoreRules.parse text |> orRaise "--ignore"
+                checkInside "--ignore" inputs pattern
+                pattern
+        ]
+
+    let readFile option (path: string) =
+        try
+            File.ReadAllText path
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            raise (WrongArguments $"{option}: cannot read '{path}': {error.Message}")
+
+    /// The first token for a role in a token file.
+    let tokenFor (role: string) option (path: string) =
+        let isOfRole (line: string) =
+            match line.Split([| ' '; '\t'; '\r' |], StringSplitOptions.RemoveEmptyEntries) with
+            | [| first; token |] when first = role -> Some token
+            | _ -> None
+
+        match readFile option path |> _.Split('\n') |> Array.tryPick isOfRole with
+        | Some token -> token
+        | None -> raise (WrongArguments $"{option}: {path} has no line '{role} TOKEN'")
+
+    /// <summary>All that a `main` does, since it prints: makes the standard streams safe, and ends as programs do when nobody reads
+    /// them.</summary>
+    /// <param name="program">What it is called in a sentence of its own.</param>
+    /// <param name="run">Returns the exit code.</param>
+    let printing (program: string) (run: unit -> int) : int =
+        StandardStreams.install ()
+
+        try
+            try
+                match DescriptorLimit.shortage () with
+                | ValueSome sentence ->
+                    eprintfn $"{program}: {sentence}"
+                    ExitCode.cannotStart
+                | ValueNone -> run ()
+            with
+            | OutputClosed -> ExitCode.outputClosed
+            | OutputFailed message ->
+                eprintfn $"{program}: {message}"
+                ExitCode.cannotStart
+        finally
+            StandardStreams.finish ()
+
+    /// <summary>The frame of an executable: parses, runs, and turns what was wrong into a message and an exit code.</summary>
+    /// <param name="program">The name of the executable.</param>
+    /// <param name="args">Its arguments.</param>
+    /// <param name="run">Returns the exit code. May throw `WrongArguments`.</param>
+    let main<'arguments when 'arguments :> IArgParserTemplate>
+        (program: string)
+        (args: string[])
+        (run: ParseResults<'arguments> -> int)
+        : int =
+        Signals.ignoreFileSize ()
+
+        Terminal.encoding (Array.contains "--json" args)
+        |> Option.iter StandardStreams.speak
+
+        match Terminal.foreignArgument () with
+        | Some argument ->
+            eprintfn
+                $"{program}: the argument '{argument}' is not UTF-8, and what it names would be taken for something else: rename it, or name a folder above it"
+
+            ExitCode.wrongArguments
+        | None when OptionHints.asksVersion args ->
+            printfn "%s" (OptionHints.version program)
+            ExitCode.ok
+        | None ->
+            let parser =
+                ArgumentParser.Create<'arguments>(programName = program, checkStructure = false)
+
+            let names = OptionHints.namesOf parser
+            let args = OptionHints.normalize names args
+
+            let wrong (message: string) =
+                eprintfn
+                    $"{program}: {Terminal.printableLines message}\n{program} --help says more."
+
+                ExitCode.wrongArguments
+
+            match OptionHints.findUnknown parser args, OptionHints.findEmpty args with
+            | Some option, _ -> wrong (OptionHints.unknown names (Terminal.printable option))
+            | None, Some option -> wrong $"{option}: its value is empty"
+            | None, None ->
+                try
+                    run (parser.ParseCommandLine(args, raiseOnUsage = true))
+                with
+                | :? ArguParseException as error when error.ErrorCode = Argu.ErrorCode.HelpText ->
+                    printfn $"{error.Message}"
+                    ExitCode.ok
+                | :? ArguParseException as error ->
+                    let whole = error.Message.Replace("ERROR: ", "")
+                    wrong ((Array.head (whole.Split "\nUSAGE:")).Trim())
+                | WrongArguments message ->
+                    eprintfn $"{program}: {Terminal.printableLines message}"
+                    ExitCode.wrongArguments

@@ -1,0 +1,302 @@
+namespace FsScheduler.Cli
+
+#nowarn "9" // fixed: a buffer is passed to the system for the time of a call.
+
+open System
+open System.IO
+open System.Runtime.InteropServices
+open System.Text
+open System.Threading
+open Microsoft.FSharp.NativeInterop
+open FsScheduler.Platform
+
+/// Whoever read standard output has gone: the program ends, and says nothing.
+exception OutputClosed
+
+/// Standard output takes nothing, such as a full disk: the program ends with a sentence.
+exception OutputFailed of message: string
+
+/// Descriptors as the system has them. The runtime's own streams swallow that a reader has gone.
+module private Descriptor =
+
+    [<Struct; StructLayout(LayoutKind.Sequential)>]
+    type PollFd = { fd: int; events: int16; happened: int16 }
+
+    [<DllImport("libc", SetLastError = true)>]
+    extern nativeint private write(int fd, nativeint buffer, nativeint count)
+
+    [<DllImport("libc", SetLastError = true)>]
+    extern int private poll(PollFd& fd, unativeint count, int timeoutMs)
+
+    [<DllImport("libc", SetLastError = true)>]
+    extern int private fcntl(int fd, int command)
+
+    [<DllImport("libc", EntryPoint = "open", SetLastError = true)>]
+    extern int private openFile([<MarshalAs(UnmanagedType.LPUTF8Str)>] string path, int flags)
+
+    let private POLLOUT = 4s
+    let private POLLERR = 8s
+    let private F_GETFD = 1
+    let private FD_CLOEXEC = 1
+    let private O_RDWR = 2
+    let EINTR = 4
+    let private EAGAIN = if OperatingSystem.IsLinux() then 11 else 35
+    let EPIPE = 32
+    let EBADF = 9
+
+    /// Since a signal may come while nobody reads.
+    let private lookEveryMs = 200
+
+    // A pipe that can be written takes this much without waiting.
+    let private pieceMax = 4096
+
+    /// Whether whoever read it has gone.
+    let hasNoReader (fd: int) =
+        let mutable question = { fd = fd; events = 0s; happened = 0s }
+        poll (&question, 1un, 0) > 0 && question.happened &&& POLLERR <> 0s
+
+    let private isWritable (fd: int) =
+        let mutable question = { fd = fd; events = POLLOUT; happened = 0s }
+        poll (&question, 1un, lookEveryMs) > 0
+
+    /// <summary>Writes all, for as long as that takes, also to a descriptor that somebody else made non-blocking.</summary>
+    /// <param name="fd">The descriptor.</param>
+    /// <param name="bytes">What is written.</param>
+    /// <param name="goesOn">Asked while it waits.</param>
+    /// <returns>0, or an errno; EINTR if it does not go on.</returns>
+    let writeAll (fd: int) (bytes: ReadOnlySpan<byte>) (goesOn: unit -> bool) : int =
+        use start = fixed &MemoryMarshal.GetReference bytes
+        let mutable offset = 0
+        let mutable errno = 0
+
+        while errno = 0 && offset < bytes.Length do
+            if isWritable fd then
+                let length = min pieceMax (bytes.Length - offset)
+
+                match
+                    int (
+                        write (fd, NativePtr.toNativeInt start + nativeint offset, nativeint length)
+                    )
+                with
+                | -1 ->
+                    errno <-
+                        match Marshal.GetLastPInvokeError() with
+                        | again when again = EINTR || again = EAGAIN -> 0
+                        | other -> other
+                | written -> offset <- offset + written
+            elif not (goesOn ()) then
+                errno <- EINTR
+
+        errno
+
+    /// <summary>Sees to it that no file of ours is ever opened as a standard stream that was closed: whatever is written to
+    /// that would go into the file.</summary>
+    /// <returns>Whether it was closed. The runtime may have opened something there by now: what was inherited does not close
+    /// itself when a program starts.</returns>
+    let plug (fd: int) : bool =
+        match fcntl (fd, F_GETFD) with
+        | -1 ->
+            openFile ("/dev/null", O_RDWR) |> ignore // the lowest that is free
+            true
+        | flags -> flags &&& FD_CLOEXEC <> 0
+
+/// A standard stream for writing.
+[<AbstractClass>]
+type private StandardStream() =
+    inherit Stream()
+    override _.CanWrite = true
+    override _.CanRead = false
+    override _.CanSeek = false
+    override _.Length = raise (NotSupportedException())
+
+    override _.Position
+        with get () = raise (NotSupportedException())
+        and set _ = raise (NotSupportedException())
+
+    override _.Flush() = ()
+    override _.Read(_: byte[], _: int, _: int) : int = raise (NotSupportedException())
+    override _.Seek(_, _) = raise (NotSupportedException())
+    override _.SetLength _ = raise (NotSupportedException())
+
+    override stream.Write(buffer: byte[], offset: int, count: int) =
+        stream.Write(ReadOnlySpan(buffer, offset, count))
+
+/// Writes at once, and waits for a reader as programs do, until a signal asks the program to end.
+[<Sealed>]
+type private DirectStream(fd: int, wasClosed: bool, failed: int -> unit) =
+    inherit StandardStream()
+
+    override _.Write(bytes: ReadOnlySpan<byte>) =
+        match
+            (if wasClosed then
+                 Descriptor.EBADF
+             else
+                 Descriptor.writeAll fd bytes (fun () -> not (Signals.isAskedToEnd ())))
+        with
+        | 0 -> ()
+        | errno -> failed errno
+
+/// Hands lines to a queue, and waits for nothing.
+[<Sealed>]
+type private QueuedStream(lines: LineQueue) =
+    inherit StandardStream()
+    let begun = new MemoryStream()
+    // A line that is longer goes out in pieces.
+    static let lineMax = 64L * 1024L
+
+    let hand () =
+        if begun.Length > 0L then
+            lines.Add(begun.ToArray())
+            begun.SetLength 0L
+
+    override _.Write(bytes: ReadOnlySpan<byte>) =
+        for index in 0 .. bytes.Length - 1 do
+            begun.WriteByte bytes[index]
+
+            if bytes[index] = 10uy || begun.Length >= lineMax then
+                hand ()
+
+/// What others wrote stands among what we print: names of workers, errors of programs. It is to be read, and not to work.
+[<Sealed>]
+type private PrintableWriter(inner: TextWriter) =
+    inherit TextWriter()
+    override _.Encoding = inner.Encoding
+    override _.Flush() = inner.Flush()
+
+    override _.Write(letter: char) =
+        inner.Write(Terminal.printableLines (string letter))
+
+    override _.Write(text: string | null) =
+        match text with
+        | null -> ()
+        | text -> inner.Write(Terminal.printableLines text)
+
+    override _.Write(letters: char[], index: int, count: int) =
+        inner.Write(Terminal.printableLines (String(letters, index, count)))
+
+/// <summary>Standard output and standard error, for all that the executables print: `printfn`, tables, logs.</summary>
+/// <remarks>What asks a scheduler does as programs do: it waits for its reader, and ends when that has gone. What works, a
+/// scheduler or a worker, waits for nobody: it goes on without its output. On Windows the runtime's own streams stay for
+/// the former.</remarks>
+module StandardStreams =
+
+    let private linesMax = 4_096
+    let private bytesMax = 1024L * 1024L
+
+    /// How long the last lines may take.
+    let private lastLinesWithin = TimeSpan.FromSeconds 1.0
+
+    let private isOurs = not (OperatingSystem.IsWindows())
+    let private utf8 = UTF8Encoding false
+
+    let mutable private encoding: Encoding = utf8
+
+    let private writerOf (stream: Stream) =
+        new StreamWriter(stream, encoding, 1024, AutoFlush = true)
+
+    let private outputFailed (errno: int) =
+        if errno = Descriptor.EPIPE then
+            raise OutputClosed
+        elif errno = Descriptor.EINTR then
+            raise (OperationCanceledException())
+        elif errno = Descriptor.EBADF then
+            raise (OutputFailed "standard output is closed")
+        else
+            raise (OutputFailed $"standard output: {Marshal.GetPInvokeErrorMessage errno}")
+
+    let mutable private output: Stream = Stream.Null
+    let mutable private errors: Stream = Stream.Null
+    let mutable private isInstalled = false
+    let mutable private closed = [| false; false; false |]
+
+    /// <summary>To be called first of all: from here on closed streams are no danger, and what is written meets
+    /// `OutputClosed` and `OutputFailed` instead of being swallowed. What cannot be said on standard error is not
+    /// said.</summary>
+    let install () =
+        if not isInstalled then
+            isInstalled <- true
+
+            if isOurs then
+                closed <- [| for fd in 0..2 -> Descriptor.plug fd |]
+                output <- new DirectStream(1, closed[1], outputFailed)
+                Console.SetOut(writerOf output)
+                errors <- new DirectStream(2, closed[2], ignore)
+                Console.SetError(writerOf errors)
+            else
+                output <- Console.OpenStandardOutput()
+
+    /// Whether standard input was closed at the start: the runtime may have something of its own there, which never ends.
+    let isInputClosed () = closed[0]
+
+    /// Text is written in this from here on, instead of UTF-8.
+    let speak (wanted: Encoding) =
+        encoding <- wanted
+
+        if isInstalled && isOurs then
+            Console.SetOut(writerOf output)
+            Console.SetError(writerOf errors)
+
+    /// For bytes; text goes by `printfn`.
+    let bytes () : Stream = output
+
+    /// <summary>Whether whoever read standard output has gone, so that a program which has nothing to say for now can end
+    /// all the same.</summary>
+    let hasNoReader () =
+        isOurs && not closed[1] && Descriptor.hasNoReader 1
+
+    /// <summary>Looks now and then whether whoever read standard output has gone.</summary>
+    /// <param name="isWanted">Else nobody looks.</param>
+    /// <param name="gone">Called once it has; again until it is disposed.</param>
+    let onNoReader (isWanted: bool) (gone: unit -> unit) : IDisposable =
+        let look _ =
+            if hasNoReader () then
+                gone ()
+
+        let every = TimeSpan.FromMilliseconds 300.0
+
+        new Timer(look, null, (if isWanted then every else Timeout.InfiniteTimeSpan), every)
+
+    let private queue (fd: int) (dropped: int64 -> byte[]) =
+        let runtime =
+            if isOurs then Stream.Null
+            elif fd = 1 then Console.OpenStandardOutput()
+            else Console.OpenStandardError()
+
+        let write (line: byte[]) =
+            if isOurs then
+                not closed[fd]
+                && Descriptor.writeAll fd (ReadOnlySpan line) (fun () -> true) = 0
+            else
+                try
+                    runtime.Write(line, 0, line.Length)
+                    true
+                with :? IOException ->
+                    false
+
+        let lines = LineQueue(write, linesMax, bytesMax, dropped)
+        let writer: TextWriter = writerOf (new QueuedStream(lines))
+
+        lines,
+        (if isOurs then
+             new PrintableWriter(writer) :> TextWriter
+         else
+             writer)
+
+    let mutable private queues: LineQueue list = []
+
+    /// <summary>From here on nothing that is printed waits for a reader: what nobody takes is dropped.</summary>
+    /// <param name="dropped">The line of standard error that says how many were.</param>
+    let detach (dropped: int64 -> string) =
+        install ()
+        let outputs, output = queue 1 (fun _ -> [||])
+        let errors, error = queue 2 (fun count -> utf8.GetBytes(dropped count + "\n"))
+        Console.SetOut output
+        Console.SetError error
+        queues <- [ errors; outputs ]
+
+    /// To be called last of all: what was detached gets a second for its last lines, and no more.
+    let finish () =
+        let started = Diagnostics.Stopwatch.StartNew()
+
+        for lines in queues do
+            lines.Drain(lastLinesWithin - started.Elapsed) |> ignore

@@ -1,0 +1,98 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.Collections.Generic
+open System.IO
+open FsScheduler.Core
+
+/// Programs that the owner of a worker has allowed: as stages name them, and where they are.
+module AllowedProgram =
+
+    let private isSeparator character = character = '/' || character = '\\'
+
+    let private anyExecute =
+        UnixFileMode.UserExecute
+        ||| UnixFileMode.GroupExecute
+        ||| UnixFileMode.OtherExecute
+
+    let private isExecutable (path: string) =
+        File.Exists path
+        && (OperatingSystem.IsWindows()
+            || (File.GetUnixFileMode path &&& anyExecute) <> UnixFileMode.None)
+
+    /// Windows runs these through its shell, which would read the arguments.
+    let private isBatch (path: string) =
+        OperatingSystem.IsWindows()
+        && (path.EndsWith(".bat", StringComparison.OrdinalIgnoreCase)
+            || path.EndsWith(".cmd", StringComparison.OrdinalIgnoreCase))
+
+    let private absolute (path: string) : Result<string, string> =
+        if not (File.Exists path) then
+            Error $"there is no file '{path}'"
+        elif not (isExecutable path) then
+            Error $"'{path}' is not executable; make it so with chmod +x"
+        elif isBatch path then
+            Error $"'{path}' is run by a shell, which would read the arguments; name a program"
+        else
+            Ok path
+
+    let private inPath (name: string) : Result<string, string> =
+        let folders =
+            match Environment.GetEnvironmentVariable "PATH" with
+            | null -> [||]
+            | path -> path.Split(Path.PathSeparator)
+
+        let names =
+            if OperatingSystem.IsWindows() && not (Path.HasExtension name) then
+                [| name + ".exe" |]
+            else
+                [| name |]
+
+        // A folder that depends on where the worker was started is none to run programs from.
+        let found =
+            seq {
+                for folder in folders do
+                    if Path.IsPathFullyQualified folder then
+                        for name in names do
+                            Path.Combine(folder, name)
+            }
+            |> Seq.tryFind isExecutable
+
+        match found with
+        | Some path -> absolute path
+        | None -> Error $"there is no program '{name}' in PATH; install it, or write its path"
+
+    /// <summary>Finds a program, once: what PATH says later does not matter.</summary>
+    /// <param name="program">A name, which is looked up in PATH, or an absolute path.</param>
+    /// <returns>The absolute path of an executable file; or what is wrong, with what to do.</returns>
+    let find (program: string) : Result<string, string> =
+        try
+            if not (Limit.isProgram program) then
+                Error
+                    $"'{program}' cannot be a program: it has 1 to {Limit.programBytesMax} bytes, without control characters and commas; link it under another name"
+            elif Path.IsPathFullyQualified program then
+                absolute program
+            elif Seq.exists isSeparator program then
+                Error $"'{program}' is a relative path; write an absolute one"
+            else
+                inPath program
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error -> Error $"'{program}': {error.Message}"
+
+    /// <returns>Where each is; or what is wrong with the first that is not there.</returns>
+    let findAll (programs: string seq) : Result<IReadOnlyDictionary<string, string>, string> =
+        let found = Dictionary<string, string>()
+
+        let problem =
+            programs
+            |> Seq.tryPick (fun program ->
+                match find program with
+                | Ok path ->
+                    found[program] <- path
+                    None
+                | Error message -> Some message)
+
+        match problem with
+        | Some message -> Error message
+        | None -> Ok found

@@ -1,0 +1,301 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.Collections
+open System.Collections.Generic
+open System.IO
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Stages
+open FsScheduler.Execution
+
+/// What a worker brings to run programs with.
+type ExecOptions = {
+    /// Where each program is that may be run, by the text that stages name it with.
+    programs: IReadOnlyDictionary<string, string>
+    /// No program sees a variable that has it.
+    token: string option
+    /// A folder of the worker, for the folders of the programs.
+    temporary: string
+    slots: int
+    lines: LineLimits
+    /// Start programs as on a system that has no sessions.
+    isPortable: bool
+    log: ILogger
+}
+
+/// <summary>The stages `exec`, `exec-file` and `exec-lines` of a worker. Disposed, every program is gone.</summary>
+[<Sealed>]
+type ExecStages(options: ExecOptions) =
+
+    // Results up to this stay in memory.
+    static let memoryMax = 4 * 1024 * 1024
+    // Idle programs of all `exec-lines` stages together, for each slot.
+    static let idlesPerSlot = 4
+    // How long the end of programs is waited for when the worker ends.
+    static let endMax = TimeSpan.FromSeconds 5.0
+
+    /// What no other process has in its environment: by it programs are found whose worker was killed.
+    let mark = $"FS_WORKER={Guid.NewGuid():N}"
+
+    let guard =
+        if Posix.isAvailable && not options.isPortable then
+            ValueSome(new Guard(mark, options.log))
+        else
+            options.log.LogWarning(
+                "this system has no sessions for programs: of a program that is killed, what it has started and left may live on; and all of it may, if this worker is killed"
+            )
+
+            ValueNone
+
+    let starter: IProgramStarter =
+        match guard with
+        | ValueSome guard -> SessionStarter guard
+        | ValueNone -> PortableStarter()
+
+    let lines = new LinePool(options.lines, options.slots * idlesPerSlot)
+    let stop = new CancellationTokenSource()
+    let mutable running = 0
+    let mutable files = 0L
+
+    let inherited = [|
+        for entry in Seq.cast<DictionaryEntry>(Environment.GetEnvironmentVariables()) do
+            let variable = $"{entry.Key}={entry.Value}"
+
+            let isSecret =
+                match options.token with
+                | Some token -> variable.Contains(token, StringComparison.Ordinal)
+                | None -> false
+
+            let isOurs =
+                variable.StartsWith("FS_", StringComparison.Ordinal)
+                && List.contains (string entry.Key) [
+                    "FS_WORKER"
+                    "FS_TASK"
+                    "FS_ATTEMPT"
+                    "FS_NAME"
+                    "FS_PIECE"
+                ]
+
+            if not isSecret && not isOurs then
+                variable
+
+        mark
+    |]
+
+    let next () = Interlocked.Increment &files
+
+    let newFile () =
+        Path.Combine(options.temporary, $"exec{next ()}")
+
+    let newFolder () =
+        RunFolder(options.temporary, $"run{next ()}")
+
+    // What stays goes with the worker's folder, if it can.
+    let removeFolder (folder: RunFolder) =
+        folder.Remove(fun reason ->
+            options.log.LogWarning(
+                "what a program has left in {Folder} cannot be removed: {Reason}",
+                folder.Path,
+                reason
+            ))
+
+    /// Whatever a program says is not its own doing when its folder was taken away from under it, or when there is no room
+    /// for anything even now that all of its own is removed.
+    let blame (folder: RunFolder) (wasGone: bool) (error: exn) : exn =
+        let ofWorker (message: string) : exn = StageException(message, true, true)
+
+        match error with
+        | :? StageException as failure when not failure.IsOfWorker ->
+            if wasGone then
+                ofWorker
+                    $"the worker's folder for work was removed while it was used: {folder.Path}"
+            else
+                match FolderRoom.probe options.temporary with
+                | null -> error
+                | reason ->
+                    ofWorker $"{failure.Message}; and this worker can store nothing: {reason}"
+        | _ -> error
+
+    let environmentOf (work: Process) =
+        if work.name.Contains '\000' then
+            raise (StageException("a name with NUL cannot be told to a program", false))
+
+        Array.append inherited [|
+            $"FS_TASK={work.attempt.task}"
+            $"FS_ATTEMPT={work.attempt.number}"
+            $"FS_NAME={work.name}"
+            // The number of the piece, from 0, where a file is run in pieces; empty where this is the whole.
+            match work.piece with
+            | ValueSome piece -> $"FS_PIECE={piece}"
+            | ValueNone -> "FS_PIECE="
+        |]
+
+    let commandOf (argument: string) =
+        match ExecCommand.parse argument with
+        | Error fault ->
+            raise (StageException($"at character {fault.position + 1}: {fault.message}", false))
+        | Ok command ->
+            match options.programs.TryGetValue command.program with
+            | true, path -> struct (command, path)
+            | _ ->
+                raise (
+                    StageException($"this worker may not run the program '{command.program}'", true)
+                )
+
+    let runOnce
+        kind
+        argument
+        (work: Process)
+        (payload: Payload)
+        (sink: ResultSink)
+        ct
+        : Task<Payload> =
+        task {
+            let struct (command, path) = commandOf argument
+            let folder = newFolder ()
+
+            let run () : Task<Payload> =
+                task {
+                    let files = ExecFiles.place kind command.arguments folder.Path work.name
+
+                    let start = {
+                        path = path
+                        name = command.program
+                        arguments = files.arguments
+                        environment = environmentOf work
+                        folder = folder.Root
+                        input =
+                            (match files.input, payload with
+                             | null, Spooled(path, _) -> InputFile path
+                             | null, _ -> InputPiped
+                             | _ -> InputEmpty)
+                        isOutputWanted = isNull files.output
+                    }
+
+                    do! ExecFiles.writeInput folder files payload
+
+                    do! ProgramRun.run starter start payload sink ct
+
+                    match files.output with
+                    | null -> return! sink.FinishAsync()
+                    | _ ->
+                        return
+                            ExecFiles.readOutput
+                                command.program
+                                folder
+                                newFile
+                                memoryMax
+                                sink.BytesMax
+                }
+
+            let! outcome =
+                task {
+                    try
+                        let! result = run ()
+                        return Ok result
+                    with error ->
+                        return Error error
+                }
+
+            let wasGone = folder.IsGone
+            removeFolder folder
+
+            match outcome with
+            | Ok result -> return result
+            | Error error -> return raise (blame folder wasGone error)
+        }
+
+    let startLines argument () =
+        let struct (command, path) = commandOf argument
+        let folder = newFolder ()
+
+        try
+            let running =
+                starter.Start {
+                    path = path
+                    name = command.program
+                    arguments = command.arguments
+                    environment = inherited
+                    folder = folder.Root
+                    input = InputPiped
+                    isOutputWanted = true
+                }
+
+            running.Completion.ContinueWith(fun (_: Task<ProgramEnd>) -> removeFolder folder)
+            |> ignore
+
+            new LineProcess(command.program, path, running)
+        with error ->
+            removeFolder folder
+
+            match error with
+            | :? IOException as error -> raise (StartFailure.failure error)
+            | _ -> raise error
+
+    let runLines argument payload (sink: ResultSink) ct =
+        task {
+            do! lines.RunAsync(argument, startLines argument, payload, sink, ct)
+            return! sink.FinishAsync()
+        }
+
+    let run kind argument work payload bytesMax ct =
+        task {
+            let sink = ResultSink(newFile, memoryMax, bytesMax)
+
+            try
+                match kind with
+                | OnLines -> return! runLines argument payload sink ct
+                | OnStreams
+                | OnFiles -> return! runOnce kind argument work payload sink ct
+            with error ->
+                sink.Discard()
+                return raise error
+        }
+
+    /// What a HELLO names: each program, in each way that it can be run.
+    member _.Offers = ExecCommand.offers options.programs.Keys
+
+    /// <summary>Runs a stage.</summary>
+    /// <param name="kind">How.</param>
+    /// <param name="argument">The program and its arguments, as text.</param>
+    /// <param name="work">The task.</param>
+    /// <param name="payload">Stays the caller's.</param>
+    /// <param name="bytesMax">The largest result.</param>
+    /// <param name="ct">Kills it, and all that it has started.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">It failed, or may not be run here.</exception>
+    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    member _.RunAsync
+        (kind, argument, work, payload, bytesMax: Size, ct: CancellationToken)
+        : Task<Payload> =
+        task {
+            Interlocked.Increment &running |> ignore
+            use either = CancellationTokenSource.CreateLinkedTokenSource(ct, stop.Token)
+
+            try
+                return! run kind argument work payload bytesMax either.Token
+            finally
+                Interlocked.Decrement &running |> ignore
+        }
+
+    /// How many programs of `exec-lines` wait for another payload.
+    member internal _.IdleCount = lines.IdleCount
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                stop.Cancel()
+                (lines :> IDisposable).Dispose()
+                let started = Environment.TickCount64
+
+                while Volatile.Read &running > 0
+                      && Environment.TickCount64 - started < int64 endMax.TotalMilliseconds do
+                    do! Task.Delay 5
+
+                match guard with
+                | ValueSome guard -> (guard :> IDisposable).Dispose()
+                | ValueNone -> ()
+            }
+            |> ValueTask

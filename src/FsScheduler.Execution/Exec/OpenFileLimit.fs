@@ -1,0 +1,140 @@
+namespace FsScheduler.Execution.Exec
+
+#nowarn "9" // pointers: the memory of these calls lives for one call.
+
+open System
+open System.IO
+open System.Runtime.InteropServices
+open Microsoft.FSharp.NativeInterop
+
+/// How many files a program may have open. The runtime raises this limit of its own process to the highest that it may have,
+/// and a program that inherits that takes long where it closes all descriptors that there could be, or fails where it uses
+/// `select`: it gets the limit that the worker was started with. It may raise it itself. Linux only.
+module internal OpenFileLimit =
+
+    module private Native =
+        [<DllImport("libc", SetLastError = true)>]
+        extern int prlimit(int pid, int resource, uint64* limit, uint64* before)
+
+    let private RLIMIT_NOFILE = 7
+
+    /// What the kernel and systemd start with; for where nobody can tell.
+    let private usual = 1024UL
+
+    // Of parents that are looked at: those that are runtimes have raised theirs too.
+    let private parentsMax = 16
+
+    let private limitsOf pid : struct (uint64 * uint64) voption =
+        let values = NativePtr.stackalloc<uint64> 2
+
+        if Native.prlimit (pid, RLIMIT_NOFILE, NativePtr.ofNativeInt 0n, values) = 0 then
+            ValueSome(struct (NativePtr.get values 0, NativePtr.get values 1))
+        else
+            ValueNone
+
+    let private set pid soft hard =
+        let values = NativePtr.stackalloc<uint64> 2
+        NativePtr.set values 0 soft
+        NativePtr.set values 1 hard
+        Native.prlimit (pid, RLIMIT_NOFILE, values, NativePtr.ofNativeInt 0n) |> ignore
+
+    /// The parent of a process and whether that process has raised its limit, as a runtime does.
+    let private parentOf (pid: int) =
+        try
+            let stat = File.ReadAllText $"/proc/{pid}/stat"
+            // The name before it, in parentheses, may be anything.
+            let fields = stat.Substring(stat.LastIndexOf ')' + 1).Split ' '
+            int fields[2]
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> 0
+
+    let private isRuntime (pid: int) =
+        try
+            File.ReadLines $"/proc/{pid}/maps"
+            |> Seq.exists _.Contains("libcoreclr.so", StringComparison.Ordinal)
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> false
+
+    // A limit of a process, as /proc tells it to anybody: prlimit asks for more rights.
+    let private toldOf (pid: int) : struct (uint64 * uint64) voption =
+        let number (text: string) =
+            match UInt64.TryParse text with
+            | true, value -> value
+            | _ -> UInt64.MaxValue // "unlimited"
+
+        try
+            File.ReadLines $"/proc/{pid}/limits"
+            |> Seq.tryPick (fun line ->
+                if line.StartsWith("Max open files", StringComparison.Ordinal) then
+                    let words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                    Some(struct (number words[3], number words[4]))
+                else
+                    None)
+            |> function
+                | Some limits -> ValueSome limits
+                | None -> ValueNone
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ValueNone
+
+    let private find (hard: uint64) =
+        let rec look pid left =
+            let parent = parentOf pid
+
+            if parent <= 0 || left = 0 then
+                min usual hard
+            elif isRuntime parent then
+                look parent (left - 1)
+            else
+                match toldOf parent with
+                // Whoever changed the hard limit on the way has changed the other one, too.
+                | ValueSome(struct (soft, itsHard)) when
+                    itsHard = hard || soft <= hard && itsHard > hard
+                    ->
+                    min soft hard
+                | _ -> min usual hard
+
+        look Environment.ProcessId parentsMax
+
+    /// What programs get; None: what this process has.
+    let private wanted =
+        lazy
+            (match limitsOf 0 with
+             | ValueSome(struct (soft, hard)) when OperatingSystem.IsLinux() ->
+                 let found = find hard
+
+                 if found < soft then
+                     ValueSome(struct (found, soft, hard))
+                 else
+                     ValueNone
+             | _ -> ValueNone)
+
+    let private gate = obj ()
+
+    // Descriptors that other threads may open meanwhile.
+    let private reserve = 256UL
+
+    /// <summary>Starts a process with the limit that programs get.</summary>
+    /// <param name="highest">The highest descriptor known to be open: those that are opened next are near it.</param>
+    /// <param name="start">Starts it, and gives its id; not above 0: it was not started.</param>
+    let within (highest: int) (start: unit -> int) : int =
+        match wanted.Value with
+        | ValueNone -> start ()
+        | ValueSome(struct (lower, soft, hard)) when uint64 highest + reserve < lower ->
+            // For this moment this process has it: there is no other way to start one with it.
+            lock gate (fun () ->
+                set 0 lower hard
+
+                try
+                    start ()
+                finally
+                    set 0 soft hard)
+        | ValueSome(struct (lower, _, hard)) ->
+            let pid = start ()
+
+            if pid > 0 then
+                set pid lower hard
+
+            pid

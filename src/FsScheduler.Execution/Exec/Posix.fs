@@ -1,0 +1,320 @@
+namespace FsScheduler.Execution.Exec
+
+#nowarn "9" // pointers: the memory of these calls lives for one call.
+
+open System
+open System.IO
+open System.Runtime.InteropServices
+open System.Text
+open Microsoft.FSharp.NativeInterop
+open FsScheduler.Platform
+
+/// Calls of Linux to start a program in a session of its own, which .NET has no equal for: what it starts can be killed
+/// with it, by one call, also when its own parent is gone. Numbers and layouts are those of every Linux that .NET runs
+/// on.
+module internal Posix =
+
+    module private Native =
+        [<DllImport("libc", SetLastError = true)>]
+        extern int pipe2(int[] fds, int flags)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int fcntl(int fd, int command, int value)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int kill(int pid, int signal)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int waitid(int kind, int pid, byte* information, int options)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern nativeint syscall(nativeint number, nativeint first, nativeint second)
+
+        [<DllImport("libc", SetLastError = true)>]
+        extern int waitpid(int pid, int& status, int options)
+
+        [<DllImport("libc")>]
+        extern int posix_spawn(
+            int& pid,
+            nativeint path,
+            byte* actions,
+            byte* attributes,
+            nativeint arguments,
+            nativeint environment
+        )
+
+        [<DllImport("libc")>]
+        extern int posix_spawn_file_actions_init(byte* actions)
+
+        [<DllImport("libc")>]
+        extern int posix_spawn_file_actions_destroy(byte* actions)
+
+        [<DllImport("libc")>]
+        extern int posix_spawn_file_actions_adddup2(byte* actions, int fd, int newFd)
+
+        [<DllImport("libc")>]
+        extern int posix_spawn_file_actions_addopen(
+            byte* actions,
+            int fd,
+            nativeint path,
+            int flags,
+            int mode
+        )
+
+        [<DllImport("libc")>]
+        extern int posix_spawn_file_actions_addchdir_np(byte* actions, nativeint path)
+
+        [<DllImport("libc")>]
+        extern int posix_spawnattr_init(byte* attributes)
+
+        [<DllImport("libc")>]
+        extern int posix_spawnattr_destroy(byte* attributes)
+
+        [<DllImport("libc")>]
+        extern int posix_spawnattr_setflags(byte* attributes, int16 flags)
+
+        [<DllImport("libc")>]
+        extern int posix_spawnattr_setsigdefault(byte* attributes, byte* signals)
+
+        [<DllImport("libc")>]
+        extern int posix_spawnattr_setsigmask(byte* attributes, byte* signals)
+
+    let private O_CLOEXEC = 0x80000
+    let private F_DUPFD_CLOEXEC = 1030
+    let private P_ALL = 0
+    let private P_PID = 1
+    // The same for all processors.
+    let private SYS_pidfd_open = 434n
+    let private WNOHANG = 1
+    let private WEXITED = 4
+    let private WNOWAIT = 0x1000000
+    let private CLD_EXITED = 1
+    let private SIGKILL = 9
+    let private SIGSTOP = 19
+    let private POSIX_SPAWN_SETSIGDEF = 4s
+    let private POSIX_SPAWN_SETSIGMASK = 8s
+    let private POSIX_SPAWN_SETSID = 0x80s
+
+    /// Whether this system has what is called here: glibc from 2.29 on, or musl.
+    let isAvailable =
+        OperatingSystem.IsLinux()
+        && (let mutable library = 0n
+            let mutable address = 0n
+
+            NativeLibrary.TryLoad("libc", typeof<ProgramStart>.Assembly, Nullable(), &library)
+            && NativeLibrary.TryGetExport(library, "posix_spawn_file_actions_addchdir_np", &address))
+
+    let private failure (what: string) errno =
+        IOException($"{what}: {Linux.message errno}", errno)
+
+    /// What a child gets in place of 0, 1 and 2 must not be one of these already.
+    let rec private raised fd =
+        if fd > 2 then
+            fd
+        else
+            let higher = Native.fcntl (fd, F_DUPFD_CLOEXEC, 3)
+            let errno = Marshal.GetLastPInvokeError()
+            Linux.close fd
+
+            if higher < 0 then
+                raise (failure "no pipe" errno)
+
+            higher
+
+    /// <summary>A pipe that no child inherits.</summary>
+    /// <returns>The end to read from, and the end to write to.</returns>
+    let pipe () : struct (int * int) =
+        let fds = [| -1; -1 |]
+
+        if Native.pipe2 (fds, O_CLOEXEC) < 0 then
+            raise (failure "no pipe" (Marshal.GetLastPInvokeError()))
+
+        struct (raised fds[0], raised fds[1])
+
+    /// Texts as C has them, in memory of their own: pointers to them, a null, then the bytes.
+    let private cStrings (texts: string[]) : nativeint =
+        let pointers = (texts.Length + 1) * IntPtr.Size
+
+        let bytes = texts |> Array.sumBy (fun text -> Encoding.UTF8.GetByteCount text + 1)
+
+        let block = Marshal.AllocHGlobal(pointers + bytes)
+        let mutable at = block + nativeint pointers
+
+        for index in 0 .. texts.Length - 1 do
+            Marshal.WriteIntPtr(block, index * IntPtr.Size, at)
+            let text = texts[index]
+            let length = Encoding.UTF8.GetByteCount text
+            let target = Span<byte>(at.ToPointer(), length + 1)
+            Encoding.UTF8.GetBytes(text.AsSpan(), target) |> ignore
+            target[length] <- 0uy
+            at <- at + nativeint (length + 1)
+
+        Marshal.WriteIntPtr(block, texts.Length * IntPtr.Size, 0n)
+        block
+
+    /// Where a program's descriptor comes from.
+    [<Struct>]
+    type Source =
+        | Descriptor of fd: int
+        | Path of path: string * isWritten: bool
+
+    /// <summary>Starts a program as the leader of a new session, with no signal blocked or ignored that this process
+    /// blocks or ignores.</summary>
+    /// <param name="start">What is started.</param>
+    /// <param name="sources">Its standard input, output and error.</param>
+    /// <returns>Its process id, which is also that of its process group.</returns>
+    /// <exception cref="T:System.IO.IOException">It could not be started.</exception>
+    let spawn (start: ProgramStart) (sources: Source[]) : int =
+        // Larger than those of any libc.
+        let actions = NativePtr.stackalloc<byte> 512
+        let attributes = NativePtr.stackalloc<byte> 512
+        let signals = NativePtr.stackalloc<byte> 128
+        Span<byte>(NativePtr.toVoidPtr signals, 128).Clear()
+
+        let memory = ResizeArray<nativeint>()
+
+        let text (value: string) =
+            let block = Marshal.StringToCoTaskMemUTF8 value
+            memory.Add block
+            block
+
+        let arguments = cStrings (Array.append [| start.name |] start.arguments)
+        let environment = cStrings start.environment
+        Native.posix_spawn_file_actions_init actions |> ignore
+        Native.posix_spawnattr_init attributes |> ignore
+
+        try
+            let mutable error = 0
+
+            let check result =
+                if error = 0 then
+                    error <- result
+
+            for fd in 0 .. sources.Length - 1 do
+                match sources[fd] with
+                | Descriptor from ->
+                    check (Native.posix_spawn_file_actions_adddup2 (actions, from, fd))
+                | Path(path, isWritten) ->
+                    let flags = if isWritten then 1 else 0
+
+                    check (
+                        Native.posix_spawn_file_actions_addopen (actions, fd, text path, flags, 0)
+                    )
+
+            check (Native.posix_spawn_file_actions_addchdir_np (actions, text start.folder))
+            check (Native.posix_spawnattr_setsigmask (attributes, signals))
+            // The runtime ignores SIGPIPE, we ignore SIGXFSZ, whoever started us may ignore any other, and glibc leaves two
+            // for real time ignored that it uses itself: a program would not end by them, and cannot know why.
+            for number in 1..64 do
+                if number <> SIGKILL && number <> SIGSTOP then
+                    let at = (number - 1) / 8
+                    let bits = NativePtr.get signals at
+                    NativePtr.set signals at (bits ||| (1uy <<< (number - 1) % 8))
+
+            check (Native.posix_spawnattr_setsigdefault (attributes, signals))
+
+            check (
+                Native.posix_spawnattr_setflags (
+                    attributes,
+                    POSIX_SPAWN_SETSID ||| POSIX_SPAWN_SETSIGDEF ||| POSIX_SPAWN_SETSIGMASK
+                )
+            )
+
+            let program = text start.path
+
+            let highest =
+                (0, sources)
+                ||> Array.fold (fun highest source ->
+                    match source with
+                    | Descriptor fd -> max highest fd
+                    | Path _ -> highest)
+
+            let mutable pid = 0
+
+            if error = 0 then
+                pid <-
+                    OpenFileLimit.within highest (fun () ->
+                        let mutable pid = 0
+
+                        error <-
+                            Native.posix_spawn (
+                                &pid,
+                                program,
+                                actions,
+                                attributes,
+                                arguments,
+                                environment
+                            )
+
+                        if error = 0 then pid else 0)
+
+            if error <> 0 then
+                raise (IOException(StartFailure.describe start.path error, error))
+
+            pid
+        finally
+            Native.posix_spawn_file_actions_destroy actions |> ignore
+            Native.posix_spawnattr_destroy attributes |> ignore
+            Marshal.FreeHGlobal arguments
+            Marshal.FreeHGlobal environment
+
+            for block in memory do
+                Marshal.FreeCoTaskMem block
+
+    /// Kills a process group. It is no matter if there is none left.
+    let killGroup (group: int) = Native.kill (-group, SIGKILL) |> ignore
+
+    /// <summary>Looks whether a child has ended. It stays a zombie, so that nobody else gets its number.</summary>
+    /// <returns>None: it has not.</returns>
+    let tryEnding (pid: int) : ProgramEnd voption =
+        let information = NativePtr.stackalloc<byte> 128
+        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
+        bytes.Clear()
+
+        let result =
+            Native.waitid (P_PID, pid, information, WNOHANG ||| WEXITED ||| WNOWAIT)
+
+        let field (at: int) =
+            MemoryMarshal.Read<int>(Span<byte>(NativePtr.toVoidPtr information, 128).Slice at)
+
+        if result < 0 then
+            // Somebody else in this process has taken its end: how it was is not known.
+            ValueSome(Exited -1)
+        elif field 16 = 0 then
+            ValueNone
+        elif field 8 = CLD_EXITED then
+            ValueSome(Exited(field 24))
+        else
+            ValueSome(Signalled(field 24))
+
+    /// A child that has ended, whoever started it, and that nobody has let go of.
+    let tryAnyEnding () : int voption =
+        let information = NativePtr.stackalloc<byte> 128
+        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
+        bytes.Clear()
+
+        let result = Native.waitid (P_ALL, 0, information, WNOHANG ||| WEXITED ||| WNOWAIT)
+
+        match MemoryMarshal.Read<int>(bytes.Slice 16) with
+        | 0 -> ValueNone
+        | _ when result < 0 -> ValueNone
+        | pid -> ValueSome pid
+
+    /// A descriptor that can be read when a process has ended, and that no child inherits.
+    let tryDescriptorOf (pid: int) : int voption =
+        match int (Native.syscall (SYS_pidfd_open, nativeint pid, 0n)) with
+        | fd when fd >= 0 -> ValueSome fd
+        | _ -> ValueNone
+
+    /// Whether the kernel has such descriptors.
+    let hasChildDescriptors () =
+        match tryDescriptorOf Environment.ProcessId with
+        | ValueSome fd ->
+            Linux.close fd
+            true
+        | ValueNone -> false
+
+    /// Lets go of a child that has ended.
+    let reap (pid: int) =
+        let mutable status = 0
+        Native.waitpid (pid, &status, WNOHANG) |> ignore

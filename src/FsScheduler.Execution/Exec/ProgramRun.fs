@@ -1,0 +1,178 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.IO
+open System.Runtime.ExceptionServices
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Stages
+open FsScheduler.Protocol
+
+/// One run of a program for one payload: `exec` and `exec-file`.
+module internal ProgramRun =
+
+    /// After its end, how long something else may go on writing to its output.
+    let lingerMax = TimeSpan.FromSeconds 10.0
+
+    /// How long a killed program may take to be gone. One that the system does not let go of is left behind.
+    let private killMax = TimeSpan.FromSeconds 5.0
+
+    /// How long the rest of its standard error is waited for.
+    let private errorsMax = TimeSpan.FromSeconds 1.0
+
+    /// Writes a payload. A program that reads no more has had enough, and its exit code says whether that is well.
+    let private feed (payload: Payload) (input: Stream) (ct: CancellationToken) : Task =
+        task {
+            try
+                match payload with
+                | Bytes bytes -> do! input.WriteAsync(bytes.AsMemory(), ct)
+                | _ ->
+                    use stream = SpoolFile.openPayload payload
+                    do! stream.CopyToAsync(input, ct)
+            with
+            | :? IOException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+
+            input.Dispose()
+        }
+
+    let private readAll (output: Stream) (sink: ResultSink) (ct: CancellationToken) =
+        task {
+            let buffer = System.Buffers.ArrayPool<byte>.Shared.Rent 65_536
+
+            try
+                let! first = output.ReadAsync(buffer.AsMemory(), ct)
+                let mutable count = first
+
+                while count > 0 do
+                    do! sink.WriteAsync(ReadOnlyMemory(buffer, 0, count))
+                    let! next = output.ReadAsync(buffer.AsMemory(), ct)
+                    count <- next
+            finally
+                System.Buffers.ArrayPool<byte>.Shared.Return buffer
+        }
+
+    /// Waits for something that may never come; what it throws is left to it.
+    let private tryWithin (limit: TimeSpan) (work: Task) (ct: CancellationToken) =
+        task {
+            try
+                do! work.WaitAsync(limit, ct)
+            with _ ->
+                ()
+
+            return work.IsCompleted
+        }
+
+    /// Waits for the end of a program and of its output.
+    let private finish
+        (start: ProgramStart)
+        (running: ProgramProcess)
+        (reading: Task<unit>)
+        (errors: Task)
+        (tail: ErrorTail)
+        (ct: CancellationToken)
+        : Task =
+        task {
+            let! isGone = tryWithin Timeout.InfiniteTimeSpan running.Completion ct
+
+            if not isGone then
+                let! _ = tryWithin killMax running.Completion CancellationToken.None
+                ct.ThrowIfCancellationRequested()
+
+            match running.Completion.Result with
+            | _ when reading.IsFaulted -> do! reading
+            | Exited 0 ->
+                let! isOver = tryWithin lingerMax reading ct
+                ct.ThrowIfCancellationRequested()
+
+                if reading.IsFaulted then
+                    do! reading
+
+                if not isOver then
+                    let message =
+                        $"{start.name} ended, but something that it started still holds its standard output"
+
+                    raise (StageException(message, true))
+            | ending ->
+                // Something else may hold its standard error, or its output.
+                running.Kill()
+                let! _ = tryWithin errorsMax (Task.WhenAll(errors, reading)) ct
+                ct.ThrowIfCancellationRequested()
+
+                // It was killed because nobody took its output any more: that is why it failed.
+                if reading.IsFaulted then
+                    do! reading
+
+                match StartFailure.ofEnding start.path ending tail.Text with
+                | ValueSome error -> raise error
+                | ValueNone -> ()
+
+                let message = $"{start.name} {ProgramEnd.describe ending}"
+                raise (StageException(tail.Explain message, true))
+        }
+
+    /// <summary>Runs a program to its end.</summary>
+    /// <param name="starter">Starts it.</param>
+    /// <param name="start">What is started.</param>
+    /// <param name="payload">For its standard input, if that is piped.</param>
+    /// <param name="sink">Gets its output, if that is wanted.</param>
+    /// <param name="ct">Kills it, and all that it has started.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">It failed, or could not be started.</exception>
+    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    let run
+        (starter: IProgramStarter)
+        (start: ProgramStart)
+        (payload: Payload)
+        (sink: ResultSink)
+        (ct: CancellationToken)
+        : Task =
+        task {
+            use running =
+                try
+                    starter.Start start
+                with :? IOException as error ->
+                    raise (StartFailure.failure error)
+
+            use over = new CancellationTokenSource()
+            let tail = ErrorTail()
+            let errors = tail.ReadAsync(running.Errors, over.Token)
+
+            let feeding =
+                if start.input.IsInputPiped then
+                    feed payload running.Input over.Token
+                else
+                    Task.CompletedTask
+
+            let reading =
+                task {
+                    try
+                        do! readAll running.Output sink over.Token
+                    with error ->
+                        // Nobody takes its output any more.
+                        running.Kill()
+                        return raise error
+                }
+
+            let! failure =
+                task {
+                    try
+                        use _ = ct.Register(fun () -> running.Kill())
+                        do! finish start running reading errors tail ct
+                        return ValueNone
+                    with error ->
+                        return ValueSome(ExceptionDispatchInfo.Capture error)
+                }
+
+            // Nothing is read or written any more once this has returned.
+            running.Kill()
+            over.Cancel()
+
+            let! _ =
+                tryWithin killMax (Task.WhenAll(reading, feeding, errors)) CancellationToken.None
+
+            match failure with
+            | ValueNone -> ()
+            | ValueSome failure -> failure.Throw()
+        }

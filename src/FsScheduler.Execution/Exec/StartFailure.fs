@@ -1,0 +1,124 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.IO
+open System.Text
+open FsScheduler.Platform
+open FsScheduler.Stages
+
+/// Why a program cannot be started. That is no matter of the payload: no other would have it started either.
+module internal StartFailure =
+
+    let private ENOENT = 2
+    let private E2BIG = 7
+    let private ENOEXEC = 8
+    // Linux reads no more of a first line.
+    let private lineMax = 256
+
+    /// The words after `#!` in the first line, with the carriage return that a line end of Windows leaves there.
+    let private interpreter (path: string) : string[] =
+        try
+            use file = File.OpenRead path
+            let bytes: byte[] = Array.zeroCreate lineMax
+            let read = file.ReadAtLeast(bytes.AsSpan(), lineMax, false)
+            let text = Encoding.UTF8.GetString(bytes, 0, read)
+
+            if text.StartsWith("#!", StringComparison.Ordinal) then
+                let line = text.Split('\n', 2)[0]
+                line.Substring(2).Split([| ' '; '\t' |], StringSplitOptions.RemoveEmptyEntries)
+            else
+                [||]
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> [||]
+
+    let private returns (path: string) =
+        $"its first line ends in a carriage return, as on Windows; remove it, with sed -i 's/\\r$//' {Terminal.printable path}"
+
+    let private endsInReturn (path: string) =
+        match interpreter path with
+        | [||] -> false
+        | words -> (Array.last words).EndsWith '\r'
+
+    /// What is wrong with a first line that the system cannot follow.
+    let private ofFirstLine (path: string) : string voption =
+        match interpreter path with
+        | [||] -> ValueNone
+        | words when (Array.last words).EndsWith '\r' -> ValueSome(returns path)
+        | words when not (File.Exists words[0]) ->
+            ValueSome $"its interpreter '{Terminal.printable words[0]}' is not there"
+        | _ -> ValueNone
+
+    /// <summary>Why the system does not start a program, for people.</summary>
+    /// <param name="path">Of the program.</param>
+    /// <param name="errno">What the system says.</param>
+    let describe (path: string) (errno: int) : string =
+        let reason =
+            match errno with
+            | _ when errno = ENOENT && File.Exists path ->
+                ofFirstLine path |> ValueOption.defaultWith (fun () -> Linux.message errno)
+            | _ when errno = ENOEXEC ->
+                $"{Linux.message errno}: it is no program of this machine, and no script that begins with '#!'"
+            | _ -> Linux.message errno
+
+        $"'{path}' cannot be started: {reason}"
+
+    /// What a program that could not be started makes of its task.
+    let failure (error: IOException) =
+        // Arguments that are too long are those of this pipeline, and too long for every worker.
+        if error.HResult = E2BIG then
+            StageException(error.Message, false)
+        else
+            StageException(error.Message, true, true)
+
+    let private isInPath (program: string) =
+        match Environment.GetEnvironmentVariable "PATH" with
+        | null -> false
+        | path ->
+            path.Split Path.PathSeparator
+            |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, program)))
+
+    /// What `env`, in the first line of a script, is to start.
+    let private ofEnv (path: string) : string voption =
+        match interpreter path with
+        | [||] -> ValueNone
+        | words when (Array.last words).EndsWith '\r' -> ValueSome(returns path)
+        | words when Path.GetFileName words[0] = "env" ->
+            words
+            |> Seq.skip 1
+            |> Seq.tryFind (fun word -> not (word.StartsWith '-') && not (word.Contains '='))
+            |> function
+                | Some program when not (isInPath program) ->
+                    ValueSome $"its interpreter '{Terminal.printable program}' is not in PATH"
+                | Some _
+                | None -> ValueNone
+        | _ -> ValueNone
+
+    /// <summary>A program that ended, before it was one: what was to start it ends with 126 or 127 then.</summary>
+    /// <param name="path">Of the program.</param>
+    /// <param name="ending">How it ended.</param>
+    /// <param name="errors">What it has said.</param>
+    /// <returns>None: it was started.</returns>
+    let ofEnding (path: string) (ending: ProgramEnd) (errors: string) : StageException voption =
+        let isLoader =
+            errors.Contains("error while loading shared libraries", StringComparison.Ordinal)
+            || errors.Contains("Error loading shared library", StringComparison.Ordinal)
+
+        let cannot (reason: string) =
+            ValueSome(StageException($"'{path}' cannot be started: {reason}", true, true))
+
+        match ending with
+        | Exited 127 when isLoader -> cannot errors
+        // The carriage return is the end of an option then, and the interpreter knows none of that name.
+        | Exited code when
+            code <> 0
+            && errors.Contains("option", StringComparison.OrdinalIgnoreCase)
+            && endsInReturn path
+            ->
+            cannot (returns path)
+        | Exited(126 | 127) ->
+            match ofEnv path with
+            | ValueSome reason -> cannot reason
+            | ValueNone -> ValueNone
+        | Exited _
+        | Signalled _ -> ValueNone

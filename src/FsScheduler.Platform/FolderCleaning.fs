@@ -1,0 +1,143 @@
+namespace FsScheduler.Platform
+
+open System.Collections.Generic
+
+/// <summary>Removes what programs leave: names of any bytes, folders without rights, trees deeper than any path may be.
+/// No link is followed, and nothing is removed from a file system that somebody has mounted there.</summary>
+/// <remarks>Folders in folders are first moved to the top, so that nothing is ever reached by more than one name: no path
+/// is too long, no stack too small, and two descriptors are enough. Only a rename tells for certain that a folder is
+/// no mount point.</remarks>
+module internal FolderCleaning =
+
+    // Something that is still running may go on filling a folder.
+    let private passesMax = 20
+
+    /// What could not be removed: how many, and why the first could not.
+    type private Remains() =
+        let mutable count = 0
+        let mutable reason = ""
+
+        member _.Add(name: byte[], errno: int) =
+            if count = 0 then
+                let text = System.Text.Encoding.UTF8.GetString(name).TrimEnd '\000'
+                reason <- $"'{text}': {Linux.message errno}"
+
+            count <- count + 1
+
+        member _.Answer: string | null =
+            match count with
+            | 0 -> null
+            | 1 -> reason
+            | count -> $"{reason}; and {count - 1} more"
+
+    let private EBUSY = 16
+    let private ENOENT = Linux.Errno.ENOENT
+
+    // What another process has left half done has other names.
+    let private prefix = $"gone-{System.Guid.NewGuid():N}-"
+    let mutable private moved = 0L
+
+    let private newName () =
+        FolderCalls.bytesOf $"{prefix}{System.Threading.Interlocked.Increment &moved}"
+
+    /// Whether something is gone from a folder: removed, or, if it is a folder itself with something in it, at the top and
+    /// in the queue.
+    let private tryTake
+        (top: int)
+        (folder: int)
+        (entry: byte[])
+        (queue: Queue<byte[]>)
+        (remains: Remains)
+        =
+        let stays errno =
+            remains.Add(entry, errno)
+            false
+
+        match FolderCalls.removeFile folder entry with
+        | Ok() -> true
+        | Error errno when errno = ENOENT -> true
+        | Error errno ->
+            match FolderCalls.statusOf folder entry with
+            | Ok status when status.kind = Linux.S_IFDIR ->
+                match FolderCalls.removeFolder folder entry with
+                | Ok() -> true
+                | Error errno when errno = EBUSY -> stays errno
+                | Error _ ->
+                    // Who moves a folder has to be able to write to it.
+                    FolderCalls.unlock folder entry |> ignore
+                    let target = newName ()
+
+                    match FolderCalls.rename folder entry top target with
+                    | Ok() ->
+                        queue.Enqueue target
+                        true
+                    | Error errno -> stays errno
+            | _ -> stays errno
+
+    /// Removes one folder at the top.
+    let private removeFolder (top: int) (name: byte[]) queue (remains: Remains) =
+        match FolderCalls.openFolder top name with
+        | Error errno when errno = ENOENT -> ()
+        | Error errno -> remains.Add(name, errno)
+        | Ok folder ->
+            try
+                let mutable goOn = true
+                let mutable passes = 0
+
+                while goOn do
+                    let taken = ref 0
+                    let stuck = ref 0
+
+                    let listed =
+                        FolderCalls.visit folder (fun entry ->
+                            if tryTake top folder entry queue remains then
+                                taken.Value <- taken.Value + 1
+                            else
+                                stuck.Value <- stuck.Value + 1)
+
+                    passes <- passes + 1
+
+                    match listed, FolderCalls.removeFolder top name with
+                    | _, Ok() -> goOn <- false
+                    | _, Error errno when errno = ENOENT -> goOn <- false
+                    | Ok(), Error _ when taken.Value > 0 && stuck.Value = 0 && passes < passesMax ->
+                        ()
+                    | Error errno, Error _
+                    | Ok(), Error errno ->
+                        if stuck.Value = 0 then
+                            remains.Add(name, errno)
+
+                        goOn <- false
+            finally
+                Linux.close folder
+
+    /// <summary>Removes a name from a folder, and all that is below it.</summary>
+    /// <param name="top">The folder, open.</param>
+    /// <param name="name">As C has it. It is no matter if it is not there.</param>
+    /// <returns>What stays, and why; null: it is gone.</returns>
+    let remove (top: int) (name: byte[]) : string | null =
+        let remains = Remains()
+        let queue = Queue<byte[]>()
+        tryTake top top name queue remains |> ignore
+
+        while queue.Count > 0 do
+            removeFolder top (queue.Dequeue()) queue remains
+
+        remains.Answer
+
+    /// <summary>Removes all that is in a folder but one name.</summary>
+    /// <returns>What stays, and why; null: nothing.</returns>
+    let empty (top: int) (kept: byte[]) : string | null =
+        let mutable reason: string | null = null
+        let names = List<byte[]>()
+
+        match FolderCalls.visit top names.Add with
+        | Error errno -> Linux.message errno
+        | Ok() ->
+            for name in names do
+                if name <> kept then
+                    match remove top name with
+                    | null -> ()
+                    | one -> reason <- one
+
+            reason

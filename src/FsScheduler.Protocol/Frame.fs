@@ -1,0 +1,16 @@
+namespace FsScheduler.Protocol
+
+open FsScheduler.Core
+
+/// A message with the size of the payload that follows it.
+[<Struct>]
+type Frame<'message> = { message: 'message; bytes: Size }
+
+/// Why a line is not a frame of this protocol.
+type FrameError = {
+    code: ErrorCode
+    /// Names the field and says what it should have been.
+    message: string
+    /// The payload to skip before the next frame, where the connection goes on.
+    bytes: Size
+}

@@ -1,0 +1,303 @@
+namespace FsScheduler.Protocol
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+open FsScheduler.Platform
+
+/// A message that came in, with its payload in memory or in a file of its own.
+[<Struct>]
+type Arrival<'message> = {
+    message: 'message
+    payload: Payload
+    /// Why the payload could not be stored; null when it was.
+    trouble: string | null
+}
+
+/// What becomes of a frame whose line has been read.
+type Admission =
+    | Take = 0
+    /// Its payload is read over.
+    | Skip = 1
+    /// Nothing more is read from this connection.
+    | Stop = 2
+
+/// Reads a line, without its newline.
+type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'message>, FrameError>
+
+/// Whether what the disk refuses of a payload, which goes into a file, is to be tried again; answers when it is time to.
+type Insistence<'message> =
+    delegate of message: 'message * path: string * size: Size * refusal: exn -> Task<bool>
+
+/// <summary>Bytes of a stream to messages, in batches: every frame that one read brought.</summary>
+/// <param name="input">The bytes, however they are cut.</param>
+/// <param name="decode">Reads one line.</param>
+/// <param name="admit">Decides on every line, before its payload is read.</param>
+/// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
+/// <param name="memoryMax">The largest payload that is held in memory.</param>
+/// <param name="clock">Tells how long the peer has been silent.</param>
+/// <remarks>A file for which `isKept` says so is flushed before its message is handed on. `insist` decides, after a while,
+/// whether a write that the disk has refused is tried again.</remarks>
+[<Sealed>]
+type FrameReader<'message>
+    (
+        input: PipeReader,
+        decode: Decoder<'message>,
+        admit: Func<Result<Frame<'message>, FrameError>, Admission>,
+        spool: Func<'message, Task<string | null>>,
+        memoryMax: Size,
+        clock: Clock,
+        ?isKept: string -> bool,
+        ?insist: Insistence<'message>
+    ) =
+    let isKept = defaultArg isKept (fun _ -> false)
+
+    let insist =
+        defaultArg insist (Insistence<'message>(fun _ _ _ _ -> Task.FromResult false))
+
+    let mutable rest = ReadOnlySequence<byte>.Empty
+    let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
+    let mutable skip = 0L
+    let mutable isCut = false // a line has begun
+    let mutable stopped = false
+    let mutable lastRead = clock.Now
+    let mutable isWaiting = false
+    let mutable waitingSince = lastRead
+
+    /// What comes next; until `hasRead`, it is the peer that is waited for, and nobody else.
+    let startRead (ct: CancellationToken) =
+        let reading = input.ReadAsync ct
+
+        if not reading.IsCompleted then
+            waitingSince <- clock.Now
+            Volatile.Write(&isWaiting, true)
+
+        reading
+
+    let hasRead () =
+        Volatile.Write(&isWaiting, false)
+        lastRead <- clock.Now
+
+    let readLine (arrivals: List<Arrival<'message>>) (line: ReadOnlySpan<byte>) =
+        let frame = decode.Invoke line
+
+        match admit.Invoke frame, frame with
+        | Admission.Stop, _ -> stopped <- true
+        | Admission.Take, Ok frame when frame.bytes = 0L<B> ->
+            arrivals.Add { message = frame.message; payload = Payload.empty; trouble = null }
+        | Admission.Take, Ok frame -> awaited <- ValueSome frame
+        | _, Ok frame -> skip <- int64 frame.bytes
+        | _, Error error -> skip <- int64 error.bytes
+
+    /// A line of `rest`, if it has a whole one.
+    let tryLine arrivals =
+        let first = rest.FirstSpan
+        let index = first.IndexOf(byte '\n')
+
+        if index >= 0 && index < Codec.lineBytesMax then
+            readLine arrivals (first.Slice(0, index))
+            rest <- rest.Slice(int64 index + 1L)
+            true
+        else
+            let position = rest.PositionOf(byte '\n')
+
+            let length =
+                if position.HasValue then
+                    rest.Slice(0, position.Value).Length
+                else
+                    rest.Length
+
+            if length >= int64 Codec.lineBytesMax then
+                let message = $"no newline within {Codec.lineBytesMax} bytes"
+
+                admit.Invoke(Error { code = ErrorCode.BadFrame; message = message; bytes = 0L<B> })
+                |> ignore
+
+                stopped <- true
+                false
+            elif position.HasValue then
+                let line = ArrayPool.Shared.Rent(int length)
+                rest.Slice(0, length).CopyTo(line.AsSpan())
+                readLine arrivals (ReadOnlySpan(line, 0, int length))
+                ArrayPool.Shared.Return line
+                rest <- rest.Slice(length + 1L)
+                true
+            else
+                false
+
+    /// Every frame of `rest` that is there whole; a large payload is left to be streamed.
+    let parse (arrivals: List<Arrival<'message>>) =
+        let mutable goOn = true
+
+        while goOn && not stopped do
+            if skip > 0L then
+                let skipped = min skip rest.Length
+                rest <- rest.Slice skipped
+                skip <- skip - skipped
+                goOn <- skip = 0L
+            else
+                match awaited with
+                | ValueSome frame when frame.bytes > memoryMax -> goOn <- false
+                | ValueSome frame ->
+                    let size = int64 frame.bytes
+
+                    if rest.Length < size then
+                        goOn <- false
+                    else
+                        let bytes = GC.AllocateUninitializedArray<byte>(int size)
+                        rest.Slice(0, size).CopyTo(bytes.AsSpan())
+                        rest <- rest.Slice size
+                        awaited <- ValueNone
+
+                        arrivals.Add {
+                            message = frame.message
+                            payload = Bytes bytes
+                            trouble = null
+                        }
+                | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
+
+    /// Why something could not be stored, after all tries; null when it was.
+    let store message path size (write: unit -> Task) : Task<string | null> =
+        task {
+            let mutable trouble: string | null = null
+            let mutable goOn = true
+
+            while goOn do
+                try
+                    do! write ()
+                    trouble <- null
+                    goOn <- false
+                with Disk.Trouble reason as refusal ->
+                    trouble <- reason
+                    let! again = insist.Invoke(message, path, size * 1L<B>, refusal)
+                    goOn <- again
+
+            return trouble
+        }
+
+    let streamTo message (path: string) (size: int64) ct =
+        task {
+            let mutable trouble: string | null = null
+            let mutable handle = Unchecked.defaultof<Microsoft.Win32.SafeHandles.SafeFileHandle>
+            let mutable offset = 0L
+            let mutable ended = false
+
+            try
+                let! unopened =
+                    store message path size (fun () ->
+                        handle <- Disk.create path size
+                        Task.CompletedTask)
+
+                trouble <- unopened
+
+                while offset < size && not ended do
+                    let! read = startRead ct
+                    hasRead ()
+                    let piece = read.Buffer.Slice(0, min (size - offset) read.Buffer.Length)
+                    let mutable segments = piece.GetEnumerator()
+
+                    while segments.MoveNext() do
+                        let segment = segments.Current
+
+                        if isNull trouble then
+                            let at = offset
+
+                            let! unwritten =
+                                store message path size (fun () ->
+                                    RandomAccess.Write(handle, segment.Span, at)
+                                    Task.CompletedTask)
+
+                            trouble <- unwritten
+
+                        offset <- offset + int64 segment.Length
+
+                    input.AdvanceTo piece.End
+                    ended <- read.IsCompleted && piece.IsEmpty
+
+                if isNull trouble && not ended && isKept path then
+                    try
+                        RandomAccess.FlushToDisk handle
+                    with Disk.Trouble reason ->
+                        trouble <- reason
+            finally
+                if not (obj.ReferenceEquals(handle, null)) then
+                    handle.Dispose()
+
+                if offset < size || not (isNull trouble) then
+                    SpoolFile.delete path
+
+            return struct (not ended, trouble)
+        }
+
+    /// When the last byte came; at first, when the reader was made.
+    member _.LastRead = lastRead
+
+    /// How long the next byte has been waited for; nothing while nobody waits.
+    member _.SilentFor: Duration =
+        if Volatile.Read &isWaiting then
+            clock.Now - waitingSince
+        else
+            0L<ms>
+
+    /// Whether a frame has begun that is not there whole.
+    member _.IsWithinFrame = awaited.IsSome || skip > 0L || isCut
+
+    /// How long the next byte of a frame that has begun has been waited for. Time in which nobody read, because what
+    /// had come was still being worked on, is not the peer's.
+    member this.StuckFor: Duration =
+        if Volatile.Read &isWaiting && this.IsWithinFrame then
+            clock.Now - waitingSince
+        else
+            0L<ms>
+
+    /// <summary>Waits for bytes, and adds the messages that they complete; often none.</summary>
+    /// <param name="arrivals">Where they are added.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>False once nothing more will come.</returns>
+    member _.ReadAsync(arrivals: List<Arrival<'message>>, ct: CancellationToken) : Task<bool> =
+        task {
+            match awaited with
+            | ValueSome frame when frame.bytes > memoryMax ->
+                match! spool.Invoke frame.message with
+                | null ->
+                    awaited <- ValueNone
+                    skip <- int64 frame.bytes
+                    return true
+                | path ->
+                    let! struct (whole, trouble) =
+                        streamTo frame.message path (int64 frame.bytes) ct
+
+                    awaited <- ValueNone
+                    isCut <- false // what was left of the read before was this payload
+
+                    if whole then
+                        let payload =
+                            if isNull trouble then
+                                Spooled(path, frame.bytes)
+                            else
+                                Payload.empty
+
+                        arrivals.Add {
+                            message = frame.message
+                            payload = payload
+                            trouble = trouble
+                        }
+
+                    return whole
+            | _ ->
+                let! read = startRead ct
+                hasRead ()
+                rest <- read.Buffer
+                parse arrivals
+                let consumed = rest.Start
+                let toStream = awaited.IsSome && awaited.Value.bytes > memoryMax
+                isCut <- not rest.IsEmpty
+                rest <- ReadOnlySequence<byte>.Empty
+                input.AdvanceTo(consumed, (if toStream then consumed else read.Buffer.End))
+                return not stopped && (toStream || not read.IsCompleted)
+        }

@@ -1,0 +1,553 @@
+namespace FsScheduler.Server
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Runtime.ExceptionServices
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Journal
+open FsScheduler.Platform
+open FsScheduler.Stages
+open FsScheduler.Protocol
+open FsScheduler.Folders
+
+/// What a scheduler works with.
+type SchedulerOptions = {
+    /// Port 0 takes a free one.
+    listen: IPEndPoint
+    entrada: string
+    /// What in it is left alone.
+    ignored: IgnoreRules
+    resultados: string
+    state: StateFolder
+    /// When results are flushed.
+    sync: Sync
+    settings: Settings
+    /// Pipelines of files by their names; the first that fits counts.
+    routes: Route list
+    rules: GateRules
+    beat: Duration
+    /// How long a file must have been unchanged before it is taken.
+    settle: Duration
+    onDone: OnDone
+    /// Whether files that were done before are done again.
+    again: bool
+    /// Whether workers that see the same files are told where payloads and results are.
+    sharesFiles: bool
+    /// Opens the journal, once there is a port; what it has of earlier runs is gone on with. From then on the server's.
+    openJournal: unit -> Journal
+    retention: Retention
+    holdup: Holdup
+    clock: Clock
+    log: ILogger
+}
+
+/// <summary>A scheduler at work: the mailbox, its connections, and the flow of files.</summary>
+[<Sealed>]
+type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, journal: Journal) =
+    // Who is about to be closed for others; they have two seconds for their last words.
+    static let leavingMax = 16
+    static let endWithin = TimeSpan.FromSeconds 5.0
+    let log = options.log
+    let clock = options.clock
+    let stop = new CancellationTokenSource()
+    let stopAccepting = new CancellationTokenSource()
+    let state = options.state
+    let holdup = options.holdup
+
+    let history: IHistory = journal
+    let files = Spool()
+
+    let scheduler =
+        Restart.restore options.settings journal files state.IsSameBoot clock log
+
+    // Asked now: later it belongs to the mailbox.
+    let quarantined = scheduler.QuarantinedInputs
+    let takenBefore = Dictionary scheduler.TakenFiles
+    let finishedBefore = scheduler.Status.finished
+    let unfinishedBefore = HashSet scheduler.UnfinishedFiles
+    let inputs = InputFolder(options.entrada, options.ignored)
+    let publisher = Publisher options.resultados
+    let results: IResultFolder = publisher
+    let swept = publisher.Sweep()
+
+    do
+        if swept > 0 then
+            log.LogInformation(
+                "{Count} temporary files of an earlier run were removed from {Folder}",
+                swept,
+                publisher.Path
+            )
+
+    let activity = ActivityLog(clock, log)
+    let connections = ConcurrentDictionary<SessionId, Connection>()
+    let serving = ConcurrentDictionary<SessionId, Task>()
+    // Numbers of earlier runs are not given again: the journal names workers by them.
+    let mutable sessions = int64 scheduler.LastSession
+    let mutable isDraining = false
+
+    let host =
+        SchedulerHost {
+            settings = options.settings
+            scheduler = scheduler
+            owner = journal.Owner
+            journal = journal
+            inputs = Inputs(inputs, options.onDone)
+            results = results
+            files = files
+            state = state
+            merging = Merge.ofStages
+            smallMax = Connection.MemoryMax
+            find =
+                FindPeer(fun session ->
+                    match connections.TryGetValue session with
+                    | true, connection -> connection
+                    | _ -> null)
+            onDone = options.onDone
+            sync = options.sync
+            flush = Flush.all publisher.Path
+            again = options.again
+            tick = max 10L<ms> (min 50L<ms> (options.settings.lostAfter / 8L))
+            retention = options.retention
+            pace = UpkeepPace.Usual
+            holdup = holdup
+            activity = activity
+            clock = clock
+            log = log
+        }
+
+    let remembered = host.Remembered
+    let owners = host.Owners
+
+    // What is before this may fail; from here on there are threads.
+    do journal.Start()
+
+    let agent = SchedulerAgent(host.Beginning, journal, Release host.Release, clock)
+
+    let tellings = Tellings agent
+    let tell input = tellings.Tell input
+
+    let intake =
+        Intake(
+            FolderPipelines(inputs, options.routes, options.settings.pipeline),
+            holdup,
+            clock,
+            activity,
+            log,
+            (fun inputs ->
+                if inputs.Length = 0 then
+                    Task.CompletedTask
+                else
+                    agent.PostAsync(inputs, stop.Token)),
+            stop.Token
+        )
+
+    let inbox =
+        new Inbox(
+            inputs,
+            {
+                InboxOptions.defaults log with
+                    settle = options.settle
+                    remembered = remembered
+                    heldBack = WriterGate(inputs, options.onDone, log).HeldBack
+                    overlap =
+                        FolderPlaces.watchOverlap options.entrada options.resultados state.Path
+                    clock = clock.Provider
+            },
+            { take = intake.TakeAsync; vanished = intake.VanishAsync }
+        )
+
+    let reconsider name version =
+        inbox.Reconsider(name, version) |> ignore
+
+    let missed name = inbox.Miss name |> ignore
+
+    let unread = UnreadInputs(inputs, reconsider)
+    let unfinished = UnfinishedInputs(inputs, options.onDone, log)
+
+    do
+        for struct (file, stamp, error) in quarantined do
+            match TaskName.parse file with
+            | Ok name when UnreadInputs.IsUnread error -> unread.Note(name, stamp)
+            | Ok _
+            | Error _ -> ()
+
+    let bodies =
+        Bodies(inputs, journal, host.Reads, tell, reconsider, missed, unread, log)
+
+    let sharing =
+        Sharing(inputs, state, agent, host.Place, host.IsKept, reconsider, missed, holdup, clock)
+
+    let spool message =
+        match message with
+        | ToScheduler.Result(attempt, _) ->
+            host.PlaceOfAsync(agent, attempt, CancellationToken.None)
+        | _ -> Task.FromResult(state.NewSpool true)
+
+    let targetOf source name =
+        publisher.TargetOf(owners.Find(source, name))
+
+    let answer (question: ToScheduler) : Task<struct (FromScheduler * Payload)> =
+        Asking.answer journal history agent targetOf question
+
+    let room = RoomProbe(holdup, clock, stop.Token)
+
+    let places =
+        Places(
+            ConnectionLimits.ofDescriptors (DescriptorLimit.current ()) (DescriptorLimit.isOpen ())
+        )
+
+    let mutable fullSince = ValueNone
+
+    let context = {
+        rules = options.rules
+        beat = options.beat
+        lostAfter = options.settings.lostAfter
+        agent = agent
+        bodies = bodies
+        sharing = if options.sharesFiles then ValueSome sharing else ValueNone
+        spool = spool
+        isKept = host.IsKept
+        holdup = holdup
+        noRoom = fun folder reason -> room.Begin(folder, reason)
+        answer = answer
+        isDraining = fun () -> isDraining
+        places = places
+        clock = clock
+        log = log
+    }
+
+    let serve (connection: Connection) : Task =
+        task {
+            try
+                do! connection.RunAsync()
+            finally
+                connections.TryRemove connection.Session |> ignore
+                serving.TryRemove connection.Session |> ignore
+        }
+
+    /// Of those who have not said who they are, the one that has had the longest time for it makes room for another.
+    let hasRoom () =
+        connections.Count < places.All
+        || (connections.Count < places.All + leavingMax
+            && match
+                connections.Values
+                |> Seq.filter _.IsStranger
+                |> Seq.sortBy _.Session
+                |> Seq.tryHead
+               with
+               | Some stranger ->
+                   stranger.MakeRoom places.Full
+                   true
+               | None -> false)
+
+    /// Once a minute at the most: a crowd is no reason to fill a log.
+    let sayFull () =
+        let now = clock.Now
+
+        match fullSince with
+        | ValueSome at when now - at < 60_000L<ms> -> ()
+        | ValueSome _
+        | ValueNone ->
+            fullSince <- ValueSome now
+            log.LogWarning("peers are turned away: {Reason}", places.Full)
+
+    let welcome (socket: Socket) =
+        if not (hasRoom ()) then
+            sayFull ()
+            places.RefuseAsync socket |> ignore
+        else
+            KeepAlive.enable socket
+            socket.NoDelay <- true
+
+            let session =
+                LanguagePrimitives.Int64WithMeasure<sessionId>(Interlocked.Increment &sessions)
+
+            let connection = Connection(session, socket, context)
+            connections[session] <- connection
+            // It is there before the connection runs: whoever waits for all of them waits for this one.
+            let start = new Task<Task>(fun () -> serve connection)
+            serving[session] <- start.Unwrap()
+            start.Start TaskScheduler.Default
+
+    let accept () =
+        task {
+            while not stopAccepting.IsCancellationRequested do
+                try
+                    let! socket = listener.AcceptSocketAsync stopAccepting.Token
+
+                    try
+                        welcome socket
+                    with
+                    | :? SocketException
+                    | :? IOException as error ->
+                        log.LogInformation("a peer was gone at once: {Reason}", error.Message)
+                        socket.Dispose()
+                with
+                | :? OperationCanceledException
+                | :? ObjectDisposedException -> stopAccepting.Cancel()
+                | :? SocketException as error when not stopAccepting.IsCancellationRequested ->
+                    // Too many open files, say: those who are connected go on, and others can come later.
+                    log.LogError("nobody can connect: {Reason}; next try in 1 s", error.Message)
+
+                    do!
+                        Task
+                            .Delay(TimeSpan.FromSeconds 1.0, clock.Provider, stopAccepting.Token)
+                            .ContinueWith((fun (_: Task) -> ()), TaskScheduler.Default)
+                | :? SocketException -> ()
+        }
+
+    let around = {
+        upkeep = {
+            started = state.NoteBoot
+            sweep = sharing.SweepAsync
+            trim = fun () -> GC.Collect(2, GCCollectionMode.Aggressive, true, true)
+        }
+        cut =
+            Cut(fun attempt submission payload pieceSize ->
+                bodies.Cut(attempt, submission, payload, pieceSize))
+        heard =
+            fun () ->
+                seq {
+                    for KeyValue(session, connection) in connections do
+                        if connection.Sweep() then
+                            Input.Heard session
+                }
+        awaited = fun () -> inbox.Awaited
+        reconsider = reconsider
+        unfinished = fun name stamp -> unfinished.Note(name, stamp)
+    }
+
+    let accepting: Task = Task.Run<unit>(fun () -> accept ())
+    let telling: Task = Task.Run(fun () -> tellings.RunAsync stop.Token)
+    let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
+    let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
+
+    let hosting = host.Start(agent, around, (fun part -> Task.Run part), stop.Token)
+
+    /// It may take a while where there are many files: nothing waits for it.
+    let before: Task<DoneBefore> =
+        let look () =
+            Restart.doneBefore
+                takenBefore
+                remembered
+                unfinishedBefore
+                (FolderPipelines(inputs, options.routes, options.settings.pipeline))
+                (fun name -> results.HasResult(owners.Find(OfFile name, name)))
+                (InputFile.isCurrent inputs)
+
+        if remembered.Length > 0 then
+            Task.Run<DoneBefore>(fun () -> look ())
+        else
+            Task.FromResult DoneBefore.none
+
+    let tellBefore () : Task =
+        task {
+            let! before = before
+
+            for warning in DoneBefore.warnings before do
+                log.LogWarning("{Warning}", warning)
+        }
+
+    let tellingBefore = tellBefore ()
+
+    let running =
+        let failing =
+            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        let watch (part: Task) =
+            part.ContinueWith(
+                (fun (part: Task) ->
+                    if part.IsFaulted then
+                        failing.TrySetException((nonNull part.Exception).InnerExceptions) |> ignore),
+                TaskScheduler.Default
+            )
+            |> ignore
+
+        watch agent.Completion
+        watch inbox.Completion
+        watch accepting
+        watch telling
+        watch rereading
+        watch refinishing
+        List.iter watch hosting
+        watch tellingBefore
+        failing.Task
+
+    /// <summary>Binds the port, then opens the journal, then starts; what there is of that is ended again where a step
+    /// fails.</summary>
+    /// <exception cref="T:System.Net.Sockets.SocketException">The address cannot be listened on.</exception>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged.</exception>
+    /// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
+    static member StartAsync(options: SchedulerOptions) : Task<SchedulerServer> =
+        task {
+            let listener = new TcpListener(options.listen)
+            let mutable journal: Journal | null = null
+
+            try
+                // [::] is every address of this machine, those of IPv4 too.
+                if options.listen.Address.Equals IPAddress.IPv6Any then
+                    listener.Server.DualMode <- true
+
+                listener.Start 512
+                let opened = options.openJournal ()
+                journal <- opened
+                return new SchedulerServer(options, listener, opened)
+            with error ->
+                listener.Stop()
+
+                match journal with
+                | null -> ()
+                | journal -> do! (journal :> IAsyncDisposable).DisposeAsync()
+
+                ExceptionDispatchInfo.Throw error
+                return Unchecked.defaultof<_>
+        }
+
+    /// What it records.
+    member _.Journal = journal
+
+    /// Where it listens.
+    member _.EndPoint = listener.LocalEndpoint :?> IPEndPoint
+
+    /// Faults when a part of it has failed that it cannot live without.
+    member _.Completion: Task = running
+
+    member _.StatusAsync() : Task<StatusReport> = agent.LookAsync _.Status
+
+    /// How many tasks were done by earlier runs.
+    member _.FinishedBefore = finishedBefore
+
+    /// What earlier runs have done with the files that are there, which this one leaves as they are. It has been told in
+    /// the log by then.
+    member _.DoneBeforeAsync() : Task<DoneBefore> =
+        task {
+            do! tellingBefore
+            return! before
+        }
+
+    /// How many files of `entrada/` cannot be taken.
+    member _.Refused = inbox.Refused + intake.Held
+
+    /// What would have to end before everything is done, as a sentence.
+    member _.LeftAsync() : Task<string> =
+        task {
+            let! unfinished =
+                agent.LookAsync(fun scheduler ->
+                    TaskView.all scheduler
+                    |> Array.filter (fun task -> task.state <> "quarantined")
+                    |> Array.map _.name)
+
+            let listed (names: string seq) count =
+                let shown = names |> Seq.truncate 10 |> Seq.map Terminal.printable
+                String.concat ", " shown + (if count > 10 then ", …" else "")
+
+            let struct (pending, names) = inbox.Left
+
+            return
+                [
+                    if unfinished.Length > 0 then
+                        $"{unfinished.Length} tasks ({listed unfinished unfinished.Length})"
+                    if pending > 0 then
+                        $"{pending} files that were not taken ({listed names pending})"
+                    match inbox.Awaited with
+                    | null -> ()
+                    | awaited -> awaited
+                ]
+                |> String.concat "; "
+        }
+
+    /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
+    /// <returns>How many tasks are in quarantine.</returns>
+    member _.WaitUntilDoneAsync(ct: CancellationToken) : Task<int> =
+        task {
+            let mutable quarantined = ValueNone
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
+
+            while quarantined.IsNone do
+                do! inbox.WaitUntilSettled().WaitAsync ct
+
+                // Between the two, a task could have gone back to the inbox.
+                let! isDone = agent.LookAsync(_.IsDone).WaitAsync ct
+                do! inbox.WaitUntilSettled(afresh = isDone).WaitAsync ct
+
+                match!
+                    agent
+                        .LookAsync(fun scheduler ->
+                            struct (scheduler.IsDone, scheduler.Quarantined))
+                        .WaitAsync
+                        ct
+                with
+                | struct (true, count) when isDone -> quarantined <- ValueSome count
+                | _ ->
+                    let! _ = timer.WaitForNextTickAsync ct
+                    ()
+
+            activity.Flush()
+            return quarantined.Value
+        }
+
+    /// <summary>Takes nothing new, and waits until nothing runs.</summary>
+    /// <param name="atMost">How long; what still runs then is dropped.</param>
+    member _.DrainAsync(atMost: TimeSpan) : Task =
+        task {
+            stopAccepting.Cancel()
+            listener.Stop()
+            isDraining <- true
+            // Every worker is drained, as if it had asked for it.
+            let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
+            use patience = new CancellationTokenSource(atMost, clock.Provider)
+            use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
+
+            try
+                do! agent.PostAsync(drains, patience.Token)
+                do! (inbox :> IAsyncDisposable).DisposeAsync().AsTask().WaitAsync patience.Token
+                let mutable isBusy = true
+
+                while isBusy do
+                    let! status = agent.LookAsync(_.Status).WaitAsync patience.Token
+                    isBusy <- status.running + status.publishing > 0L
+
+                    if isBusy then
+                        let! _ = timer.WaitForNextTickAsync patience.Token
+                        ()
+            with :? OperationCanceledException ->
+                log.LogWarning(
+                    "{Count} tasks were still running after {Seconds} s: dropped",
+                    agent.LatestStatus.running,
+                    atMost.TotalSeconds
+                )
+        }
+
+    interface IAsyncDisposable with
+        member _.DisposeAsync() =
+            task {
+                stopAccepting.Cancel()
+                listener.Stop()
+                stop.Cancel()
+
+                for connection in connections.Values do
+                    connection.End()
+
+                let last =
+                    Task.WhenAll [|
+                        (inbox :> IAsyncDisposable).DisposeAsync().AsTask()
+                        yield! serving.Values
+                        accepting
+                        telling
+                        rereading
+                        refinishing
+                        yield! hosting
+                    |]
+
+                // What waits for a disk that takes nothing would wait for ever; what is wrong is in `Completion`.
+                do! last.WaitAsync(endWithin).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
+                do! (journal :> IAsyncDisposable).DisposeAsync()
+            }
+            |> ValueTask

@@ -1,0 +1,69 @@
+namespace FsScheduler.Stages
+
+open System
+open System.IO
+open System.Text.Unicode
+
+/// How a line of a part follows the one before it.
+[<RequireQualifiedAccess>]
+type internal Follows =
+    | InOrder
+    | InOrderAndNotEqual
+    | NotEqual
+
+/// What the results of a stage are like, and how they become one.
+[<Struct>]
+type internal MergeRules = {
+    order: LineOrder
+    follows: Follows
+    repeats: Repeats
+    /// How many lines a result has, at most.
+    linesMax: int64
+} with
+
+    /// The lines are words with their counts.
+    member rules.HasCounts = rules.repeats = Repeats.Count
+
+/// <summary>The lines of a part, which are looked at, since they come from elsewhere.</summary>
+/// <param name="stream">Read to its end.</param>
+/// <param name="number">Of the part, from 1, for messages.</param>
+/// <param name="wire">The stage, for messages.</param>
+/// <param name="rules">What the lines are like.</param>
+/// <param name="lineBytesMax">The longest line, without its newline and its count.</param>
+/// <param name="readBytes">How much is read at once.</param>
+[<Sealed>]
+type internal PartSource
+    (stream: Stream, number: int, wire: string, rules: MergeRules, lineBytesMax: int, readBytes: int)
+    =
+    inherit LineSource(rules.order, rules.HasCounts, lineBytesMax, readBytes, readBytes)
+
+    let hasBlank (word: ReadOnlySpan<byte>) =
+        let mutable index = 0
+
+        while index < word.Length && Blanks.firstLength (word.Slice index) = 0 do
+            index <- index + 1
+
+        index < word.Length
+
+    override _.KeepsPrevious = true
+
+    override _.Damaged fault =
+        raise (StageException($"part {number} is no result of {wire}: {fault}", true))
+
+    override source.Check() =
+        if not (Utf8.IsValid source.Line) then
+            source.Damaged "it is not UTF-8"
+
+        if rules.HasCounts && (source.Line.IsEmpty || hasBlank source.Line) then
+            source.Damaged "a count is not followed by a word"
+
+        if source.HasPrevious then
+            let comparison = LineOrder.compare rules.order source.Previous source.Line
+
+            if comparison = 0 && rules.follows <> Follows.InOrder then
+                source.Damaged "a line comes twice"
+
+            if comparison > 0 && rules.follows <> Follows.NotEqual then
+                source.Damaged "its lines are not in order"
+
+    override _.ReadAsync(memory, ct) = stream.ReadAsync(memory, ct)

@@ -1,0 +1,431 @@
+/// Messages to test with: every case, every bound, and texts that are awkward to write.
+module FsScheduler.Protocol.Tests.Messages
+
+open System
+open System.Text
+open FsCheck
+open FsCheck.FSharp
+open FsScheduler.Core
+
+/// Escaped or not, of one to four bytes, combining, unassigned, private, from right to left.
+let private pieces = [|
+    yield! [| "a"; "Z"; "0"; " "; "/"; "<"; "&"; "'"; "{"; "]"; ","; ":"; "|" |]
+    yield! [| "\""; "\\"; "\n"; "\r"; "\t"; "\000"; "\001"; "\127"; "\u0085" |]
+    yield! [| "é"; "e\u0301"; "ß"; "ﷺ"; "שלום"; "中"; "\u2028"; "\u200b"; "\uFEFF" |]
+    yield! [|
+        "\uFFFD"
+        "\uFFFE"
+        "\uE000"
+        "\u0378"
+        "😀"
+        "𝄞"
+        "\U000E0041"
+        "\U0010FFFF"
+    |]
+    yield! [| "\\u0041"; "\\ud800"; "{\"type\":\"BEAT\"}" |]
+|]
+
+/// As many of the runes as fit into that many bytes.
+let private within (bytesMax: int) (text: string) =
+    let kept = StringBuilder()
+    let mutable bytes = 0
+
+    for rune in text.EnumerateRunes() do
+        bytes <- bytes + rune.Utf8SequenceLength
+
+        if bytes <= bytesMax then
+            kept.Append(rune.ToString()) |> ignore
+
+    kept.ToString()
+
+let private text bytesMax =
+    Gen.frequency [
+        10,
+        Gen.elements pieces
+        |> Gen.listOf
+        |> Gen.map (String.concat "" >> within bytesMax)
+        // As long as it may be, of the longest escapes.
+        1,
+        Gen.elements [| "a"; "\001"; "é"; "\uFFFE"; "\U0010FFFF" |]
+        |> Gen.map (fun piece -> String.replicate bytesMax piece |> within bytesMax)
+    ]
+
+let private errorText =
+    Gen.frequency [
+        10, text 1_000
+        1,
+        Gen.elements [| "a"; "\001"; "é"; "\uFFFE" |]
+        |> Gen.map (String.replicate Limit.textCharsMax)
+    ]
+
+let private upTo (most: int64) =
+    Gen.frequency [
+        1, Gen.elements [ 0L; 1L; most ]
+        2, Gen.choose64 (0L, most)
+        4, Gen.choose64 (0L, 1_000L)
+    ]
+    |> Gen.map (min most)
+
+let private upToInt (most: int) = upTo (int64 most) |> Gen.map int
+
+let private count = upTo Limit.integerMax
+let private durations: Gen<Duration> = count |> Gen.map ((*) 1L<ms>)
+
+let sizes: Gen<Size> =
+    Gen.frequency [ 1, Gen.constant 0L<B>; 2, count |> Gen.map ((*) 1L<B>) ]
+
+let private tasks: Gen<TaskId> = count |> Gen.map (fun id -> max 1L id * 1L<taskId>)
+
+let private attempts: Gen<Attempt> =
+    gen {
+        let! task = tasks
+        let! number = upToInt Int32.MaxValue
+        return { task = task; number = max 1 number }
+    }
+
+let private holding: Gen<Attempt[]> =
+    Gen.frequency [
+        5, Gen.constant [||]
+        3, Gen.arrayOf attempts |> Gen.map (Array.truncate Limit.holdingMax)
+        1, Gen.arrayOfLength Limit.holdingMax attempts
+    ]
+
+let private stageName =
+    gen {
+        let! first = Gen.choose (int 'a', int 'z') |> Gen.map char
+        let! size = Gen.choose (0, Limit.stageNameBytesMax - 1)
+
+        let! rest =
+            Gen.elements (Seq.append [ 'a' .. 'z' ] "0189-_") |> Gen.arrayOfLength size
+
+        return string first + String rest
+    }
+
+let private program =
+    gen {
+        let! kind = Gen.elements Limit.execNames
+        let! size = Gen.choose (1, 30)
+        let! letters = Gen.elements (Seq.toList "aé/.- \"\\'") |> Gen.arrayOfLength size
+        return $"{kind}:{String letters}"
+    }
+
+let private role: Gen<Role> =
+    let named =
+        gen {
+            let! size = Gen.frequency [ 9, Gen.choose (0, 9); 1, Gen.constant Limit.stagesMax ]
+            let! names = Gen.arrayOfLength size stageName
+            let! programsCount = Gen.frequency [ 3, Gen.constant 0; 1, Gen.choose (1, 40) ]
+            let! programs = Gen.arrayOfLength programsCount program
+
+            // Forty of the worst programs take as much of a line as 330 of the longest names.
+            let names =
+                if programsCount = 0 then
+                    names
+                else
+                    Array.truncate (Limit.stagesMax - 330) names
+
+            let offers = Array.append names programs
+            return Worker(Some offers)
+        }
+
+    Gen.oneof [ Gen.constant Client; Gen.constant (Worker None); named ]
+
+let private hello: Gen<Hello> =
+    gen {
+        let! role = role
+        let! name = text Limit.peerNameBytesMax
+        let! token = Gen.optionOf (text Limit.tokenBytesMax)
+
+        let! holding = holding
+        let! sharesFiles = Gen.elements [ true; false ]
+
+        return {
+            protocol = Limit.protocolVersion
+            role = role
+            name = name
+            token = token
+            holding = if role = Client then [||] else holding
+            sharedFiles = role <> Client && sharesFiles
+        }
+    }
+
+let private outcome: Gen<Outcome> =
+    let failed =
+        gen {
+            let! error = errorText
+            let! mayRetry = Gen.elements [ true; false ]
+            return Failed(error, mayRetry)
+        }
+
+    Gen.oneof [ Gen.constant Succeeded; failed; Gen.map Unable errorText ]
+
+let private submit: Gen<Submit> =
+    gen {
+        let! ref = text Limit.refBytesMax
+        let! name = text 2_100
+        let! pipeline = text Limit.pipelineBytesMax
+        let! priority = Gen.choose (-Limit.priorityMax, Limit.priorityMax)
+        let! isUsual = Gen.elements [ true; false ]
+        let! key = Gen.optionOf (text Limit.keyBytesMax)
+        let! want = Gen.elements [ Want.Result; Want.File; Want.Nothing ]
+
+        return {
+            ref = ref
+            name = name
+            pipeline = pipeline
+            priority = if isUsual then 0 else priority
+            key = key
+            want = want
+        }
+    }
+
+let private query: Gen<EventQuery> =
+    gen {
+        let! task = Gen.optionOf tasks
+        let! after = count
+        let! most = Gen.choose (1, Limit.eventsMax)
+        return { task = task; after = after; most = most }
+    }
+
+let private phases: Gen<Phase> =
+    Gen.elements [
+        Phase.Queued
+        Phase.Suspected
+        Phase.Running
+        Phase.Split
+        Phase.Waiting
+        Phase.Publishing
+        Phase.Succeeding
+        Phase.Quarantined
+        Phase.Done
+        Phase.Cancelled
+    ]
+
+let private taskQuery: Gen<TaskQuery> =
+    gen {
+        let! after = count
+        let! most = Gen.choose (1, Limit.listedMax)
+        let! wanted = Gen.arrayOf phases
+        let! name = Gen.optionOf (text TaskName.bytesMax)
+        let! stage = Gen.optionOf (text Limit.programBytesMax)
+
+        return {
+            after = after * 1L<taskId>
+            most = most
+            phases = Array.truncate 10 wanted
+            name = name
+            stage = stage
+        }
+    }
+
+let toScheduler: Gen<ToScheduler> =
+    Gen.oneof [
+        hello |> Gen.map ToScheduler.Hello
+        Gen.constant ToScheduler.Beat
+        upToInt Limit.slotsMax |> Gen.map ToScheduler.Ready
+        Gen.zip attempts outcome |> Gen.map ToScheduler.Result
+        Gen.zip attempts sizes |> Gen.map ToScheduler.Stored
+        Gen.zip attempts errorText |> Gen.map ToScheduler.Unshared
+        submit |> Gen.map ToScheduler.Submit
+        Gen.constant ToScheduler.Status
+        tasks |> Gen.map ToScheduler.Cancel
+        tasks |> Gen.map ToScheduler.Retry
+        Gen.constant ToScheduler.RetryAll
+        Gen.zip tasks (text Limit.pipelineBytesMax) |> Gen.map ToScheduler.RetryWith
+        text Limit.pipelineBytesMax |> Gen.map ToScheduler.RetryAllWith
+        text Limit.peerNameBytesMax |> Gen.map ToScheduler.Drain
+        tasks |> Gen.map ToScheduler.Explain
+        query |> Gen.map ToScheduler.Events
+        taskQuery |> Gen.map ToScheduler.List
+        Gen.constant ToScheduler.Stages
+        tasks |> Gen.map ToScheduler.Fetch
+    ]
+
+let private welcome: Gen<Welcome> =
+    gen {
+        let! session = text Limit.sessionBytesMax
+        let! beat = durations
+        let! lostAfter = durations
+        let! maxPayload = sizes
+        let! maxResult = sizes
+        let! keep = holding
+
+        return {
+            protocol = Limit.protocolVersion
+            session = session
+            beat = beat
+            lostAfter = lostAfter
+            maxPayload = maxPayload
+            maxResult = maxResult
+            keep = keep
+        }
+    }
+
+let private sharedFiles: Gen<SharedFiles> =
+    gen {
+        let! source = text Limit.sharedPathBytesMax
+        let! start = sizes
+        let! size = sizes
+        let! target = text Limit.sharedPathBytesMax
+        let! length = sizes
+        let! modified = Gen.map int64 sizes
+
+        let! version =
+            Gen.elements [ ValueNone; ValueSome { length = length; modified = modified } ]
+
+        return {
+            source = source
+            start = start
+            size = size
+            target = target
+            version = version
+        }
+    }
+
+let private processing: Gen<Process> =
+    gen {
+        let! attempt = attempts
+        let! name = text TaskName.bytesMax
+
+        let! stages =
+            Gen.frequency [
+                9, text 90 |> Gen.arrayOf |> Gen.map (Array.truncate 80)
+                // The most that a pipeline can be: of one stage, or of as many as there can be.
+                1, text Limit.pipelineBytesMax |> Gen.map Array.singleton
+                1, Gen.constant (Array.replicate (Limit.pipelineBytesMax / 2) "\001")
+            ]
+
+        let! timeout = durations
+
+        let! piece =
+            Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome (Gen.choose (0, 5000)) ]
+
+        let! files = Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome sharedFiles ]
+
+        return {
+            attempt = attempt
+            name = name
+            stages = stages
+            timeout = timeout
+            piece = piece
+            files = files
+        }
+    }
+
+let private finished: Gen<Done> =
+    gen {
+        let! ref = text Limit.refBytesMax
+        let! task = tasks
+        let! attempts = upToInt Int32.MaxValue
+        let! error = Gen.optionOf errorText
+
+        return { ref = ref; task = task; attempts = attempts; error = error }
+    }
+
+/// The longest name that a STATUS never cuts, whatever is in it, in bytes.
+let private reportNameBytes = 28
+
+let private worker: Gen<WorkerReport> =
+    gen {
+        let! session = count
+        let! name = text reportNameBytes
+        let! slots = upToInt Limit.slotsMax
+        let! held = upToInt Int32.MaxValue
+        let! finished = count
+        let! failed = count
+
+        return {
+            session = max 1L session * 1L<sessionId>
+            name = name
+            slots = slots
+            held = held
+            finished = finished
+            failed = failed
+        }
+    }
+
+let private status: Gen<StatusReport> =
+    gen {
+        let! counts = Gen.arrayOfLength 10 count
+        let! idle = upToInt Int32.MaxValue
+        let! busy = upToInt Int32.MaxValue
+        let! uptime = durations
+        let! oldest = durations
+        // Whatever is in it, so much is never cut.
+        let! trouble = Gen.optionOf (text 86)
+        let! awaited = Gen.optionOf (text 46)
+
+        let! missing =
+            Gen.choose (0, Limit.missingMax)
+            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 8))
+
+        let! heldBack =
+            Gen.choose (0, Limit.heldBackMax)
+            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 30))
+
+        let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
+        let! workers = Gen.arrayOfLength size worker
+
+        return {
+            queued = counts[0]
+            running = counts[1]
+            waiting = counts[2]
+            publishing = counts[3]
+            split = counts[9]
+            quarantined = counts[4]
+            finished = counts[5]
+            cancelled = counts[6]
+            idle = idle
+            busy = busy
+            uptime = uptime
+            oldest = oldest
+            finished10s = counts[7]
+            finished60s = counts[8]
+            trouble = trouble
+            awaited = awaited
+            missing = missing
+            heldBack = heldBack
+            workers = workers
+        }
+    }
+
+let private rejections =
+    Gen.elements [
+        RejectionCode.BadPipeline
+        RejectionCode.BadName
+        RejectionCode.BadKey
+        RejectionCode.Busy
+    ]
+
+let private errors =
+    Gen.elements [
+        ErrorCode.BadFrame
+        ErrorCode.BadField
+        ErrorCode.UnknownType
+        ErrorCode.TooLarge
+        ErrorCode.BadVersion
+        ErrorCode.Unauthorized
+        ErrorCode.NotWelcome
+        ErrorCode.Timeout
+    ]
+
+let fromScheduler: Gen<FromScheduler> =
+    Gen.oneof [
+        welcome |> Gen.map FromScheduler.Welcome
+        Gen.constant FromScheduler.Beat
+        processing |> Gen.map FromScheduler.Process
+        attempts |> Gen.map FromScheduler.Cancel
+        Gen.zip (text Limit.refBytesMax) tasks |> Gen.map FromScheduler.Accepted
+        finished |> Gen.map FromScheduler.Done
+        Gen.zip3 (text Limit.refBytesMax) rejections errorText
+        |> Gen.map FromScheduler.Rejected
+        status |> Gen.map FromScheduler.Status
+        Gen.constant FromScheduler.Drain
+        tasks |> Gen.map FromScheduler.Explanation
+        count |> Gen.map FromScheduler.Events
+        Gen.zip count (Gen.elements [ true; false ])
+        |> Gen.map (fun (last, more) -> FromScheduler.List(last * 1L<taskId>, more))
+        Gen.constant FromScheduler.Stages
+        Gen.zip tasks (text TaskName.bytesMax) |> Gen.map FromScheduler.Fetch
+        Gen.zip errors errorText |> Gen.map FromScheduler.Error
+    ]
