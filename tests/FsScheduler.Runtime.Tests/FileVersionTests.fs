@@ -313,8 +313,10 @@ let private writers = [
                     replacing.Wait()
                     Expect.equal "there" "newer" (File.ReadAllText(temp.At "in/a.txt"))
 
-            for path in Directory.EnumerateFiles(temp.At "in/.processados") do
-                Expect.equal "what was processed" "old" (File.ReadAllText path))
+            // On a crowded machine all were replaced before.
+            if Directory.Exists(temp.At "in/.processados") then
+                for path in Directory.EnumerateFiles(temp.At "in/.processados") do
+                    Expect.equal "what was processed" "old" (File.ReadAllText path))
 ]
 
 /// `.processados` leads to another file system.

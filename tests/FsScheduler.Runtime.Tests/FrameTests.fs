@@ -630,10 +630,9 @@ let private writing =
             Expect.isFalse (writer.Post(ready 4)) "nothing is sent any more"
             Expect.equal writer.Failure error "why"
 
-            Expect.equal
-                bodies.Unsent
-                [ Spooled("same batch", 1L<B>); Spooled("next batch", 1L<B>) ]
-                "those that had not begun"
+            let files = [ Spooled("same batch", 1L<B>); Spooled("next batch", 1L<B>) ]
+            Expect.equal bodies.Posted files "what is to be opened was told of"
+            Expect.equal bodies.Unsent files "those that had not begun"
         }
 
         testTask "a file that breaks off is made up to its promised size, and told" {

@@ -3,9 +3,13 @@ module FsScheduler.Runtime.Tests.PendingReadsTests
 
 open System.Collections.Generic
 open Expecto
+open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Platform
+open FsScheduler.Folders
+open FsScheduler.Protocol
 open FsScheduler.Server
+open FsScheduler.Runtime.Tests.FileSupport
 open FsScheduler.Runtime.Tests.WireSupport
 
 let private recorded number = Recorded(number, 4L<B>)
@@ -60,5 +64,38 @@ let tests =
             reads.End(recorded 1L)
             reads.Look()
             Expect.sequenceEqual dropped [ 9L ] "once"
+        }
+
+        test "are those of messages that are posted, until they are opened or given up" {
+            use folder = new TempFolder()
+            let struct (_, reads, dropped) = pending ()
+            let inputs = InputFolder(folder.At "in")
+
+            let bodies: IBodies<FromScheduler> =
+                Bodies(
+                    inputs,
+                    new MemoryJournal(1),
+                    reads,
+                    ignore,
+                    (fun _ _ -> ()),
+                    ignore,
+                    UnreadInputs(inputs, (fun _ _ -> ())),
+                    NullLogger.Instance
+                )
+
+            let departure number = {
+                message = FromScheduler.Beat
+                payload = recorded number
+                submission = ValueNone
+                isLast = true
+            }
+
+            bodies.Posted(departure 1L)
+            bodies.Posted(departure 2L)
+            reads.Drop 5L
+            bodies.Open(departure 1L) |> ignore
+            Expect.isEmpty dropped "the second is on its way"
+            bodies.Unsent(departure 2L)
+            Expect.sequenceEqual dropped [ 5L ] "none is"
         }
     ]

@@ -14,7 +14,7 @@ open FsScheduler.Stages
 let utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 /// A letter with case, and what is looked past between it and a sigma, as far as the texts here have them.
-let private cased = @"(?:[\p{Lu}\p{Ll}\p{Lt}ªºⅠⓐ]|𐐀|𝐀)"
+let private cased = @"(?:[\p{Lu}\p{Ll}\p{Lt}ªºⅠⅰⒶⓐ]|𐐀|𝐀)"
 let private ignorable = @"(?:[\p{Mn}\p{Me}\p{Cf}\p{Lm}\p{Sk}'’.:·]|𑄱|\ud804\udd27)*"
 
 let private finalSigma = Regex $"(?<={cased}{ignorable})Σ(?!{ignorable}{cased})"

@@ -37,11 +37,14 @@ let seconds (count: float) = TimeSpan.FromSeconds count
 type SpoolBodies<'message>() =
     let sent = List<struct (string * bool)>()
     let unsent = List<Payload>()
+    let posted = List<Payload>()
+    member _.Posted = lock posted (fun () -> List.ofSeq posted)
     member _.Sent = lock sent (fun () -> List.ofSeq sent)
     member _.Unsent = lock unsent (fun () -> List.ofSeq unsent)
 
     interface IBodies<'message> with
-        member _.Posted _ = ()
+        member _.Posted departure =
+            lock posted (fun () -> posted.Add departure.payload)
 
         member _.Open departure =
             match departure.payload with
