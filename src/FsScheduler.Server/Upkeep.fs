@@ -9,7 +9,6 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Folders
 
 /// How often things are done, and how much at a time.
@@ -135,14 +134,7 @@ type Upkeep
         task {
             let! struct (kept, flushedUpTo) =
                 mailbox.LookAsync(
-                    (fun scheduler ->
-                        let flushed =
-                            if scheduler.IsFlushed then
-                                ValueNone
-                            else
-                                ValueSome scheduler.FlushedUpTo
-
-                        struct (scheduler.KeptBytes, flushed)),
+                    (fun scheduler -> struct (scheduler.KeptBytes, scheduler.FlushedUpTo)),
                     ct
                 )
 

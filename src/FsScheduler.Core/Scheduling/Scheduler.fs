@@ -377,14 +377,15 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// What the journal knows of the files of `entrada/`, by name.
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
 
-    /// Whether no result of a file may be missing on the device.
-    member _.IsFlushed = state.Taken.IsFlushed
-
     /// Results of files, by the names of the files, that may not have reached the device.
     member _.Unflushed: struct (string * Proof)[] = state.Taken.Unflushed
 
-    /// The results of events up to this number have reached the device.
-    member _.FlushedUpTo = state.FlushedUpTo
+    /// The results of events up to this number have reached the device, and later ones may not have; none: all have.
+    member _.FlushedUpTo: int64 voption =
+        if state.Taken.IsFlushed then
+            ValueNone
+        else
+            ValueSome state.FlushedUpTo
 
     /// Whose the names of results are that do not tell it.
     member _.Owners: struct (TaskName * ResultSource)[] = [|
