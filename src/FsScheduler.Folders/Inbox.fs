@@ -32,7 +32,7 @@ type InboxOptions = {
     remembered: struct (TaskName * Stamp) seq
     /// Why a file that is whole is not to be taken yet, as a sentence without its subject; it is asked again.
     heldBack: TaskName -> string voption
-    /// Why nothing is to be taken for now, as a sentence: other folders of the scheduler are in this one.
+    /// Why nothing is taken until that is mended, as a sentence: other folders of the scheduler are in this one.
     overlap: unit -> string voption
     clock: TimeProvider
     log: ILogger
