@@ -175,7 +175,7 @@ let private longLine =
                 ]
 
             let length = utf8 (line session attempt (unknown + ",\"x\":\"\"")) |> _.Length
-            let filler = String('x', FsScheduler.Protocol.Codec.lineBytesMax - 1 - length)
+            let filler = String('x', Limit.lineBytesMax - 1 - length)
             let whole = line session attempt (unknown + $",\"x\":\"{filler}\"")
             do! session.Link.Send(session.Line(attempt, whole, text))
             do! session.Check("the result of a frame with a long line", attempt, expected)

@@ -7,7 +7,6 @@ open System.Diagnostics
 open System.Text
 open System.Threading.Tasks
 open FsScheduler.Core
-open FsScheduler.Protocol
 
 let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 

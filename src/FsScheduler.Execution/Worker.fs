@@ -11,7 +11,6 @@ open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Execution.Exec
 

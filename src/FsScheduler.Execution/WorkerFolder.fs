@@ -5,7 +5,6 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
-open FsScheduler.Stages
 
 /// A worker has no place for what is too large for memory; the message is for its owner.
 exception NoWorkerFolder of message: string with

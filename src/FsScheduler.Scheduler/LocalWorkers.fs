@@ -11,7 +11,6 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Server
 open FsScheduler.Cli
 
 /// Passes on what a worker says on its standard error, and remembers its last line: that is why it has ended.

@@ -13,7 +13,6 @@ open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
-open FsScheduler.Execution
 open FsScheduler.Server
 open FsScheduler.Cli
 

@@ -6,8 +6,6 @@ open System.Text.Json
 open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Protocol
 
 /// Answers to EXPLAIN and EVENTS, from what is durable and from a look at the machine.

@@ -5,7 +5,6 @@ open System.Collections.Generic
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Stages
 open FsScheduler.Protocol
 
 /// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>

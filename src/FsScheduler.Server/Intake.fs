@@ -7,7 +7,6 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Folders
 
 /// <summary>Makes tasks of the files that an inbox finds. Called by the inbox alone, one call at a time.</summary>

@@ -9,8 +9,6 @@ open System.Text.Json
 open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Folders
 

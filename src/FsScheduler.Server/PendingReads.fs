@@ -4,8 +4,6 @@ open System
 open System.Collections.Generic
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Stages
-open FsScheduler.Folders
 
 /// <summary>Events that messages on their way will be read from, by number. What is dropped of the journal waits for them: what it
 /// has of a number is found under another one afterwards, and a message still has the old one. From any thread.</summary>

@@ -10,7 +10,6 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Folders
 

@@ -13,7 +13,6 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Folders
 

@@ -8,7 +8,6 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
-open FsScheduler.Stages
 
 /// What is read of a submission that is in the journal alone.
 type private Wanted =
@@ -37,12 +36,14 @@ type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<Sessi
 
     /// The task is over, and its number is told: no reason to end where the reference cannot be read.
     let refer session (outcome: Done) number =
-        try
-            send.Invoke(session, { outcome with ref = (journal.ReadSubmission number).Ref })
-        with :? IOException ->
-            send.Invoke(session, outcome)
+        let known =
+            try
+                { outcome with ref = (journal.ReadSubmission number).Ref }
+            with :? IOException ->
+                outcome
 
         reads.End number
+        send.Invoke(session, known)
 
     /// <param name="attempt">To be given out, or to be split.</param>
     /// <param name="number">The event that has its submission.</param>

@@ -9,7 +9,6 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Platform
-open FsScheduler.Stages
 open FsScheduler.Folders
 
 /// Takes a look at the machine; what it returns tells the asker.

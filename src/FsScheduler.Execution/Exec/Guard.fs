@@ -84,10 +84,10 @@ type internal Guard(mark: string, log: ILogger) =
                     new SafePipeHandle(nativeint writeEnd, true)
                 )
             with _ ->
-                FsScheduler.Platform.Linux.close writeEnd
+                Linux.close writeEnd
                 reraise ()
         finally
-            FsScheduler.Platform.Linux.close readEnd
+            Linux.close readEnd
 
     let pipe: Stream =
         try

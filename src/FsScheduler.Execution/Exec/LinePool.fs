@@ -5,7 +5,6 @@ open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
-open FsScheduler.Stages
 
 /// How long programs of `exec-lines` may be silent or idle.
 type LineLimits = {

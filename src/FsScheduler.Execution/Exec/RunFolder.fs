@@ -3,7 +3,6 @@ namespace FsScheduler.Execution.Exec
 open System
 open System.IO
 open FsScheduler.Platform
-open FsScheduler.Stages
 
 /// <summary>The folder that one run of a program has for itself, below that of its worker. On Linux it is reached by an open
 /// descriptor: what the program, or anybody else, does to its path leads nobody astray.</summary>

@@ -77,9 +77,9 @@ type internal SessionStarter(witness: IProgramWitness) =
                     new SessionProcess(pid, child, input, output, errors)
                 with _ ->
                     for fd in ours do
-                        FsScheduler.Platform.Linux.close fd
+                        Linux.close fd
 
                     reraise ()
             finally
                 for fd in theirs do
-                    FsScheduler.Platform.Linux.close fd
+                    Linux.close fd

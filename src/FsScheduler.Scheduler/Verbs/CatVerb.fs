@@ -4,7 +4,6 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
-open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Cli
 

@@ -8,7 +8,6 @@ open Spectre.Console
 open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Folders
-open FsScheduler.Server
 open FsScheduler.Cli
 
 /// The command line of `fs-scheduler plan`.

@@ -10,7 +10,6 @@ open Spectre.Console
 open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Platform
-open FsScheduler.Execution
 open FsScheduler.Server
 open FsScheduler.Cli
 

@@ -6,7 +6,6 @@ open Argu
 open FsScheduler.Core
 open FsScheduler.Protocol
 open FsScheduler.Folders
-open FsScheduler.Server
 open FsScheduler.Cli
 
 /// The command line of `fs-scheduler submit`.

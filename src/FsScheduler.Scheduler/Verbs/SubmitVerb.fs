@@ -10,7 +10,6 @@ open Argu
 open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
-open FsScheduler.Server
 open FsScheduler.Cli
 
 /// The scheduler ends the conversation over something that would be wrong again.

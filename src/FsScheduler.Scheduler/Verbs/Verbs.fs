@@ -7,7 +7,6 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Journal
 open FsScheduler.Protocol
-open FsScheduler.Server
 open FsScheduler.Cli
 
 /// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
