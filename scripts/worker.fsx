@@ -52,7 +52,7 @@ let options = {
         connect = fsi.CommandLineArgs |> Array.tryItem 1 |> Option.defaultValue "127.0.0.1:7070"
         name = "worker.fsx"
         functions = [
-            yield! OwnStages.aggregate "vowels" vowels
+            yield! SplittableStages.aggregate "vowels" vowels
             "title", StageFunction.ofTextWith title
         ]
 }

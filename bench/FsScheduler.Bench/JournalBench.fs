@@ -20,7 +20,7 @@ module JournalBench =
                 folder
                 sync
                 false
-                (Holdup NullLogger.Instance)
+                (StorageOutage NullLogger.Instance)
                 (Clock TimeProvider.System)
                 NullLogger.Instance
 
@@ -56,7 +56,7 @@ module JournalBench =
                 )
 
                 Event.Assigned({ task = id; number = 1 }, 1L<sessionId>, struct (0, 1))
-                Event.Completed({ task = id; number = 1 }, NothingLeft)
+                Event.Completed({ task = id; number = 1 }, NothingKept)
         |]
 
     let private rate sync turns =

@@ -39,7 +39,7 @@ module MachineBench =
     /// Seconds, and bytes that were allocated on the way.
     let private measure turns : struct (float * int64) =
         let scheduler = Scheduler settings
-        let decisions = Decisions()
+        let decisions = StepOutput()
         let mutable now = Instant.zero
         let take input = scheduler.Step(input, now, decisions)
 

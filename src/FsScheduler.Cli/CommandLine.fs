@@ -104,7 +104,7 @@ module CommandLine =
     /// Names of stages between commas.
     let names option text =
         between
-            Limit.isStageName
+            ProtocolLimits.isStageName
             "cannot be the name of a stage: use letters, digits, - _ and ."
             option
             text
@@ -112,7 +112,7 @@ module CommandLine =
     /// What workers offer, between commas: names of stages, and programs such as `exec:jq`.
     let offers option text =
         between
-            Limit.isOffer
+            ProtocolLimits.isOffer
             "cannot be the name of a stage: use letters, digits, - _ and ., or exec:PROGRAM"
             option
             text

@@ -8,10 +8,14 @@ open System.Threading
 open System.Threading.Tasks
 
 /// How a worker did in one row, and how long that took.
-type Finding = { row: Row; verdict: Verdict; elapsed: TimeSpan }
+type Finding = { row: Check; verdict: Verdict; elapsed: TimeSpan }
 
 let rows =
-    BasicRows.all @ FrameRows.all @ TaskRows.all @ LifeRows.all @ ReturnRows.all
+    BasicChecks.all
+    @ FrameChecks.all
+    @ TaskChecks.all
+    @ LifetimeChecks.all
+    @ ReconnectChecks.all
 
 /// Rows that wait do so for seconds; those that work share the processors.
 let private rowsAtOnce = 4
@@ -20,10 +24,10 @@ let private rowsAtOnce = 4
 let private rowMax (examination: Examination) =
     TimeSpan.FromSeconds 30.0 + 4.0 * examination.patience
 
-let private examine (examination: Examination) (ct: CancellationToken) (row: Row) =
+let private examine (examination: Examination) (ct: CancellationToken) (row: Check) =
     task {
         let started = Stopwatch.StartNew()
-        use rig = new Rig(examination)
+        use rig = new TestScheduler(examination)
 
         let! verdict =
             task {
@@ -60,12 +64,12 @@ let private isFailed (finding: Finding) =
 /// <param name="ct">Ends it, and the processes that it has started.</param>
 /// <returns>A finding for each basic row and each row that is wanted, in the order of `rows`.</returns>
 /// <exception cref="T:FsScheduler.Conformance.Unstartable">The worker cannot be started.</exception>
-let run (examination: Examination) (wanted: Row -> bool) (ct: CancellationToken) =
+let run (examination: Examination) (wanted: Check -> bool) (ct: CancellationToken) =
     task {
         let findings = ResizeArray<Finding>()
         let mutable failed = None
 
-        for row in BasicRows.all do
+        for row in BasicChecks.all do
             match failed with
             | None ->
                 let! finding = examine examination ct row
@@ -77,7 +81,7 @@ let run (examination: Examination) (wanted: Row -> bool) (ct: CancellationToken)
                 let verdict = NotApplicable $"it needs '{needed}'"
                 findings.Add { row = row; verdict = verdict; elapsed = TimeSpan.Zero }
 
-        let others = rows |> List.skip BasicRows.all.Length |> List.filter wanted
+        let others = rows |> List.skip BasicChecks.all.Length |> List.filter wanted
         use turns = new SemaphoreSlim(rowsAtOnce)
 
         let! more =

@@ -53,7 +53,8 @@ module KnownStage =
 /// <param name="slots">How many tasks it takes at once.</param>
 /// <param name="early">What came before its READY.</param>
 [<Sealed>]
-type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
+type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: int, early: Heard seq)
+    =
     // Stages that want an argument, and would fail without.
     static let argued = [ "grep"; "replace"; "head" ]
 
@@ -95,11 +96,11 @@ type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
     /// What every PROCESS says if nothing else is wanted.
     static member Name = "cartas/avó 🚀.txt"
 
-    member _.Link = link
+    member _.WorkerConnection = link
     member _.Hello = hello
     member _.Slots = slots
     member _.Stage = stage
-    member _.New() = rig.Ledger.New()
+    member _.New() = rig.AssignmentLog.New()
 
     /// Another stage that it offers, if there is one that needs no argument.
     member _.OtherStage = offered |> List.except (nameOf stage :: argued) |> List.tryHead
@@ -109,7 +110,7 @@ type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
         session.FrameOf(attempt, [ stage ], payload)
 
     member _.FrameOf(attempt: Attempt, stages: string list, payload: byte[]) =
-        rig.Ledger.Give attempt
+        rig.AssignmentLog.Give attempt
         let output = ArrayBufferWriter<byte>()
 
         let work = {
@@ -127,7 +128,7 @@ type Session(rig: Rig, link: Link, hello: Hello, slots: int, early: Heard seq) =
 
     /// A line of this text, and a payload. The attempt in it counts as given.
     member _.Line(attempt: Attempt, line: string, payload: byte[]) =
-        rig.Ledger.Give attempt
+        rig.AssignmentLog.Give attempt
         Array.append (Encoding.UTF8.GetBytes(line + "\n")) payload
 
     /// What comes of an attempt that was given; results of others are kept until they are asked for.

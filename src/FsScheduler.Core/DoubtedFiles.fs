@@ -14,7 +14,7 @@ type Doubt =
     /// The path leads to another folder, or to none.
     | OtherFolder of folder: string
     /// Of what was known in the folder, nothing is left.
-    | NothingLeft of folder: string
+    | NothingKept of folder: string
 
 /// What a scan of the whole folder has found, as far as deletions are concerned.
 type ScanResult = {
@@ -109,7 +109,7 @@ type DoubtedFiles() =
             | (true, was), (true, is) when was.inode <> is.inode -> Some(Doubt.OtherFolder folder)
             | (true, _), (false, _) -> Some(Doubt.OtherFolder folder)
             | _ when not (remaining.ContainsKey folder) && lost[folder] >= atOnceMin ->
-                Some(Doubt.NothingLeft folder)
+                Some(Doubt.NothingKept folder)
             | _ -> None
 
         // Of the folder of inputs first: it says most.
@@ -141,7 +141,7 @@ type DoubtedFiles() =
                         match doubt with
                         | Doubt.OtherDevice _ -> DoubtedFiles.CertainOnOtherDeviceAfter
                         | Doubt.OtherFolder _
-                        | Doubt.NothingLeft _ -> DoubtedFiles.CertainAfter
+                        | Doubt.NothingKept _ -> DoubtedFiles.CertainAfter
 
                     doubted[name] <- now + patience
                     newly <- newly + 1

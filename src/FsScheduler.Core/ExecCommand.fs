@@ -99,10 +99,10 @@ module ExecCommand =
             else
                 match wordAt text index with
                 | Error fault -> Error fault
-                | Ok struct (word, _) when words.Count = 0 && not (Limit.isProgram word) ->
+                | Ok struct (word, _) when words.Count = 0 && not (ProtocolLimits.isProgram word) ->
                     fault
                         index
-                        $"a program has 1 to {Limit.programBytesMax} bytes, without control characters and commas"
+                        $"a program has 1 to {ProtocolLimits.programBytesMax} bytes, without control characters and commas"
                 | Ok struct (word, ending) ->
                     words.Add word
                     from ending

@@ -15,7 +15,7 @@ type Sighting =
 /// What the tracker remembers of a file.
 [<Struct>]
 type private Known = {
-    stamp: Stamp
+    stamp: FileVersion
     /// When this stamp was first seen.
     since: Instant
     /// When the first version was seen that has not been taken.
@@ -85,7 +85,7 @@ type FileTracker(settle: Duration) =
     /// 100 ns ticks in a millisecond.
     let ticksPerMs = 10_000L
 
-    let isOld (stamp: Stamp) (wallNow: int64) =
+    let isOld (stamp: FileVersion) (wallNow: int64) =
         stamp.modified <= wallNow - int64 settle * ticksPerMs
 
     /// The shortest wait before a file that could not be looked at or read is tried again.
@@ -106,7 +106,7 @@ type FileTracker(settle: Duration) =
             ValueSome(since + settle)
 
     /// A version that was taken in an earlier run: it is not taken again, and missed if it is not there.
-    member _.Remember(name: TaskName, stamp: Stamp) : unit =
+    member _.Remember(name: TaskName, stamp: FileVersion) : unit =
         known[name] <- {
             stamp = stamp
             since = Instant.zero
@@ -123,7 +123,7 @@ type FileTracker(settle: Duration) =
     /// <param name="now">The time of the look; never before that of an earlier call.</param>
     /// <param name="wallNow">The same moment on the clock that stamps files, in ticks of 100 ns, UTC.</param>
     member _.Sight
-        (name: TaskName, stamp: Stamp, sighting: Sighting, now: Instant, wallNow: int64)
+        (name: TaskName, stamp: FileVersion, sighting: Sighting, now: Instant, wallNow: int64)
         : unit =
         let since (pending: Instant) whole = {
             stamp = stamp
@@ -140,7 +140,7 @@ type FileTracker(settle: Duration) =
         match known.TryGetValue name with
         | false, _ ->
             plan name (since now (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
-        | true, was when not (Stamp.isSame was.stamp stamp) ->
+        | true, was when not (FileVersion.isSame was.stamp stamp) ->
             let pending = if isGiven name was then now else was.pending
             forgetPlans name was
             plan name { since pending wholeAtOnce with first = was.first }
@@ -160,7 +160,7 @@ type FileTracker(settle: Duration) =
     |]
 
     /// The files to take now, ordered by name, each with its version.
-    member _.Take() : struct (TaskName * Stamp)[] =
+    member _.Take() : struct (TaskName * FileVersion)[] =
         let names = Seq.toArray ready
         ready.Clear()
         Array.Sort(names, Comparison(fun a b -> String.CompareOrdinal(string a, string b)))
@@ -179,13 +179,13 @@ type FileTracker(settle: Duration) =
 
     /// A version that was taken turned out to be unusable: the file settles anew, for at least
     /// `ReconsiderMin`, and is then taken even if it is still the same. A newer version is known already: then nothing.
-    member _.Reconsider(name: TaskName, version: Stamp, now: Instant) : unit =
+    member _.Reconsider(name: TaskName, version: FileVersion, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when Stamp.isSame version was.stamp -> settleAnew name was now now
+        | true, was when FileVersion.isSame version was.stamp -> settleAnew name was now now
         | _ -> ()
 
     /// A version that was given out is not to be taken yet, and settles anew: it has been waiting all the while.
-    member _.HoldBack(name: TaskName, version: Stamp, now: Instant) : unit =
+    member _.HoldBack(name: TaskName, version: FileVersion, now: Instant) : unit =
         match known.TryGetValue name with
         | true, was when was.stamp = version -> settleAnew name was now was.pending
         | _ -> ()

@@ -14,7 +14,7 @@ type Hello = {
     role: Role
     name: string
     token: string option
-    /// What a worker still holds, of a scheduler that it has lost; at most `Limit.holdingMax`.
+    /// What a worker still holds, of a scheduler that it has lost; at most `ProtocolLimits.holdingMax`.
     holding: Attempt[]
     /// Whether a worker sees files of its scheduler, and may be told a path instead of a payload.
     sharedFiles: bool
@@ -26,7 +26,7 @@ type EventQuery = {
     task: TaskId option
     /// The number of the last event that is known; 0 for the very first ones.
     after: int64
-    /// From 1 to `Limit.eventsMax`.
+    /// From 1 to `ProtocolLimits.eventsMax`.
     most: int
 }
 
@@ -52,7 +52,7 @@ type Phase =
 type TaskQuery = {
     /// Only those of a higher number.
     after: TaskId
-    /// From 1 to `Limit.listedMax`.
+    /// From 1 to `ProtocolLimits.listedMax`.
     most: int
     /// None: those that are not finished.
     phases: Phase[]
@@ -137,26 +137,26 @@ type Welcome = {
 
 /// A version of a file, as another machine may see it too.
 [<Struct>]
-type FileVersion = {
+type SharedFileVersion = {
     length: Size
     /// Microseconds since 1970, UTC: JavaScript could not hold finer ones.
     modified: int64
 }
 
-module FileVersion =
+module SharedFileVersion =
 
     /// <returns>None: it was last changed before 1970, or after 2255.</returns>
-    let ofStamp (stamp: Stamp) : FileVersion voption =
+    let ofVersion (version: FileVersion) : SharedFileVersion voption =
         let micros =
-            (stamp.modified - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond
+            (version.modified - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond
 
-        if micros >= 0L && micros <= Limit.integerMax then
-            ValueSome { length = stamp.size; modified = micros }
+        if micros >= 0L && micros <= ProtocolLimits.integerMax then
+            ValueSome { length = version.size; modified = micros }
         else
             ValueNone
 
 /// Files in place of a payload and its result, for a worker that sees them too. Paths are absolute, and at most
-/// `Limit.sharedPathBytesMax` long.
+/// `ProtocolLimits.sharedPathBytesMax` long.
 type SharedFiles = {
     source: string
     /// Where in the source the payload begins.
@@ -165,7 +165,7 @@ type SharedFiles = {
     /// Where the result may be put. There is no such file yet.
     target: string
     /// What the source is, if it is one that may change.
-    version: FileVersion voption
+    version: SharedFileVersion voption
 }
 
 type Process = {
@@ -238,10 +238,10 @@ type StatusReport = {
     trouble: string option
     /// The file that has been waiting for a while to be taken, since when and for what, if there is one.
     awaited: string option
-    /// Stages that tasks wait for and no worker offers, at most `Limit.missingMax`.
+    /// Stages that tasks wait for and no worker offers, at most `ProtocolLimits.missingMax`.
     missing: string[]
     /// Workers that only fail what they are given of these stages, and are given it now and then only, each with what went
-    /// wrong last; at most `Limit.heldBackMax`.
+    /// wrong last; at most `ProtocolLimits.heldBackMax`.
     heldBack: string[]
     /// The first 200 workers by session; `idle + busy` counts them all.
     workers: WorkerReport[]

@@ -141,7 +141,7 @@ module Pipeline =
         if start = ending then
             fail start $"empty stage at character {start + 1}"
         elif
-            Limit.isStageName name
+            ProtocolLimits.isStageName name
             && (Stage.tryBuiltIn name).IsNone
             && not isProgram
             && encoding.IsNone

@@ -245,7 +245,7 @@ module Stage =
     /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`, unless it is `exec-lines`.</summary>
     /// <returns>The stage, or what is wrong with its name or its argument.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
-        if not (Limit.isStageName name) then
+        if not (ProtocolLimits.isStageName name) then
             Error
                 $"stage name '{name}' is not made of letters, digits, '-', '_' and '.', with a letter or a digit first"
         elif not (isUnicode argument) then

@@ -4,7 +4,7 @@ open System
 open System.Text
 
 /// The name of a file or of a submitted payload: a relative path with `/` between its parts.
-/// Only `TaskName.parse` makes one, so having one is the proof that it stays inside its folder.
+/// Only `TaskName.parse` makes one, so having one is the hash that it stays inside its folder.
 [<Struct>]
 type TaskName =
     private

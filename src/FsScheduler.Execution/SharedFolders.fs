@@ -113,8 +113,8 @@ type SharedFolders(paths: string list) =
         | Ok file -> file
         | Error errno -> raise (IOException $"'{Terminal.printable folder}': {Linux.message errno}")
 
-    let versionOf (file: SafeFileHandle) : FileVersion voption =
-        FileStamp.ofOpen file |> ValueOption.bind FileVersion.ofStamp
+    let versionOf (file: SafeFileHandle) : SharedFileVersion voption =
+        FileStatus.ofOpen file |> ValueOption.bind SharedFileVersion.ofVersion
 
     /// Whether there are any.
     member _.IsEmpty = folders.IsEmpty

@@ -133,28 +133,31 @@ module Worker =
         let isBuiltIn name =
             Stage.builtIn |> Seq.exists (fun stage -> stage.name = name)
 
-        if options.slots < 1 || options.slots > Limit.slotsMax then
-            Some $"a worker has 1 to {Limit.slotsMax} slots, not {options.slots}"
-        elif bytes options.name > Limit.peerNameBytesMax then
-            Some $"the name of a worker has at most {Limit.peerNameBytesMax} bytes"
-        elif options.token |> Option.exists (fun token -> bytes token > Limit.tokenBytesMax) then
-            Some $"a token has at most {Limit.tokenBytesMax} bytes"
-        elif names |> List.exists (fun name -> List.contains name Limit.execNames) then
-            let taken = String.Join(", ", Limit.execNames)
+        if options.slots < 1 || options.slots > ProtocolLimits.slotsMax then
+            Some $"a worker has 1 to {ProtocolLimits.slotsMax} slots, not {options.slots}"
+        elif bytes options.name > ProtocolLimits.peerNameBytesMax then
+            Some $"the name of a worker has at most {ProtocolLimits.peerNameBytesMax} bytes"
+        elif
+            options.token
+            |> Option.exists (fun token -> bytes token > ProtocolLimits.tokenBytesMax)
+        then
+            Some $"a token has at most {ProtocolLimits.tokenBytesMax} bytes"
+        elif names |> List.exists (fun name -> List.contains name ProtocolLimits.execNames) then
+            let taken = String.Join(", ", ProtocolLimits.execNames)
             Some $"a function cannot have one of the names {taken}: these stages run programs"
         elif
-            List.forall Limit.isProgram options.allowExec
-            && List.forall Limit.isStageName names
-            && not (Limit.areOffers (offersOf options))
+            List.forall ProtocolLimits.isProgram options.allowExec
+            && List.forall ProtocolLimits.isStageName names
+            && not (ProtocolLimits.areOffers (offersOf options))
         then
             Some
-                $"a worker names at most {Limit.stagesMax} stages, and these with its programs take more than fits into its HELLO; allow fewer programs"
+                $"a worker names at most {ProtocolLimits.stagesMax} stages, and these with its programs take more than fits into its HELLO; allow fewer programs"
         else
             match List.tryFind (isBuiltIn >> not) options.builtIn with
             | Some name -> Some $"the stage '{name}' is not built in"
             | None ->
                 match
-                    List.tryFind (Limit.isStageName >> not) names,
+                    List.tryFind (ProtocolLimits.isStageName >> not) names,
                     List.tryFind (fun (_, count) -> count > 1) (List.countBy id names)
                 with
                 | Some name, _ ->
@@ -206,10 +209,10 @@ module Worker =
                         )
                     )
 
-            let holdings = Holdings()
+            let holdings = HeldTasks()
 
             let executor =
-                new Executor(
+                new TaskRunner(
                     profile.functions,
                     exec,
                     shared,

@@ -49,8 +49,8 @@ type WorkerSession
     (
         stream: Stream,
         profile: WorkerProfile,
-        holdings: Holdings,
-        executor: Executor,
+        holdings: HeldTasks,
+        executor: TaskRunner,
         newFile: unit -> string,
         unable: string -> string
     ) =
@@ -75,14 +75,14 @@ type WorkerSession
     let mutable isDraining = false
 
     let bodies = {
-        new IBodies<ToScheduler> with
+        new IPayloadSource<ToScheduler> with
             member _.Posted _ = ()
 
             member _.Open departure =
                 match departure.payload with
                 | Spooled(path, size) -> ValueSome(Body.OfFile(path, size))
                 | Packed
-                | Filed
+                | Journaled
                 | Recorded _
                 | Bytes _
                 | Input _
@@ -136,7 +136,7 @@ type WorkerSession
             | ToScheduler.Stored _ -> tryPost result.message Payload.empty // it stays where it is
             | message -> tryPost message result.payload
 
-    let deliverHeld (job: Job) (result: JobResult) =
+    let deliverHeld (job: AssignedTask) (result: JobResult) =
         let sent = deliver job.work result
         writer.Signal()
 
@@ -163,11 +163,11 @@ type WorkerSession
 
     let admit (frame: Result<Frame<FromScheduler>, FrameError>) =
         match frame with
-        | Ok _ -> Admission.Take
-        | Error { code = ErrorCode.UnknownType } -> Admission.Skip
+        | Ok _ -> FrameHandling.Take
+        | Error { code = ErrorCode.UnknownType } -> FrameHandling.Skip
         | Error error ->
             ending <- ValueSome(Broken $"the scheduler sent what is no frame: {error.message}")
-            Admission.Stop
+            FrameHandling.Stop
 
     let reader =
         FrameReader<FromScheduler>(
@@ -238,13 +238,13 @@ type WorkerSession
             holdings.Count
         )
 
-    let take (arrival: Arrival<FromScheduler>) =
+    let take (arrival: IncomingMessage<FromScheduler>) =
         match arrival.message with
         | FromScheduler.Welcome _ when isWelcome ->
             ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
         | FromScheduler.Welcome welcome -> welcomed welcome
-        | FromScheduler.Process work when not (isNull arrival.trouble) ->
-            let reason = unable $"the worker could not store its input: {arrival.trouble}"
+        | FromScheduler.Process work when not (isNull arrival.failure) ->
+            let reason = unable $"the worker could not store its input: {arrival.failure}"
             post (ToScheduler.Result(work.attempt, Unable reason))
         | FromScheduler.Process work -> start work arrival.payload
         | FromScheduler.Cancel attempt ->
@@ -274,7 +274,7 @@ type WorkerSession
 
     let readAll () =
         task {
-            let arrivals = List<Arrival<FromScheduler>>()
+            let arrivals = List<IncomingMessage<FromScheduler>>()
             let mutable goOn = true
 
             while goOn do

@@ -32,12 +32,12 @@ module internal CarriedWriter =
         out.Count(EventNames.stageEnd, progress.stageEnd)
         ValueOption.iter (fun result -> out.Payload(EventNames.result, result)) progress.result
 
-        if not progress.troubles.IsEmpty then
-            out.Json.StartArray EventNames.troubles
+        if not progress.pastFailures.IsEmpty then
+            out.Json.StartArray EventNames.pastFailures
 
-            for each in progress.troubles do
+            for each in progress.pastFailures do
                 out.Json.StartObject()
-                out.Trouble each
+                out.Failure each
                 out.Time(EventNames.at, each.at)
                 out.Json.EndObject()
 
@@ -84,15 +84,15 @@ module internal CarriedWriter =
             out.Task file.task
             out.Text(EventNames.name', file.name)
             out.Pipeline(EventNames.pipeline, file.pipeline)
-            out.Stamp file.version
+            out.FileVersion file.version
 
             if file.isDone then
                 out.Json.Raw(EventNames.isDone, "true"B)
 
             match file.unflushed with
-            | ValueSome(struct (at, proof)) ->
+            | ValueSome(struct (at, content)) ->
                 out.Number(EventNames.upTo, at)
-                out.Hash proof
+                out.ContentHash content
             | ValueNone -> ()
         | Carried.Owner(name, owner) ->
             out.Text(EventNames.what, "owner")

@@ -61,7 +61,7 @@ module internal EventNames =
     let failures = name "failures"
     let losses = name "losses"
     let stageEnd = name "stageEnd"
-    let troubles = name "troubles"
+    let pastFailures = name "troubles"
     let pieces = name "pieces"
     let attempts = name "attempts"
     let finished = name "finished"
@@ -69,11 +69,11 @@ module internal EventNames =
     let isDone = name "isDone"
 
     let private causes = [|
-        Fault, "fault"
-        Loss, "loss"
-        Departure, "departure"
-        Disk, "disk"
-        Inability, "inability"
+        TaskError, "fault"
+        WorkerLost, "loss"
+        WorkerLeft, "departure"
+        StorageError, "disk"
+        WorkerUnable, "inability"
     |]
 
     let causeName (cause: Cause) =

@@ -75,11 +75,11 @@ type internal EventOutput(sources: EventSources) =
         | Recorded(number, _) -> bytes name (ReadOnlySpan(sources.payload number))
         // Follows from the task that it is of.
         | Packed
-        | Filed
+        | Journaled
         | Input _
         | Slice _ -> ()
 
-    let stamp (stamp: Stamp) =
+    let stamp (stamp: FileVersion) =
         json.StartObject EventNames.input
         number EventNames.bytes (int64 stamp.size)
         number EventNames.modified stamp.modified
@@ -124,15 +124,15 @@ type internal EventOutput(sources: EventSources) =
         | Input version -> stamp version
         | other -> payload EventNames.payload other
 
-    let trouble (trouble: Trouble) =
-        number EventNames.attempt (int64 trouble.attempt)
-        text EventNames.cause (EventNames.causeName trouble.cause)
-        text EventNames.stages trouble.stages
+    let failure (failure: Failure) =
+        number EventNames.attempt (int64 failure.attempt)
+        text EventNames.cause (EventNames.causeName failure.cause)
+        text EventNames.stages failure.stages
 
-        if trouble.worker <> "" then
-            text EventNames.worker trouble.worker
+        if failure.worker <> "" then
+            text EventNames.worker failure.worker
 
-        text EventNames.error trouble.error
+        text EventNames.error failure.error
 
     let task (id: TaskId) = number EventNames.task (int64 id)
 
@@ -162,16 +162,16 @@ type internal EventOutput(sources: EventSources) =
 
         json.EndArray()
 
-    let hash (proof: Proof) =
-        number EventNames.bytes (int64 proof.size)
-        text EventNames.hash (proof.hash.ToString "x16")
+    let contentHash (content: ContentHash) =
+        number EventNames.bytes (int64 content.size)
+        text EventNames.hash (content.hash.ToString "x16")
 
     let mark (mark: ResultMark) =
         match mark with
         | Unmarked -> ()
-        | Holding proof ->
+        | Holding content ->
             json.StartObject EventNames.mark
-            hash proof
+            contentHash content
             json.EndObject()
         | ResultMark.Written(size, modified) ->
             json.StartObject EventNames.mark
@@ -196,10 +196,10 @@ type internal EventOutput(sources: EventSources) =
     member _.Session id = session id
     member _.Pipeline(name, value) = json.Raw(name, printed value)
     member _.Payload(name, value) = payload name value
-    member _.Stamp value = stamp value
+    member _.FileVersion value = stamp value
     member _.Submission value = submission value
-    member _.Trouble value = trouble value
-    member _.Hash proof = hash proof
+    member _.Failure value = failure value
+    member _.ContentHash content = contentHash content
     member _.Source value = source value
 
     /// By what a result is known that is about to be published.
@@ -211,7 +211,7 @@ type internal EventOutput(sources: EventSources) =
     /// What a carried task was submitted with. What is in the journal alone is read there, and written again.
     member _.Whole(carried: CarriedTask) : Submission =
         match carried.submission.Origin with
-        | Origin.Client _ when carried.submission.IsFiled ->
+        | Origin.Client _ when carried.submission.IsJournaled ->
             (sources.submission carried.home).From carried.submission.Origin
         | Origin.Client _
         | Folder

@@ -15,7 +15,7 @@ module private Nested =
     let mark = key "mark"
     let pieces = key "pieces"
     let cuts = key "cuts"
-    let troubles = key "troubles"
+    let pastFailures = key "troubles"
 
 /// <summary>Takes the JSON of an event apart, as `EventWriter` writes it: without spaces. By hand, since a restart reads
 /// millions of them; what has objects inside is left to `Utf8JsonReader`.</summary>
@@ -29,10 +29,10 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
     let mutable at = 0
     let mutable items: string[] = Array.empty
     let sizes = List<int64>()
-    let troubles = List<Trouble>()
+    let pastFailures = List<Failure>()
     let mutable payload: PayloadPlace voption = ValueNone
     let mutable result: PayloadPlace voption = ValueNone
-    let mutable input: Stamp voption = ValueNone
+    let mutable input: FileVersion voption = ValueNone
     let mutable mark: ResultMark = Unmarked
     let mutable pieces: CarriedPieces voption = ValueNone
 
@@ -134,8 +134,8 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
                 reader.Skip()
         elif key = Nested.cuts then
             NestedReader.sizes &reader sizes
-        elif key = Nested.troubles then
-            NestedReader.troubles &reader toInstant troubles
+        elif key = Nested.pastFailures then
+            NestedReader.pastFailures &reader toInstant pastFailures
         else
             items <- NestedReader.list &reader
 
@@ -177,10 +177,10 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
         input <- ValueNone
         mark <- Unmarked
 
-        if items.Length > 0 || sizes.Count > 0 || troubles.Count > 0 || pieces.IsSome then
+        if items.Length > 0 || sizes.Count > 0 || pastFailures.Count > 0 || pieces.IsSome then
             items <- Array.empty
             sizes.Clear()
-            troubles.Clear()
+            pastFailures.Clear()
             pieces <- ValueNone
 
     /// The numbers and strings of the event that was read last.
@@ -193,7 +193,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
     member _.Pieces = pieces
     member _.Items = items
     member _.Sizes = sizes
-    member _.Troubles = troubles
+    member _.PastFailures = pastFailures
 
     /// <summary>Takes apart the object that begins at a byte.</summary>
     /// <param name="source">Has it.</param>

@@ -101,7 +101,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
             )
 
         match origin with
-        | Piece _ -> make Filed // its range follows from the task that it is a piece of
+        | Piece _ -> make Journaled // its range follows from the task that it is a piece of
         | Folder ->
             match parser.Input with
             | ValueSome version -> make (Input version)
@@ -109,8 +109,8 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | Origin.Client _ ->
             match place parser.Payload number with
             | ValueSome(Spooled _ as file) -> make file
-            | _ when isLean -> (make Filed).File()
-            | _ -> make Filed
+            | _ when isLean -> (make Journaled).File()
+            | _ -> make Journaled
 
     let submission number : Submission =
         let origin = origin ()
@@ -122,7 +122,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
             Submission.Left(count Slot.priority, origin)
         | _ -> whole number origin
 
-    let trouble at = {
+    let failure at = {
         attempt = int (integer Slot.attempt)
         cause = EventText.cause (text Slot.cause)
         stages = text Slot.stages
@@ -131,13 +131,16 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         at = at
     }
 
-    let proof () = { size = integer Slot.bytes * 1L<B>; hash = EventText.hash (text Slot.hash) }
+    let contentHash () = {
+        size = integer Slot.bytes * 1L<B>
+        hash = EventText.hash (text Slot.hash)
+    }
 
     let remainder number =
         match place parser.Payload number with
         | ValueSome result -> KeptResult result
-        | ValueNone when hasText Slot.hash -> StoredResult(proof ())
-        | ValueNone -> NothingLeft
+        | ValueNone when hasText Slot.hash -> StoredResult(contentHash ())
+        | ValueNone -> NothingKept
 
     let source () =
         match tryText Slot.file with
@@ -179,7 +182,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
                 stage = count Slot.stage
                 stageEnd = count Slot.stageEnd
                 result = place parser.Result number
-                troubles = List.ofSeq parser.Troubles
+                pastFailures = List.ofSeq parser.PastFailures
                 pieces = parser.Pieces
             }
 
@@ -225,7 +228,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
                 isDone = hasNumber Slot.isDone
                 unflushed =
                     if hasText Slot.hash then
-                        ValueSome(struct (integer Slot.upTo, proof ()))
+                        ValueSome(struct (integer Slot.upTo, contentHash ()))
                     else
                         ValueNone
             }
@@ -262,10 +265,10 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | "part" -> Event.Part(task (), count Slot.piece, placeOrEmpty parser.Payload number)
         | "speculated" ->
             Event.Speculated(task (), count Slot.piece, integer Slot.slow * 1L<taskId>)
-        | "delayed" -> Event.Delayed(task (), trouble at, integer Slot.delayMs * 1L<ms>)
+        | "delayed" -> Event.Delayed(task (), failure at, integer Slot.delayMs * 1L<ms>)
         | "woken" -> Event.Woken(task ())
-        | "requeued" -> Event.Requeued(task (), trouble at)
-        | "quarantined" -> Event.Quarantined(task (), trouble at)
+        | "requeued" -> Event.Requeued(task (), failure at)
+        | "quarantined" -> Event.Quarantined(task (), failure at)
         | "retried" -> Event.Retried(task ())
         | "accepted" -> Event.Accepted(attempt (), AcceptedMark parser.Mark)
         | "cancelled" -> Event.Cancelled(task (), text Slot.reason)

@@ -86,7 +86,7 @@ type EventWriter(sources: EventSources) =
         | Event.Delayed(id, failure, delay) ->
             is "delayed"
             out.Task id
-            out.Trouble failure
+            out.Failure failure
             number EventNames.delay (int64 delay)
         | Event.Woken id ->
             is "woken"
@@ -94,11 +94,11 @@ type EventWriter(sources: EventSources) =
         | Event.Requeued(id, failure) ->
             is "requeued"
             out.Task id
-            out.Trouble failure
+            out.Failure failure
         | Event.Quarantined(id, failure) ->
             is "quarantined"
             out.Task id
-            out.Trouble failure
+            out.Failure failure
         | Event.Retried id ->
             is "retried"
             out.Task id
@@ -111,9 +111,9 @@ type EventWriter(sources: EventSources) =
             out.Attempt given
 
             match remainder with
-            | NothingLeft -> ()
+            | NothingKept -> ()
             | KeptResult result -> out.Payload(EventNames.payload, result)
-            | StoredResult proof -> out.Hash proof
+            | StoredResult content -> out.ContentHash content
         | Event.Cancelled(id, reason) ->
             is "cancelled"
             out.Task id

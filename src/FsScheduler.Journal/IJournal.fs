@@ -18,7 +18,7 @@ type IJournal =
     /// nothing it waits, and goes on by itself. Faults with `QueueLost` where another scheduler has the queue.</returns>
     abstract AppendAsync: at: Instant * first: int64 * events: IReadOnlyList<Event> -> ValueTask
 
-    /// <summary>What a task was submitted with: all of it, for `Input.Recalled`. From any thread.</summary>
+    /// <summary>What a task was submitted with: all of it, for `Input.SubmissionLoaded`. From any thread.</summary>
     /// <param name="number">The event that has it.</param>
     /// <exception cref="T:System.IO.IOException">It is not there, or cannot be read.</exception>
     abstract ReadSubmission: number: int64 -> Submission

@@ -80,7 +80,7 @@ type internal JournalReading(store: IJournalStore, spool: string, toInstant: int
                 | Event.Carried(Carried.Task carried) -> carried.submission
                 | _ -> missing number
 
-            if submission.IsFiled then
+            if submission.IsJournaled then
                 let bytes =
                     bytesOf batch reader.SubmissionPlace |> ValueOption.defaultValue Array.empty
 

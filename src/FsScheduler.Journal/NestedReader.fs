@@ -76,7 +76,7 @@ module internal NestedReader =
 
         hash
 
-    let input (reader: byref<Utf8JsonReader>) : Stamp =
+    let input (reader: byref<Utf8JsonReader>) : FileVersion =
         let found = Dictionary<string, int64>()
         numbers &reader found |> ignore
         let get name = found.GetValueOrDefault(name, 0L)
@@ -130,10 +130,10 @@ module internal NestedReader =
             pipeline = pipelineOf pipeline
         }
 
-    let troubles
+    let pastFailures
         (reader: byref<Utf8JsonReader>)
         (toInstant: int64 -> Instant)
-        (into: List<Trouble>)
+        (into: List<Failure>)
         =
         while reader.Read() && reader.TokenType = JsonTokenType.StartObject do
             let found = Dictionary<string, int64>()

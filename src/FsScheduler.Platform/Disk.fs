@@ -33,7 +33,7 @@ module Disk =
 
     /// What the disk, and nothing else, is to blame for, with a sentence. A file that outgrows a limit of its process
     /// or of its file system is an `ArgumentOutOfRangeException` in .NET.
-    let (|Trouble|_|) (error: exn) : string option =
+    let (|StorageError|_|) (error: exn) : string option =
         match error with
         | :? IOException when error.HResult = Linux.Errno.EFBIG -> Some tooLarge
         | :? IOException
@@ -106,5 +106,5 @@ module Disk =
                 true
             finally
                 File.Delete probe
-        with Trouble _ ->
+        with StorageError _ ->
             false

@@ -67,3 +67,20 @@ module internal Loops =
                             .Unwrap()
                 ]
         }
+
+    /// <summary>Faults when one of these does, with what ended it; never completes otherwise.</summary>
+    /// <param name="parts">Each for as long as the whole.</param>
+    let firstFailure (parts: Task list) : Task =
+        let failing =
+            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        for part in parts do
+            part.ContinueWith(
+                (fun (part: Task) ->
+                    if part.IsFaulted then
+                        failing.TrySetException((nonNull part.Exception).InnerExceptions) |> ignore),
+                TaskScheduler.Default
+            )
+            |> ignore
+
+        failing.Task

@@ -8,10 +8,10 @@ open FsScheduler.Core
 module Codec =
 
     /// The longest line, in bytes, with its newline.
-    let lineBytesMax = Limit.lineBytesMax
+    let lineBytesMax = ProtocolLimits.lineBytesMax
 
     /// The `protocol` of HELLO and WELCOME.
-    let protocolVersion = Limit.protocolVersion
+    let protocolVersion = ProtocolLimits.protocolVersion
 
     /// Reads what a worker or a client sent. Never throws, whatever the bytes are.
     let decodeToScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameError> =

@@ -48,9 +48,9 @@ let private frameError code message bytes : Result<'frame, FrameError> =
     Error { code = code; message = message; bytes = bytes }
 
 /// Notes the fields of a line, or says why it is no JSON object.
-let private note (fields: Fields) (line: ReadOnlySpan<byte>) : string | null =
-    if line.Length > Limit.lineBytesMax then
-        $"a line is at most {Limit.lineBytesMax} bytes"
+let private note (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : string | null =
+    if line.Length > ProtocolLimits.lineBytesMax then
+        $"a line is at most {ProtocolLimits.lineBytesMax} bytes"
     elif not (Utf8.IsValid line) then
         "the line is not UTF-8"
     elif hasLoneSurrogate line then
@@ -72,41 +72,42 @@ let private note (fields: Fields) (line: ReadOnlySpan<byte>) : string | null =
 let inline private measured (value: int64) : int64<'unit> =
     LanguagePrimitives.Int64WithMeasure value
 
-let private count (fields: Fields) line field =
-    fields.Integer(line, field, 0L, Limit.integerMax)
+let private count (fields: JsonObjectReader) line field =
+    fields.Integer(line, field, 0L, ProtocolLimits.integerMax)
 
-let private task (fields: Fields) line : TaskId =
-    measured (fields.Integer(line, Field.task, 1L, Limit.integerMax))
+let private task (fields: JsonObjectReader) line : TaskId =
+    measured (fields.Integer(line, Field.task, 1L, ProtocolLimits.integerMax))
 
-let private attempt (fields: Fields) line : Attempt = {
+let private attempt (fields: JsonObjectReader) line : Attempt = {
     task = task fields line
     number = int (fields.Integer(line, Field.attempt, 1L, int64 Int32.MaxValue))
 }
 
-let private duration (fields: Fields) line field : Duration = measured (count fields line field)
+let private duration (fields: JsonObjectReader) line field : Duration =
+    measured (count fields line field)
 
-let private size (fields: Fields) line field : Size = measured (count fields line field)
+let private size (fields: JsonObjectReader) line field : Size = measured (count fields line field)
 
-let private optionalText (fields: Fields) line field bytesMax =
+let private optionalText (fields: JsonObjectReader) line field bytesMax =
     if fields.Has field then
         Some(fields.Text(line, field, bytesMax))
     else
         None
 
-let private attempts (fields: Fields) line field =
+let private attempts (fields: JsonObjectReader) line field =
     if fields.Has field then
         fields.Attempts(line, field)
     else
         [||]
 
 /// Absent means false.
-let private isSet (fields: Fields) field = fields.Has field && fields.Bool field
+let private isSet (fields: JsonObjectReader) field = fields.Has field && fields.Bool field
 
-let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
+let private hello (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : Hello =
     let protocol =
         int (fields.Integer(line, Field.protocol, int64 Int32.MinValue, int64 Int32.MaxValue))
 
-    if protocol <> Limit.protocolVersion then
+    if protocol <> ProtocolLimits.protocolVersion then
         // In another version the other fields may mean something else, or be gone.
         {
             protocol = protocol
@@ -117,7 +118,7 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
             sharedFiles = false
         }
     else
-        let isWorker = fields.RequiredWord(line, Field.role, Word.roles)
+        let isWorker = fields.Choice(line, Field.role, JsonNames.roles)
 
         let role =
             if not isWorker then
@@ -125,11 +126,11 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
             elif fields.Has Field.stages then
                 let stages = fields.Stages line
 
-                if not (Limit.areOffers stages) then
+                if not (ProtocolLimits.areOffers stages) then
                     fields.Refuse(
                         Field.stages,
-                        $"at most {Limit.stagesMax} names of stages, each at most \
-                          {Limit.stageNameBytesMax} of letters, digits, '-', '_' and '.', a letter or digit first; \
+                        $"at most {ProtocolLimits.stagesMax} names of stages, each at most \
+                          {ProtocolLimits.stageNameBytesMax} of letters, digits, '-', '_' and '.', a letter or digit first; \
                           or 'exec:PROGRAM', 'exec-file:PROGRAM', 'exec-lines:PROGRAM'"
                     )
 
@@ -140,8 +141,8 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
         {
             protocol = protocol
             role = role
-            name = fields.Text(line, Field.name, Limit.peerNameBytesMax)
-            token = optionalText fields line Field.token Limit.tokenBytesMax
+            name = fields.Text(line, Field.name, ProtocolLimits.peerNameBytesMax)
+            token = optionalText fields line Field.token ProtocolLimits.tokenBytesMax
             holding =
                 if isWorker then
                     attempts fields line Field.holding
@@ -150,7 +151,7 @@ let private hello (fields: Fields) (line: ReadOnlySpan<byte>) : Hello =
             sharedFiles = isWorker && isSet fields Field.sharedFiles
         }
 
-let private outcome (fields: Fields) line =
+let private outcome (fields: JsonObjectReader) line =
     if fields.Bool Field.ok then
         Succeeded
     else
@@ -162,12 +163,12 @@ let private outcome (fields: Fields) line =
 
         let mayRetry = not (fields.Has Field.retry) || fields.Bool Field.retry
 
-        if fields.Has Field.blame && fields.RequiredWord(line, Field.blame, Word.blames) then
+        if fields.Has Field.blame && fields.Choice(line, Field.blame, JsonNames.blames) then
             Unable error
         else
             Failed(error, mayRetry)
 
-let private result (fields: Fields) line =
+let private result (fields: JsonObjectReader) line =
     let attempt = attempt fields line
 
     match outcome fields line with
@@ -177,28 +178,28 @@ let private result (fields: Fields) line =
     | Unable error when isSet fields Field.unshared -> ToScheduler.Unshared(attempt, error)
     | outcome -> ToScheduler.Result(attempt, outcome)
 
-let private submit (fields: Fields) (line: ReadOnlySpan<byte>) : Submit = {
-    ref = fields.Text(line, Field.ref, Limit.refBytesMax)
+let private submit (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : Submit = {
+    ref = fields.Text(line, Field.ref, ProtocolLimits.refBytesMax)
     // Only the line bounds it here: a bad name is REJECTED, by whoever knows what a good one is.
-    name = fields.Text(line, Field.name, Limit.lineBytesMax)
+    name = fields.Text(line, Field.name, ProtocolLimits.lineBytesMax)
     pipeline = fields.Pipeline line
     priority =
         if fields.Has Field.priority then
-            let most = int64 Limit.priorityMax
+            let most = int64 ProtocolLimits.priorityMax
             int (fields.Integer(line, Field.priority, -most, most))
         else
             0
-    key = optionalText fields line Field.key Limit.keyBytesMax
+    key = optionalText fields line Field.key ProtocolLimits.keyBytesMax
     want =
         if fields.Has Field.want then
-            fields.RequiredWord(line, Field.want, Word.wants)
+            fields.Choice(line, Field.want, JsonNames.wants)
         else
             Want.Result
 }
 
-let private welcome (fields: Fields) line : Welcome = {
+let private welcome (fields: JsonObjectReader) line : Welcome = {
     protocol = int (fields.Integer(line, Field.protocol, 1L, int64 Int32.MaxValue))
-    session = fields.Text(line, Field.session, Limit.sessionBytesMax)
+    session = fields.Text(line, Field.session, ProtocolLimits.sessionBytesMax)
     beat = duration fields line Field.beatMs
     lostAfter = duration fields line Field.lostAfterMs
     maxPayload = size fields line Field.maxPayload
@@ -206,11 +207,11 @@ let private welcome (fields: Fields) line : Welcome = {
     keep = attempts fields line Field.keep
 }
 
-let private sharedFiles (fields: Fields) line : SharedFiles = {
-    source = fields.Text(line, Field.from, Limit.sharedPathBytesMax)
+let private sharedFiles (fields: JsonObjectReader) line : SharedFiles = {
+    source = fields.Text(line, Field.from, ProtocolLimits.sharedPathBytesMax)
     start = size fields line Field.start
     size = size fields line Field.size
-    target = fields.Text(line, Field.into, Limit.sharedPathBytesMax)
+    target = fields.Text(line, Field.into, ProtocolLimits.sharedPathBytesMax)
     version =
         if fields.Has Field.modifiedUs then
             ValueSome {
@@ -221,7 +222,7 @@ let private sharedFiles (fields: Fields) line : SharedFiles = {
             ValueNone
 }
 
-let private processing (fields: Fields) line : Process = {
+let private processing (fields: JsonObjectReader) line : Process = {
     attempt = attempt fields line
     name = fields.Text(line, Field.name, TaskName.bytesMax)
     stages = fields.Stages line
@@ -238,13 +239,13 @@ let private processing (fields: Fields) line : Process = {
             ValueNone
 }
 
-let private refOrNone (fields: Fields) line =
+let private refOrNone (fields: JsonObjectReader) line =
     if fields.Has Field.ref then
-        fields.Text(line, Field.ref, Limit.refBytesMax)
+        fields.Text(line, Field.ref, ProtocolLimits.refBytesMax)
     else
         ""
 
-let private finished (fields: Fields) line : Done = {
+let private finished (fields: JsonObjectReader) line : Done = {
     ref = refOrNone fields line
     task = task fields line
     attempts = int (fields.Integer(line, Field.attempts, 0L, int64 Int32.MaxValue))
@@ -257,27 +258,30 @@ let private finished (fields: Fields) line : Done = {
             Some ""
 }
 
-let private worker (fields: Fields) line : WorkerReport = {
-    session = measured (fields.Integer(line, Field.session, 1L, Limit.integerMax))
-    name = fields.Text(line, Field.name, Limit.peerNameBytesMax)
-    slots = int (fields.Integer(line, Field.slots, 0L, int64 Limit.slotsMax))
+let private worker (fields: JsonObjectReader) line : WorkerReport = {
+    session = measured (fields.Integer(line, Field.session, 1L, ProtocolLimits.integerMax))
+    name = fields.Text(line, Field.name, ProtocolLimits.peerNameBytesMax)
+    slots = int (fields.Integer(line, Field.slots, 0L, int64 ProtocolLimits.slotsMax))
     held = int (fields.Integer(line, Field.held, 0L, int64 Int32.MaxValue))
     finished = count fields line Field.finished
     failed = count fields line Field.failed
 }
 
-let private workers (fields: Fields) (line: ReadOnlySpan<byte>) : WorkerReport[] =
+let private workers (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : WorkerReport[] =
     let array = fields.Raw(line, Field.workers, JsonTokenType.StartArray)
     let reports = ResizeArray<WorkerReport>()
     let mutable isGood = not array.IsEmpty
 
     if isGood then
-        let each = Fields()
+        let each = JsonObjectReader()
         let mutable reader = Utf8JsonReader array
         reader.Read() |> ignore
 
         while isGood && reader.Read() && reader.TokenType <> JsonTokenType.EndArray do
-            if reader.TokenType = JsonTokenType.StartObject && reports.Count < Limit.workersMax then
+            if
+                reader.TokenType = JsonTokenType.StartObject
+                && reports.Count < ProtocolLimits.workersMax
+            then
                 each.Note &reader
                 reports.Add(worker each array)
                 isGood <- isNull each.Problem
@@ -285,11 +289,14 @@ let private workers (fields: Fields) (line: ReadOnlySpan<byte>) : WorkerReport[]
                 isGood <- false
 
     if not isGood then
-        fields.Refuse(Field.workers, $"an array of at most {Limit.workersMax} reports of workers")
+        fields.Refuse(
+            Field.workers,
+            $"an array of at most {ProtocolLimits.workersMax} reports of workers"
+        )
 
     reports.ToArray()
 
-let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = {
+let private status (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : StatusReport = {
     queued = count fields line Field.queued
     running = count fields line Field.running
     waiting = count fields line Field.waiting
@@ -331,10 +338,10 @@ let private status (fields: Fields) (line: ReadOnlySpan<byte>) : StatusReport = 
     workers = workers fields line
 }
 
-let private retryPipeline (fields: Fields) line : string =
-    fields.Text(line, Field.pipeline, Limit.pipelineBytesMax)
+let private retryPipeline (fields: JsonObjectReader) line : string =
+    fields.Text(line, Field.pipeline, ProtocolLimits.pipelineBytesMax)
 
-let private query (fields: Fields) line : EventQuery = {
+let private query (fields: JsonObjectReader) line : EventQuery = {
     task =
         if fields.Has Field.task then
             Some(task fields line)
@@ -347,26 +354,27 @@ let private query (fields: Fields) line : EventQuery = {
             0L
     most =
         if fields.Has Field.most then
-            int (fields.Integer(line, Field.most, 1L, int64 Limit.eventsMax))
+            int (fields.Integer(line, Field.most, 1L, int64 ProtocolLimits.eventsMax))
         else
             1_000
 }
 
-let private phases (fields: Fields) line : Phase[] =
+let private phases (fields: JsonObjectReader) line : Phase[] =
     if not (fields.Has Field.states) then
         [||]
     else
         let found =
             fields.Texts(line, Field.states)
-            |> Array.map (fun text -> Word.phases |> Array.tryFind (fun word -> word.Text = text))
+            |> Array.map (fun text ->
+                JsonNames.phases |> Array.tryFind (fun word -> word.Text = text))
 
-        if found.Length > Word.phases.Length || Array.exists Option.isNone found then
-            let known = Word.phases |> Array.map _.Text |> String.concat ", "
-            fields.Refuse(Field.states, $"an array of at most {Word.phases.Length} of {known}")
+        if found.Length > JsonNames.phases.Length || Array.exists Option.isNone found then
+            let known = JsonNames.phases |> Array.map _.Text |> String.concat ", "
+            fields.Refuse(Field.states, $"an array of at most {JsonNames.phases.Length} of {known}")
 
         found |> Array.choose id |> Array.map _.Meaning
 
-let private taskQuery (fields: Fields) line : TaskQuery = {
+let private taskQuery (fields: JsonObjectReader) line : TaskQuery = {
     after =
         if fields.Has Field.after then
             measured (count fields line Field.after)
@@ -374,23 +382,26 @@ let private taskQuery (fields: Fields) line : TaskQuery = {
             0L<taskId>
     most =
         if fields.Has Field.most then
-            int (fields.Integer(line, Field.most, 1L, int64 Limit.listedMax))
+            int (fields.Integer(line, Field.most, 1L, int64 ProtocolLimits.listedMax))
         else
             1_000
     phases = phases fields line
     name = optionalText fields line Field.name TaskName.bytesMax
-    stage = optionalText fields line Field.stage Limit.programBytesMax
+    stage = optionalText fields line Field.stage ProtocolLimits.programBytesMax
 }
 
 /// The message, unless one of its fields was refused on the way.
-let private complete (fields: Fields) bytes message =
+let private complete (fields: JsonObjectReader) bytes message =
     match fields.Problem with
     | null -> Ok { message = message; bytes = bytes }
     | problem -> frameError ErrorCode.BadField problem bytes
 
 /// What a line is, and the size of its payload. Without the size nobody knows where the next frame
 /// begins, so that a bad one is the end; with it, all else that is wrong can be stepped over.
-let private opened (fields: Fields) (line: ReadOnlySpan<byte>) : Result<Frame<Kind>, FrameError> =
+let private opened
+    (fields: JsonObjectReader)
+    (line: ReadOnlySpan<byte>)
+    : Result<Frame<Kind>, FrameError> =
     match note fields line with
     | null ->
         let bytes =
@@ -401,7 +412,8 @@ let private opened (fields: Fields) (line: ReadOnlySpan<byte>) : Result<Frame<Ki
 
         match fields.Problem with
         | null ->
-            let struct (isKnown, kind) = fields.Word(line, Field.kind, Word.kinds, Kind.Beat)
+            let struct (isKnown, kind) =
+                fields.ChoiceOr(line, Field.kind, JsonNames.kinds, Kind.Beat)
 
             if isKnown then
                 Ok { message = kind; bytes = bytes }
@@ -410,18 +422,18 @@ let private opened (fields: Fields) (line: ReadOnlySpan<byte>) : Result<Frame<Ki
 
                 match fields.Problem with
                 | null ->
-                    let name = Limit.cut 50 text
+                    let name = ProtocolLimits.cut 50 text
                     frameError ErrorCode.UnknownType $"unknown type '{name}'" bytes
                 | problem -> frameError ErrorCode.BadField problem bytes
         | problem -> frameError ErrorCode.BadFrame problem 0L<B>
     | problem -> frameError ErrorCode.BadFrame problem 0L<B>
 
 let private notFrom (sender: string) (kind: Kind) bytes =
-    let word = Word.kinds |> Array.find (fun word -> word.Meaning = kind)
+    let word = JsonNames.kinds |> Array.find (fun word -> word.Meaning = kind)
     frameError ErrorCode.NotWelcome $"{word.Text} is not for a {sender} to send" bytes
 
 let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameError> =
-    let fields = Fields.OfThread
+    let fields = JsonObjectReader.OfThread
 
     match opened fields line with
     | Error error -> Error error
@@ -431,7 +443,9 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
         | Kind.Result -> complete fields bytes (result fields line)
         | Kind.Beat -> complete fields bytes ToScheduler.Beat
         | Kind.Ready ->
-            let slots = int (fields.Integer(line, Field.slots, 0L, int64 Limit.slotsMax))
+            let slots =
+                int (fields.Integer(line, Field.slots, 0L, int64 ProtocolLimits.slotsMax))
+
             complete fields bytes (ToScheduler.Ready slots)
         | Kind.Hello -> complete fields bytes (ToScheduler.Hello(hello fields line))
         | Kind.Status -> complete fields bytes ToScheduler.Status
@@ -449,7 +463,7 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
             complete fields bytes (ToScheduler.RetryWith(task, retryPipeline fields line))
         | Kind.Retry -> complete fields bytes (ToScheduler.Retry(task fields line))
         | Kind.Drain ->
-            let worker = fields.Text(line, Field.worker, Limit.peerNameBytesMax)
+            let worker = fields.Text(line, Field.worker, ProtocolLimits.peerNameBytesMax)
             complete fields bytes (ToScheduler.Drain worker)
         | Kind.Explain -> complete fields bytes (ToScheduler.Explain(task fields line))
         | Kind.Events -> complete fields bytes (ToScheduler.Events(query fields line))
@@ -464,7 +478,7 @@ let toScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameErr
         | Kind.Error -> notFrom "worker or client" kind bytes
 
 let fromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, FrameError> =
-    let fields = Fields.OfThread
+    let fields = JsonObjectReader.OfThread
 
     match opened fields line with
     | Error error -> Error error
@@ -472,19 +486,19 @@ let fromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, Fram
         match kind with
         | Kind.Process -> complete fields bytes (FromScheduler.Process(processing fields line))
         | Kind.Accepted ->
-            let ref = fields.Text(line, Field.ref, Limit.refBytesMax)
+            let ref = fields.Text(line, Field.ref, ProtocolLimits.refBytesMax)
             complete fields bytes (FromScheduler.Accepted(ref, task fields line))
         | Kind.Done -> complete fields bytes (FromScheduler.Done(finished fields line))
         | Kind.Beat -> complete fields bytes FromScheduler.Beat
         | Kind.Cancel -> complete fields bytes (FromScheduler.Cancel(attempt fields line))
         | Kind.Welcome -> complete fields bytes (FromScheduler.Welcome(welcome fields line))
         | Kind.Rejected ->
-            let ref = fields.Text(line, Field.ref, Limit.refBytesMax)
-            let code = fields.RequiredWord(line, Field.code, Word.rejections)
+            let ref = fields.Text(line, Field.ref, ProtocolLimits.refBytesMax)
+            let code = fields.Choice(line, Field.code, JsonNames.rejections)
             let message = fields.CutText(line, Field.message)
             complete fields bytes (FromScheduler.Rejected(ref, code, message))
         | Kind.Error ->
-            let code = fields.RequiredWord(line, Field.code, Word.errors)
+            let code = fields.Choice(line, Field.code, JsonNames.errors)
             let message = fields.CutText(line, Field.message)
             complete fields bytes (FromScheduler.Error(code, message))
         | Kind.Status -> complete fields bytes (FromScheduler.Status(status fields line))

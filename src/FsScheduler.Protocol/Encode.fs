@@ -31,7 +31,7 @@ type private Writer private () =
             writer.Reset output
             writer
 
-let private kindWord kind = Word.encoded Word.kinds kind
+let private kindWord kind = JsonNames.encoded JsonNames.kinds kind
 
 let private hello = kindWord Kind.Hello
 let private beat = kindWord Kind.Beat
@@ -67,7 +67,7 @@ let private finish (writer: Utf8JsonWriter) (output: IBufferWriter<byte>) (bytes
     writer.WriteEndObject()
     writer.Flush()
     // The bounds of every field see to it; a longer line would be our own bug.
-    if writer.BytesCommitted >= int64 Limit.lineBytesMax then
+    if writer.BytesCommitted >= int64 ProtocolLimits.lineBytesMax then
         failwith $"a line of {writer.BytesCommitted} bytes"
 
     output.Write(ReadOnlySpan newline)
@@ -79,10 +79,10 @@ let private text (writer: Utf8JsonWriter) (field: Field) (value: string) =
     writer.WriteString(field.Encoded, value)
 
 let private cutText (writer: Utf8JsonWriter) (field: Field) (value: string) =
-    writer.WriteString(field.Encoded, Limit.cut Limit.textCharsMax value)
+    writer.WriteString(field.Encoded, ProtocolLimits.cut ProtocolLimits.textCharsMax value)
 
 let private word (writer: Utf8JsonWriter) (field: Field) words meaning =
-    writer.WriteString(field.Encoded, Word.encoded words meaning)
+    writer.WriteString(field.Encoded, JsonNames.encoded words meaning)
 
 let private isTrue (writer: Utf8JsonWriter) (field: Field) (value: bool) =
     writer.WriteBoolean(field.Encoded, value)
@@ -104,7 +104,7 @@ let private attempts (writer: Utf8JsonWriter) (field: Field) (values: Attempt[])
     if values.Length > 0 then
         writer.WriteStartArray field.Encoded
 
-        for value in Seq.truncate Limit.holdingMax values do
+        for value in Seq.truncate ProtocolLimits.holdingMax values do
             writer.WriteStartArray()
             writer.WriteNumberValue(int64 value.task)
             writer.WriteNumberValue value.number
@@ -116,9 +116,9 @@ let private helloFields writer (message: Hello) =
     number writer Field.protocol (int64 message.protocol)
 
     match message.role with
-    | Client -> word writer Field.role Word.roles false
+    | Client -> word writer Field.role JsonNames.roles false
     | Worker stages ->
-        word writer Field.role Word.roles true
+        word writer Field.role JsonNames.roles true
         Option.iter (texts writer Field.stages) stages
 
     text writer Field.name message.name
@@ -146,7 +146,7 @@ let private submitFields writer (message: Submit) =
 
     match message.want with
     | Want.Result -> ()
-    | want -> word writer Field.want Word.wants want
+    | want -> word writer Field.want JsonNames.wants want
 
 let private outcomeFields writer outcome =
     match outcome with
@@ -160,7 +160,7 @@ let private outcomeFields writer outcome =
     | Unable error ->
         isTrue writer Field.ok false
         cutText writer Field.error error
-        word writer Field.blame Word.blames true
+        word writer Field.blame JsonNames.blames true
 
 let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Size) =
     let writer =
@@ -245,7 +245,7 @@ let toScheduler (output: IBufferWriter<byte>) (message: ToScheduler) (bytes: Siz
                 writer.WriteStartArray Field.states.Encoded
 
                 for phase in query.phases do
-                    writer.WriteStringValue(Word.encoded Word.phases phase)
+                    writer.WriteStringValue(JsonNames.encoded JsonNames.phases phase)
 
                 writer.WriteEndArray()
 
@@ -383,19 +383,19 @@ let private statusFields (writer: Utf8JsonWriter) (report: StatusReport) =
 
     if report.missing.Length > 0 then
         report.missing
-        |> Array.truncate Limit.missingMax
+        |> Array.truncate ProtocolLimits.missingMax
         |> Array.map (fit missingBytesMax)
         |> texts writer Field.missing
 
     if report.heldBack.Length > 0 then
         report.heldBack
-        |> Array.truncate Limit.heldBackMax
+        |> Array.truncate ProtocolLimits.heldBackMax
         |> Array.map (fit heldBackBytesMax)
         |> texts writer Field.heldBack
 
     writer.WriteStartArray Field.workers.Encoded
 
-    for worker in Seq.truncate Limit.workersMax report.workers do
+    for worker in Seq.truncate ProtocolLimits.workersMax report.workers do
         workerFields writer worker
 
     writer.WriteEndArray()
@@ -428,7 +428,7 @@ let fromScheduler (output: IBufferWriter<byte>) (message: FromScheduler) (bytes:
         | FromScheduler.Rejected(ref, code, message) ->
             let writer = start output rejected
             text writer Field.ref ref
-            word writer Field.code Word.rejections code
+            word writer Field.code JsonNames.rejections code
             cutText writer Field.message message
             writer
         | FromScheduler.Status report ->
@@ -460,7 +460,7 @@ let fromScheduler (output: IBufferWriter<byte>) (message: FromScheduler) (bytes:
             writer
         | FromScheduler.Error(code, message) ->
             let writer = start output error
-            word writer Field.code Word.errors code
+            word writer Field.code JsonNames.errors code
             cutText writer Field.message message
             writer
 

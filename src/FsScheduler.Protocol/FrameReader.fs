@@ -12,15 +12,15 @@ open FsScheduler.Platform
 
 /// A message that came in, with its payload in memory or in a file of its own.
 [<Struct>]
-type Arrival<'message> = {
+type IncomingMessage<'message> = {
     message: 'message
     payload: Payload
     /// Why the payload could not be stored; null when it was.
-    trouble: string | null
+    failure: string | null
 }
 
 /// What becomes of a frame whose line has been read.
-type Admission =
+type FrameHandling =
     | Take = 0
     /// Its payload is read over.
     | Skip = 1
@@ -31,7 +31,7 @@ type Admission =
 type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'message>, FrameError>
 
 /// Whether what the disk refuses of a payload, which goes into a file, is to be tried again; answers when it is time to.
-type Insistence<'message> =
+type StorageRetry<'message> =
     delegate of message: 'message * path: string * size: Size * refusal: exn -> Task<bool>
 
 /// <summary>Bytes of a stream to messages, in batches: every frame that one read brought.</summary>
@@ -48,17 +48,17 @@ type FrameReader<'message>
     (
         input: PipeReader,
         decode: Decoder<'message>,
-        admit: Func<Result<Frame<'message>, FrameError>, Admission>,
+        admit: Func<Result<Frame<'message>, FrameError>, FrameHandling>,
         spool: Func<'message, Task<string | null>>,
         memoryMax: Size,
         clock: Clock,
         ?isKept: string -> bool,
-        ?insist: Insistence<'message>
+        ?insist: StorageRetry<'message>
     ) =
     let isKept = defaultArg isKept (fun _ -> false)
 
     let insist =
-        defaultArg insist (Insistence<'message>(fun _ _ _ _ -> Task.FromResult false))
+        defaultArg insist (StorageRetry<'message>(fun _ _ _ _ -> Task.FromResult false))
 
     let mutable rest = ReadOnlySequence<byte>.Empty
     let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
@@ -83,14 +83,14 @@ type FrameReader<'message>
         Volatile.Write(&isWaiting, false)
         lastRead <- clock.Now
 
-    let readLine (arrivals: List<Arrival<'message>>) (line: ReadOnlySpan<byte>) =
+    let readLine (arrivals: List<IncomingMessage<'message>>) (line: ReadOnlySpan<byte>) =
         let frame = decode.Invoke line
 
         match admit.Invoke frame, frame with
-        | Admission.Stop, _ -> stopped <- true
-        | Admission.Take, Ok frame when frame.bytes = 0L<B> ->
-            arrivals.Add { message = frame.message; payload = Payload.empty; trouble = null }
-        | Admission.Take, Ok frame -> awaited <- ValueSome frame
+        | FrameHandling.Stop, _ -> stopped <- true
+        | FrameHandling.Take, Ok frame when frame.bytes = 0L<B> ->
+            arrivals.Add { message = frame.message; payload = Payload.empty; failure = null }
+        | FrameHandling.Take, Ok frame -> awaited <- ValueSome frame
         | _, Ok frame -> skip <- int64 frame.bytes
         | _, Error error -> skip <- int64 error.bytes
 
@@ -131,7 +131,7 @@ type FrameReader<'message>
                 false
 
     /// Every frame of `rest` that is there whole; a large payload is left to be streamed.
-    let parse (arrivals: List<Arrival<'message>>) =
+    let parse (arrivals: List<IncomingMessage<'message>>) =
         let mutable goOn = true
 
         while goOn && not stopped do
@@ -157,32 +157,32 @@ type FrameReader<'message>
                         arrivals.Add {
                             message = frame.message
                             payload = Bytes bytes
-                            trouble = null
+                            failure = null
                         }
                 | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
 
     /// Why something could not be stored, after all tries; null when it was.
     let store message path size (write: unit -> Task) : Task<string | null> =
         task {
-            let mutable trouble: string | null = null
+            let mutable failure: string | null = null
             let mutable goOn = true
 
             while goOn do
                 try
                     do! write ()
-                    trouble <- null
+                    failure <- null
                     goOn <- false
-                with Disk.Trouble reason as refusal ->
-                    trouble <- reason
+                with Disk.StorageError reason as refusal ->
+                    failure <- reason
                     let! again = insist.Invoke(message, path, size * 1L<B>, refusal)
                     goOn <- again
 
-            return trouble
+            return failure
         }
 
     let streamTo message (path: string) (size: int64) ct =
         task {
-            let mutable trouble: string | null = null
+            let mutable failure: string | null = null
             let mutable handle = Unchecked.defaultof<Microsoft.Win32.SafeHandles.SafeFileHandle>
             let mutable offset = 0L
             let mutable ended = false
@@ -193,7 +193,7 @@ type FrameReader<'message>
                         handle <- Disk.create path size
                         Task.CompletedTask)
 
-                trouble <- unopened
+                failure <- unopened
 
                 while offset < size && not ended do
                     let! read = startRead ct
@@ -204,7 +204,7 @@ type FrameReader<'message>
                     while segments.MoveNext() do
                         let segment = segments.Current
 
-                        if isNull trouble then
+                        if isNull failure then
                             let at = offset
 
                             let! unwritten =
@@ -212,26 +212,26 @@ type FrameReader<'message>
                                     RandomAccess.Write(handle, segment.Span, at)
                                     Task.CompletedTask)
 
-                            trouble <- unwritten
+                            failure <- unwritten
 
                         offset <- offset + int64 segment.Length
 
                     input.AdvanceTo piece.End
                     ended <- read.IsCompleted && piece.IsEmpty
 
-                if isNull trouble && not ended && isKept path then
+                if isNull failure && not ended && isKept path then
                     try
                         RandomAccess.FlushToDisk handle
-                    with Disk.Trouble reason ->
-                        trouble <- reason
+                    with Disk.StorageError reason ->
+                        failure <- reason
             finally
                 if not (obj.ReferenceEquals(handle, null)) then
                     handle.Dispose()
 
-                if offset < size || not (isNull trouble) then
+                if offset < size || not (isNull failure) then
                     SpoolFile.delete path
 
-            return struct (not ended, trouble)
+            return struct (not ended, failure)
         }
 
     /// When the last byte came; at first, when the reader was made.
@@ -259,7 +259,9 @@ type FrameReader<'message>
     /// <param name="arrivals">Where they are added.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <returns>False once nothing more will come.</returns>
-    member _.ReadAsync(arrivals: List<Arrival<'message>>, ct: CancellationToken) : Task<bool> =
+    member _.ReadAsync
+        (arrivals: List<IncomingMessage<'message>>, ct: CancellationToken)
+        : Task<bool> =
         task {
             match awaited with
             | ValueSome frame when frame.bytes > memoryMax ->
@@ -269,7 +271,7 @@ type FrameReader<'message>
                     skip <- int64 frame.bytes
                     return true
                 | path ->
-                    let! struct (whole, trouble) =
+                    let! struct (whole, failure) =
                         streamTo frame.message path (int64 frame.bytes) ct
 
                     awaited <- ValueNone
@@ -277,7 +279,7 @@ type FrameReader<'message>
 
                     if whole then
                         let payload =
-                            if isNull trouble then
+                            if isNull failure then
                                 Spooled(path, frame.bytes)
                             else
                                 Payload.empty
@@ -285,7 +287,7 @@ type FrameReader<'message>
                         arrivals.Add {
                             message = frame.message
                             payload = payload
-                            trouble = trouble
+                            failure = failure
                         }
 
                     return whole

@@ -13,7 +13,7 @@ open FsScheduler.Platform
 
 /// A message to be sent.
 [<Struct>]
-type Departure<'message> = {
+type OutgoingMessage<'message> = {
     message: 'message
     payload: Payload
     /// Holds the payload that is `Packed`.
@@ -60,17 +60,17 @@ type Encoder<'message> =
     delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
 
 /// Where the payloads are that are neither packed nor in memory.
-type IBodies<'message> =
+type IPayloadSource<'message> =
     /// It was posted with such a payload; `Open` or `Unsent` follows.
-    abstract Posted: Departure<'message> -> unit
+    abstract Posted: OutgoingMessage<'message> -> unit
     /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
-    abstract Open: Departure<'message> -> Body voption
+    abstract Open: OutgoingMessage<'message> -> Body voption
     /// What is said, without a payload, to one who would wait for ever for a message whose payload is not to be had.
-    abstract Instead: Departure<'message> -> 'message voption
+    abstract Instead: OutgoingMessage<'message> -> 'message voption
     /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
-    abstract Sent: Departure<'message> * Body * whole: bool -> unit
+    abstract Sent: OutgoingMessage<'message> * Body * whole: bool -> unit
     /// Instead of both: it was posted, and the stream failed before it was its turn.
-    abstract Unsent: Departure<'message> -> unit
+    abstract Unsent: OutgoingMessage<'message> -> unit
 
 /// <summary>Messages to bytes of a stream: whatever is queued goes out in one flush.</summary>
 /// <param name="output">The bytes go here.</param>
@@ -81,11 +81,12 @@ type IBodies<'message> =
 /// message of a quiet system; messages with files are written by a pool thread.</remarks>
 [<Sealed>]
 type FrameWriter<'message>
-    (output: PipeWriter, encode: Encoder<'message>, bodies: IBodies<'message>, clock: Clock) =
+    (output: PipeWriter, encode: Encoder<'message>, bodies: IPayloadSource<'message>, clock: Clock)
+    =
     let flushBytes = 64 * 1024
     let gate = obj ()
-    let mutable queued = List<Departure<'message>>()
-    let mutable spare = List<Departure<'message>>()
+    let mutable queued = List<OutgoingMessage<'message>>()
+    let mutable spare = List<OutgoingMessage<'message>>()
     let mutable queuedFiles = false
     let mutable isWriting = false
     let mutable backlog = 0L // payload bytes and messages that have not gone out
@@ -103,18 +104,18 @@ type FrameWriter<'message>
     static let isFile payload =
         match payload with
         | Spooled _
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> true
         | Packed
         | Bytes _ -> false
 
-    static let cost (departure: Departure<'message>) =
+    static let cost (departure: OutgoingMessage<'message>) =
         match departure.payload with
         | Bytes bytes -> 100L + int64 bytes.Length
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Spooled _
         | Input _
@@ -157,7 +158,7 @@ type FrameWriter<'message>
         with :? IOException ->
             0
 
-    let writeFile (departure: Departure<'message>) (body: Body) =
+    let writeFile (departure: OutgoingMessage<'message>) (body: Body) =
         task {
             let file = nonNull body.file
             let size = int64 body.size
@@ -213,7 +214,7 @@ type FrameWriter<'message>
                 do! flushAt flushBytes
         }
 
-    let write (departure: Departure<'message>) : Task =
+    let write (departure: OutgoingMessage<'message>) : Task =
         match departure.payload with
         | Bytes bytes when bytes.Length > flushBytes -> writePieces departure.message bytes
         | Bytes bytes ->
@@ -228,7 +229,7 @@ type FrameWriter<'message>
 
             Task.CompletedTask
         | Spooled _
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ ->
@@ -248,7 +249,7 @@ type FrameWriter<'message>
                 unflushed <- unflushed + 128
                 writeFile departure body
 
-    let takeQueued () : List<Departure<'message>> | null =
+    let takeQueued () : List<OutgoingMessage<'message>> | null =
         lock gate (fun () ->
             if queued.Count = 0 then
                 isWriting <- false
@@ -352,7 +353,7 @@ type FrameWriter<'message>
             }
 
     /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
-    member _.Post(departure: Departure<'message>) : bool =
+    member _.Post(departure: OutgoingMessage<'message>) : bool =
         lock gate (fun () ->
             if isNull failure then
                 queued.Add departure

@@ -7,13 +7,13 @@ module PhaseName =
 
     /// The name of a phase.
     let print (phase: Phase) : string =
-        (Word.phases |> Array.find (fun word -> word.Meaning = phase)).Text
+        (JsonNames.phases |> Array.find (fun word -> word.Meaning = phase)).Text
 
     /// All names.
-    let all: string list = [ for word in Word.phases -> word.Text ]
+    let all: string list = [ for word in JsonNames.phases -> word.Text ]
 
     /// The phase of a name; None: there is no such phase.
     let tryParse (name: string) : Phase option =
-        Word.phases
+        JsonNames.phases
         |> Array.tryFind (fun word -> word.Text = name)
         |> Option.map _.Meaning

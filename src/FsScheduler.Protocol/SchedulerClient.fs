@@ -33,11 +33,11 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     static let patience = TimeSpan.FromSeconds 10.0
     static let lookEvery = TimeSpan.FromSeconds 1.0
-    let arrived = Queue<Arrival<FromScheduler>>()
+    let arrived = Queue<IncomingMessage<FromScheduler>>()
     let mutable files = 0L
 
     let bodies = {
-        new IBodies<ToScheduler> with
+        new IPayloadSource<ToScheduler> with
             member _.Posted _ = ()
 
             member _.Open departure =
@@ -52,7 +52,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
                         ValueNone
                 | Packed
                 | Bytes _
-                | Filed
+                | Journaled
                 | Recorded _
                 | Input _
                 | Slice _ -> ValueNone
@@ -82,9 +82,9 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
 
     let admit (frame: Result<Frame<FromScheduler>, FrameError>) =
         match frame with
-        | Ok _ -> Admission.Take
-        | Error { code = ErrorCode.UnknownType } -> Admission.Skip
-        | Error _ -> Admission.Stop
+        | Ok _ -> FrameHandling.Take
+        | Error { code = ErrorCode.UnknownType } -> FrameHandling.Skip
+        | Error _ -> FrameHandling.Stop
 
     let reader =
         FrameReader<FromScheduler>(
@@ -107,7 +107,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             clock
         )
 
-    let batch = List<Arrival<FromScheduler>>()
+    let batch = List<IncomingMessage<FromScheduler>>()
     let gate = obj ()
     // Of each STATUS that waits for its answer, in order: whether it was asked only to hear something.
     let asked = Queue<bool>()
@@ -142,7 +142,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             | ValueSome at -> at >= reader.LastRead
             | ValueNone -> false
 
-        match Silence.judge (min reader.SilentFor (clock.Now - goneOutAt)) isAsked sent with
+        match Silence.decide (min reader.SilentFor (clock.Now - goneOutAt)) isAsked sent with
         | Silence.Wait -> ()
         | Silence.Ask ->
             askedAt <- ValueSome clock.Now
@@ -152,7 +152,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     let mutable looking: ITimer | null = null
 
     /// Whether it answers a question that nobody but us has asked.
-    let isOurs (arrival: Arrival<FromScheduler>) =
+    let isOurs (arrival: IncomingMessage<FromScheduler>) =
         match arrival.message with
         | FromScheduler.Status _ -> lock gate (fun () -> asked.Count > 0 && asked.Dequeue())
         | _ -> false
@@ -186,7 +186,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     member client.Post(message: ToScheduler) = client.Post(message, Payload.empty)
 
     /// <summary>The next message; None when the connection has ended.</summary>
-    member _.ReceiveAsync(ct: CancellationToken) : Task<Arrival<FromScheduler> option> =
+    member _.ReceiveAsync(ct: CancellationToken) : Task<IncomingMessage<FromScheduler> option> =
         task {
             let mutable goOn = arrived.Count = 0
 
@@ -215,7 +215,7 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     /// <exception cref="T:System.TimeoutException">The limit is over; nothing more can be received then.</exception>
     member client.ReceiveWithinAsync
         (limit: Duration, ct: CancellationToken)
-        : Task<Arrival<FromScheduler> option> =
+        : Task<IncomingMessage<FromScheduler> option> =
         task {
             use limited = CancellationTokenSource.CreateLinkedTokenSource ct
             let receiving = client.ReceiveAsync limited.Token

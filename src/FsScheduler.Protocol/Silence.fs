@@ -29,7 +29,7 @@ module Silence =
     /// <param name="silent">How long no byte came, and none could be sent.</param>
     /// <param name="isAsked">Whether it was asked since.</param>
     /// <param name="sent">How much was sent since a byte came last.</param>
-    let judge (silent: Duration) (isAsked: bool) (sent: Size) : Silence =
+    let decide (silent: Duration) (isAsked: bool) (sent: Size) : Silence =
         let slow: Duration = min sent onTheWayMax / slowest
 
         if not isAsked then

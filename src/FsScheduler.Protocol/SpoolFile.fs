@@ -51,7 +51,10 @@ type ProvenFile(file: Stream, flush: unit -> unit) =
 
         new ProvenFile(file, fun () -> file.Flush true)
 
-    member _.Proof: Proof = { size = file.Length * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
+    member _.ContentHash: ContentHash = {
+        size = file.Length * 1L<B>
+        hash = hash.GetCurrentHashAsUInt64()
+    }
 
     /// To the device.
     member _.FlushToDisk() = flush ()
@@ -106,7 +109,7 @@ module SpoolFile =
         match payload with
         | Spooled(path, _) -> delete path
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Bytes _
         | Input _
@@ -118,7 +121,7 @@ module SpoolFile =
         | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
         | Bytes bytes -> new MemoryStream(bytes, false)
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"

@@ -50,9 +50,9 @@ module Tokens =
     let private entry (number: int) (words: string[]) : Result<Entry, string> =
         match words with
         | [| "worker" | "client"; token |] when
-            Encoding.UTF8.GetByteCount token > Limit.tokenBytesMax
+            Encoding.UTF8.GetByteCount token > ProtocolLimits.tokenBytesMax
             ->
-            Error $"line {number}: a token has at most {Limit.tokenBytesMax} bytes"
+            Error $"line {number}: a token has at most {ProtocolLimits.tokenBytesMax} bytes"
         | [| "worker" | "client" as role; token |] ->
             Ok { line = number; isWorker = (role = "worker"); token = token }
         | [| "worker" | "client" |] -> Error $"line {number}: the token is missing"

@@ -158,7 +158,7 @@ let private optionsOf
     (arguments: ParseResults<Arguments>)
     (ignored: IgnoreRules)
     (log: ILogger)
-    (openState: Clock -> Holdup -> struct (StateFolder * (unit -> Journal)))
+    (openState: Clock -> StorageOutage -> struct (StateFolder * (unit -> Journal)))
     : SchedulerOptions =
     let listen = arguments.GetResult(Listen, "127.0.0.1:7070") |> listenAddress
     let tokens = tokensOf arguments
@@ -174,7 +174,7 @@ let private optionsOf
         )
     | _ -> ()
 
-    match Gate.mayListen listen.Address tokens with
+    match AccessControl.mayListen listen.Address tokens with
     | Ok() -> ()
     | Error message -> raise (WrongArguments $"--listen: {message}")
 
@@ -187,7 +187,7 @@ let private optionsOf
             (arguments.GetResults Route)
 
     let clock = Clock TimeProvider.System
-    let holdup = Holdup log
+    let outage = StorageOutage log
 
     let rules = {
         tokens = tokens
@@ -210,7 +210,7 @@ let private optionsOf
 
     let sync = syncOf arguments
     let retention = retentionOf arguments
-    let struct (state, openJournal) = openState clock holdup
+    let struct (state, openJournal) = openState clock outage
 
     {
         listen = listen
@@ -229,7 +229,7 @@ let private optionsOf
         again = arguments.Contains Again
         openJournal = openJournal
         retention = retention
-        holdup = holdup
+        outage = outage
         clock = clock
         log = log
     }
@@ -429,7 +429,7 @@ let private run (arguments: ParseResults<Arguments>) =
     FolderArguments.checkOutput inputs
     FolderArguments.checkTokens inputs (arguments.TryGetResult Token_File)
 
-    let openState clock holdup =
+    let openState clock outage =
         if not (Directory.Exists entrada) then
             raise (
                 DirectoryNotFoundException
@@ -447,7 +447,7 @@ let private run (arguments: ParseResults<Arguments>) =
                 state.Path
                 (syncOf arguments)
                 (arguments.Contains Accept_Loss)
-                holdup
+                outage
                 clock
                 log
 

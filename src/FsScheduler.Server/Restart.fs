@@ -63,12 +63,12 @@ module Restart =
         (owners: ResultOwners)
         (state: IStateFolder)
         (name: TaskName)
-        proof
+        hash
         =
         let place = owners.Find(OfFile name, name)
 
         if results.HasResult place then
-            not (results.Holds(place, proof))
+            not (results.Holds(place, hash))
         else
             not state.IsSameBoot
 
@@ -103,7 +103,7 @@ module Restart =
         (notes: List<Note>)
         (state: IStateFolder)
         =
-        let found = Dictionary<Attempt, Proof>()
+        let found = Dictionary<Attempt, ContentHash>()
 
         for struct (attempt, submission, mark) in scheduler.Accepted do
             match TaskName.parse submission.Name with
@@ -117,7 +117,7 @@ module Restart =
                 let look place =
                     if owners.MayHave(source, place) then
                         results.Find(place, mark, state.IsSameBoot)
-                        |> ValueOption.map (fun proof -> struct (place, proof))
+                        |> ValueOption.map (fun hash -> struct (place, hash))
                         |> ValueOption.toOption
                     else
                         None
@@ -125,8 +125,8 @@ module Restart =
                 match
                     ResultName.candidates source name |> Seq.truncate placesMax |> Seq.tryPick look
                 with
-                | Some(struct (place, proof)) ->
-                    found[attempt] <- proof
+                | Some(struct (place, hash)) ->
+                    found[attempt] <- hash
 
                     match owners.Note(source, place) with
                     | ValueSome owner -> notes.Add(Note.Owner(owner.name, owner.owner))
@@ -145,11 +145,11 @@ module Restart =
     /// <param name="isCurrent">Whether a file is there, in that version.</param>
     let doneBefore
         (taken: IReadOnlyDictionary<string, TakenFile>)
-        (files: struct (TaskName * Stamp)[])
+        (files: struct (TaskName * FileVersion)[])
         (unfinished: HashSet<string>)
         (pipelines: FolderPipelines)
         (hasResult: TaskName -> bool)
-        (isCurrent: TaskName -> Stamp -> bool)
+        (isCurrent: TaskName -> FileVersion -> bool)
         : DoneBefore =
         DoneBefore.ofFiles (
             seq {
@@ -186,9 +186,9 @@ module Restart =
         =
         let damaged = HashSet<string>()
 
-        for struct (file, proof) in scheduler.Unflushed do
+        for struct (file, hash) in scheduler.Unflushed do
             match TaskName.parse file with
-            | Ok name when isDamaged results owners state name proof ->
+            | Ok name when isDamaged results owners state name hash ->
                 if damaged.Add file then
                     log.LogWarning("the result of {Name} is not whole: it is processed again", file)
                     notes.Add(Note.Damaged file)

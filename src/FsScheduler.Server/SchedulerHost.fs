@@ -41,7 +41,7 @@ type HostOptions = {
     tick: Duration
     retention: Retention
     pace: UpkeepPace
-    holdup: Holdup
+    outage: StorageOutage
     activity: ActivityLog
     clock: Clock
     log: ILogger
@@ -57,9 +57,9 @@ type HostAround = {
     /// The file that is waited for, as a sentence, or null.
     awaited: unit -> (string | null)
     /// Asks for another look at an input that cannot be used as it was.
-    reconsider: TaskName -> Stamp -> unit
+    reconsider: TaskName -> FileVersion -> unit
     /// Told of inputs that are done, and could not be moved or deleted.
-    unfinished: TaskName -> Stamp -> unit
+    unfinished: TaskName -> FileVersion -> unit
 }
 
 /// <summary>Everything between the machine and the world: what a restart finds, the effects that are let out, results that
@@ -78,7 +78,7 @@ type SchedulerHost(options: HostOptions) =
     let owners = Restart.owners scheduler options.results options.inputs notes
 
     let publishing =
-        PublishQueue(
+        ResultPublisher(
             options.inputs,
             options.results,
             options.files,
@@ -87,7 +87,7 @@ type SchedulerHost(options: HostOptions) =
             options.sync,
             options.flush,
             clock,
-            options.holdup,
+            options.outage,
             options.activity,
             options.log
         )
@@ -104,15 +104,15 @@ type SchedulerHost(options: HostOptions) =
         options.sync <> Sync.Off && state.IsKept path
 
     let pieces =
-        PieceWork(
+        PieceMerger(
             options.journal,
             options.files,
             options.merging,
             options.smallMax,
             isKept,
-            (fun path proof -> publishing.Note(path, proof)),
+            (fun path hash -> publishing.Note(path, hash)),
             state.Temporary,
-            options.holdup,
+            options.outage,
             clock
         )
 
@@ -150,14 +150,14 @@ type SchedulerHost(options: HostOptions) =
     let mutable awaited: unit -> (string | null) = fun () -> null
 
     let delivery =
-        Delivery(
+        EffectDispatcher(
             options.find,
             publishing,
             submissions,
             pieces,
             reads,
             noteDelivered,
-            options.holdup,
+            options.outage,
             (fun () -> awaited ()),
             options.log
         )
@@ -194,7 +194,7 @@ type SchedulerHost(options: HostOptions) =
                 while not ct.IsCancellationRequested do
                     let! _ = timer.WaitForNextTickAsync ct
                     options.activity.Sweep()
-                    reads.Look()
+                    reads.Check()
                     let heard = Seq.toArray (heard ())
 
                     if posting.IsCompleted then
@@ -218,15 +218,15 @@ type SchedulerHost(options: HostOptions) =
 
     let place destination : string | null =
         match destination with
-        | Destination.Nowhere -> null
-        | Destination.Kept -> state.NewSpool true
-        | Destination.Part -> state.NewPart()
-        | Destination.Sent -> state.NewSpool false
-        | Destination.Results submission ->
+        | ResultTarget.Nowhere -> null
+        | ResultTarget.Kept -> state.NewSpool true
+        | ResultTarget.Part -> state.NewPart()
+        | ResultTarget.Sent -> state.NewSpool false
+        | ResultTarget.Results submission ->
             match TaskName.parse submission.Name |> Result.map options.results.CreateTemp with
             | Ok(Ok path) -> path
             // Whoever writes there meets the same, and waits for the disk.
-            | Ok(Error trouble) when trouble.IsOfTheDisk -> options.results.TempFor submission.Name
+            | Ok(Error failure) when failure.IsOfTheDisk -> options.results.TempFor submission.Name
             | Ok(Error _)
             | Error _ -> state.NewSpool false // publishing it will say what is wrong
 
@@ -240,20 +240,20 @@ type SchedulerHost(options: HostOptions) =
     member _.Reads = reads
 
     /// Versions of files that are not taken again.
-    member _.Remembered: struct (TaskName * Stamp)[] = remembered
+    member _.Remembered: struct (TaskName * FileVersion)[] = remembered
 
     /// Whether what is at a path has to outlive the scheduler.
     member _.IsKept(path: string) : bool = isKept path
 
     /// A path for a result of a destination; null: nobody wants it.
-    member _.Place(destination: Destination) : string | null = place destination
+    member _.Place(destination: ResultTarget) : string | null = place destination
 
     /// A path for the result of an attempt; null: nobody wants it any more.
     member _.PlaceOfAsync
         (mailbox: IMailbox, attempt: Attempt, ct: CancellationToken)
         : Task<string | null> =
         task {
-            let! destination = mailbox.LookAsync(Destination.ofResult attempt, ct)
+            let! destination = mailbox.QueryAsync(ResultTarget.ofResult attempt, ct)
             return place destination
         }
 
@@ -269,13 +269,13 @@ type SchedulerHost(options: HostOptions) =
     member host.Start
         (mailbox: IMailbox, around: HostAround, start: (unit -> Task) -> Task, ct: CancellationToken) : Task list =
         awaited <- around.awaited
-        publishing.Reconsider <- around.reconsider
-        publishing.Unfinished <- around.unfinished
+        publishing.Finished.Reconsider <- around.reconsider
+        publishing.Finished.Unfinished <- around.unfinished
 
         let spoolOf attempt = host.PlaceOfAsync(mailbox, attempt, ct)
 
         let upkeep =
-            Upkeep(
+            Maintenance(
                 options.journal,
                 options.retention,
                 options.pace,

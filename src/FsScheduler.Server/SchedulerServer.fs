@@ -16,49 +16,15 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// What a scheduler works with.
-type SchedulerOptions = {
-    /// Port 0 takes a free one.
-    listen: IPEndPoint
-    entrada: string
-    /// What in it is left alone.
-    ignored: IgnoreRules
-    resultados: string
-    state: StateFolder
-    /// When results are flushed.
-    sync: Sync
-    settings: Settings
-    /// Pipelines of files by their names; the first that fits counts.
-    routes: Route list
-    rules: GateRules
-    beat: Duration
-    /// How long a file must have been unchanged before it is taken.
-    settle: Duration
-    onDone: OnDone
-    /// Whether files that were done before are done again.
-    again: bool
-    /// Whether workers that see the same files are told where payloads and results are.
-    sharesFiles: bool
-    /// Opens the journal, once there is a port; what it has of earlier runs is gone on with. From then on the server's.
-    openJournal: unit -> Journal
-    retention: Retention
-    holdup: Holdup
-    clock: Clock
-    log: ILogger
-}
-
 /// <summary>A scheduler at work: the mailbox, its connections, and the flow of files.</summary>
 [<Sealed>]
 type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, journal: Journal) =
-    // Who is about to be closed for others; they have two seconds for their last words.
-    static let leavingMax = 16
     static let endWithin = TimeSpan.FromSeconds 5.0
     let log = options.log
     let clock = options.clock
     let stop = new CancellationTokenSource()
-    let stopAccepting = new CancellationTokenSource()
     let state = options.state
-    let holdup = options.holdup
+    let outage = options.outage
 
     let history: IHistory = journal
     let files = Spool()
@@ -72,7 +38,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let finishedBefore = scheduler.Status.finished
     let unfinishedBefore = HashSet scheduler.UnfinishedFiles
     let inputs = InputFolder(options.entrada, options.ignored)
-    let publisher = Publisher options.resultados
+    let publisher = ResultStore options.resultados
     let results: IResultFolder = publisher
     let swept = publisher.Sweep()
 
@@ -85,10 +51,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             )
 
     let activity = ActivityLog(clock, log)
-    let connections = ConcurrentDictionary<SessionId, Connection>()
-    let serving = ConcurrentDictionary<SessionId, Task>()
-    // Numbers of earlier runs are not given again: the journal names workers by them.
-    let mutable sessions = int64 scheduler.LastSession
+    let connections = Connections()
     let mutable isDraining = false
 
     let host =
@@ -103,11 +66,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             state = state
             merging = Merge.ofStages
             smallMax = Connection.MemoryMax
-            find =
-                FindPeer(fun session ->
-                    match connections.TryGetValue session with
-                    | true, connection -> connection
-                    | _ -> null)
+            find = FindPeer connections.Find
             onDone = options.onDone
             sync = options.sync
             flush = Flush.all publisher.Path
@@ -115,7 +74,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             tick = max 10L<ms> (min 50L<ms> (options.settings.lostAfter / 8L))
             retention = options.retention
             pace = UpkeepPace.Usual
-            holdup = holdup
+            outage = outage
             activity = activity
             clock = clock
             log = log
@@ -129,13 +88,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
 
     let agent = SchedulerAgent(host.Beginning, journal, Release host.Release, clock)
 
-    let tellings = Tellings agent
+    let tellings = InputRelay agent
     let tell input = tellings.Tell input
 
     let intake =
-        Intake(
+        FolderSubmitter(
             FolderPipelines(inputs, options.routes, options.settings.pipeline),
-            holdup,
+            outage,
             clock,
             activity,
             log,
@@ -178,10 +137,20 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             | Error _ -> ()
 
     let bodies =
-        Bodies(inputs, journal, host.Reads, tell, reconsider, missed, unread, log)
+        PayloadSource(inputs, journal, host.Reads, tell, reconsider, missed, unread, log)
 
     let sharing =
-        Sharing(inputs, state, agent, host.Place, host.IsKept, reconsider, missed, holdup, clock)
+        SharedFileTransfer(
+            inputs,
+            state,
+            agent,
+            host.Place,
+            host.IsKept,
+            reconsider,
+            missed,
+            outage,
+            clock
+        )
 
     let spool message =
         match message with
@@ -193,16 +162,14 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         publisher.TargetOf(owners.Find(source, name))
 
     let answer (question: ToScheduler) : Task<struct (FromScheduler * Payload)> =
-        Asking.answer journal history agent targetOf question
+        HistoryQueries.answer journal history agent targetOf question
 
-    let room = RoomProbe(holdup, clock, stop.Token)
+    let room = FreeSpaceWatch(outage, clock, stop.Token)
 
     let places =
-        Places(
+        ConnectionSlots(
             ConnectionLimits.ofDescriptors (DescriptorLimit.current ()) (DescriptorLimit.isOpen ())
         )
-
-    let mutable fullSince = ValueNone
 
     let context = {
         rules = options.rules
@@ -213,7 +180,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         sharing = if options.sharesFiles then ValueSome sharing else ValueNone
         spool = spool
         isKept = host.IsKept
-        holdup = holdup
+        outage = outage
         noRoom = fun folder reason -> room.Begin(folder, reason)
         answer = answer
         isDraining = fun () -> isDraining
@@ -222,85 +189,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         log = log
     }
 
-    let serve (connection: Connection) : Task =
-        task {
-            try
-                do! connection.RunAsync()
-            finally
-                connections.TryRemove connection.Session |> ignore
-                serving.TryRemove connection.Session |> ignore
-        }
-
-    /// Of those who have not said who they are, the one that has had the longest time for it makes room for another.
-    let hasRoom () =
-        connections.Count < places.All
-        || (connections.Count < places.All + leavingMax
-            && match
-                connections.Values
-                |> Seq.filter _.IsStranger
-                |> Seq.sortBy _.Session
-                |> Seq.tryHead
-               with
-               | Some stranger ->
-                   stranger.MakeRoom places.Full
-                   true
-               | None -> false)
-
-    /// Once a minute at the most: a crowd is no reason to fill a log.
-    let sayFull () =
-        let now = clock.Now
-
-        match fullSince with
-        | ValueSome at when now - at < 60_000L<ms> -> ()
-        | ValueSome _
-        | ValueNone ->
-            fullSince <- ValueSome now
-            log.LogWarning("peers are turned away: {Reason}", places.Full)
-
-    let welcome (socket: Socket) =
-        if not (hasRoom ()) then
-            sayFull ()
-            places.RefuseAsync socket |> ignore
-        else
-            KeepAlive.enable socket
-            socket.NoDelay <- true
-
-            let session =
-                LanguagePrimitives.Int64WithMeasure<sessionId>(Interlocked.Increment &sessions)
-
-            let connection = Connection(session, socket, context)
-            connections[session] <- connection
-            // It is there before the connection runs: whoever waits for all of them waits for this one.
-            let start = new Task<Task>(fun () -> serve connection)
-            serving[session] <- start.Unwrap()
-            start.Start TaskScheduler.Default
-
-    let accept () =
-        task {
-            while not stopAccepting.IsCancellationRequested do
-                try
-                    let! socket = listener.AcceptSocketAsync stopAccepting.Token
-
-                    try
-                        welcome socket
-                    with
-                    | :? SocketException
-                    | :? IOException as error ->
-                        log.LogInformation("a peer was gone at once: {Reason}", error.Message)
-                        socket.Dispose()
-                with
-                | :? OperationCanceledException
-                | :? ObjectDisposedException -> stopAccepting.Cancel()
-                | :? SocketException as error when not stopAccepting.IsCancellationRequested ->
-                    // Too many open files, say: those who are connected go on, and others can come later.
-                    log.LogError("nobody can connect: {Reason}; next try in 1 s", error.Message)
-
-                    do!
-                        Task
-                            .Delay(TimeSpan.FromSeconds 1.0, clock.Provider, stopAccepting.Token)
-                            .ContinueWith((fun (_: Task) -> ()), TaskScheduler.Default)
-                | :? SocketException -> ()
-        }
+    let peers = PeerListener(listener, connections, context, scheduler.LastSession)
 
     let around = {
         upkeep = {
@@ -311,19 +200,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         cut =
             Cut(fun attempt submission payload pieceSize ->
                 bodies.Cut(attempt, submission, payload, pieceSize))
-        heard =
-            fun () ->
-                seq {
-                    for KeyValue(session, connection) in connections do
-                        if connection.Sweep() then
-                            Input.Heard session
-                }
+        heard = connections.Sweep
         awaited = fun () -> inbox.Awaited
         reconsider = reconsider
         unfinished = fun name stamp -> unfinished.Note(name, stamp)
     }
 
-    let accepting: Task = Task.Run<unit>(fun () -> accept ())
+    let accepting: Task = Task.Run(fun () -> peers.RunAsync())
     let telling: Task = Task.Run(fun () -> tellings.RunAsync stop.Token)
     let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
     let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
@@ -332,21 +215,19 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
 
     /// It may take a while where there are many files: nothing waits for it.
     let before: Task<DoneBefore> =
-        let look () =
-            Restart.doneBefore
-                takenBefore
-                remembered
-                unfinishedBefore
-                (FolderPipelines(inputs, options.routes, options.settings.pipeline))
-                (fun name -> results.HasResult(owners.Find(OfFile name, name)))
-                (InputFile.isCurrent inputs)
-
-        if remembered.Length > 0 then
-            Task.Run<DoneBefore>(fun () -> look ())
-        else
+        if remembered.Length = 0 then
             Task.FromResult DoneBefore.none
+        else
+            Task.Run<DoneBefore>(fun () ->
+                Restart.doneBefore
+                    takenBefore
+                    remembered
+                    unfinishedBefore
+                    (FolderPipelines(inputs, options.routes, options.settings.pipeline))
+                    (fun name -> results.HasResult(owners.Find(OfFile name, name)))
+                    (InputFile.isCurrent inputs))
 
-    let tellBefore () : Task =
+    let tellingBefore: Task =
         task {
             let! before = before
 
@@ -354,30 +235,17 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 log.LogWarning("{Warning}", warning)
         }
 
-    let tellingBefore = tellBefore ()
-
     let running =
-        let failing =
-            TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
-
-        let watch (part: Task) =
-            part.ContinueWith(
-                (fun (part: Task) ->
-                    if part.IsFaulted then
-                        failing.TrySetException((nonNull part.Exception).InnerExceptions) |> ignore),
-                TaskScheduler.Default
-            )
-            |> ignore
-
-        watch agent.Completion
-        watch inbox.Completion
-        watch accepting
-        watch telling
-        watch rereading
-        watch refinishing
-        List.iter watch hosting
-        watch tellingBefore
-        failing.Task
+        Loops.firstFailure [
+            agent.Completion
+            inbox.Completion
+            accepting
+            telling
+            rereading
+            refinishing
+            yield! hosting
+            tellingBefore
+        ]
 
     /// <summary>Binds the port, then opens the journal, then starts; what there is of that is ended again where a step
     /// fails.</summary>
@@ -418,7 +286,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     /// Faults when a part of it has failed that it cannot live without.
     member _.Completion: Task = running
 
-    member _.StatusAsync() : Task<StatusReport> = agent.LookAsync _.Status
+    member _.StatusAsync() : Task<StatusReport> = agent.QueryAsync _.Status
 
     /// How many tasks were done by earlier runs.
     member _.FinishedBefore = finishedBefore
@@ -438,28 +306,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     member _.LeftAsync() : Task<string> =
         task {
             let! unfinished =
-                agent.LookAsync(fun scheduler ->
+                agent.QueryAsync(fun scheduler ->
                     TaskView.all scheduler
                     |> Array.filter (fun task -> task.state <> "quarantined")
                     |> Array.map _.name)
 
-            let listed (names: string seq) count =
-                let shown = names |> Seq.truncate 10 |> Seq.map Terminal.printable
-                String.concat ", " shown + (if count > 10 then ", …" else "")
-
             let struct (pending, names) = inbox.Left
-
-            return
-                [
-                    if unfinished.Length > 0 then
-                        $"{unfinished.Length} tasks ({listed unfinished unfinished.Length})"
-                    if pending > 0 then
-                        $"{pending} files that were not taken ({listed names pending})"
-                    match inbox.Awaited with
-                    | null -> ()
-                    | awaited -> awaited
-                ]
-                |> String.concat "; "
+            return UnfinishedWork.sentence unfinished pending names inbox.Awaited
         }
 
     /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
@@ -473,12 +326,12 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 do! inbox.WaitUntilSettled().WaitAsync ct
 
                 // Between the two, a task could have gone back to the inbox.
-                let! isDone = agent.LookAsync(_.IsDone).WaitAsync ct
+                let! isDone = agent.QueryAsync(_.IsDone).WaitAsync ct
                 do! inbox.WaitUntilSettled(afresh = isDone).WaitAsync ct
 
                 match!
                     agent
-                        .LookAsync(fun scheduler ->
+                        .QueryAsync(fun scheduler ->
                             struct (scheduler.IsDone, scheduler.Quarantined))
                         .WaitAsync
                         ct
@@ -496,11 +349,10 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     /// <param name="atMost">How long; what still runs then is dropped.</param>
     member _.DrainAsync(atMost: TimeSpan) : Task =
         task {
-            stopAccepting.Cancel()
-            listener.Stop()
+            peers.Stop()
             isDraining <- true
             // Every worker is drained, as if it had asked for it.
-            let drains = [| for session in connections.Keys -> Input.Ready(session, 0) |]
+            let drains = [| for session in connections.Sessions -> Input.Ready(session, 0) |]
             use patience = new CancellationTokenSource(atMost, clock.Provider)
             use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
 
@@ -510,7 +362,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 let mutable isBusy = true
 
                 while isBusy do
-                    let! status = agent.LookAsync(_.Status).WaitAsync patience.Token
+                    let! status = agent.QueryAsync(_.Status).WaitAsync patience.Token
                     isBusy <- status.running + status.publishing > 0L
 
                     if isBusy then
@@ -527,17 +379,14 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {
-                stopAccepting.Cancel()
-                listener.Stop()
+                peers.Stop()
                 stop.Cancel()
-
-                for connection in connections.Values do
-                    connection.End()
+                connections.End()
 
                 let last =
                     Task.WhenAll [|
                         (inbox :> IAsyncDisposable).DisposeAsync().AsTask()
-                        yield! serving.Values
+                        yield! connections.Serving
                         accepting
                         telling
                         rereading

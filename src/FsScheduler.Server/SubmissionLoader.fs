@@ -30,7 +30,7 @@ type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<Sessi
 
     let read (attempt: Attempt) number =
         try
-            Input.Recalled(attempt, journal.ReadSubmission number)
+            Input.SubmissionLoaded(attempt, journal.ReadSubmission number)
         with :? IOException as error ->
             Input.Unreadable(attempt, error.Message)
 

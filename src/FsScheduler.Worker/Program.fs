@@ -41,7 +41,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
     | Ok _ -> ()
     | Error message -> raise (WrongArguments $"--allow-exec: {message}")
 
-    if not (Limit.areOffers (builtIn @ ExecCommand.offers (List.distinct allowExec))) then
+    if not (ProtocolLimits.areOffers (builtIn @ ExecCommand.offers (List.distinct allowExec))) then
         raise (
             WrongArguments
                 "--allow-exec: that is more than a HELLO has room for; allow fewer programs"
@@ -63,13 +63,13 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
             let name = arguments.GetResult(Name, defaults.name)
             let bytes = Text.Encoding.UTF8.GetByteCount name
 
-            CommandLine.countBetween 1 Limit.peerNameBytesMax "--name, in bytes" bytes
+            CommandLine.countBetween 1 ProtocolLimits.peerNameBytesMax "--name, in bytes" bytes
             |> ignore
 
             name
         slots =
             arguments.GetResult(Slots, defaults.slots)
-            |> CommandLine.countBetween 1 Limit.slotsMax "--slots"
+            |> CommandLine.countBetween 1 ProtocolLimits.slotsMax "--slots"
         token =
             arguments.TryGetResult Token_File
             |> Option.map (CommandLine.tokenFor "worker" "--token-file")

@@ -4,19 +4,19 @@ module FsScheduler.Core.Description
 
 // `%A` would take most of the time of the tests that compare states.
 
-let private version (stamp: Stamp) =
+let private version (stamp: FileVersion) =
     $"{stamp.size} bytes, {stamp.modified}, {stamp.changed}, {stamp.inode}"
 
 let private cause cause =
     match cause with
-    | Fault -> "fault"
-    | Loss -> "loss"
-    | Departure -> "departure"
-    | Disk -> "disk"
-    | Inability -> "inability"
+    | TaskError -> "fault"
+    | WorkerLost -> "loss"
+    | WorkerLeft -> "departure"
+    | StorageError -> "disk"
+    | WorkerUnable -> "inability"
 
-let private trouble (trouble: Trouble) =
-    $"{trouble.attempt}: {cause trouble.cause} of {trouble.worker} at {trouble.stages}, {trouble.at.sinceStart}: {trouble.error}"
+let private failure (failure: Failure) =
+    $"{failure.attempt}: {cause failure.cause} of {failure.worker} at {failure.stages}, {failure.at.sinceStart}: {failure.error}"
 
 let private want want =
     match want with
@@ -29,7 +29,7 @@ let rec private payload (of': Payload) =
     match of' with
     | Bytes bytes -> $"{bytes.Length} bytes"
     | Packed
-    | Filed -> "with the submission"
+    | Journaled -> "with the submission"
     | Recorded(_, size) -> $"{size} bytes"
     | Spooled(path, size) -> $"{size} bytes in {path}"
     | Input stamp -> $"input of {version stamp}"
@@ -71,9 +71,9 @@ let private task (task: Task) =
     let progress =
         if task.IsBegun then
             let progress = task.Progress
-            let troubles = progress.Troubles |> Seq.map trouble |> String.concat "; "
+            let pastFailures = progress.PastFailures |> Seq.map failure |> String.concat "; "
 
-            $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, {troubles}, {pieces progress.Pieces}"
+            $"attempt {progress.Attempt}, {progress.Failures} failures, {progress.Losses} losses, stage {progress.Stage} to {progress.StageEnd}, {pastFailures}, {pieces progress.Pieces}"
         else
             "not begun"
 
@@ -146,8 +146,8 @@ let ofState (scheduler: Scheduler) : string list =
         for KeyValue(name, file) in Seq.sortBy (fun (KeyValue(name, _)) -> name) state.Taken.All do
             $"taken {name}: {version file.version} by {file.task} for {Pipeline.print file.pipeline}, done: {file.isDone}"
 
-        for struct (name, proof) in Seq.sort state.Taken.Unflushed do
-            $"unflushed {name}: {proof.size} bytes, {proof.hash}"
+        for struct (name, hash) in Seq.sort state.Taken.Unflushed do
+            $"unflushed {name}: {hash.size} bytes, {hash.hash}"
 
         for KeyValue(name, struct (source, _)) in state.Owners do
             $"owner of {name}: {source}"

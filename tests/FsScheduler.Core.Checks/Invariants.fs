@@ -82,7 +82,7 @@ let private ofTasks (state: State) (tasks: Task[]) = [
             ()
         | _ -> $"task {newer.Id} is said to follow task {older}, and does not"
 
-    if state.Overtaken.Count > Limits.overtakenFilesMax then
+    if state.Overtaken.Count > SchedulerLimits.overtakenFilesMax then
         $"{state.Overtaken.Count} files are counted as overtaken"
 
     for queue in state.Queues.All do
@@ -132,7 +132,7 @@ let private ofPieces (state: State) (tasks: Task[]) = [
                 $"task {whole.Id} counts {pieces.Missing} missing pieces of {Seq.length missing}"
 
             // Else what it was submitted with is on its way, and its pieces are submitted then.
-            let isAtHand = not whole.Submission.IsFiled
+            let isAtHand = not whole.Submission.IsJournaled
 
             for index in 0 .. pieces.Count - 1 do
                 let tasks = pieces.TasksOf index
@@ -196,7 +196,7 @@ let private ofWorkers (state: State) = [
             $"worker {worker.Session} holds {held} of {worker.Slots} and is idle: {worker.IsIdle}"
 
         for task in worker.Held.ToSeq() do
-            if task.Losses >= Limits.lossesMax - 1 && held > 1 then
+            if task.Losses >= SchedulerLimits.lossesMax - 1 && held > 1 then
                 $"the suspected task {task.Id} is not alone on worker {worker.Session}"
 
         match worker.Reserved with

@@ -66,7 +66,7 @@ let private examples = [
 
         let first = again 1_000L
 
-        Expect.equal "why" (Some(2, Doubt.NothingLeft "d"), []) (reason first, gone first)
+        Expect.equal "why" (Some(2, Doubt.NothingKept "d"), []) (reason first, gone first)
 
         Expect.equal "told once" (None, []) (let next = again 60_999L in reason next, gone next)
         Expect.equal "then it is certain" [ "d/c"; "d/e" ] (gone (again 61_000L))
@@ -133,7 +133,7 @@ let private examples = [
     test "at the first scan a single file is doubted: no event could tell of it" {
         let doubted = DoubtedFiles()
         let verdict = doubted.Judge(scan [ "a" ] [] [ "", here ], at 1L)
-        Expect.equal "why" (Some(1, Doubt.NothingLeft "")) (reason verdict)
+        Expect.equal "why" (Some(1, Doubt.NothingKept "")) (reason verdict)
     }
 
     test "what an event tells is beyond doubt" {

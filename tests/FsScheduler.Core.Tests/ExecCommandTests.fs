@@ -138,18 +138,22 @@ let private offers =
     testList "offers" [
         test "are names, or programs with how they are run" {
             for offer in [ "ocr"; "exec:jq"; "exec-file:/opt/my ocr"; "exec-lines:a:b" ] do
-                Expect.isTrue (Limit.isOffer offer) offer
+                Expect.isTrue (ProtocolLimits.isOffer offer) offer
 
             for offer in [ ""; "exec"; "exec:"; "ocr:jq"; "exec:a,b"; "exec:a\nb"; ":jq" ] do
-                Expect.isFalse (Limit.isOffer offer) offer
+                Expect.isFalse (ProtocolLimits.isOffer offer) offer
         }
 
         test "are bounded as a whole, so that they fit into a line" {
-            Expect.isTrue (Limit.areOffers (Seq.replicate 1_000 (String('a', 50)))) "names"
-            Expect.isTrue (Limit.areOffers (ExecCommand.offers [ "jq"; "/opt/ocr/run" ])) "few"
-            Expect.isFalse (Limit.areOffers (Seq.replicate 1_001 "a")) "one name too many"
+            Expect.isTrue (ProtocolLimits.areOffers (Seq.replicate 1_000 (String('a', 50)))) "names"
+
+            Expect.isTrue
+                (ProtocolLimits.areOffers (ExecCommand.offers [ "jq"; "/opt/ocr/run" ]))
+                "few"
+
+            Expect.isFalse (ProtocolLimits.areOffers (Seq.replicate 1_001 "a")) "one name too many"
             let long = Seq.replicate 50 ("exec:" + String('"', 200))
-            Expect.isFalse (Limit.areOffers long) "their escapes count"
+            Expect.isFalse (ProtocolLimits.areOffers long) "their escapes count"
         }
     ]
 
@@ -206,7 +210,7 @@ let private matching =
             machine.Submit("x", pipeline = "exec:jq .a") |> ignore
 
             Expect.equal
-                (Whereabouts.ofTask (taskId 1) machine.Now machine.Scheduler)
+                (TaskLocation.ofTask (taskId 1) machine.Now machine.Scheduler)
                 (Some(InQueue("exec:jq", false, 0)))
                 ""
         }

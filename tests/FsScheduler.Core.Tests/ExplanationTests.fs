@@ -9,7 +9,7 @@ open FsScheduler.Core.Tests.SchedulerFixture
 let private at second =
     DateTimeOffset(2026, 11, 24, 12, 0, second, TimeSpan.Zero)
 
-let private trouble number cause error = {
+let private failure number cause error = {
     attempt = number
     cause = cause
     stages = "ocr"
@@ -32,8 +32,8 @@ let private events (these: Event list) : PastEvent[] = [|
 
 let private workerName (session: SessionId) = $"node-{session}"
 
-let private explain these standing =
-    Explanation.make (taskId 7) (events these) workerName standing
+let private explain these location =
+    Explanation.make (taskId 7) (events these) workerName location
 
 /// Where a task is, and what is said of that.
 let private places = [
@@ -82,13 +82,13 @@ let private places = [
 let private steps = [
     Event.Assigned({ task = taskId 7; number = 1 }, session 7, struct (0, 1)),
     "Attempt 1 was given to node-7 at 2026-11-24 12:00:01 +00:00."
-    Event.Requeued(taskId 7, trouble 1 Loss "the worker node-7 was lost: silent for 5003 ms"),
+    Event.Requeued(taskId 7, failure 1 WorkerLost "the worker node-7 was lost: silent for 5003 ms"),
     "Attempt 1 came back at 2026-11-24 12:00:01 +00:00: the worker node-7 was lost: silent for 5003 ms. It is run again."
-    Event.Delayed(taskId 7, trouble 2 Fault "no ink", 150L<ms>),
+    Event.Delayed(taskId 7, failure 2 TaskError "no ink", 150L<ms>),
     "Attempt 2 failed at 2026-11-24 12:00:01 +00:00: no ink. It was to be tried again after 150 ms."
-    Event.Delayed(taskId 7, trouble 2 Inability "no room", 150L<ms>),
+    Event.Delayed(taskId 7, failure 2 WorkerUnable "no room", 150L<ms>),
     "Attempt 2 could not be run by node-7 at 2026-11-24 12:00:01 +00:00: no room. That counts for nothing against the task; it was to be tried again after 150 ms."
-    Event.Quarantined(taskId 7, trouble 3 Fault "no paper"),
+    Event.Quarantined(taskId 7, failure 3 TaskError "no paper"),
     "It went into quarantine at 2026-11-24 12:00:01 +00:00, after attempt 3: no paper."
     Event.Claimed({ task = taskId 7; number = 3 }, session 9),
     "The scheduler was started again; node-9 came back at 2026-11-24 12:00:01 +00:00 and went on with attempt 3."
@@ -124,7 +124,7 @@ let tests =
             }
 
         test "of a task that has ended needs no more than its events" {
-            let completed = Event.Completed({ task = taskId 7; number = 1 }, NothingLeft)
+            let completed = Event.Completed({ task = taskId 7; number = 1 }, NothingKept)
             let explanation = explain [ completed ] None
             Expect.equal explanation.state "done" "state"
             Expect.equal explanation.name "conta.pdf" "name"

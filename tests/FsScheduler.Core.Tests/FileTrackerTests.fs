@@ -21,7 +21,7 @@ let private wallStart = DateTime(2026, 1, 1).Ticks
 let private wall ms = wallStart + ms * 10_000L
 
 /// A version last written at `ms`.
-let private version size ms : Stamp = Stamp.ofTime size (wall ms)
+let private version size ms : FileVersion = FileVersion.ofTime size (wall ms)
 
 let private sight (tracker: FileTracker) text stamp how ms =
     tracker.Sight(name text, stamp, how, at ms, wall ms)
@@ -71,7 +71,7 @@ let private examples = [
         "a version of which less was remembered is the one that is there, and all of it counts from then on" {
         let tracker = FileTracker 0L<ms>
         let found = { version 1L<B> 0L with changed = 1L; inode = 2L }
-        tracker.Remember(name "a", Stamp.ofTime 1L<B> found.modified)
+        tracker.Remember(name "a", FileVersion.ofTime 1L<B> found.modified)
         sight tracker "a" found Listed 0L
         Expect.isEmpty "taken before" (taken tracker)
         sight tracker "a" { found with changed = 3L } Listed 1L
@@ -243,15 +243,15 @@ let private steps =
     ]
     |> Gen.listOf
 
-type private Take = { file: int; stamp: Stamp; whole: bool }
+type private Take = { file: int; stamp: FileVersion; whole: bool }
 
 /// A folder in virtual time, with its tracker and an owner that does what the tracker asks for.
 type private Folder(settle: int64) =
     let tracker = FileTracker(settle * 1L<ms>)
-    let files = SortedDictionary<int, Stamp>()
-    let movedIn = HashSet<int * Stamp>()
+    let files = SortedDictionary<int, FileVersion>()
+    let movedIn = HashSet<int * FileVersion>()
     /// Every look at a file, newest first.
-    let looks = Dictionary<int, (int64 * Stamp option) list>()
+    let looks = Dictionary<int, (int64 * FileVersion option) list>()
     let mutable now = 0L
     let mutable size = 0L<B>
     let takes = ResizeArray<Take>()
@@ -300,7 +300,7 @@ type private Folder(settle: int64) =
 
     let touch file =
         size <- size + 1L<B>
-        files[file] <- Stamp.ofTime size (wall now)
+        files[file] <- FileVersion.ofTime size (wall now)
 
     member _.Run(step: Step) =
         match step with

@@ -105,7 +105,10 @@ let tests =
             Expect.equal (ids second, second.more) ([ 3L; 4L ], true) "second"
             let third = list { everything with most = 2; after = second.last } machine
             Expect.equal (ids third, third.more) ([ 5L ], false) "third"
-            let none = list { everything with after = Limit.integerMax * 1L<taskId> } machine
+
+            let none =
+                list { everything with after = ProtocolLimits.integerMax * 1L<taskId> } machine
+
             Expect.equal (ids none, none.more) ([], false) "behind the end"
         }
 
@@ -113,7 +116,7 @@ let tests =
             let machine = Machine settings
 
             for number in 1..10_050 do
-                let decisions = Decisions()
+                let decisions = StepOutput()
 
                 machine.Scheduler.Step(
                     Input.Submit(submission $"{number}" 0 Result None (bytes "x"), ""),

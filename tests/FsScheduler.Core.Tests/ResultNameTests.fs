@@ -43,20 +43,20 @@ let private happening =
 
 /// What the shell keeps, and what stands there: source and number of the result, by name.
 type private Folder() =
-    let standing = Dictionary<TaskName, struct (ResultSource * int)>()
+    let location = Dictionary<TaskName, struct (ResultSource * int)>()
     let recorded = Dictionary<TaskName, ResultSource>()
     let inputs = HashSet<TaskName>()
     let mutable count = 0
 
-    member _.Standing = standing
+    member _.PeerRole = location
 
     member _.Do(happening: Happening) : unit =
         match happening with
         | Appears name -> inputs.Add name |> ignore
         | Disappears name -> inputs.Remove name |> ignore
         | Taken index ->
-            if standing.Count > 0 then
-                standing.Remove(Seq.item (index % standing.Count) standing.Keys) |> ignore
+            if location.Count > 0 then
+                location.Remove(Seq.item (index % location.Count) location.Keys) |> ignore
         | Comes(source, own) ->
             count <- count + 1
 
@@ -70,19 +70,19 @@ type private Folder() =
                     source
                     candidate
                     (recordedOf candidate)
-                    (fun () -> standing.ContainsKey candidate)
+                    (fun () -> location.ContainsKey candidate)
                     (fun () -> inputs.Contains candidate)
 
             match ResultName.choose holder (ResultName.candidates source own) with
             | ValueNone -> failtest "no name is left"
             | ValueSome(struct (place, mayReplace)) ->
-                match standing.TryGetValue place with
+                match location.TryGetValue place with
                 | true, struct (before, _) ->
                     Expect.equal before source "a result replaces one of its own source only"
                     Expect.isTrue mayReplace "and says so"
                 | _ -> ()
 
-                standing[place] <- struct (source, count)
+                location[place] <- struct (source, count)
 
                 if source = OfFile place then
                     recorded.Remove place |> ignore
@@ -168,16 +168,16 @@ let tests =
             let folder = Folder()
 
             for happening in happenings do
-                let before = Dictionary folder.Standing
+                let before = Dictionary folder.PeerRole
                 folder.Do happening
 
                 match happening with
                 | Comes(source, _) ->
-                    for KeyValue(place, standing) in before do
-                        let struct (owner, _) = standing
+                    for KeyValue(place, location) in before do
+                        let struct (owner, _) = location
 
                         if owner <> source then
-                            Expect.equal folder.Standing[place] standing "the others stay"
+                            Expect.equal folder.PeerRole[place] location "the others stay"
                 | Taken _
                 | Appears _
                 | Disappears _ -> ())

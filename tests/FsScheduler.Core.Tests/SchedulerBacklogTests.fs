@@ -105,7 +105,7 @@ let tests =
             Expect.isEmpty (given effects) "nothing new is begun"
 
             Expect.equal
-                (Whereabouts.ofTask (taskId 5) machine.Now machine.Scheduler)
+                (TaskLocation.ofTask (taskId 5) machine.Now machine.Scheduler)
                 (Some(HeldBack("a", "c")))
                 "why it waits"
         }
@@ -155,7 +155,7 @@ let tests =
             Expect.isEmpty (given effects) "no further piece"
 
             Expect.equal
-                (Whereabouts.ofTask (taskId 3) machine.Now machine.Scheduler)
+                (TaskLocation.ofTask (taskId 3) machine.Now machine.Scheduler)
                 (Some(HeldBack("lower", "d")))
                 "why it waits"
 
@@ -201,13 +201,13 @@ let tests =
                 machine.Do(Input.Cut(attempt 4 0, [| 150L<B>; 300L<B> |]))
 
                 // The first piece of `y` was begun before the parts of `x` were joined.
-                let merge, effects = machine.Take(Input.Joined(attempt 2 1, spooled "parts"))
+                let merge, effects = machine.Take(Input.PartsMerged(attempt 2 1, spooled "parts"))
                 Expect.equal (given effects) [ 2L, 2L ] $"who merges {merge}"
                 let _, effects = machine.Report(1, attempt 5 1, Succeeded, spooled "p")
                 Expect.isEmpty (given effects) "no further piece"
 
                 Expect.equal
-                    (Whereabouts.ofTask (taskId 6) machine.Now machine.Scheduler)
+                    (TaskLocation.ofTask (taskId 6) machine.Now machine.Scheduler)
                     (Some(HeldBack(first, "tally.merge")))
                     "why it waits"
 
@@ -230,7 +230,7 @@ let tests =
             Expect.isEmpty (given effects) "there is enough before d"
             machine.Submit("busy", pipeline = "c") |> ignore
             machine.Report(1, attempt 2 1, Succeeded, spooled "p") |> ignore
-            machine.Do(Input.Joined(attempt 1 1, spooled "parts"))
+            machine.Do(Input.PartsMerged(attempt 1 1, spooled "parts"))
             let _, effects = machine.Succeed(3, attempt 5 1)
             Expect.equal (given effects) [ 3L, 1L ] "the merge"
         }
@@ -260,10 +260,10 @@ let tests =
                 System.Guid.Empty,
                 System.Collections.Generic.Dictionary(),
                 Instant.zero,
-                Decisions()
+                StepOutput()
             )
 
-            let decisions = Decisions()
+            let decisions = StepOutput()
             scheduler.Step(Input.Join(session 5, "w5", [| "lower" |]), Instant.zero, decisions)
             scheduler.Step(Input.Ready(session 5, 2), Instant.zero, decisions)
             Expect.equal (given (List.ofSeq decisions.Effects)) [ 5L, 4L ] "not the piece"
@@ -301,10 +301,10 @@ let tests =
                 System.Guid.Empty,
                 System.Collections.Generic.Dictionary(),
                 Instant.zero,
-                Decisions()
+                StepOutput()
             )
 
-            let decisions = Decisions()
+            let decisions = StepOutput()
             scheduler.Step(Input.Join(session 4, "w4", [| "a" |]), Instant.zero, decisions)
             scheduler.Step(Input.Ready(session 4, 1), Instant.zero, decisions)
             Expect.isEmpty (given (List.ofSeq decisions.Effects)) "nothing for it"
@@ -315,7 +315,7 @@ let tests =
             let machine = filled ()
 
             Expect.equal
-                (Whereabouts.ofTask (taskId 4) machine.Now machine.Scheduler)
+                (TaskLocation.ofTask (taskId 4) machine.Now machine.Scheduler)
                 (Some(HeldBack("a", "b")))
                 "why it waits"
         }

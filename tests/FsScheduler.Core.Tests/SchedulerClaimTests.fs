@@ -26,7 +26,7 @@ let private restarted () =
         System.Guid.Empty,
         System.Collections.Generic.Dictionary(),
         Instant.zero,
-        Decisions()
+        StepOutput()
     )
 
     scheduler
@@ -34,7 +34,7 @@ let private restarted () =
 /// What a worker may keep that comes and says that it holds task 1.
 let private keeps name stages =
     let scheduler = restarted ()
-    let decisions = Decisions()
+    let decisions = StepOutput()
     scheduler.Step(Input.Join(session 2, name, stages), Instant.zero, decisions)
     scheduler.Step(Input.Claim(session 2, [| attempt 1 1 |]), Instant.zero, decisions)
     Expect.isEmpty (Invariants.violations scheduler) "violations"

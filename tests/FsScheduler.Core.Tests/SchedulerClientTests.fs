@@ -243,7 +243,7 @@ let private keys =
         }
 
         test "used while its task waits behind others changes nothing in the queue" {
-            // To be told about troubles, a late comer once made the fresh task a begun one.
+            // To be told about pastFailures, a late comer once made the fresh task a begun one.
             let machine = Machine settings
             machine.Submit("first") |> ignore
             machine.Do(submit "x" Result "c" (bytes "x"))
@@ -307,7 +307,7 @@ let private keys =
         test "is remembered after the end, as many of them as there may be" {
             let machine = Machine settings
             let scheduler = machine.Scheduler
-            let decisions = Decisions()
+            let decisions = StepOutput()
 
             let take input =
                 decisions.Clear()
@@ -319,7 +319,7 @@ let private keys =
 
             machine.Worker(1, [ "a" ], 1) |> ignore
 
-            for i in 1 .. Limits.keysMax + 1 do
+            for i in 1 .. SchedulerLimits.keysMax + 1 do
                 submit i
                 take (Input.Report(session 1, attempt i 1, Succeeded, Payload.empty))
 
@@ -332,7 +332,9 @@ let private keys =
         test "lets go of the oldest results where they are too many bytes" {
             let machine = Machine settings
             machine.Worker(1, [ "a" ], 1) |> ignore
-            let large path = Spooled(path, Limits.keptBytesMax / 2L)
+
+            let large path =
+                Spooled(path, SchedulerLimits.keptBytesMax / 2L)
 
             let finish i =
                 let key = Some { text = $"k{i}"; content = "c" }
@@ -351,7 +353,7 @@ let private keys =
         test "is refused as busy where too many wait for its task" {
             let machine = started ()
 
-            for i in 1 .. Limits.waitersMax do
+            for i in 1 .. SchedulerLimits.waitersMax do
                 machine.Do(submit $"y{i}" Nothing "c" (bytes "x"))
 
             match machine.Take(submit "z" Nothing "c" (spooled "in")) with
@@ -434,7 +436,7 @@ let private statusOrder =
             machine.Scheduler.Status.workers |> Array.map (fun worker -> int worker.session)
 
         let present = [| yield! [ 2..2..100 ]; yield! [ 101..260 ] |]
-        Expect.equal listed (Array.truncate Limits.workersListedMax present) "sessions"
+        Expect.equal listed (Array.truncate SchedulerLimits.workersListedMax present) "sessions"
         Expect.equal machine.Scheduler.Status.busy 210 "all are counted"
     }
 

@@ -114,7 +114,7 @@ let private flow =
                 [ attempt 1 1, ValueNone, [ bytes "2"; bytes "3"; bytes "4" ] ]
                 "joined"
 
-            let _, effects = machine.Take(Input.Joined(attempt 1 1, bytes "234"))
+            let _, effects = machine.Take(Input.PartsMerged(attempt 1 1, bytes "234"))
 
             Expect.equal
                 [
@@ -135,16 +135,16 @@ let private flow =
             machine.Do(Input.Cut(attempt 1 0, cuts))
 
             let destination number =
-                Destination.ofResult (attempt 1 number) machine.Scheduler
+                ResultTarget.ofResult (attempt 1 number) machine.Scheduler
 
-            Expect.equal (destination 1) Destination.Kept "ahead of the last"
+            Expect.equal (destination 1) ResultTarget.Kept "ahead of the last"
 
             for piece in 2..4 do
                 succeed machine piece "x" |> ignore
 
-            Expect.equal (destination 1) Destination.Kept "one behind the other"
-            machine.Do(Input.Joined(attempt 1 1, bytes "xxx"))
-            Expect.equal (destination 2) Destination.Sent "merged"
+            Expect.equal (destination 1) ResultTarget.Kept "one behind the other"
+            machine.Do(Input.PartsMerged(attempt 1 1, bytes "xxx"))
+            Expect.equal (destination 2) ResultTarget.Sent "merged"
         }
 
         test "are joined again, where they come to nothing" {
@@ -153,14 +153,14 @@ let private flow =
             for piece in 2..4 do
                 succeed machine piece "x" |> ignore
 
-            machine.Do(Input.Unjoined(attempt 1 1, "no room"))
+            machine.Do(Input.MergeFailed(attempt 1 1, "no room"))
             machine.Wait 10_000L<ms>
             let _, effects = machine.Take Input.Tick
 
             Expect.exists
                 effects
                 (function
-                | Effect.ToPieces(PieceEffect.Join _) -> true
+                | Effect.ToPieces(PieceEffect.MergeParts _) -> true
                 | _ -> false)
                 "joined again"
         }
@@ -190,10 +190,10 @@ let private alone =
             Expect.exists
                 events
                 (function
-                | Event.Requeued(id, trouble) ->
+                | Event.Requeued(id, failure) ->
                     id = taskId 1
-                    && trouble.cause = Departure
-                    && trouble.error.Contains "tally.part"
+                    && failure.cause = WorkerLeft
+                    && failure.error.Contains "tally.part"
                 | _ -> false)
                 "why"
 
@@ -239,7 +239,7 @@ let private restart =
             history
             |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
 
-        let decisions = Decisions()
+        let decisions = StepOutput()
         scheduler.Restore(numbered, Instant.zero)
         scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
         Expect.isEmpty (Invariants.violations scheduler) "violations"
@@ -272,7 +272,7 @@ let private restartLater =
                 recorded "lower | tally.part:3"
             )
             Event.Part(taskId 1, 0, bytes "part")
-            Event.Completed(attempt 2 1, NothingLeft)
+            Event.Completed(attempt 2 1, NothingKept)
             Event.Advanced(attempt 1 1, 1, bytes "part")
         ]
 
@@ -280,7 +280,7 @@ let private restartLater =
             history
             |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
 
-        let decisions = Decisions()
+        let decisions = StepOutput()
         scheduler.Restore(numbered, Instant.zero)
         scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
         Expect.isEmpty (Invariants.violations scheduler) "violations"

@@ -64,7 +64,7 @@ let private failing =
 
             match machine.Fail(1, attempt 1 1) with
             | [ Event.Delayed(1L<taskId>, reported, delay) ], [] ->
-                Expect.equal reported (trouble 1 "w1" "it failed" 0L<ms>) "trouble"
+                Expect.equal reported (failure 1 "w1" "it failed" 0L<ms>) "trouble"
                 machine.Wait(delay - 1L<ms>)
                 Expect.equal (machine.Take Input.Tick) nothing "not yet"
                 machine.Wait 1L<ms>
@@ -81,7 +81,7 @@ let private failing =
             machine.Pass(1_000L<ms>, [ session 1 ]) |> ignore
 
             expect (machine.Fail(1, attempt 1 3)) [
-                Event.Quarantined(taskId 1, trouble 3 "w1" "it failed" 2_000L<ms>)
+                Event.Quarantined(taskId 1, failure 3 "w1" "it failed" 2_000L<ms>)
             ] [ reply (doneFor "x1" 1 3 (Some "it failed")) ]
 
             Expect.equal machine.Scheduler.Quarantined 1 "quarantined"
@@ -92,7 +92,7 @@ let private failing =
             let machine = running 1 1
 
             expect (machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty)) [
-                Event.Quarantined(taskId 1, trouble 1 "w1" "no" 0L<ms>)
+                Event.Quarantined(taskId 1, failure 1 "w1" "no" 0L<ms>)
             ] [ reply (doneFor "x1" 1 1 (Some "no")) ]
         }
 
@@ -198,16 +198,16 @@ let private failing =
             machine.Do(Input.Submit(file, ""))
             let mutable effects = []
 
-            for number in 1 .. Limits.troublesMax + 10 do
+            for number in 1 .. SchedulerLimits.pastFailuresMax + 10 do
                 let failed = Failed($"e{number}", false)
                 effects <- snd (machine.Report(1, attempt 2 number, failed, Payload.empty))
                 machine.Do(Input.Retry(taskId 2, client))
 
             match effects with
-            | [ Effect.ToDisk(DiskEffect.PublishError(_, _, troubles)) ] ->
-                Expect.hasLength troubles Limits.troublesMax "troubles"
-                let last = List.last troubles
-                Expect.equal last.error $"e{Limits.troublesMax + 10}" "the latest"
+            | [ Effect.ToDisk(DiskEffect.PublishError(_, _, pastFailures)) ] ->
+                Expect.hasLength pastFailures SchedulerLimits.pastFailuresMax "troubles"
+                let last = List.last pastFailures
+                Expect.equal last.error $"e{SchedulerLimits.pastFailuresMax + 10}" "the latest"
             | other -> failtest $"%A{other}"
         }
 
@@ -216,7 +216,7 @@ let private failing =
 
             match machine.Take(Input.Unreadable(attempt 1 1, "locked")) with
             | [ Event.Delayed(1L<taskId>, reported, _) ], [] ->
-                Expect.equal reported (trouble 1 "" "locked" 0L<ms>) "nobody's fault"
+                Expect.equal reported (failure 1 "" "locked" 0L<ms>) "nobody's fault"
             | other -> failtest $"%A{other}"
 
             Expect.equal (machine.Take(Input.Unreadable(attempt 1 1, "again"))) nothing "stale"
@@ -229,7 +229,7 @@ let private failing =
             | [ Event.Delayed(1L<taskId>, reported, _) ], [] ->
                 Expect.equal
                     reported
-                    { trouble 1 "" "not mounted" 0L<ms> with cause = Disk }
+                    { failure 1 "" "not mounted" 0L<ms> with cause = StorageError }
                     "counts for nothing"
             | other -> failtest $"%A{other}"
 

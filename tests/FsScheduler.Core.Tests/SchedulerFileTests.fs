@@ -9,7 +9,7 @@ let private first, second, third = file "f" 1, file "f" 2, file "f" 3
 let private submit submission = Input.Submit(submission, "")
 
 let private stamp version =
-    Input(Stamp.ofTime 1L<B> (int64<int> version))
+    Input(FileVersion.ofTime 1L<B> (int64<int> version))
 
 let private woken task = Event.Woken(taskId task)
 
@@ -90,8 +90,8 @@ let private publishingTests =
                 let unpublished = Input.Unpublished(attempt 1 number, "disk full")
 
                 match machine.Take unpublished with
-                | [ Event.Delayed(1L<taskId>, trouble, _) ], [] ->
-                    Expect.equal (trouble.error, trouble.worker) ("disk full", "") "trouble"
+                | [ Event.Delayed(1L<taskId>, failure, _) ], [] ->
+                    Expect.equal (failure.error, failure.worker) ("disk full", "") "trouble"
                 | other -> failtest $"%A{other}"
 
                 machine.Pass(1_000L<ms>, [ session 1 ]) |> ignore
@@ -99,8 +99,11 @@ let private publishingTests =
 
             match machine.Take(Input.Unpublished(attempt 1 3, "disk full")) with
             | [ Event.Quarantined(1L<taskId>, _) ],
-              [ Effect.ToDisk(DiskEffect.PublishError(1L<taskId>, _, troubles)) ] ->
-                Expect.equal [ for trouble in troubles -> trouble.attempt ] [ 1; 2; 3 ] "in order"
+              [ Effect.ToDisk(DiskEffect.PublishError(1L<taskId>, _, pastFailures)) ] ->
+                Expect.equal
+                    [ for failure in pastFailures -> failure.attempt ]
+                    [ 1; 2; 3 ]
+                    "in order"
             | other -> failtest $"%A{other}"
         }
 
@@ -108,17 +111,17 @@ let private publishingTests =
             let machine = worker ()
             machine.Do(submit first)
 
-            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 1 ] [
+            expect (machine.Take(Input.FileDeleted "f")) [ Event.Gone "f"; gone 1 ] [
                 Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
             ]
 
-            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f" ] []
-            expect (machine.Take(Input.Vanish "other")) [ Event.Gone "other" ] []
+            expect (machine.Take(Input.FileDeleted "f")) [ Event.Gone "f" ] []
+            expect (machine.Take(Input.FileDeleted "other")) [ Event.Gone "other" ] []
         }
 
         test "that goes while its result is published is done all the same" {
             let machine = publishing ()
-            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f" ] []
+            expect (machine.Take(Input.FileDeleted "f")) [ Event.Gone "f" ] []
             expect (machine.Take(published 1 1)) [ stored 1 1 ] []
         }
 
@@ -128,7 +131,7 @@ let private publishingTests =
             machine.Do(submit first)
             let revoke = Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 1 1))
             Expect.equal (machine.Take(Input.Outdated(attempt 1 1))) nothing "not published yet"
-            expect (machine.Take(Input.Withdraw(attempt 1 1))) [ cancelled ] [ revoke ]
+            expect (machine.Take(Input.FileChanged(attempt 1 1))) [ cancelled ] [ revoke ]
             let machine = publishing ()
             expect (machine.Take(Input.Outdated(attempt 1 1))) [ cancelled ] []
             Expect.equal (machine.Take(published 1 1)) nothing "void"
@@ -140,7 +143,7 @@ let private publishingTests =
             let machine = publishing ()
 
             Expect.equal
-                (machine.Take(Input.Withdraw(attempt 1 1)))
+                (machine.Take(Input.FileChanged(attempt 1 1)))
                 nothing
                 "the publisher looks itself"
 
@@ -207,7 +210,7 @@ let private versions =
             // The one after it once ran at once, beside the publishing of the first.
             for input, cancelled in
                 [
-                    Input.Vanish "f", [ Event.Gone "f"; gone 2 ]
+                    Input.FileDeleted "f", [ Event.Gone "f"; gone 2 ]
                     Input.Cancel(taskId 2, client), [ Event.Cancelled(taskId 2, "cancelled") ]
                 ] do
                 let machine = publishing ()
@@ -316,18 +319,18 @@ let private starving =
         }
 
         test "has its newest version run where the one that may finish fails, or is lost" {
-            for trouble in
+            for failure in
                 [
                     Input.Report(session 1, attempt 3 1, Failed("no", true), Payload.empty)
                     Input.Report(session 1, attempt 3 1, Failed("no", false), Payload.empty)
                     Input.Unstored(session 1, attempt 3 1, "no room")
-                    Input.Withdraw(attempt 3 1)
+                    Input.FileChanged(attempt 3 1)
                     Input.Cancel(taskId 3, client)
                 ] do
                 let machine = overtaken ()
                 machine.Do(submit fourth)
-                machine.Do trouble
-                Expect.equal machine.States [ 4L, "running" ] $"%A{trouble}"
+                machine.Do failure
+                Expect.equal machine.States [ 4L, "running" ] $"%A{failure}"
 
             let machine = overtaken ()
             machine.Do(submit fourth)
@@ -340,7 +343,7 @@ let private starving =
             machine.Worker(1, [ "d"; "d.lines" ], 2) |> ignore
 
             for version in 1L .. 4L do
-                let payload = Input(Stamp.ofTime 300L<B> version)
+                let payload = Input(FileVersion.ofTime 300L<B> version)
                 let submission = Submission.Create(taskName "f", "", 0, Folder, payload)
                 machine.Do(Input.Submit(submission, "d"))
 
@@ -354,7 +357,7 @@ let private starving =
             let machine = overtaken ()
             machine.Do(submit fourth)
 
-            expect (machine.Take(Input.Vanish "f")) [ Event.Gone "f"; gone 4; gone 3 ] [
+            expect (machine.Take(Input.FileDeleted "f")) [ Event.Gone "f"; gone 4; gone 3 ] [
                 Effect.ToPeer(PeerEffect.Revoke(session 1, attempt 3 1))
             ]
 
@@ -363,7 +366,7 @@ let private starving =
 
         test "that went and is back begins to count anew" {
             let machine = overtaken ()
-            machine.Do(Input.Vanish "f")
+            machine.Do(Input.FileDeleted "f")
             machine.Do(submit fourth)
             machine.Do(submit fifth)
             Expect.equal machine.States [ 5L, "running" ] "the newest"
@@ -390,7 +393,7 @@ let private restarted (history: Event list) =
         history
         |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
 
-    let decisions = Decisions()
+    let decisions = StepOutput()
     scheduler.Restore(numbered, Instant.zero)
     scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
     Expect.isEmpty (Invariants.violations scheduler) "violations"

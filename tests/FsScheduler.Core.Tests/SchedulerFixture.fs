@@ -44,7 +44,7 @@ let submission ref priority want key payload =
     Submission.Create(taskName ref, ref, priority, Origin.Client(client, want, key), payload)
 
 let file name version =
-    let stamp = Stamp.ofTime 1L<B> (int64<int> version)
+    let stamp = FileVersion.ofTime 1L<B> (int64<int> version)
     Submission.Create(taskName name, "", 0, Folder, Input stamp)
 
 /// A scheduler and its clock. Every step leaves a state without violations.
@@ -52,14 +52,14 @@ type Machine(settings: Settings, tasksMax: int) =
     let scheduler = Scheduler(settings, tasksMax)
     let mutable now = Instant.zero
 
-    new(settings) = Machine(settings, Limits.tasksMax)
+    new(settings) = Machine(settings, SchedulerLimits.tasksMax)
 
     member _.Scheduler = scheduler
     member _.Now = now
 
     /// Events and effects of one input.
     member _.Take(input: Input) : Event list * Effect list =
-        let decisions = Decisions()
+        let decisions = StepOutput()
         scheduler.Step(input, now, decisions)
 
         match Invariants.violations scheduler with
@@ -146,18 +146,18 @@ let assign (submission: Submission) task number worker stages payload =
 
     Effect.ToPeer(PeerEffect.Assign(session worker, message, submission, payload))
 
-let proof = { size = 4L<B>; hash = 7UL }
+let hash = { size = 4L<B>; hash = 7UL }
 
 /// The result of an attempt has its name.
 let published task number =
-    Input.Published(attempt task number, proof)
+    Input.Published(attempt task number, hash)
 
 let stored task number =
-    Event.Completed(attempt task number, StoredResult proof)
+    Event.Completed(attempt task number, StoredResult hash)
 
 /// It went to its client.
 let completed task number =
-    Event.Completed(attempt task number, NothingLeft)
+    Event.Completed(attempt task number, NothingKept)
 
 let reply message =
     Effect.ToPeer(PeerEffect.Reply(client, message, Payload.empty, false))
@@ -184,9 +184,9 @@ let running slots tasks =
     machine
 
 /// What is recorded of an attempt at stage `a`.
-let trouble number worker error at = {
+let failure number worker error at = {
     attempt = number
-    cause = Fault
+    cause = TaskError
     stages = "a"
     worker = worker
     error = error

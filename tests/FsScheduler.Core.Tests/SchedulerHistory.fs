@@ -163,7 +163,7 @@ type World(names: string[]) =
     member _.File name =
         refs <- refs + 1
         let size = if names[1] <> "b" && refs % 2 = 0 then 10L<B> else 1L<B>
-        let stamp = Stamp.ofTime size (int64 refs)
+        let stamp = FileVersion.ofTime size (int64 refs)
         Submission.Create(taskName $"f{abs name % 3}", "", 0, Folder, Payload.Input stamp)
 
     member world.Outstanding = [
@@ -266,7 +266,7 @@ type World(names: string[]) =
                 for w in Option.toList (worker other) -> report a w Succeeded
           ]
         | Publish pick -> [
-            for a in Option.toList (choose world.Publishing pick) -> Input.Published(a, proof)
+            for a in Option.toList (choose world.Publishing pick) -> Input.Published(a, hash)
           ]
         | Unpublish pick -> [
             for a in Option.toList (choose world.Publishing pick) ->
@@ -281,11 +281,11 @@ type World(names: string[]) =
           ]
         | Cancel pick -> [ Input.Cancel(task pick, client) ]
         | Retry pick -> [ Input.Retry(task pick, client) ]
-        | Withdraw pick -> [ for _, a in Option.toList (running pick) -> Input.Withdraw a ]
+        | Withdraw pick -> [ for _, a in Option.toList (running pick) -> Input.FileChanged a ]
         | Outdate pick -> [
             for a in Option.toList (choose world.Publishing pick) -> Input.Outdated a
           ]
-        | Vanish name -> [ Input.Vanish $"f{abs name % 3}" ]
+        | Vanish name -> [ Input.FileDeleted $"f{abs name % 3}" ]
         | Unstore pick -> [
             for w, a in Option.toList (running pick) -> Input.Unstored(w, a, "no space")
           ]
@@ -294,15 +294,15 @@ type World(names: string[]) =
                 match how with
                 | 0 -> Input.Unreadable(a, "cannot be cut")
                 | 1 -> Input.Cut(a, [| size |])
-                | 2 -> Input.Withdraw a
+                | 2 -> Input.FileChanged a
                 | _ -> Input.Cut(a, [| 4L<B>; 8L<B>; size |])
           ]
         | JoinParts(pick, isThere) -> [
             for a in Option.toList (choose world.Joining pick) ->
                 if isThere then
-                    Input.Joined(a, world.Spool())
+                    Input.PartsMerged(a, world.Spool())
                 else
-                    Input.Unjoined(a, "a part is gone")
+                    Input.MergeFailed(a, "a part is gone")
           ]
         | RetryAll -> [ Input.RetryAll client ]
         | Drain pick -> [ for w in Option.toList (worker pick) -> Input.Drain(string w, client) ]
@@ -365,12 +365,12 @@ type World(names: string[]) =
                 world.Workers[session].held.Remove attempt |> ignore
         | Input.Unreadable(attempt, _)
         | Input.OutOfSight(attempt, _)
-        | Input.Withdraw attempt
+        | Input.FileChanged attempt
         | Input.Cut(attempt, _) ->
             world.Cutting.RemoveAll(fun (struct (other, _)) -> other = attempt) |> ignore
             free attempt
-        | Input.Joined(attempt, _)
-        | Input.Unjoined(attempt, _) -> world.Joining.Remove attempt |> ignore
+        | Input.PartsMerged(attempt, _)
+        | Input.MergeFailed(attempt, _) -> world.Joining.Remove attempt |> ignore
         | Input.Unstored(session, attempt, _) ->
             if world.Workers.ContainsKey session then
                 world.Workers[session].held.Remove attempt |> ignore
@@ -401,7 +401,7 @@ type World(names: string[]) =
                 | Spooled _
                 | Payload.Input _ -> world.Cutting.Add(struct (attempt, Payload.size payload))
                 | _ -> failwith "only what is a file is cut"
-            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
+            | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, _)) -> world.Joining.Add attempt
             | Effect.ToPeer(PeerEffect.Assign(session, message, _, _)) ->
                 let seen = world.Workers[session]
 

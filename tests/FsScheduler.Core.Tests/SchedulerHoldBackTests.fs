@@ -110,7 +110,7 @@ let private preference =
             let start = Instant.zero
 
             let take (scheduler: Scheduler) input at =
-                let decisions = Decisions()
+                let decisions = StepOutput()
                 scheduler.Step(input, at, decisions)
 
                 for event in decisions.Events do
@@ -137,7 +137,7 @@ let private preference =
                 System.Guid.Empty,
                 System.Collections.Generic.Dictionary(),
                 start,
-                Decisions()
+                StepOutput()
             )
 
             join after 3 "w1" (instant 100L<ms>) |> ignore
@@ -515,7 +515,7 @@ let private holding =
             machine.Pass(200L<ms>, [ session 1 ]) |> ignore
 
             Expect.equal
-                (Whereabouts.ofTask (taskId 1) machine.Now machine.Scheduler)
+                (TaskLocation.ofTask (taskId 1) machine.Now machine.Scheduler)
                 (Some(OnlyFailing("a", "w1", 0, "no room here")))
                 "where"
         }

@@ -6,8 +6,8 @@ open FsScheduler.Core.Tests.SchedulerFixture
 
 let private losing =
     let lost number at reason = {
-        trouble number "w1" $"the worker w1 was lost: {reason}" at with
-            cause = Loss
+        failure number "w1" $"the worker w1 was lost: {reason}" at with
+            cause = WorkerLost
     }
 
     testList "a lost worker" [

@@ -7,7 +7,7 @@ open FsScheduler.Core.Tests.SchedulerFixture
 let private told (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.ToLog(LogEffect.Missing(stage, tasks)) -> Some(stage, tasks)
+        | Effect.ToLog(LogEffect.StageUnavailable(stage, tasks)) -> Some(stage, tasks)
         | _ -> None)
 
 let private after machine span heard =

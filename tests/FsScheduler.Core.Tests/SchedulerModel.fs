@@ -188,8 +188,8 @@ let private report session attempt outcome result (model: Model) =
 
         match outcome with
         | Succeeded -> model |> succeededOn worker task |> succeed result task
-        | Failed(_, retry) -> model |> discard result |> failBy worker Fault retry task
-        | Unable _ -> model |> discard result |> failBy worker Inability true task
+        | Failed(_, retry) -> model |> discard result |> failBy worker TaskError retry task
+        | Unable _ -> model |> discard result |> failBy worker WorkerUnable true task
     | _ -> discard result model
 
 let private join session name stages (model: Model) =
@@ -208,7 +208,7 @@ let private join session name stages (model: Model) =
 
 let private recalled attempt (submission: Submission) (model: Model) =
     match current attempt model with
-    | Some task when task.submission.IsFiled ->
+    | Some task when task.submission.IsJournaled ->
         let payload = if task.isResult then task.payload else submission.Payload
         let task = { task with submission = submission; payload = payload }
 
@@ -270,13 +270,13 @@ let private take input (model: Model) : Model =
         let isHeld (task: ModelTask) = task.where = Running session
 
         let fail task model =
-            fail model.workers[session].name Disk true task (heard session model)
+            fail model.workers[session].name StorageError true task (heard session model)
 
         ofAttempt attempt isHeld fail (heard session)
-    | Input.Recalled(attempt, submission) -> recalled attempt submission model
+    | Input.SubmissionLoaded(attempt, submission) -> recalled attempt submission model
     | Input.Published(attempt, _) -> ofAttempt attempt isPublishing (complete Payload.empty true) id
-    | Input.Unpublished(attempt, _) -> ofAttempt attempt isPublishing (fail "" Fault true) id
-    | Input.Withdraw attempt ->
+    | Input.Unpublished(attempt, _) -> ofAttempt attempt isPublishing (fail "" TaskError true) id
+    | Input.FileChanged attempt ->
         ofAttempt attempt isRead (fun task model -> cancel (wholeOf task model) model) id
     | Input.Outdated attempt ->
         let end' (task: ModelTask) model =
@@ -285,17 +285,19 @@ let private take input (model: Model) : Model =
             | _ -> cancel task model
 
         ofAttempt attempt isPublishing end' id
-    | Input.Vanish name -> model |> record (Text.gone name) |> forgetOvertaken name |> vanish name
-    | Input.Unreadable(attempt, _) -> ofAttempt attempt isRead (fail "" Fault true) id
-    | Input.OutOfSight(attempt, _) -> ofAttempt attempt isRead (fail "" Disk true) id
+    | Input.FileDeleted name ->
+        model |> record (Text.gone name) |> forgetOvertaken name |> vanish name
+    | Input.Unreadable(attempt, _) -> ofAttempt attempt isRead (fail "" TaskError true) id
+    | Input.OutOfSight(attempt, _) -> ofAttempt attempt isRead (fail "" StorageError true) id
     | Input.Cut(attempt, cuts) ->
         let isToBeCut (task: ModelTask) =
             task.where = Cutting && task.pieces.IsNone
 
         ofAttempt attempt isToBeCut (wasCut cuts) id
-    | Input.Joined(attempt, result) -> ofAttempt attempt areJoined (succeed result) (discard result)
-    | Input.Unjoined(attempt, _) -> ofAttempt attempt areJoined (fail "" Fault true) id
-    | Input.NoRoom(attempt, _) -> ofAttempt attempt areJoined (fail "" Disk true) id
+    | Input.PartsMerged(attempt, result) ->
+        ofAttempt attempt areJoined (succeed result) (discard result)
+    | Input.MergeFailed(attempt, _) -> ofAttempt attempt areJoined (fail "" TaskError true) id
+    | Input.NoRoom(attempt, _) -> ofAttempt attempt areJoined (fail "" StorageError true) id
     | Input.Note notes -> Array.fold (fun model _ -> record Text.noted model) model notes
     | Input.Retain _ -> follow model
     | Input.Tick -> tick model

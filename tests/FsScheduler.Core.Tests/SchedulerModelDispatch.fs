@@ -46,7 +46,7 @@ let private give session (task: ModelTask) (model: Model) : Model =
     let model = enter (Running session) task model
     let model = List.fold (fun model part -> discard part model) model parts
 
-    if task.submission.IsFiled then
+    if task.submission.IsJournaled then
         ask (Text.recall task.Current task.home) model
     else
         send session task model
@@ -86,7 +86,7 @@ let rec serveIdle (model: Model) : Model =
             let index = List.findIndex ((=) session) model.idle
             let passed, others = List.splitAt (index + 1) model.idle
             let worker = model.workers[session]
-            let worker = { worker with turn = (worker.turn + 1) % Limits.agingTurns }
+            let worker = { worker with turn = (worker.turn + 1) % SchedulerLimits.agingTurns }
 
             let model = {
                 model with
@@ -129,7 +129,7 @@ let lookAtWorkers (model: Model) : Model =
         | task :: _ when model.now - task.since > model.settings.taskTimeout ->
             model
             |> ask (Text.revoke session task.Current)
-            |> failBy model.workers[session] Fault true task
+            |> failBy model.workers[session] TaskError true task
             |> giveUpLate session
         | _ -> model
 

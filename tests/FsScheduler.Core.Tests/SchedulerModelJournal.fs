@@ -12,10 +12,10 @@ module Text = FsScheduler.Core.Tests.SchedulerModelText
 let private isRead (model: Model) (task: ModelTask) =
     match task.where with
     | Running _
-    | Cutting -> task.submission.IsFiled
+    | Cutting -> task.submission.IsJournaled
     | InPieces ->
         task.pieces.Value.Missing = 0
-        || task.submission.IsFiled && not (idlePieces task model).IsEmpty
+        || task.submission.IsJournaled && not (idlePieces task model).IsEmpty
     | _ -> false
 
 let dropUnread (model: Model) : Model =
@@ -216,7 +216,7 @@ let restart now (found: Set<TaskId>) recorded events (model: Model) : Model =
         if found.Contains task.id then
             ask (Text.settle task.Current) model
         else
-            requeue "" Departure task model
+            requeue "" WorkerLeft task model
 
     let giveWay (model: Model) (task: ModelTask) =
         if isAwaited task model && task.where <> Publishing && not (isUnderWay task) then
@@ -228,7 +228,7 @@ let restart now (found: Set<TaskId>) recorded events (model: Model) : Model =
         match idlePieces whole model with
         | _ when whole.where <> InPieces -> model
         | [] -> joinParts whole.id model
-        | _ when whole.submission.IsFiled -> ask (Text.recall whole.Current whole.home) model
+        | _ when whole.submission.IsJournaled -> ask (Text.recall whole.Current whole.home) model
         | idle ->
             idle
             |> List.fold

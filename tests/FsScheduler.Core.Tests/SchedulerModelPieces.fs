@@ -106,7 +106,7 @@ let add id (submission: Submission) stages (model: Model) : ModelTask * Model =
         attempt = 0
         failures = 0
         losses = 0
-        troubles = []
+        pastFailures = []
         failedBy = Set.empty
         stage = 0
         stageEnd = 0
@@ -157,7 +157,7 @@ let startCutting (whole: ModelTask) (model: Model) =
     let whole = { whole with where = Cutting }
     let model = put whole model
 
-    if whole.submission.IsFiled then
+    if whole.submission.IsJournaled then
         ask (Text.recall whole.Current whole.home) model
     else
         goOnCutting whole model

@@ -13,7 +13,7 @@ let private foundIn (step: Step) : Set<TaskId> =
     set [
         for effect in step.effects do
             match effect with
-            | Effect.ToDisk(DiskEffect.Settle(attempt, _, _)) -> attempt.task
+            | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, _, _)) -> attempt.task
             | _ -> ()
     ]
 

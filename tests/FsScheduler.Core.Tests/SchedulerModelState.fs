@@ -54,7 +54,7 @@ type ModelTask = {
     failures: int
     losses: int
     /// What went wrong, and the worker if it was one, the latest first.
-    troubles: (string * Cause) list
+    pastFailures: (string * Cause) list
     /// The workers that had failed it when it came into its queue.
     failedBy: Set<string>
     stage: int
@@ -69,7 +69,7 @@ type ModelTask = {
 } with
 
     member task.IsPiece = task.submission.Origin.IsPiece
-    member task.IsBegun = task.attempt > 0 || not task.troubles.IsEmpty || task.IsPiece
+    member task.IsBegun = task.attempt > 0 || not task.pastFailures.IsEmpty || task.IsPiece
     member task.Downstream = if task.isResult then None else task.downstream
     member task.StageName = task.stages[task.stage]
     member task.Rest = task.stages |> List.skip task.stage
@@ -281,9 +281,10 @@ let enqueue place (task: ModelTask) (model: Model) : Model =
     let task, model = place task model
 
     let hasFailed (worker, cause) =
-        worker <> "" && (cause = Fault || cause = Loss || cause = Inability)
+        worker <> ""
+        && (cause = TaskError || cause = WorkerLost || cause = WorkerUnable)
 
-    let failedBy = task.troubles |> List.filter hasFailed |> List.map fst |> set
+    let failedBy = task.pastFailures |> List.filter hasFailed |> List.map fst |> set
     let task = { task with failedBy = failedBy }
 
     if task.losses >= 2 then

@@ -71,7 +71,7 @@ let complete result isStored (task: ModelTask) (model: Model) =
     let left =
         if isStored then StoredResult { size = 0L<B>; hash = 0UL }
         elif (keyOf task model).IsSome then KeptResult result
-        else NothingLeft
+        else NothingKept
 
     finish (Text.completed task.Current left) false result task model
 
@@ -164,9 +164,9 @@ let succeed result (task: ModelTask) (model: Model) =
 
 let private remember worker cause (task: ModelTask) = {
     task with
-        troubles = (worker, cause) :: task.troubles
-        failures = task.failures + (if cause = Fault then 1 else 0)
-        losses = task.losses + (if cause = Loss then 1 else 0)
+        pastFailures = (worker, cause) :: task.pastFailures
+        failures = task.failures + (if cause = TaskError then 1 else 0)
+        losses = task.losses + (if cause = WorkerLost then 1 else 0)
 }
 
 let private delay worker cause (task: ModelTask) (model: Model) =
@@ -219,11 +219,14 @@ let private quarantine worker cause (task: ModelTask) (model: Model) =
             model
     | _ -> model
 
-/// It failed; the worker is that whose name is in `troubles`, none: the scheduler.
+/// It failed; the worker is that whose name is in `pastFailures`, none: the scheduler.
 let fail worker cause retry (task: ModelTask) (model: Model) =
     if isAwaited task model then
         cancel task model
-    elif cause = Fault && (not retry || task.failures + 1 >= model.settings.maxAttempts) then
+    elif
+        cause = TaskError
+        && (not retry || task.failures + 1 >= model.settings.maxAttempts)
+    then
         quarantine worker cause task model
     else
         delay worker cause task model
@@ -238,13 +241,13 @@ let failBy (worker: ModelWorker) cause retry (task: ModelTask) (model: Model) =
         | None -> false
 
     let isAgain (name, past) =
-        name = worker.name && (past = Fault || past = Inability)
+        name = worker.name && (past = TaskError || past = WorkerUnable)
 
-    let past = task.troubles |> List.filter isAgain |> List.length
+    let past = task.pastFailures |> List.filter isAgain |> List.length
 
     let cause =
-        if cause = Inability && past >= 2 && not isHeldBack then
-            Fault
+        if cause = WorkerUnable && past >= 2 && not isHeldBack then
+            TaskError
         else
             cause
 
@@ -252,26 +255,26 @@ let failBy (worker: ModelWorker) cause retry (task: ModelTask) (model: Model) =
 
 let lose session (model: Model) =
     let worker = model.workers[session]
-    let cause = if worker.slots = 0 then Departure else Loss
+    let cause = if worker.slots = 0 then WorkerLeft else WorkerLost
     let lost = held session model
 
     let giveBack (model: Model) (task: ModelTask) =
         match Map.tryFind task.id model.tasks with
         // With a piece that is tried no more, the others of its whole have ended.
         | Some({ where = Running holder } as task) when holder = session ->
-            if task.losses + (if cause = Loss then 1 else 0) >= 3 then
+            if task.losses + (if cause = WorkerLost then 1 else 0) >= 3 then
                 quarantine worker.name cause task model
             else
                 requeue worker.name cause task model
         | _ -> model
 
     let model =
-        if cause = Departure then
+        if cause = WorkerLeft then
             model
         else
             lost
             |> List.distinctBy _.Given
-            |> List.fold (fun model task -> failedOn worker task Loss model) model
+            |> List.fold (fun model task -> failedOn worker task WorkerLost model) model
 
     let model =
         lost |> List.rev |> List.fold giveBack model |> record (Text.left session)
@@ -281,7 +284,7 @@ let lose session (model: Model) =
             workers = Map.remove session model.workers
             reserved = Map.filter (fun _ kept -> kept <> session) model.reserved
             expected =
-                if cause = Departure then
+                if cause = WorkerLeft then
                     model.expected
                 else
                     Map.add worker.name (worker, model.now) model.expected

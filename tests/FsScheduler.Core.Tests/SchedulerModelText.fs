@@ -9,7 +9,7 @@ let rec payload (of': Payload) : string =
     | Packed -> "packed"
     | Bytes bytes -> $"{bytes.Length} bytes"
     | Spooled(path, _) -> path
-    | Filed -> "filed"
+    | Journaled -> "filed"
     | Recorded(number, size) -> $"{int64 size} bytes of event {number}"
     | Input stamp -> $"version {stamp.modified}"
     | Slice(whole, start, size) -> $"{int64 start} and {int64 size} of {payload whole}"
@@ -23,15 +23,15 @@ let words (all: string seq) = String.concat " | " all
 
 let cause (of': Cause) =
     match of' with
-    | Fault -> "fault"
-    | Loss -> "loss"
-    | Departure -> "departure"
-    | Disk -> "disk"
-    | Inability -> "inability"
+    | TaskError -> "fault"
+    | WorkerLost -> "loss"
+    | WorkerLeft -> "departure"
+    | StorageError -> "disk"
+    | WorkerUnable -> "inability"
 
 let private remainder left =
     match left with
-    | NothingLeft -> "nothing"
+    | NothingKept -> "nothing"
     | KeptResult result -> $"keeps {payload result}"
     | StoredResult _ -> "stored"
 
@@ -193,15 +193,15 @@ let ofEffect (effect: Effect) : string =
         let piece = work.piece |> ValueOption.toOption
         assign session work.attempt work.stages piece submission.Name payload
     | Effect.ToPeer(PeerEffect.Revoke(session, attempt)) -> revoke session attempt
-    | Effect.ToJournal(JournalEffect.Recall(attempt, number)) -> recall attempt number
-    | Effect.ToJournal(JournalEffect.ReplyRecalled(session, ended, number)) ->
+    | Effect.ToJournal(JournalEffect.LoadSubmission(attempt, number)) -> recall attempt number
+    | Effect.ToJournal(JournalEffect.ReplyLoaded(session, ended, number)) ->
         tellRecalled session ended.task ended.attempts ended.error.IsSome number
     | Effect.ToJournal(JournalEffect.Drop before) -> drop before
     | Effect.ToPieces(PieceEffect.Cut(attempt, _, payload, size)) -> cut attempt payload size
-    | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
+    | Effect.ToPieces(PieceEffect.MergeParts(attempt, merge, parts)) ->
         join attempt (merge |> ValueOption.toOption |> Option.map _.name) parts
-    | Effect.ToPieces(PieceEffect.Gather(attempt, index, part)) -> gather attempt index part
-    | Effect.ToPieces(PieceEffect.Abandon attempt) -> abandon attempt
+    | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)) -> gather attempt index part
+    | Effect.ToPieces(PieceEffect.DropPrefetch attempt) -> abandon attempt
     | Effect.ToPeer(PeerEffect.Welcome(session, keep)) -> welcome session keep
     | Effect.ToPeer(PeerEffect.Dismiss session) -> dismiss session
     | Effect.ToPeer(PeerEffect.Reply(session, message, payload, isKept)) ->
@@ -215,10 +215,10 @@ let ofEffect (effect: Effect) : string =
     | Effect.ToDisk(DiskEffect.Publish(attempt, _, payload)) -> publish "" attempt payload
     | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, payload)) ->
         publish ", the older" attempt payload
-    | Effect.ToDisk(DiskEffect.Settle(attempt, _, _)) -> settle attempt
+    | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, _, _)) -> settle attempt
     | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) -> publishError id
     | Effect.ToDisk(DiskEffect.Discard payload) -> discard payload
-    | Effect.ToLog(LogEffect.Missing(stage, tasks)) -> missing stage tasks
+    | Effect.ToLog(LogEffect.StageUnavailable(stage, tasks)) -> missing stage tasks
     | Effect.ToLog(LogEffect.HeldBack(worker, stages, _)) -> heldBack worker stages
     | Effect.ToLog(LogEffect.TakenUp(worker, stages)) -> takenUp worker stages
     | Effect.ToPeer(PeerEffect.Disconnect(session, _)) -> disconnect session

@@ -74,9 +74,9 @@ let private exonerate (id: TaskId) (model: Model) =
 /// What a failure says of its worker.
 let failedOn (worker: ModelWorker) (task: ModelTask) cause (model: Model) : Model =
     let isOfAnother (name, past) =
-        name <> "" && name <> worker.name && (past = Fault || past = Loss)
+        name <> "" && name <> worker.name && (past = TaskError || past = WorkerLost)
 
-    if cause <> Inability && List.exists isOfAnother task.troubles then
+    if cause <> WorkerUnable && List.exists isOfAnother task.pastFailures then
         exonerate task.id model
     else
         let key = worker.name, task.Given
@@ -94,7 +94,7 @@ let failedOn (worker: ModelWorker) (task: ModelTask) cause (model: Model) : Mode
         let conduct = Map.tryFind key model.conducts |> Option.defaultValue known
 
         let conduct =
-            if cause = Inability then
+            if cause = WorkerUnable then
                 { conduct with unable = conduct.unable + 1 }
             elif List.contains task.id conduct.failed then
                 conduct
@@ -192,7 +192,7 @@ let next (worker: ModelWorker) (model: Model) : ModelTask option =
     let mayHave (task: ModelTask) =
         not (task.failedBy.Contains worker.name)
         || not (isAnotherAble task.Rest task.failedBy model)
-        || model.tickedAt - task.since >= Limits.agingAfter
+        || model.tickedAt - task.since >= SchedulerLimits.agingAfter
            && (holdOf worker task.Rest model).IsNone
 
     let kind (task: ModelTask) =
@@ -224,11 +224,11 @@ let next (worker: ModelWorker) (model: Model) : ModelTask option =
         |> List.filter mayHave
         |> List.sortBy (fun task -> task.since, kind task, task.id)
         |> List.tryHead
-        |> Option.filter (fun task -> model.now - task.since >= Limits.agingAfter)
+        |> Option.filter (fun task -> model.now - task.since >= SchedulerLimits.agingAfter)
 
     if runnable.IsEmpty then
         None
-    elif worker.turn = Limits.agingTurns - 1 then
+    elif worker.turn = SchedulerLimits.agingTurns - 1 then
         aged () |> Option.orElseWith first
     else
         first ()

@@ -79,10 +79,10 @@ let private comparable (step: Step) : obj list = [
             struct (attempt, plain submission, payload)
         | Effect.ToDisk(DiskEffect.PublishOlder(attempt, submission, payload)) ->
             struct ("older", attempt, plain submission, payload)
-        | Effect.ToDisk(DiskEffect.PublishError(id, submission, troubles)) ->
-            struct (id, plain submission, troubles)
-        | Effect.ToDisk(DiskEffect.Settle(attempt, submission, proof)) ->
-            struct (attempt, plain submission, proof)
+        | Effect.ToDisk(DiskEffect.PublishError(id, submission, pastFailures)) ->
+            struct (id, plain submission, pastFailures)
+        | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, submission, hash)) ->
+            struct (attempt, plain submission, hash)
         | other -> other
 ]
 
@@ -204,9 +204,9 @@ let tests =
                     for effect in (Seq.last run.Steps).effects do
                         match effect with
                         | Effect.ToPeer(PeerEffect.Assign(_, message, submission, payload)) ->
-                            Expect.isFalse submission.IsFiled "all of it"
+                            Expect.isFalse submission.IsJournaled "all of it"
                             Expect.notEqual message.name "" "name"
-                            Expect.isFalse payload.IsFiled "payload"
+                            Expect.isFalse payload.IsJournaled "payload"
                         | Effect.ToDisk(DiskEffect.Publish(_, submission, _))
                         | Effect.ToDisk(DiskEffect.PublishOlder(_, submission, _)) ->
                             Expect.notEqual submission.Name "" "name of the result"
@@ -246,8 +246,8 @@ let tests =
 
                 let scheduler = Scheduler settings
                 scheduler.Restore(jumped, run.World.Now)
-                scheduler.Resume(System.Guid.Empty, Dictionary(), run.World.Now, Decisions())
-                let decisions = Decisions()
+                scheduler.Resume(System.Guid.Empty, Dictionary(), run.World.Now, StepOutput())
+                let decisions = StepOutput()
                 scheduler.Step(Input.Tick, run.World.Now + Backoff.delayMax + 1L<ms>, decisions)
 
                 for task in TaskView.all scheduler do

@@ -158,13 +158,13 @@ let tests =
 
             Expect.equal
                 effects
-                [ Effect.ToJournal(JournalEffect.Recall(attempt 1 1, 1L)) ]
+                [ Effect.ToJournal(JournalEffect.LoadSubmission(attempt 1 1, 1L)) ]
                 "read from event 1"
 
             let before = recorded.CarryAll()
             Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "it is being read"
             recorded.Do(Input.Heard(session 1))
-            recorded.Do(Input.Recalled(attempt 1 1, submitted))
+            recorded.Do(Input.SubmissionLoaded(attempt 1 1, submitted))
             Expect.equal (recorded.DroppedAfter 1L<ms>) [ before ] "it was read"
         }
 
@@ -190,7 +190,7 @@ let tests =
             recorded.Do(Input.Report(session 1, attempt 3 1, Succeeded, bytes "two"))
             let before = recorded.CarryAll()
             Expect.isEmpty (recorded.DroppedAfter 1_000L<ms>) "the parts are being read"
-            recorded.Do(Input.Joined(attempt 1 1, bytes "onetwo"))
+            recorded.Do(Input.PartsMerged(attempt 1 1, bytes "onetwo"))
             Expect.equal (recorded.DroppedAfter 1L<ms>) [ before ] "they were read"
         }
 

@@ -23,7 +23,7 @@ type Run(settings: Settings, world: World) =
     let submissions = Dictionary<TaskId, Submission>()
     let mutable dropped = 0L
 
-    let add input (decisions: Decisions) =
+    let add input (decisions: StepOutput) =
         let step = {
             input = input
             at = world.Now
@@ -65,15 +65,15 @@ type Run(settings: Settings, world: World) =
         run.All |> List.filter (fun (struct (number, _, _)) -> number >= dropped)
 
     member run.Take(input: Input) =
-        let decisions = Decisions()
+        let decisions = StepOutput()
         scheduler.Step(input, world.Now, decisions)
         let step = add (Some input) decisions
         world.Observe(input, step.events, step.effects)
 
         for effect in step.effects do
             match effect with
-            | Effect.ToJournal(JournalEffect.Recall(attempt, _)) ->
-                run.Take(Input.Recalled(attempt, submissions[attempt.task]))
+            | Effect.ToJournal(JournalEffect.LoadSubmission(attempt, _)) ->
+                run.Take(Input.SubmissionLoaded(attempt, submissions[attempt.task]))
             | Effect.ToJournal(JournalEffect.Drop before) -> dropped <- before
             | _ -> ()
 
@@ -110,28 +110,28 @@ type Run(settings: Settings, world: World) =
         scheduler <- restored
 
         // Of what was being published, half has its name.
-        let proof: Proof = { size = 1L<B>; hash = 1UL }
+        let hash: ContentHash = { size = 1L<B>; hash = 1UL }
 
         let found =
             dict [
                 for attempt in world.Publishing do
                     if int64 attempt.task % 2L = 0L then
-                        attempt, proof
+                        attempt, hash
             ]
 
         world.Forget()
-        let decisions = Decisions()
+        let decisions = StepOutput()
         scheduler.Resume(System.Guid.Empty, Dictionary found, world.Now, decisions)
         let step = add None decisions
         world.Events <- world.Events + int64 step.events.Length
 
         for effect in step.effects do
             match effect with
-            | Effect.ToDisk(DiskEffect.Settle(attempt, submission, proof')) ->
-                Expect.equal proof' proof "what was found"
+            | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, submission, proof')) ->
+                Expect.equal proof' hash "what was found"
                 Expect.equal submission.Name submissions[attempt.task].Name "of that task"
                 world.Publishing.Add attempt
-            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
+            | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, _)) -> world.Joining.Add attempt
             | _ -> ()
 
         Expect.equal
@@ -180,13 +180,13 @@ type Run(settings: Settings, world: World) =
                 take (Input.Report(worker, attempt, Succeeded, world.Spool()))
 
             for attempt in List.ofSeq world.Publishing do
-                take (Input.Published(attempt, proof))
+                take (Input.Published(attempt, hash))
 
             for struct (attempt, size) in List.ofSeq world.Cutting do
                 take (Input.Cut(attempt, [| 5L<B>; size |]))
 
             for attempt in List.ofSeq world.Joining do
-                take (Input.Joined(attempt, world.Spool()))
+                take (Input.PartsMerged(attempt, world.Spool()))
 
             world.Wait 1_000L<ms>
             take (Input.Heard helper)
@@ -255,7 +255,7 @@ let spoolsOf payload =
     | Spooled(path, _) -> [ path ]
     | Packed
     | Bytes _
-    | Filed
+    | Journaled
     | Recorded _
     | Input _
     | Slice _ -> []
@@ -266,7 +266,7 @@ let spools (run: Run) =
         for step in run.Steps do
             match step.input with
             | Some(Input.Submit(submission, _)) -> yield! spoolsOf submission.Payload
-            | Some(Input.Joined(_, payload))
+            | Some(Input.PartsMerged(_, payload))
             | Some(Input.Report(_, _, _, payload)) -> yield! spoolsOf payload
             | _ -> ()
     ]
@@ -296,10 +296,10 @@ let private sightsOf (run: Run) (step: Step) = [
         | Event.Part _ -> "part"
         | Event.Speculated _ -> "speculated"
         | Event.Advanced _ -> "advanced"
-        | Event.Quarantined(_, trouble) ->
+        | Event.Quarantined(_, failure) ->
             "quarantined"
 
-            if trouble.error.Contains "number 3" then
+            if failure.error.Contains "number 3" then
                 "poison"
         | Event.Retried _ -> "retried"
         | Event.Carried carried ->
@@ -315,7 +315,7 @@ let private sightsOf (run: Run) (step: Step) = [
         | Event.Claimed _ -> "claimed"
         | Event.Cancelled(_, reason) -> reason
         | Event.Completed(attempt, _) when attempt.number > 3 -> "completed late"
-        | Event.Delayed(_, trouble, _) -> trouble.error
+        | Event.Delayed(_, failure, _) -> failure.error
         | Event.Left(_, _, reason) when reason.StartsWith "silent" -> "silent"
         | _ -> ()
 

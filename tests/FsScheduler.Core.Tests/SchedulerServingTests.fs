@@ -19,7 +19,7 @@ let private assigning =
 
         test "is found again among many, until it ends" {
             let scheduler = Scheduler settings
-            let decisions = Decisions()
+            let decisions = StepOutput()
 
             let step input =
                 scheduler.Step(input, Instant.zero, decisions)
@@ -51,7 +51,7 @@ let private assigning =
         test "costs little when it comes alone" {
             // A page of the table, 32 KiB, was once made for each.
             let scheduler = Scheduler settings
-            let decisions = Decisions()
+            let decisions = StepOutput()
 
             let step input =
                 scheduler.Step(input, Instant.zero, decisions)

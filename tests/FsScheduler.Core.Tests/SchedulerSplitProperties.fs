@@ -162,7 +162,7 @@ let tests =
 
                 for effect in step.effects do
                     match effect with
-                    | Effect.ToPieces(PieceEffect.Join(attempt, _, joined)) ->
+                    | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, joined)) ->
                         let known = parts[attempt.task]
                         let inOrder = [| for index in 0 .. known.Count - 1 -> known[index] |]
                         Expect.equal joined inOrder "parts"

@@ -15,7 +15,7 @@ let private restarted settings (history: Event list) =
         history
         |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
 
-    let decisions = Decisions()
+    let decisions = StepOutput()
     scheduler.Restore(numbered, Instant.zero)
     scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
     Expect.isEmpty (Invariants.violations scheduler) "violations"
@@ -44,11 +44,11 @@ let tests =
 
             Expect.contains
                 decisions.Effects
-                (Effect.ToJournal(JournalEffect.Recall(attempt 1 2, 2L)))
+                (Effect.ToJournal(JournalEffect.LoadSubmission(attempt 1 2, 2L)))
                 "asked for"
 
             decisions.Clear()
-            scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
+            scheduler.Step(Input.SubmissionLoaded(attempt 1 2, whole), Instant.zero, decisions)
 
             let pieces = [
                 for event in decisions.Events do
@@ -76,18 +76,18 @@ let tests =
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
                     Event.Part(taskId 1, 0, bytes "0")
-                    Event.Completed(attempt 2 1, NothingLeft)
+                    Event.Completed(attempt 2 1, NothingKept)
                 ]
 
             let gathers () = [
                 for effect in decisions.Effects do
                     match effect with
-                    | Effect.ToPieces(PieceEffect.Gather(attempt, index, _)) -> attempt, index
+                    | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, _)) -> attempt, index
                     | _ -> ()
             ]
 
             Expect.isEmpty (gathers ()) "nothing for an attempt that is not joined"
-            scheduler.Step(Input.Recalled(attempt 1 2, whole), Instant.zero, decisions)
+            scheduler.Step(Input.SubmissionLoaded(attempt 1 2, whole), Instant.zero, decisions)
             Expect.equal (gathers ()) [ attempt 1 3, 0 ] "for the next one"
         }
 
@@ -107,16 +107,17 @@ let tests =
                     Input.Join(session 2, "w2", [| "lower" |])
                     Input.Ready(session 2, 1)
                     Input.Report(session 2, attempt 2 1, Succeeded, bytes "0")
-                    Input.Recalled(attempt 1 2, whole)
+                    Input.SubmissionLoaded(attempt 1 2, whole)
                 ] do
                 scheduler.Step(input, Instant.zero, decisions)
 
             let gathered = [
                 for effect in decisions.Effects do
                     match effect with
-                    | Effect.ToPieces(PieceEffect.Gather(attempt, 0, _)) ->
+                    | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, 0, _)) ->
                         $"gather for {attempt.number}"
-                    | Effect.ToPieces(PieceEffect.Abandon attempt) -> $"abandon {attempt.number}"
+                    | Effect.ToPieces(PieceEffect.DropPrefetch attempt) ->
+                        $"abandon {attempt.number}"
                     | _ -> ()
             ]
 
@@ -126,7 +127,7 @@ let tests =
         test "is in the pieces that it was cut into last, and has none of the parts from before" {
             let otherCuts = [| 150L<B>; 300L<B> |]
 
-            let gone = { trouble 1 "" "a part is gone" 0L<ms> with stages = "lower" }
+            let gone = { failure 1 "" "a part is gone" 0L<ms> with stages = "lower" }
 
             // All parts were there, and were given up; the power cut that took the third came later.
             let scheduler, decisions =
@@ -193,7 +194,7 @@ let tests =
                 Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
                 Event.Split(attempt 1 1, 1, ValueNone, cuts)
                 piece 2 0 100L<B>
-                Event.Completed(attempt 2 1, NothingLeft)
+                Event.Completed(attempt 2 1, NothingKept)
                 Event.Part(taskId 1, 0, spooled "part")
             ]
 

@@ -41,20 +41,20 @@ let succeed (machine: Machine) task text =
 let joins (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
+        | Effect.ToPieces(PieceEffect.MergeParts(attempt, merge, parts)) ->
             Some(attempt, ValueOption.map Stage.toWire merge, List.ofArray parts)
         | _ -> None)
 
 let private gathers (effects: Effect list) =
     effects
     |> List.choose (function
-        | Effect.ToPieces(PieceEffect.Gather(_, index, part)) -> Some(index, part)
+        | Effect.ToPieces(PieceEffect.PrefetchPart(_, index, part)) -> Some(index, part)
         | _ -> None)
 
 let private errors (events: Event list) =
     events
     |> List.choose (function
-        | Event.Quarantined(id, trouble) when id = taskId 1 -> Some trouble.error
+        | Event.Quarantined(id, failure) when id = taskId 1 -> Some failure.error
         | _ -> None)
 
 let private examples =
@@ -166,7 +166,7 @@ let private examples =
                 [ attempt 1 1, ValueNone, [ bytes "one"; bytes "two"; bytes "three" ] ]
                 "parts"
 
-            let events, effects = machine.Take(Input.Joined(attempt 1 1, bytes "all"))
+            let events, effects = machine.Take(Input.PartsMerged(attempt 1 1, bytes "all"))
             Expect.equal events [ completed 1 1 ] "done"
 
             Expect.contains
@@ -211,11 +211,11 @@ let private examples =
                     Expect.equal
                         (List.filter
                             (fun effect ->
-                                effect = Effect.ToPieces(PieceEffect.Abandon(attempt 1 1)))
+                                effect = Effect.ToPieces(PieceEffect.DropPrefetch(attempt 1 1)))
                             effects)
                         [
                             if isBegun then
-                                Effect.ToPieces(PieceEffect.Abandon(attempt 1 1))
+                                Effect.ToPieces(PieceEffect.DropPrefetch(attempt 1 1))
                         ]
                         "abandoned"
             }
@@ -241,7 +241,7 @@ let private examples =
                         "merge"
 
             let result = Spooled("merged", 5_000L<B>)
-            let events, effects = machine.Take(Input.Joined(attempt 1 1, result))
+            let events, effects = machine.Take(Input.PartsMerged(attempt 1 1, result))
 
             Expect.equal
                 events
@@ -260,7 +260,8 @@ let private examples =
             for task in [ 2; 3; 4 ] do
                 succeed machine task "part" |> ignore
 
-            let _, effects = machine.Take(Input.Joined(attempt 1 1, Spooled("sorted", 300L<B>)))
+            let _, effects =
+                machine.Take(Input.PartsMerged(attempt 1 1, Spooled("sorted", 300L<B>)))
 
             Expect.exists
                 effects
@@ -274,7 +275,7 @@ let private examples =
         test "is cut into no more pieces than there may be" {
             let machine = Machine splitting
             machine.Worker(1, stages, 1) |> ignore
-            let size = 100L<B> * int64 Limits.piecesMax * 10L
+            let size = 100L<B> * int64 SchedulerLimits.piecesMax * 10L
             let submission = submission "x" 0 Result None (Spooled("big", size))
             let _, effects = machine.Take(Input.Submit(submission, "lower"))
 
@@ -282,7 +283,7 @@ let private examples =
                 effects
                 (function
                 | Effect.ToPieces(PieceEffect.Cut(_, _, _, pieceSize)) ->
-                    size / pieceSize < int64 Limits.piecesMax * 1L
+                    size / pieceSize < int64 SchedulerLimits.piecesMax * 1L
                 | _ -> false)
                 "larger pieces"
         }
@@ -313,7 +314,7 @@ let private examples =
 
             while states machine <> [ "quarantined" ] do
                 tries <- tries + 1
-                machine.Do(Input.Unjoined(attempt 1 tries, "a part is gone"))
+                machine.Do(Input.MergeFailed(attempt 1 tries, "a part is gone"))
                 machine.Pass(20_000L<ms>, [ session 1 ]) |> ignore
 
             Expect.equal tries settings.maxAttempts "tries"
@@ -367,12 +368,12 @@ let private examples =
 
         test "whose file changes while a piece is read ends" {
             let machine = inPieces "lower" Result
-            machine.Do(Input.Withdraw(attempt 3 1))
+            machine.Do(Input.FileChanged(attempt 3 1))
             Expect.isEmpty (states machine) "all are gone"
         }
     ]
 
-let private trouble =
+let private failure =
     testList "a piece" [
         test "that fails for good puts the whole into quarantine, which says where it stands" {
             let machine = inPieces "lower" File
@@ -471,4 +472,4 @@ let private trouble =
         }
     ]
 
-let tests = testList "pieces" [ examples; trouble ]
+let tests = testList "pieces" [ examples; failure ]

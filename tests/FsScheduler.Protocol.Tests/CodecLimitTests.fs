@@ -56,8 +56,8 @@ let private status workers =
         finished60s = most
         trouble = Some(String('\001', 2_000))
         awaited = Some(String('\001', 2_000))
-        missing = Array.replicate (2 * Limit.missingMax) (String('\001', 200))
-        heldBack = Array.replicate (2 * Limit.heldBackMax) (String('\001', 200))
+        missing = Array.replicate (2 * ProtocolLimits.missingMax) (String('\001', 200))
+        heldBack = Array.replicate (2 * ProtocolLimits.heldBackMax) (String('\001', 200))
         workers = workers
     }
 

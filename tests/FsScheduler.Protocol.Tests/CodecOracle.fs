@@ -174,7 +174,7 @@ let private ofFiles (value: SharedFiles -> 'value) (job: Process) =
     | ValueSome files -> Include(value files)
     | ValueNone -> Skip
 
-let private ofVersion (value: FileVersion -> 'value) (job: Process) =
+let private ofVersion (value: SharedFileVersion -> 'value) (job: Process) =
     match job.files |> ValueOption.bind _.version with
     | ValueSome version -> Include(value version)
     | ValueNone -> Skip

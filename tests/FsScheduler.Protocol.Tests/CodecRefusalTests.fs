@@ -96,7 +96,7 @@ let private badFrames =
     ]
 
 let private badField decode (field: string) value line =
-    test $"'{field}': {Limit.cut 40 value}" {
+    test $"'{field}': {ProtocolLimits.cut 40 value}" {
         let error = refusal (decode line)
         Expect.equal error.code ErrorCode.BadField "its code"
         Expect.stringStarts error.message $"'{field}' " "its message"

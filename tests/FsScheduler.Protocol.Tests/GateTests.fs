@@ -13,7 +13,7 @@ let private tokensOf text =
     | Ok tokens -> tokens
     | Error reason -> failtest reason
 
-let private guarded: GateRules = {
+let private guarded: AccessRules = {
     tokens =
         Some(tokensOf $"worker other-worker-0123\nworker {workerToken}\nclient {clientToken}\n")
     maxPayload = 1_000L<B>
@@ -73,21 +73,21 @@ let private frame message bytes : Result<Frame<ToScheduler>, FrameError> =
 let private refused code bytes : Result<Frame<ToScheduler>, FrameError> =
     Error { code = code; message = "why"; bytes = bytes }
 
-let private judge rules standing message =
-    Gate.judge rules standing (frame message 0L<B>)
+let private admit rules role message =
+    AccessControl.admit rules role (frame message 0L<B>)
 
 let private closes code verdict =
     match verdict with
-    | Verdict.Close(given, message) ->
+    | Admission.Close(given, message) ->
         Expect.equal given code "the code"
         Expect.isNotEmpty message "the message"
     | other -> failtest $"not closed: {other}"
 
-let private standings = [ Standing.Stranger; Standing.Worker; Standing.Client ]
+let private standings = [ PeerRole.Stranger; PeerRole.Worker; PeerRole.Client ]
 
 let private opening =
     let admits role token =
-        judge guarded Standing.Stranger (ToScheduler.Hello(hello role token))
+        admit guarded PeerRole.Stranger (ToScheduler.Hello(hello role token))
 
     let workers = [ Worker None; Worker(Some [| "lower" |]) ]
 
@@ -95,25 +95,25 @@ let private opening =
         test "opens the role of its token" {
             for role in workers do
                 let said = hello role (Some workerToken)
-                let verdict = judge guarded Standing.Stranger (ToScheduler.Hello said)
-                Expect.equal verdict (Verdict.Open said) "a worker"
+                let verdict = admit guarded PeerRole.Stranger (ToScheduler.Hello said)
+                Expect.equal verdict (Admission.Open said) "a worker"
 
             Expect.equal
                 (admits Client (Some clientToken))
-                (Verdict.Open(hello Client (Some clientToken)))
+                (Admission.Open(hello Client (Some clientToken)))
                 "a client"
 
             Expect.equal
                 (admits (Worker None) (Some "other-worker-0123"))
-                (Verdict.Open(hello (Worker None) (Some "other-worker-0123")))
+                (Admission.Open(hello (Worker None) (Some "other-worker-0123")))
                 "another worker"
         }
         test "needs no token where none is asked for, and may have one" {
             for role in Client :: workers do
                 for token in [ None; Some "anything" ] do
                     let said = hello role token
-                    let verdict = judge unguarded Standing.Stranger (ToScheduler.Hello said)
-                    Expect.equal verdict (Verdict.Open said) "open"
+                    let verdict = admit unguarded PeerRole.Stranger (ToScheduler.Hello said)
+                    Expect.equal verdict (Admission.Open said) "open"
         }
         test "with no token, a wrong one, or one of the other role hears the same" {
             let verdicts = [
@@ -133,29 +133,32 @@ let private opening =
             for protocol in [ 0; 2; -1 ] do
                 for rules in [ guarded; unguarded ] do
                     let said = { hello Client None with protocol = protocol }
-                    let verdict = judge rules Standing.Stranger (ToScheduler.Hello said)
+                    let verdict = admit rules PeerRole.Stranger (ToScheduler.Hello said)
                     closes ErrorCode.BadVersion verdict
 
                     match verdict with
-                    | Verdict.Close(_, message) -> Expect.stringEnds message ": 1" "which"
+                    | Admission.Close(_, message) -> Expect.stringEnds message ": 1" "which"
                     | other -> failtest $"{other}"
         }
         test "of another version is told from its line" {
             let line = """{"type":"HELLO","protocol":2,"role":{}}"""B
             let decoded = Codec.decodeToScheduler (System.ReadOnlySpan line)
-            closes ErrorCode.BadVersion (Gate.judge unguarded Standing.Stranger decoded)
+            closes ErrorCode.BadVersion (AccessControl.admit unguarded PeerRole.Stranger decoded)
         }
         test "is not welcome twice" {
-            for standing in [ Standing.Worker; Standing.Client ] do
-                closes ErrorCode.NotWelcome (judge unguarded standing hellos)
+            for role in [ PeerRole.Worker; PeerRole.Client ] do
+                closes ErrorCode.NotWelcome (admit unguarded role hellos)
         }
         test "must come first" {
             for message in ofWorkers @ ofClients do
-                closes ErrorCode.NotWelcome (judge unguarded Standing.Stranger message)
+                closes ErrorCode.NotWelcome (admit unguarded PeerRole.Stranger message)
 
             closes
                 ErrorCode.NotWelcome
-                (Gate.judge unguarded Standing.Stranger (refused ErrorCode.UnknownType 0L<B>))
+                (AccessControl.admit
+                    unguarded
+                    PeerRole.Stranger
+                    (refused ErrorCode.UnknownType 0L<B>))
         }
     ]
 
@@ -163,113 +166,118 @@ let private roles =
     testList "a role" [
         test "says what it may" {
             for message in ofWorkers do
-                Expect.equal (judge guarded Standing.Worker message) Verdict.Deliver "a worker"
+                Expect.equal (admit guarded PeerRole.Worker message) Admission.Deliver "a worker"
 
             for message in ofClients do
-                Expect.equal (judge guarded Standing.Client message) Verdict.Deliver "a client"
+                Expect.equal (admit guarded PeerRole.Client message) Admission.Deliver "a client"
         }
         test "says nothing of the other's" {
             for message in ofClients do
-                closes ErrorCode.NotWelcome (judge guarded Standing.Worker message)
+                closes ErrorCode.NotWelcome (admit guarded PeerRole.Worker message)
 
             for message in ofWorkers do
-                closes ErrorCode.NotWelcome (judge guarded Standing.Client message)
+                closes ErrorCode.NotWelcome (admit guarded PeerRole.Client message)
         }
     ]
 
 let private sizes =
-    let judge standing message bytes =
-        Gate.judge unguarded standing (frame message bytes)
+    let admit role message bytes =
+        AccessControl.admit unguarded role (frame message bytes)
 
     testList "a payload" [
         test "of a SUBMIT is at most maxPayload" {
-            Expect.equal (judge Standing.Client submit 1_000L<B>) Verdict.Deliver "the most"
-            closes ErrorCode.TooLarge (judge Standing.Client submit 1_001L<B>)
+            Expect.equal (admit PeerRole.Client submit 1_000L<B>) Admission.Deliver "the most"
+            closes ErrorCode.TooLarge (admit PeerRole.Client submit 1_001L<B>)
         }
         test "of a RESULT is at most maxResult" {
             for message in [ success; failure; stored; unshared ] do
-                Expect.equal (judge Standing.Worker message 9_000L<B>) Verdict.Deliver "the most"
-                closes ErrorCode.TooLarge (judge Standing.Worker message 9_001L<B>)
+                Expect.equal (admit PeerRole.Worker message 9_000L<B>) Admission.Deliver "the most"
+                closes ErrorCode.TooLarge (admit PeerRole.Worker message 9_001L<B>)
         }
         test "in a file counts like one that comes with the message" {
             let stored size = ToScheduler.Stored(attempt, size)
-            Expect.equal (judge Standing.Worker (stored 9_000L<B>) 0L<B>) Verdict.Deliver "the most"
-            closes ErrorCode.TooLarge (judge Standing.Worker (stored 9_001L<B>) 0L<B>)
+
+            Expect.equal
+                (admit PeerRole.Worker (stored 9_000L<B>) 0L<B>)
+                Admission.Deliver
+                "the most"
+
+            closes ErrorCode.TooLarge (admit PeerRole.Worker (stored 9_001L<B>) 0L<B>)
         }
         test "of a message that has none is skipped, up to maxPayload" {
             Expect.equal
-                (judge Standing.Worker ToScheduler.Beat 1_000L<B>)
-                Verdict.Deliver
+                (admit PeerRole.Worker ToScheduler.Beat 1_000L<B>)
+                Admission.Deliver
                 "skipped"
 
-            closes ErrorCode.TooLarge (judge Standing.Worker ToScheduler.Beat 1_001L<B>)
-            closes ErrorCode.TooLarge (judge Standing.Client ToScheduler.Status 1_001L<B>)
-            closes ErrorCode.TooLarge (judge Standing.Stranger hellos 1_001L<B>)
+            closes ErrorCode.TooLarge (admit PeerRole.Worker ToScheduler.Beat 1_001L<B>)
+            closes ErrorCode.TooLarge (admit PeerRole.Client ToScheduler.Status 1_001L<B>)
+            closes ErrorCode.TooLarge (admit PeerRole.Stranger hellos 1_001L<B>)
         }
         test "means something for a SUBMIT and a success, and nothing elsewhere" {
             for message in hellos :: ofWorkers @ ofClients do
                 let expected = message = submit || message = success
-                Expect.equal (Gate.hasPayload message) expected $"{message}"
+                Expect.equal (AccessControl.hasPayload message) expected $"{message}"
         }
         test "of something else does not change why it is not welcome" {
-            closes ErrorCode.NotWelcome (judge Standing.Worker submit 1_001L<B>)
+            closes ErrorCode.NotWelcome (admit PeerRole.Worker submit 1_001L<B>)
         }
     ]
 
 let private errors =
-    let judge standing code bytes =
-        Gate.judge guarded standing (refused code bytes)
+    let admit role code bytes =
+        AccessControl.admit guarded role (refused code bytes)
 
     testList "a refused line" [
         test "with a bad field is answered, and the connection goes on" {
-            for standing in standings do
+            for role in standings do
                 Expect.equal
-                    (judge standing ErrorCode.BadField 1_000L<B>)
-                    (Verdict.Answer(ErrorCode.BadField, "why"))
+                    (admit role ErrorCode.BadField 1_000L<B>)
+                    (Admission.Answer(ErrorCode.BadField, "why"))
                     "answered"
         }
         test "of an unknown type is answered, and the connection goes on" {
-            for standing in [ Standing.Worker; Standing.Client ] do
+            for role in [ PeerRole.Worker; PeerRole.Client ] do
                 Expect.equal
-                    (judge standing ErrorCode.UnknownType 1_000L<B>)
-                    (Verdict.Answer(ErrorCode.UnknownType, "why"))
+                    (admit role ErrorCode.UnknownType 1_000L<B>)
+                    (Admission.Answer(ErrorCode.UnknownType, "why"))
                     "answered"
         }
         test "with more to skip than the role may send is too large" {
             for code in [ ErrorCode.BadField; ErrorCode.UnknownType ] do
-                closes ErrorCode.TooLarge (judge Standing.Client code 1_001L<B>)
-                closes ErrorCode.TooLarge (judge Standing.Worker code 9_001L<B>)
+                closes ErrorCode.TooLarge (admit PeerRole.Client code 1_001L<B>)
+                closes ErrorCode.TooLarge (admit PeerRole.Worker code 9_001L<B>)
 
                 Expect.equal
-                    (judge Standing.Worker code 9_000L<B>)
-                    (Verdict.Answer(code, "why"))
+                    (admit PeerRole.Worker code 9_000L<B>)
+                    (Admission.Answer(code, "why"))
                     "it may have been a RESULT"
 
-            closes ErrorCode.TooLarge (judge Standing.Stranger ErrorCode.BadField 1_001L<B>)
+            closes ErrorCode.TooLarge (admit PeerRole.Stranger ErrorCode.BadField 1_001L<B>)
         }
         test "that is no frame closes" {
-            for standing in standings do
-                closes ErrorCode.BadFrame (judge standing ErrorCode.BadFrame 0L<B>)
+            for role in standings do
+                closes ErrorCode.BadFrame (admit role ErrorCode.BadFrame 0L<B>)
         }
         test "of a type for the other side closes" {
-            for standing in standings do
-                closes ErrorCode.NotWelcome (judge standing ErrorCode.NotWelcome 0L<B>)
+            for role in standings do
+                closes ErrorCode.NotWelcome (admit role ErrorCode.NotWelcome 0L<B>)
         }
     ]
 
 let private times =
     testList "time" [
         test "is 10 s for a HELLO and 30 s of silence in a frame" {
-            Expect.equal Gate.helloWithin 10_000L<ms> "HELLO"
-            Expect.equal Gate.frameSilenceMax 30_000L<ms> "silence"
-            closes ErrorCode.Timeout Gate.helloIsLate
-            closes ErrorCode.Timeout Gate.frameIsStuck
+            Expect.equal AccessControl.helloWithin 10_000L<ms> "HELLO"
+            Expect.equal AccessControl.frameSilenceMax 30_000L<ms> "silence"
+            closes ErrorCode.Timeout AccessControl.helloIsLate
+            closes ErrorCode.Timeout AccessControl.frameIsStuck
         }
     ]
 
 let private listening =
     let may (address: string) tokens =
-        Gate.mayListen (IPAddress.Parse address) tokens
+        AccessControl.mayListen (IPAddress.Parse address) tokens
 
     testList "listening" [
         test "on this machine needs no tokens" {

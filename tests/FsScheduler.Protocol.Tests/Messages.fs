@@ -55,7 +55,7 @@ let private errorText =
         10, text 1_000
         1,
         Gen.elements [| "a"; "\001"; "é"; "\uFFFE" |]
-        |> Gen.map (String.replicate Limit.textCharsMax)
+        |> Gen.map (String.replicate ProtocolLimits.textCharsMax)
     ]
 
 let private upTo (most: int64) =
@@ -68,7 +68,7 @@ let private upTo (most: int64) =
 
 let private upToInt (most: int) = upTo (int64 most) |> Gen.map int
 
-let private count = upTo Limit.integerMax
+let private count = upTo ProtocolLimits.integerMax
 let private durations: Gen<Duration> = count |> Gen.map ((*) 1L<ms>)
 
 let sizes: Gen<Size> =
@@ -86,14 +86,14 @@ let private attempts: Gen<Attempt> =
 let private holding: Gen<Attempt[]> =
     Gen.frequency [
         5, Gen.constant [||]
-        3, Gen.arrayOf attempts |> Gen.map (Array.truncate Limit.holdingMax)
-        1, Gen.arrayOfLength Limit.holdingMax attempts
+        3, Gen.arrayOf attempts |> Gen.map (Array.truncate ProtocolLimits.holdingMax)
+        1, Gen.arrayOfLength ProtocolLimits.holdingMax attempts
     ]
 
 let private stageName =
     gen {
         let! first = Gen.choose (int 'a', int 'z') |> Gen.map char
-        let! size = Gen.choose (0, Limit.stageNameBytesMax - 1)
+        let! size = Gen.choose (0, ProtocolLimits.stageNameBytesMax - 1)
 
         let! rest =
             Gen.elements (Seq.append [ 'a' .. 'z' ] "0189-_") |> Gen.arrayOfLength size
@@ -103,7 +103,7 @@ let private stageName =
 
 let private program =
     gen {
-        let! kind = Gen.elements Limit.execNames
+        let! kind = Gen.elements ProtocolLimits.execNames
         let! size = Gen.choose (1, 30)
         let! letters = Gen.elements (Seq.toList "aé/.- \"\\'") |> Gen.arrayOfLength size
         return $"{kind}:{String letters}"
@@ -112,7 +112,9 @@ let private program =
 let private role: Gen<Role> =
     let named =
         gen {
-            let! size = Gen.frequency [ 9, Gen.choose (0, 9); 1, Gen.constant Limit.stagesMax ]
+            let! size =
+                Gen.frequency [ 9, Gen.choose (0, 9); 1, Gen.constant ProtocolLimits.stagesMax ]
+
             let! names = Gen.arrayOfLength size stageName
             let! programsCount = Gen.frequency [ 3, Gen.constant 0; 1, Gen.choose (1, 40) ]
             let! programs = Gen.arrayOfLength programsCount program
@@ -122,7 +124,7 @@ let private role: Gen<Role> =
                 if programsCount = 0 then
                     names
                 else
-                    Array.truncate (Limit.stagesMax - 330) names
+                    Array.truncate (ProtocolLimits.stagesMax - 330) names
 
             let offers = Array.append names programs
             return Worker(Some offers)
@@ -133,14 +135,14 @@ let private role: Gen<Role> =
 let private hello: Gen<Hello> =
     gen {
         let! role = role
-        let! name = text Limit.peerNameBytesMax
-        let! token = Gen.optionOf (text Limit.tokenBytesMax)
+        let! name = text ProtocolLimits.peerNameBytesMax
+        let! token = Gen.optionOf (text ProtocolLimits.tokenBytesMax)
 
         let! holding = holding
         let! sharesFiles = Gen.elements [ true; false ]
 
         return {
-            protocol = Limit.protocolVersion
+            protocol = ProtocolLimits.protocolVersion
             role = role
             name = name
             token = token
@@ -161,12 +163,12 @@ let private outcome: Gen<Outcome> =
 
 let private submit: Gen<Submit> =
     gen {
-        let! ref = text Limit.refBytesMax
+        let! ref = text ProtocolLimits.refBytesMax
         let! name = text 2_100
-        let! pipeline = text Limit.pipelineBytesMax
-        let! priority = Gen.choose (-Limit.priorityMax, Limit.priorityMax)
+        let! pipeline = text ProtocolLimits.pipelineBytesMax
+        let! priority = Gen.choose (-ProtocolLimits.priorityMax, ProtocolLimits.priorityMax)
         let! isUsual = Gen.elements [ true; false ]
-        let! key = Gen.optionOf (text Limit.keyBytesMax)
+        let! key = Gen.optionOf (text ProtocolLimits.keyBytesMax)
         let! want = Gen.elements [ Want.Result; Want.File; Want.Nothing ]
 
         return {
@@ -183,7 +185,7 @@ let private query: Gen<EventQuery> =
     gen {
         let! task = Gen.optionOf tasks
         let! after = count
-        let! most = Gen.choose (1, Limit.eventsMax)
+        let! most = Gen.choose (1, ProtocolLimits.eventsMax)
         return { task = task; after = after; most = most }
     }
 
@@ -204,10 +206,10 @@ let private phases: Gen<Phase> =
 let private taskQuery: Gen<TaskQuery> =
     gen {
         let! after = count
-        let! most = Gen.choose (1, Limit.listedMax)
+        let! most = Gen.choose (1, ProtocolLimits.listedMax)
         let! wanted = Gen.arrayOf phases
         let! name = Gen.optionOf (text TaskName.bytesMax)
-        let! stage = Gen.optionOf (text Limit.programBytesMax)
+        let! stage = Gen.optionOf (text ProtocolLimits.programBytesMax)
 
         return {
             after = after * 1L<taskId>
@@ -222,7 +224,7 @@ let toScheduler: Gen<ToScheduler> =
     Gen.oneof [
         hello |> Gen.map ToScheduler.Hello
         Gen.constant ToScheduler.Beat
-        upToInt Limit.slotsMax |> Gen.map ToScheduler.Ready
+        upToInt ProtocolLimits.slotsMax |> Gen.map ToScheduler.Ready
         Gen.zip attempts outcome |> Gen.map ToScheduler.Result
         Gen.zip attempts sizes |> Gen.map ToScheduler.Stored
         Gen.zip attempts errorText |> Gen.map ToScheduler.Unshared
@@ -231,9 +233,10 @@ let toScheduler: Gen<ToScheduler> =
         tasks |> Gen.map ToScheduler.Cancel
         tasks |> Gen.map ToScheduler.Retry
         Gen.constant ToScheduler.RetryAll
-        Gen.zip tasks (text Limit.pipelineBytesMax) |> Gen.map ToScheduler.RetryWith
-        text Limit.pipelineBytesMax |> Gen.map ToScheduler.RetryAllWith
-        text Limit.peerNameBytesMax |> Gen.map ToScheduler.Drain
+        Gen.zip tasks (text ProtocolLimits.pipelineBytesMax)
+        |> Gen.map ToScheduler.RetryWith
+        text ProtocolLimits.pipelineBytesMax |> Gen.map ToScheduler.RetryAllWith
+        text ProtocolLimits.peerNameBytesMax |> Gen.map ToScheduler.Drain
         tasks |> Gen.map ToScheduler.Explain
         query |> Gen.map ToScheduler.Events
         taskQuery |> Gen.map ToScheduler.List
@@ -243,7 +246,7 @@ let toScheduler: Gen<ToScheduler> =
 
 let private welcome: Gen<Welcome> =
     gen {
-        let! session = text Limit.sessionBytesMax
+        let! session = text ProtocolLimits.sessionBytesMax
         let! beat = durations
         let! lostAfter = durations
         let! maxPayload = sizes
@@ -251,7 +254,7 @@ let private welcome: Gen<Welcome> =
         let! keep = holding
 
         return {
-            protocol = Limit.protocolVersion
+            protocol = ProtocolLimits.protocolVersion
             session = session
             beat = beat
             lostAfter = lostAfter
@@ -263,10 +266,10 @@ let private welcome: Gen<Welcome> =
 
 let private sharedFiles: Gen<SharedFiles> =
     gen {
-        let! source = text Limit.sharedPathBytesMax
+        let! source = text ProtocolLimits.sharedPathBytesMax
         let! start = sizes
         let! size = sizes
-        let! target = text Limit.sharedPathBytesMax
+        let! target = text ProtocolLimits.sharedPathBytesMax
         let! length = sizes
         let! modified = Gen.map int64 sizes
 
@@ -291,8 +294,8 @@ let private processing: Gen<Process> =
             Gen.frequency [
                 9, text 90 |> Gen.arrayOf |> Gen.map (Array.truncate 80)
                 // The most that a pipeline can be: of one stage, or of as many as there can be.
-                1, text Limit.pipelineBytesMax |> Gen.map Array.singleton
-                1, Gen.constant (Array.replicate (Limit.pipelineBytesMax / 2) "\001")
+                1, text ProtocolLimits.pipelineBytesMax |> Gen.map Array.singleton
+                1, Gen.constant (Array.replicate (ProtocolLimits.pipelineBytesMax / 2) "\001")
             ]
 
         let! timeout = durations
@@ -314,7 +317,7 @@ let private processing: Gen<Process> =
 
 let private finished: Gen<Done> =
     gen {
-        let! ref = text Limit.refBytesMax
+        let! ref = text ProtocolLimits.refBytesMax
         let! task = tasks
         let! attempts = upToInt Int32.MaxValue
         let! error = Gen.optionOf errorText
@@ -329,7 +332,7 @@ let private worker: Gen<WorkerReport> =
     gen {
         let! session = count
         let! name = text reportNameBytes
-        let! slots = upToInt Limit.slotsMax
+        let! slots = upToInt ProtocolLimits.slotsMax
         let! held = upToInt Int32.MaxValue
         let! finished = count
         let! failed = count
@@ -356,14 +359,16 @@ let private status: Gen<StatusReport> =
         let! awaited = Gen.optionOf (text 46)
 
         let! missing =
-            Gen.choose (0, Limit.missingMax)
+            Gen.choose (0, ProtocolLimits.missingMax)
             |> Gen.bind (fun size -> Gen.arrayOfLength size (text 8))
 
         let! heldBack =
-            Gen.choose (0, Limit.heldBackMax)
+            Gen.choose (0, ProtocolLimits.heldBackMax)
             |> Gen.bind (fun size -> Gen.arrayOfLength size (text 30))
 
-        let! size = Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant Limit.workersMax ]
+        let! size =
+            Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant ProtocolLimits.workersMax ]
+
         let! workers = Gen.arrayOfLength size worker
 
         return {
@@ -415,9 +420,10 @@ let fromScheduler: Gen<FromScheduler> =
         Gen.constant FromScheduler.Beat
         processing |> Gen.map FromScheduler.Process
         attempts |> Gen.map FromScheduler.Cancel
-        Gen.zip (text Limit.refBytesMax) tasks |> Gen.map FromScheduler.Accepted
+        Gen.zip (text ProtocolLimits.refBytesMax) tasks
+        |> Gen.map FromScheduler.Accepted
         finished |> Gen.map FromScheduler.Done
-        Gen.zip3 (text Limit.refBytesMax) rejections errorText
+        Gen.zip3 (text ProtocolLimits.refBytesMax) rejections errorText
         |> Gen.map FromScheduler.Rejected
         status |> Gen.map FromScheduler.Status
         Gen.constant FromScheduler.Drain

@@ -62,7 +62,7 @@ let private refOf effect =
 /// Once it has recorded that it is open.
 let private opened journal (release: Release) =
     let agent = SchedulerAgent(Scheduler settings, journal, release, Clock(HandTime()))
-    (ended (agent.LookAsync ignore)).Wait()
+    (ended (agent.QueryAsync ignore)).Wait()
     agent
 
 let private start (journal: IJournal) =
@@ -103,7 +103,7 @@ let private nobodyHangs (agent: SchedulerAgent) error =
         for _ in 1..600 do
             do! failsWith error (agent.PostAsync([| submit "late" |], CancellationToken.None))
 
-        do! failsWith error (agent.LookAsync _.Status)
+        do! failsWith error (agent.QueryAsync _.Status)
     }
 
 let private durability =
@@ -144,7 +144,7 @@ let private durability =
             do! post agent (Input.Ask session)
             // Elsewhere: inside the look it would still be the same turn.
             let looked = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
-            let _ = agent.LookAsync(fun _ -> looked.SetResult())
+            let _ = agent.QueryAsync(fun _ -> looked.SetResult())
             do! ended looked.Task
             do! post agent (submit "b")
             let! _ = journal.Appends.Until(count 2)
@@ -160,7 +160,7 @@ let private durability =
             let _, agent = start journal
             do! post agent (submit "a")
             let! _ = journal.Appends.Until(count 1)
-            let look = agent.LookAsync _.Status.queued
+            let look = agent.QueryAsync _.Status.queued
             do! post agent (submit "b")
             let! _ = journal.Appends.Until(count 2)
             Expect.isFalse look.IsCompleted "a is not durable"
@@ -284,7 +284,7 @@ let private death =
                 for _ in 1..300 -> agent.PostAsync([| submit "x" |], CancellationToken.None)
             ]
 
-            let look = agent.LookAsync _.Status
+            let look = agent.QueryAsync _.Status
             let error = IO.IOException "disk full"
             journal.Fail(0, error)
 
@@ -328,7 +328,7 @@ let private memory =
 let private mailbox (post: Input[] -> Task) = {
     new IMailbox with
         member _.PostAsync(inputs, _) = post inputs
-        member _.LookAsync(_, _) = invalidOp "nobody looks"
+        member _.QueryAsync(_, _) = invalidOp "nobody looks"
 }
 
 let private telling =
@@ -341,7 +341,7 @@ let private telling =
                 batches.Add inputs.Length
                 gate.Task
 
-            let tellings = Tellings(mailbox post)
+            let tellings = InputRelay(mailbox post)
             let stop = new CancellationTokenSource()
             let running = tellings.RunAsync stop.Token
             tellings.Tell Input.Tick
@@ -359,7 +359,7 @@ let private telling =
 
         testTask "fails as the mailbox does" {
             let error = IO.IOException "gone"
-            let tellings = Tellings(mailbox (fun _ -> Task.FromException error))
+            let tellings = InputRelay(mailbox (fun _ -> Task.FromException error))
             tellings.Tell Input.Tick
             do! failsWith error (tellings.RunAsync CancellationToken.None)
         }

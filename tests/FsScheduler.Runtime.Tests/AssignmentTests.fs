@@ -17,9 +17,9 @@ open FsScheduler.Runtime.Tests.WorkerTests
 /// A worker's own stages, of the three kinds.
 let private own = [
     "mirror", [ "mirror", StageFunction.ofText (fun text -> String.Concat(Seq.rev text)) ]
-    "shout", OwnStages.perLine "shout" (fun line -> Some(line.ToUpperInvariant() + "!"))
+    "shout", SplittableStages.perLine "shout" (fun line -> Some(line.ToUpperInvariant() + "!"))
     "longest",
-    OwnStages.aggregate "longest" {
+    SplittableStages.aggregate "longest" {
         seed = fun () -> ""
         add = fun longest line -> if line.Length > longest.Length then line else longest
         merge = fun left right -> if right.Length > left.Length then right else left

@@ -242,10 +242,10 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
                 spool = spool
                 isKept = fun _ -> false
                 answer = fun _ -> invalidOp "a bug"
-                holdup = Holdup log
+                outage = StorageOutage log
                 noRoom = fun _ _ -> ()
                 isDraining = fun () -> false
-                places = Places(ConnectionLimits.ofDescriptors ValueNone 0L)
+                places = ConnectionSlots(ConnectionLimits.ofDescriptors ValueNone 0L)
                 clock = clock
                 log = log
             }
@@ -315,7 +315,7 @@ let private opening =
             use peer = new TcpClient()
             peer.Connect(listener.LocalEndpoint :?> IPEndPoint)
             let socket = listener.AcceptSocket()
-            let refusing = (Places { all = 7; clients = 6 }).RefuseAsync socket
+            let refusing = (ConnectionSlots { all = 7; clients = 6 }).RefuseAsync socket
             use reader = new StreamReader(peer.GetStream())
             let line = nonNull (reader.ReadLine())
             use refusal = JsonDocument.Parse line
@@ -341,11 +341,11 @@ let private opening =
         testTask "whatever goes wrong in a connection ends only it, and the machine is told" {
             let log = RecordingLog()
             use! (alone: Alone) = Alone.StartAsync((fun _ -> invalidOp "a bug"), log)
-            let! (workers: WorkerReport[]) = alone.Agent.LookAsync _.Status.workers
+            let! (workers: WorkerReport[]) = alone.Agent.QueryAsync _.Status.workers
             Expect.hasLength workers 1 "it has joined"
             do! alone.Peer.Send result
             do! ended alone.Running
-            let! (workers: WorkerReport[]) = alone.Agent.LookAsync _.Status.workers
+            let! (workers: WorkerReport[]) = alone.Agent.QueryAsync _.Status.workers
             Expect.isEmpty workers "it has left"
             Expect.exists log.Lines (fun line -> line.StartsWith "Error") "and the log tells"
         }

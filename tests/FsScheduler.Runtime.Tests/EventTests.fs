@@ -80,7 +80,7 @@ let private proof =
     gen {
         let! size = size
         let! hash = Gen.elements [ 0UL; 7UL; UInt64.MaxValue ]
-        return ({ size = size; hash = hash }: Proof)
+        return ({ size = size; hash = hash }: ContentHash)
     }
 
 let private stamp =
@@ -89,7 +89,7 @@ let private stamp =
         let! modified = Gen.elements [ -9L; 0L; 638_000_000_000_000_000L ]
         let! changed = orZero
         let! inode = orZero
-        return ({ size = size; modified = modified; changed = changed; inode = inode }: Stamp)
+        return ({ size = size; modified = modified; changed = changed; inode = inode }: FileVersion)
     }
 
 let private memory =
@@ -147,7 +147,8 @@ let private filed =
         clientOrigin
         priority
 
-let private cause = Gen.elements [ Fault; Loss; Departure; Disk; Inability ]
+let private cause =
+    Gen.elements [ TaskError; WorkerLost; WorkerLeft; StorageError; WorkerUnable ]
 
 let private trouble =
     gen {
@@ -167,7 +168,7 @@ let private trouble =
                 error = error
                 at = at
             }
-            : Trouble)
+            : Failure)
     }
 
 let private source =
@@ -184,7 +185,7 @@ let private progress =
         let! stage = small
         let! stageEnd = small
         let! result = optional payload
-        let! troubles = Gen.resize 3 (Gen.listOf trouble)
+        let! pastFailures = Gen.resize 3 (Gen.listOf trouble)
         let! cuts = sizes
         let! pipeline = pipeline
         let whole: CarriedPieces = { cuts = cuts; last = stage; pipeline = pipeline }
@@ -198,7 +199,7 @@ let private progress =
                 stage = stage
                 stageEnd = stageEnd
                 result = result
-                troubles = troubles
+                pastFailures = pastFailures
                 pieces = pieces
             }
             : CarriedProgress)
@@ -358,7 +359,7 @@ let private kinds: Gen<Event> list = [
         (fun attempt remainder -> Event.Completed(attempt, remainder))
         attempt
         (Gen.oneof [
-            Gen.constant NothingLeft
+            Gen.constant NothingKept
             Gen.map KeptResult payload
             Gen.map StoredResult proof
         ])
@@ -475,7 +476,7 @@ let private placed number payload =
     | other -> other
 
 /// Compared apart.
-let private noSubmission = createFor Folder 0 (Input(Stamp.ofTime 0L<B> 0L))
+let private noSubmission = createFor Folder 0 (Input(FileVersion.ofTime 0L<B> 0L))
 
 let private submissionIn event =
     match event with
@@ -486,7 +487,7 @@ let private submissionIn event =
 /// All of it, where the journal has it at another event.
 let private wholeOf event =
     match event with
-    | Event.Carried(Carried.Task carried) when carried.submission.IsFiled ->
+    | Event.Carried(Carried.Task carried) when carried.submission.IsJournaled ->
         ValueSome((submissionOf carried.home).From carried.submission.Origin)
     | _ -> submissionIn event
 
@@ -500,7 +501,7 @@ let private withoutSubmission event =
 /// What is read of an event that is written at a number.
 let private asRead number event =
     let placed = placed number
-    let now (trouble: Trouble) = { trouble with Trouble.at = at }
+    let now (trouble: Failure) = { trouble with Failure.at = at }
 
     match withoutSubmission event with
     | Event.Advanced(attempt, stage, result) -> Event.Advanced(attempt, stage, placed result)
@@ -567,14 +568,14 @@ let private expectSubmission
     | Origin.Client _ ->
         Expect.equal reader.Ref whole.Ref "reference"
 
-        let expected = if whole.Payload.IsPacked then Filed else whole.Payload
+        let expected = if whole.Payload.IsPacked then Journaled else whole.Payload
 
         Expect.equal read.Payload expected "payload"
         let packed = whole.Packed.ToArray()
         let found = slice batch reader.SubmissionPlace |> ValueOption.defaultValue [||]
         Expect.isTrue (packed = found) "bytes"
     | Folder -> Expect.equal read.Payload whole.Payload "the version"
-    | Piece _ -> Expect.equal read.Payload Filed "it follows from the task"
+    | Piece _ -> Expect.equal read.Payload Journaled "it follows from the task"
 
 let private write first (events: Event list) : Batch =
     let writer =

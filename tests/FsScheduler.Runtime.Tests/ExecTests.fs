@@ -326,7 +326,7 @@ let private killing =
                 let folder = Directory.CreateTempSubdirectory("fss-guard-").FullName
                 let told = Path.Combine(folder, "told")
                 let mark = $"FSS_TEST_MARK={Guid.NewGuid():N}"
-                let guard = new Guard(mark, NullLogger.Instance)
+                let guard = new ProcessReaper(mark, NullLogger.Instance)
 
                 let isSilent = {
                     new IProgramWitness with

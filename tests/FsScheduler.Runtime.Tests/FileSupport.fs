@@ -46,7 +46,7 @@ let name text =
     | Error reason -> failwith $"{text}: {reason}"
 
 let stampOf (folder: InputFolder) (text: string) =
-    match folder.Look text with
+    match folder.Examine text with
     | Present stamp -> stamp
     | other -> failwith $"{text}: {other}"
 
@@ -189,11 +189,11 @@ type Collector<'T>() =
         within source.Task
 
 /// Publishes what it is given, and logs nothing.
-let publishQueue (entrada: string) (publisher: Publisher) onDone sync flush =
+let publishQueue (entrada: string) (publisher: ResultStore) onDone sync flush =
     let log = Abstractions.NullLogger.Instance
     let clock = Clock TimeProvider.System
 
-    PublishQueue(
+    ResultPublisher(
         Inputs(InputFolder entrada, onDone),
         publisher,
         Spool(),
@@ -202,7 +202,7 @@ let publishQueue (entrada: string) (publisher: Publisher) onDone sync flush =
         sync,
         flush,
         clock,
-        Holdup log,
+        StorageOutage log,
         ActivityLog(clock, log),
         log
     )

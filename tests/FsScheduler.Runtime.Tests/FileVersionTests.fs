@@ -77,7 +77,7 @@ let private versions =
                 let found = stampOf folder "a.txt"
                 Expect.equal "as large" stamp.size found.size
                 Expect.equal "as old" stamp.modified found.modified
-                Expect.isFalse "another" (Stamp.isSame stamp found)
+                Expect.isFalse "another" (FileVersion.isSame stamp found)
 
                 Expect.equal
                     "not read as the old one"
@@ -95,7 +95,7 @@ let private versions =
             shell (temp.At "in") "touch -r b c; ln -s b a.txt"
             let stamp = stampOf folder "a.txt"
             shell (temp.At "in") "ln -sf c a.txt"
-            Expect.isFalse "another" (Stamp.isSame stamp (stampOf folder "a.txt"))
+            Expect.isFalse "another" (FileVersion.isSame stamp (stampOf folder "a.txt"))
             Expect.equal "left" (Error Changed) (finish Delete folder stamp)
             Expect.equal "there" [ "a.txt"; "b"; "c" ] (left (temp.At "in")))
 
@@ -104,7 +104,7 @@ let private versions =
                 temp.Write("in/a.txt", "old")
                 let stamp = stampOf folder "a.txt"
                 shell (temp.At "in") command
-                Expect.isFalse command (Stamp.isSame stamp (stampOf folder "a.txt")))
+                Expect.isFalse command (FileVersion.isSame stamp (stampOf folder "a.txt")))
 
         linuxTest
             "a file that has other names is finished under one of them, and stays the version that it was under the others"
@@ -140,16 +140,16 @@ let private versions =
                 Expect.equal "another" InputState.Replaced (state ()))
 
         test "what was remembered without ctime and inode agrees with any" {
-            let whole: Stamp = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
-            let older = Stamp.ofTime 1L<B> 2L
-            Expect.isTrue "older journal" (Stamp.isSame older whole)
-            Expect.isFalse "not the other way round" (Stamp.isSame whole older)
-            Expect.isFalse "size" (Stamp.isSame { older with size = 2L<B> } whole)
-            Expect.isFalse "time" (Stamp.isSame { older with modified = 3L } whole)
-            Expect.isFalse "ctime" (Stamp.isSame { whole with changed = 5L } whole)
-            Expect.isFalse "inode" (Stamp.isSame { whole with inode = 5L } whole)
-            Expect.isTrue "renamed" (Stamp.isSameRenamed { whole with changed = 5L } whole)
-            Expect.isFalse "renamed" (Stamp.isSameRenamed { whole with inode = 5L } whole)
+            let whole: FileVersion = { size = 1L<B>; modified = 2L; changed = 3L; inode = 4L }
+            let older = FileVersion.ofTime 1L<B> 2L
+            Expect.isTrue "older journal" (FileVersion.isSame older whole)
+            Expect.isFalse "not the other way round" (FileVersion.isSame whole older)
+            Expect.isFalse "size" (FileVersion.isSame { older with size = 2L<B> } whole)
+            Expect.isFalse "time" (FileVersion.isSame { older with modified = 3L } whole)
+            Expect.isFalse "ctime" (FileVersion.isSame { whole with changed = 5L } whole)
+            Expect.isFalse "inode" (FileVersion.isSame { whole with inode = 5L } whole)
+            Expect.isTrue "renamed" (FileVersion.isSameRenamed { whole with changed = 5L } whole)
+            Expect.isFalse "renamed" (FileVersion.isSameRenamed { whole with inode = 5L } whole)
         }
 
         test "a file from before the year 1, or from after 9999, is read, moved and deleted" {
@@ -169,7 +169,7 @@ let private versions =
                         let bytes = InputFile.tryRead folder (name "a.txt") stamp
                         Expect.equal time (Ok "x"B) bytes
                         Expect.isTrue time (InputFile.isCurrent folder (name "a.txt") stamp)
-                        FileVersion.ofStamp stamp |> ignore
+                        SharedFileVersion.ofVersion stamp |> ignore
                         Expect.equal time (Ok()) (finish what folder stamp)
                         Expect.isFalse "gone" (File.Exists(root.FullName + "/a.txt"))
             finally
@@ -481,10 +481,10 @@ let private unfinished = [
             unfinished.Note(name file, stampOf folder file)
 
         Directory.Move(temp.At "in/d", temp.At "d")
-        unfinished.Look()
+        unfinished.Check()
         Directory.Move(temp.At "d", temp.At "in/d")
         temp.Write("in/d/b.txt", "another version")
-        unfinished.Look()
+        unfinished.Check()
         Expect.equal "the version that was done" [ "b.txt" ] (left (temp.At "in/d")))
 
     linuxTest "what could not be moved is moved when it can be" (fun temp folder ->
@@ -492,10 +492,10 @@ let private unfinished = [
         temp.Write("in/a.txt", "a")
         let unfinished = UnfinishedInputs(folder, Move, log)
         unfinished.Note(name "a.txt", stampOf folder "a.txt")
-        unfinished.Look()
+        unfinished.Check()
         Expect.isTrue "not yet" (IO.File.Exists(temp.At "in/a.txt"))
         IO.File.Delete(temp.At "in/.processados")
-        unfinished.Look()
+        unfinished.Check()
         Expect.equal "moved" [ "a.txt" ] (left (temp.At "in/.processados")))
 ]
 
@@ -514,13 +514,13 @@ let private unread = [
             Directory.Move(temp.At "in/d", temp.At "d")
             temp.Link("in/d", temp.At "d")
             unread.Note(name "d/a.txt", stamp)
-            unread.Look()
+            unread.Check()
             Expect.isEmpty "it leads outside" again
             File.Delete(temp.At "in/d")
             Directory.Move(temp.At "d", temp.At "in/d")
-            unread.Look()
+            unread.Check()
             Expect.sequenceEqual "readable" [ "d/a.txt True" ] again
-            unread.Look()
+            unread.Check()
             Expect.hasLength "once" 1 again)
 
     test "an error says whether it was the reading that failed" {

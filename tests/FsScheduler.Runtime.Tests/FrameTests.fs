@@ -19,7 +19,7 @@ type private Received<'message> = {
     message: 'message
     bytes: byte[]
     isSpooled: bool
-    trouble: string | null
+    failure: string | null
 }
 
 let private toScheduler =
@@ -28,13 +28,13 @@ let private toScheduler =
 let private fromScheduler =
     Decoder<FromScheduler>(fun line -> Codec.decodeFromScheduler line)
 
-let private receive (arrival: Arrival<'message>) =
+let private receive (arrival: IncomingMessage<'message>) =
     match arrival.payload with
     | Bytes bytes -> {
         message = arrival.message
         bytes = bytes
         isSpooled = false
-        trouble = arrival.trouble
+        failure = arrival.failure
       }
     | Spooled(path, size) ->
         let bytes = IO.File.ReadAllBytes path
@@ -45,7 +45,7 @@ let private receive (arrival: Arrival<'message>) =
             message = arrival.message
             bytes = bytes
             isSpooled = true
-            trouble = arrival.trouble
+            failure = arrival.failure
         }
     | other -> failwith $"{other}"
 
@@ -65,14 +65,14 @@ let private pipeReader decode memoryMax (spool: 'message -> string | null) clock
 
     let admit (frame: Result<Frame<'message>, FrameError>) =
         match frame with
-        | Ok _ -> Admission.Take
+        | Ok _ -> FrameHandling.Take
         | Error error ->
             errors.Add error
 
             if error.code = ErrorCode.BadFrame then
-                Admission.Stop
+                FrameHandling.Stop
             else
-                Admission.Skip
+                FrameHandling.Skip
 
     let reader =
         FrameReader<'message>(
@@ -91,7 +91,7 @@ let private readAll (reader: FrameReader<'message>) =
 
     let reading =
         task {
-            let arrivals = List<Arrival<'message>>()
+            let arrivals = List<IncomingMessage<'message>>()
             let mutable goOn = true
 
             while goOn do
@@ -131,7 +131,7 @@ let private cut (random: Random) (bytes: byte[]) = [
         start <- start + length
 ]
 
-let private written (encode: Encoder<'message>) (departures: Departure<'message> seq) =
+let private written (encode: Encoder<'message>) (departures: OutgoingMessage<'message> seq) =
     task {
         let stream = new MemoryStream()
         let bodies = SpoolBodies<'message>()
@@ -250,7 +250,7 @@ let private roundTrip encode decode (message: Random -> int -> 'message) memoryM
 
         for frame in received do
             Expect.equal frame.isSpooled (frame.bytes.Length > memoryMax) "where it is held"
-            Expect.isNull frame.trouble "no trouble"
+            Expect.isNull frame.failure "no failure"
 
         Expect.isEmpty (Directory.GetFiles(folder.Path, "in*")) "no file is left"
     }
@@ -376,7 +376,7 @@ let private reading =
 
                 Expect.isEmpty errors "no errors"
                 Expect.hasLength received 2 "both messages"
-                Expect.isNotNull received[0].trouble "why"
+                Expect.isNotNull received[0].failure "why"
                 Expect.isEmpty received[0].bytes "without the payload"
                 Expect.equal received[1].message ToScheduler.Beat "in step"
         }
@@ -387,7 +387,7 @@ let private reading =
             let refusals = List<struct (Size * exn)>()
 
             let insist =
-                Insistence<ToScheduler>(fun _ at size refusal ->
+                StorageRetry<ToScheduler>(fun _ at size refusal ->
                     Expect.equal at path "where"
                     refusals.Add(struct (size, refusal))
 
@@ -405,18 +405,18 @@ let private reading =
                 FrameReader<ToScheduler>(
                     PipeReader.Create stream,
                     toScheduler,
-                    Func<_, _>(fun _ -> Admission.Take),
+                    Func<_, _>(fun _ -> FrameHandling.Take),
                     Func<_, _>(fun _ -> Task.FromResult<string | null> path),
                     100L<B>,
                     Clock(HandTime()),
                     insist = insist
                 )
 
-            let arrivals = List<Arrival<ToScheduler>>()
+            let arrivals = List<IncomingMessage<ToScheduler>>()
             let! _ = reader.ReadAsync(arrivals, CancellationToken.None)
             let! _ = reader.ReadAsync(arrivals, CancellationToken.None)
             let arrival = receive (Seq.exactlyOne arrivals)
-            Expect.isNull arrival.trouble "no trouble"
+            Expect.isNull arrival.failure "no trouble"
             Expect.equal arrival.bytes (bytesOf (String('x', 500))) "all of it"
 
             Expect.equal
@@ -429,7 +429,7 @@ let private reading =
             let time = HandTime()
             let pipe, reader, _ = pipeReader toScheduler 100L<B> nowhere (Clock time)
 
-            let arrivals = List<Arrival<ToScheduler>>()
+            let arrivals = List<IncomingMessage<ToScheduler>>()
 
             let next () =
                 reader.ReadAsync(arrivals, CancellationToken.None)
@@ -475,7 +475,7 @@ let private reading =
             use folder = new TempFolder()
             let spool _ = folder.At "spooled"
             let pipe, reader, _ = pipeReader toScheduler 3L<B> spool (Clock time)
-            let arrivals = List<Arrival<ToScheduler>>()
+            let arrivals = List<IncomingMessage<ToScheduler>>()
 
             let next () =
                 reader.ReadAsync(arrivals, CancellationToken.None)

@@ -30,7 +30,7 @@ let private given task =
     Event.Assigned(attemptOf task 1, worker, struct (0, 2))
 
 let private over task =
-    Event.Completed(attemptOf task 1, NothingLeft)
+    Event.Completed(attemptOf task 1, NothingKept)
 
 let private submit task = submitted task (bytes "x") None
 

@@ -18,7 +18,7 @@ type private Setup(configure: InboxOptions -> InboxOptions, gate: unit -> Task) 
     do Directory.CreateDirectory(temp.At "in") |> ignore
     let clock = ManualClock()
     let log = RecordingLog()
-    let taken = Collector<string * Stamp>()
+    let taken = Collector<string * FileVersion>()
     let vanished = Collector<string>()
     let batches = Collector<int>()
     let mutable inbox: Inbox voption = ValueNone

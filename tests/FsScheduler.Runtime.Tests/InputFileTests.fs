@@ -94,13 +94,13 @@ let private scanning = [
         Expect.equal "refused" (Map expected) refused
 
         for path, refusal in expected do
-            Expect.equal $"{path}, portably" (Refused refusal) (folder.Look(path, false))
+            Expect.equal $"{path}, portably" (Refused refusal) (folder.Examine(path, false))
 
         for path in files do
-            match folder.Look(path, true) with
+            match folder.Examine(path, true) with
             | Present stamp ->
-                let portable = Stamp.ofTime stamp.size stamp.modified
-                Expect.equal $"{path}, portably" (Present portable) (folder.Look(path, false))
+                let portable = FileVersion.ofTime stamp.size stamp.modified
+                Expect.equal $"{path}, portably" (Present portable) (folder.Examine(path, false))
             | look -> failtest $"{path}: {look}")
 
     testCase "the folder itself may be a link" (fun () ->
@@ -236,14 +236,14 @@ let private reading = [
             temp.Link("in/d", temp.At "secret")
             let secret = stampOf (InputFolder(temp.At "secret")) "key.txt"
             let outside = Error(NotReadable(LinkOutside(temp.At "secret/key.txt")))
-            Expect.equal "no scan would list it" Absent (folder.Look "d/key.txt")
+            Expect.equal "no scan would list it" Absent (folder.Examine "d/key.txt")
             Expect.equal "read" outside (InputFile.tryRead folder (name "d/key.txt") secret))
 
     testCase "a whole read of a big input is refused" (fun () ->
         let folder = InputFolder "nowhere"
 
         let read () =
-            InputFile.tryRead folder (name "a") (Stamp.ofTime 65_537L<B> 0L) |> ignore
+            InputFile.tryRead folder (name "a") (FileVersion.ofTime 65_537L<B> 0L) |> ignore
 
         Expect.throwsT<ArgumentOutOfRangeException> "a bug of the caller" read)
 ]
@@ -346,7 +346,7 @@ let private finishing =
                             IO.File.Move(temp.At "new", temp.At "in/a.txt", overwrite = true))
 
                 while not writer.IsCompleted do
-                    match folder.Look "a.txt" with
+                    match folder.Examine "a.txt" with
                     | Present stamp ->
                         FinishedInput.finish folder what (name "a.txt") stamp |> ignore
                     | _ -> ()

@@ -32,7 +32,7 @@ type private Life(settings: Settings, world: World) =
     let mutable scheduler = Scheduler settings
     let submissions = Dictionary<TaskId, Submission>()
 
-    let record first (decisions: Decisions) =
+    let record first (decisions: StepOutput) =
         for event in decisions.Events do
             match event with
             | Event.Submitted(id, submission, _) -> submissions[id] <- submission
@@ -60,7 +60,7 @@ type private Life(settings: Settings, world: World) =
     member _.Journal = journal
 
     member life.Take(input: Input) =
-        let decisions = Decisions()
+        let decisions = StepOutput()
         let first = scheduler.LastEvent + 1L
         scheduler.Step(input, world.Now, decisions)
         record first decisions
@@ -68,11 +68,11 @@ type private Life(settings: Settings, world: World) =
 
         for effect in decisions.Effects do
             match effect with
-            | Effect.ToJournal(JournalEffect.Recall(attempt, number)) ->
+            | Effect.ToJournal(JournalEffect.LoadSubmission(attempt, number)) ->
                 let read = (journal :> IJournal).ReadSubmission number
                 expectWhole read submissions[attempt.task]
-                life.Take(Input.Recalled(attempt, read))
-            | Effect.ToJournal(JournalEffect.ReplyRecalled(_, outcome, number)) ->
+                life.Take(Input.SubmissionLoaded(attempt, read))
+            | Effect.ToJournal(JournalEffect.ReplyLoaded(_, outcome, number)) ->
                 let read = (journal :> IJournal).ReadSubmission number
                 expectWhole read submissions[outcome.task]
             | Effect.ToPeer(PeerEffect.Assign(_, _, _, payload))
@@ -96,14 +96,14 @@ type private Life(settings: Settings, world: World) =
                 "what lived is what the journal makes of nothing"
 
         scheduler <- restored
-        let found = Dictionary<Attempt, Proof>()
+        let found = Dictionary<Attempt, ContentHash>()
 
         for attempt in world.Publishing do
             if int64 attempt.task % 2L = 0L then
                 found[attempt] <- { size = 1L<B>; hash = 1UL }
 
         world.Forget()
-        let decisions = Decisions()
+        let decisions = StepOutput()
         let first = scheduler.LastEvent + 1L
         scheduler.Resume(journal.Owner, found, world.Now, decisions)
         record first decisions
@@ -111,8 +111,9 @@ type private Life(settings: Settings, world: World) =
 
         for effect in decisions.Effects do
             match effect with
-            | Effect.ToDisk(DiskEffect.Settle(attempt, _, _)) -> world.Publishing.Add attempt
-            | Effect.ToPieces(PieceEffect.Join(attempt, _, _)) -> world.Joining.Add attempt
+            | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, _, _)) ->
+                world.Publishing.Add attempt
+            | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, _)) -> world.Joining.Add attempt
             | _ -> ()
 
     member life.Follow(history: Action list) =

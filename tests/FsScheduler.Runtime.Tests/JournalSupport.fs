@@ -23,7 +23,7 @@ let openOver (store: MemoryStore) (folder: string) =
         store
         (Guid.NewGuid())
         folder
-        (Holdup NullLogger.Instance)
+        (StorageOutage NullLogger.Instance)
         (Clock TimeProvider.System)
     |> started
 
@@ -48,5 +48,5 @@ let submitted task payload key =
 let done' task = [
     submitted task (bytes $"payload {task}") None
     Event.Assigned(attemptOf task 1, 1L<sessionId>, struct (0, 2))
-    Event.Completed(attemptOf task 1, NothingLeft)
+    Event.Completed(attemptOf task 1, NothingKept)
 ]

@@ -86,7 +86,7 @@ let private carriedFrom home (result: Payload voption) =
                     stage = 1
                     stageEnd = 1
                     result = result
-                    troubles = []
+                    pastFailures = []
                     pieces = ValueNone
                 }
             home = home
@@ -582,23 +582,29 @@ let private restarting =
         testTask "knows the version of every file, and which results it is to look for" {
             let store = new MemoryStore()
             let journal = openAs store
-            let proof: Proof = { size = 3L<B>; hash = 9UL }
+            let hash: ContentHash = { size = 3L<B>; hash = 9UL }
 
             let file text version =
-                let stamp: Stamp = { size = 1L<B>; modified = version; changed = 3L; inode = 4L }
+                let stamp: FileVersion = {
+                    size = 1L<B>
+                    modified = version
+                    changed = 3L
+                    inode = 4L
+                }
+
                 Submission.Create(name text, "", 0, Origin.Folder, Payload.Input stamp)
 
             do!
                 append journal 1L [
                     Event.Submitted(taskId 1, file "a" 1L, pipeline [ "a" ])
                     Event.Submitted(taskId 2, file "b" 1L, pipeline [ "a" ])
-                    Event.Completed(attemptOf 1 1, NothingLeft)
+                    Event.Completed(attemptOf 1 1, NothingKept)
                     Event.Submitted(taskId 3, file "a" 2L, pipeline [ "a" ])
-                    Event.Completed(attemptOf 3 1, StoredResult proof)
+                    Event.Completed(attemptOf 3 1, StoredResult hash)
                     Event.Cancelled(taskId 2, "gone")
                     Event.Gone "b"
                     Event.Submitted(taskId 4, file "c" 1L, pipeline [ "a" ])
-                    Event.Completed(attemptOf 4 1, StoredResult proof)
+                    Event.Completed(attemptOf 4 1, StoredResult hash)
                     Event.Submitted(taskId 5, file "c" 2L, pipeline [ "a" ])
                 ]
 
@@ -615,7 +621,7 @@ let private restarting =
 
             Expect.equal
                 (restored ())
-                ([ "a", 2L; "c", 2L ], [ struct ("a", proof) ])
+                ([ "a", 2L; "c", 2L ], [ struct ("a", hash) ])
                 "the newest of what is there; not flushed, and not about to be replaced"
 
             do! append journal 11L [ Event.Noted(Note.Flushed 5L) ]
@@ -628,7 +634,7 @@ let private restarting =
         testTask "finds an accepted result under its final name, and no other" {
             use folder = new TempFolder()
             let store = new MemoryStore()
-            let publisher = Publisher(folder.At "out")
+            let publisher = ResultStore(folder.At "out")
 
             let temporary =
                 match publisher.CreateTemp(name "large") with
@@ -650,7 +656,7 @@ let private restarting =
                     Event.Accepted(attemptOf 1 1, AcceptedPayload(bytes "small result"))
                     Event.Accepted(attemptOf 2 1, AcceptedPayload large)
                     Event.Accepted(attemptOf 3 1, AcceptedPayload(bytes "done"))
-                    Event.Completed(attemptOf 3 1, NothingLeft)
+                    Event.Completed(attemptOf 3 1, NothingKept)
                 ]
 
             do! close journal
@@ -679,10 +685,10 @@ let private restarting =
             Expect.equal (find true "large") ValueNone "not renamed"
             publisher.Publish(name "small", ReadOnlyMemory "small result"B, true) |> ignore
             publisher.PublishTemp(name "large", temporary, true) |> ignore
-            let proof = ResultFile.proofOf "small result"B
-            Expect.equal (find false "small") (ValueSome proof) "renamed"
-            let proof = ResultFile.proofOf "a large result"B
-            Expect.equal (find true "large") (ValueSome proof) "renamed"
+            let hash = ResultFile.hashOf "small result"B
+            Expect.equal (find false "small") (ValueSome hash) "renamed"
+            let hash = ResultFile.hashOf "a large result"B
+            Expect.equal (find true "large") (ValueSome hash) "renamed"
             Expect.equal (find false "large") ValueNone "it may be torn after a power cut"
             publisher.Publish(name "small", ReadOnlyMemory "other result"B, true) |> ignore
 

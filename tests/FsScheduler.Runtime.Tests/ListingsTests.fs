@@ -117,7 +117,7 @@ let tests =
             |]
 
             do! ended (agent.PostAsync(submissions, CancellationToken.None))
-            let! number = within (agent.LookAsync _.LastEvent)
+            let! number = within (agent.QueryAsync _.LastEvent)
 
             let! struct (lines, last, more) =
                 ask (cancelled 0) agent Phase.Queued (Some $"{number - 1L}.*")

@@ -61,7 +61,7 @@ let tests =
             use folder = new TempFolder()
 
             let work =
-                PieceWork(
+                PieceMerger(
                     MemoryJournal 10,
                     Spool(),
                     Merge.ofStages,
@@ -69,11 +69,11 @@ let tests =
                     (fun _ -> true),
                     (fun _ _ -> ()),
                     folder.Path,
-                    Holdup NullLogger.Instance,
+                    StorageOutage NullLogger.Instance,
                     Clock TimeProvider.System
                 )
 
-            work.Post(PieceEffect.Join(forFile, ValueNone, [||]))
+            work.Post(PieceEffect.MergeParts(forFile, ValueNone, [||]))
 
             do!
                 fails (
@@ -88,7 +88,7 @@ let tests =
 
         testTask "that publish do" {
             use folder = new TempFolder()
-            let publisher = Publisher(folder.At "resultados")
+            let publisher = ResultStore(folder.At "resultados")
 
             let queue = publishQueue folder.Path publisher OnDone.Keep Sync.Off ignore
 

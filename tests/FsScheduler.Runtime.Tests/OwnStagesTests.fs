@@ -30,7 +30,7 @@ let private run functions = runPiece ValueNone functions
 
 /// Leaves out what begins with a dash.
 let private shout =
-    OwnStages.perLine "shout" (fun line ->
+    SplittableStages.perLine "shout" (fun line ->
         if line.StartsWith '-' then
             None
         else
@@ -47,7 +47,7 @@ let private rows: Aggregate<string list> = {
     read = fun text -> if text = "" then [] else List.ofArray (text.Split '\t')
 }
 
-let private numbered = OwnStages.aggregate "rows" rows
+let private numbered = SplittableStages.aggregate "rows" rows
 
 /// Whole lines in each piece.
 let private pieces =
@@ -90,7 +90,8 @@ let tests =
         }
 
         test "refuse to write a state of two lines" {
-            let broken = OwnStages.aggregate "broken" { rows with write = String.concat "\n" }
+            let broken =
+                SplittableStages.aggregate "broken" { rows with write = String.concat "\n" }
 
             Expect.throwsC (fun () -> run broken "broken.part" "a\nb" |> ignore) (fun error ->
                 match error with

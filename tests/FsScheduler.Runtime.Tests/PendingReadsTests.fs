@@ -44,7 +44,7 @@ let tests =
             reads.Drop 7L
             reads.Begin(Bytes [| 1uy |])
             reads.Begin(Spooled("x", 1L<B>))
-            reads.Begin(Slice(Input(Stamp.ofTime 1L<B> 1L), 0L<B>, 1L<B>))
+            reads.Begin(Slice(Input(FileVersion.ofTime 1L<B> 1L), 0L<B>, 1L<B>))
             reads.Drop 6L
             Expect.sequenceEqual dropped [ 5L; 7L; 6L ] "at once"
         }
@@ -56,13 +56,13 @@ let tests =
             time.Advance(seconds 300.0)
             reads.Drop 9L
             time.Advance(seconds 299.9)
-            reads.Look()
+            reads.Check()
             Expect.isEmpty dropped "the first has waited for less"
             time.Advance(seconds 0.1)
-            reads.Look()
+            reads.Check()
             Expect.sequenceEqual dropped [ 9L ] "both"
             reads.End(recorded 1L)
-            reads.Look()
+            reads.Check()
             Expect.sequenceEqual dropped [ 9L ] "once"
         }
 
@@ -71,8 +71,8 @@ let tests =
             let struct (_, reads, dropped) = pending ()
             let inputs = InputFolder(folder.At "in")
 
-            let bodies: IBodies<FromScheduler> =
-                Bodies(
+            let bodies: IPayloadSource<FromScheduler> =
+                PayloadSource(
                     inputs,
                     new MemoryJournal(1),
                     reads,

@@ -121,10 +121,10 @@ let private ofTask = { task = 1L<taskId>; number = 1 }
 let private workIn
     (folder: string)
     (files: ISpool)
-    (holdup: Holdup)
-    (note: string -> Proof -> unit)
+    (outage: StorageOutage)
+    (note: string -> ContentHash -> unit)
     =
-    PieceWork(
+    PieceMerger(
         MemoryJournal 10,
         files,
         Merge.ofStages,
@@ -132,7 +132,7 @@ let private workIn
         (fun _ -> true),
         note,
         folder,
-        holdup,
+        outage,
         Clock(HandTime())
     )
 
@@ -141,10 +141,10 @@ let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (p
     task {
         let mutable noted = []
 
-        let note path proof = noted <- struct (path, proof) :: noted
+        let note path hash = noted <- struct (path, hash) :: noted
 
         let work =
-            workIn (folder.At "temporary") (Spool()) (Holdup NullLogger.Instance) note
+            workIn (folder.At "temporary") (Spool()) (StorageOutage NullLogger.Instance) note
 
         Directory.CreateDirectory(folder.At "temporary") |> ignore
 
@@ -172,14 +172,14 @@ let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (p
             )
 
         List.iter work.Post before
-        work.Post(PieceEffect.Join(ofTask, merge, parts))
+        work.Post(PieceEffect.MergeParts(ofTask, merge, parts))
         let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
         do! running
 
         let large = [
             match input with
-            | Input.Joined(_, Spooled(path, _)) -> struct (path, ResultFile.read path)
+            | Input.PartsMerged(_, Spooled(path, _)) -> struct (path, ResultFile.read path)
             | _ -> ()
         ]
 
@@ -196,9 +196,9 @@ let private gathering =
     let small = [| Bytes "a"B; Bytes "b"B; Bytes "c"B |]
 
     let ahead index (text: string) =
-        PieceEffect.Gather(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
+        PieceEffect.PrefetchPart(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
 
-    let other = PieceEffect.Gather({ ofTask with number = 2 }, 0, Bytes "Z"B)
+    let other = PieceEffect.PrefetchPart({ ofTask with number = 2 }, 0, Bytes "Z"B)
 
     testList "gathering" [
         for what, before, expected in
@@ -207,14 +207,21 @@ let private gathering =
                 "writes all of it ahead", [ ahead 0 "A"; ahead 1 "B"; ahead 2 "C" ], "ABC"
                 "begins with the first part", [ ahead 1 "B" ], "abc"
                 "leaves out none", [ ahead 0 "A"; ahead 2 "C" ], "Abc"
-                "is over when it is abandoned", [ ahead 0 "A"; PieceEffect.Abandon ofTask ], "abc"
+                "is over when it is abandoned",
+                [ ahead 0 "A"; PieceEffect.DropPrefetch ofTask ],
+                "abc"
                 "does not go on then",
-                [ ahead 0 "A"; PieceEffect.Abandon ofTask; ahead 1 "B" ],
+                [ ahead 0 "A"; PieceEffect.DropPrefetch ofTask; ahead 1 "B" ],
                 "abc"
                 "is of one attempt", [ other ], "abc"
-                "leaves nothing", [ other; PieceEffect.Abandon { ofTask with number = 2 } ], "abc"
+                "leaves nothing",
+                [ other; PieceEffect.DropPrefetch { ofTask with number = 2 } ],
+                "abc"
                 "starts over where a part is not to be had",
-                [ ahead 0 "A"; PieceEffect.Gather(ofTask, 1, Spooled("/none/gone", 9L<B>)) ],
+                [
+                    ahead 0 "A"
+                    PieceEffect.PrefetchPart(ofTask, 1, Spooled("/none/gone", 9L<B>))
+                ],
                 "abc"
             ] do
             testTask what {
@@ -222,7 +229,7 @@ let private gathering =
                 let! input = joinedAfter folder before "" small
 
                 match input with
-                | Input.Joined(_, Bytes result) ->
+                | Input.PartsMerged(_, Bytes result) ->
                     Expect.equal (Encoding.UTF8.GetString result) expected "result"
                 | other -> failtest $"{other}"
 
@@ -232,11 +239,11 @@ let private gathering =
         testTask "proves a large result that was begun ahead" {
             use folder = new TempFolder()
             let large = Encoding.UTF8.GetBytes(String('x', 100_000))
-            let before = [ PieceEffect.Gather(ofTask, 0, Bytes large) ]
+            let before = [ PieceEffect.PrefetchPart(ofTask, 0, Bytes large) ]
             let! input = joinedAfter folder before "" [| Bytes large; Bytes "z"B |]
 
             match input with
-            | Input.Joined(_, Spooled(path, size)) ->
+            | Input.PartsMerged(_, Spooled(path, size)) ->
                 Expect.equal size 100_001L<B> "size"
                 Expect.equal (File.ReadAllText path) (String('x', 100_000) + "z") "result"
             | other -> failtest $"{other}"
@@ -258,7 +265,7 @@ let private joining =
                 |]
 
             match input with
-            | Input.Joined(_, Spooled(path, size)) ->
+            | Input.PartsMerged(_, Spooled(path, size)) ->
                 Expect.equal size 100_002L<B> "size"
                 Expect.equal (File.ReadAllText path) ("a" + String('x', 100_000) + "z") "result"
             | other -> failtest $"{other}"
@@ -276,7 +283,7 @@ let private joining =
                 |]
 
             match input with
-            | Input.Joined(_, Spooled(path, size)) ->
+            | Input.PartsMerged(_, Spooled(path, size)) ->
                 let expected = String.concat "" [ for number in 1..40_000 -> $"{number:D6}\n" ]
                 Expect.equal (File.ReadAllText path) expected "result"
                 Expect.equal size (int64 expected.Length * 1L<B>) "size"
@@ -288,7 +295,7 @@ let private joining =
             let! input = joined folder "" [| Bytes "a"B; Bytes "b"B |]
 
             match input with
-            | Input.Joined(_, Bytes result) -> Expect.equal result "ab"B "result"
+            | Input.PartsMerged(_, Bytes result) -> Expect.equal result "ab"B "result"
             | other -> failtest $"{other}"
 
             Expect.isFalse (File.Exists(folder.At "result")) "and no file"
@@ -305,7 +312,7 @@ let private joining =
             let! input = joined folder "sort:unique" parts
 
             match input with
-            | Input.Joined(_, Bytes result) ->
+            | Input.PartsMerged(_, Bytes result) ->
                 let expected = String.concat "" [ for number in 0..600 -> $"line {number:D3}\n" ]
 
                 Expect.equal (Encoding.UTF8.GetString result) expected "result"
@@ -317,7 +324,7 @@ let private joining =
             let! input = joined folder "words" [| Bytes "12\n"B; Bytes "30\n"B |]
 
             match input with
-            | Input.Joined(_, Bytes result) -> Expect.equal result "42\n"B "result"
+            | Input.PartsMerged(_, Bytes result) -> Expect.equal result "42\n"B "result"
             | other -> failtest $"{other}"
         }
 
@@ -327,7 +334,7 @@ let private joining =
 
             use folder = new TempFolder()
             let log = RecordingLog()
-            let holdup = Holdup log
+            let outage = StorageOutage log
             let told = TaskCompletionSource<Input>()
 
             let spool _ =
@@ -335,7 +342,7 @@ let private joining =
                 File.CreateSymbolicLink(path, "/dev/full") |> ignore
                 Task.FromResult<string | null> path
 
-            let work = workIn folder.Path (Spool()) holdup (fun _ _ -> ())
+            let work = workIn folder.Path (Spool()) outage (fun _ _ -> ())
             let stop = new CancellationTokenSource()
 
             let running =
@@ -348,7 +355,7 @@ let private joining =
                     stop.Token
                 )
 
-            work.Post(PieceEffect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
+            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Bytes "a"B |]))
 
             match! told.Task.WaitAsync(TimeSpan.FromSeconds 30.0) with
             | Input.NoRoom(attempt, error) ->
@@ -356,7 +363,7 @@ let private joining =
                 Expect.stringContains error "make room, or cancel" "what to do"
             | other -> failtest $"{other}"
 
-            Expect.isNull holdup.Reason "new work is taken"
+            Expect.isNull outage.Reason "new work is taken"
             Expect.hasLength log.Lines 1 "said"
 
             Expect.stringContains
@@ -372,7 +379,7 @@ let private joining =
         testTask
             "waits for a disk that takes nothing, and holds up nothing afterwards, whatever the path is then" {
             use folder = new TempFolder()
-            let holdup = Holdup NullLogger.Instance
+            let outage = StorageOutage NullLogger.Instance
             let told = TaskCompletionSource<Input>()
             let paths = List<string>()
             let real: ISpool = Spool()
@@ -390,11 +397,11 @@ let private joining =
                         if paths.Count = 1 then
                             raise (IOException("no space left on device", 28)) // ENOSPC
 
-                        Expect.isNotNull holdup.Reason "new work waits meanwhile"
+                        Expect.isNotNull outage.Reason "new work waits meanwhile"
                         real.Create path
             }
 
-            let work = workIn folder.Path files holdup (fun _ _ -> ())
+            let work = workIn folder.Path files outage (fun _ _ -> ())
             let stop = new CancellationTokenSource()
 
             let running =
@@ -407,11 +414,11 @@ let private joining =
                     stop.Token
                 )
 
-            work.Post(PieceEffect.Join(ofTask, ValueNone, [| Bytes "a"B |]))
+            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Bytes "a"B |]))
             let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
-            Expect.equal input (Input.Joined(ofTask, Bytes "a"B)) "in the end"
+            Expect.equal input (Input.PartsMerged(ofTask, Bytes "a"B)) "in the end"
             Expect.hasLength (Seq.distinct paths) 2 "under another path"
-            Expect.isNull holdup.Reason "new work is taken"
+            Expect.isNull outage.Reason "new work is taken"
             stop.Cancel()
             do! running
         }
@@ -427,7 +434,7 @@ let private joining =
                 let! input = joined folder stage parts
 
                 match input with
-                | Input.Unjoined(_, error) -> Expect.stringContains error reason "why"
+                | Input.MergeFailed(_, error) -> Expect.stringContains error reason "why"
                 | other -> failtest $"{other}"
 
                 Expect.isFalse (File.Exists(folder.At "result")) "no half result"

@@ -28,7 +28,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
     task {
         use folder = new TempFolder()
         let entrada = Directory.CreateDirectory(folder.At "entrada").FullName
-        let publisher = Publisher(folder.At "resultados")
+        let publisher = ResultStore(folder.At "resultados")
         let happened = ConcurrentQueue<Happened>()
         let over = TaskCompletionSource()
         use stop = new CancellationTokenSource()
@@ -54,7 +54,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
 
         let submission =
             if isOfFile then
-                let stamp = FileStamp.portableOf input
+                let stamp = FileStatus.portableOf input
 
                 Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
             else
@@ -80,8 +80,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
         return List.ofSeq happened, IO.File.Exists input.FullName
     }
 
-let private published =
-    Told(Input.Published(attemptOf 1 1, ResultFile.proofOf "a"B))
+let private published = Told(Input.Published(attemptOf 1 1, ResultFile.hashOf "a"B))
 
 /// Whose the name is, before anything else of it is told.
 let private owned =
@@ -136,7 +135,7 @@ let tests =
             ] do
             testTask $"of a file that {what}" {
                 use folder = new TempFolder()
-                let publisher = Publisher(folder.At "resultados")
+                let publisher = ResultStore(folder.At "resultados")
                 let happened = ConcurrentQueue<string>()
                 let over = TaskCompletionSource()
                 let stop = new CancellationTokenSource()
@@ -147,13 +146,13 @@ let tests =
 
                 let stamp =
                     if isChanged then
-                        Stamp.ofTime 1L<B> 1L
+                        FileVersion.ofTime 1L<B> 1L
                     else
                         stampOf (InputFolder folder.Path) "changed"
 
                 use _ = IO.File.Open(folder.At "changed", FileMode.Open, FileAccess.ReadWrite)
 
-                queue.Reconsider <-
+                queue.Finished.Reconsider <-
                     fun name version -> happened.Enqueue $"look at {name}, {version = stamp}"
 
                 let tell (inputs: Input[]) =
@@ -194,7 +193,7 @@ let tests =
 
         testTask "is not read again where it is known what it holds" {
             use folder = new TempFolder()
-            let publisher = Publisher(folder.At "resultados")
+            let publisher = ResultStore(folder.At "resultados")
 
             let path =
                 match publisher.CreateTemp(name "a") with
@@ -202,7 +201,7 @@ let tests =
                 | Error trouble -> failtest trouble.Message
 
             IO.File.WriteAllText(path, "A")
-            let said: Proof = { size = 1L<B>; hash = 42UL }
+            let said: ContentHash = { size = 1L<B>; hash = 42UL }
             let told = TaskCompletionSource<Input[]>()
             let stop = new CancellationTokenSource()
 

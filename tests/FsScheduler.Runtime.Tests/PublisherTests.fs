@@ -24,14 +24,14 @@ let private contents (folder: string) =
     ]
     |> List.sort
 
-let private expectTrouble (expected: PublishTrouble) (actual: Result<unit, PublishTrouble>) =
+let private expectFailure (expected: PublishFailure) (actual: Result<unit, PublishFailure>) =
     Expect.equal "the trouble" (Error expected) actual
 
 let tests =
     testList "PublisherTests" [
         test "a result goes beside its name, in the same subfolder, over an older one" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             Expect.equal "first" (Ok()) (publisher.Publish(name "a.txt", bytes "old", true))
 
             Expect.equal
@@ -49,15 +49,15 @@ let tests =
         test "a result that may not replace anything leaves what is there, and no temporary file" {
             use temp = new TempFolder()
             temp.Write("out/a.out", "theirs")
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             let occupied = Occupied(temp.At "out/a.out")
-            expectTrouble occupied (publisher.Publish(name "a", bytes "ours", false))
+            expectFailure occupied (publisher.Publish(name "a", bytes "ours", false))
             Expect.equal "as it was" [ "a.out", "theirs" ] (contents (temp.At "out"))
 
             match publisher.CreateTemp(name "a") with
             | Error trouble -> failtest trouble.Message
             | Ok path ->
-                expectTrouble occupied (publisher.PublishTemp(name "a", path, false))
+                expectFailure occupied (publisher.PublishTemp(name "a", path, false))
                 Expect.isTrue "kept for another name" (IO.File.Exists path)
 
                 Expect.equal
@@ -70,7 +70,7 @@ let tests =
 
         test "a result that arrived in pieces is renamed into place" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
 
             match publisher.CreateTemp(name "d/big") with
             | Error trouble -> failtest trouble.Message
@@ -84,7 +84,7 @@ let tests =
                     [ "d/big.out", "part one, part two" ]
                     (contents (temp.At "out"))
 
-                publisher.PublishTemp(name "d/big", path, true) |> expectTrouble (TempLost path)
+                publisher.PublishTemp(name "d/big", path, true) |> expectFailure (TempLost path)
 
             match publisher.CreateTemp(name "d/other") with
             | Error trouble -> failtest trouble.Message
@@ -96,19 +96,19 @@ let tests =
 
         test "only temporary files of this naming are renamed into place" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             temp.Write("secret", "secret")
             temp.Write("out/a.tmp", "x")
 
             for path in [ temp.At "secret"; temp.At "out/a.tmp"; temp.At "out/../secret" ] do
-                publisher.PublishTemp(name "a", path, true) |> expectTrouble (TempLost path)
+                publisher.PublishTemp(name "a", path, true) |> expectFailure (TempLost path)
 
             Expect.equal "untouched" "secret" (IO.File.ReadAllText(temp.At "secret"))
         }
 
         test "an error is told beside the result, and goes when one succeeds" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             Expect.equal "a" (Ok()) (publisher.PublishError(name "d/a", "não é UTF-8", true))
             Expect.equal "b" (Ok()) (publisher.PublishError(name "b", "worse", true))
 
@@ -124,7 +124,7 @@ let tests =
                 [ "b.err", "worse"; "d/a.out", "ok" ]
                 (contents (temp.At "out"))
 
-            let later = Publisher(temp.At "out")
+            let later = ResultStore(temp.At "out")
             Expect.equal "nothing to sweep" 0 (later.Sweep())
 
             let path =
@@ -136,7 +136,7 @@ let tests =
 
         test "a sweep removes what an earlier run left, and nothing else" {
             use temp = new TempFolder()
-            let before = Publisher(temp.At "out")
+            let before = ResultStore(temp.At "out")
 
             for file in [ "a"; "d/é"; ".hidden" ] do
                 before.CreateTemp(name file) |> ignore
@@ -151,13 +151,13 @@ let tests =
             for file in others do
                 temp.Write("out/" + file, "")
 
-            Expect.equal "three" 3 (Publisher(temp.At "out").Sweep())
+            Expect.equal "three" 3 (ResultStore(temp.At "out").Sweep())
             Expect.equal "the others" (List.sort others) (List.map fst (contents (temp.At "out")))
         }
 
         test "a folder that is deleted meanwhile is made again" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
 
             let publish file =
                 publisher.Publish(name file, bytes "x", true)
@@ -172,31 +172,31 @@ let tests =
 
         test "what is in the way is named" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
 
             let publish file =
                 publisher.Publish(name file, bytes "x", true)
 
             Directory.CreateDirectory(temp.At "out/a.out") |> ignore
-            publish "a" |> expectTrouble (NameTaken(temp.At "out/a.out"))
+            publish "a" |> expectFailure (NameTaken(temp.At "out/a.out"))
             Expect.equal "b" (Ok()) (publish "b")
-            publish "b.out/c" |> expectTrouble (NameTaken(temp.At "out/b.out"))
+            publish "b.out/c" |> expectFailure (NameTaken(temp.At "out/b.out"))
             Expect.equal "nothing left over" [ "b.out", "x" ] (contents (temp.At "out"))
         }
 
         test "nothing is written through a link" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             temp.Write("elsewhere/a.out", "theirs")
             temp.Write("elsewhere/b.out", "theirs")
             temp.Link("out/d", temp.At "elsewhere")
             temp.Link("out/b.out", temp.At "elsewhere/b.out")
 
             publisher.Publish(name "d/a", bytes "x", true)
-            |> expectTrouble (OutsideResults(temp.At "out/d"))
+            |> expectFailure (OutsideResults(temp.At "out/d"))
 
             publisher.Publish(name "d/e/a", bytes "x", true)
-            |> expectTrouble (OutsideResults(temp.At "out/d"))
+            |> expectFailure (OutsideResults(temp.At "out/d"))
 
             Expect.equal
                 "a link under the final name is replaced"
@@ -210,7 +210,7 @@ let tests =
 
         test "the longest names fit, with their temporary names" {
             use temp = new TempFolder()
-            let publisher = Publisher(temp.At "out")
+            let publisher = ResultStore(temp.At "out")
             let long = String('é', 100)
             Expect.equal "result" (Ok()) (publisher.Publish(name $"{long}/{long}", bytes "x", true))
             Expect.equal "error" (Ok()) (publisher.PublishError(name long, "x", true))
@@ -224,7 +224,7 @@ let tests =
         testCaseTask "a reader sees an old result or a new one, never a part" (fun () ->
             task {
                 use temp = new TempFolder()
-                let publisher = Publisher(temp.At "out")
+                let publisher = ResultStore(temp.At "out")
 
                 let version letter =
                     ReadOnlyMemory(Array.create 100_000 letter)
@@ -252,7 +252,7 @@ let tests =
         testCaseTask "many publish into new folders at once" (fun () ->
             task {
                 use temp = new TempFolder()
-                let publisher = Publisher(temp.At "out")
+                let publisher = ResultStore(temp.At "out")
 
                 do!
                     Parallel.ForAsync(

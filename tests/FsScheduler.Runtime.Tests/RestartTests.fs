@@ -44,7 +44,7 @@ let private afterWith change isSameBoot onDone (result: string option) (history:
         | Some text -> File.WriteAllText(Path.Combine(options.resultados, "a.out"), text)
         | None -> ()
 
-        let stamp = FileStamp.portableOf input
+        let stamp = FileStatus.portableOf input
 
         let submission =
             Submission.Create(name "a", "", 0, Origin.Folder, Payload.Input stamp)
@@ -68,7 +68,7 @@ let private afterWith change isSameBoot onDone (result: string option) (history:
                             store
                             (Guid.NewGuid())
                             folder
-                            options.holdup
+                            options.outage
                             options.clock
         })
 
@@ -81,11 +81,11 @@ let private fill (store: MemoryStore) =
         | StoreStep.Appending _ -> raise (StoreError(true, "disk full"))
         | _ -> ()
 
-let private proof (text: string) =
-    ResultFile.proofOf (Text.Encoding.UTF8.GetBytes text)
+let private hash (text: string) =
+    ResultFile.hashOf (Text.Encoding.UTF8.GetBytes text)
 
 let private accepted = Event.Accepted(attemptOf 1 1, AcceptedPayload(bytes "a"))
-let private completed = Event.Completed(attemptOf 1 1, StoredResult(proof "a"))
+let private completed = Event.Completed(attemptOf 1 1, StoredResult(hash "a"))
 
 /// As the machine shows it once the folder has been looked at.
 let private status (cluster: Cluster) (isSo: StatusReport -> bool) =
@@ -121,9 +121,9 @@ let private inPieces part = [
         Event.Submitted(taskId (index + 2), piece, pipeline [ "lower" ])
 
     Event.Part(taskId 1, 0, bytes "one")
-    Event.Completed(attemptOf 2 1, NothingLeft)
+    Event.Completed(attemptOf 2 1, NothingKept)
     Event.Part(taskId 1, 1, Spooled(part, 100L<B>))
-    Event.Completed(attemptOf 3 1, NothingLeft)
+    Event.Completed(attemptOf 3 1, NothingKept)
 ]
 
 let tests =
@@ -158,7 +158,7 @@ let tests =
                         Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance
 
                 Expect.equal (Seq.contains part scheduler.Spools) isKept "the part"
-                let decisions = Decisions()
+                let decisions = StepOutput()
                 let found = Collections.Generic.Dictionary()
                 let now = (Clock TimeProvider.System).Now
                 scheduler.Resume(journal.Owner, found, now, decisions)

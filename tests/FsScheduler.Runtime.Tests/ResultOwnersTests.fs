@@ -21,12 +21,12 @@ let private ofTask number = OfTask(number * 1L<taskId>)
 
 /// A folder of results, what is an input, and who owns what.
 type private Results(folder: TempFolder, inputs: string list) =
-    let publisher = Publisher(folder.At "out")
+    let publisher = ResultStore(folder.At "out")
 
     let owners =
         ResultOwners(publisher, (fun name -> List.contains (string name) inputs), [])
 
-    member _.Publisher = publisher
+    member _.ResultStore = publisher
     member _.Owners = owners
 
     /// Puts a result, and tells under which name it stands.
@@ -60,14 +60,14 @@ let private read (folder: TempFolder) file =
 /// Performs effects by a queue with one answer for each result, and ends it.
 let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEffect list) =
     task {
-        let publisher = Publisher(folder.At "out")
+        let publisher = ResultStore(folder.At "out")
         publisher.Sweep() |> ignore
         use stop = new CancellationTokenSource()
         let told = TaskCompletionSource()
         let clock = Clock TimeProvider.System
 
         let queue =
-            PublishQueue(
+            ResultPublisher(
                 Inputs(InputFolder(folder.At "in"), OnDone.Keep),
                 publisher,
                 Spool(),
@@ -76,7 +76,7 @@ let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEff
                 Sync.Off,
                 ignore,
                 clock,
-                Holdup NullLogger.Instance,
+                StorageOutage NullLogger.Instance,
                 ActivityLog(clock, NullLogger.Instance),
                 log
             )
@@ -105,7 +105,7 @@ let private submission origin =
 
 let private trouble = {
     attempt = 1
-    cause = Fault
+    cause = TaskError
     stages = "lower"
     worker = "w"
     error = "not UTF-8"
@@ -178,18 +178,18 @@ let tests =
             results.Put(ofTask 1L, "one") |> ignore
             results.Put(file, "file") |> ignore
 
-            let later = ResultOwners(results.Publisher, (fun _ -> false), results.Owners.All)
+            let later = ResultOwners(results.ResultStore, (fun _ -> false), results.Owners.All)
 
             Expect.equal (later.Find(file, name "c.txt") |> string) "c.1.txt" "the file's"
             Expect.isTrue (later.MayHave(ofTask 1L, name "c.txt")) "the first's"
             Expect.isFalse (later.MayHave(ofTask 2L, name "c.txt")) "nobody else's"
-            let forgetful = ResultOwners(results.Publisher, (fun _ -> false), [])
+            let forgetful = ResultOwners(results.ResultStore, (fun _ -> false), [])
             Expect.equal (forgetful.Find(file, name "c.txt") |> string) "c.txt" "unless it is lost"
         }
 
         test "is told once, and once more when a name is the file's again" {
             use folder = new TempFolder()
-            let publisher = Publisher(folder.At "out")
+            let publisher = ResultStore(folder.At "out")
             let owners = ResultOwners(publisher, (fun _ -> false), [])
 
             let put source =
@@ -216,7 +216,7 @@ let tests =
             let other = ref (Task.FromResult "")
 
             let putSlowly place mayReplace =
-                let outcome = results.Publisher.Publish(place, ReadOnlyMemory "one"B, mayReplace)
+                let outcome = results.ResultStore.Publish(place, ReadOnlyMemory "one"B, mayReplace)
                 other.Value <- Task.Run(fun () -> results.Put(file, "file"))
                 // It waits for this one to end.
                 Expect.isFalse (other.Value.Wait 50) "the file's"

@@ -124,7 +124,7 @@ let tests =
             File.SetLastWriteTimeUtc(folder.At "a", time)
             let shared = SharedFolders [ folder.Path ]
 
-            let version: FileVersion = {
+            let version: SharedFileVersion = {
                 length = 10L<B>
                 modified = (time.Ticks - DateTime.UnixEpoch.Ticks) / 10L
             }

@@ -37,7 +37,7 @@ let private takenOver
         let state = new StateFolder(folder.Path)
         let time = HandTime()
         let clock = Clock time
-        let holdup = Holdup NullLogger.Instance
+        let outage = StorageOutage NullLogger.Instance
 
         let agent =
             SchedulerAgent(Scheduler settings, MemoryJournal 100, Release(fun _ -> ()), clock)
@@ -47,7 +47,7 @@ let private takenOver
         File.WriteAllText(state.SharedFile attempt, stored)
 
         let sharing =
-            Sharing(
+            SharedFileTransfer(
                 InputFolder(folder.At "entrada"),
                 state,
                 agent,
@@ -55,7 +55,7 @@ let private takenOver
                 (fun _ -> false),
                 (fun _ _ -> ()),
                 ignore,
-                holdup,
+                outage,
                 clock
             )
 
@@ -65,14 +65,14 @@ let private takenOver
 
         do!
             eventually "it is taken over" (fun () ->
-                if not (isNull holdup.Reason) then
-                    reason <- holdup.Reason
+                if not (isNull outage.Reason) then
+                    reason <- outage.Reason
 
                 time.Advance(seconds 1.0)
                 taking.IsCompleted)
 
         let! struct (input, trouble) = taking
-        Expect.isNull holdup.Reason "no longer"
+        Expect.isNull outage.Reason "no longer"
 
         let left =
             Directory.GetFiles(folder.At "spool")
@@ -140,7 +140,7 @@ let private leftovers =
             let refuse _ = failwith "not to be placed"
 
             let sharing =
-                Sharing(
+                SharedFileTransfer(
                     InputFolder(folder.At "entrada"),
                     state,
                     agent,
@@ -148,7 +148,7 @@ let private leftovers =
                     (fun _ -> false),
                     (fun _ _ -> ()),
                     ignore,
-                    Holdup NullLogger.Instance,
+                    StorageOutage NullLogger.Instance,
                     Clock(HandTime())
                 )
 

@@ -14,7 +14,7 @@ open FsScheduler.Core.Tests
 open FsScheduler.Runtime.Tests.FileSupport
 
 let private judged silent isAsked sent =
-    Silence.judge (silent * 1L<ms>) isAsked (sent * 1L<B>)
+    Silence.decide (silent * 1L<ms>) isAsked (sent * 1L<B>)
 
 /// Both ends of a connection in memory.
 let private duplex () =
@@ -143,7 +143,7 @@ let tests =
             do! meeting.say (FromScheduler.Status(report 2L))
 
             match! within receiving with
-            | Some { Arrival.message = FromScheduler.Status report } ->
+            | Some { IncomingMessage.message = FromScheduler.Status report } ->
                 Expect.equal report.queued 2L "the answer to the client's own question"
             | other -> failtest $"{other}"
         }
@@ -253,7 +253,7 @@ let tests =
                     return receiving
                 }
 
-            let! (receiving: Task<Arrival<FromScheduler> option>) = begin' ()
+            let! (receiving: Task<IncomingMessage<FromScheduler> option>) = begin' ()
 
             for _ in 2..8 do
                 for _ in 1..20 do
@@ -267,7 +267,7 @@ let tests =
                 IO.File.Delete path
             | other -> failtest $"{other}"
 
-            let! (receiving: Task<Arrival<FromScheduler> option>) = begin' ()
+            let! (receiving: Task<IncomingMessage<FromScheduler> option>) = begin' ()
 
             for _ in 1..29 do
                 do! clock.Advance 1_000

@@ -153,7 +153,7 @@ let tests =
 
             let trouble = {
                 attempt = 1
-                cause = Cause.Fault
+                cause = Cause.TaskError
                 stages = "exec:x"
                 worker = "w"
                 error = "ended with exit code 3: um\n\u001b[2Jdois"

@@ -42,7 +42,7 @@ type SpoolBodies<'message>() =
     member _.Sent = lock sent (fun () -> List.ofSeq sent)
     member _.Unsent = lock unsent (fun () -> List.ofSeq unsent)
 
-    interface IBodies<'message> with
+    interface IPayloadSource<'message> with
         member _.Posted departure =
             lock posted (fun () -> posted.Add departure.payload)
 
@@ -239,7 +239,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
     let time = HandTime()
     let state = new StateFolder(folder.At "state")
     let clock = Clock time
-    let holdup = Holdup NullLogger.Instance
+    let outage = StorageOutage NullLogger.Instance
 
     let options =
         for name in [ "entrada"; "resultados" ] do
@@ -266,9 +266,9 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
             routes = []
             openJournal =
                 fun () ->
-                    StateJournal.over (new MemoryStore()) (Guid.NewGuid()) state.Path holdup clock
+                    StateJournal.over (new MemoryStore()) (Guid.NewGuid()) state.Path outage clock
             retention = { age = 1_000_000_000_000L<ms>; bytes = 1_000_000_000_000L<B> }
-            holdup = holdup
+            outage = outage
             clock = clock
             log = NullLogger.Instance
         }

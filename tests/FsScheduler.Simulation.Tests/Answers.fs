@@ -4,7 +4,7 @@ open FsScheduler.Core
 
 /// Holds every effect against what the observer knows: when it is decided, and again when it is let out.
 [<Sealed>]
-type Answers(scene: Scene, spool: Spool, observer: Observer) =
+type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
     let request session ref =
         match observer.Requests.TryGetValue(struct (session, ref)) with
         | true, request -> request
@@ -106,9 +106,9 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                  && submission = task.Submission
                  && spool.Content(payload, submission) = task.Result)
                 $"what is to be published of task {task.Id} was not accepted"
-        | Effect.ToDisk(DiskEffect.PublishError(id, _, troubles)) ->
+        | Effect.ToDisk(DiskEffect.PublishError(id, _, failures)) ->
             must
-                ((observer.Task id).IsQuarantined && not troubles.IsEmpty)
+                ((observer.Task id).IsQuarantined && not failures.IsEmpty)
                 $"task {id} is not in quarantine"
         | Effect.ToPeer(PeerEffect.Reply(session, message, payload, _)) ->
             decidedReply session message payload
@@ -117,7 +117,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
         | Effect.ToPeer(PeerEffect.Disconnect _)
         | Effect.ToDisk(DiskEffect.Discard _)
         | Effect.ToLog _ -> ()
-        | Effect.ToDisk(DiskEffect.Settle _)
+        | Effect.ToDisk(DiskEffect.ConfirmPublished _)
         | Effect.ToJournal _ ->
             raise (Violation "only a restart, or a journal that drops, asks for that")
 
@@ -162,7 +162,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 ((observer.Task work.attempt.task).DurableAttempt >= work.attempt.number)
                 $"PROCESS of task {work.attempt.task} before it is durable"
-        | Effect.ToPieces(PieceEffect.Join(attempt, _, parts)) ->
+        | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, parts)) ->
             let task = observer.Task attempt.task
 
             let durable =
@@ -189,7 +189,7 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
             must
                 ((observer.Task outcome.task).DurableEnds > 0)
                 $"DONE of task {outcome.task} before it is durable"
-        | Effect.ToPieces(PieceEffect.Gather(attempt, index, _)) ->
+        | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, _)) ->
             let task = observer.Task attempt.task
 
             must
@@ -197,9 +197,9 @@ type Answers(scene: Scene, spool: Spool, observer: Observer) =
                  && task.DurableParts |> Seq.exists (fun (struct (_, durable)) -> durable = index))
                 $"part {index} of task {attempt.task} is gathered before it is durable"
         // What is cut is what it was submitted with, or what a durable event has.
-        | Effect.ToPieces(PieceEffect.Abandon _ | PieceEffect.Cut _)
+        | Effect.ToPieces(PieceEffect.DropPrefetch _ | PieceEffect.Cut _)
         | Effect.ToPeer(PeerEffect.Reply _ | PeerEffect.Revoke _ | PeerEffect.Welcome _)
         | Effect.ToPeer(PeerEffect.Dismiss _ | PeerEffect.Disconnect _)
-        | Effect.ToDisk(DiskEffect.Settle _ | DiskEffect.Discard _)
+        | Effect.ToDisk(DiskEffect.ConfirmPublished _ | DiskEffect.Discard _)
         | Effect.ToJournal _
         | Effect.ToLog _ -> ()

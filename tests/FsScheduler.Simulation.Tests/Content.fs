@@ -141,7 +141,7 @@ module Content =
 
     let ofBytes (bytes: byte[]) = Encoding.UTF8.GetString bytes
 
-    let proofOf (content: string) : Proof = ResultFile.proofOf (toBytes content)
+    let hashOf (content: string) : ContentHash = ResultFile.hashOf (toBytes content)
 
     /// What a version of a file holds.
     let ofFile (name: string) (version: int64) =
@@ -201,7 +201,7 @@ type Spool() =
         | Packed -> Encoding.UTF8.GetString submission.Packed.Span
         | Bytes bytes -> Encoding.UTF8.GetString bytes
         | Spooled(path, _) -> spool.Read path
-        | Filed
+        | Journaled
         | Recorded _ -> raise (Violation "nothing is left to the journal here")
         | Input stamp -> Content.ofFile submission.Name stamp.modified
         | Slice(whole, start, size) -> Content.slice (spool.Content(whole, submission)) start size
@@ -211,7 +211,7 @@ type Spool() =
         match payload with
         | Spooled(path, _) -> spool.Delete path
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Bytes _
         | Input _

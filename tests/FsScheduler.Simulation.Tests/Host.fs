@@ -51,7 +51,7 @@ type HostWorld = {
     state: IStateFolder
     peers: SessionId -> IPeer
     cut: Cut
-    reconsider: TaskName -> Stamp -> unit
+    reconsider: TaskName -> FileVersion -> unit
     /// Results that are put together are files above this.
     smallMax: Size
 }
@@ -63,7 +63,7 @@ type HostWorld = {
 /// <param name="answers">Is told of each effect.</param>
 /// <param name="world">What it works with.</param>
 [<Sealed>]
-type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) =
+type Host(scene: SimulationContext, observer: Observer, answers: Answers, world: HostWorld) =
     let turnMax = 64
     let climate = scene.climate
     let time = TimelineTime scene.timeline
@@ -94,7 +94,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
             tick = climate.tick
             retention = { age = 1_000_000_000L<ms>; bytes = Settings.unlimited }
             pace = UpkeepPace.Usual
-            holdup = Holdup NullLogger.Instance
+            outage = StorageOutage NullLogger.Instance
             activity = ActivityLog(clock, NullLogger.Instance)
             clock = clock
             log = NullLogger.Instance
@@ -102,10 +102,11 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
 
     /// A number that tells cases apart, for the hash.
     let kindOf (case: obj) =
-        Wording.caseOf case |> Seq.fold (fun sum letter -> sum * 31L + int64 letter) 7L
+        TraceFormat.caseOf case
+        |> Seq.fold (fun sum letter -> sum * 31L + int64 letter) 7L
 
     let count (kind: string) (case: obj) =
-        scene.coverage.Count $"{kind}: {Wording.caseOf case}"
+        scene.coverage.Count $"{kind}: {TraceFormat.caseOf case}"
 
     let look () =
         match Invariants.violations scheduler with
@@ -131,7 +132,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
             answers.Decided effect
 
     let step input =
-        let decisions = turns.Decisions
+        let decisions = turns.StepOutput
         let firstEvent = decisions.Events.Count
         let firstEffect = decisions.Effects.Count
 
@@ -162,7 +163,7 @@ type Host(scene: Scene, observer: Observer, answers: Answers, world: HostWorld) 
         match message with
         | Message.Inputs inputs -> Array.iter step inputs
         | Message.Resume
-        | Message.Look _ -> turns.Take message
+        | Message.Ask _ -> turns.Take message
 
     /// The scheduler may be asleep, and a journal may take one batch at a time.
     let begun () : Task =

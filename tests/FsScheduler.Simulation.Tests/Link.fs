@@ -12,7 +12,7 @@ type private Frame<'T> =
 
 /// One direction of a connection: first in, first out, with delays; what is in it can be lost.
 [<Sealed>]
-type private Pipe<'T>(scene: Scene) =
+type private Pipe<'T>(scene: SimulationContext) =
     let queue = Queue<Frame<'T>>()
     let mutable latest = 0L<ms>
     let mutable stalledUntil = 0L<ms>
@@ -54,7 +54,7 @@ type private Pipe<'T>(scene: Scene) =
 
 /// A connection between a worker or a client and the scheduler. Its session is its number.
 [<Sealed>]
-type Link(scene: Scene, session: SessionId) =
+type Link(scene: SimulationContext, session: SessionId) =
     let up = Pipe<struct (ToScheduler * string)> scene
     let down = Pipe<struct (FromScheduler * string)> scene
     let mutable peerTold = false

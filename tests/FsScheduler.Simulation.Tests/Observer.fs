@@ -6,8 +6,8 @@ open FsScheduler.Core
 /// Looks over the machine's shoulder, and raises a violation at the first thing that may not be.
 /// It keeps its own account of every task from inputs and events, and asks the machine nothing.
 [<Sealed>]
-type Observer(scene: Scene, spool: Spool) =
-    let ledger = Ledger()
+type Observer(scene: SimulationContext, spool: Spool) =
+    let ledger = TaskAudit()
     let splits = PieceObserver(scene, spool, ledger)
     let requests = Dictionary<struct (SessionId * string), RequestRecord>()
     let keys = Dictionary<string, TaskId>()
@@ -127,11 +127,14 @@ type Observer(scene: Scene, spool: Spool) =
         slotsAt[attempt] <- worker.Slots
 
     /// A retry forgives nothing.
-    let blame (task: TaskRecord) (trouble: Trouble) =
-        if trouble.worker <> "" && (trouble.cause = Fault || trouble.cause = Inability) then
+    let blame (task: TaskRecord) (trouble: Failure) =
+        if
+            trouble.worker <> ""
+            && (trouble.cause = TaskError || trouble.cause = WorkerUnable)
+        then
             task.Blamed.Add trouble.worker
 
-    let quarantined input id (trouble: Trouble) =
+    let quarantined input id (trouble: Failure) =
         let task = ledger.Task id
 
         must
@@ -150,7 +153,7 @@ type Observer(scene: Scene, spool: Spool) =
             | Input.Report(_, _, Failed _, _)
             | Input.Unreadable _
             | Input.Unpublished _ -> failedOut, "failed too often"
-            | Input.Unjoined _ -> failedOut, "joined in vain too often"
+            | Input.MergeFailed _ -> failedOut, "joined in vain too often"
             | Input.Leave _ -> lostOut, "lost too often"
             | Input.Tick when lostOut -> true, "lost too often"
             | Input.Tick -> failedOut, "failed too often"
@@ -194,9 +197,9 @@ type Observer(scene: Scene, spool: Spool) =
             match input with
             | _ when task.Whole.IsSome -> true // looked at when the step is over
             | Input.Cancel(other, _) -> other = id || ledger.IsOf(id, other)
-            | Input.Withdraw attempt -> attempt.task = id || ledger.IsOf(id, attempt.task)
+            | Input.FileChanged attempt -> attempt.task = id || ledger.IsOf(id, attempt.task)
             | Input.Outdated attempt -> attempt.task = id
-            | Input.Vanish name -> name = task.Submission.Name
+            | Input.FileDeleted name -> name = task.Submission.Name
             | Input.Submit(submission, _) ->
                 submission.Origin = Origin.Folder && submission.Name = task.Submission.Name
             | Input.Unpublished(attempt, _) -> attempt.task = id
@@ -233,7 +236,7 @@ type Observer(scene: Scene, spool: Spool) =
                     $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
 
                 task.Expected, given
-            | Input.Joined(joined, given), ValueSome pieces ->
+            | Input.PartsMerged(joined, given), ValueSome pieces ->
                 must
                     (joined = attempt
                      && joined.number = task.Attempt
@@ -262,7 +265,7 @@ type Observer(scene: Scene, spool: Spool) =
         | Input.Published(published, _) ->
             must (task.IsPublishing && published = attempt) $"task {task.Id} was not published"
         | Input.Report(_, _, Succeeded, payload)
-        | Input.Joined(_, payload) ->
+        | Input.PartsMerged(_, payload) ->
             task.Result <- accepted input attempt payload
             task.Payload <- payload
         | _ -> violation $"task {task.Id} completed by {input}"
@@ -291,7 +294,7 @@ type Observer(scene: Scene, spool: Spool) =
             task.Content <- accepted input attempt payload
 
             match input, pieces with
-            | Input.Joined _, ValueSome pieces when
+            | Input.PartsMerged _, ValueSome pieces when
                 (Array.last pieces.Stages).EndsWith Stage.partForm
                 ->
                 // What merges the parts is to be run on them.
@@ -324,13 +327,13 @@ type Observer(scene: Scene, spool: Spool) =
 
             blame task trouble
 
-            if trouble.cause = Inability then
+            if trouble.cause = WorkerUnable then
                 match input with
                 | Input.Report(_, _, Unable _, _) -> ()
                 | _ -> violation $"task {id} could not be run by {input}"
 
                 scene.coverage.Count "seen: failed for nothing"
-            elif trouble.cause = Disk then
+            elif trouble.cause = StorageError then
                 match input with
                 | Input.OutOfSight(attempt, _) when attempt.task = id -> ()
                 | _ -> violation $"task {id} waits for the disk after {input}"
@@ -354,7 +357,7 @@ type Observer(scene: Scene, spool: Spool) =
             let task = ledger.Task id
 
             must
-                (input = Input.Tick && trouble.cause = Departure && not (splits.IsRunnable task))
+                (input = Input.Tick && trouble.cause = WorkerLeft && not (splits.IsRunnable task))
                 $"task {id} is given up in pieces by {input}, and somebody runs them"
 
             scene.coverage.Count "seen: pieces that nobody runs any more"
@@ -365,10 +368,10 @@ type Observer(scene: Scene, spool: Spool) =
             must task.IsRunning $"task {id} is queued again and was not running"
 
             must
-                ((trouble.cause = Loss) = ((ledger.Session task.Session).Slots > 0))
+                ((trouble.cause = WorkerLost) = ((ledger.Session task.Session).Slots > 0))
                 $"the loss of task {id} counts wrongly"
 
-            if trouble.cause = Loss then
+            if trouble.cause = WorkerLost then
                 task.Losses <- task.Losses + 1
             else
                 scene.coverage.Count "seen: lost while draining"
@@ -451,8 +454,8 @@ type Observer(scene: Scene, spool: Spool) =
                 match ledger.Tasks.TryGetValue attempt.task with
                 | true, task -> task.IsCutting && task.Attempt = attempt.number
                 | _ -> false
-            | Input.Joined(attempt, _)
-            | Input.Unjoined(attempt, _) ->
+            | Input.PartsMerged(attempt, _)
+            | Input.MergeFailed(attempt, _) ->
                 match ledger.Tasks.TryGetValue attempt.task with
                 | true, task ->
                     task.IsSplit && task.Joining = attempt.number && task.Attempt = attempt.number
@@ -482,8 +485,8 @@ type Observer(scene: Scene, spool: Spool) =
 
         match input with
         | Input.Cut _
-        | Input.Joined _
-        | Input.Unjoined _ when not isAwaited ->
+        | Input.PartsMerged _
+        | Input.MergeFailed _ when not isAwaited ->
             must (Seq.isEmpty events) $"{input} is not awaited, and counts"
             scene.coverage.Count "seen: cut or joined for nobody"
         | _ -> ()

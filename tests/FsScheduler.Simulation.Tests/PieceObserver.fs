@@ -5,7 +5,7 @@ open FsScheduler.Core
 
 /// Looks at what the machine does with payloads in pieces, and raises a violation at the first thing that may not be.
 [<Sealed>]
-type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
+type PieceObserver(scene: SimulationContext, spool: Spool, ledger: TaskAudit) =
     let dropped = List<TaskRecord>() // pieces that were cancelled in this step
     let mutable speculated = ValueNone // a piece that is to have a second task, and who is slow with it
     let mutable helper = ValueNone // the second task, and who it is not for
@@ -298,7 +298,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
                 $"what is cut of task {task.Id} is not what it is at"
 
             task.IsCutting <- true
-        | Effect.ToPieces(PieceEffect.Join(attempt, merge, parts)) ->
+        | Effect.ToPieces(PieceEffect.MergeParts(attempt, merge, parts)) ->
             let task = ledger.Task attempt.task
             must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is joined"
 
@@ -317,7 +317,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
 
             task.Joining <- attempt.number
             task.Gathered <- 0
-        | Effect.ToPieces(PieceEffect.Gather(attempt, index, part)) ->
+        | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)) ->
             let task = ledger.Task attempt.task
             must (attempt.number = task.Attempt && task.IsSplit) $"task {task.Id} is gathered"
             must (index = task.Gathered) $"part {index} of task {task.Id} is not the next one"
@@ -328,7 +328,7 @@ type PieceObserver(scene: Scene, spool: Spool, ledger: Ledger) =
 
             task.Gathered <- index + 1
             scene.coverage.Count "seen: a part ahead of the last"
-        | Effect.ToPieces(PieceEffect.Abandon attempt) ->
+        | Effect.ToPieces(PieceEffect.DropPrefetch attempt) ->
             let task = ledger.Task attempt.task
 
             // It may be given out again in the same step.

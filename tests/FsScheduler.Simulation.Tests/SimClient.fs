@@ -8,7 +8,7 @@ type Wish = { submit: Submit; content: string }
 
 /// A client that submits, asks, cancels, retries, loses its connection and comes back with its keys.
 [<Sealed>]
-type SimClient(scene: Scene, name: string, pipelines: string[], connect: unit -> Link) =
+type SimClient(scene: SimulationContext, name: string, pipelines: string[], connect: unit -> Link) =
     let chance = scene.chance
     let climate = scene.climate
     let open' = Dictionary<string, Wish>() // by ref, on this link

@@ -67,7 +67,7 @@ type SimRunner(chance: Chance) =
 /// <param name="scene">Has the timeline.</param>
 /// <param name="latest">How much later, at the most.</param>
 [<Sealed>]
-type TimelineRunner(scene: Scene, latest: Duration) =
+type TimelineRunner(scene: SimulationContext, latest: Duration) =
     inherit SimContext()
 
     override _.Plan action =

@@ -5,7 +5,7 @@ open FsScheduler.Core
 
 /// `entrada/`, whose files change and vanish while they are worked on, and the scanner that tells of it.
 [<Sealed>]
-type SimFolder(scene: Scene, post: Input -> unit) =
+type SimFolder(scene: SimulationContext, post: Input -> unit) =
     let chance = scene.chance
     let climate = scene.climate
     let files = SortedDictionary<string, int64>(System.StringComparer.Ordinal)
@@ -25,7 +25,7 @@ type SimFolder(scene: Scene, post: Input -> unit) =
         files[nameOf (chance.Below climate.files)] <- versions
 
     let stampOf name version =
-        Stamp.ofTime (Content.sizeOf (Content.ofFile name version)) version
+        FileVersion.ofTime (Content.sizeOf (Content.ofFile name version)) version
 
     let scan () =
         for KeyValue(name, version) in files do
@@ -46,7 +46,7 @@ type SimFolder(scene: Scene, post: Input -> unit) =
 
         for name in missed do
             if not (files.ContainsKey name) then
-                post (Input.Vanish name)
+                post (Input.FileDeleted name)
 
         missed.Clear()
 
@@ -60,7 +60,7 @@ type SimFolder(scene: Scene, post: Input -> unit) =
                seen.GetValueOrDefault(name, 0L) = version)
 
     /// What is in a file at this moment, or that it is no longer what it was.
-    member _.Read(name: string, stamp: Stamp) : string voption =
+    member _.Read(name: string, stamp: FileVersion) : string voption =
         match files.TryGetValue name with
         | true, version when version = stamp.modified -> ValueSome(Content.ofFile name version)
         | _ ->
@@ -71,7 +71,7 @@ type SimFolder(scene: Scene, post: Input -> unit) =
     member _.Has(name: string) = files.ContainsKey name
 
     /// That version was found void: if the scanner believes in it, it has to look again.
-    member _.Forget(name: string, stamp: Stamp) =
+    member _.Forget(name: string, stamp: FileVersion) =
         match seen.TryGetValue name with
         | true, version when version = stamp.modified -> seen.Remove name |> ignore
         | _ -> ()

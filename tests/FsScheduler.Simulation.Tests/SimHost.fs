@@ -65,17 +65,17 @@ type SimMailbox(turns: Turns, hooks: MailboxHooks) =
             messages.Writer.TryWrite(Message.Inputs inputs) |> ignore
             Task.CompletedTask
 
-        member _.LookAsync(look: Scheduler -> 'answer, _: CancellationToken) =
+        member _.QueryAsync(look: Scheduler -> 'answer, _: CancellationToken) =
             let answer =
                 TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
 
             let glance =
-                Glance(fun scheduler ->
+                Query(fun scheduler ->
                     let seen = look scheduler
                     hooks.looked (box seen)
                     fun () -> answer.TrySetResult seen |> ignore)
 
-            messages.Writer.TryWrite(Message.Look glance) |> ignore
+            messages.Writer.TryWrite(Message.Ask glance) |> ignore
             answer.Task
 
 /// <summary>A connection, of which what is sent is at once with the peer.</summary>
@@ -86,7 +86,7 @@ type SimMailbox(turns: Turns, hooks: MailboxHooks) =
 [<Sealed>]
 type SimPeer
     (
-        post: Departure<FromScheduler> -> unit,
+        post: OutgoingMessage<FromScheduler> -> unit,
         welcome: Attempt[] -> unit,
         dismiss: unit -> unit,
         close: unit -> unit
@@ -137,15 +137,15 @@ module SimHost =
         let check (attempt: Attempt) (error: string) =
             let isFault = error.Contains "I/O error" || error.Contains "disk full"
 
-            if not (isFault || (Destination.ofResult attempt scheduler).IsNowhere) then
+            if not (isFault || (ResultTarget.ofResult attempt scheduler).IsNowhere) then
                 raise (Violation $"what {attempt} needs is not to be had: {error}")
 
         match input with
         | Input.Unreadable(attempt, error)
-        | Input.Unjoined(attempt, error) -> check attempt error
+        | Input.MergeFailed(attempt, error) -> check attempt error
         | _ -> ()
 
-    /// Upkeep that does nothing with what is not the host's.
+    /// Maintenance that does nothing with what is not the host's.
     let upkeep started : UpkeepAround = {
         started = started
         sweep = fun _ -> Task.CompletedTask

@@ -5,7 +5,8 @@ open FsScheduler.Core
 
 /// A worker process: it may crash, hang, stall, drain and come back, always as another session.
 [<Sealed>]
-type SimWorker(scene: Scene, name: string, stages: string[], connect: unit -> Link, slotsAt) =
+type SimWorker
+    (scene: SimulationContext, name: string, stages: string[], connect: unit -> Link, slotsAt) =
     let chance = scene.chance
     let climate = scene.climate
     let held = HashSet<Attempt>()

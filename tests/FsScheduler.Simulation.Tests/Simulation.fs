@@ -7,7 +7,7 @@ open FsScheduler.Protocol
 /// How a run went.
 type Run = {
     seed: uint64
-    climate: Climate
+    climate: FaultProfile
     /// What was violated; nothing, if all is well.
     failure: string option
     trace: Trace
@@ -111,7 +111,7 @@ module Simulation =
         for path in world.Spool.Paths do
             must (owned.Contains path) $"{path} is left behind"
 
-    let private play (scene: Scene) =
+    let private play (scene: SimulationContext) =
         let world = World scene
         world.Start()
         scene.timeline.At(scene.climate.faultsFor, (fun () -> scene.faulty <- false))
@@ -157,7 +157,7 @@ module Simulation =
         let chance = Chance seed
 
         let scene = {
-            climate = Climate.draw chance
+            climate = FaultProfile.draw chance
             chance = chance
             timeline = Timeline()
             trace = Trace linesMax

@@ -49,7 +49,7 @@ let tests =
             for run in runs.Value do
                 all.Add run.coverage
 
-            for what in Required.occurrences do
+            for what in RequiredCoverage.occurrences do
                 Expect.isGreaterThan (all.Of what) 0L $"never in {seeds} seeds: {what}"
         }
 

@@ -30,7 +30,7 @@ type Trace(linesMax: int) =
 
     member _.Lines = [
         for struct (at, what, _, detail) in lines do
-            $"%8d{at} ms  {what}  {Wording.ofAny detail}"
+            $"%8d{at} ms  {what}  {TraceFormat.ofAny detail}"
     ]
 
 /// How often each thing has occurred: a simulation in which nothing goes wrong proves nothing.

@@ -9,7 +9,7 @@ open FsScheduler.Simulation.Tests
 
 /// A scheduler, its workers, its clients and its folders in one thread.
 [<Sealed>]
-type World(scene: Scene) =
+type World(scene: SimulationContext) =
     let chance = scene.chance
     let climate = scene.climate
     let spool = Spool()
@@ -125,7 +125,7 @@ type World(scene: Scene) =
                 ValueNone
             | ValueNone ->
                 folder.Forget(work.name, stamp)
-                post (Input.Withdraw work.attempt)
+                post (Input.FileChanged work.attempt)
                 ValueNone
 
     let cut (attempt: Attempt) (submission: Submission) payload pieceSize : Size[] voption =
@@ -147,7 +147,7 @@ type World(scene: Scene) =
                 tell (Input.OutOfSight(attempt, "not to be seen"))
             | ValueNone ->
                 folder.Forget(submission.Name, stamp)
-                tell (Input.Withdraw attempt)
+                tell (Input.FileChanged attempt)
         | Spooled(path, _) ->
             match spool.TryRead path with
             | ValueSome content -> found content
@@ -155,7 +155,7 @@ type World(scene: Scene) =
                 scene.coverage.Count "seen: gone before it was cut"
                 tell (Input.Unreadable(attempt, $"{path} is not there"))
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Bytes _
         | Slice _ -> raise (Violation $"{attempt} is cut, and is no file")
@@ -173,7 +173,7 @@ type World(scene: Scene) =
             member _.Finish(_, _) = Ok()
     }
 
-    let send (link: Link) (departure: Departure<FromScheduler>) =
+    let send (link: Link) (departure: OutgoingMessage<FromScheduler>) =
         match departure.message, departure.payload with
         | FromScheduler.Process work, Payload.Input stamp -> link.Down(readFor work stamp id)
         | FromScheduler.Process work, Slice(Payload.Input stamp, start, size) ->
@@ -190,7 +190,7 @@ type World(scene: Scene) =
                 if departure.isLast then
                     spool.Delete path
             | Packed
-            | Filed
+            | Journaled
             | Recorded _
             | Bytes _
             | Payload.Input _ -> ()

@@ -9,7 +9,7 @@ open FsScheduler.Simulation.Tests
 
 /// `resultados/`: keeps what is there.
 [<Sealed>]
-type WorldResults(scene: Scene, spool: Spool) =
+type WorldResults(scene: SimulationContext, spool: Spool) =
     let published = Dictionary<string, string>()
     let mutable count = 0
 
@@ -26,7 +26,7 @@ type WorldResults(scene: Scene, spool: Spool) =
             else
                 int64 (System.String digits)
 
-    let put (name: TaskName) (content: string) mayReplace : Result<unit, PublishTrouble> =
+    let put (name: TaskName) (content: string) mayReplace : Result<unit, PublishFailure> =
         let name = string name
 
         if scene.Fault(scene.climate.unpublishedPercent, "result not stored") then
@@ -82,13 +82,13 @@ type WorldResults(scene: Scene, spool: Spool) =
             count <- count + 1
             $"resultados/.{count}.tmp"
 
-        member _.TryProof path = Ok(Content.proofOf (spool.Read path))
+        member _.TryContentHash path = Ok(Content.hashOf (spool.Read path))
         member _.Holds(_, _) = false
         member _.Find(_, _, _) = ValueNone
 
 /// The payloads of a simulated scheduler, as its host sees them.
 [<Sealed>]
-type WorldSpool(scene: Scene, spool: Spool) =
+type WorldSpool(scene: SimulationContext, spool: Spool) =
     interface ISpool with
         member _.Has path = (spool.TryRead path).IsSome
 
@@ -110,7 +110,7 @@ type WorldSpool(scene: Scene, spool: Spool) =
 
 /// Its state folder.
 [<Sealed>]
-type WorldState(scene: Scene) =
+type WorldState(scene: SimulationContext) =
     let mutable count = 0
 
     let next () : string | null =

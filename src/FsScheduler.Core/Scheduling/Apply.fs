@@ -32,7 +32,7 @@ module internal Apply =
         | Packed
         | Bytes _
         | Spooled _
-        | Filed
+        | Journaled
         | Recorded _
         | Slice _ -> ()
 
@@ -168,17 +168,19 @@ module internal Apply =
     // Tasks that fail.
 
     /// Counts what went wrong against the task, if it is to blame for it, and remembers it.
-    let private failed (state: State) (task: Task) (trouble: Trouble) =
+    let private failed (state: State) (task: Task) (failure: Failure) =
         let progress = take state task
 
-        match trouble.cause with
-        | Fault -> progress.Failures <- progress.Failures + 1
-        | Loss -> progress.Losses <- progress.Losses + 1uy
-        | Departure
-        | Disk
-        | Inability -> ()
+        match failure.cause with
+        | TaskError -> progress.Failures <- progress.Failures + 1
+        | WorkerLost -> progress.Losses <- progress.Losses + 1uy
+        | WorkerLeft
+        | StorageError
+        | WorkerUnable -> ()
 
-        progress.Troubles <- trouble :: List.truncate (Limits.troublesMax - 1) progress.Troubles
+        progress.PastFailures <-
+            failure
+            :: List.truncate (SchedulerLimits.pastFailuresMax - 1) progress.PastFailures
 
     let private retried (state: State) (task: Task) =
         let progress = take state task
@@ -251,14 +253,13 @@ module internal Apply =
 
     let private completed (state: State) number (task: Task) (attempt: Attempt) remainder =
         match task.Submission.Origin, remainder with
-        | Folder, StoredResult proof ->
-            state.Taken.Done(task.Submission.Name, task.Id, number, proof)
+        | Folder, StoredResult hash -> state.Taken.Done(task.Submission.Name, task.Id, number, hash)
         | _ -> ()
 
         let result =
             match remainder with
             | KeptResult result -> result
-            | NothingLeft
+            | NothingKept
             | StoredResult _ -> Payload.empty
 
         ended state number task attempt.number None result
@@ -332,18 +333,18 @@ module internal Apply =
         | Event.Part(whole, index, part) ->
             onTask state whole (fun whole -> Transition.fill state number whole index part)
         | Event.Speculated _ -> () // the second task of the piece is submitted like the first
-        | Event.Delayed(id, trouble, delay) ->
+        | Event.Delayed(id, failure, delay) ->
             onTask state id (fun task ->
-                failed state task trouble
+                failed state task failure
                 Transition.enter state task (TaskState.Waiting(state.Now + delay)))
         | Event.Woken id -> onTask state id (fun task -> Transition.requeue state task Back)
-        | Event.Requeued(id, trouble) ->
+        | Event.Requeued(id, failure) ->
             onTask state id (fun task ->
-                failed state task trouble
+                failed state task failure
                 Transition.enqueue state task Front)
-        | Event.Quarantined(id, trouble) ->
+        | Event.Quarantined(id, failure) ->
             onTask state id (fun task ->
-                failed state task trouble
+                failed state task failure
                 Transition.enter state task TaskState.Quarantined)
         | Event.Retried id -> onTask state id (fun task -> retried state task)
         | Event.Accepted(attempt, result) ->
@@ -379,5 +380,5 @@ module internal Recording =
         /// Something happens: it is to be made durable, and is so from here on.
         member state.Record(event: Event) =
             state.LastEvent <- state.LastEvent + 1L
-            state.Decisions.Events.Add event
+            state.StepOutput.Events.Add event
             Apply.event state state.LastEvent event

@@ -9,7 +9,7 @@ module internal ApplyCarried =
         state.IsUnsorted <- true
         worker.Ceiling <- max worker.Ceiling worker.Held.Count
 
-        if task.Losses >= Limits.lossesMax - 1 then
+        if task.Losses >= SchedulerLimits.lossesMax - 1 then
             state.Workers.Reserve(worker, task)
 
     /// Puts a task that is in no list where it was.
@@ -46,7 +46,7 @@ module internal ApplyCarried =
         progress.Losses <- byte carried.losses
         progress.Stage <- byte carried.stage
         progress.StageEnd <- byte carried.stageEnd
-        progress.Troubles <- carried.troubles
+        progress.PastFailures <- carried.pastFailures
 
         match carried.result with
         | ValueSome result ->

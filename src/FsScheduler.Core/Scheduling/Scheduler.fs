@@ -11,52 +11,6 @@ open System.Collections.Generic
 type Scheduler(settings: Settings, tasksMax: int) =
     let state = State(settings, tasksMax)
 
-    // What clients ask for.
-
-    let unknown session (id: TaskId) =
-        Replies.error state session $"task {id} is not known: it never was, or it is finished"
-
-    /// Of a piece, the task that it is a piece of: there is no result without it.
-    let whole (task: Task) : Task =
-        match Finish.pieceOf state task with
-        | ValueSome(struct (whole, _)) -> whole
-        | ValueNone -> task
-
-    let cancel (id: TaskId) by =
-        match state.Tasks.Find id with
-        | null -> unknown by id
-        | task when task.State = TaskState.Publishing ->
-            Replies.error state by $"task {id} is being published: too late to cancel it"
-        | task -> Finish.cancel state (whole task) "cancelled"
-
-    let retry (id: TaskId) by =
-        match state.Tasks.Find id with
-        | null -> unknown by id
-        | task when task.State = TaskState.Quarantined -> Fail.retry state task
-        | _ -> Replies.error state by $"task {id} is not in quarantine"
-
-    let retryWith (id: TaskId) pipeline by =
-        match state.Tasks.Find id with
-        | null -> unknown by id
-        | task when task.State = TaskState.Quarantined -> Submit.retryWith state task pipeline by
-        | _ -> Replies.error state by $"task {id} is not in quarantine"
-
-    let everyQuarantined by (again: Task -> unit) =
-        let quarantined =
-            state.Tasks.ToSeq()
-            |> Seq.filter (fun task -> task.State = TaskState.Quarantined)
-            |> Seq.toArray
-
-        if quarantined.Length = 0 then
-            Replies.error state by "no task is in quarantine"
-
-        Array.iter again quarantined
-
-    let retryAll by = everyQuarantined by (Fail.retry state)
-
-    let retryAllWith pipeline by =
-        everyQuarantined by (fun task -> Submit.retryWith state task pipeline by)
-
     // Workers.
 
     let join session name stages =
@@ -79,22 +33,6 @@ type Scheduler(settings: Settings, tasksMax: int) =
         match state.Workers.Find session with
         | null -> ()
         | worker -> WorkerLoss.claim state worker holding
-
-    let drain (name: string) by =
-        let named =
-            state.Workers.All
-            |> Seq.filter (fun worker ->
-                not worker.IsAbsent && (worker.Name = name || string worker.Session = name))
-            |> Seq.sortBy _.Session
-            |> Seq.toArray
-
-        if named.Length = 0 then
-            Replies.error state by $"there is no worker '{name}'"
-
-        for worker in named do
-            state.Workers.Dismiss worker
-            HoldingBack.reopen state
-            state.Ask(Effect.ToPeer(PeerEffect.Dismiss worker.Session))
 
     let heard session =
         match state.Workers.Find session with
@@ -121,10 +59,20 @@ type Scheduler(settings: Settings, tasksMax: int) =
                         Finish.publish state task result
                 | Failed(error, retry) ->
                     state.Discard result
-                    Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) retry
+
+                    Fail.fail
+                        state
+                        task
+                        (state.NewFailure(task, TaskError, worker.Name, error))
+                        retry
                 | Unable error ->
                     state.Discard result
-                    Fail.fail state task (state.Trouble(task, Inability, worker.Name, error)) true
+
+                    Fail.fail
+                        state
+                        task
+                        (state.NewFailure(task, WorkerUnable, worker.Name, error))
+                        true
             | _ -> state.Discard result
 
     let unstored session (attempt: Attempt) error =
@@ -135,19 +83,19 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running worker when worker.Session = session ->
-                Fail.fail state task (state.Trouble(task, Disk, worker.Name, error)) true
+                Fail.fail state task (state.NewFailure(task, StorageError, worker.Name, error)) true
             | _ -> ()
 
     // What became of an effect.
 
-    let recalled attempt (submission: Submission) =
+    let submissionLoaded attempt (submission: Submission) =
         match state.Current attempt with
         | null -> ()
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split _ when task.Submission.IsFiled ->
-                Assign.recalled state task submission
+            | TaskState.Split _ when task.Submission.IsJournaled ->
+                Assign.loaded state task submission
             | _ -> ()
 
     let cut attempt (cuts: Size[]) =
@@ -164,7 +112,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | _ -> ()
 
     /// The task, if all parts of its result are there.
-    let whole' attempt : Task | null =
+    let merging attempt : Task | null =
         match state.Current attempt with
         | null -> null
         | task ->
@@ -172,22 +120,22 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | TaskState.Split Splitting.Merging -> task
             | _ -> null
 
-    let joined attempt result =
-        match whole' attempt with
+    let partsMerged attempt result =
+        match merging attempt with
         | null -> state.Discard result
-        | task -> Finish.joined state task result
+        | task -> Finish.merged state task result
 
-    let unjoined attempt cause error =
-        match whole' attempt with
+    let mergeFailed attempt cause error =
+        match merging attempt with
         | null -> ()
-        | task -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
+        | task -> Fail.fail state task (state.NewFailure(task, cause, "", error)) true
 
-    let published attempt proof =
+    let published attempt hash =
         match state.Current attempt with
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing then
-                Finish.complete state task Payload.empty (ValueSome proof)
+                Finish.complete state task Payload.empty (ValueSome hash)
 
     let unpublished attempt error =
         match state.Current attempt with
@@ -195,7 +143,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             if task.State = TaskState.Publishing then
                 if not (Finish.giveWay state task) then
-                    Fail.fail state task (state.Trouble(task, Fault, "", error)) true
+                    Fail.fail state task (state.NewFailure(task, TaskError, "", error)) true
 
     let notRead cause attempt error =
         match state.Current attempt with
@@ -203,54 +151,19 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | task ->
             match task.State with
             | TaskState.Running _
-            | TaskState.Split _ -> Fail.fail state task (state.Trouble(task, cause, "", error)) true
+            | TaskState.Split _ ->
+                Fail.fail state task (state.NewFailure(task, cause, "", error)) true
             | _ -> ()
-
-    // Files that change or go.
-
-    /// Void, if the attempt is in that state; a publishing one has to end before the next version may be published.
-    let void' attempt isThere =
-        match state.Current attempt with
-        | null -> ()
-        | task ->
-            if isThere task.State then
-                Finish.cancel state (whole task) "the file changed or went"
-
-    let withdraw attempt =
-        void' attempt (fun state -> state.IsRunning || state.IsSplit)
-
-    let outdated attempt =
-        match state.Current attempt with
-        | null -> ()
-        | task ->
-            if task.State = TaskState.Publishing && task.Submission.Origin = Folder then
-                FileVersions.overtake state task
-
-        void' attempt _.IsPublishing
-
-    let vanish name =
-        state.Record(Event.Gone name)
-        state.Overtaken.Remove name |> ignore
-
-        // The newest version, and then the one that it waits for, if there is one.
-        let rec forget () =
-            match state.Files.TryGetValue name with
-            | true, task when task.State <> TaskState.Publishing ->
-                Finish.cancel state task "the file is gone"
-                forget ()
-            | _ -> ()
-
-        forget ()
 
     let take input =
         match input with
         | Input.Submit(submission, text) -> Submit.submit state submission text
-        | Input.Cancel(id, by) -> cancel id by
-        | Input.Retry(id, by) -> retry id by
-        | Input.RetryWith(id, pipeline, by) -> retryWith id pipeline by
-        | Input.RetryAll by -> retryAll by
-        | Input.RetryAllWith(pipeline, by) -> retryAllWith pipeline by
-        | Input.Drain(worker, by) -> drain worker by
+        | Input.Cancel(id, by) -> Requests.cancel state id by
+        | Input.Retry(id, by) -> Requests.retry state id by
+        | Input.RetryWith(id, pipeline, by) -> Requests.retryWith state id pipeline by
+        | Input.RetryAll by -> Requests.retryAll state by
+        | Input.RetryAllWith(pipeline, by) -> Requests.retryAllWith state pipeline by
+        | Input.Drain(worker, by) -> Requests.drain state worker by
         | Input.Note notes -> Array.iter (Event.Noted >> state.Record) notes
         | Input.Retain cutoff -> Retention.run state cutoff
         | Input.Ask by -> state.Reply(by, FromScheduler.Status(Replies.status state))
@@ -264,30 +177,30 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | worker -> WorkerLoss.lose state worker "its connection ended"
         | Input.Report(session, attempt, outcome, result) -> report session attempt outcome result
         | Input.Unstored(session, attempt, error) -> unstored session attempt error
-        | Input.Recalled(attempt, submission) -> recalled attempt submission
-        | Input.Published(attempt, proof) -> published attempt proof
+        | Input.SubmissionLoaded(attempt, submission) -> submissionLoaded attempt submission
+        | Input.Published(attempt, hash) -> published attempt hash
         | Input.Unpublished(attempt, error) -> unpublished attempt error
-        | Input.Withdraw attempt -> withdraw attempt
-        | Input.Outdated attempt -> outdated attempt
-        | Input.Vanish name -> vanish name
-        | Input.Unreadable(attempt, error) -> notRead Fault attempt error
-        | Input.OutOfSight(attempt, error) -> notRead Disk attempt error
+        | Input.FileChanged attempt -> FileChanges.changed state attempt
+        | Input.Outdated attempt -> FileChanges.outdated state attempt
+        | Input.FileDeleted name -> FileChanges.deleted state name
+        | Input.Unreadable(attempt, error) -> notRead TaskError attempt error
+        | Input.OutOfSight(attempt, error) -> notRead StorageError attempt error
         | Input.Cut(attempt, cuts) -> cut attempt cuts
-        | Input.Joined(attempt, result) -> joined attempt result
-        | Input.Unjoined(attempt, error) -> unjoined attempt Fault error
-        | Input.NoRoom(attempt, error) -> unjoined attempt Disk error
+        | Input.PartsMerged(attempt, result) -> partsMerged attempt result
+        | Input.MergeFailed(attempt, error) -> mergeFailed attempt TaskError error
+        | Input.NoRoom(attempt, error) -> mergeFailed attempt StorageError error
         | Input.Tick ->
             Timers.tick state
             Retention.tick state
 
-    new(settings) = Scheduler(settings, Limits.tasksMax)
+    new(settings) = Scheduler(settings, SchedulerLimits.tasksMax)
 
     /// <summary>Takes one input. Total: any input, in any state, at any time.</summary>
     /// <param name="input">What has arrived.</param>
     /// <param name="at">When; never before the previous input.</param>
     /// <param name="into">What follows from it is appended here.</param>
-    member _.Step(input: Input, at: Instant, into: Decisions) =
-        state.Decisions <- into
+    member _.Step(input: Input, at: Instant, into: StepOutput) =
+        state.StepOutput <- into
         state.Now <- at
 
         if state.Started.IsNone then
@@ -337,9 +250,13 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// <param name="at">When; never before the time of the restored events.</param>
     /// <param name="into">What follows from the restart itself is appended here.</param>
     member _.Resume
-        (owner: Guid, found: IReadOnlyDictionary<Attempt, Proof>, at: Instant, into: Decisions)
-        =
-        state.Decisions <- into
+        (
+            owner: Guid,
+            found: IReadOnlyDictionary<Attempt, ContentHash>,
+            at: Instant,
+            into: StepOutput
+        ) =
+        state.StepOutput <- into
         state.Now <- at
         state.Started <- ValueSome at
         state.LastTick <- at
@@ -354,7 +271,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | Spooled(path, _) -> spools.Add path
             | Packed
             | Bytes _
-            | Filed
+            | Journaled
             | Recorded _
             | Input _
             | Slice _ -> ()
@@ -378,7 +295,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
 
     /// Results of files, by the names of the files, that may not have reached the device.
-    member _.Unflushed: struct (string * Proof)[] = state.Taken.Unflushed
+    member _.Unflushed: struct (string * ContentHash)[] = state.Taken.Unflushed
 
     /// The results of events up to this number have reached the device, and later ones may not have; none: all have.
     member _.FlushedUpTo: int64 voption =
@@ -417,11 +334,11 @@ type Scheduler(settings: Settings, tasksMax: int) =
     member _.KeptBytes: Size = state.Keys.SpooledBytes
 
     /// Files in quarantine: each with its version, and with what went wrong last.
-    member _.QuarantinedInputs: struct (string * Stamp * string)[] = [|
+    member _.QuarantinedInputs: struct (string * FileVersion * string)[] = [|
         for task in state.Tasks.ToSeq() do
             match task.Submission.Payload, task.Submission.Origin with
             | Input stamp, Folder when task.State = TaskState.Quarantined && task.IsBegun ->
-                match task.Troubles with
+                match task.PastFailures with
                 | latest :: _ -> struct (task.Submission.Name, stamp, latest.error)
                 | [] -> ()
             | _ -> ()

@@ -60,18 +60,18 @@ module Explanation =
         | Event.Speculated(_, index, slow) ->
             Some
                 $"Piece {index + 1}, task {slow}, took much longer than the others: at {time at} a second worker was given it too. The first result counts."
-        | Event.Delayed(_, trouble, delay) when trouble.cause = Inability ->
+        | Event.Delayed(_, failure, delay) when failure.cause = WorkerUnable ->
             Some
-                $"Attempt {trouble.attempt} could not be run by {trouble.worker} at {time at}: {trouble.error}. That counts for nothing against the task; it was to be tried again after {delay} ms."
-        | Event.Delayed(_, trouble, delay) ->
+                $"Attempt {failure.attempt} could not be run by {failure.worker} at {time at}: {failure.error}. That counts for nothing against the task; it was to be tried again after {delay} ms."
+        | Event.Delayed(_, failure, delay) ->
             Some
-                $"Attempt {trouble.attempt} failed at {time at}: {trouble.error}. It was to be tried again after {delay} ms."
-        | Event.Requeued(_, trouble) ->
+                $"Attempt {failure.attempt} failed at {time at}: {failure.error}. It was to be tried again after {delay} ms."
+        | Event.Requeued(_, failure) ->
             Some
-                $"Attempt {trouble.attempt} came back at {time at}: {trouble.error}. It is run again."
-        | Event.Quarantined(_, trouble) ->
+                $"Attempt {failure.attempt} came back at {time at}: {failure.error}. It is run again."
+        | Event.Quarantined(_, failure) ->
             Some
-                $"It went into quarantine at {time at}, after attempt {trouble.attempt}: {trouble.error}."
+                $"It went into quarantine at {time at}, after attempt {failure.attempt}: {failure.error}."
         | Event.Retried _ -> Some $"Somebody had it tried again at {time at}."
         | Event.Completed(attempt, _) ->
             Some $"It was done at {time at}, by attempt {attempt.number}."
@@ -100,8 +100,8 @@ module Explanation =
         | before ->
             String.Format(CultureInfo.InvariantCulture, "{0:N0} tasks are before it", before)
 
-    let private present standing =
-        match standing with
+    let private present location =
+        match location with
         | InQueue(stage, false, before) ->
             "queued", $"It is in the queue; {tasksBefore before}. {noWorker stage}"
         | InQueue(stage, true, 0) ->
@@ -157,14 +157,14 @@ module Explanation =
     /// <param name="task">The task.</param>
     /// <param name="events">What was recorded of it, oldest first; at least that it was submitted.</param>
     /// <param name="workerName">What the worker of a session is called.</param>
-    /// <param name="standing">Where it is now; None: it is finished.</param>
-    let make task (events: PastEvent[]) workerName (standing: Whereabouts option) : Explanation =
+    /// <param name="location">Where it is now; None: it is finished.</param>
+    let make task (events: PastEvent[]) workerName (location: TaskLocation option) : Explanation =
         let told = events |> Seq.choose (sentence workerName) |> Seq.toList
 
         let state, now =
-            match standing with
-            | Some standing ->
-                let state, sentence = present standing
+            match location with
+            | Some location ->
+                let state, sentence = present location
                 state, [ sentence ]
             | None -> ended events, []
 

@@ -82,7 +82,7 @@ module Listing =
                 | _ -> ""
             error =
                 if task.IsBegun then
-                    task.Progress.Troubles
+                    task.Progress.PastFailures
                     |> List.tryHead
                     |> Option.map _.error
                     |> Option.defaultValue ""

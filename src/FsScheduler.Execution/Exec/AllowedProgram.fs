@@ -67,9 +67,9 @@ module AllowedProgram =
     /// <returns>The absolute path of an executable file; or what is wrong, with what to do.</returns>
     let find (program: string) : Result<string, string> =
         try
-            if not (Limit.isProgram program) then
+            if not (ProtocolLimits.isProgram program) then
                 Error
-                    $"'{program}' cannot be a program: it has 1 to {Limit.programBytesMax} bytes, without control characters and commas; link it under another name"
+                    $"'{program}' cannot be a program: it has 1 to {ProtocolLimits.programBytesMax} bytes, without control characters and commas; link it under another name"
             elif Path.IsPathFullyQualified program then
                 absolute program
             elif Seq.exists isSeparator program then

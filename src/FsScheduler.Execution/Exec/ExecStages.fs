@@ -42,7 +42,7 @@ type ExecStages(options: ExecOptions) =
 
     let guard =
         if Posix.isAvailable && not options.isPortable then
-            ValueSome(new Guard(mark, options.log))
+            ValueSome(new ProcessReaper(mark, options.log))
         else
             options.log.LogWarning(
                 "this system has no sessions for programs: of a program that is killed, what it has started and left may live on; and all of it may, if this worker is killed"
@@ -55,7 +55,7 @@ type ExecStages(options: ExecOptions) =
         | ValueSome guard -> SessionStarter guard
         | ValueNone -> PortableStarter()
 
-    let lines = new LinePool(options.lines, options.slots * idlesPerSlot)
+    let lines = new LineProcessPool(options.lines, options.slots * idlesPerSlot)
     let stop = new CancellationTokenSource()
     let mutable running = 0
     let mutable files = 0L

@@ -31,7 +31,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     static let endMax = TimeSpan.FromSeconds 1.0
 
     let over = new CancellationTokenSource()
-    let tail = ErrorTail()
+    let tail = StderrTail()
     let errors = tail.ReadAsync(running.Errors, over.Token)
     let buffer: byte[] = Array.zeroCreate bytesMax
 

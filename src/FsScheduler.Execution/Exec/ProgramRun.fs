@@ -71,7 +71,7 @@ module internal ProgramRun =
         (running: ProgramProcess)
         (reading: Task<unit>)
         (errors: Task)
-        (tail: ErrorTail)
+        (tail: StderrTail)
         (ct: CancellationToken)
         : Task =
         task {
@@ -136,7 +136,7 @@ module internal ProgramRun =
                     raise (StartFailure.failure error)
 
             use over = new CancellationTokenSource()
-            let tail = ErrorTail()
+            let tail = StderrTail()
             let errors = tail.ReadAsync(running.Errors, over.Token)
 
             let feeding =

@@ -24,7 +24,7 @@ type CatArguments =
 /// `cat`: results to standard output, byte for byte, one behind the other. Exit code 1: one of them is not to be had.
 module CatVerb =
 
-    let private write (output: Stream) (arrival: Arrival<FromScheduler>) =
+    let private write (output: Stream) (arrival: IncomingMessage<FromScheduler>) =
         match arrival.payload with
         | Spooled(path, _) ->
             try
@@ -58,7 +58,7 @@ module CatVerb =
                     for id in tasks do
                         match! Remote.ask client (ToScheduler.Fetch id) ct with
                         | Ok({ message = FromScheduler.Fetch _ } as arrival) ->
-                            match arrival.trouble with
+                            match arrival.failure with
                             | null -> write output arrival
                             | trouble ->
                                 Remote.complain

@@ -109,7 +109,7 @@ module ConformVerb =
 
         ExitCode.ok
 
-    let private wantedOf (arguments: ParseResults<ConformArguments>) : Row -> bool =
+    let private wantedOf (arguments: ParseResults<ConformArguments>) : Check -> bool =
         match List.concat (arguments.GetResults ConformArguments.Only) with
         | [] -> fun _ -> true
         | names ->

@@ -39,7 +39,7 @@ module Remote =
     /// A task by its number, as people write it.
     let taskOf (text: string) : TaskId =
         match Int64.TryParse text with
-        | true, id when id > 0L && id <= Limit.integerMax -> id * 1L<taskId>
+        | true, id when id > 0L && id <= ProtocolLimits.integerMax -> id * 1L<taskId>
         | _ ->
             raise (
                 WrongArguments
@@ -169,8 +169,8 @@ module Remote =
 
     /// <summary>The bytes of an answer, wherever they are.</summary>
     /// <exception cref="T:System.IO.IOException">They could not be stored here.</exception>
-    let bytesOf (arrival: Arrival<FromScheduler>) =
-        match arrival.trouble with
+    let bytesOf (arrival: IncomingMessage<FromScheduler>) =
+        match arrival.failure with
         | null -> ()
         | trouble -> raise (IOException(unstored "the answer" trouble))
 
@@ -182,13 +182,13 @@ module Remote =
             finally
                 SpoolFile.delete path
         | Packed
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> [||]
 
     /// The lines of an answer.
-    let linesOf (arrival: Arrival<FromScheduler>) : string[] =
+    let linesOf (arrival: IncomingMessage<FromScheduler>) : string[] =
         (Encoding.UTF8.GetString(bytesOf arrival))
             .Split('\n', StringSplitOptions.RemoveEmptyEntries)
 

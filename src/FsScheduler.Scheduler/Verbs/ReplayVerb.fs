@@ -181,10 +181,10 @@ module ReplayVerb =
             Remote.complain "replay" $"task {number} was not known at {time}"
             ExitCode.quarantined
         else
-            let standing = Whereabouts.ofTask id { sinceStart = now * 1L<ms> } scheduler
+            let standing = TaskLocation.ofTask id { sinceStart = now * 1L<ms> } scheduler
 
             Explanation.make id past workerName standing
-            |> Asking.explanation workerName recorded
+            |> HistoryQueries.explanation workerName recorded
             |> TaskVerbs.show isJson
 
             ExitCode.ok

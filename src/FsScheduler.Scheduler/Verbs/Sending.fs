@@ -209,8 +209,9 @@ module Sending =
 
         let priority = arguments.GetResult(SubmitArguments.Priority, 0)
 
-        if priority < -Limit.priorityMax || priority > Limit.priorityMax then
-            wrong $"--priority is from -{Limit.priorityMax} to {Limit.priorityMax}"
+        if priority < -ProtocolLimits.priorityMax || priority > ProtocolLimits.priorityMax then
+            wrong
+                $"--priority is from -{ProtocolLimits.priorityMax} to {ProtocolLimits.priorityMax}"
 
         let templated (found: Found) index =
             match template with
@@ -241,9 +242,9 @@ module Sending =
             | _ ->
                 let key = if isOne then key else $"{key}/{index + 1}"
 
-                if Text.Encoding.UTF8.GetByteCount key > Limit.keyBytesMax then
+                if Text.Encoding.UTF8.GetByteCount key > ProtocolLimits.keyBytesMax then
                     wrong
-                        $"--key is too long; the key of each file has at most {Limit.keyBytesMax} bytes"
+                        $"--key is too long; the key of each file has at most {ProtocolLimits.keyBytesMax} bytes"
 
                 let path, size, trouble =
                     match found.refusal with
@@ -296,7 +297,7 @@ module Sending =
                     SpoolFile.delete path
             | Bytes bytes -> output.Write(bytes, 0, bytes.Length)
             | Packed
-            | Filed
+            | Journaled
             | Recorded _
             | Input _
             | Slice _ -> ()
@@ -329,7 +330,7 @@ module Sending =
                 finally
                     File.Delete temporary
             | Packed
-            | Filed
+            | Journaled
             | Recorded _
             | Input _
             | Slice _ -> invalidOp "what is received is in memory or in a file of its own"

@@ -204,7 +204,7 @@ module SubmitVerb =
             progress.CancelKnown client
 
         /// Some: why it has to be said again later.
-        member progress.Take(arrival: Arrival<FromScheduler>) : string option =
+        member progress.Take(arrival: IncomingMessage<FromScheduler>) : string option =
             match arrival.message with
             | FromScheduler.Accepted(ref, id) when pending.ContainsKey ref ->
                 let onItsWay = pending[ref]
@@ -220,7 +220,7 @@ module SubmitVerb =
                 let sending = pending[ended.ref].sending
 
                 let ending =
-                    match ended.error, arrival.trouble with
+                    match ended.error, arrival.failure with
                     | Some error, _ -> Failed(Some ended.task, error)
                     | None, null ->
                         try

@@ -80,7 +80,7 @@ module TaskVerbs =
     let drain (arguments: ParseResults<TaskArguments>) : int =
         whats arguments |> List.map ToScheduler.Drain |> say "drain" arguments
 
-    /// Shows an explanation, as a scheduler or `Asking` makes it.
+    /// Shows an explanation, as a scheduler or `HistoryQueries` makes it.
     let show isJson (explanation: byte[]) =
         if isJson then
             printfn "%s" (Encoding.UTF8.GetString explanation)

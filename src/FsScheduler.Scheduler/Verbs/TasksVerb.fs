@@ -109,7 +109,7 @@ module TasksVerb =
         if limit < 0 then
             raise (WrongArguments "--limit: how many, or 0 for all")
 
-        if first < 0L || first > Limit.integerMax then
+        if first < 0L || first > ProtocolLimits.integerMax then
             raise (WrongArguments "--after: the number of a task, or 0")
 
         let query: TaskQuery = {

@@ -57,7 +57,7 @@ module WaitVerb =
             return found.Value
         }
 
-    let private stateIn (arrival: Arrival<FromScheduler>) =
+    let private stateIn (arrival: IncomingMessage<FromScheduler>) =
         use document = JsonDocument.Parse(ReadOnlyMemory(Remote.bytesOf arrival))
         nonNull (document.RootElement.GetProperty("state").GetString())
 

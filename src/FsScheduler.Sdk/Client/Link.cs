@@ -153,7 +153,7 @@ internal sealed class Link : IAsyncDisposable
         }
     }
 
-    private void Take(Protocol.Arrival<Core.FromScheduler> arrival)
+    private void Take(Protocol.IncomingMessage<Core.FromScheduler> arrival)
     {
         if (arrival.message is not Core.FromScheduler.Error)
         {
@@ -166,7 +166,7 @@ internal sealed class Link : IAsyncDisposable
                 Submissions.Accepted(accepted.@ref, accepted.Item2);
                 break;
             case Core.FromScheduler.Done done:
-                Submissions.Done(done.Item, arrival.payload, arrival.trouble);
+                Submissions.Done(done.Item, arrival.payload, arrival.failure);
                 break;
             case Core.FromScheduler.Rejected rejected:
                 Submissions.Rejected(rejected);

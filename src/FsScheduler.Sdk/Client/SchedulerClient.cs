@@ -106,7 +106,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     public async Task<bool> CancelAsync(long taskId, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(taskId, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(taskId, Core.Limit.integerMax);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(taskId, Core.ProtocolLimits.integerMax);
         var answer = await link.Inquiries.AskAsync(Core.ToScheduler.NewCancel(taskId), cancellationToken).ConfigureAwait(false);
         return answer.Trouble is null;
     }

@@ -43,14 +43,14 @@ public sealed record SchedulerClientOptions
             throw new ArgumentException(problem, nameof(Address));
         }
 
-        if (Token is not null && Encoding.UTF8.GetByteCount(Token) > Core.Limit.tokenBytesMax)
+        if (Token is not null && Encoding.UTF8.GetByteCount(Token) > Core.ProtocolLimits.tokenBytesMax)
         {
-            throw new ArgumentException($"a token has at most {Core.Limit.tokenBytesMax} bytes", nameof(Token));
+            throw new ArgumentException($"a token has at most {Core.ProtocolLimits.tokenBytesMax} bytes", nameof(Token));
         }
 
-        if (Encoding.UTF8.GetByteCount(Name) > Core.Limit.peerNameBytesMax)
+        if (Encoding.UTF8.GetByteCount(Name) > Core.ProtocolLimits.peerNameBytesMax)
         {
-            throw new ArgumentException($"a name has at most {Core.Limit.peerNameBytesMax} bytes", nameof(Name));
+            throw new ArgumentException($"a name has at most {Core.ProtocolLimits.peerNameBytesMax} bytes", nameof(Name));
         }
 
         if (ConnectTimeout <= TimeSpan.Zero || ConnectTimeout > TimeSpan.FromDays(1))

@@ -49,15 +49,15 @@ public sealed record Submission
             throw new ArgumentException($"the name '{Name}' cannot be used: {name.ErrorValue}", nameof(Name));
         }
 
-        if (Math.Abs((long)Priority) > Core.Limit.priorityMax)
+        if (Math.Abs((long)Priority) > Core.ProtocolLimits.priorityMax)
         {
             throw new ArgumentException(
-                $"a priority is from -{Core.Limit.priorityMax} to {Core.Limit.priorityMax}, not {Priority}",
+                $"a priority is from -{Core.ProtocolLimits.priorityMax} to {Core.ProtocolLimits.priorityMax}, not {Priority}",
                 nameof(Priority));
         }
 
-        RequireBytes(key, Core.Limit.keyBytesMax, "a key", nameof(Key));
-        RequireBytes(Pipeline ?? "", Core.Limit.pipelineBytesMax, "a pipeline", nameof(Pipeline));
+        RequireBytes(key, Core.ProtocolLimits.keyBytesMax, "a key", nameof(Key));
+        RequireBytes(Pipeline ?? "", Core.ProtocolLimits.pipelineBytesMax, "a pipeline", nameof(Pipeline));
 
         var want = Delivery switch
         {

@@ -19,19 +19,19 @@ internal sealed class WorkerOptionsValidator : IValidateOptions<FsSchedulerWorke
             yield return $"{nameof(options.Address)}: {problem}";
         }
 
-        if (options.Token is not null && Encoding.UTF8.GetByteCount(options.Token) > Core.Limit.tokenBytesMax)
+        if (options.Token is not null && Encoding.UTF8.GetByteCount(options.Token) > Core.ProtocolLimits.tokenBytesMax)
         {
-            yield return $"{nameof(options.Token)}: it has at most {Core.Limit.tokenBytesMax} bytes";
+            yield return $"{nameof(options.Token)}: it has at most {Core.ProtocolLimits.tokenBytesMax} bytes";
         }
 
-        if (string.IsNullOrEmpty(options.Name) || Encoding.UTF8.GetByteCount(options.Name) > Core.Limit.peerNameBytesMax)
+        if (string.IsNullOrEmpty(options.Name) || Encoding.UTF8.GetByteCount(options.Name) > Core.ProtocolLimits.peerNameBytesMax)
         {
-            yield return $"{nameof(options.Name)}: it has 1 to {Core.Limit.peerNameBytesMax} bytes";
+            yield return $"{nameof(options.Name)}: it has 1 to {Core.ProtocolLimits.peerNameBytesMax} bytes";
         }
 
-        if (options.Slots < 1 || options.Slots > Core.Limit.slotsMax)
+        if (options.Slots < 1 || options.Slots > Core.ProtocolLimits.slotsMax)
         {
-            yield return $"{nameof(options.Slots)}: a worker has 1 to {Core.Limit.slotsMax}, not {options.Slots}";
+            yield return $"{nameof(options.Slots)}: a worker has 1 to {Core.ProtocolLimits.slotsMax}, not {options.Slots}";
         }
 
         foreach (var folder in options.SharedFolders.Where(folder => !Directory.Exists(folder)))

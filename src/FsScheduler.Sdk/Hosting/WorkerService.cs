@@ -28,10 +28,10 @@ internal sealed class WorkerService(
             var (name, forms) = await stage.NamesAsync(scopes).ConfigureAwait(false);
             var longest = forms.Select(form => form.Length).Append(0).Max();
 
-            if (!Core.Limit.isStageName(name) || !Core.Limit.isStageName(name + new string('x', longest)))
+            if (!Core.ProtocolLimits.isStageName(name) || !Core.ProtocolLimits.isStageName(name + new string('x', longest)))
             {
                 throw new InvalidOperationException(
-                    $"'{name}' cannot be the name of a stage: use 1 to {Core.Limit.stageNameBytesMax - longest} letters, digits, - _ and .");
+                    $"'{name}' cannot be the name of a stage: use 1 to {Core.ProtocolLimits.stageNameBytesMax - longest} letters, digits, - _ and .");
             }
 
             foreach (var form in forms.Prepend<string?>(null))

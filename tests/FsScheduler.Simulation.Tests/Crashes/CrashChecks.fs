@@ -9,7 +9,12 @@ open FsScheduler.Simulation.Tests
 module CrashChecks =
 
     /// What the device had to keep.
-    let afterCut (settings: CrashSettings) (disk: SimDisk) (history: History) (outside: Outside) =
+    let afterCut
+        (settings: CrashSettings)
+        (disk: SimDisk)
+        (history: History)
+        (outside: SimEnvironment)
+        =
         let ended = Dictionary<TaskId, int64>()
 
         for recorded in history.All do
@@ -49,7 +54,7 @@ module CrashChecks =
             | _ -> outside.Published.Remove what |> ignore
 
     /// Everything has come to its end, once.
-    let atTheEnd (disk: SimDisk) (history: History) (outside: Outside) (life: CrashLife) =
+    let atTheEnd (disk: SimDisk) (history: History) (outside: SimEnvironment) (life: CrashLife) =
         let scheduler = life.Scheduler
         let ended = Dictionary<TaskId, Event>()
         let submitted = Dictionary<string, TaskId>()

@@ -35,7 +35,7 @@ type CrashWorld = {
     store: SimStore
     history: History
     state: SimState
-    outside: Outside
+    outside: SimEnvironment
     timeline: Timeline
     time: TimelineTime
     clock: Clock
@@ -56,7 +56,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let stop = new CancellationTokenSource()
 
     let note (kind: string) (case: obj) =
-        coverage.Count $"{kind}: {Wording.caseOf case}"
+        coverage.Count $"{kind}: {TraceFormat.caseOf case}"
         world.trace.Add(world.clock.Now, kind, 0L, case)
 
     let fails what percent =
@@ -74,7 +74,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let mark payload : ResultMark =
         match payload with
-        | Bytes bytes -> Holding(ResultFile.proofOf bytes)
+        | Bytes bytes -> Holding(ResultFile.hashOf bytes)
         | Spooled(path, size) ->
             match disk.Find path with
             | null -> Unmarked
@@ -206,7 +206,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let results: IResultFolder = SimResults(disk, world.state.NewName, published)
 
     /// The versions that the inbox believes in.
-    let taken = Dictionary<string, Stamp>()
+    let taken = Dictionary<string, FileVersion>()
 
     let mutable mailbox: SimMailbox | null = null
 
@@ -215,7 +215,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         |> ignore
 
     let peers = CrashPeers(disk, history, watched, outside, taken, post)
-    let holdup = Holdup NullLogger.Instance
+    let outage = StorageOutage NullLogger.Instance
 
     let host =
         SchedulerHost {
@@ -237,7 +237,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             tick = 150L<ms>
             retention = settings.retention
             pace = settings.pace
-            holdup = holdup
+            outage = outage
             activity = ActivityLog(world.clock, NullLogger.Instance)
             clock = world.clock
             log = NullLogger.Instance
@@ -259,7 +259,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             note "effect" effect
 
             match effect with
-            | Effect.ToDisk(DiskEffect.Settle _) ->
+            | Effect.ToDisk(DiskEffect.ConfirmPublished _) ->
                 coverage.Count "seen: result found after a crash"
             | _ -> ()
 
@@ -289,7 +289,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let looked (seen: objnull) =
         match seen with
-        | :? Destination as destination when destination = Destination.Nowhere ->
+        | :? ResultTarget as destination when destination = ResultTarget.Nowhere ->
             coverage.Count "seen: result for nobody"
         | _ -> ()
 
@@ -303,7 +303,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             | [] -> ()
             | all -> raise (Violation(String.concat "; " all))
 
-    /// As `Bodies` does.
+    /// As `PayloadSource` does.
     let cut (attempt: Attempt) (submission: Submission) payload pieceSize =
         let tell input =
             post input
@@ -321,7 +321,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         match content with
         | _ when fails "cut failed" piecesFail -> tell (Input.Unreadable(attempt, "I/O error"))
         | ValueSome content -> ValueSome(Content.cutsOf content pieceSize)
-        | ValueNone when payload.IsInput -> tell (Input.Withdraw attempt)
+        | ValueNone when payload.IsInput -> tell (Input.FileChanged attempt)
         | ValueNone -> tell (Input.Unreadable(attempt, "not there"))
 
     let around = {
@@ -440,11 +440,11 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         && mailbox.IsEmpty
         && arriving = 0
         && history.IsWritten
-        && isNull holdup.Reason
+        && isNull outage.Reason
 
     /// Why it is not idle.
     member _.Unrest =
-        $"runner: {runner.IsIdle}, mailbox: {mailbox.IsEmpty}, arriving: {arriving}, written: {history.IsWritten}, holdup: {holdup.Reason}"
+        $"runner: {runner.IsIdle}, mailbox: {mailbox.IsEmpty}, arriving: {arriving}, written: {history.IsWritten}, holdup: {outage.Reason}"
 
     /// The process is gone.
     member _.End() =
@@ -455,7 +455,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     member _.Scan() =
         for KeyValue(name, version) in Seq.toArray outside.Files do
             let size = Content.sizeOf (Content.ofFile name version)
-            let stamp = Stamp.ofTime size version
+            let stamp = FileVersion.ofTime size version
 
             let isTaken =
                 match taken.TryGetValue name with
@@ -475,7 +475,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         for name in Seq.toArray taken.Keys do
             if not (outside.Files.ContainsKey name) then
                 taken.Remove name |> ignore
-                post (Input.Vanish name)
+                post (Input.FileDeleted name)
 
     member _.IsScanned =
         Seq.length outside.Files = taken.Count
@@ -520,8 +520,8 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             arrivals.Add(
                 arrive (fun () ->
                     task {
-                        let look = Destination.ofResult attempt
-                        let! destination = (mailbox :> IMailbox).LookAsync(look, stop.Token)
+                        let look = ResultTarget.ofResult attempt
+                        let! destination = (mailbox :> IMailbox).QueryAsync(look, stop.Token)
 
                         try
                             match host.Place destination with

@@ -20,8 +20,8 @@ type CrashPeers
         disk: SimDisk,
         history: History,
         journal: IJournal,
-        outside: Outside,
-        taken: Dictionary<string, Stamp>,
+        outside: SimEnvironment,
+        taken: Dictionary<string, FileVersion>,
         post: Input -> unit
     ) =
     let read path =
@@ -36,12 +36,12 @@ type CrashPeers
         | Bytes bytes -> Content.ofBytes bytes
         | Spooled(path, _) -> read path
         | Recorded(number, _) -> Content.ofBytes (journal.ReadPayload number)
-        | Filed -> raise (Violation "it was not recalled")
+        | Journaled -> raise (Violation "it was not recalled")
         | Payload.Input _ -> raise (Violation "an input has no content of its own")
         | Slice(whole, start, size) -> Content.slice (contentOf whole submission) start size
 
     /// What is in a file, if that is still this version; else it will be looked at again.
-    let ofFile name (stamp: Stamp) =
+    let ofFile name (stamp: FileVersion) =
         match outside.Files.TryGetValue name with
         | true, version when version = stamp.modified -> ValueSome(Content.ofFile name version)
         | _ ->
@@ -52,7 +52,7 @@ type CrashPeers
 
             ValueNone
 
-    let toWorker (worker: CrashWorker) (departure: Departure<FromScheduler>) =
+    let toWorker (worker: CrashWorker) (departure: OutgoingMessage<FromScheduler>) =
         match departure.message with
         | FromScheduler.Process work ->
             must
@@ -72,7 +72,7 @@ type CrashPeers
                         $"{content} is given out, though its result has its name"
 
                     give (range content)
-                | ValueNone -> post (Input.Withdraw work.attempt)
+                | ValueNone -> post (Input.FileChanged work.attempt)
 
             match departure.payload with
             | Payload.Input stamp -> giveFile stamp id
@@ -82,7 +82,7 @@ type CrashPeers
         | FromScheduler.Cancel attempt -> worker.Drop(fun held -> held.attempt = attempt)
         | _ -> ()
 
-    let toClient (departure: Departure<FromScheduler>) =
+    let toClient (departure: OutgoingMessage<FromScheduler>) =
         match departure.message with
         | FromScheduler.Accepted(_, task) ->
             must (history.IsSubmitted task) $"task {task} is accepted before that is durable"
@@ -126,4 +126,4 @@ type CrashPeers
         | None -> null
 
     /// What is in a file, if that is still this version; else the inbox looks at it again.
-    member _.OfFile (name: string) (stamp: Stamp) : string voption = ofFile name stamp
+    member _.OfFile (name: string) (stamp: FileVersion) : string voption = ofFile name stamp

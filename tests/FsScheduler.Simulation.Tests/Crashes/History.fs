@@ -162,8 +162,8 @@ type History(store: SimStore) =
         | ValueNone -> raise (Violation $"event {number} has a payload, and had none")
 
     /// The version of each file that was taken.
-    member history.Files: Dictionary<string, Stamp> =
-        let files = Dictionary<string, Stamp>()
+    member history.Files: Dictionary<string, FileVersion> =
+        let files = Dictionary<string, FileVersion>()
 
         for recorded in history.All do
             match recorded.event with
@@ -188,14 +188,14 @@ type History(store: SimStore) =
 
     /// Results of files that may not have reached the device, by the name of the file; not where there is a newer version,
     /// which will have a result of its own.
-    member history.Unflushed: struct (string * Proof) list =
+    member history.Unflushed: struct (string * ContentHash) list =
         let latest = Dictionary<TaskId, string>()
 
-        let proofs =
-            SortedDictionary<string, struct (int64 * Proof)>(StringComparer.Ordinal)
+        let hashes =
+            SortedDictionary<string, struct (int64 * ContentHash)>(StringComparer.Ordinal)
 
         let forget name =
-            proofs.Remove name |> ignore
+            hashes.Remove name |> ignore
 
             for KeyValue(id, other) in Seq.toArray latest do
                 if other = name then
@@ -206,8 +206,8 @@ type History(store: SimStore) =
             | Event.Submitted(id, submission, _) when submission.Payload.IsInput ->
                 forget submission.Name
                 latest[id] <- submission.Name
-            | Event.Completed(attempt, StoredResult proof) when latest.ContainsKey attempt.task ->
-                proofs[latest[attempt.task]] <- struct (recorded.number, proof)
+            | Event.Completed(attempt, StoredResult hash) when latest.ContainsKey attempt.task ->
+                hashes[latest[attempt.task]] <- struct (recorded.number, hash)
             | Event.Gone name
             | Event.Noted(Note.Damaged name) -> forget name
             | _ -> ()
@@ -215,9 +215,9 @@ type History(store: SimStore) =
         let flushed = history.FlushedUpTo
 
         [
-            for KeyValue(name, struct (number, proof)) in proofs do
+            for KeyValue(name, struct (number, hash)) in hashes do
                 if number > flushed then
-                    struct (name, proof)
+                    struct (name, hash)
         ]
 
     /// Whose the names are that were noted.

@@ -67,7 +67,7 @@ type SimSpool(disk: SimDisk, chance: Chance, fails: unit -> bool) =
 type SimResults(disk: SimDisk, newName: string -> string, published: TaskName -> string -> unit) =
     let target (name: TaskName) = $"out/{name}"
 
-    let put (name: TaskName) temporary mayReplace : Result<unit, PublishTrouble> =
+    let put (name: TaskName) temporary mayReplace : Result<unit, PublishFailure> =
         if not mayReplace && not (isNull (disk.Find(target name))) then
             Error(Occupied(target name))
         elif isNull (disk.Find temporary) then
@@ -82,7 +82,7 @@ type SimResults(disk: SimDisk, newName: string -> string, published: TaskName ->
 
     let temporary () = newName "out/.tmp"
 
-    let proofOf (file: SimFile) = Content.proofOf file.Content
+    let hashOf (file: SimFile) = Content.hashOf file.Content
 
     interface IResultFolder with
         member _.Path = "out"
@@ -117,31 +117,31 @@ type SimResults(disk: SimDisk, newName: string -> string, published: TaskName ->
 
         member _.TempFor _ = temporary ()
 
-        member _.TryProof path =
+        member _.TryContentHash path =
             match disk.Find path with
             | null -> Error(TempLost path)
-            | file -> Ok(proofOf file)
+            | file -> Ok(hashOf file)
 
-        member _.Holds(name, proof) =
+        member _.Holds(name, hash) =
             match disk.Find(target name) with
             | null -> false
-            | file -> proofOf file = proof
+            | file -> hashOf file = hash
 
         member _.Find(name, mark, isSameBoot) =
             match mark, disk.Find(target name) with
             | Unmarked, _
             | _, null -> ValueNone
-            | Holding proof, file -> if proofOf file = proof then ValueSome proof else ValueNone
+            | Holding hash, file -> if hashOf file = hash then ValueSome hash else ValueNone
             | ResultMark.Written(size, modified), file ->
                 if isSameBoot && file.Modified = modified && Content.sizeOf file.Content = size then
-                    ValueSome(proofOf file)
+                    ValueSome(hashOf file)
                 else
                     ValueNone
 
 /// The folder of inputs.
 [<Sealed>]
-type SimInputs(outside: Outside, deletes: bool) =
-    let stateOf (name: TaskName) (version: Stamp) =
+type SimInputs(outside: SimEnvironment, deletes: bool) =
+    let stateOf (name: TaskName) (version: FileVersion) =
         match outside.Files.TryGetValue(string name) with
         | true, there when there = version.modified -> InputState.Current
         | true, _ -> InputState.Replaced

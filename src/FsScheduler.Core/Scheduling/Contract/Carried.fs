@@ -32,7 +32,7 @@ type CarriedProgress = {
     /// The input of its next stage, where that is the result of a stage.
     result: Payload voption
     /// The latest first.
-    troubles: Trouble list
+    pastFailures: Failure list
     pieces: CarriedPieces voption
 }
 
@@ -68,7 +68,7 @@ type CarriedKey = {
 /// What is known of a file: the version that was taken last.
 type CarriedFile = {
     name: string
-    version: Stamp
+    version: FileVersion
     /// The task of that version.
     task: TaskId
     /// What it was submitted for.
@@ -76,7 +76,7 @@ type CarriedFile = {
     /// Whether that task is done.
     isDone: bool
     /// The result, if it may not have reached the device, and the event that it came with.
-    unflushed: struct (int64 * Proof) voption
+    unflushed: struct (int64 * ContentHash) voption
 }
 
 /// What old batches have that is still needed, written again at the head of the journal, so that they can go. It changes

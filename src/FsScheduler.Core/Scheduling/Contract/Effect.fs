@@ -23,9 +23,9 @@ type DiskEffect =
     /// since.
     | PublishOlder of Attempt * Submission * Payload
     /// Its result has its final name already, since before a restart: do the rest, and say `Published`.
-    | Settle of Attempt * Submission * Proof
+    | ConfirmPublished of Attempt * Submission * ContentHash
     /// Tell, beside the results, why there is none.
-    | PublishError of TaskId * Submission * Trouble list
+    | PublishError of TaskId * Submission * Failure list
     /// A payload that nobody needs any more.
     | Discard of Payload
 
@@ -35,21 +35,21 @@ type PieceEffect =
     /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
     | Cut of Attempt * Submission * Payload * pieceSize: Size
     /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,
-    /// for `Joined`. The parts stay the machine's.
-    | Join of Attempt * merge: Stage voption * parts: Payload[]
-    /// The next part, counted from 0, of what `Join` will ask for without a merge: to put it behind those before it saves
+    /// for `PartsMerged`. The parts stay the machine's.
+    | MergeParts of Attempt * merge: Stage voption * parts: Payload[]
+    /// The next part, counted from 0, of what `MergeParts` will ask for without a merge: to put it behind those before it saves
     /// time then, and need not be done. The part stays the machine's.
-    | Gather of Attempt * index: int * part: Payload
+    | PrefetchPart of Attempt * index: int * part: Payload
     /// What was gathered for this attempt is not joined any more.
-    | Abandon of Attempt
+    | DropPrefetch of Attempt
 
 /// What the journal has to give, or to let go.
 [<RequireQualifiedAccess>]
 type JournalEffect =
-    /// Read what this task was submitted with, for `Recalled`: the journal has it at the event of this number.
-    | Recall of Attempt * number: int64
+    /// Read what this task was submitted with, for `SubmissionLoaded`: the journal has it at the event of this number.
+    | LoadSubmission of Attempt * number: int64
     /// Tell how a task ended, with the reference that it was submitted with: the journal has that at the event of this number.
-    | ReplyRecalled of SessionId * Done * number: int64
+    | ReplyLoaded of SessionId * Done * number: int64
     /// What is needed of the events before this number is carried, and nobody reads them any more: the journal may drop them.
     | Drop of before: int64
 
@@ -57,7 +57,7 @@ type JournalEffect =
 [<RequireQualifiedAccess>]
 type LogEffect =
     /// So many tasks wait for a stage that no worker offers. Once, until one does.
-    | Missing of stage: string * tasks: int
+    | StageUnavailable of stage: string * tasks: int
     /// The workers of this name only fail these stages, and are given them now and then only; and that they do them again.
     | HeldBack of worker: string * stages: string[] * error: string
     | TakenUp of worker: string * stages: string[]
@@ -73,7 +73,7 @@ type Effect =
 
 /// What follows from inputs: events to record, then effects to let out. Cleared and used again.
 [<Sealed>]
-type Decisions() =
+type StepOutput() =
     member val Events = ResizeArray<Event>()
     member val Effects = ResizeArray<Effect>()
 

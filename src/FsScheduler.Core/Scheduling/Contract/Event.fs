@@ -16,17 +16,17 @@ type Event =
     /// A piece takes much longer than the others: a second task is submitted next that does the same.
     | Speculated of whole: TaskId * index: int * slow: TaskId
     /// Failed; to be tried again after a delay.
-    | Delayed of TaskId * Trouble * Duration
+    | Delayed of TaskId * Failure * Duration
     /// Its time has come, or the older version of its file is out of its way; in the queue, at the back.
     | Woken of TaskId
     /// Lost with its worker; in the queue again, at the front.
-    | Requeued of TaskId * Trouble
+    | Requeued of TaskId * Failure
     /// A worker that has it since before a restart goes on with it.
     | Claimed of Attempt * SessionId
-    | Quarantined of TaskId * Trouble
+    | Quarantined of TaskId * Failure
     /// Its result is the one that counts, and is being published.
     | Accepted of Attempt * AcceptedResult
-    | Completed of Attempt * Remainder
+    | Completed of Attempt * KeptOutcome
     | Cancelled of TaskId * reason: string
     | Retried of TaskId
     /// The file, of which a version was submitted, is not there any more.

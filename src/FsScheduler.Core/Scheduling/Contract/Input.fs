@@ -35,17 +35,17 @@ type Input =
     /// The scheduler could not store the result that a worker sent.
     | Unstored of SessionId * Attempt * error: string
     /// The submission of an attempt, all of it, as the journal has it.
-    | Recalled of Attempt * Submission
+    | SubmissionLoaded of Attempt * Submission
     /// The result has its final name.
-    | Published of Attempt * Proof
+    | Published of Attempt * ContentHash
     /// The result could not be stored.
     | Unpublished of Attempt * error: string
     /// The file that an attempt was to read, or has read, is no longer the version that its task was made from.
-    | Withdraw of Attempt
+    | FileChanged of Attempt
     /// The answer to `Publish` where the file has changed since: the result is the publisher's to delete.
     | Outdated of Attempt
     /// The file is gone from `entrada/`.
-    | Vanish of name: string
+    | FileDeleted of name: string
     /// The input of an attempt could not be read, so it was never given out.
     | Unreadable of Attempt * error: string
     /// The input of an attempt is not to be seen, and nobody said that it was deleted: a mount may have gone. The attempt
@@ -53,11 +53,11 @@ type Input =
     | OutOfSight of Attempt * error: string
     /// The answer to `Cut`: where each piece ends, in ascending order; the last is the size.
     | Cut of Attempt * cuts: Size[]
-    /// The answer to `Join`: what the stages give for the whole.
-    | Joined of Attempt * Payload
-    /// The answer to `Join` where that is not to be had.
-    | Unjoined of Attempt * error: string
-    /// The answer to `Join` where there is no room for that, though there is for others.
+    /// The answer to `MergeParts`: what the stages give for the whole.
+    | PartsMerged of Attempt * Payload
+    /// The answer to `MergeParts` where that is not to be had.
+    | MergeFailed of Attempt * error: string
+    /// The answer to `MergeParts` where there is no room for that, though there is for others.
     | NoRoom of Attempt * error: string
     /// Every task in quarantine.
     | RetryAll of by: SessionId

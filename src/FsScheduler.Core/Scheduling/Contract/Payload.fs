@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 /// A version of a file: a change to the file changes it.
 [<Struct>]
-type Stamp = {
+type FileVersion = {
     size: Size
     /// Last write, in ticks of 100 ns since the year 1, UTC; before that year negative. Whoever writes can set it.
     modified: int64
@@ -13,10 +13,10 @@ type Stamp = {
     inode: int64
 }
 
-module Stamp =
+module FileVersion =
 
     /// Of a system that tells no more, and of journals that hold no more.
-    let ofTime (size: Size) (modified: int64) : Stamp = {
+    let ofTime (size: Size) (modified: int64) : FileVersion = {
         size = size
         modified = modified
         changed = 0L
@@ -26,14 +26,14 @@ module Stamp =
     let private agrees (taken: int64) (found: int64) = taken = 0L || taken = found
 
     /// Whether the file is the version that was taken, as far as its stamp was known then.
-    let isSame (taken: Stamp) (found: Stamp) =
+    let isSame (taken: FileVersion) (found: FileVersion) =
         taken.size = found.size
         && taken.modified = found.modified
         && agrees taken.changed found.changed
         && agrees taken.inode found.inode
 
     /// The same after a rename, which leaves all but the time of the last change.
-    let isSameRenamed (taken: Stamp) (found: Stamp) =
+    let isSameRenamed (taken: FileVersion) (found: FileVersion) =
         isSame { taken with changed = 0L } found
 
 /// Where the bytes of a task, or of a result, are. A reference: the bytes do not travel with it.
@@ -45,11 +45,11 @@ type Payload =
     /// In a temporary file that belongs to the task and goes with it.
     | Spooled of path: string * size: Size
     /// In the journal, with the submission: name and reference are there too.
-    | Filed
+    | Journaled
     /// In the journal, with the event of this number.
     | Recorded of number: int64 * size: Size
     /// In the file of `entrada/` that the task is named after, at that version.
-    | Input of Stamp
+    | Input of FileVersion
     /// A range of one of the two that are files. It does not own them.
     | Slice of whole: Payload * start: Size * size: Size
 
@@ -66,4 +66,4 @@ module Payload =
         | Slice(_, _, size) -> size
         | Input stamp -> stamp.size
         | Packed
-        | Filed -> 0L<B>
+        | Journaled -> 0L<B>

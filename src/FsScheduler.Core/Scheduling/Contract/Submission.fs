@@ -37,7 +37,7 @@ type Submission
     ) =
 
     static let filedRef = String('?', 1)
-    static let filed = Unpacked(Array.empty, Filed)
+    static let journaled = Unpacked(Array.empty, Journaled)
 
     member private _.Bytes =
         match content with
@@ -65,7 +65,7 @@ type Submission
             | Bytes bytes -> bytes, Packed
             | Packed
             | Spooled _
-            | Filed
+            | Journaled
             | Recorded _
             | Input _
             | Slice _ -> Array.empty, payload
@@ -82,7 +82,7 @@ type Submission
             | Packed -> packed
             | Bytes _
             | Spooled _
-            | Filed
+            | Journaled
             | Recorded _
             | Input _
             | Slice _ -> Unpacked(packed, body) :> obj
@@ -96,20 +96,20 @@ type Submission
         | Piece _
         | Client(_, File, _) ->
             let name = submission.Bytes.AsSpan(0, int nameBytes).ToArray()
-            Submission(Unpacked(name, Filed), nameBytes, 0us, priority, origin)
-        | Client(_, (Result | Nothing), _) -> Submission(filed, 0us, 0us, priority, origin)
+            Submission(Unpacked(name, Journaled), nameBytes, 0us, priority, origin)
+        | Client(_, (Result | Nothing), _) -> Submission(journaled, 0us, 0us, priority, origin)
 
     /// <summary>One that the journal has, where nothing of it is needed before it is given out.</summary>
     /// <param name="priority">Higher first.</param>
     /// <param name="origin">A client that does not want its result as a file.</param>
     static member Left(priority: int, origin: Origin) =
-        Submission(filed, 0us, 0us, priority, origin)
+        Submission(journaled, 0us, 0us, priority, origin)
 
     /// The same, of this origin: the journal does not know who is connected.
     member _.From(origin: Origin) =
         Submission(content, nameBytes, refBytes, priority, origin)
 
-    /// <summary>A piece of it, under the same name and of the same priority. It is not for the one that is filed.</summary>
+    /// <summary>A piece of it, under the same name and of the same priority. It is not for the one that is journaled.</summary>
     /// <param name="whole">Its task.</param>
     /// <param name="index">Of the piece, from 0.</param>
     /// <param name="payload">The range.</param>
@@ -118,11 +118,11 @@ type Submission
         Submission(Unpacked(name, payload), nameBytes, 0us, priority, Piece(whole, index))
 
     /// Whether all of it is in the journal, and not here.
-    member submission.IsFiled = submission.Payload.IsFiled
+    member submission.IsJournaled = submission.Payload.IsJournaled
 
     /// What it takes in memory beside its task, in bytes.
     member submission.MemorySize: Size =
-        if obj.ReferenceEquals(content, filed) then
+        if obj.ReferenceEquals(content, journaled) then
             0L<B>
         else
             int64 (submission.Bytes.Length + 24) * 1L<B>
@@ -139,7 +139,7 @@ type Submission
 
     /// `Submission.FiledRef`, this very string, where it is in the journal and not here.
     member submission.Ref =
-        if submission.IsFiled then
+        if submission.IsJournaled then
             Submission.FiledRef
         else
             Encoding.UTF8.GetString(submission.Bytes, int nameBytes, int refBytes)

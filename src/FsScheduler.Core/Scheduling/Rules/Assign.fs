@@ -46,8 +46,8 @@ module internal Assign =
             let given = stages[first .. last - 1] |> Array.map _.demand
             state.Probation.Given(worker, given, task.Id)
 
-        if task.Submission.IsFiled then
-            state.Ask(Effect.ToJournal(JournalEffect.Recall(attempt, task.Number)))
+        if task.Submission.IsJournaled then
+            state.Ask(Effect.ToJournal(JournalEffect.LoadSubmission(attempt, task.Number)))
         else
             send state worker task
 
@@ -59,7 +59,7 @@ module internal Assign =
             give state worker task
 
     /// What the journal had of a task that is given out, or to be split, is at hand.
-    let recalled (state: State) (task: Task) (submission: Submission) =
+    let loaded (state: State) (task: Task) (submission: Submission) =
         state.Recall(task, submission)
 
         match task.State with

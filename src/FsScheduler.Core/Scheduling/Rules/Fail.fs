@@ -3,114 +3,117 @@ namespace FsScheduler.Core
 /// A task fails: it is tried again after a while, or goes into quarantine.
 module internal Fail =
 
-    let private quarantineAlone (state: State) (task: Task) (trouble: Trouble) =
-        state.Record(Event.Quarantined(task.Id, trouble))
+    let private quarantineAlone (state: State) (task: Task) (failure: Failure) =
+        state.Record(Event.Quarantined(task.Id, failure))
 
         match task.Submission.Origin with
         | Folder
         | Client(_, File, _) ->
             state.Ask(
                 Effect.ToDisk(
-                    DiskEffect.PublishError(task.Id, task.Submission, List.rev task.Troubles)
+                    DiskEffect.PublishError(task.Id, task.Submission, List.rev task.PastFailures)
                 )
             )
         | Piece _
         | Client(_, (Result | Nothing), _) -> ()
 
         let entry = Replies.entryOf state task
-        Replies.tellAll state task entry (Some trouble.error) Payload.empty false
+        Replies.tellAll state task entry (Some failure.error) Payload.empty false
 
-    let private quarantineOne (state: State) (task: Task) (trouble: Trouble) =
+    let private quarantineOne (state: State) (task: Task) (failure: Failure) =
         if not (Finish.giveWay state task) then
-            quarantineAlone state task trouble
+            quarantineAlone state task failure
 
     /// Of a piece, the whole goes into quarantine, and keeps the parts that are there: `retry` runs the others. Unless
     /// another task does the same piece.
-    let quarantine (state: State) (task: Task) (trouble: Trouble) =
-        quarantineOne state task trouble
+    let quarantine (state: State) (task: Task) (failure: Failure) =
+        quarantineOne state task failure
 
         match Finish.pieceOf state task with
         | ValueSome(struct (whole, index)) ->
             let name = Split.nameOf whole index
-            Finish.cancel state task trouble.error
+            Finish.cancel state task failure.error
 
             if (nonNull whole.Pieces).TasksOf(index).IsEmpty then
                 Finish.cancelPieces state whole $"{name}, failed"
 
                 quarantineOne state whole {
-                    trouble with
+                    failure with
                         attempt = whole.Attempt
-                        error = $"{name}: {trouble.error}"
+                        error = $"{name}: {failure.error}"
                 }
         | ValueNone -> ()
 
     /// A worker fails the task that it holds. One that cannot run this one, again and again, and does well otherwise, is no
     /// worker that cannot: then it is the task.
-    let private judge (state: State) (worker: Worker) (task: Task) (trouble: Trouble) : Trouble =
-        HoldingBack.failed state worker task trouble
+    let private blame (state: State) (worker: Worker) (task: Task) (failure: Failure) : Failure =
+        HoldingBack.failed state worker task failure
 
-        let isAgain (past: Trouble) =
-            past.worker = worker.Name && (past.cause = Fault || past.cause = Inability)
+        let isAgain (past: Failure) =
+            past.worker = worker.Name
+            && (past.cause = TaskError || past.cause = WorkerUnable)
 
-        let past = task.Troubles |> List.filter isAgain |> List.length
+        let past = task.PastFailures |> List.filter isAgain |> List.length
 
         if
-            trouble.cause = Inability
-            && past + 1 >= Limits.inabilitiesMax
+            failure.cause = WorkerUnable
+            && past + 1 >= SchedulerLimits.inabilitiesMax
             && not (HoldingBack.isHeldBack state worker task)
         then
-            { trouble with cause = Fault }
+            { failure with cause = TaskError }
         else
-            trouble
+            failure
 
-    /// With this trouble, the task is tried no more.
-    let private isOver (state: State) (task: Task) (trouble: Trouble) retry =
-        match trouble.cause with
-        | Fault -> not retry || task.Failures + 1 >= state.Settings.maxAttempts
+    /// With this failure, the task is tried no more.
+    let private isOver (state: State) (task: Task) (failure: Failure) retry =
+        match failure.cause with
+        | TaskError -> not retry || task.Failures + 1 >= state.Settings.maxAttempts
         // A suspect has no queue in which it would be given up.
-        | Inability ->
-            task.Losses >= Limits.lossesMax - 1
+        | WorkerUnable ->
+            task.Losses >= SchedulerLimits.lossesMax - 1
             && state.Settings.unableAfter < Settings.patient
             && (HoldingBack.whyNobody state (HoldingBack.restOf task)).IsSome
-        | Loss
-        | Departure
-        | Disk -> false
+        | WorkerLost
+        | WorkerLeft
+        | StorageError -> false
 
     /// How often it has failed like this, this time too: so long it waits.
-    let private failures (task: Task) (trouble: Trouble) =
-        match trouble.cause with
-        | Fault -> task.Failures + 1
-        | Disk
-        | Inability ->
-            let past = task.Troubles |> List.takeWhile (fun past -> past.cause = trouble.cause)
+    let private failuresCounted (task: Task) (failure: Failure) =
+        match failure.cause with
+        | TaskError -> task.Failures + 1
+        | StorageError
+        | WorkerUnable ->
+            let past =
+                task.PastFailures |> List.takeWhile (fun past -> past.cause = failure.cause)
+
             past.Length + 1
-        | Loss
-        | Departure -> task.Failures
+        | WorkerLost
+        | WorkerLeft -> task.Failures
 
-    let fail (state: State) (task: Task) (trouble: Trouble) retry =
-        let trouble =
-            match task.State, trouble.cause with
-            | TaskState.Running worker, (Fault | Inability) when trouble.worker <> "" ->
-                judge state worker task trouble
-            | _ -> trouble
+    let fail (state: State) (task: Task) (failure: Failure) retry =
+        let failure =
+            match task.State, failure.cause with
+            | TaskState.Running worker, (TaskError | WorkerUnable) when failure.worker <> "" ->
+                blame state worker task failure
+            | _ -> failure
 
-        let isOver = isOver state task trouble retry
+        let isOver = isOver state task failure retry
 
         if Finish.giveWay state task then
             ()
         elif isOver then
-            quarantine state task trouble
+            quarantine state task failure
         else
             let struct (chance, number) = Backoff.random state.Chance
             state.Chance <- chance
-            let delay = Backoff.delay (failures task trouble) number
-            state.Record(Event.Delayed(task.Id, trouble, delay))
+            let delay = Backoff.delay (failuresCounted task failure) number
+            state.Record(Event.Delayed(task.Id, failure, delay))
 
     let private giveUpAll (state: State) (queue: ReadyQueue) why =
         for task in Seq.toArray (queue.ToSeq()) do
             // With a piece, the others of its file have left.
             if task.State = TaskState.Queued then
-                quarantine state task (state.Trouble(task, Inability, "", why))
+                quarantine state task (state.NewFailure(task, WorkerUnable, "", why))
 
     /// Puts what nobody has been able to run for so long into quarantine, where that is not waited for.
     let giveUp (state: State) =
@@ -124,9 +127,9 @@ module internal Fail =
     /// The pieces of a task wait for stages that nobody runs any more: it is back in its queue, for whoever runs its own.
     let putBack (state: State) (whole: Task) reason =
         if not (Finish.giveWay state whole) then
-            let trouble = state.Trouble(whole, Departure, "", reason)
+            let failure = state.NewFailure(whole, WorkerLeft, "", reason)
             Finish.cancelPieces state whole reason
-            state.Record(Event.Requeued(whole.Id, trouble))
+            state.Record(Event.Requeued(whole.Id, failure))
 
     let retry (state: State) (task: Task) =
         state.Record(Event.Retried task.Id)

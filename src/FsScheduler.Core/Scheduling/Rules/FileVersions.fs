@@ -11,12 +11,13 @@ module internal FileVersions =
 
         match state.Overtaken.TryGetValue name with
         | true, count -> state.Overtaken[name] <- count + 1
-        | _ when state.Overtaken.Count < Limits.overtakenFilesMax -> state.Overtaken[name] <- 1
+        | _ when state.Overtaken.Count < SchedulerLimits.overtakenFilesMax ->
+            state.Overtaken[name] <- 1
         | _ -> ()
 
     /// Whether a version of a file may end, though there is a newer one: too many before it could not.
     let mayFinish (state: State) (task: Task) =
         task.Submission.Origin = Folder
         && match state.Overtaken.TryGetValue task.Submission.Name with
-           | true, count -> count >= Limits.overtakenMax
+           | true, count -> count >= SchedulerLimits.overtakenMax
            | _ -> false

@@ -13,6 +13,12 @@ module internal Finish =
         | Folder
         | Client _ -> ValueNone
 
+    /// Of a piece, the task that it is a piece of: there is no result without it.
+    let wholeOf (state: State) (task: Task) : Task =
+        match pieceOf state task with
+        | ValueSome(struct (whole, _)) -> whole
+        | ValueNone -> task
+
     /// A task has ended. The version of its file that waited for it has its place in the queue from here on, and keeps it over
     /// a restart.
     let private release (state: State) (task: Task) =
@@ -34,9 +40,9 @@ module internal Finish =
 
         let remainder =
             match stored with
-            | ValueSome proof -> StoredResult proof
+            | ValueSome hash -> StoredResult hash
             | ValueNone when entry.IsSome -> KeptResult result
-            | ValueNone -> NothingLeft
+            | ValueNone -> NothingKept
 
         state.Record(Event.Completed(state.AttemptOf task, remainder))
         state.Rates.Add state.Now
@@ -118,7 +124,7 @@ module internal Finish =
             state.DiscardReleased()
 
     /// What the stages give for the whole is there.
-    let joined (state: State) (task: Task) result =
+    let merged (state: State) (task: Task) result =
         let next = PieceStages.next task (nonNull task.Pieces)
 
         if next < task.Pipeline.stages.Length then

@@ -42,33 +42,40 @@ module internal HoldingBack =
             if List.contains task.Id conduct.Failed then
                 conduct.Failed <- conduct.Failed |> List.filter (fun id -> id <> task.Id)
 
-                if conduct.InARow < (if conduct.IsHeldBack then Limits.failuresInARow else 1) then
+                if
+                    conduct.InARow <
+                        (if conduct.IsHeldBack then
+                             SchedulerLimits.failuresInARow
+                         else
+                             1)
+                then
                     forget state conduct
 
     /// A trial that fails makes the next one rarer.
     let private putOff (state: State) (conduct: Conduct) =
-        conduct.Delay <- min Limits.trialDelayMax (2L * conduct.Delay)
+        conduct.Delay <- min SchedulerLimits.trialDelayMax (2L * conduct.Delay)
         conduct.Next <- state.Now + conduct.Delay
 
     /// Those that fail by themselves are held back whoever else is there. Of the others that is only certain where somebody
     /// else may do what they failed: if nobody can, it is the tasks, and these go into quarantine as ever.
     let private isToBeHeldBack (state: State) (conduct: Conduct) =
-        conduct.Unable >= Limits.failuresInARow
-        || conduct.InARow >= Limits.failuresInARow
+        conduct.Unable >= SchedulerLimits.failuresInARow
+        || conduct.InARow >= SchedulerLimits.failuresInARow
            && state.Workers.IsAnotherAble(conduct.Stages, [| conduct.Worker |])
 
-    let private isOfAnother (worker: Worker) (past: Trouble) =
+    let private isOfAnother (worker: Worker) (past: Failure) =
         past.worker <> ""
         && past.worker <> worker.Name
-        && (past.cause = Fault || past.cause = Loss)
+        && (past.cause = TaskError || past.cause = WorkerLost)
 
-    let private count (state: State) (conduct: Conduct) (task: Task) (trouble: Trouble) =
-        conduct.Error <- trouble.error
+    let private count (state: State) (conduct: Conduct) (task: Task) (failure: Failure) =
+        conduct.Error <- failure.error
 
-        if trouble.cause = Inability then
+        if failure.cause = WorkerUnable then
             conduct.Unable <- conduct.Unable + 1
         elif not (List.contains task.Id conduct.Failed) then
-            conduct.Failed <- List.truncate Limits.failuresInARow (task.Id :: conduct.Failed)
+            conduct.Failed <-
+                List.truncate SchedulerLimits.failuresInARow (task.Id :: conduct.Failed)
 
         if conduct.IsHeldBack then
             if conduct.Trial = ValueSome task.Id then
@@ -77,7 +84,7 @@ module internal HoldingBack =
             state.Probation.HoldBack(conduct, state.Now)
 
             state.Ask(
-                Effect.ToLog(LogEffect.HeldBack(conduct.Worker, conduct.Stages, trouble.error))
+                Effect.ToLog(LogEffect.HeldBack(conduct.Worker, conduct.Stages, failure.error))
             )
 
             reopen state
@@ -86,17 +93,17 @@ module internal HoldingBack =
     /// <param name="state">Changed.</param>
     /// <param name="worker">That one.</param>
     /// <param name="task">With what went wrong before, and without this.</param>
-    /// <param name="trouble">A fault, a loss or an inability.</param>
-    let failed (state: State) (worker: Worker) (task: Task) (trouble: Trouble) =
+    /// <param name="failure">A fault, a loss or an inability.</param>
+    let failed (state: State) (worker: Worker) (task: Task) (failure: Failure) =
         if
-            trouble.cause <> Inability
-            && List.exists (isOfAnother worker) task.Progress.Troubles
+            failure.cause <> WorkerUnable
+            && List.exists (isOfAnother worker) task.Progress.PastFailures
         then
             exonerate state task
         else
             match state.Probation.FindOrAdd(worker, stagesOf task) with
             | null -> ()
-            | conduct -> count state conduct task trouble
+            | conduct -> count state conduct task failure
 
     /// Whether a worker is held back for what it was given this task for.
     let isHeldBack (state: State) (worker: Worker) (task: Task) =
@@ -105,9 +112,9 @@ module internal HoldingBack =
         | conduct -> conduct.IsHeldBack
 
     /// A worker is lost. However much it held, that is one failure, of the oldest task for each of its stages.
-    let lost (state: State) (worker: Worker) (held: Task seq) (trouble: Task -> Trouble) =
+    let lost (state: State) (worker: Worker) (held: Task seq) (failure: Task -> Failure) =
         for task in held |> Seq.distinctBy stagesOf |> Seq.toArray do
-            failed state worker task (trouble task)
+            failed state worker task (failure task)
 
     /// What keeps every worker that could run these stages from them, if there is one and all are held back.
     let holdsOfAll (state: State) (stages: string[]) : Conduct list =

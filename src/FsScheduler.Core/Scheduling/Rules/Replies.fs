@@ -28,9 +28,7 @@ module internal Replies =
         | Result
         | File
         | Nothing when obj.ReferenceEquals(outcome.ref, Submission.FiledRef) ->
-            state.Ask(
-                Effect.ToJournal(JournalEffect.ReplyRecalled(waiter.session, outcome, number))
-            )
+            state.Ask(Effect.ToJournal(JournalEffect.ReplyLoaded(waiter.session, outcome, number)))
         | Result
         | File
         | Nothing -> state.Reply(waiter.session, message)
@@ -105,7 +103,7 @@ module internal Replies =
             match state.Tasks.Find entry.task with
             | null -> ()
             | task when task.State = TaskState.Quarantined ->
-                let error = task.Troubles |> List.tryHead |> Option.map _.error
+                let error = task.PastFailures |> List.tryHead |> Option.map _.error
                 tell state waiter (doneOf task waiter.ref error) Payload.empty false task.Number
             | _ -> ()
 
@@ -125,7 +123,7 @@ module internal Replies =
             |> Seq.sortBy _.Session
             |> Seq.collect state.Probation.HoldsOf
             |> Seq.distinct
-            |> Seq.truncate Limit.heldBackMax
+            |> Seq.truncate ProtocolLimits.heldBackMax
             |> Seq.map (fun conduct ->
                 let stages = String.Join(" | ", conduct.Stages)
                 $"{conduct.Worker} for '{stages}': {conduct.Error}")
@@ -174,14 +172,14 @@ module internal Replies =
         awaited = None
         missing =
             missing state
-            |> Seq.truncate Limit.missingMax
+            |> Seq.truncate ProtocolLimits.missingMax
             |> Seq.map (fun (struct (stage, _)) -> stage)
             |> Seq.toArray
         heldBack = heldBack state
         workers =
             state.Workers.All
             |> Seq.sortBy _.Session
-            |> Seq.truncate Limits.workersListedMax
+            |> Seq.truncate SchedulerLimits.workersListedMax
             |> Seq.map reportOf
             |> Seq.toArray
     }

@@ -18,7 +18,7 @@ module internal Resume =
                 state.Workers.Expect(worker, state.Now)
 
     /// What was being published is run again, unless its result has been found.
-    let private publishAgain (state: State) (found: IReadOnlyDictionary<Attempt, Proof>) =
+    let private publishAgain (state: State) (found: IReadOnlyDictionary<Attempt, ContentHash>) =
         let publishing =
             state.Tasks.ToSeq()
             |> Seq.filter (fun task -> task.State = TaskState.Publishing)
@@ -29,12 +29,14 @@ module internal Resume =
 
             if found.ContainsKey attempt then
                 state.Ask(
-                    Effect.ToDisk(DiskEffect.Settle(attempt, task.Submission, found[attempt]))
+                    Effect.ToDisk(
+                        DiskEffect.ConfirmPublished(attempt, task.Submission, found[attempt])
+                    )
                 )
             elif not (Finish.giveWay state task) then
                 let error = "the scheduler was started again while its result was being published"
-                let trouble = state.Trouble(task, Departure, "", error)
-                state.Record(Event.Requeued(task.Id, trouble))
+                let failure = state.NewFailure(task, WorkerLeft, "", error)
+                state.Record(Event.Requeued(task.Id, failure))
 
     /// What was to be cut, and was not yet, is in its queue again, where a version that a newer one waits for has no place.
     let private giveWayAgain (state: State) =
@@ -44,7 +46,7 @@ module internal Resume =
             | task when task.State = TaskState.Publishing || task.IsUnderWay -> ()
             | task -> Finish.giveWay state task |> ignore
 
-    let run (state: State) (owner: Guid) (found: IReadOnlyDictionary<Attempt, Proof>) =
+    let run (state: State) (owner: Guid) (found: IReadOnlyDictionary<Attempt, ContentHash>) =
         state.Record(Event.Opened owner)
         state.Marks.Clear()
         Replies.evict state

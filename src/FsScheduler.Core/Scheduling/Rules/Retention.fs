@@ -26,7 +26,7 @@ module internal Retention =
 
     /// Nothing, where no event tells that it was begun: where a place was looked for to cut it.
     let private progressOf (task: Task) : CarriedProgress voption =
-        if task.Attempt = 0 && task.Troubles.IsEmpty then
+        if task.Attempt = 0 && task.PastFailures.IsEmpty then
             ValueNone
         else
             let progress = task.Progress
@@ -42,7 +42,7 @@ module internal Retention =
                         ValueSome progress.Payload
                     else
                         ValueNone
-                troubles = progress.Troubles
+                pastFailures = progress.PastFailures
                 pieces =
                     match progress.Pieces with
                     | null -> ValueNone
@@ -224,13 +224,13 @@ module internal Retention =
         retaining.File <- state.Taken.Homes.Dropped
         retaining.Key <- state.Keys.Homes.Dropped
 
-    /// Whether the answer to `JournalEffect.Recall` or `PieceEffect.Join` is awaited.
+    /// Whether the answer to `JournalEffect.LoadSubmission` or `PieceEffect.MergeParts` is awaited.
     let private isRead (task: Task) =
         match task.State with
-        | TaskState.Running _ -> task.Submission.IsFiled
+        | TaskState.Running _ -> task.Submission.IsJournaled
         | TaskState.Split Splitting.Merging -> true
-        | TaskState.Split Splitting.Cutting -> task.Submission.IsFiled
-        | TaskState.Split Splitting.InPieces -> task.Submission.IsFiled && Split.isAnyIdle task
+        | TaskState.Split Splitting.Cutting -> task.Submission.IsJournaled
+        | TaskState.Split Splitting.InPieces -> task.Submission.IsJournaled && Split.isAnyIdle task
         | TaskState.Queued
         | TaskState.Suspected
         | TaskState.Waiting _
@@ -267,7 +267,7 @@ module internal Retention =
         state.Retaining.Dropping <-
             ValueSome {
                 before = before
-                at = state.Now + Limits.readWithin
+                at = state.Now + SchedulerLimits.readWithin
                 reading = reading state
             }
 

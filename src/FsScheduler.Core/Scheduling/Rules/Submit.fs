@@ -13,7 +13,7 @@ module internal Submit =
             | _ ->
                 Pipeline.parse state.Known text
                 |> Result.map (fun pipeline ->
-                    if state.Pipelines.Count >= Limits.pipelinesMax then
+                    if state.Pipelines.Count >= SchedulerLimits.pipelinesMax then
                         state.Pipelines.Clear()
 
                     state.Pipelines[text] <- pipeline
@@ -71,10 +71,13 @@ module internal Submit =
             refuse
                 RejectionCode.BadKey
                 $"the key '{key.text}' was used with another 'want', in task {entry.task}"
-        elif not (isNull entry.waiters) && (nonNull entry.waiters).Count >= Limits.waitersMax then
+        elif
+            not (isNull entry.waiters)
+            && (nonNull entry.waiters).Count >= SchedulerLimits.waitersMax
+        then
             refuse
                 RejectionCode.Busy
-                $"{Limits.waitersMax} requests wait for task {entry.task}; try again later"
+                $"{SchedulerLimits.waitersMax} requests wait for task {entry.task}; try again later"
         else
             state.Discard submission.Payload
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))

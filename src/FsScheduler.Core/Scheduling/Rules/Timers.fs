@@ -20,7 +20,7 @@ module internal Timers =
             let task = nonNull late
             state.Ask(Effect.ToPeer(PeerEffect.Revoke(worker.Session, state.AttemptOf task)))
             let error = $"not finished within {timeout} ms"
-            Fail.fail state task (state.Trouble(task, Fault, worker.Name, error)) true
+            Fail.fail state task (state.NewFailure(task, TaskError, worker.Name, error)) true
             late <- worker.Held.First
 
     /// Tries the waiting tasks again whose time has come.
@@ -44,7 +44,7 @@ module internal Timers =
             match state.Missing.TryGetValue stage with
             | true, struct (since, false) when state.Now - since >= state.Settings.lostAfter ->
                 state.Missing[stage] <- struct (since, true)
-                state.Ask(Effect.ToLog(LogEffect.Missing(stage, waiting)))
+                state.Ask(Effect.ToLog(LogEffect.StageUnavailable(stage, waiting)))
             | true, _ -> ()
             | false, _ -> state.Missing[stage] <- struct (state.Now, false)
 

@@ -6,30 +6,30 @@ module internal WorkerLoss =
     /// Takes back what a worker holds, and forgets the worker. One that took no more work may leave before
     /// it has finished, and one that never came back after a restart says nothing: neither is held against its tasks.
     let lose (state: State) (worker: Worker) reason =
-        let cause = if worker.Slots = 0 then Departure else Loss
+        let cause = if worker.Slots = 0 then WorkerLeft else WorkerLost
 
         // The latest first, so that the oldest comes to the very front.
         // With a piece that is given up, the others of its file end too, and those are no longer held.
         let held = Array.rev (Seq.toArray (worker.Held.ToSeq()))
         let error = $"the worker {worker.Name} was lost: {reason}"
 
-        if cause = Loss then
+        if cause = WorkerLost then
             HoldingBack.lost state worker (Array.rev held) (fun task ->
-                state.Trouble(task, cause, worker.Name, error))
+                state.NewFailure(task, cause, worker.Name, error))
 
         for task in held |> Seq.filter (fun task -> task.State = worker.Running) do
-            let trouble = state.Trouble(task, cause, worker.Name, error)
-            let losses = if cause = Loss then task.Losses + 1 else task.Losses
+            let failure = state.NewFailure(task, cause, worker.Name, error)
+            let losses = if cause = WorkerLost then task.Losses + 1 else task.Losses
 
-            if losses >= Limits.lossesMax then
+            if losses >= SchedulerLimits.lossesMax then
                 let error = $"{error}; it is the worker number {losses} lost with this task"
-                Fail.quarantine state task { trouble with error = error }
+                Fail.quarantine state task { failure with error = error }
             elif not (Finish.giveWay state task) then
-                state.Record(Event.Requeued(task.Id, trouble))
+                state.Record(Event.Requeued(task.Id, failure))
 
         state.Record(Event.Left(worker.Session, worker.Name, reason))
 
-        if cause = Loss then
+        if cause = WorkerLost then
             state.Workers.Expect(worker, state.Now)
 
         HoldingBack.reopen state

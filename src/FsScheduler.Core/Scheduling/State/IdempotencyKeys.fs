@@ -42,7 +42,7 @@ type internal IdempotencyKeys(isJournaled: bool) =
         | Spooled(_, size) -> spooledBytes <- spooledBytes + sign * size
         | Packed
         | Bytes _
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> ()
@@ -148,7 +148,8 @@ type internal IdempotencyKeys(isJournaled: bool) =
     /// <summary>Forgets the oldest outcomes, where there are too many.</summary>
     /// <returns>The payloads of those.</returns>
     member _.Evict() : Payload list = [
-        while finished.Count > Limits.keysMax || keptBytes > Limits.keptBytesMax do
+        while finished.Count > SchedulerLimits.keysMax
+              || keptBytes > SchedulerLimits.keptBytesMax do
             let oldest = finished.Dequeue()
 
             match oldest.outcome with

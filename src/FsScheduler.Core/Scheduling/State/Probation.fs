@@ -23,7 +23,7 @@ type internal Conduct(worker: string, stages: string[]) =
     member val Since = Instant.zero with get, set
 
     /// How long after a trial that failed the next one is.
-    member val Delay = Limits.trialAfter with get, set
+    member val Delay = SchedulerLimits.trialAfter with get, set
     member val Next = Instant.zero with get, set
 
     /// The time for a trial has come. Said by a tick, so that nothing becomes possible between two inputs.
@@ -97,7 +97,7 @@ type internal Probation() =
     /// The same, made if it is not there. Null: there are too many.
     member probation.FindOrAdd(worker: Worker, stages: string[]) : Conduct | null =
         match probation.Find(worker, stages) with
-        | null when count >= Limits.conductsMax -> null
+        | null when count >= SchedulerLimits.conductsMax -> null
         | null ->
             let conduct = Conduct(worker.Name, stages)
 

@@ -94,7 +94,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
     let mayHave (worker: Worker) (queue: ReadyQueue) (task: Task) =
         not (Array.contains worker.Name queue.FailedBy)
         || not (workers.IsAnotherAble(queue.Stages, queue.FailedBy))
-        || tickedAt - task.Since >= Limits.agingAfter
+        || tickedAt - task.Since >= SchedulerLimits.agingAfter
            && not (probation.IsHeldBack(worker, queue.Stages))
 
     let mayTry (worker: Worker) (queue: ReadyQueue) =
@@ -158,7 +158,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
                 | null, _ -> ()
                 | task, _ when not (mayHave worker queue task) -> ()
                 | task, null ->
-                    if now - task.Since >= Limits.agingAfter then
+                    if now - task.Since >= SchedulerLimits.agingAfter then
                         oldest <- task
                 | task, other ->
                     let age = task.Since - other.Since
@@ -257,7 +257,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
     /// that no task starves, the one that has been waiting too long.
     member _.Next(worker: Worker, now: Instant) : Task | null =
         let task =
-            if worker.Turn < Limits.agingTurns - 1 then
+            if worker.Turn < SchedulerLimits.agingTurns - 1 then
                 first worker
             else
                 match aged worker now with
@@ -265,7 +265,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
                 | task -> task
 
         if not (isNull task) then
-            worker.Turn <- (worker.Turn + 1) % Limits.agingTurns
+            worker.Turn <- (worker.Turn + 1) % SchedulerLimits.agingTurns
 
         task
 

@@ -63,7 +63,7 @@ type internal State(settings: Settings, tasksMax: int) =
     /// Pipelines that were parsed, by their text.
     member val Pipelines = Dictionary<string, Pipeline>()
 
-    member val Decisions = Decisions() with get, set
+    member val StepOutput = StepOutput() with get, set
     member val Now = Instant.zero with get, set
     member val LastTick = Instant.zero with get, set
     member val Started: Instant voption = ValueNone with get, set
@@ -95,12 +95,12 @@ type internal State(settings: Settings, tasksMax: int) =
     /// Files of payloads that what has happened has no use for any more.
     member val Released = ResizeArray<Payload>()
 
-    member state.Ask effect = state.Decisions.Effects.Add effect
+    member state.Ask effect = state.StepOutput.Effects.Add effect
 
     /// Stages that a worker offers: pipelines may name them from now on.
     member state.Learn(stages: string[]) =
         for stage in stages do
-            if state.Known.Count < Limits.stagesMax then
+            if state.Known.Count < SchedulerLimits.stagesMax then
                 state.Known.Add stage |> ignore
 
     /// A worker of the latest event, which is absent until a connection speaks for it.
@@ -152,7 +152,7 @@ type internal State(settings: Settings, tasksMax: int) =
         | Spooled _ -> state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
         | Packed
         | Bytes _
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> ()
@@ -163,7 +163,7 @@ type internal State(settings: Settings, tasksMax: int) =
         | Spooled _ -> state.Released.Add payload
         | Packed
         | Bytes _
-        | Filed
+        | Journaled
         | Recorded _
         | Input _
         | Slice _ -> ()
@@ -203,7 +203,7 @@ type internal State(settings: Settings, tasksMax: int) =
         state.Held <- state.Held + submission.MemorySize - task.Submission.MemorySize
         task.Submission <- submission.From task.Submission.Origin
 
-        if task.Progress.Payload.IsFiled then
+        if task.Progress.Payload.IsJournaled then
             task.Progress.Payload <- submission.Payload
 
     /// Takes a task from those that wait, if there is one whose time has come: it waits no longer if it was cancelled, or
@@ -231,7 +231,7 @@ type internal State(settings: Settings, tasksMax: int) =
         | task -> if task.Attempt = attempt.number then task else null
 
     /// What went wrong with a task's latest attempt.
-    member state.Trouble(task: Task, cause, worker, error) =
+    member state.NewFailure(task: Task, cause, worker, error) =
         let first = task.Stage
         let last = max first (task.StageEnd - 1)
 

@@ -5,7 +5,7 @@ open System.Collections.Generic
 /// What the journal knows of a file.
 type TakenFile = {
     /// The version that was taken last.
-    version: Stamp
+    version: FileVersion
     /// The task of that version.
     task: TaskId
     /// What it was submitted for.
@@ -20,7 +20,7 @@ type TakenFile = {
 type internal TakenFiles() =
     let files = Dictionary<string, TakenFile>()
     let homes = Homes<string>()
-    let unflushed = Dictionary<string, struct (int64 * Proof)>()
+    let unflushed = Dictionary<string, struct (int64 * ContentHash)>()
 
     member _.Homes = homes
     member _.All: IReadOnlyDictionary<string, TakenFile> = files
@@ -37,13 +37,14 @@ type internal TakenFiles() =
         homes.Add(file.number, name)
 
     /// The result of a file, if it may not have reached the device, and the event that it came with.
-    member _.UnflushedOf(name: string) : struct (int64 * Proof) voption =
+    member _.UnflushedOf(name: string) : struct (int64 * ContentHash) voption =
         match unflushed.TryGetValue name with
         | true, result -> ValueSome result
         | _ -> ValueNone
 
     /// A result may not have reached the device.
-    member _.AddUnflushed(name: string, result: struct (int64 * Proof)) = unflushed[name] <- result
+    member _.AddUnflushed(name: string, result: struct (int64 * ContentHash)) =
+        unflushed[name] <- result
 
     /// The file is gone, or is to be taken again.
     member _.Forget(name: string) =
@@ -51,11 +52,11 @@ type internal TakenFiles() =
         unflushed.Remove name |> ignore
 
     /// A task of a file is done, at an event. A newer version has, or will have, a result of its own.
-    member taken.Done(name: string, task: TaskId, number: int64, proof: Proof) =
+    member taken.Done(name: string, task: TaskId, number: int64, hash: ContentHash) =
         match taken.Find name with
         | ValueSome file when file.task = task ->
             files[name] <- { file with isDone = true }
-            unflushed[name] <- struct (number, proof)
+            unflushed[name] <- struct (number, hash)
         | _ -> ()
 
     /// The results of events up to this number have reached the device.
@@ -77,7 +78,7 @@ type internal TakenFiles() =
     member _.IsFlushed = unflushed.Count = 0
 
     /// Results by file that may not have reached the device.
-    member _.Unflushed: struct (string * Proof)[] = [|
-        for KeyValue(name, struct (_, proof)) in unflushed do
-            struct (name, proof)
+    member _.Unflushed: struct (string * ContentHash)[] = [|
+        for KeyValue(name, struct (_, hash)) in unflushed do
+            struct (name, hash)
     |]

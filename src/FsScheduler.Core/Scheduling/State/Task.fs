@@ -117,10 +117,10 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
         | progress -> int progress.Losses
 
     /// What went wrong with it, the latest first.
-    member _.Troubles =
+    member _.PastFailures =
         match progress () with
         | null -> []
-        | progress -> progress.Troubles
+        | progress -> progress.PastFailures
 
     /// The index of its next stage.
     member _.Stage =
@@ -158,7 +158,7 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
     member task.Demand = pipeline.stages[task.Stage].demand
 
     /// The pieces of its payload, if it was cut.
-    member _.Pieces: Pieces | null =
+    member _.Pieces: PiecesOf<Task> | null =
         match progress () with
         | null -> null
         | progress -> progress.Pieces
@@ -183,7 +183,7 @@ and [<Sealed>] internal Placed(state: TaskState, place: int64) =
 
 /// How far a task has come. What was never given out has none, and a million of those may wait.
 and [<Sealed>] internal Progress(payload: Payload, state: TaskState, place: int64) =
-    let mutable pieces: Pieces | null = null
+    let mutable pieces: PiecesOf<Task> | null = null
 
     member val State = state with get, set
 
@@ -196,8 +196,8 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState, place: int6
     /// Whether that is the result of a stage. Of the first as well, where its parts are to be merged by another.
     member val IsResult = false with get, set
 
-    /// The latest first, at most `Limits.troublesMax`.
-    member val Troubles: Trouble list = [] with get, set
+    /// The latest first, at most `SchedulerLimits.pastFailuresMax`.
+    member val PastFailures: Failure list = [] with get, set
 
     /// See the task's.
     member val FailedBy: string[] = Array.empty with get, set
@@ -221,114 +221,7 @@ and [<Sealed>] internal Progress(payload: Payload, state: TaskState, place: int6
     /// The pieces of its payload, from when it was cut until their results are joined.
     member _.Pieces
         with get () = pieces
-        and set (cut: Pieces | null) = pieces <- cut
-
-/// The pieces of a payload, and what is there of the result.
-and [<Sealed>] internal Pieces
-    (cuts: Size[], last: int, pipeline: Pipeline, downstream: string[] | null) =
-    let parts: Payload voption[] = Array.create cuts.Length ValueNone
-    let tasks: Task list[] = Array.create cuts.Length []
-    let durations = ResizeArray<Duration>()
-    let mutable missing = cuts.Length
-    let mutable gathered = 0
-
-    /// Where each piece ends, in bytes from the beginning.
-    member _.Cuts = cuts
-    member _.Count = cuts.Length
-
-    /// The stages that are run on pieces end before this index.
-    member _.Last = last
-
-    /// What is run on them.
-    member _.Pipeline = pipeline
-
-    /// What comes after that; null where the payload is the result of a stage.
-    member _.Downstream = downstream
-
-    /// How many have no result yet.
-    member _.Missing = missing
-
-    member _.StartOf(index: int) : Size =
-        if index = 0 then 0L<B> else cuts[index - 1]
-
-    /// What a piece is of the payload of the whole.
-    member pieces.SliceOf(payload: Payload, index: int) =
-        let start = pieces.StartOf index
-        Slice(payload, start, cuts[index] - start)
-
-    member _.IsMissing(index: int) = parts[index].IsNone
-
-    /// The next part that the outside can be told of ahead of all of them: it is there, and so are those before it, of which
-    /// it was told.
-    member _.TryGather() : struct (int * Payload) voption =
-        if gathered < cuts.Length && parts[gathered].IsSome then
-            gathered <- gathered + 1
-            ValueSome(struct (gathered - 1, parts[gathered - 1].Value))
-        else
-            ValueNone
-
-    /// <summary>The outside is told from the beginning, if at all.</summary>
-    /// <returns>Whether it was told of any.</returns>
-    member _.ForgetGathered() : bool =
-        let isAny = gathered > 0
-        gathered <- 0
-        isAny
-
-    /// The result of a piece, if it is there.
-    member _.PartOf(index: int) : Payload voption = parts[index]
-
-    /// The results that are there, in order.
-    member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
-
-    /// The tasks that are to give the result of a piece: one, or two for a while.
-    member _.TasksOf(index: int) = tasks[index]
-    member _.Tasks = tasks |> Seq.concat |> Seq.toArray
-
-    member _.Add(index: int, task: Task) = tasks[index] <- task :: tasks[index]
-
-    member _.Remove(index: int, task: Task) =
-        tasks[index] <-
-            tasks[index]
-            |> List.filter (fun other -> not (obj.ReferenceEquals(other, task)))
-
-    /// How long a piece takes: the median of those whose result came in this run; none before the first.
-    member _.Median: Duration voption =
-        if durations.Count = 0 then
-            ValueNone
-        else
-            let sorted = durations.ToArray()
-            System.Array.Sort sorted
-            ValueSome sorted[sorted.Length / 2]
-
-    member _.Measure(duration: Duration) = durations.Add duration
-
-    member _.Fill(index: int, part: Payload) =
-        if parts[index].IsNone then
-            missing <- missing - 1
-
-        parts[index] <- ValueSome part
-
-    /// How far a task that has these is.
-    member _.Splitting =
-        if missing = 0 then
-            Splitting.Merging
-        else
-            Splitting.InPieces
-
-    /// The result of a piece, if there is one, is there no more.
-    member _.Lose(index: int) =
-        if parts[index].IsSome then
-            missing <- missing + 1
-            parts[index] <- ValueNone
-
-/// How far a task that is worked on in pieces has come.
-and [<RequireQualifiedAccess; Struct>] internal Splitting =
-    /// It is looked for where it can be cut, or what it was submitted with is on its way.
-    | Cutting
-    /// Its pieces are tasks of their own.
-    | InPieces
-    /// All parts are there, and are merged.
-    | Merging
+        and set (cut: PiecesOf<Task> | null) = pieces <- cut
 
 /// Where a task is. Each case carries what is true there and nowhere else.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
@@ -485,3 +378,6 @@ and internal TaskList() =
         last <- null
         count <- 0
         Array.iter list.AddLast tasks
+
+/// The pieces of the payload of a task.
+type internal Pieces = PiecesOf<Task>

@@ -75,20 +75,20 @@ module internal Transition =
 
     /// The workers that have failed a task, by name.
     let private failedBy (task: Task) : string[] =
-        match task.Troubles with
+        match task.PastFailures with
         | [] -> Array.empty
-        | troubles ->
-            troubles
-            |> Seq.filter (fun trouble ->
-                match trouble.cause with
-                | Fault
-                | Loss
-                | Inability -> trouble.worker <> ""
-                | Departure
-                | Disk -> false)
+        | pastFailures ->
+            pastFailures
+            |> Seq.filter (fun failure ->
+                match failure.cause with
+                | TaskError
+                | WorkerLost
+                | WorkerUnable -> failure.worker <> ""
+                | WorkerLeft
+                | StorageError -> false)
             |> Seq.map _.worker
             |> Seq.distinct
-            |> Seq.truncate Limits.failedByMax
+            |> Seq.truncate SchedulerLimits.failedByMax
             |> Seq.sortWith (fun one other -> String.CompareOrdinal(one, other))
             |> Seq.toArray
 
@@ -117,7 +117,7 @@ module internal Transition =
         if task.IsBegun then
             task.Progress.FailedBy <- failedBy task
 
-        let isSuspected = task.Losses >= Limits.lossesMax - 1
+        let isSuspected = task.Losses >= SchedulerLimits.lossesMax - 1
 
         match isSuspected, place with
         | true, Front -> state.Queues.Suspects.AddFirst task

@@ -105,7 +105,7 @@ type internal WorkerPool(probation: Probation) =
 
     /// A worker is lost, and may come back at once.
     member _.Expect(worker: Worker, now: Instant) =
-        if expected.Count < Limits.expectedMax then
+        if expected.Count < SchedulerLimits.expectedMax then
             expected[worker.Name] <- struct (worker, now)
 
     /// <summary>Whoever has been away for so long is not expected any more.</summary>

@@ -10,7 +10,7 @@ module internal Split =
         | Spooled _ -> true
         | Packed
         | Bytes _
-        | Filed
+        | Journaled
         | Recorded _
         | Slice _ -> false
 
@@ -26,7 +26,7 @@ module internal Split =
 
     /// So that there are not too many pieces.
     let private pieceSize (state: State) (size: Size) : Size =
-        max state.Settings.split (1L<B> + size / int64 Limits.piecesMax)
+        max state.Settings.split (1L<B> + size / int64 SchedulerLimits.piecesMax)
 
     /// <summary>A further task for a piece.</summary>
     /// <param name="state">The scheduler's.</param>
@@ -56,7 +56,7 @@ module internal Split =
 
         while next.IsSome do
             let struct (index, part) = next.Value
-            state.Ask(Effect.ToPieces(PieceEffect.Gather(attempt, index, part)))
+            state.Ask(Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)))
             next <- pieces.TryGather()
 
     /// Asks for what can be done with the parts that are there.
@@ -65,7 +65,10 @@ module internal Split =
         let merge = mergeOf pieces
 
         if pieces.Missing = 0 then
-            state.Ask(Effect.ToPieces(PieceEffect.Join(state.AttemptOf whole, merge, pieces.Parts)))
+            state.Ask(
+                Effect.ToPieces(PieceEffect.MergeParts(state.AttemptOf whole, merge, pieces.Parts))
+            )
+
             pieces.ForgetGathered() |> ignore
         elif merge.IsNone then
             gather state whole pieces
@@ -73,7 +76,7 @@ module internal Split =
     /// Nothing comes of the parts that are there in this attempt.
     let abandon (state: State) (whole: Task) (pieces: Pieces) =
         if pieces.ForgetGathered() then
-            state.Ask(Effect.ToPieces(PieceEffect.Abandon(state.AttemptOf whole)))
+            state.Ask(Effect.ToPieces(PieceEffect.DropPrefetch(state.AttemptOf whole)))
 
     /// Has neither a result nor a task that will give it.
     let private isIdle (pieces: Pieces) index =
@@ -114,8 +117,10 @@ module internal Split =
         match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
         | [] -> join state whole
         // It is another attempt then: what is gathered for this one would be for nobody.
-        | _ when whole.Submission.IsFiled ->
-            state.Ask(Effect.ToJournal(JournalEffect.Recall(state.AttemptOf whole, whole.Number)))
+        | _ when whole.Submission.IsJournaled ->
+            state.Ask(
+                Effect.ToJournal(JournalEffect.LoadSubmission(state.AttemptOf whole, whole.Number))
+            )
         | idle ->
             for index in idle do
                 submit state whole whole.Submission index |> ignore
@@ -147,8 +152,10 @@ module internal Split =
         Apply.cutting state task areParts
         state.DiscardReleased()
 
-        if task.Submission.IsFiled then
-            state.Ask(Effect.ToJournal(JournalEffect.Recall(state.AttemptOf task, task.Number)))
+        if task.Submission.IsJournaled then
+            state.Ask(
+                Effect.ToJournal(JournalEffect.LoadSubmission(state.AttemptOf task, task.Number))
+            )
         else
             goOn state task
 

@@ -36,7 +36,9 @@ module internal Stragglers =
 
     let private lookAt (state: State) (whole: Task) (pieces: Pieces) (median: Duration) =
         let slow =
-            max Limits.speculateAfter (int64 (float median * state.Settings.speculate) * 1L<ms>)
+            max
+                SchedulerLimits.speculateAfter
+                (int64 (float median * state.Settings.speculate) * 1L<ms>)
 
         for index in 0 .. pieces.Count - 1 do
             match pieces.TasksOf index with

@@ -1,0 +1,47 @@
+/// What all other rows build on: a worker that fails one of these is not asked the rest.
+module FsScheduler.Conformance.BasicChecks
+
+open System.Text
+open FsScheduler.Core
+
+let private hello = {
+    id = "hello"
+    checks = "connects, and says HELLO within 10 s, with protocol 1 and the role of a worker"
+    run =
+        fun rig ->
+            task {
+                let! link = rig.Accept "a connection"
+                let! _ = Handshake.hello link
+                ()
+            }
+}
+
+let private ready = {
+    id = "ready"
+    checks = "says READY with at least one slot once it is welcome"
+    run =
+        fun rig ->
+            task {
+                let! _ = Handshake.first rig
+                ()
+            }
+}
+
+let private plain =
+    Handshake.row "process" "answers a PROCESS with its RESULT, and the same payload with the same"
+    <| fun session ->
+        task {
+            let payload = Encoding.UTF8.GetBytes "Olá, MUNDO!\nA Fila é LONGA.\n"
+            let! expected = session.Expected payload
+            let! reply = session.Run payload
+            session.Compare("the result of a plain text", expected, reply)
+            let! again = session.Run payload
+
+            session.Compare(
+                "the same again (name a stage that is deterministic with --stage)",
+                reply,
+                again
+            )
+        }
+
+let all = [ hello; ready; plain ]

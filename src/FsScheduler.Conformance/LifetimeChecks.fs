@@ -1,0 +1,185 @@
+/// Beats, and when to believe that a scheduler is gone.
+module FsScheduler.Conformance.LifetimeChecks
+
+open System
+open System.Diagnostics
+open System.Text
+open System.Threading.Tasks
+open FsScheduler.Core
+
+let private utf8 (text: string) = Encoding.UTF8.GetBytes text
+
+let private text = utf8 "Ainda AQUI.\n"
+
+let private quick = { Handshake.welcome with beat = 250L<ms>; lostAfter = 2_000L<ms> }
+
+let private lostAfter = TimeSpan.FromMilliseconds(float (int64 quick.lostAfter))
+
+/// A silent worker would be lost in this time.
+let private longEnough = 1.5 * lostAfter
+
+let private quickRow id checks (body: TestScheduler -> Session -> Task<unit>) : Check = {
+    id = id
+    checks = checks
+    run =
+        fun rig ->
+            task {
+                let! session = Handshake.next rig "a connection" quick
+                do! body rig session
+            }
+}
+
+let private expectBeats (session: Session) (doing: string) =
+    let longest = session.WorkerConnection.LongestSilence
+
+    if longest > lostAfter then
+        raise (
+            Unfit(
+                $"a sign of life every {quick.beat} ms {doing}, and no silence over 'lostAfterMs' {quick.lostAfter}",
+                $"{longest.TotalMilliseconds:F0} ms of silence"
+            )
+        )
+
+let private idle =
+    quickRow "beat-idle" "gives a sign of life every 'beatMs' while it has nothing to do, and stays"
+    <| fun _ session ->
+        task {
+            let before = session.WorkerConnection.Beats
+            do! Task.Delay longEnough
+            expectBeats session "while it has nothing to do"
+            let count = session.WorkerConnection.Beats - before
+            let due = int (longEnough.TotalMilliseconds / float (int64 quick.beat))
+
+            // A third is for a machine that has much to do.
+            if count < due / 3 then
+                raise (
+                    Unfit(
+                        $"about {due} BEATs in {longEnough.TotalMilliseconds} ms, one every 'beatMs'",
+                        $"{count}"
+                    )
+                )
+
+            do! session.Finish()
+        }
+
+let private busy =
+    quickRow
+        "beat-busy"
+        "gives a sign of life also while a payload comes slowly, and while it works"
+    <| fun _ session ->
+        task {
+            let! expected = session.Expected text
+            let attempt = session.New()
+            let frame = session.Frame(attempt, text)
+            let line, payload = Array.splitAt (frame.Length - text.Length) frame
+            let pieces = Array.append [| line |] (Array.splitInto 11 payload)
+            do! session.WorkerConnection.SendPieces(pieces, longEnough / 11.0)
+            do! session.Check("the result of a payload that came slowly", attempt, expected)
+            expectBeats session "while a payload comes"
+            let long = utf8 (String.replicate 20_000 "TRABALHO que demora um pouco mais.\n")
+            let! _ = session.Run long
+            expectBeats session "while it works"
+            do! session.Finish()
+        }
+
+let private slowLink =
+    quickRow "slow-link" "sends a long result to who takes it slowly, and does not think it lost"
+    <| fun _ session ->
+        task {
+            // More than sockets buffer; at 64 KiB for each pause it takes longer than lostAfterMs.
+            let payload = utf8 (String.replicate 600_000 "UM caminho longo e estreito.\n")
+            let pieces = payload.Length / (64 * 1024)
+            let! expected = session.Expected payload
+            let attempt = session.New()
+            session.WorkerConnection.Pace <- 2.0 * lostAfter / float pieces
+            do! session.WorkerConnection.Send(session.Frame(attempt, payload))
+            let! reply = session.ReplyWithin(attempt, 4.0)
+            session.Compare("a result of 17 MB over a slow connection", expected, reply)
+            session.WorkerConnection.Pace <- TimeSpan.Zero
+            do! session.Finish()
+        }
+
+/// How a worker leaves: the next connection, or its end.
+let private left (rig: TestScheduler) (session: Session) (limit: TimeSpan) =
+    task {
+        let started = Stopwatch.StartNew()
+        let mutable isGone = false
+
+        while not isGone && started.Elapsed < limit do
+            match! session.WorkerConnection.TryNext(limit - started.Elapsed) with
+            | Some Heard.Closed -> isGone <- true
+            | Some _
+            | None -> ()
+
+        return isGone || rig.Ended.IsCompleted
+    }
+
+let private lost =
+    quickRow "lost-scheduler" "leaves a scheduler that was silent for 'lostAfterMs' without closing"
+    <| fun rig session ->
+        task {
+            let! _ = session.Run text
+            session.WorkerConnection.IsAnswering <- false
+            let limit = lostAfter + rig.Patience
+            let! isGone = left rig session limit
+
+            if not isGone then
+                raise (
+                    Unfit(
+                        $"the connection closed some time after {quick.lostAfter} ms of silence",
+                        $"it was still open after {limit.TotalMilliseconds} ms"
+                    )
+                )
+        }
+
+let private drain =
+    quickRow
+        "drain"
+        "finishes, says READY with no slots and closes when it gets DRAIN, and does not come back"
+    <| fun rig session ->
+        task {
+            let! expected = session.Expected text
+            let attempt = session.New()
+            do! session.WorkerConnection.Send(session.Frame(attempt, text))
+            do! session.WorkerConnection.Send FromScheduler.Drain
+            let mutable beats = 0
+            let mutable isLeaving = false
+            let mutable isClosed = false
+
+            // A worker that does not know it just goes on to beat.
+            while not isClosed && (isLeaving || beats < 5) do
+                match! session.WorkerConnection.NextWithin rig.Patience with
+                | Some Heard.Closed -> isClosed <- true
+                | Some(Heard.Ready 0) -> isLeaving <- true
+                | Some(Heard.Result(answered, outcome, payload)) when answered = attempt ->
+                    match outcome with
+                    | Succeeded -> session.Compare("the last result", expected, Done payload)
+                    | Failed(error, _)
+                    | Unable error -> session.Compare("the last result", expected, Refused error)
+                | Some Heard.Beat -> beats <- beats + 1
+                | Some _ -> raise (Unfit("READY with no slots, and the end", "something else"))
+                | None ->
+                    raise (
+                        Unfit(
+                            "the end of the connection after READY with no slots",
+                            $"it was still open after {rig.Patience.TotalSeconds} s"
+                        )
+                    )
+
+            if not isClosed && not isLeaving then
+                raise (Inapplicable "it does not know DRAIN, and need not")
+
+            if not isLeaving then
+                raise (Unfit("READY with no slots after DRAIN", "it closed without"))
+
+            if List.contains attempt rig.AssignmentLog.Open then
+                raise (Unfit("the result of what it held before it closes", "it closed without"))
+
+            do! (session.WorkerConnection :> IAsyncDisposable).DisposeAsync()
+
+            match! rig.TryAccept lostAfter with
+            | Some _ -> raise (Unfit("no further connection after DRAIN", "it connected again"))
+            | None -> ()
+        }
+
+let all = [ idle; busy; slowLink; lost; drain ]

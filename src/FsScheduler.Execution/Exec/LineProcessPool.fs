@@ -1,0 +1,156 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open FsScheduler.Core
+
+/// How long programs of `exec-lines` may be silent or idle.
+type LineLimits = {
+    /// With lines that it owes, a program is given up when it gave none for this long.
+    silenceMax: TimeSpan
+    /// A program that has nothing to do is ended after this time.
+    idleMax: TimeSpan
+}
+
+module LineLimits =
+
+    let standard = { silenceMax = TimeSpan.FromMinutes 1.0; idleMax = TimeSpan.FromMinutes 1.0 }
+
+/// <summary>The programs of `exec-lines`, which outlive their payloads. Safe for any thread.</summary>
+/// <param name="limits">When they are given up.</param>
+/// <param name="idlesMax">How many there may be that have nothing to do, of all stages together.</param>
+[<Sealed>]
+type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
+    // Who has waited longest comes first.
+    let idles = List<struct (string * LineProcess)>()
+    let busy = HashSet<LineProcess>()
+    let mutable isOver = false
+
+    let endSoon (program: LineProcess) =
+        Task.Run<unit>(fun () -> task { do! program.EndAsync() }) |> ignore
+
+    /// The one that has been idle longest leaves.
+    let removeFirst () =
+        let struct (_, program) = idles[0]
+        idles.RemoveAt 0
+        endSoon program
+
+    let look () =
+        lock idles (fun () ->
+            let isOld () =
+                let struct (_, program) = idles[0]
+
+                Environment.TickCount64 - program.IdleSince >
+                    int64 limits.idleMax.TotalMilliseconds
+
+            while idles.Count > 0 && isOld () do
+                removeFirst ()
+
+            for struct (stage, program) in idles.ToArray() do
+                if not program.IsUsable then
+                    idles.Remove(struct (stage, program)) |> ignore
+                    program.Dispose()
+
+            for program in busy do
+                program.KillIfSilent limits.silenceMax)
+
+    let period =
+        TimeSpan.FromMilliseconds(
+            (min limits.silenceMax limits.idleMax).TotalMilliseconds / 10.0 |> max 10.0
+        )
+
+    let timer = new Timer((fun _ -> look ()), null, period, period)
+
+    /// One of that stage which has nothing to do, the latest first. Those that have ended meanwhile, or said something
+    /// unasked, are ended.
+    let rec tryIdle (stage: string) =
+        match idles.FindLastIndex(fun (struct (key, _)) -> key = stage) with
+        | -1 -> ValueNone
+        | index ->
+            let struct (_, program) = idles[index]
+            idles.RemoveAt index
+
+            if program.IsUsable then
+                ValueSome program
+            else
+                program.Dispose()
+                tryIdle stage
+
+    let giveBack stage (program: LineProcess) =
+        lock idles (fun () ->
+            busy.Remove program |> ignore
+
+            if isOver || not program.IsUsable then
+                program.Dispose()
+            else
+                program.IdleSince <- Environment.TickCount64
+                idles.Add(struct (stage, program))
+
+                if idles.Count > idlesMax then
+                    removeFirst ())
+
+    let drop (program: LineProcess) =
+        lock idles (fun () -> busy.Remove program |> ignore)
+        program.Dispose()
+
+    let runOn stage (program: LineProcess) payload sink ct =
+        task {
+            program.Begin()
+            lock idles (fun () -> busy.Add program |> ignore)
+            let mutable isGood = false
+
+            try
+                let! isDone = program.RunAsync(payload, sink, limits.silenceMax, ct)
+                isGood <- isDone
+                return isDone
+            finally
+                if isGood then giveBack stage program else drop program
+        }
+
+    /// How many have nothing to do.
+    member _.IdleCount = lock idles (fun () -> idles.Count)
+
+    /// <summary>Has a program of a stage work on a payload: one that is there, or a new one.</summary>
+    /// <param name="stage">The stage, as text.</param>
+    /// <param name="start">Starts a program of that stage.</param>
+    /// <param name="payload">See <c>LineProcess.RunAsync</c>, also for the rest and what is thrown.</param>
+    /// <param name="sink">Gets the result.</param>
+    /// <param name="ct">Kills the program.</param>
+    member _.RunAsync
+        (
+            stage: string,
+            start: unit -> LineProcess,
+            payload: Payload,
+            sink: ResultSink,
+            ct: CancellationToken
+        ) : Task =
+        task {
+            ct.ThrowIfCancellationRequested()
+
+            let! isDone =
+                match lock idles (fun () -> tryIdle stage) with
+                | ValueSome program -> runOn stage program payload sink ct
+                | ValueNone -> Task.FromResult false
+
+            // Whoever ends after each payload was found out too late: a new one has none behind it.
+            if not isDone then
+                let! _ = runOn stage (start ()) payload sink ct
+                ()
+        }
+
+    interface IDisposable with
+        member _.Dispose() =
+            timer.Dispose()
+
+            lock idles (fun () ->
+                isOver <- true
+
+                for struct (_, program) in idles do
+                    program.Dispose()
+
+                idles.Clear()
+
+                for program in busy do
+                    program.Kill())

@@ -1,0 +1,115 @@
+namespace FsScheduler.Execution.Exec
+
+open System
+open System.IO
+open System.IO.Pipes
+open System.Text
+open Microsoft.Extensions.Logging
+open Microsoft.Win32.SafeHandles
+open FsScheduler.Platform
+
+/// <summary>Kills the programs of this process when it is killed itself: a small process that hears of each program over
+/// a pipe, and acts when the pipe ends, however that comes about. Linux only.</summary>
+/// <param name="mark">A variable of the environment of every program, `NAME=VALUE`, that no other process has.</param>
+/// <param name="log">Told once if there is nobody to do it.</param>
+/// <remarks>It kills the process groups of which it was told, and then whatever has the mark, with its group: a program that
+/// was started in the last moment, before that could be told, and what has left its group. It is a few lines for `sh`, and
+/// not a process of .NET, because it has a megabyte to a worker's thirty, and is there also where the worker is a
+/// script.</remarks>
+[<Sealed>]
+type internal ProcessReaper(mark: string, log: ILogger) =
+
+    static let shell = "/bin/sh"
+
+    // The groups are a list with a blank before and after each. `grep` looks into the environment of every process that
+    // it may read; it looks again, since one that is being started is found only once it has been. In `stat` the group is
+    // the third word after the name, which is in brackets and may have any in it.
+    static let script =
+        """
+        groups=' '
+        while read -r change group; do
+            case $change in
+            +) groups="$groups$group " ;;
+            -) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
+            esac
+        done
+        for group in $groups; do kill -s KILL -- "-$group"; done 2>/dev/null
+        for round in 1 2 3 4 5 6 7 8 9 10; do
+            marked=$(grep -ls -- "$1" /proc/[0-9]*/environ 2>/dev/null)
+            [ -n "$marked" ] || break
+            for path in $marked; do
+                set -- "$1" $(sed -n '$s/.*)//p' "${path%/environ}/stat" 2>/dev/null)
+                pid=${path#/proc/}
+                kill -s KILL -- "-$4" "${pid%/environ}" 2>/dev/null
+            done
+        done
+        """
+
+    let mutable isLost = false
+
+    let lost (reason: string) =
+        if not isLost then
+            isLost <- true
+
+            log.LogWarning(
+                "programs may outlive this worker if it is killed: {Reason}. They still end with it when it is asked to end",
+                reason
+            )
+
+    let start () =
+        let struct (readEnd, writeEnd) = Posix.pipe ()
+
+        try
+            try
+                // Not in our group: what ends us from a terminal must not end it.
+                Posix.spawn
+                    {
+                        path = shell
+                        name = "fs-worker-guard"
+                        arguments = [| "-c"; script; "fs-worker-guard"; mark |]
+                        environment = [| "PATH=/usr/bin:/bin:/usr/local/bin" |]
+                        folder = "/"
+                        input = InputPiped
+                        isOutputWanted = false
+                    }
+                    [|
+                        Posix.Descriptor readEnd
+                        Posix.Path("/dev/null", true)
+                        Posix.Path("/dev/null", true)
+                    |]
+                |> ignore
+
+                new AnonymousPipeClientStream(
+                    PipeDirection.Out,
+                    new SafePipeHandle(nativeint writeEnd, true)
+                )
+            with _ ->
+                Linux.close writeEnd
+                reraise ()
+        finally
+            Linux.close readEnd
+
+    let pipe: Stream =
+        try
+            start ()
+        with :? IOException as error ->
+            lost error.Message
+            Stream.Null
+
+    let say (change: string) (group: int) =
+        let line = Encoding.ASCII.GetBytes $"{change} {group}\n"
+
+        lock pipe (fun () ->
+            try
+                pipe.Write(line, 0, line.Length)
+            with
+            | :? IOException as error -> lost error.Message
+            | :? ObjectDisposedException -> ())
+
+    interface IProgramWitness with
+        member _.Started group = say "+" group
+        member _.Ended group = say "-" group
+
+    /// Ends it: what is left of the programs is killed.
+    interface IDisposable with
+        member _.Dispose() = pipe.Dispose()

@@ -1,0 +1,90 @@
+namespace FsScheduler.Folders
+
+open System
+open System.IO
+open System.IO.Hashing
+open FsScheduler.Core
+
+/// What a result file holds, in few bytes: whether it is still whole can be told from that.
+module ResultFile =
+
+    /// Of a result in memory.
+    let hashOf (bytes: byte[]) : ContentHash = {
+        size = int64 bytes.Length * 1L<B>
+        hash = XxHash3.HashToUInt64(ReadOnlySpan bytes)
+    }
+
+    /// <summary>Of a file; it is read to its end.</summary>
+    /// <exception cref="T:System.IO.IOException">It is missing, or cannot be read.</exception>
+    let read (path: string) : ContentHash =
+        use file =
+            new FileStream(
+                path,
+                FileMode.Open,
+                FileAccess.Read,
+                FileShare.ReadWrite ||| FileShare.Delete,
+                1,
+                FileOptions.SequentialScan
+            )
+
+        let hash = XxHash3()
+        hash.Append file
+
+        { size = file.Position * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
+
+    /// Of a temporary file of the publisher's.
+    let tryProof (path: string) : Result<ContentHash, PublishFailure> =
+        try
+            Ok(read path)
+        with
+        | :? FileNotFoundException
+        | :? DirectoryNotFoundException -> Error(TempLost path)
+        | :? IOException
+        | :? UnauthorizedAccessException as error -> Error(DiskFailed error.Message)
+
+    /// Whether a file holds exactly this. False if it is missing, or cannot be read.
+    let holds (path: string) (hash: ContentHash) : bool =
+        try
+            let info = FileInfo path
+            info.Exists && info.Length * 1L<B> = hash.size && read path = hash
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> false
+
+/// By what results are told from others.
+module ResultMark =
+
+    let ofPayload (result: Payload) : ResultMark =
+        match result with
+        | Bytes bytes -> Holding(ResultFile.hashOf bytes)
+        | Spooled(path, size) ->
+            match FileStatus.ofFile path with
+            | ValueSome file -> ResultMark.Written(size, file.modified)
+            | ValueNone -> Unmarked
+        | Packed
+        | Journaled
+        | Recorded _
+        | Input _
+        | Slice _ -> Unmarked
+
+    /// <summary>Whether a file is that result, and then what it holds.</summary>
+    /// <param name="isSameBoot">Whether the machine has run on since: else a large file may be torn.</param>
+    /// <param name="path">The file; it may be missing.</param>
+    /// <param name="mark">Of the result.</param>
+    let find (isSameBoot: bool) (path: string) (mark: ResultMark) : ContentHash voption =
+        try
+            match mark with
+            | Unmarked -> ValueNone
+            | Holding hash ->
+                if ResultFile.holds path hash then
+                    ValueSome hash
+                else
+                    ValueNone
+            | ResultMark.Written(size, modified) ->
+                match FileStatus.ofFile path with
+                | ValueSome file when isSameBoot && file.size = size && file.modified = modified ->
+                    ValueSome(ResultFile.read path)
+                | _ -> ValueNone
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> ValueNone

@@ -1,0 +1,171 @@
+namespace FsScheduler.Protocol
+
+open System.Net
+open FsScheduler.Core
+
+/// What the gate needs to know of its scheduler.
+type AccessRules = {
+    /// None: everybody may come in.
+    tokens: Tokens option
+    /// Of a SUBMIT, or of a message that has none and is skipped.
+    maxPayload: Size
+    /// Of a RESULT.
+    maxResult: Size
+}
+
+/// What a connection is to the scheduler.
+[<RequireQualifiedAccess>]
+type PeerRole =
+    /// It has not said HELLO.
+    | Stranger
+    | Worker
+    | Client
+
+/// What to do with a frame. Its payload, if it is not delivered, is skipped.
+[<RequireQualifiedAccess>]
+type Admission =
+    /// Answer WELCOME; from now on it stands as its role.
+    | Open of Hello
+    /// Hand the message on.
+    | Deliver
+    /// Answer this error; the connection goes on.
+    | Answer of ErrorCode * message: string
+    /// Answer this error, and close.
+    | Close of ErrorCode * message: string
+
+/// Who may say what on a connection. Pure: it decides, the shell obeys.
+module AccessControl =
+
+    /// From the connection to the end of its HELLO.
+    let helloWithin: Duration = 10_000L<ms>
+
+    /// Without a byte, in the middle of a frame.
+    let frameSilenceMax: Duration = 30_000L<ms>
+
+    /// The verdict when `helloWithin` is over.
+    let helloIsLate =
+        Admission.Close(ErrorCode.Timeout, $"no HELLO within {helloWithin / 1_000L<ms>} s")
+
+    /// The verdict when `frameSilenceMax` is over.
+    let frameIsStuck =
+        Admission.Close(
+            ErrorCode.Timeout,
+            $"a frame has not ended, and no byte came for {frameSilenceMax / 1_000L<ms>} s"
+        )
+
+    /// Whether the payload of this message means something. If not, it is skipped.
+    let hasPayload (message: ToScheduler) =
+        match message with
+        | ToScheduler.Submit _
+        | ToScheduler.Result(_, Succeeded) -> true
+        | ToScheduler.Result(_, (Failed _ | Unable _))
+        | ToScheduler.Stored _
+        | ToScheduler.Unshared _
+        | ToScheduler.Hello _
+        | ToScheduler.Beat
+        | ToScheduler.Ready _
+        | ToScheduler.Status
+        | ToScheduler.Cancel _
+        | ToScheduler.Retry _
+        | ToScheduler.RetryWith _
+        | ToScheduler.RetryAll
+        | ToScheduler.RetryAllWith _
+        | ToScheduler.Drain _
+        | ToScheduler.Explain _
+        | ToScheduler.Events _
+        | ToScheduler.List _
+        | ToScheduler.Stages
+        | ToScheduler.Fetch _ -> false
+
+    let private tooLarge (bytes: Size) (most: Size) =
+        Admission.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
+
+    let private notWelcome message =
+        Admission.Close(ErrorCode.NotWelcome, message)
+
+    let private hello (rules: AccessRules) (hello: Hello) =
+        if hello.protocol <> Codec.protocolVersion then
+            Admission.Close(
+                ErrorCode.BadVersion,
+                $"protocol {hello.protocol} is not spoken here; spoken is: {Codec.protocolVersion}"
+            )
+        else
+            match rules.tokens with
+            | Some tokens when not (tokens.Admit(hello.role, hello.token)) ->
+                // Nothing says which: not whether a token was missing, wrong, or of the other role.
+                Admission.Close(ErrorCode.Unauthorized, "not authorized")
+            | Some _
+            | None -> Admission.Open hello
+
+    let private message (rules: AccessRules) (role: PeerRole) (message: ToScheduler) =
+        match message, role with
+        | ToScheduler.Hello said, PeerRole.Stranger -> hello rules said
+        | _, PeerRole.Stranger -> notWelcome "the first message must be HELLO"
+        | ToScheduler.Hello _, (PeerRole.Worker | PeerRole.Client) -> notWelcome "a second HELLO"
+        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
+          PeerRole.Worker
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
+          PeerRole.Client -> Admission.Deliver
+        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
+          PeerRole.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
+        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
+          PeerRole.Client ->
+            notWelcome
+                "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN, EVENTS, LIST, STAGES and FETCH, nothing else"
+
+    let private frameError (rules: AccessRules) (role: PeerRole) (error: FrameError) =
+        // Which type it was is not known: a worker may have meant a RESULT.
+        let bytesMax =
+            match role with
+            | PeerRole.Worker -> max rules.maxPayload rules.maxResult
+            | PeerRole.Stranger
+            | PeerRole.Client -> rules.maxPayload
+
+        match error.code, role with
+        | ErrorCode.UnknownType, PeerRole.Stranger -> notWelcome "the first message must be HELLO"
+        | (ErrorCode.UnknownType | ErrorCode.BadField), _ when error.bytes > bytesMax ->
+            tooLarge error.bytes bytesMax
+        | (ErrorCode.UnknownType | ErrorCode.BadField), _ ->
+            Admission.Answer(error.code, error.message)
+        | (ErrorCode.BadFrame | ErrorCode.TooLarge | ErrorCode.BadVersion | ErrorCode.Unauthorized | ErrorCode.NotWelcome | ErrorCode.Timeout),
+          _ -> Admission.Close(error.code, error.message)
+
+    /// What to do with what came over a connection.
+    let admit
+        (rules: AccessRules)
+        (role: PeerRole)
+        (decoded: Result<Frame<ToScheduler>, FrameError>)
+        : Admission =
+        match decoded with
+        | Error error -> frameError rules role error
+        | Ok frame ->
+            // What lies in a file counts like what comes with the message.
+            let struct (bytes, bytesMax) =
+                match frame.message with
+                | ToScheduler.Stored(_, size) -> struct (max size frame.bytes, rules.maxResult)
+                | ToScheduler.Result _
+                | ToScheduler.Unshared _ -> struct (frame.bytes, rules.maxResult)
+                | _ -> struct (frame.bytes, rules.maxPayload)
+
+            match message rules role frame.message with
+            | Admission.Open _
+            | Admission.Deliver when bytes > bytesMax -> tooLarge bytes bytesMax
+            | verdict -> verdict
+
+    /// <summary>Whether a scheduler may listen at this address.</summary>
+    /// <returns>Ok, or what to do about it: beyond this machine, it needs tokens.</returns>
+    let mayListen (address: IPAddress) (tokens: Tokens option) : Result<unit, string> =
+        let address =
+            if address.IsIPv4MappedToIPv6 then
+                address.MapToIPv4()
+            else
+                address
+
+        match tokens with
+        | None when not (IPAddress.IsLoopback address) ->
+            Error
+                $"refusing to listen on {address} without tokens: anybody who reaches it could submit tasks and \
+                  take them. Write a file with lines 'worker TOKEN' and 'client TOKEN', each token at least \
+                  {Tokens.charsAdvised} random characters, and name it with --token-file; or listen on 127.0.0.1."
+        | None
+        | Some _ -> Ok()

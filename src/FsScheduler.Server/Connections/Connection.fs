@@ -1,0 +1,374 @@
+namespace FsScheduler.Server
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open FsScheduler.Core
+open FsScheduler.Platform
+open FsScheduler.Protocol
+
+/// One peer: its frames in, in batches, and its messages out.
+[<Sealed>]
+type Connection(session: SessionId, socket: Socket, context: ConnectionContext) =
+    static let memoryMax = 64L * 1024L * 1L<B>
+    // A peer that leaves this much unread is not read from either.
+    static let backlogMax = 4L * 1024L * 1024L
+    // And is cut off when it has read nothing for this long.
+    static let stuckMax = 60_000L<ms>
+    static let farewellBytesMax = 16 * 1024 * 1024
+
+    let remote = string socket.RemoteEndPoint
+    let stream = new NetworkStream(socket, ownsSocket = true)
+    let clock = context.clock
+    let openedAt = clock.Now
+    let closing = new CancellationTokenSource()
+    let arrivals = List<IncomingMessage<ToScheduler>>()
+    let mutable role = PeerRole.Stranger
+    let mutable heardAt = openedAt
+    let mutable farewells = 0 // the last words to it, at most one
+    let storage = StorageWait(context, closing.Token)
+    let mutable isAsking = false
+    let mutable beatAt = openedAt
+
+    /// What was made for nobody.
+    let abandon (asked: Task<string | null>) =
+        task {
+            match! asked with
+            | null -> ()
+            | path -> SpoolFile.delete path
+        }
+
+    let spoolFor message =
+        task {
+            isAsking <- true
+            let asked = context.spool message
+            let mutable isTaken = false
+
+            try
+                let! path = asked.WaitAsync closing.Token
+                isTaken <- true
+                return path
+            finally
+                isAsking <- false
+
+                if not isTaken then
+                    abandon asked |> ignore
+        }
+
+    let writer =
+        FrameWriter<FromScheduler>(
+            PipeWriter.Create(
+                stream,
+                StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)
+            ),
+            Encoder<FromScheduler>(fun output message bytes ->
+                Codec.encodeFromScheduler output message bytes),
+            context.bodies,
+            clock
+        )
+
+    let postWith message payload =
+        writer.Post { message = message; payload = payload; submission = ValueNone; isLast = false }
+        |> ignore
+
+    let post message = postWith message Payload.empty
+
+    let handler =
+        MessageHandler(session, context, storage, postWith, closing.Token, Name = remote)
+
+    let inputs = handler.Inputs
+
+    let close code message =
+        // The reader and the sweep may both want to.
+        if Interlocked.Exchange(&farewells, 1) = 0 then
+            let text = FromScheduler.Error(code, message)
+
+            context.log.LogInformation(
+                "{Peer} is sent away: {Code} {Message}",
+                handler.Name,
+                code,
+                message
+            )
+
+            post text
+
+    let postWelcome keep =
+        post (
+            FromScheduler.Welcome {
+                protocol = Codec.protocolVersion
+                session = string session
+                beat = context.beat
+                lostAfter = context.lostAfter
+                maxPayload = context.rules.maxPayload
+                maxResult = context.rules.maxResult
+                keep = keep
+            }
+        )
+
+    let shareWith (hello: Hello) sharing =
+        let warn reason minutes =
+            context.log.LogWarning(
+                "{Peer} gets bytes for {Minutes} min: {Reason}",
+                handler.Name,
+                minutes,
+                Terminal.printable reason
+            )
+
+        WorkerSharing(session, sharing, SharingBackoff(clock, hello.holding), warn, closing.Token)
+
+    let welcome (hello: Hello) =
+        handler.Name <- $"{Terminal.printable hello.name} ({remote})"
+
+        match hello.role with
+        | Worker stages ->
+            role <- PeerRole.Worker
+
+            if hello.sharedFiles then
+                handler.Sharing <- context.sharing |> ValueOption.map (shareWith hello)
+
+            let stages =
+                stages
+                |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
+
+            inputs.Add(Input.Join(session, hello.name, stages))
+            // Its WELCOME comes when the machine has decided what it may keep.
+            inputs.Add(Input.Claim(session, hello.holding))
+
+            context.log.LogInformation(
+                "worker {Peer} joined as session {Session}",
+                handler.Name,
+                session
+            )
+        | Client ->
+            role <- PeerRole.Client
+            postWelcome [||]
+
+    let admit (frame: Result<Frame<ToScheduler>, FrameError>) =
+        match AccessControl.admit context.rules role frame with
+        | Admission.Open hello ->
+            match
+                (match hello.role with
+                 | Client -> context.places.TryEnterClient()
+                 | Worker _ -> Ok())
+            with
+            | Ok() ->
+                welcome hello
+                FrameHandling.Skip
+            | Error reason ->
+                close ErrorCode.NotWelcome reason
+                FrameHandling.Stop
+        | Admission.Deliver ->
+            match frame with
+            | Ok frame when frame.bytes > 0L<B> && not (AccessControl.hasPayload frame.message) ->
+                arrivals.Add { message = frame.message; payload = Payload.empty; failure = null }
+                FrameHandling.Skip
+            | Ok _
+            | Error _ -> FrameHandling.Take
+        | Admission.Answer(code, message) ->
+            post (FromScheduler.Error(code, message))
+            FrameHandling.Skip
+        | Admission.Close(code, message) ->
+            close code message
+            FrameHandling.Stop
+
+    let reader =
+        FrameReader<ToScheduler>(
+            PipeReader.Create(
+                stream,
+                StreamPipeReaderOptions(bufferSize = 64 * 1024, leaveOpen = true)
+            ),
+            Decoder<ToScheduler>(fun line -> Codec.decodeToScheduler line),
+            Func<_, _> admit,
+            Func<_, _> spoolFor,
+            memoryMax,
+            clock,
+            context.isKept,
+            StorageRetry<_>(fun message path _ refusal ->
+                storage.RetryAsync(message, path, refusal))
+        )
+
+    let deliver () =
+        task {
+            for index in 0 .. arrivals.Count - 1 do
+                let taking = handler.Take arrivals[index]
+
+                if not taking.IsCompletedSuccessfully then
+                    do! taking
+
+            arrivals.Clear()
+
+            if inputs.Count > 0 then
+                let batch = inputs.ToArray()
+                inputs.Clear()
+                do! context.agent.PostAsync(batch, CancellationToken.None)
+        }
+
+    /// Lets the last words reach the peer: closing with bytes unread would take them back.
+    let sayFarewell () =
+        task {
+            use patience = new CancellationTokenSource(2_000)
+
+            try
+                writer.Signal()
+                do! writer.DrainAsync().WaitAsync patience.Token
+
+                if farewells > 0 then
+                    socket.Shutdown SocketShutdown.Send
+                    let buffer: byte[] = Array.zeroCreate (16 * 1024)
+                    let mutable left = farewellBytesMax
+
+                    while left > 0 do
+                        let! read = stream.ReadAsync(buffer.AsMemory(), patience.Token)
+                        left <- if read = 0 then 0 else left - read
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+        }
+
+    let readAll () =
+        task {
+            let mutable goOn = true
+
+            while goOn do
+                let! more = reader.ReadAsync(arrivals, closing.Token)
+                do! deliver ()
+                writer.Signal()
+                let room = writer.RoomAsync backlogMax
+
+                if not room.IsCompletedSuccessfully then
+                    do! room.WaitAsync closing.Token
+
+                goOn <- more
+        }
+
+    /// A payload, or a result, up to this size is held in memory with its task.
+    static member MemoryMax: Size = memoryMax
+
+    member _.Session = session
+    member _.Name = handler.Name
+
+    /// Set while effects are let out: it has something to send.
+    member val IsTouched = false with get, set
+
+    /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
+    member _.Post(departure) =
+        match handler.Sharing with
+        | ValueSome work -> writer.Post(work.Refer departure)
+        | ValueNone -> writer.Post departure
+
+    member _.Signal() = writer.Signal()
+
+    /// The machine has taken a worker in, which may go on with these of what it holds.
+    member _.Welcome(keep: Attempt[]) = postWelcome keep
+
+    /// The worker is to finish what it has and go.
+    member _.Dismiss() = post FromScheduler.Drain
+
+    /// Ends it, because of something that is wrong with it.
+    member _.Close(reason: string) =
+        context.log.LogWarning("{Peer} is disconnected: {Reason}", handler.Name, reason)
+        closing.Cancel()
+
+    /// Whether it has not said who it is, and may still.
+    member _.IsStranger = role = PeerRole.Stranger && farewells = 0
+
+    /// Ends it for the sake of others, who get its place.
+    member _.MakeRoom(reason: string) =
+        close ErrorCode.NotWelcome reason
+        closing.Cancel()
+
+    /// Ends it in order.
+    member _.End() = closing.Cancel()
+
+    /// Looks at the time: ends a peer that keeps us waiting. Tells whether a worker gave a sign of life.
+    member _.Sweep() : bool =
+        let verdict =
+            match role with
+            | PeerRole.Stranger when clock.Now - openedAt > AccessControl.helloWithin ->
+                ValueSome AccessControl.helloIsLate
+            | _ when reader.StuckFor > AccessControl.frameSilenceMax ->
+                ValueSome AccessControl.frameIsStuck
+            | _ -> ValueNone
+
+        match verdict with
+        | ValueSome(Admission.Close(code, message)) when not closing.IsCancellationRequested ->
+            close code message
+            closing.Cancel()
+        | _ -> ()
+
+        if not (isNull writer.Failure) then
+            closing.Cancel() // its socket may still bring bytes, but nobody could answer
+        elif writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
+            context.log.LogWarning(
+                "{Peer} has read nothing for {Seconds} s: disconnected",
+                handler.Name,
+                stuckMax / 1_000L<ms>
+            )
+
+            closing.Cancel()
+
+        let isOurDoing =
+            role = PeerRole.Worker && (isAsking || handler.IsFetching || storage.IsWaiting)
+
+        // Its own beats are not read meanwhile, and it wants a sign of life.
+        if isOurDoing && clock.Now - beatAt >= context.beat then
+            beatAt <- clock.Now
+            post FromScheduler.Beat
+            writer.Signal()
+
+        let heard = role = PeerRole.Worker && (isOurDoing || reader.LastRead > heardAt)
+
+        heardAt <- reader.LastRead
+        heard
+
+    /// Serves the peer until it goes or is sent away. Whatever goes wrong ends this connection and no other.
+    member _.RunAsync() : Task =
+        task {
+            try
+                do! readAll ()
+            with
+            | :? IOException
+            | :? SocketException
+            | :? ObjectDisposedException
+            | :? OperationCanceledException -> ()
+            | error -> context.log.LogError(error, "{Peer} is disconnected", handler.Name)
+
+            storage.End()
+
+            for arrival in arrivals do
+                SpoolFile.discard arrival.payload // came, and was not handed on
+
+            for input in inputs do
+                match input with
+                | Input.Report(_, _, _, result) -> SpoolFile.discard result
+                | _ -> ()
+
+            do! sayFarewell ()
+            stream.Dispose()
+
+            match role with
+            | PeerRole.Worker -> context.log.LogInformation("worker {Peer} left", handler.Name)
+            | PeerRole.Client -> context.places.LeaveClient()
+            | PeerRole.Stranger -> ()
+
+            do! context.agent.PostAsync([| Input.Leave session |], CancellationToken.None)
+        }
+
+    interface IPeer with
+        member connection.IsTouched
+            with get () = connection.IsTouched
+            and set value = connection.IsTouched <- value
+
+        member connection.Post departure = connection.Post departure
+        member connection.Signal() = connection.Signal()
+        member connection.Welcome keep = connection.Welcome keep
+        member connection.Dismiss() = connection.Dismiss()
+        member connection.Close reason = connection.Close reason

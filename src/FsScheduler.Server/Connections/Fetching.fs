@@ -1,0 +1,92 @@
+namespace FsScheduler.Server
+
+open System.IO
+open FsScheduler.Core
+open FsScheduler.Journal
+open FsScheduler.Folders
+
+/// Answers to FETCH: the result of a task that is done, wherever it was put.
+module Fetching =
+
+    /// A result that is read into memory, and so is surely the one that was checked.
+    let private memoryMax = 1024L * 1024L * 1L<B>
+
+    let private no (message: string) =
+        struct (FromScheduler.Error(ErrorCode.BadField, message), Payload.empty)
+
+    let private published (task: TaskId) (name: string) (path: string) (hash: ContentHash) =
+        let gone () =
+            no
+                $"the result of task {task}, {path}, is not there any more, or was replaced by that of a later task"
+
+        try
+            if hash.size <= memoryMax then
+                let bytes = File.ReadAllBytes path
+
+                if ResultFile.hashOf bytes = hash then
+                    struct (FromScheduler.Fetch(task, name), Bytes bytes)
+                else
+                    gone ()
+            elif ResultFile.holds path hash then
+                struct (FromScheduler.Fetch(task, name), Spooled(path, hash.size))
+            else
+                gone ()
+        with
+        | :? FileNotFoundException
+        | :? DirectoryNotFoundException -> gone ()
+        | :? IOException
+        | :? System.UnauthorizedAccessException as error ->
+            no $"the result of task {task}, {path}, cannot be read: {error.Message}"
+
+    /// What it is called, and whose results it gives.
+    let private submissionOf (task: TaskId) (events: PastEvent[]) =
+        events
+        |> Array.tryPick (fun (struct (_, _, event)) ->
+            match event with
+            | Event.Submitted(_, submission, _) -> Some submission
+            | Event.Carried(Carried.Task carried) -> Some carried.submission
+            | _ -> None)
+        |> Option.map (fun submission ->
+            match submission.Origin, TaskName.parse submission.Name with
+            | Origin.Folder, Ok name -> submission.Name, OfFile name
+            | _ -> submission.Name, OfTask task)
+        |> Option.defaultValue ("", OfTask task)
+
+    /// The last that was told of it.
+    let private lastOf (events: PastEvent[]) =
+        events
+        |> Array.tryFindBack (fun (struct (_, _, event)) ->
+            match event with
+            | Event.Noted _ -> false
+            | _ -> true)
+        |> Option.map (fun (struct (_, _, event)) -> event)
+
+    /// <summary>The result of a task, as the payload of an answer; it stays where it is.</summary>
+    /// <param name="history">Knows how it ended.</param>
+    /// <param name="targetOf">Where the result of a source goes that has this name.</param>
+    /// <param name="task">The task.</param>
+    let answer (history: IHistory) (targetOf: ResultSource -> TaskName -> string) (task: TaskId) =
+        let struct (events, _) = history.EventsOf task
+        let name, source = submissionOf task events
+
+        match lastOf events with
+        | None ->
+            no
+                $"task {task} is not known: it never was, or it was finished so long ago that it is forgotten"
+        | Some(Event.Completed(_, StoredResult hash)) ->
+            match TaskName.parse name with
+            | Ok parsed -> published task name (targetOf source parsed) hash
+            | Error reason -> no $"task {task} is called '{name}': {reason}"
+        | Some(Event.Carried(Carried.Key { error = None; result = payload }))
+        | Some(Event.Completed(_, KeptResult payload)) ->
+            struct (FromScheduler.Fetch(task, name), payload)
+        | Some(Event.Completed(_, NothingKept)) ->
+            no
+                $"the result of task {task} went to whoever submitted it, and is not kept; submit with --key, or --no-wait, to have it kept"
+        | Some(Event.Carried(Carried.Key { error = Some reason }))
+        | Some(Event.Cancelled(_, reason)) ->
+            no $"task {task} has no result: it was cancelled: {reason}"
+        | Some(Event.Quarantined(_, failure)) ->
+            no $"task {task} has no result: it is in quarantine: {failure.error}"
+        | Some _ ->
+            no $"task {task} is not done yet; 'fs-scheduler explain {task}' says where it is"
