@@ -58,24 +58,7 @@ module AccessControl =
         match message with
         | ToScheduler.Submit _
         | ToScheduler.Result(_, Succeeded) -> true
-        | ToScheduler.Result(_, (Failed _ | Unable _))
-        | ToScheduler.Stored _
-        | ToScheduler.Unshared _
-        | ToScheduler.Hello _
-        | ToScheduler.Beat
-        | ToScheduler.Ready _
-        | ToScheduler.Status
-        | ToScheduler.Cancel _
-        | ToScheduler.Retry _
-        | ToScheduler.RetryWith _
-        | ToScheduler.RetryAll
-        | ToScheduler.RetryAllWith _
-        | ToScheduler.Drain _
-        | ToScheduler.Explain _
-        | ToScheduler.Events _
-        | ToScheduler.List _
-        | ToScheduler.Stages
-        | ToScheduler.Fetch _ -> false
+        | _ -> false
 
     let private tooLarge (bytes: Size) (most: Size) =
         Admission.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
@@ -102,16 +85,13 @@ module AccessControl =
         | ToScheduler.Hello said, PeerRole.Stranger -> hello rules said
         | _, PeerRole.Stranger -> notWelcome "the first message must be HELLO"
         | ToScheduler.Hello _, (PeerRole.Worker | PeerRole.Client) -> notWelcome "a second HELLO"
-        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
-          PeerRole.Worker
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
-          PeerRole.Client -> Admission.Deliver
-        | (ToScheduler.Submit _ | ToScheduler.Status | ToScheduler.Cancel _ | ToScheduler.Retry _ | ToScheduler.RetryWith _ | ToScheduler.RetryAll | ToScheduler.RetryAllWith _ | ToScheduler.Drain _ | ToScheduler.Explain _ | ToScheduler.Events _ | ToScheduler.List _ | ToScheduler.Stages | ToScheduler.Fetch _),
-          PeerRole.Worker -> notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
-        | (ToScheduler.Beat | ToScheduler.Ready _ | ToScheduler.Result _ | ToScheduler.Stored _ | ToScheduler.Unshared _),
-          PeerRole.Client ->
-            notWelcome
-                "a client says HELLO, SUBMIT, STATUS, CANCEL, RETRY, DRAIN, EXPLAIN, EVENTS, LIST, STAGES and FETCH, nothing else"
+        | (ToScheduler.Result _ | ToScheduler.Beat), PeerRole.Worker
+        | ToScheduler.Submit _, PeerRole.Client -> Admission.Deliver // those of every task
+        | _, PeerRole.Worker when Codec.isForClient message ->
+            notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
+        | _, PeerRole.Client when not (Codec.isForClient message) ->
+            notWelcome $"a client says {Codec.wordsOfClient}, nothing else"
+        | _, (PeerRole.Worker | PeerRole.Client) -> Admission.Deliver
 
     let private frameError (rules: AccessRules) (role: PeerRole) (error: FrameError) =
         // Which type it was is not known: a worker may have meant a RESULT.

@@ -2,9 +2,15 @@ namespace FsScheduler.Protocol
 
 open System
 open System.Buffers
+open System.Collections.Generic
+open System.Text.Json
 open FsScheduler.Core
 
-/// The unions as lines of JSON. Hot path: written and read as UTF-8 bytes, without a string in between.
+/// Reads lines, and writes them, of one direction.
+type private ReadHot<'union> =
+    delegate of JsonObjectReader * ReadOnlySpan<byte> * HotKind -> 'union voption
+
+/// The unions as lines of JSON.
 module Codec =
 
     /// The longest line, in bytes, with its newline.
@@ -13,13 +19,108 @@ module Codec =
     /// The `protocol` of HELLO and WELCOME.
     let protocolVersion = ProtocolLimits.protocolVersion
 
+    let private byWord (declarations: Declaration<'union> list) =
+        Dictionary(dict [ for declaration in declarations -> declaration.word, declaration ])
+
+    let private toSchedulerWords = byWord ToSchedulerMessages.all
+    let private fromSchedulerWords = byWord FromSchedulerMessages.all
+
+    let private isKnown (word: string) =
+        toSchedulerWords.ContainsKey word
+        || fromSchedulerWords.ContainsKey word
+        || JsonNames.kinds |> Array.exists (fun kind -> kind.Text = word)
+
+    let private frameError code message bytes : Result<'frame, FrameError> =
+        Error { code = code; message = message; bytes = bytes }
+
+    /// The message, unless one of its fields was refused on the way.
+    let private complete (problem: string | null) bytes message =
+        match problem with
+        | null -> Ok { message = message; bytes = bytes }
+        | problem -> frameError ErrorCode.BadField problem bytes
+
+    let private readDeclared (declaration: Declaration<'union>) (line: ReadOnlySpan<byte>) bytes =
+        use document = JsonDocument.Parse(ReadOnlyMemory(line.ToArray()))
+        let fields = MessageFields document.RootElement
+        let message = declaration.read fields
+        complete fields.Problem bytes message
+
+    /// A line whose `type` is none of the messages of every task.
+    let private readWord
+        (declared: Dictionary<string, Declaration<'union>>)
+        (sender: string)
+        (fields: JsonObjectReader)
+        (line: ReadOnlySpan<byte>)
+        bytes
+        =
+        let word = fields.CutText(line, Field.kind)
+
+        match fields.Problem, declared.TryGetValue word with
+        | null, (true, declaration) -> readDeclared declaration line bytes
+        | null, _ when isKnown word ->
+            frameError ErrorCode.NotWelcome $"{word} is not for a {sender} to send" bytes
+        | null, _ ->
+            frameError ErrorCode.UnknownType $"unknown type '{ProtocolLimits.cut 50 word}'" bytes
+        | problem, _ -> frameError ErrorCode.BadField problem bytes
+
+    /// Without the size of its payload nobody knows where the next frame begins, so that a line that does not say it is the
+    /// end; with it, all else that is wrong can be stepped over.
+    let private read
+        (hot: ReadHot<'union>)
+        (declared: Dictionary<string, Declaration<'union>>)
+        (sender: string)
+        (line: ReadOnlySpan<byte>)
+        : Result<Frame<'union>, FrameError> =
+        let fields = JsonObjectReader.OfThread
+
+        match JsonLine.note fields line with
+        | null ->
+            let bytes =
+                if fields.Has Field.bytes then
+                    fields.Integer(line, Field.bytes, 0L, ProtocolLimits.integerMax) * 1L<B>
+                else
+                    0L<B>
+
+            match fields.Problem with
+            | null ->
+                let struct (isHot, kind) =
+                    fields.ChoiceOr(line, Field.kind, JsonNames.kinds, HotKind.Beat)
+
+                let message = if isHot then hot.Invoke(fields, line, kind) else ValueNone
+
+                match message with
+                | ValueSome message -> complete fields.Problem bytes message
+                | ValueNone -> readWord declared sender fields line bytes
+            | problem -> frameError ErrorCode.BadFrame problem 0L<B>
+        | problem -> frameError ErrorCode.BadFrame problem 0L<B>
+
+    let private readHotToScheduler =
+        ReadHot<ToScheduler>(fun fields line kind -> HotMessages.readToScheduler fields line kind)
+
+    let private readHotFromScheduler =
+        ReadHot<FromScheduler>(fun fields line kind ->
+            HotMessages.readFromScheduler fields line kind)
+
     /// Reads what a worker or a client sent. Never throws, whatever the bytes are.
     let decodeToScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameError> =
-        Decode.toScheduler line
+        read readHotToScheduler toSchedulerWords "worker or client" line
 
     /// Reads what a scheduler sent. Never throws, whatever the bytes are.
     let decodeFromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, FrameError> =
-        Decode.fromScheduler line
+        read readHotFromScheduler fromSchedulerWords "scheduler" line
+
+    let private writeDeclared (declared: Declaration<'union> list) output (message: 'union) =
+        let tryWrite (declaration: Declaration<'union>) =
+            match declaration.tryWrite message with
+            | ValueSome write ->
+                let writer = JsonOutput.start output (JsonEncodedText.Encode declaration.word)
+                write writer
+                Some writer
+            | ValueNone -> None
+
+        match List.tryPick tryWrite declared with
+        | Some writer -> writer
+        | None -> failwith $"%A{message} is not declared"
 
     /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
     let encodeToScheduler
@@ -27,7 +128,12 @@ module Codec =
         (message: ToScheduler)
         (bytes: Size)
         : unit =
-        Encode.toScheduler output message bytes
+        let writer =
+            match HotMessages.tryWriteToScheduler output message with
+            | null -> writeDeclared ToSchedulerMessages.all output message
+            | writer -> writer
+
+        JsonOutput.finish writer output bytes
 
     /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
     let encodeFromScheduler
@@ -35,4 +141,24 @@ module Codec =
         (message: FromScheduler)
         (bytes: Size)
         : unit =
-        Encode.fromScheduler output message bytes
+        let writer =
+            match HotMessages.tryWriteFromScheduler output message with
+            | null -> writeDeclared FromSchedulerMessages.all output message
+            | writer -> writer
+
+        JsonOutput.finish writer output bytes
+
+    /// Whether a client says this, and no worker.
+    let internal isForClient (message: ToScheduler) : bool =
+        message.IsSubmit
+        || ToSchedulerMessages.ofClient
+           |> List.exists (fun declaration -> (declaration.tryWrite message).IsSome)
+
+    /// What a client may say, as a list in a sentence.
+    let internal wordsOfClient =
+        let words = [ for declaration in ToSchedulerMessages.ofClient -> declaration.word ]
+        let last = List.last words
+
+        "HELLO, SUBMIT, "
+        + String.Join(", ", List.filter ((<>) last) words)
+        + $" and {last}"

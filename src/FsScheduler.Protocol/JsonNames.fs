@@ -5,7 +5,7 @@ open System.Text
 open System.Text.Json
 open FsScheduler.Core
 
-/// The name of a field: as text, as UTF-8 to compare with, and ready to be written.
+/// The name of a field of a message that is read fast: as text, as UTF-8 to compare with, and ready to be written.
 [<Sealed>]
 type internal Field(index: int, name: string) =
     /// Its place in an array of all fields.
@@ -40,45 +40,6 @@ module internal Field =
     let timeoutMs = field "timeoutMs"
     let piece = field "piece"
     let attempts = field "attempts"
-    let code = field "code"
-    let message = field "message"
-    let protocol = field "protocol"
-    let role = field "role"
-    let token = field "token"
-    let slots = field "slots"
-    let session = field "session"
-    let beatMs = field "beatMs"
-    let lostAfterMs = field "lostAfterMs"
-    let maxPayload = field "maxPayload"
-    let maxResult = field "maxResult"
-    let queued = field "queued"
-    let running = field "running"
-    let waiting = field "waiting"
-    let publishing = field "publishing"
-    let quarantined = field "quarantined"
-    let finished = field "finished"
-    let cancelled = field "cancelled"
-    let idle = field "idle"
-    let busy = field "busy"
-    let uptimeMs = field "uptimeMs"
-    let oldestMs = field "oldestMs"
-    let workers = field "workers"
-    let held = field "held"
-    let failed = field "failed"
-    let holding = field "holding"
-    let keep = field "keep"
-    let every = field "all"
-    let worker = field "worker"
-    let after = field "after"
-    let most = field "most"
-    let finished10s = field "finished10s"
-    let finished60s = field "finished60s"
-    let trouble = field "trouble"
-    let awaited = field "awaited"
-    let missing = field "missing"
-    let heldBack = field "heldBack"
-    let split = field "split"
-    let sharedFiles = field "sharedFiles"
     let from = field "from"
     let start = field "start"
     let size = field "size"
@@ -88,14 +49,11 @@ module internal Field =
     let stored = field "stored"
     let unshared = field "unshared"
     let blame = field "blame"
-    let states = field "states"
-    let stage = field "stage"
-    let more = field "more"
 
     let all = known.ToArray()
 
-    // `JsonObjectReader` has two words of bits for them.
-    if all.Length > 128 then
+    // `JsonObjectReader` has a word of bits for them.
+    if all.Length > 64 then
         failwith $"{all.Length} fields are more than there are bits for"
 
     // A perfect hash is not needed: at most three names share a bucket, and most have their own.
@@ -136,54 +94,26 @@ type internal JsonName<'meaning>(meaning: 'meaning, text: string) =
     member val Utf8 = Encoding.UTF8.GetBytes text
     member val Encoded = JsonEncodedText.Encode text
 
-/// What a message is, whoever sends it.
+/// The messages of every task.
 [<RequireQualifiedAccess>]
-type internal Kind =
-    | Hello
-    | Beat
-    | Ready
-    | Result
+type internal HotKind =
     | Submit
-    | Status
-    | Cancel
-    | Retry
-    | Drain
-    | Explain
-    | Events
-    | List
-    | Stages
-    | Fetch
-    | Welcome
+    | Result
     | Process
     | Accepted
     | Done
-    | Rejected
-    | Error
+    | Beat
 
 module internal JsonNames =
 
     /// The most frequent first: they are searched in this order.
     let kinds = [|
-        JsonName(Kind.Submit, "SUBMIT")
-        JsonName(Kind.Result, "RESULT")
-        JsonName(Kind.Process, "PROCESS")
-        JsonName(Kind.Accepted, "ACCEPTED")
-        JsonName(Kind.Done, "DONE")
-        JsonName(Kind.Beat, "BEAT")
-        JsonName(Kind.Ready, "READY")
-        JsonName(Kind.Hello, "HELLO")
-        JsonName(Kind.Welcome, "WELCOME")
-        JsonName(Kind.Status, "STATUS")
-        JsonName(Kind.Cancel, "CANCEL")
-        JsonName(Kind.Retry, "RETRY")
-        JsonName(Kind.Drain, "DRAIN")
-        JsonName(Kind.Explain, "EXPLAIN")
-        JsonName(Kind.Events, "EVENTS")
-        JsonName(Kind.List, "LIST")
-        JsonName(Kind.Stages, "STAGES")
-        JsonName(Kind.Fetch, "FETCH")
-        JsonName(Kind.Rejected, "REJECTED")
-        JsonName(Kind.Error, "ERROR")
+        JsonName(HotKind.Submit, "SUBMIT")
+        JsonName(HotKind.Result, "RESULT")
+        JsonName(HotKind.Process, "PROCESS")
+        JsonName(HotKind.Accepted, "ACCEPTED")
+        JsonName(HotKind.Done, "DONE")
+        JsonName(HotKind.Beat, "BEAT")
     |]
 
     let phases = [|

@@ -37,7 +37,7 @@ type internal LastSeen<'value>(initial: 'value) =
         length <- bytes.Length
         value <- now
 
-/// An object taken apart: it notes where the value of each known field stands, and converts only
+/// An object taken apart, of the messages of every task: it notes where the value of each known field stands, and converts only
 /// what is asked for. The first refusal is kept and a harmless value given out, so that a message is
 /// read without a branch for each field; whoever reads one asks for `Problem` at the end.
 [<Sealed>]
@@ -47,16 +47,13 @@ type internal JsonObjectReader() =
     static val mutable private ofThread: JsonObjectReader | null
 
     let slots = Array.zeroCreate<Slot> Field.all.Length
-    // A bit for each field: the first 64 of them, and the others.
+    // A bit for each field.
     let mutable seen = 0UL
-    let mutable seenBeyond = 0UL
     let mutable problem: string | null = null
     let lastPipeline = LastSeen ""
     let lastStages = LastSeen<string[] | null> null
 
-    let has (field: Field) =
-        let bits = if field.Index < 64 then seen else seenBeyond
-        bits &&& (1UL <<< (field.Index &&& 63)) <> 0UL
+    let has (field: Field) = seen &&& (1UL <<< field.Index) <> 0UL
 
     let refuse (field: Field) (should: string) =
         if isNull problem then
@@ -86,7 +83,6 @@ type internal JsonObjectReader() =
     /// Of two fields with one name the last counts.
     member _.Note(reader: byref<Utf8JsonReader>) =
         seen <- 0UL
-        seenBeyond <- 0UL
         problem <- null
 
         while reader.Read() && reader.TokenType = JsonTokenType.PropertyName do
@@ -111,12 +107,7 @@ type internal JsonObjectReader() =
                 | _ -> struct (start, reader.ValueSpan.Length)
 
             if index >= 0 then
-                let bit = 1UL <<< (index &&& 63)
-
-                if index < 64 then
-                    seen <- seen ||| bit
-                else
-                    seenBeyond <- seenBeyond ||| bit
+                seen <- seen ||| (1UL <<< index)
 
                 slots[index] <- {
                     kind = kind
@@ -237,16 +228,6 @@ type internal JsonObjectReader() =
             [||]
         | texts -> texts
 
-    /// An array of strings.
-    member fields.Texts(line: ReadOnlySpan<byte>, field: Field) : string[] =
-        let raw = fields.Raw(line, field, JsonTokenType.StartArray)
-
-        match (if raw.IsEmpty then null else JsonObjectReader.TextsOf raw) with
-        | null ->
-            fields.Refuse(field, "an array of strings")
-            [||]
-        | texts -> texts
-
     /// The strings of an array, or null if it has anything else.
     static member private TextsOf(array: ReadOnlySpan<byte>) : string[] | null =
         let texts = ResizeArray<string>()
@@ -259,54 +240,6 @@ type internal JsonObjectReader() =
             | _ -> areTexts <- false
 
         if areTexts then texts.ToArray() else null
-
-    /// Attempts, each as an array of a task and a number; at most `ProtocolLimits.holdingMax`.
-    member fields.Attempts(line: ReadOnlySpan<byte>, field: Field) : Attempt[] =
-        let array = fields.Raw(line, field, JsonTokenType.StartArray)
-        let attempts = ResizeArray<Attempt>()
-        let mutable isGood = not array.IsEmpty
-        let mutable reader = Utf8JsonReader array
-        isGood <- isGood && reader.Read()
-
-        while isGood && reader.Read() && reader.TokenType <> JsonTokenType.EndArray do
-            let mutable task = 0L
-            let mutable number = 0
-
-            isGood <-
-                reader.TokenType = JsonTokenType.StartArray
-                && reader.Read()
-                && reader.TokenType = JsonTokenType.Number
-                && reader.TryGetInt64(&task)
-                && reader.Read()
-                && reader.TokenType = JsonTokenType.Number
-                && reader.TryGetInt32(&number)
-                && reader.Read()
-                && reader.TokenType = JsonTokenType.EndArray
-                && task >= 1L
-                && task <= ProtocolLimits.integerMax
-                && number >= 1
-                && attempts.Count < ProtocolLimits.holdingMax
-
-            attempts.Add { task = task * 1L<taskId>; number = number }
-
-        if isGood then
-            attempts.ToArray()
-        else
-            fields.Refuse(
-                field,
-                $"an array of at most {ProtocolLimits.holdingMax} pairs of a task and an attempt, such as [[17,2]]"
-            )
-
-            [||]
-
-    /// The bytes of an array or an object, or nothing if the field has another value.
-    member _.Raw(line: ReadOnlySpan<byte>, field: Field, kind: JsonTokenType) : ReadOnlySpan<byte> =
-        let slot = slots[field.Index]
-
-        if has field && slot.kind = kind then
-            line.Slice(slot.start, slot.length)
-        else
-            ReadOnlySpan.Empty
 
     /// What the word in this field means; `fallback` if it is none of these.
     member _.ChoiceOr
@@ -341,7 +274,7 @@ type internal JsonObjectReader() =
         else
             struct (false, fallback)
 
-    /// As `Word`, and refuses any other.
+    /// As `ChoiceOr`, and refuses any other.
     member fields.Choice
         (line: ReadOnlySpan<byte>, field: Field, words: JsonName<'meaning>[])
         : 'meaning =

@@ -1,0 +1,182 @@
+namespace FsScheduler.Protocol
+
+open System.Text.Json
+open FsScheduler.Core
+
+/// How the value of a field is read and written.
+type internal FieldType<'value> = {
+    read: MessageFields -> string -> 'value
+    write: Utf8JsonWriter -> string -> 'value -> unit
+}
+
+/// A part of a message, declared once for both directions: what is read of the message's fields, and what is written of the
+/// message.
+type internal Shape<'message, 'value> = {
+    read: MessageFields -> 'value
+    write: Utf8JsonWriter -> 'message -> unit
+}
+
+/// `message { let! a = required … and! b = optional … return … }`: the fields of a message, in the order in which they are
+/// written.
+[<Sealed>]
+type internal ShapeBuilder() =
+    member _.MergeSources
+        (first: Shape<'message, 'a>, second: Shape<'message, 'b>)
+        : Shape<'message, struct ('a * 'b)> = {
+        read =
+            fun fields ->
+                let a = first.read fields
+                struct (a, second.read fields)
+        write =
+            fun writer message ->
+                first.write writer message
+                second.write writer message
+    }
+
+    member _.BindReturn(shape: Shape<'message, 'a>, make: 'a -> 'value) : Shape<'message, 'value> = {
+        read = shape.read >> make
+        write = shape.write
+    }
+
+/// The types of fields. What is refused on reading is bounded on writing too.
+module internal FieldType =
+
+    let integer (least: int64) (most: int64) : FieldType<int64> = {
+        read = fun fields name -> fields.Integer(name, least, most)
+        write = fun writer name value -> writer.WriteNumber(name, value)
+    }
+
+    /// The same values under another type.
+    let map (there: 'a -> 'b) (back: 'b -> 'a) (field: FieldType<'a>) : FieldType<'b> = {
+        read = fun fields name -> there (field.read fields name)
+        write = fun writer name value -> field.write writer name (back value)
+    }
+
+    let int (least: int) (most: int) : FieldType<int> =
+        integer (int64 least) (int64 most) |> map int int64
+
+    /// From 0 to the largest integer that every JSON reader holds.
+    let count: FieldType<int64> = integer 0L ProtocolLimits.integerMax
+
+    /// From 0.
+    let smallCount: FieldType<int> = int 0 System.Int32.MaxValue
+
+    let size: FieldType<Size> = count |> map (fun n -> n * 1L<B>) int64
+    let duration: FieldType<Duration> = count |> map (fun n -> n * 1L<ms>) int64
+
+    let task: FieldType<TaskId> =
+        integer 1L ProtocolLimits.integerMax |> map (fun n -> n * 1L<taskId>) int64
+
+    let text (bytesMax: int) : FieldType<string> = {
+        read = fun fields name -> fields.Text(name, bytesMax)
+        write = fun writer name value -> writer.WriteString(name, value)
+    }
+
+    /// Cut where it gets longer than the texts of this protocol are.
+    let cutText: FieldType<string> = {
+        read = fun fields name -> fields.CutText name
+        write =
+            fun writer name value ->
+                writer.WriteString(name, ProtocolLimits.cut ProtocolLimits.textCharsMax value)
+    }
+
+    let bool: FieldType<bool> = {
+        read = fun fields name -> fields.Bool name
+        write = fun writer name value -> writer.WriteBoolean(name, value)
+    }
+
+    let texts: FieldType<string[]> = {
+        read = fun fields name -> fields.Texts name
+        write =
+            fun writer name values ->
+                writer.WriteStartArray name
+
+                for value in values do
+                    writer.WriteStringValue value
+
+                writer.WriteEndArray()
+    }
+
+    /// At most `ProtocolLimits.holdingMax`.
+    let attempts: FieldType<Attempt[]> = {
+        read = fun fields name -> fields.Attempts name
+        write =
+            fun writer name values ->
+                writer.WriteStartArray name
+
+                for value in Seq.truncate ProtocolLimits.holdingMax values do
+                    writer.WriteStartArray()
+                    writer.WriteNumberValue(int64 value.task)
+                    writer.WriteNumberValue value.number
+                    writer.WriteEndArray()
+
+                writer.WriteEndArray()
+    }
+
+    /// One of some words.
+    let choice (words: JsonName<'meaning>[]) : FieldType<'meaning> = {
+        read = fun fields name -> fields.Choice(name, words)
+        write = fun writer name value -> writer.WriteString(name, JsonNames.encoded words value)
+    }
+
+    /// <summary>An array of objects, at most so many.</summary>
+    /// <param name="most">How many.</param>
+    /// <param name="what">What they are, for a refusal.</param>
+    /// <param name="shape">Of each.</param>
+    let objects (most: int) (what: string) (shape: Shape<'value, 'value>) : FieldType<'value[]> = {
+        read = fun fields name -> fields.Objects(name, most, shape.read, what)
+        write =
+            fun writer name values ->
+                writer.WriteStartArray name
+
+                for value in Seq.truncate most values do
+                    writer.WriteStartObject()
+                    shape.write writer value
+                    writer.WriteEndObject()
+
+                writer.WriteEndArray()
+    }
+
+[<AutoOpen>]
+module internal Shapes =
+
+    let message = ShapeBuilder()
+
+    /// A field that is always there.
+    let required
+        (name: string)
+        (field: FieldType<'value>)
+        (get: 'message -> 'value)
+        : Shape<'message, 'value> = {
+        read = fun fields -> field.read fields name
+        write = fun writer message -> field.write writer name (get message)
+    }
+
+    /// A field that is always written, and stands for a default where it is not there.
+    let defaulted name (field: FieldType<'value>) (value: 'value) (get: 'message -> 'value) = {
+        required name field get with
+            read = fun fields -> if fields.Has name then field.read fields name else value
+    }
+
+    /// A field that is left out where it has its default.
+    let unless name (field: FieldType<'value>) (value: 'value) (get: 'message -> 'value) = {
+        defaulted name field value get with
+            write =
+                fun writer message ->
+                    if get message <> value then
+                        field.write writer name (get message)
+    }
+
+    /// A field that may be missing.
+    let optional name (field: FieldType<'value>) (get: 'message -> 'value option) = {
+        read =
+            fun fields ->
+                if fields.Has name then
+                    Some(field.read fields name)
+                else
+                    None
+        write = fun writer message -> get message |> Option.iter (field.write writer name)
+    }
+
+    /// A message without fields.
+    let empty: Shape<unit, unit> = { read = ignore; write = fun _ () -> () }

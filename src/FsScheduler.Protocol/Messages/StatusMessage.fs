@@ -1,0 +1,149 @@
+/// STATUS: what the scheduler is doing. It fits into one line, whatever names and errors are in it.
+module internal FsScheduler.Protocol.StatusMessage
+
+open FsScheduler.Core
+open FsScheduler.Protocol.FieldType
+
+/// The most bytes that a name may take, so that 200 workers fit: each takes at most 136 bytes beside its name, everything
+/// else at most 4,000.
+let private nameBytesMax = 170
+
+/// The most bytes that the name of a missing stage may take.
+let private missingBytesMax = 50
+
+/// The most bytes that a worker which is held back, and why, may take.
+let private heldBackBytesMax = 180
+
+/// The most bytes that `trouble` may take.
+let private troubleBytesMax = 520
+
+/// The most bytes that `awaited` may take.
+let private awaitedBytesMax = 280
+
+/// As much of the text as takes no more than `bytesMax` bytes in JSON.
+let private fit (bytesMax: int) (text: string) =
+    let mutable length = 0
+    let mutable bytes = 0
+    let mutable runes = text.EnumerateRunes()
+
+    while bytes <= bytesMax && runes.MoveNext() do
+        let rune = runes.Current
+
+        bytes <-
+            bytes
+            + if JsonOutput.encoder.WillEncode rune.Value then
+                  6 * rune.Utf16SequenceLength
+              else
+                  rune.Utf8SequenceLength
+
+        if bytes <= bytesMax then
+            length <- length + rune.Utf16SequenceLength
+
+    text.Substring(0, length)
+
+let private fitted bytesMax : FieldType<string> = {
+    cutText with
+        write = fun writer name value -> writer.WriteString(name, fit bytesMax value)
+}
+
+/// Texts, so many and each of so many bytes at most where they are written.
+let private fittedTexts most bytesMax : FieldType<string[]> = {
+    texts with
+        write =
+            fun writer name values ->
+                values
+                |> Array.truncate most
+                |> Array.map (fit bytesMax)
+                |> texts.write writer name
+}
+
+let private worker: Shape<WorkerReport, WorkerReport> =
+    let session =
+        integer 1L ProtocolLimits.integerMax |> map (fun n -> n * 1L<sessionId>) int64
+
+    let name = {
+        text ProtocolLimits.peerNameBytesMax with
+            write = (fitted nameBytesMax).write
+    }
+
+    message {
+        let! session = required "session" session _.session
+        and! name = required "name" name (fun (worker: WorkerReport) -> worker.name)
+        and! slots = required "slots" (int 0 ProtocolLimits.slotsMax) _.slots
+        and! held = required "held" smallCount _.held
+
+        and! finished =
+            required "finished" count (fun (worker: WorkerReport) -> worker.finished)
+
+        and! failed = required "failed" count _.failed
+
+        return {
+            session = session
+            name = name
+            slots = slots
+            held = held
+            finished = finished
+            failed = failed
+        }
+    }
+
+let shape: Shape<StatusReport, StatusReport> =
+    message {
+        let! queued = required "queued" count _.queued
+        and! running = required "running" count _.running
+        and! waiting = required "waiting" count _.waiting
+        and! publishing = required "publishing" count _.publishing
+        and! split = unless "split" count 0L _.split
+        and! quarantined = required "quarantined" count _.quarantined
+
+        and! finished =
+            required "finished" count (fun (report: StatusReport) -> report.finished)
+
+        and! cancelled = required "cancelled" count _.cancelled
+        and! idle = required "idle" smallCount _.idle
+        and! busy = required "busy" smallCount _.busy
+        and! uptime = required "uptimeMs" duration _.uptime
+        and! oldest = required "oldestMs" duration _.oldest
+        and! finished10s = required "finished10s" count _.finished10s
+        and! finished60s = required "finished60s" count _.finished60s
+        and! trouble = optional "trouble" (fitted troubleBytesMax) _.trouble
+        and! awaited = optional "awaited" (fitted awaitedBytesMax) _.awaited
+
+        and! missing =
+            unless "missing" (fittedTexts ProtocolLimits.missingMax missingBytesMax) [||] _.missing
+
+        and! heldBack =
+            unless
+                "heldBack"
+                (fittedTexts ProtocolLimits.heldBackMax heldBackBytesMax)
+                [||]
+                _.heldBack
+
+        and! workers =
+            required
+                "workers"
+                (objects ProtocolLimits.workersMax "reports of workers" worker)
+                (fun (report: StatusReport) -> report.workers)
+
+        return {
+            queued = queued
+            running = running
+            waiting = waiting
+            publishing = publishing
+            split = split
+            quarantined = quarantined
+            finished = finished
+            cancelled = cancelled
+            idle = idle
+            busy = busy
+            uptime = uptime
+            oldest = oldest
+            finished10s = finished10s
+            finished60s = finished60s
+            trouble = trouble
+            awaited = awaited
+            missing = missing
+            heldBack = heldBack
+            workers = workers
+        }
+    }
