@@ -5,6 +5,8 @@ open Expecto
 let private all =
     testList "system" [
         RepositoryTests.tests
+        DocumentTests.tests
+        CliDocsTests.tests
         HostileTests.tests
         ExecutableTests.tests
         FolderTests.tests
