@@ -6,6 +6,7 @@ let private all =
     testList "system" [
         RepositoryTests.tests
         DocumentTests.tests
+        ArchitectureTests.tests
         CliDocsTests.tests
         HostileTests.tests
         ExecutableTests.tests

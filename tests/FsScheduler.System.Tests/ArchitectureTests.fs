@@ -1,0 +1,109 @@
+/// The names of code in ARCHITECTURE.md and CONTRIBUTING.md: files, modules, types, functions.
+module FsScheduler.System.Tests.ArchitectureTests
+
+open System
+open System.IO
+open System.Text.RegularExpressions
+open Expecto
+
+/// What a file defines, by words: types, modules and cases of unions; and functions and members.
+type private Source = { path: string; types: Set<string>; members: Set<string> }
+
+let private words pattern (text: string) =
+    set [ for found in Regex.Matches(text, pattern) -> found.Groups[1].Value ]
+
+let private sources: Lazy<Source[]> =
+    let sourceOf (file: string) (text: string) =
+        let cases = words @"\| (\w+)" text
+
+        {
+            path = "/" + file
+            types =
+                words
+                    @"\b(?:type|module|and|class|record|struct|interface|enum) (?:internal |private |rec )*(?:[\w.]+\.)?(\w+)"
+                    text
+                + cases
+            members =
+                words
+                    @"\b(?:let|and|member|abstract|val)(?: val| inline| private| internal| rec| mutable| [\w_]+\.)* ?(\w+)"
+                    text
+                + words @"member \w+\.(\w+)" text
+                + words @"(?m)^\s*(?:mutable )?(\w+):" text
+                + cases
+        }
+
+    lazy
+        [|
+            for folder in [ "src"; "tests" ] do
+                let root = Path.Combine(RepositoryTests.root, folder)
+
+                for path in Directory.GetFiles(root, "*", SearchOption.AllDirectories) do
+                    let file = Path.GetRelativePath(RepositoryTests.root, path).Replace('\\', '/')
+                    let isBuilt = file.Contains "/obj/" || file.Contains "/bin/"
+
+                    if (file.EndsWith ".fs" || file.EndsWith ".cs") && not isBuilt then
+                        sourceOf file (File.ReadAllText path)
+        |]
+
+/// `Folders/Input/Inbox`: a file, or a folder, of that name below the others.
+let private isPath (name: string) =
+    let parts = name.TrimEnd('/').Split '/'
+    let between = parts |> Array.map Regex.Escape |> String.concat @"(\.[^/]*)?/(.*/)?"
+    let pattern = $@"[/.]{between}(\.(fs|cs)$|/)"
+
+    sources.Value
+    |> Array.exists (fun source -> Regex.IsMatch(source.path, pattern))
+
+/// `Finish.fill`: a function, member or case of a module or type.
+let private isMember (owner: string) (name: string) =
+    sources.Value
+    |> Array.exists (fun source -> source.types.Contains owner && source.members.Contains name)
+
+let private isName (name: string) =
+    isPath name
+    || sources.Value |> Array.exists (fun source -> source.types.Contains name)
+
+/// Names of .NET, and of what the project is built with.
+let private others =
+    set [ "FSharp.Core"; "SynchronizationContext"; "MailboxProcessor" ]
+
+/// Names of code in a document that nothing is called.
+let unknown (text: string) : string list = [
+    for found in
+        Regex.Matches(text, @"`([A-Z][A-Za-z]*[a-z][A-Za-z]*(?:/[A-Za-z]+)*/?(?:\.[A-Za-z]+)?)`") do
+        let name = found.Groups[1].Value
+
+        let isKnown =
+            match name.Split '.' with
+            | [| "FsScheduler"; project |] -> isPath $"src/FsScheduler.{project}"
+            | _ when others.Contains name -> true
+            | [| file; ("fs" | "cs") |] -> isPath file
+            | [| owner; inside |] when not (name.Contains '/') ->
+                isMember owner inside || isName (name.Replace(".", "/"))
+            | _ -> isName name
+
+        if not isKnown then
+            name
+]
+
+let tests =
+    testList "names in documents" [
+        for document in [ "ARCHITECTURE.md"; "CONTRIBUTING.md" ] do
+            test $"{document} names files and functions that are there" {
+                let text = File.ReadAllText(Path.Combine(RepositoryTests.root, document))
+                Expect.equal (unknown text) [] "nothing has these names"
+            }
+
+        test "a name that is gone is found" {
+            let text = "`Folders/Input/Inbox`, `Finish.fill`, `Apply`, `Input.Claim`"
+            Expect.isEmpty (unknown text) "all of them are there"
+
+            let text =
+                "`Folders/Output/Inbox`, `Finish.nothing`, `Whereabouts`, `Nothing/Inbox`"
+
+            Expect.equal
+                (unknown text)
+                [ "Folders/Output/Inbox"; "Finish.nothing"; "Whereabouts"; "Nothing/Inbox" ]
+                "all of them are gone"
+        }
+    ]
