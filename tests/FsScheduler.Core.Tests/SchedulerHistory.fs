@@ -233,6 +233,12 @@ type World(names: string[]) =
 
         match action with
         | Submit(priority, pipeline, want, key) -> [ world.Submit(priority, pipeline, want, key) ]
+        | SubmitFile name when name % 3 = 0 ->
+            let others = pipelines |> Array.filter ((<>) "")
+
+            match Pipeline.parseRecorded (named others[abs name % others.Length]) with
+            | Ok pipeline -> [ Input.SubmitFile(world.File name, pipeline) ]
+            | Error error -> invalidOp error.message
         | SubmitFile name -> [ Input.Submit(world.File name, "") ]
         | Join stages -> [ world.Join stages ]
         | Ready(pick, slots) -> [

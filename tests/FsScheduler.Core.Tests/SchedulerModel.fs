@@ -245,6 +245,8 @@ let private take input (model: Model) : Model =
 
     match input with
     | Input.Submit(submission, text) -> submit submission text model
+    | Input.SubmitFile(submission, pipeline) ->
+        submitFile submission (List.ofArray pipeline.wire) model
     | Input.Cancel(id, by) ->
         onTask id by ((<>) Publishing) (fun task model -> cancel (wholeOf task model) model)
     | Input.Retry(id, by) -> onTask id by ((=) Quarantined) retry

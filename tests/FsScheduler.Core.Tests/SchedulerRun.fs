@@ -265,7 +265,8 @@ let spools (run: Run) =
     let entered = [
         for step in run.Steps do
             match step.input with
-            | Some(Input.Submit(submission, _)) -> yield! spoolsOf submission.Payload
+            | Some(Input.Submit(submission, _))
+            | Some(Input.SubmitFile(submission, _)) -> yield! spoolsOf submission.Payload
             | Some(Input.PartsMerged(_, payload))
             | Some(Input.Report(_, _, _, payload)) -> yield! spoolsOf payload
             | _ -> ()

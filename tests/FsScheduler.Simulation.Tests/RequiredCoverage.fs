@@ -10,6 +10,7 @@ module RequiredCoverage =
     /// and the properties of the machine.
     let private elsewhere =
         set [
+            "SubmitFile"
             "Claim"
             "Claimed"
             "Welcome"

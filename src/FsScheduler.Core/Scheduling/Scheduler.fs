@@ -158,6 +158,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
     let take input =
         match input with
         | Input.Submit(submission, text) -> Submit.submit state submission text
+        | Input.SubmitFile(submission, pipeline) -> Submit.submitFile state submission pipeline
         | Input.Cancel(id, by) -> Requests.cancel state id by
         | Input.Retry(id, by) -> Requests.retry state id by
         | Input.RetryWith(id, pipeline, by) -> Requests.retryWith state id pipeline by

@@ -128,7 +128,8 @@ type Turns(beginning: Beginning, journal: IJournal, release: Release, clock: Clo
     /// What an input brings that the journal is to have.
     let bytesOf input =
         match input with
-        | Input.Submit(submission, _) -> submission.MemorySize
+        | Input.Submit(submission, _)
+        | Input.SubmitFile(submission, _) -> submission.MemorySize
         | Input.Report(_, _, _, Bytes bytes) -> int64 bytes.Length * 1L<B>
         | _ -> 0L<B>
 

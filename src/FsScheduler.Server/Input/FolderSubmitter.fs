@@ -58,13 +58,10 @@ type FolderSubmitter
     let submission (name: TaskName) (stamp: FileVersion) (pipeline: Pipeline) source =
         let submission = Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp)
 
-        let text =
-            match source with
-            | OwnPipeline -> ""
-            | OfRoute _
-            | OfFolder _ -> Pipeline.print pipeline
-
-        Input.Submit(submission, text)
+        match source with
+        | OwnPipeline -> Input.Submit(submission, "")
+        | OfRoute _
+        | OfFolder _ -> Input.SubmitFile(submission, pipeline)
 
     /// A `pipeline.txt` has come, changed or gone: the files that waited for it.
     let free (changed: TaskName seq) : struct (TaskName * FileVersion) list = [

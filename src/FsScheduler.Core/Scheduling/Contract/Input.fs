@@ -18,6 +18,8 @@ type Cutoff = {
 type Input =
     /// The pipeline is parsed here, because which stages are known is. Empty: the scheduler's own.
     | Submit of Submission * pipeline: string
+    /// Of a file whose folder or name gives it a pipeline; its stages may be offered later.
+    | SubmitFile of Submission * Pipeline
     | Cancel of TaskId * by: SessionId
     | Retry of TaskId * by: SessionId
     /// With another pipeline: only of a file, which is submitted anew.

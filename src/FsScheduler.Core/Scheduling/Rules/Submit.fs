@@ -26,7 +26,7 @@ module internal Submit =
 
     /// A version of a file: the older ones give way, but for one whose result is on its way to the name
     /// that this one's will have, and for one that may finish. This one comes after it.
-    let private submitFile (state: State) (submission: Submission) pipeline =
+    let submitFile (state: State) (submission: Submission) pipeline =
         match state.Files.TryGetValue submission.Name with
         | true, older when older.State = TaskState.Publishing -> ()
         | true, older when older.IsUnderWay && FileVersions.mayFinish state older -> ()
@@ -115,9 +115,6 @@ module internal Submit =
             | ValueSome entry -> joinKey state submission session want key entry
         | Error error, Client(session, _, _) ->
             Replies.refuse state session submission RejectionCode.BadPipeline error.message
-        | Error _, Folder ->
-            // What stands in a folder waits for a worker that offers what it names.
-            match Pipeline.parseRecorded text with
-            | Ok pipeline -> submitFile state submission pipeline
-            | Error error -> invalidOp $"a file came with the pipeline '{text}': {error.message}"
+        | Error error, Folder ->
+            invalidOp $"a file came with the pipeline '{text}': {error.message}"
         | _, Piece _ -> invalidOp "a piece is submitted by the task that it is a piece of"
