@@ -12,6 +12,7 @@ let private file name before now hasResult = {
 
 let private of' files = DoneBefore.ofFiles files
 
+[<Tests>]
 let tests =
     testList "what was done before" [
         test "is told apart from what was done now" {

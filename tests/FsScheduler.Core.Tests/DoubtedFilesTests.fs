@@ -300,4 +300,5 @@ let private refusals = [
     }
 ]
 
+[<Tests>]
 let tests = testList "DoubtedFilesTests" (examples @ properties @ refusals)

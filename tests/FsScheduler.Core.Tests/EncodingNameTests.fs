@@ -44,6 +44,7 @@ let private understood = [
     "utf-16:be", [ "utf-16be"; "utf16be"; "ucs-2be" ]
 ]
 
+[<Tests>]
 let tests =
     testList "names of encodings" [
         for stage, names in understood do

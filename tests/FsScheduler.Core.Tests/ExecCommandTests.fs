@@ -6,7 +6,7 @@ open System.Collections.Generic
 open Expecto
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private words text =
     match ExecCommand.parse text with
@@ -216,4 +216,5 @@ let private matching =
         }
     ]
 
+[<Tests>]
 let tests = testList "programs as stages" [ reading; inPipelines; offers; matching ]

@@ -4,7 +4,7 @@ module FsScheduler.Core.Tests.ExplanationTests
 open System
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private at second =
     DateTimeOffset(2026, 11, 24, 12, 0, second, TimeSpan.Zero)
@@ -108,6 +108,7 @@ let private steps = [
     Event.Retried(taskId 7), "Somebody had it tried again at 2026-11-24 12:00:01 +00:00."
 ]
 
+[<Tests>]
 let tests =
     testList "an explanation" [
         for place, state, sentence in places do

@@ -375,4 +375,5 @@ let private properties = [
         (fst (run settle steps)).Takes = (fst (run settle steps)).Takes)
 ]
 
+[<Tests>]
 let tests = testList "FileTrackerTests" (examples @ properties)

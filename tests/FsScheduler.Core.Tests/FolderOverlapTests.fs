@@ -144,4 +144,5 @@ let private properties = [
                 FolderOverlap.check(folders entrada resultados state).IsError = overlaps))
 ]
 
+[<Tests>]
 let tests = testList "FolderOverlapTests" (examples @ properties)

@@ -192,4 +192,5 @@ let private own = [
     }
 ]
 
+[<Tests>]
 let tests = testList "IgnoredNamesTests" (examples @ properties @ own)

@@ -3,7 +3,7 @@ module FsScheduler.Core.Tests.ListingTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private everything = {
     after = 0L<taskId>
@@ -51,6 +51,7 @@ let private row task phase (finished: TaskId list) : TaskPage = {
     more = false
 }
 
+[<Tests>]
 let tests =
     testList "lists" [
         test "tell of each unfinished task where it is, and why" {

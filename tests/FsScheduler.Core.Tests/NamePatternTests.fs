@@ -83,6 +83,7 @@ let private isOfDots (tokens: string list) =
     (String.Concat tokens).Split '/'
     |> Array.exists (fun part -> part = "." || part = "..")
 
+[<Tests>]
 let tests =
     testList "a pattern" [
         testList "matches" [

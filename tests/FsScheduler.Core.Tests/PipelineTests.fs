@@ -306,4 +306,5 @@ let private properties =
                 "")
     ]
 
+[<Tests>]
 let tests = testList "pipeline" [ reading; refusals; wireForm; properties ]

@@ -89,6 +89,7 @@ type private Folder() =
                 else
                     recorded[place] <- source
 
+[<Tests>]
 let tests =
     testList "the name of a result" [
         test "is told apart before its ending" {

@@ -3,7 +3,7 @@ module FsScheduler.Core.Tests.RouteTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private route text =
     match Route.parse (HashSet [ "ocr" ]) text with
@@ -28,6 +28,7 @@ let private refusal (text: string) (part: string) =
         | Error message -> Expect.stringContains message part "message"
     }
 
+[<Tests>]
 let tests =
     testList "a route" [
         testList "matches" [

@@ -3,7 +3,7 @@ module FsScheduler.Core.Tests.SchedulerBacklogTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 /// Three results of 10 bytes are enough before a stage.
 let private small = { settings with spoolBytes = 25L<B> }
@@ -33,8 +33,9 @@ let private filled () =
 
 let private states (machine: Machine) = machine.States |> List.map snd
 
+[<Tests>]
 let tests =
-    testList "back-pressure" [
+    testList "the scheduler.back-pressure" [
         test "who could only add to what waits gets nothing" {
             Expect.equal (states (filled ())) (List.replicate 5 "queued") "worker 1 is idle"
         }

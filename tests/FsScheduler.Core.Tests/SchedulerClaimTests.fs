@@ -2,7 +2,7 @@ module FsScheduler.Core.Tests.SchedulerClaimTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 /// A scheduler that was started again while the worker w1, which runs `a`, had task 1.
 let private restarted () =
@@ -44,8 +44,9 @@ let private keeps name stages =
         | Effect.ToPeer(PeerEffect.Welcome(_, keep)) -> Some keep
         | _ -> None)
 
+[<Tests>]
 let tests =
-    testList "a worker that comes back" [
+    testList "the scheduler.a worker that comes back" [
         test "keeps what it was given" {
             Expect.equal (keeps "w1" [| "a"; "b" |]) [| attempt 1 1 |] "kept"
         }

@@ -2,7 +2,8 @@ module FsScheduler.Core.Tests.SchedulerClientTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit
+open FsScheduler.TestKit.SchedulerFixture
 
 let private refused (message: string) =
     reply (FromScheduler.Error(ErrorCode.BadField, message))
@@ -440,5 +441,14 @@ let private statusOrder =
         Expect.equal machine.Scheduler.Status.busy 210 "all are counted"
     }
 
+[<Tests>]
 let tests =
-    testList "a client" [ cancelling; retrying; wanting; busy; keys; status; statusOrder ]
+    testList "the scheduler.a client" [
+        cancelling
+        retrying
+        wanting
+        busy
+        keys
+        status
+        statusOrder
+    ]

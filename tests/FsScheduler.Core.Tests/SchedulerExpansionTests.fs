@@ -4,7 +4,7 @@ module FsScheduler.Core.Tests.SchedulerExpansionTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerSplitTests
 
 let private known = [| "each"; "tally"; "d" |]
@@ -304,5 +304,6 @@ let private restartLater =
             "what the worker gets"
     }
 
+[<Tests>]
 let tests =
-    testList "stages for pieces" [ forms; flow; alone; restart; restartLater ]
+    testList "the scheduler.stages for pieces" [ forms; flow; alone; restart; restartLater ]

@@ -2,7 +2,7 @@ module FsScheduler.Core.Tests.SchedulerFailureTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private fence =
     let current = attempt 1 1
@@ -237,4 +237,5 @@ let private failing =
         }
     ]
 
-let tests = testList "when things go wrong" [ fence; failing ]
+[<Tests>]
+let tests = testList "the scheduler.when things go wrong" [ fence; failing ]

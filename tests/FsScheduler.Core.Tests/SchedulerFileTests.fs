@@ -3,7 +3,7 @@ module FsScheduler.Core.Tests.SchedulerFileTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private first, second, third = file "f" 1, file "f" 2, file "f" 3
 let private submit submission = Input.Submit(submission, "")
@@ -437,4 +437,6 @@ let private afterRestart =
         }
     ]
 
-let tests = testList "files" [ publishingTests; versions; starving; afterRestart ]
+[<Tests>]
+let tests =
+    testList "the scheduler.files" [ publishingTests; versions; starving; afterRestart ]

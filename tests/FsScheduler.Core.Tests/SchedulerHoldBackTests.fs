@@ -3,7 +3,7 @@ module FsScheduler.Core.Tests.SchedulerHoldBackTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private cannot = Unable "no room here"
 let private failed = Failed("it failed", true)
@@ -521,4 +521,6 @@ let private holding =
         }
     ]
 
-let tests = testList "workers that fail" [ preference; inability; givenUp; holding ]
+[<Tests>]
+let tests =
+    testList "the scheduler.workers that fail" [ preference; inability; givenUp; holding ]

@@ -2,7 +2,7 @@ module FsScheduler.Core.Tests.SchedulerLossTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private losing =
     let lost number at reason = {
@@ -173,4 +173,5 @@ let private poison =
         }
     ]
 
-let tests = testList "when workers go" [ losing; poison ]
+[<Tests>]
+let tests = testList "the scheduler.when workers go" [ losing; poison ]

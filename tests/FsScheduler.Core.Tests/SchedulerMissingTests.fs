@@ -2,7 +2,7 @@ module FsScheduler.Core.Tests.SchedulerMissingTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private told (effects: Effect list) =
     effects
@@ -24,8 +24,9 @@ let private waiting () =
 
     machine
 
+[<Tests>]
 let tests =
-    testList "a stage that nobody offers" [
+    testList "the scheduler.a stage that nobody offers" [
         test "is told of once it has lasted, and only once" {
             let machine = waiting ()
             Expect.isEmpty (after machine 4_000L<ms> [ session 1 ]) "workers may be on their way"

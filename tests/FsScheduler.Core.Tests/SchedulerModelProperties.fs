@@ -3,8 +3,8 @@ module FsScheduler.Core.Tests.SchedulerModelProperties
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerHistory
+open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerHistory
 open FsScheduler.Core.Tests.SchedulerRun
 open FsScheduler.Core.Tests.SchedulerSplitProperties
 
@@ -53,8 +53,9 @@ let private agree (settings: Settings) (history: Action list) =
 
     followOn (Run(settings, worldOf settings)) check history |> ignore
 
+[<Tests>]
 let tests =
-    testList "the machine and its plain model agree" [
+    testList "the scheduler.the machine and its plain model agree" [
         property "where nothing is split" (agree settings)
 
         property

@@ -6,8 +6,8 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerHistory
+open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerHistory
 open FsScheduler.Core.Tests.SchedulerRun
 
 let private reachesEveryCorner =
@@ -179,8 +179,9 @@ let ofEvery (property: string -> (Action list -> unit) -> Test) (newRun: unit ->
         Expect.equal (List.sort (released @ kept)) (List.sort entered) "spooled payloads")
 ]
 
+[<Tests>]
 let tests =
-    testList "whatever happens" [
+    testList "the scheduler.whatever happens" [
         reachesEveryCorner
         yield! ofEvery property Run
 

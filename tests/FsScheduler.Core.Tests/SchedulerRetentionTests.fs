@@ -3,8 +3,8 @@ module FsScheduler.Core.Tests.SchedulerRetentionTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerHistory
+open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerHistory
 
 /// The events before a number are to go, all in one turn.
 let private retain (before: int64) =
@@ -76,8 +76,9 @@ let private publishing () =
     Expect.equal recorded.Scheduler.LastEvent 4L "joined, submitted, assigned, accepted"
     recorded
 
+[<Tests>]
 let tests =
-    testList "old events" [
+    testList "the scheduler.old events" [
         test "stay while the journal alone knows by what a result is known" {
             let recorded = publishing ()
             recorded.Do(retain 5L)

@@ -6,8 +6,8 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerHistory
+open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerHistory
 
 /// Short, so that histories reach the timeouts.
 /// And results of 10 bytes fill what may wait for a stage after three of them.

@@ -2,7 +2,7 @@ module FsScheduler.Core.Tests.SchedulerServingTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 let private assigning =
     testList "a task that is submitted" [
@@ -372,4 +372,5 @@ let private routing =
         }
     ]
 
-let tests = testList "serving" [ assigning; slots; order; routing ]
+[<Tests>]
+let tests = testList "the scheduler.serving" [ assigning; slots; order; routing ]

@@ -6,8 +6,8 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerHistory
+open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerHistory
 open FsScheduler.Core.Tests.SchedulerRun
 open FsScheduler.Core.Tests.SchedulerProperties
 
@@ -98,8 +98,9 @@ let splitProperty name (check: Action list -> unit) =
         name
         check
 
+[<Tests>]
 let tests =
-    testList "whatever happens to pieces" [
+    testList "the scheduler.whatever happens to pieces" [
         test "the histories are not vain" {
             let expected =
                 set [

@@ -4,7 +4,7 @@ module FsScheduler.Core.Tests.SchedulerSplitRestartTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerSplitTests
 
 /// A machine that goes on after these events of an earlier run, and what it asks for.
@@ -21,6 +21,7 @@ let private restarted settings (history: Event list) =
     Expect.isEmpty (Invariants.violations scheduler) "violations"
     scheduler, decisions
 
+[<Tests>]
 let tests =
     let whole = submission "x" 0 Result None (bytes "x")
 
@@ -30,7 +31,7 @@ let tests =
         let payload = Slice(big, 0L<B>, size)
         Event.Submitted(taskId id, whole.Piece(taskId 1, index, payload), pipelineOf "lower")
 
-    testList "after a restart, a large payload" [
+    testList "the scheduler.after a restart, a large payload" [
         test "has its pieces under its name, also where the journal alone has that" {
             let scheduler, decisions =
                 restarted { splitting with memory = 100L<B> } [

@@ -4,7 +4,7 @@ module FsScheduler.Core.Tests.SchedulerSplitTests
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 
 /// Everything above 100 bytes is split.
 let splitting = { settings with split = 100L<B>; speculate = 3.0 }
@@ -260,8 +260,7 @@ let private examples =
             for task in [ 2; 3; 4 ] do
                 succeed machine task "part" |> ignore
 
-            let _, effects =
-                machine.Take(Input.PartsMerged(attempt 1 1, Spooled("sorted", 300L<B>)))
+            let _, effects = machine.Take(Input.PartsMerged(attempt 1 1, Spooled("sorted", 300L<B>)))
 
             Expect.exists
                 effects
@@ -472,4 +471,5 @@ let private failure =
         }
     ]
 
-let tests = testList "pieces" [ examples; failure ]
+[<Tests>]
+let tests = testList "the scheduler.pieces" [ examples; failure ]

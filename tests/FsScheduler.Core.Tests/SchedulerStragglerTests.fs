@@ -3,11 +3,12 @@ module FsScheduler.Core.Tests.SchedulerStragglerTests
 
 open Expecto
 open FsScheduler.Core
-open FsScheduler.Core.Tests.SchedulerFixture
+open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Core.Tests.SchedulerSplitTests
 
+[<Tests>]
 let tests =
-    testList "a straggler" [
+    testList "the scheduler.a straggler" [
         let late () =
             let machine = inPieces "lower" Result
             machine.Wait 100L<ms>

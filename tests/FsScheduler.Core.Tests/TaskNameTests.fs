@@ -39,6 +39,7 @@ let private path =
     |> Gen.listOf
     |> Gen.map (String.concat "")
 
+[<Tests>]
 let tests =
     testList "task name" [
         test "relative paths are names" {

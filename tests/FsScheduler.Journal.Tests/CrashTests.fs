@@ -4,7 +4,9 @@ open System
 open System.IO
 open Expecto
 open FsScheduler.Journal
+open FsScheduler.TestKit
 
+[<Tests>]
 let tests =
     testList "a crash" [
         testCase "at any byte of the log leaves whole appends, and the journal goes on" (fun () ->

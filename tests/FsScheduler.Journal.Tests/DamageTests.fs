@@ -5,6 +5,7 @@ open System.IO
 open System.Text
 open Expecto
 open FsScheduler.Journal
+open FsScheduler.TestKit
 
 /// Batches that are found in the file by their bytes.
 let private batches = [ for first in 1L..3L..298L -> sized 2_000 first 3 ]
@@ -262,4 +263,5 @@ let private view =
             ]
             "all of them")
 
+[<Tests>]
 let tests = testList "damage" [ flips; gone; others; view ]

@@ -6,6 +6,7 @@ open System.IO
 open System.Threading
 open Expecto
 open FsScheduler.Journal
+open FsScheduler.TestKit
 
 /// A second connection, in a transaction that stays open.
 type private StayingReader(path: string) =
@@ -72,6 +73,7 @@ let private fill (store: IJournalStore) =
             Expect.isTrue passes "may succeed later"
             isFull <- true
 
+[<Tests>]
 let tests =
     testList "the disk" [
         testCase "without a reader that stays, the log stays small" (fun () ->

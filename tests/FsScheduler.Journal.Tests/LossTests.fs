@@ -5,6 +5,7 @@ open System.IO
 open System.Threading
 open Expecto
 open FsScheduler.Journal
+open FsScheduler.TestKit
 
 /// A journal whose writer was killed: six batches, of which the last three are in the log, and its mark.
 let private killed (folder: TempFolder) =
@@ -282,4 +283,5 @@ let private backup =
             |> ignore)
     ]
 
+[<Tests>]
 let tests = testList "loss" [ told; fine; marks; repairing; backup ]

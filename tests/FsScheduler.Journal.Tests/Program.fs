@@ -1,6 +1,6 @@
 module FsScheduler.Journal.Tests.Program
 
-open Expecto
+open FsScheduler.TestKit
 
 [<EntryPoint>]
 let main args =
@@ -8,16 +8,4 @@ let main args =
     | [| "--bench"; folder |] ->
         Bench.run folder 1_000_000
         0
-    | _ ->
-        runTestsWithCLIArgs
-            []
-            args
-            (testList "journal" [
-                StoreTests.tests
-                CrashTests.tests
-                DamageTests.tests
-                LossTests.tests
-                DiskTests.tests
-                TaskIndexTests.tests
-                ReadAheadTests.tests
-            ])
+    | _ -> TestProgram.run "journal" args

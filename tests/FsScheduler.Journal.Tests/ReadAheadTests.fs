@@ -7,6 +7,7 @@ open FsScheduler.Journal
 
 exception private Torn of after: int
 
+[<Tests>]
 let tests =
     testList "reading ahead" [
         for most in [ 1; 3; 100 ] do

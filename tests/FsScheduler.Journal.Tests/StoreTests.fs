@@ -5,6 +5,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Journal
+open FsScheduler.TestKit
 
 let private lost (action: unit -> unit) =
     Expect.throwsT<QueueLost> action "refused"
@@ -238,6 +239,7 @@ let private memory =
                 "the other")
     ]
 
+[<Tests>]
 let tests =
     testList "store" [
         suite "in memory" (fun () -> new MemoryStore())

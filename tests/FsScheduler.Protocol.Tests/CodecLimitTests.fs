@@ -61,6 +61,7 @@ let private status workers =
         workers = workers
     }
 
+[<Tests>]
 let tests =
     testList "codec limits" [
         test "writes texts as they are, and no newline" {

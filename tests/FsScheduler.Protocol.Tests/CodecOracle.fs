@@ -305,6 +305,7 @@ let private agrees
         name
         (Prop.forAll (Arb.fromGen (Gen.zip gen Messages.sizes)) check)
 
+[<Tests>]
 let tests =
     testList "codec oracle" [
         agrees

@@ -173,6 +173,7 @@ let private survives =
                 isJudged (readFromScheduler line))
     ]
 
+[<Tests>]
 let tests =
     testList "codec properties" [
         inverts

@@ -347,4 +347,5 @@ let private types =
             }
     ]
 
+[<Tests>]
 let tests = testList "codec refusals" [ badFrames; refusedFields; peculiar; types ]

@@ -246,4 +246,5 @@ let private examples =
             0L<B>
     ]
 
+[<Tests>]
 let tests = testList "codec" [ examples ]

@@ -8,6 +8,7 @@ let private limits (descriptors: int64) =
     let limits = ConnectionLimits.ofDescriptors (ValueSome descriptors) 150L
     limits.all, limits.clients
 
+[<Tests>]
 let tests =
     testList "connections" [
         test "are bounded by what may be open, less what is, and what files need" {

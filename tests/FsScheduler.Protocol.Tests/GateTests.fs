@@ -297,4 +297,5 @@ let private listening =
         }
     ]
 
+[<Tests>]
 let tests = testList "gate" [ opening; roles; sizes; errors; times; listening ]

@@ -1,19 +1,6 @@
 module FsScheduler.Protocol.Tests.Program
 
-open Expecto
+open FsScheduler.TestKit
 
 [<EntryPoint>]
-let main args =
-    runTestsWithCLIArgs
-        []
-        args
-        (testList "protocol" [
-            CodecTests.tests
-            CodecRefusalTests.tests
-            CodecLimitTests.tests
-            CodecProperties.tests
-            CodecOracle.tests
-            TokensTests.tests
-            GateTests.tests
-            ConnectionLimitsTests.tests
-        ])
+let main args = TestProgram.run "protocol" args

@@ -21,6 +21,7 @@ let private parsed text =
     | Ok tokens -> tokens
     | Error reason -> failtest reason
 
+[<Tests>]
 let tests =
     testList "tokens" [
         test "of both roles, with comments, blank lines, tabs and any line ends" {

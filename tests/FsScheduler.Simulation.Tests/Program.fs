@@ -3,7 +3,7 @@ module FsScheduler.Simulation.Tests.Program
 open System
 open System.Diagnostics
 open System.Threading.Tasks
-open Expecto
+open FsScheduler.TestKit
 open FsScheduler.Simulation.Tests.Crashes
 
 /// Runs seeds on all processors. The failures, and the coverage of all.
@@ -106,7 +106,4 @@ let main args =
     elif Array.contains "--crashes" args then
         crashAll (valueOf "--from" 1UL) (int (valueOf "--crashes" 1UL))
     else
-        runTestsWithCLIArgs
-            []
-            args
-            (testList "simulation" [ SimulationTests.tests; CrashTests.tests ])
+        TestProgram.run "simulation" args

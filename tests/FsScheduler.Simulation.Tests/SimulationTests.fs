@@ -20,6 +20,7 @@ let private runs =
 
          runs)
 
+[<Tests>]
 let tests =
     testList "simulation" [
         test $"{seeds} seeds end with every task at its end" {

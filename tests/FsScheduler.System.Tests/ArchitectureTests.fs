@@ -5,6 +5,7 @@ open System
 open System.IO
 open System.Text.RegularExpressions
 open Expecto
+open FsScheduler.TestKit
 
 /// What a file defines, by words: types, modules and cases of unions; and functions and members.
 type private Source = { path: string; types: Set<string>; members: Set<string> }
@@ -35,10 +36,10 @@ let private sources: Lazy<Source[]> =
     lazy
         [|
             for folder in [ "src"; "tests" ] do
-                let root = Path.Combine(RepositoryTests.root, folder)
+                let root = Path.Combine(Repository.root, folder)
 
                 for path in Directory.GetFiles(root, "*", SearchOption.AllDirectories) do
-                    let file = Path.GetRelativePath(RepositoryTests.root, path).Replace('\\', '/')
+                    let file = Path.GetRelativePath(Repository.root, path).Replace('\\', '/')
                     let isBuilt = file.Contains "/obj/" || file.Contains "/bin/"
 
                     if (file.EndsWith ".fs" || file.EndsWith ".cs") && not isBuilt then
@@ -86,11 +87,12 @@ let unknown (text: string) : string list = [
             name
 ]
 
+[<Tests>]
 let tests =
     testList "names in documents" [
         for document in [ "ARCHITECTURE.md"; "CONTRIBUTING.md" ] do
             test $"{document} names files and functions that are there" {
-                let text = File.ReadAllText(Path.Combine(RepositoryTests.root, document))
+                let text = File.ReadAllText(Path.Combine(Repository.root, document))
                 Expect.equal (unknown text) [] "nothing has these names"
             }
 

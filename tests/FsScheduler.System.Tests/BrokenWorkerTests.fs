@@ -5,7 +5,8 @@ open System
 open System.Diagnostics
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private files = 60
 
@@ -132,6 +133,7 @@ let private survives
             Expect.equal (place.Result $"f{number}.txt.out") $"FILE {number}\n" $"f{number}.txt"
     }
 
+[<Tests>]
 let tests =
     testList "a worker that fails everything" [
         for name, stage, bad in

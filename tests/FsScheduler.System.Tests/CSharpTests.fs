@@ -5,15 +5,15 @@ open System
 open System.IO
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// Their path, once they are built. What they stand on is built already, and may be in use: it is left alone. No build
 /// server stays behind, which would keep the outputs open.
 let private build (source: string) : Lazy<Task<string>> =
     let dotnet (args: string list) =
         task {
-            use program =
-                new Program("dotnet", [ "build"; source ] @ args, RepositoryTests.root)
+            use program = new Program("dotnet", [ "build"; source ] @ args, Repository.root)
 
             let! code = program.ExitWithin(TimeSpan.FromMinutes 5.0)
             Expect.equal code 0 program.Said
@@ -43,6 +43,7 @@ let private startClient (place: Workplace) (args: string list) =
         return new Program("dotnet", path :: args, place.Path)
     }
 
+[<Tests>]
 let tests =
     testList "the examples in C#" [
         scenario "the client has its files done by the worker's stages"

@@ -5,7 +5,8 @@ open System
 open System.IO
 open System.Text.RegularExpressions
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// As in the document: `--out FOLDER`, `--quiet, -q`; without a default, "".
 type private Option = { written: string; fallback: string }
@@ -54,7 +55,7 @@ let private listed (help: string) = [
 /// The sections of the document by their titles, of whatever level, each up to the next title.
 let private sections =
     lazy
-        (let text = File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "cli.md"))
+        (let text = File.ReadAllText(Path.Combine(Repository.root, "docs", "cli.md"))
 
          Map [
              for found in Regex.Matches(text, @"(?ms)^#{2,3} ([^\n]+)\n(.*?)(?=^#{2,3} |\z)") do
@@ -96,6 +97,7 @@ let private compare title help =
     Expect.equal (documented title - helped help) Set.empty $"{title}: in docs/cli.md alone"
     Expect.equal (helped help - documented title) Set.empty $"{title}: in --help alone"
 
+[<Tests>]
 let tests =
     testList "docs/cli.md" [
         scenario "has the options of both executables, as --help has them"

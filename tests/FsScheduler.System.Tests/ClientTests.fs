@@ -9,7 +9,8 @@ open System.Text.RegularExpressions
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Protocol
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// Sends a SUBMIT with further fields, such as `"key":"k",`, and this payload.
 let private submit (client: Peer) (ref: string) (fields: string) (payload: byte[]) =
@@ -17,7 +18,7 @@ let private submit (client: Peer) (ref: string) (fields: string) (payload: byte[
         (Encoding.UTF8.GetBytes
             $"{{\"type\":\"SUBMIT\",\"ref\":\"{ref}\",{fields}\"bytes\":{payload.Length}}}\n")
         payload
-    |> client.Send
+    |> client.Write
 
 /// What came, as one text to compare with.
 let private told (frame: Received) =
@@ -69,16 +70,16 @@ let private dialogue =
             // Nobody at hand can run it, so it waits.
             do! submit client "g" "\"name\":\"n\",\"pipeline\":\"ocr\"," ""B
             do! tell "ACCEPTED, ref g, task 3"
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! client.Write "{\"type\":\"CANCEL\",\"task\":3}\n"
             do! tell "DONE, ref g, task 3, ok False, error cancelled, attempts 0"
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! client.Write "{\"type\":\"CANCEL\",\"task\":3}\n"
             do! tell "ERROR, code bad-field"
             do! submit client "h" "\"name\":\"n\"," [| 'A'B; 0xFFuy |]
             do! tell "ACCEPTED, ref h, task 4"
             do! tell "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, attempts 1"
-            do! client.Send "{\"type\":\"RETRY\",\"task\":4}\n"
+            do! client.Write "{\"type\":\"RETRY\",\"task\":4}\n"
             do! tell "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, attempts 2"
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":4}\n"
+            do! client.Write "{\"type\":\"CANCEL\",\"task\":4}\n"
             do! tell "DONE, ref h, task 4, ok False, error cancelled, attempts 2"
             do! submit client "i" "\"name\":\"sub/n\",\"want\":\"file\"," "FIM"B
             do! tell "ACCEPTED, ref i, task 5"
@@ -87,7 +88,7 @@ let private dialogue =
             do! submit client "j" "\"name\":\"n\",\"want\":\"none\"," "FIM"B
             do! tell "ACCEPTED, ref j, task 6"
             do! tell "DONE, ref j, task 6, ok True, attempts 1"
-            do! client.Send "{\"type\":\"STATUS\"}\n"
+            do! client.Write "{\"type\":\"STATUS\"}\n"
             let! status = client.Expect "STATUS"
 
             for field, count in
@@ -140,8 +141,7 @@ let private large =
 
 let private document =
     test "docs/protocol.md shows frames that are right, with payloads of the size that they say" {
-        let text =
-            File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "protocol.md"))
+        let text = File.ReadAllText(Path.Combine(Repository.root, "docs", "protocol.md"))
 
         let frames =
             Regex.Matches(text, @"(?m)^    ([CSW]): (\{.*\})(⏎\n {7}((?:.*⏎\n {7})*.*))?$")
@@ -172,4 +172,5 @@ let private document =
         Expect.isFalse (text.Contains "/shared/") "it stands by itself"
     }
 
+[<Tests>]
 let tests = testList "clients" [ dialogue; large; document ]

@@ -5,7 +5,8 @@ open System
 open System.IO
 open System.Net.Sockets
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// A command that has ended.
 type private Answer = {
@@ -238,10 +239,10 @@ let private waiting =
                 let! given = worker.Expect "PROCESS"
 
                 do!
-                    worker.Send
+                    worker.Write
                         $"""{{"type":"RESULT","task":{given.Number "task"},"attempt":{given.Number "attempt"},"ok":false,"error":"no","retry":true}}"""
 
-                do! worker.Send "\n"
+                do! worker.Write "\n"
 
             let! answer = ask place port [ "wait"; "--timeout"; "100ms" ]
             Expect.equal (answer.code, answer.lines) (1, []) answer.Text
@@ -424,17 +425,17 @@ let private halting =
                 ]
 
             let answer (given: Received) ok =
-                worker.Send
+                worker.Write
                     $"""{{"type":"RESULT","task":{given.Number "task"},"attempt":{given.Number "attempt"},"ok":{ok},"error":"no","retry":false}}"""
 
             use soon = submit "soon,fail=1"
             let! first = worker.Expect "PROCESS"
             let! second = worker.Expect "PROCESS"
             do! answer first "false"
-            do! worker.Send "\n"
+            do! worker.Write "\n"
             let! _ = soon.Says "4 are not sent, 1 are waited for"
             do! answer second "true"
-            do! worker.Send "\n"
+            do! worker.Write "\n"
             let! soon = answerOf soon
             expectCode 1 soon
             Expect.equal soon.lines.Length 1 "the other one is done"
@@ -444,7 +445,7 @@ let private halting =
             let! third = worker.Expect "PROCESS"
             let! fourth = worker.Expect "PROCESS"
             do! answer third "false"
-            do! worker.Send "\n"
+            do! worker.Write "\n"
             let! _ = now.Says "4 are not sent, 1 are cancelled"
             let! cancel = worker.Expect "CANCEL"
             Expect.equal (cancel.Number "task") (fourth.Number "task") "the other one"
@@ -582,7 +583,7 @@ let private listening =
             use scheduler =
                 fsScheduler place.Path [ "--listen"; "[::]:0"; "--token-file"; "tokens" ]
 
-            let! first = scheduler.Output.First(fun _ -> true) |> within "a scheduler"
+            let! first = scheduler.Output.First(fun _ -> true) |> awaited "a scheduler"
             let port = first.Substring(first.LastIndexOf ':' + 1)
 
             for host in [ "127.0.0.1"; "[::1]"; "localhost" ] do
@@ -598,6 +599,7 @@ let private listening =
                 expectCode 0 answer
         }
 
+[<Tests>]
 let tests =
     testList "commands" [
         helping

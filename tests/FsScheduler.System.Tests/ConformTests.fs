@@ -9,7 +9,9 @@ open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 /// Whether a program is there; in CI it must be.
 let private need (program: string) =
@@ -50,7 +52,7 @@ let private findingOf (line: string) =
 let private conform (options: string list) (command: string list) =
     task {
         let args = [ "conform"; "--json" ] @ options @ [ "--" ] @ command
-        use program = fsScheduler RepositoryTests.root args
+        use program = fsScheduler Repository.root args
         let! code = program.ExitWithin(TimeSpan.FromMinutes 5.0)
         Expect.isEmpty program.Errors.All program.Said
         return struct (code, program.Output.All |> List.map findingOf)
@@ -158,8 +160,7 @@ let private passing =
             ]
 
         test "the worker in Node.js is short" {
-            let script =
-                Path.Combine(RepositoryTests.root, "examples", "node-worker", "worker.mjs")
+            let script = Path.Combine(Repository.root, "examples", "node-worker", "worker.mjs")
 
             Expect.isLessThanOrEqual (File.ReadAllLines script).Length 50 "lines"
         }
@@ -215,7 +216,7 @@ let private only (isWanted: string -> bool) =
     let listed =
         lazy
             (task {
-                use program = fsScheduler RepositoryTests.root [ "conform"; "--list"; "--json" ]
+                use program = fsScheduler Repository.root [ "conform"; "--list"; "--json" ]
                 let! _ = program.Exit
 
                 return
@@ -296,7 +297,7 @@ let private commandLine =
                 let script = "import sys, time; print('offline', file=sys.stderr); time.sleep(100)"
 
                 use program =
-                    fsScheduler RepositoryTests.root [
+                    fsScheduler Repository.root [
                         "conform"
                         "--timeout"
                         "2s"
@@ -341,8 +342,7 @@ let private commandLine =
         scenario "what cannot be started is said, and is 3"
         <| fun () ->
             task {
-                use program =
-                    fsScheduler RepositoryTests.root [ "conform"; "--"; "./no-such-worker" ]
+                use program = fsScheduler Repository.root [ "conform"; "--"; "./no-such-worker" ]
 
                 let! code = program.Exit
                 Expect.equal code 3 program.Said
@@ -360,7 +360,7 @@ let private commandLine =
             scenario (String.Join(" ", args) + $": {why}, and is 2")
             <| fun () ->
                 task {
-                    use program = fsScheduler RepositoryTests.root args
+                    use program = fsScheduler Repository.root args
                     let! code = program.Exit
                     Expect.equal code 2 program.Said
                     Expect.stringContains (String.concat " " program.Errors.All) why "why"
@@ -404,7 +404,9 @@ let private commandLine =
             }
     ]
 
+[<Tests>]
 let tests = testList "conform" [ commandLine; failing ]
 
 /// On a machine that is busy, rows that are about time may fail.
-let timedTests = testList "conform in time" [ passing; failingInTime ]
+[<Tests>]
+let timedTests = oneByOne (testList "conform in time" [ passing; failingInTime ])

@@ -7,7 +7,8 @@ open System.Net.Sockets
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private hello =
     """{"type":"HELLO","protocol":1,"role":"client","name":"idle"}""" + "\n"
@@ -41,7 +42,7 @@ let private answerTo (client: TcpClient) (said: string) =
             do! stream.WriteAsync(ReadOnlyMemory(Encoding.UTF8.GetBytes said))
 
         use reader = new StreamReader(stream, leaveOpen = true)
-        let! line = within "an answer" (reader.ReadLineAsync())
+        let! line = awaited "an answer" (reader.ReadLineAsync())
         return if isNull line then "" else nonNull line
     }
 
@@ -129,4 +130,5 @@ let private strangers =
                     peer.Dispose()
         }
 
+[<Tests>]
 let tests = testList "a crowd" [ idleClients; strangers ]

@@ -7,7 +7,8 @@ open System.IO
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private run (program: string) (args: string list) =
     use child = nonNull (Process.Start(ProcessStartInfo(program, args)))
@@ -52,8 +53,8 @@ let private client =
 
 let private joined port hello =
     task {
-        let peer = new Peer(port)
-        do! peer.Send(hello: string)
+        let peer = new Peer(port = port)
+        do! peer.Write(hello: string)
         let! _ = peer.Expect "WELCOME"
         return peer
     }
@@ -61,11 +62,12 @@ let private joined port hello =
 let private submit (peer: Peer) ref (bytes: int) =
     task {
         do!
-            peer.Send
+            peer.Write
                 $"""{{"type":"SUBMIT","ref":"{ref}","name":"{ref}","pipeline":"lower","bytes":{bytes}}}
 {String('A', bytes)}"""
     }
 
+[<Tests>]
 let tests =
     testList "a disk" [
         scenario "that takes no file of that size fails that file, and nothing else"
@@ -157,13 +159,13 @@ let tests =
                 disk.Fill()
                 use! worker = joined port worker
                 place.Put("a.txt", Array.create 300_000 (byte 'A'))
-                do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
+                do! worker.Write "{\"type\":\"READY\",\"slots\":1}\n"
                 let! _ = worker.Expect "PROCESS"
 
                 let header =
                     "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":300000}\n"
 
-                do! worker.Send(Encoding.UTF8.GetBytes(header + String('r', 300_000)))
+                do! worker.Write(Encoding.UTF8.GetBytes(header + String('r', 300_000)))
                 let! _ = scheduler.Says "new work is held back"
 
                 use cancel =
@@ -223,7 +225,7 @@ let tests =
                 use! worker = joined port worker
                 do! submit client "x" 10
                 let! _ = client.Expect "ACCEPTED"
-                do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
+                do! worker.Write "{\"type\":\"READY\",\"slots\":1}\n"
                 let! _ = worker.Expect "PROCESS"
                 disk.Fill()
                 let held = scheduler.Says "new work is held back"
@@ -241,7 +243,7 @@ let tests =
                 let header =
                     "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":200000}\n"
 
-                do! worker.Send(Encoding.UTF8.GetBytes(header + String('r', 200_000)))
+                do! worker.Write(Encoding.UTF8.GetBytes(header + String('r', 200_000)))
                 // Twelve beats of a third of a second and more: it was cut off after ten seconds once.
                 let clock = Stopwatch.StartNew()
 

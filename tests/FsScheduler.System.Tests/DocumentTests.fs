@@ -5,9 +5,10 @@ open System
 open System.IO
 open System.Text.RegularExpressions
 open Expecto
+open FsScheduler.TestKit
 
 let private path relative =
-    Path.Combine(RepositoryTests.root, relative)
+    Path.Combine(Repository.root, relative)
 
 let private read (relative: string) = File.ReadAllText(path relative)
 
@@ -15,7 +16,7 @@ let private read (relative: string) = File.ReadAllText(path relative)
 let private documents =
     [ "."; "docs" ]
     |> List.collect (fun folder -> List.ofSeq (Directory.EnumerateFiles(path folder, "*.md")))
-    |> List.map (fun file -> Path.GetRelativePath(RepositoryTests.root, file))
+    |> List.map (fun file -> Path.GetRelativePath(Repository.root, file))
     |> List.sort
 
 /// Without fenced and indented blocks of code.
@@ -89,6 +90,7 @@ let private portuguese = read "README.pt-BR.md"
 let private inStep message (part: string -> 'part list) =
     Expect.equal (part portuguese) (part english) message
 
+[<Tests>]
 let tests =
     testList "the documents" [
         test "have links that lead to files and titles that are there" {

@@ -6,7 +6,8 @@ open System.Diagnostics
 open System.IO
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private onUnix () =
     if OperatingSystem.IsWindows() then
@@ -267,4 +268,5 @@ let private orphans =
             }
     ]
 
+[<Tests>]
 let tests = testList "programs" [ commands; orphans ]

@@ -8,7 +8,8 @@ open System.Net.Sockets
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// Runs to its end: the exit code, and all that was said on stderr.
 let private run start (place: Workplace) (args: string list) =
@@ -185,6 +186,7 @@ let private cannotStart =
             }
     ]
 
+[<Tests>]
 let tests =
     testList "the executables" [
         help

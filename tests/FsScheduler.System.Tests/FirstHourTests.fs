@@ -7,7 +7,8 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private needIPv6 () =
     try
@@ -21,7 +22,7 @@ let private startExample (place: Workplace) (language: string) (file: string) (a
     try
         new Program(
             language,
-            [ Path.Combine(RepositoryTests.root, "examples", file); address ],
+            [ Path.Combine(Repository.root, "examples", file); address ],
             place.Path
         )
     with :? Win32Exception when String.IsNullOrEmpty(Environment.GetEnvironmentVariable "CI") ->
@@ -53,6 +54,7 @@ let private numbersLinesOver (language: string) (file: string) =
             Expect.equal (place.Result "nota.txt.out") "1: olá\n2: mundo\n" "numbered"
         }
 
+[<Tests>]
 let tests =
     testList "the first hour" [
         numbersLinesOver "python3" "python-worker/worker.py"

@@ -6,7 +6,8 @@ open System.IO
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private line name number =
     $"FICHEIRO {name} Linha {number}: ÁGUA\n"
@@ -26,6 +27,7 @@ let private expected (content: string) =
         $"{index + 1}: {initials}\n")
     |> String.concat ""
 
+[<Tests>]
 let tests =
     testList "four stages" [
         scenario
@@ -55,8 +57,7 @@ let tests =
                 use scheduler = scheduler
                 let address = $"127.0.0.1:{port}"
 
-                let python =
-                    Path.Combine(RepositoryTests.root, "examples", "python-worker", "worker.py")
+                let python = Path.Combine(Repository.root, "examples", "python-worker", "worker.py")
 
                 let start () = [|
                     startWorker place port [ "--stages"; "lower" ]

@@ -5,7 +5,8 @@ open System
 open System.IO
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private link (place: Workplace) (name: string) (target: string) =
     File.CreateSymbolicLink(place.At name, target) |> ignore
@@ -546,5 +547,6 @@ let private rights = [
         }
 ]
 
+[<Tests>]
 let tests =
     testList "awkward folders" (temporaryNames @ overlaps @ awayAndBack @ rights)

@@ -4,7 +4,8 @@ module FsScheduler.System.Tests.FolderTests
 open System
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// A run with `--once` and a worker of its own: the exit code, and the scheduler that has ended.
 let private once (place: Workplace) (args: string list) =
@@ -17,6 +18,7 @@ let private once (place: Workplace) (args: string list) =
         return struct (code, scheduler)
     }
 
+[<Tests>]
 let tests =
     testList "from entrada/ to resultados/" [
         scenario

@@ -7,7 +7,8 @@ open System.Net
 open System.Net.Sockets
 open System.Text.Json
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// Of a scheduler that is started again.
 let private freePort () =
@@ -38,8 +39,8 @@ let private restarts =
                 task {
                     use scheduler = first
                     place.Put("a.txt", "A")
-                    let! _ = within "an event" (events.Output.First(_.Contains("completed")))
-                    let! _ = within "a status" (watch.Output.First(fun _ -> true))
+                    let! _ = awaited "an event" (events.Output.First(_.Contains("completed")))
+                    let! _ = awaited "a status" (watch.Output.First(fun _ -> true))
                     scheduler.Signal Signal.Kill
                     let! _ = scheduler.Exit
                     ()
@@ -133,7 +134,7 @@ let private pausedScheduler =
             use watch =
                 fsScheduler place.Path [ "watch"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
 
-            let! _ = within "a status" (watch.Output.First(fun _ -> true))
+            let! _ = awaited "a status" (watch.Output.First(fun _ -> true))
             scheduler.Signal Signal.Stop
             let before = watch.Output.All.Length
             scheduler.Signal Signal.Continue
@@ -145,4 +146,5 @@ let private pausedScheduler =
             Expect.isEmpty watch.Errors.All "nothing was wrong"
         }
 
+[<Tests>]
 let tests = testList "following" [ restarts; otherJournal; pausedScheduler ]

@@ -6,7 +6,9 @@ open System.IO
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 let private connections = 400
 let private framesEach = 8
@@ -83,15 +85,15 @@ let private damage (random: Random) (frame: byte[]) =
 
 let private strike port (random: Random) =
     task {
-        use peer = new Peer(port)
+        use peer = new Peer(port = port)
 
         try
             if random.Next 4 > 0 then
-                do! peer.Send hellos[random.Next hellos.Length]
+                do! peer.Write hellos[random.Next hellos.Length]
 
             for _ in 1..framesEach do
                 do!
-                    peer.Send(
+                    peer.Write(
                         damage random (Encoding.UTF8.GetBytes frames[random.Next frames.Length])
                     )
 
@@ -105,8 +107,10 @@ let private strike port (random: Random) =
         ()
     }
 
+[<Tests>]
 let tests =
-    scenario $"{connections * framesEach} damaged frames end nothing and get nowhere (seed {seed})"
+    scenarioAlone
+        $"{connections * framesEach} damaged frames end nothing and get nowhere (seed {seed})"
     <| fun () ->
         task {
             use place = new Workplace()

@@ -5,7 +5,9 @@ open System
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 let private client =
     "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"client\",\"name\":\"n\"}\n"
@@ -87,8 +89,8 @@ let private limits = [ "--max-payload"; "1MiB"; "--max-result"; "2MiB" ]
 
 let private expectClosed port (what: string, bytes: byte[], code: string, part: string) =
     task {
-        use peer = new Peer(port)
-        do! peer.Send bytes
+        use peer = new Peer(port = port)
+        do! peer.Write bytes
         let! last = peer.Last()
 
         match last with
@@ -118,7 +120,7 @@ let private rows =
             use! odd = Peer.client port
 
             for frame, code, part in stepping do
-                do! odd.Send frame
+                do! odd.Write frame
                 let! error = odd.Expect "ERROR"
                 Expect.equal (error.Text "code") code frame
                 Expect.stringContains (error.Text "message") part frame
@@ -138,15 +140,15 @@ let private bytewise =
             use place = new Workplace()
             let! struct (scheduler, port) = startScheduler place []
             use _ = scheduler
-            use peer = new Peer(port)
+            use peer = new Peer(port = port)
 
             for each in utf8 client do
-                do! peer.Send [| each |]
+                do! peer.Write [| each |]
 
             let! _ = peer.Expect "WELCOME"
 
             for each in "{\"type\":\"STATUS\"}\n"B do
-                do! peer.Send [| each |]
+                do! peer.Write [| each |]
 
             let! _ = peer.Expect "STATUS"
             ()
@@ -160,15 +162,15 @@ let private silence =
             use place = new Workplace()
             let! struct (scheduler, port) = startScheduler place []
             use _ = scheduler
-            use silent = new Peer(port)
-            use inHello = new Peer(port)
-            do! inHello.Send "{\"type\":\"HEL"
+            use silent = new Peer(port = port)
+            use inHello = new Peer(port = port)
+            do! inHello.Write "{\"type\":\"HEL"
             use! inLine = Peer.client port
-            do! inLine.Send "{\"type\":\"STA"
+            do! inLine.Write "{\"type\":\"STA"
             use! inPayload = Peer.client port
 
             do!
-                inPayload.Send
+                inPayload.Write
                     "{\"type\":\"SUBMIT\",\"ref\":\"\",\"name\":\"n\",\"bytes\":100000}\nhalf of it"
 
             for peer, part in
@@ -185,8 +187,9 @@ let private silence =
         }
 
 /// Tells what it costs the scheduler to hold many who send much and end nothing.
+[<Tests>]
 let memory =
-    scenario "memory stays bounded, whatever a hundred connections pile up"
+    scenarioAlone "memory stays bounded, whatever a hundred connections pile up"
     <| fun () ->
         task {
             use place = new Workplace()
@@ -204,10 +207,10 @@ let memory =
                     peers.Add peer
                     // A payload that never ends, and lines that nobody could hold all of.
                     do!
-                        peer.Send
+                        peer.Write
                             "{\"type\":\"SUBMIT\",\"ref\":\"\",\"name\":\"n\",\"bytes\":1000000}\n"
 
-                    do! peer.Send(Array.zeroCreate<byte> 900_000)
+                    do! peer.Write(Array.zeroCreate<byte> 900_000)
 
                 do!
                     Task.WhenAll [
@@ -228,4 +231,5 @@ let memory =
                     (peer :> IDisposable).Dispose()
         }
 
+[<Tests>]
 let tests = testList "hostile bytes" [ silence; rows; bytewise ]

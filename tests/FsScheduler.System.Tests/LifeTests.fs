@@ -5,7 +5,8 @@ open System
 open System.IO
 open System.Text.Json
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private slow = [ "--pipeline"; "slow"; "--expect"; "slow" ]
 
@@ -27,7 +28,7 @@ let private ending =
                 let mutable slots = 1L
 
                 while slots > 0L do
-                    do! client.Send "{\"type\":\"STATUS\"}\n"
+                    do! client.Write "{\"type\":\"STATUS\"}\n"
                     let! status = client.Expect "STATUS"
                     slots <- status.line.GetProperty("workers").[0].GetProperty("slots").GetInt64()
 
@@ -147,7 +148,7 @@ let private tokens =
                     use peer = new Peer(port)
 
                     do!
-                        peer.Send
+                        peer.Write
                             $"{{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"{role}\",\"name\":\"n\"{token}}}\n"
 
                     let! first = peer.Receive()
@@ -184,4 +185,5 @@ let private tokens =
                 Expect.isFalse (line.Contains "0123456789abcdef") "no token stands in a log"
         }
 
+[<Tests>]
 let tests = testList "life and death" [ ending; localWorkers; tokens ]

@@ -8,7 +8,9 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 let private files = 2_000
 let private firstFiles = 500
@@ -71,7 +73,7 @@ let private said (scheduler: Program) (worker: string) (text: string) =
 /// How many tasks the worker of that name holds, or None if it is not there.
 let private held (client: Peer) (worker: string) =
     task {
-        do! client.Send "{\"type\":\"STATUS\"}\n"
+        do! client.Write "{\"type\":\"STATUS\"}\n"
         let! status = client.Expect "STATUS"
 
         return
@@ -90,7 +92,7 @@ let private untilFull (client: Peer) (worker: string) =
             // Gone: on a machine as slow as that, it was lost before anybody looked.
             isWaiting <- Option.exists (fun count -> count < slots) count
     }
-    |> within $"{worker} is given {slots} files"
+    |> awaited $"{worker} is given {slots} files"
 
 let private run (place: Workplace) =
     task {
@@ -147,8 +149,9 @@ let private run (place: Workplace) =
         Expect.equal code 0 scheduler.Said
     }
 
+[<Tests>]
 let tests =
-    scenario
+    scenarioAlone
         "2,000 files, 3 workers, one killed, one stopped until it is lost: nothing is lost, nothing partial"
     <| fun () ->
         task {

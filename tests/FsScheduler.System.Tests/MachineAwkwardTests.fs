@@ -6,7 +6,8 @@ open System.Diagnostics
 open System.IO
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private onLinux () =
     if not (OperatingSystem.IsLinux()) then
@@ -461,5 +462,6 @@ let private executables =
             }
     ]
 
+[<Tests>]
 let tests =
     testList "awkward machines" [ temporaryFolders; parents; openFiles; executables ]

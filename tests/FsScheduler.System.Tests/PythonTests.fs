@@ -6,10 +6,11 @@ open System.ComponentModel
 open System.Diagnostics
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private script =
-    Path.Combine(RepositoryTests.root, "examples", "python-worker", "worker.py")
+    Path.Combine(Repository.root, "examples", "python-worker", "worker.py")
 
 let private hasPython =
     lazy
@@ -56,6 +57,7 @@ let private number (text: string) =
     |> Array.mapi (fun index line -> $"{index + 1}: {line}\n")
     |> String.concat ""
 
+[<Tests>]
 let tests =
     testList "the Python worker" [
         scenario "and one in F# hand the same files over to each other"
@@ -139,14 +141,14 @@ let tests =
                 use! client = new Peer(port) |> System.Threading.Tasks.Task.FromResult
 
                 do!
-                    client.Send
+                    client.Write
                         "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"client\",\"name\":\"n\",\"token\":\"fedcba9876543210\"}\n"
 
                 let! _ = client.Expect "WELCOME"
 
                 let uptime () =
                     task {
-                        do! client.Send "{\"type\":\"STATUS\"}\n"
+                        do! client.Write "{\"type\":\"STATUS\"}\n"
                         let! status = client.Expect "STATUS"
                         return struct (status.Number "uptimeMs", status.Number "idle")
                     }
@@ -177,7 +179,7 @@ let tests =
             let text = File.ReadAllText script
 
             let document =
-                File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "protocol.md"))
+                File.ReadAllText(Path.Combine(Repository.root, "docs", "protocol.md"))
 
             Expect.isLessThanOrEqual (text.TrimEnd().Split('\n').Length) 50 "lines"
             Expect.stringContains document $"```python\n{text}```\n" "shown"

@@ -6,7 +6,8 @@ open System
 open System.Diagnostics
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// A line for the shell, in which S stands for `fs-scheduler`, and W for `fs-worker`.
 let private shell (place: Workplace) (line: string) =
@@ -23,7 +24,7 @@ let private shell (place: Workplace) (line: string) =
     )
 
 let private ended (child: Process) =
-    within "it ends" (task { do! child.WaitForExitAsync() })
+    awaited "it ends" (task { do! child.WaitForExitAsync() })
 
 let private codeOf (place: Workplace) =
     File.ReadAllText(place.At "code").Trim()
@@ -176,7 +177,7 @@ let private unreadErrors =
                     $"'{schedulerPath}' --listen 127.0.0.1:0 --log-level trace --lost-after 1s --max-attempts 9"
 
             try
-                let! listening = within "it listens" (scheduler.StandardOutput.ReadLineAsync())
+                let! listening = awaited "it listens" (scheduler.StandardOutput.ReadLineAsync())
                 let listening = nonNull listening
                 let port = int (listening.Substring(listening.LastIndexOf ':' + 1))
                 let connect = [ "--connect"; $"127.0.0.1:{port}" ]
@@ -409,7 +410,7 @@ let private withoutLocks =
                 shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --workers 1"
 
             let! _ =
-                within "it listens" (first.Output.First(fun line -> line.StartsWith "listening"))
+                awaited "it listens" (first.Output.First(fun line -> line.StartsWith "listening"))
 
             use second = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
 
@@ -455,6 +456,7 @@ let private workersWithoutLocks =
                 (first.Said + second.Said)
         }
 
+[<Tests>]
 let tests =
     testList "readers" [
         endingReaders

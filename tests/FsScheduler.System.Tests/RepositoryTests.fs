@@ -7,19 +7,9 @@ open System.Text.Json
 open System.Text.RegularExpressions
 open System.Xml.Linq
 open Expecto
+open FsScheduler.TestKit
 
-/// The folder with the solution, above wherever this program was built.
-let root =
-    let rec find folder =
-        if File.Exists(Path.Combine(folder, "FsScheduler.sln")) then
-            folder
-        else
-            match Path.GetDirectoryName folder with
-            | null -> failwith $"no FsScheduler.sln above {AppContext.BaseDirectory}"
-            | parent -> find parent
-
-    find AppContext.BaseDirectory
-
+let private root = Repository.root
 let private path relative = Path.Combine(root, relative)
 let private read relative = File.ReadAllText(path relative)
 
@@ -205,6 +195,20 @@ let private layout =
             |> List.filter (fun file -> not (solution.Contains $"\"{file}\""))
             |> expectNone "projects that `dotnet build` would not see"
         }
+
+        test "has tests named after projects of src, beside those of the whole" {
+            let tested =
+                projects
+                |> List.filter (fun file -> file.StartsWith("tests/", StringComparison.Ordinal))
+                |> List.map (fun file -> nonNull (Path.GetFileNameWithoutExtension file))
+                |> List.filter (fun name -> name.EndsWith(".Tests", StringComparison.Ordinal))
+                |> List.map (fun name -> name.Substring(0, name.Length - ".Tests".Length))
+
+            tested
+            |> List.except [ "FsScheduler.Simulation"; "FsScheduler.System" ]
+            |> List.filter (fun name -> not (Directory.Exists(path $"src/{name}")))
+            |> expectNone "tests of projects that are gone"
+        }
     ]
 
 /// What each project of `src` uses of the others.
@@ -311,4 +315,5 @@ let private texts =
         }
     ]
 
+[<Tests>]
 let tests = testList "the repository" [ packages; layout; cut; texts ]

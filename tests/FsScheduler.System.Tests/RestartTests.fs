@@ -7,7 +7,9 @@ open System.IO
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 let private free (place: Workplace) (port: int) args =
     startScheduler
@@ -25,10 +27,10 @@ let private kill (scheduler: Program) =
 let private submit (client: Peer) (ref: string) (fields: string) (payload: byte[]) =
     task {
         do!
-            client.Send
+            client.Write
                 $"{{\"type\":\"SUBMIT\",\"ref\":\"{ref}\",\"name\":\"n\",{fields}\"bytes\":{payload.Length}}}\n"
 
-        do! client.Send payload
+        do! client.Write payload
     }
 
 /// What anybody can ask who has the file: the first value of the first row, or null.
@@ -48,8 +50,7 @@ let private query place sql = Convert.ToInt64(ask place sql)
 
 /// The questions in the documentation.
 let private documented =
-    let text =
-        File.ReadAllText(Path.Combine(RepositoryTests.root, "docs", "guarantees.md"))
+    let text = File.ReadAllText(Path.Combine(Repository.root, "docs", "guarantees.md"))
 
     [
         for found in Regex.Matches(text, "sqlite3 \\.fs-scheduler/journal\\.db \"([^\"]+)\"") do
@@ -186,7 +187,7 @@ let private running =
             use back = new Peer(port)
 
             do!
-                back.Send(
+                back.Write(
                     "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"worker\",\"name\":\"peer\",\"stages\":[\"own\"],"
                     + "\"holding\":[[1,1],[9,9]]}\n{\"type\":\"READY\",\"slots\":2}\n"
                 )
@@ -195,7 +196,7 @@ let private running =
             Expect.equal (welcome.Text "keep") "[[1,1]]" "its own, and no other"
 
             do!
-                back.Send
+                back.Write
                     "{\"type\":\"RESULT\",\"task\":1,\"attempt\":1,\"ok\":true,\"bytes\":2}\nok"
 
             use! again = Peer.client port
@@ -335,7 +336,7 @@ let private fullDisk =
                 while not isHeld.IsCompleted do
                     do! submit client "in" "\"want\":\"none\"," (Array.create 60_000 (byte 'A'))
                     sent <- sent + 1
-                    let! _ = Task.WhenAny(answer :> Task, isHeld) |> within "room or none"
+                    let! _ = Task.WhenAny(answer :> Task, isHeld) |> awaited "room or none"
 
                     if answer.IsCompleted then
                         answer <- client.TryReceive()
@@ -347,7 +348,7 @@ let private fullDisk =
                 do! submit other "held" "" "B"B
                 let! refused = other.Expect "REJECTED"
                 Expect.equal (refused.Text "code") "busy" $"{refused}"
-                do! other.Send "{\"type\":\"STATUS\"}\n"
+                do! other.Write "{\"type\":\"STATUS\"}\n"
                 let! status = other.Expect "STATUS"
 
                 Expect.stringContains
@@ -366,8 +367,10 @@ let private fullDisk =
                 Process.Start("umount", $"-l {disk}").WaitForExit()
         }
 
+[<Tests>]
 let tests =
-    testList "a scheduler that is started again" [
+    oneByOne
+    <| testList "a scheduler that is started again" [
         files
         clients
         running

@@ -3,7 +3,8 @@ module FsScheduler.System.Tests.ResultAwkwardTests
 
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// A client that submits a file, or its input, and ends.
 let private submit (place: Workplace) port (args: string list) (input: string) =
@@ -43,6 +44,7 @@ let private hasAll (place: Workplace) (expected: string list) =
     eventually $"""results are {String.concat ", " expected}""" (fun () ->
         place.Results = List.sort expected)
 
+[<Tests>]
 let tests =
     testList "awkward results" [
         scenario "of two submissions of one name are both there"
@@ -118,17 +120,17 @@ let tests =
                 use worker = new Peer(port)
 
                 do!
-                    worker.Send(
+                    worker.Write(
                         """{"type":"HELLO","protocol":1,"role":"worker","name":"s","stages":["slow"]}"""
                         + "\n"
                     )
 
                 let! _ = worker.Expect "WELCOME"
-                do! worker.Send "{\"type\":\"READY\",\"slots\":1}\n"
+                do! worker.Write "{\"type\":\"READY\",\"slots\":1}\n"
                 let! work = worker.Expect "PROCESS"
 
                 do!
-                    worker.Send
+                    worker.Write
                         $"""{{"type":"RESULT","task":1,"attempt":{work.Number "attempt"},"ok":true,"bytes":3}}
 OLD"""
 

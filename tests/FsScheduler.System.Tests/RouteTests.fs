@@ -4,7 +4,8 @@ module FsScheduler.System.Tests.RouteTests
 open System.IO
 open System.Text.Json
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private routes = [ "--route"; "*.csv=grep:erro | lines"; "--route"; "cartas/**=upper" ]
 
@@ -30,6 +31,7 @@ let private once (place: Workplace) args =
         return struct (code, scheduler)
     }
 
+[<Tests>]
 let tests =
     testList "routes" [
         scenario "a file goes through the pipeline of its folder, of its name, or the scheduler's"

@@ -4,11 +4,14 @@ module FsScheduler.System.Tests.ScriptTests
 open System
 open System.IO
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.TestProgram
+open FsScheduler.TestKit.Farm
 
 let private fsi (script: string) (args: string list) =
-    new Program("dotnet", [ "fsi"; Path.Combine("scripts", script) ] @ args, RepositoryTests.root)
+    new Program("dotnet", [ "fsi"; Path.Combine("scripts", script) ] @ args, Repository.root)
 
+[<Tests>]
 let tests =
     testList "the scripts" [
         scenario "run-local.fsx does its job with a worker killed in the middle"
@@ -20,7 +23,7 @@ let tests =
 
                 let! killed =
                     script.Output.First(fun line -> line.StartsWith "killed worker-1 after")
-                    |> within "a kill"
+                    |> awaited "a kill"
 
                 Expect.stringContains killed "of 200 files" "the kill"
 
@@ -71,8 +74,9 @@ let tests =
     ]
 
 /// It wants the machine to itself: what it deals is dealt in seconds.
+[<Tests>]
 let chaos =
-    scenario "chaos.fsx deals three rounds of blows, and nothing is lost"
+    scenarioAlone "chaos.fsx deals three rounds of blows, and nothing is lost"
     <| fun () ->
         task {
             use script = fsi "chaos.fsx" [ "--rounds"; "3" ]

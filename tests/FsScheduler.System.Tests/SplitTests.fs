@@ -7,7 +7,8 @@ open System.Text
 open System.Text.Json
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// About so many bytes of lines, no two alike.
 let private text (size: int) =
@@ -253,4 +254,5 @@ let private tests' = [
         }
 ]
 
+[<Tests>]
 let tests = testList "large files" tests'

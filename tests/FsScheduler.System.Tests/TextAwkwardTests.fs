@@ -5,7 +5,8 @@ open System
 open System.IO
 open System.Text
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private mark = "\uFEFF"
 
@@ -39,6 +40,7 @@ let private runOnce (place: Workplace) args =
         return struct (code, scheduler.Said)
     }
 
+[<Tests>]
 let tests =
     testList "texts from elsewhere" [
         scenario

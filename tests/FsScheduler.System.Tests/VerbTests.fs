@@ -7,7 +7,8 @@ open System.Text
 open System.Text.Json
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 /// A verb that has ended.
 type private Answer = {
@@ -324,10 +325,10 @@ let private asking =
             do! explained 4 "1 task is before it."
 
             do!
-                worker.Send
+                worker.Write
                     $"""{{"type":"RESULT","task":1,"attempt":{given.Number "attempt"},"ok":false,"error":"no\u001bink","retry":false}}"""
 
-            do! worker.Send "\n"
+            do! worker.Write "\n"
             let! _ = worker.Expect "PROCESS"
             do! explained 1 "It went into quarantine"
             do! explained 1 "after attempt 1: no?ink."
@@ -379,15 +380,16 @@ let private following =
             let connect = [ "--connect"; $"127.0.0.1:{port}" ]
             use events = fsScheduler place.Path ([ "events"; "--follow" ] @ connect)
             use watch = fsScheduler place.Path ([ "watch" ] @ connect)
-            let! _ = watch.Output.First(fun line -> line.Contains "0 done") |> within "watch"
+            let! _ = watch.Output.First(fun line -> line.Contains "0 done") |> awaited "watch"
             File.WriteAllText(place.At "a", "A")
             let! answer = ask place port [ "submit"; "a" ]
             expectCode 0 answer
 
             let! _ =
-                events.Output.First(fun line -> line.Contains "\"completed\"") |> within "event"
+                events.Output.First(fun line -> line.Contains "\"completed\"")
+                |> awaited "event"
 
-            let! _ = watch.Output.First(fun line -> line.Contains "1 done") |> within "watch"
+            let! _ = watch.Output.First(fun line -> line.Contains "1 done") |> awaited "watch"
             events.Signal Signal.Interrupt
             watch.Signal Signal.Interrupt
             let! code = events.Exit
@@ -531,6 +533,7 @@ let private help =
                 Expect.stringContains one.Text "--json" "for programs"
         }
 
+[<Tests>]
 let tests =
     testList "verbs" [
         submitting

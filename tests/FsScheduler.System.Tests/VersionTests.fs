@@ -6,7 +6,8 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open FsScheduler.System.Tests.Farm
+open FsScheduler.TestKit
+open FsScheduler.TestKit.Farm
 
 let private onLinux () =
     if not (OperatingSystem.IsLinux()) then
@@ -349,4 +350,5 @@ let private elsewhere = [
         }
 ]
 
+[<Tests>]
 let tests = testList "versions of a file" (sameSizeAndTime @ writers @ elsewhere)

@@ -134,6 +134,7 @@ let private expectSeen what (runs: CrashRun seq) =
     for what in what do
         Expect.isGreaterThan (all.Of what) 0L $"never in {Seq.length runs} runs: {what}"
 
+[<Tests>]
 let tests =
     testList "crashes" [
         test "wherever a small history is cut, it comes to its end" {

@@ -1,0 +1,6 @@
+module FsScheduler.Cli.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "cli" args

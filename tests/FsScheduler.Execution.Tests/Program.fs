@@ -1,0 +1,6 @@
+module FsScheduler.Execution.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "execution" args

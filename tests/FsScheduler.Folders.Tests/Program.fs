@@ -1,0 +1,6 @@
+module FsScheduler.Folders.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "folders" args

@@ -1,0 +1,6 @@
+module FsScheduler.Server.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "server" args

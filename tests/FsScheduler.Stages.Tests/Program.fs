@@ -1,0 +1,6 @@
+module FsScheduler.Stages.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "stages" args

@@ -1,0 +1,194 @@
+/// What all tests of the scheduler share: how to build its inputs, and a stepper that checks the
+/// whole state after every one of them.
+module FsScheduler.TestKit.SchedulerFixture
+
+open Expecto
+open FsScheduler.Core
+
+let pipeline names = {
+    stages = [|
+        for name in names do
+            { name = name; argument = ""; kind = PerLine; demand = name }
+    |]
+    wire = Array.ofSeq names
+}
+
+/// Stages `a` to `d` are known; a SUBMIT without a pipeline runs `a`.
+let settings = {
+    Settings.defaults (pipeline [ "a" ]) with
+        expected = [| "a"; "b"; "c"; "d" |]
+        taskTimeout = 60_000L<ms>
+        seed = 42UL
+}
+
+let instant (after: Duration) = { sinceStart = after }
+let session (number: int) : SessionId = int64 number * 1L<sessionId>
+let taskId (number: int) : TaskId = int64 number * 1L<taskId>
+let attempt task number = { task = taskId task; number = number }
+
+let taskName text =
+    match TaskName.parse text with
+    | Ok name -> name
+    | Error reason -> failwith reason
+
+/// The client of the examples.
+let client = session 9
+
+let bytes (text: string) =
+    Bytes(System.Text.Encoding.UTF8.GetBytes text)
+
+let spooled path = Spooled(path, 1_000L<B>)
+
+/// A SUBMIT of the client, with `ref` as its name too.
+let submission ref priority want key payload =
+    Submission.Create(taskName ref, ref, priority, Origin.Client(client, want, key), payload)
+
+let file name version =
+    let stamp = FileVersion.ofTime 1L<B> (int64<int> version)
+    Submission.Create(taskName name, "", 0, Folder, Input stamp)
+
+/// A scheduler and its clock. Every step leaves a state without violations.
+type Machine(settings: Settings, tasksMax: int) =
+    let scheduler = Scheduler(settings, tasksMax)
+    let mutable now = Instant.zero
+
+    new(settings) = Machine(settings, SchedulerLimits.tasksMax)
+
+    member _.Scheduler = scheduler
+    member _.Now = now
+
+    /// Events and effects of one input.
+    member _.Take(input: Input) : Event list * Effect list =
+        let decisions = StepOutput()
+        scheduler.Step(input, now, decisions)
+
+        match Invariants.violations scheduler with
+        | [] -> ()
+        | violations -> failtest $"after {input}: %A{violations}"
+
+        List.ofSeq decisions.Events, List.ofSeq decisions.Effects
+
+    member machine.Do(input: Input) = machine.Take input |> ignore
+
+    /// Lets time pass without a tick.
+    member _.Wait(span: Duration) = now <- now + span
+
+    /// Lets time pass with ticks so close that nobody is thought asleep, and workers that are heard.
+    member machine.Pass(span: Duration, heard: SessionId list) =
+        let until = now + span
+
+        [
+            while now - until < 0L<ms> do
+                now <- now + min 1_000L<ms> (until - now)
+
+                for worker in heard do
+                    machine.Do(Input.Heard worker)
+
+                machine.Take Input.Tick
+        ]
+        |> List.unzip
+        |> fun (events, effects) -> List.concat events, List.concat effects
+
+    /// Workers that run these stages on this many slots.
+    member machine.Worker(number: int, stages: string list, slots: int) =
+        machine.Do(Input.Join(session number, $"w{number}", Array.ofList stages))
+        machine.Take(Input.Ready(session number, slots))
+
+    /// A submission of the client, result wanted; its own bytes are its ref.
+    member machine.Submit(ref: string, ?priority: int, ?pipeline: string) =
+        let submission = submission ref (defaultArg priority 0) Result None (bytes ref)
+        machine.Take(Input.Submit(submission, defaultArg pipeline ""))
+
+    member machine.SubmitAll(refs: string list) =
+        for ref in refs do
+            machine.Submit ref |> ignore
+
+    member machine.Report(worker: int, of': Attempt, outcome: Outcome, payload: Payload) =
+        machine.Take(Input.Report(session worker, of', outcome, payload))
+
+    /// A worker succeeds with an attempt; the result is the text "done".
+    member machine.Succeed(worker: int, of': Attempt) =
+        machine.Report(worker, of', Succeeded, bytes "done")
+
+    member machine.Fail(worker: int, of': Attempt) =
+        machine.Report(worker, of', Failed("it failed", true), Payload.empty)
+
+    /// The worker has this task in its hands, then its connection ends.
+    member machine.Lose(worker: int) =
+        machine.Take(Input.Leave(session worker))
+
+    /// What the tasks are doing, by id.
+    member _.States = [
+        for task in TaskView.all scheduler do
+            int64 task.id, task.state
+    ]
+
+/// The attempts that were given out, with their workers.
+let assignments (effects: Effect list) =
+    effects
+    |> List.choose (function
+        | Effect.ToPeer(PeerEffect.Assign(worker, message, _, _)) ->
+            Some(int64 worker, int64 message.attempt.task, message.attempt.number)
+        | _ -> None)
+
+let assigned task number worker first last =
+    Event.Assigned(attempt task number, session worker, struct (first, last))
+
+let assign (submission: Submission) task number worker stages payload =
+    let message = {
+        attempt = attempt task number
+        name = submission.Name
+        stages = Array.ofList stages
+        timeout = settings.taskTimeout
+        piece = ValueNone
+        files = ValueNone
+    }
+
+    Effect.ToPeer(PeerEffect.Assign(session worker, message, submission, payload))
+
+let hash = { size = 4L<B>; hash = 7UL }
+
+/// The result of an attempt has its name.
+let published task number =
+    Input.Published(attempt task number, hash)
+
+let stored task number =
+    Event.Completed(attempt task number, StoredResult hash)
+
+/// It went to its client.
+let completed task number =
+    Event.Completed(attempt task number, NothingKept)
+
+let reply message =
+    Effect.ToPeer(PeerEffect.Reply(client, message, Payload.empty, false))
+
+let doneFor ref task attempts error =
+    FromScheduler.Done { ref = ref; task = taskId task; attempts = attempts; error = error }
+
+/// The answer of a task that is given a number of attempts and the result "done".
+let doneWell ref task attempts =
+    Effect.ToPeer(PeerEffect.Reply(client, doneFor ref task attempts None, bytes "done", false))
+
+/// Exactly these, and nothing else came out.
+let expect (events: Event list, effects: Effect list) eventsExpected effectsExpected =
+    Expect.equal events eventsExpected "events"
+    Expect.equal effects effectsExpected "effects"
+
+let nothing: Event list * Effect list = [], []
+
+/// One worker with some slots of `a`, and tasks `x1`, `x2`… in its hands.
+let running slots tasks =
+    let machine = Machine settings
+    machine.Worker(1, [ "a" ], slots) |> ignore
+    machine.SubmitAll [ for i in 1..tasks -> $"x{i}" ]
+    machine
+
+/// What is recorded of an attempt at stage `a`.
+let failure number worker error at = {
+    attempt = number
+    cause = TaskError
+    stages = "a"
+    worker = worker
+    error = error
+    at = instant at
+}
