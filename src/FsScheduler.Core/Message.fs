@@ -180,8 +180,37 @@ type Process = {
     files: SharedFiles voption
 }
 
-/// The end of a task. No error: it succeeded.
-type Done = { ref: string; task: TaskId; attempts: int; error: string option }
+/// How a task ended.
+[<RequireQualifiedAccess>]
+type TaskOutcome =
+    | Completed
+    /// It failed for good. A RETRY gives the task another end, with a DONE of its own.
+    | Quarantined
+    | Cancelled
+
+/// The end of a task. An error stands with every outcome but `Completed`, and with that one where the result is lost.
+type Done = {
+    ref: string
+    task: TaskId
+    attempts: int
+    outcome: TaskOutcome
+    error: string option
+}
+
+module internal Done =
+
+    /// The end of a finished task, for whoever comes later with its key. An error says that the task was cancelled: one in
+    /// quarantine is not finished.
+    let kept (task: TaskId) (attempts: int) (error: string option) : Done = {
+        ref = ""
+        task = task
+        attempts = attempts
+        outcome =
+            match error with
+            | None -> TaskOutcome.Completed
+            | Some _ -> TaskOutcome.Cancelled
+        error = error
+    }
 
 [<RequireQualifiedAccess>]
 type RejectionCode =

@@ -40,6 +40,7 @@ module internal Field =
     let timeoutMs = field "timeoutMs"
     let piece = field "piece"
     let attempts = field "attempts"
+    let outcome = field "outcome"
     let from = field "from"
     let start = field "start"
     let size = field "size"
@@ -137,6 +138,12 @@ module internal JsonNames =
 
     /// Whether a failure is the worker's own, and says nothing of its task.
     let blames = [| JsonName(false, "task"); JsonName(true, "worker") |]
+
+    let outcomes = [|
+        JsonName(TaskOutcome.Completed, "completed")
+        JsonName(TaskOutcome.Quarantined, "quarantined")
+        JsonName(TaskOutcome.Cancelled, "cancelled")
+    |]
 
     let rejections = [|
         JsonName(RejectionCode.BadPipeline, "bad-pipeline")

@@ -15,8 +15,7 @@ let private cancelling =
     let cancel = Input.Cancel(taskId 1, client)
     let cancelled = [ Event.Cancelled(taskId 1, "cancelled") ]
 
-    let told attempts =
-        reply (doneFor "x" 1 attempts (Some "cancelled"))
+    let told attempts = reply (cancelledFor "x" 1 attempts)
 
     testList "CANCEL" [
         test "takes a queued task out" {
@@ -126,7 +125,7 @@ let private wanting =
             let _, outputs = ending Result
 
             let answer =
-                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1 None, spooled "out", false))
+                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1, spooled "out", false))
 
             expect outputs [ completed 1 1 ] [ answer ]
         }
@@ -135,7 +134,7 @@ let private wanting =
             let _, outputs = ending Nothing
 
             expect outputs [ completed 1 1 ] [
-                reply (doneFor "x" 1 1 None)
+                reply (doneFor "x" 1 1)
                 Effect.ToDisk(DiskEffect.Discard(spooled "out"))
             ]
         }
@@ -153,7 +152,7 @@ let private wanting =
                 Expect.equal (published, payload) (attempt 1 1, spooled "out") "publish"
             | other -> failtest $"%A{other}"
 
-            expect (machine.Take(published 1 1)) [ stored 1 1 ] [ reply (doneFor "x" 1 1 None) ]
+            expect (machine.Take(published 1 1)) [ stored 1 1 ] [ reply (doneFor "x" 1 1) ]
         }
     ]
 
@@ -189,7 +188,7 @@ let private keys =
         Input.Submit(submission ref 0 want (Some key) payload, "")
 
     let doneFor ref payload kept =
-        Effect.ToPeer(PeerEffect.Reply(client, doneFor ref 1 1 None, payload, kept))
+        Effect.ToPeer(PeerEffect.Reply(client, doneFor ref 1 1, payload, kept))
 
     let started () =
         let machine = Machine settings
@@ -278,7 +277,7 @@ let private keys =
             machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
 
             let failed ref =
-                reply (SchedulerFixture.doneFor ref 1 1 (Some "no"))
+                reply (SchedulerFixture.quarantinedFor ref 1 1 "no")
 
             expect (machine.Take(submit "y" Nothing "c" (bytes "x"))) [] [
                 reply (FromScheduler.Accepted("y", taskId 1))
@@ -288,16 +287,11 @@ let private keys =
             machine.Do(Input.Retry(taskId 1, client))
 
             let told ref =
-                reply (SchedulerFixture.doneFor ref 1 2 None)
+                reply (SchedulerFixture.doneFor ref 1 2)
 
             let x =
                 Effect.ToPeer(
-                    PeerEffect.Reply(
-                        client,
-                        SchedulerFixture.doneFor "x" 1 2 None,
-                        bytes "done",
-                        true
-                    )
+                    PeerEffect.Reply(client, SchedulerFixture.doneFor "x" 1 2, bytes "done", true)
                 )
 
             let kept = Event.Completed(attempt 1 2, KeptResult(bytes "done"))

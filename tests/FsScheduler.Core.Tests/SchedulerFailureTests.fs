@@ -82,7 +82,7 @@ let private failing =
 
             expect (machine.Fail(1, attempt 1 3)) [
                 Event.Quarantined(taskId 1, failure 3 "w1" "it failed" 2_000L<ms>)
-            ] [ reply (doneFor "x1" 1 3 (Some "it failed")) ]
+            ] [ reply (quarantinedFor "x1" 1 3 "it failed") ]
 
             Expect.equal machine.Scheduler.Quarantined 1 "quarantined"
             Expect.isTrue machine.Scheduler.IsDone "done"
@@ -93,7 +93,7 @@ let private failing =
 
             expect (machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty)) [
                 Event.Quarantined(taskId 1, failure 1 "w1" "no" 0L<ms>)
-            ] [ reply (doneFor "x1" 1 1 (Some "no")) ]
+            ] [ reply (quarantinedFor "x1" 1 1 "no") ]
         }
 
         test "comes out of quarantine with RETRY, with all its attempts" {

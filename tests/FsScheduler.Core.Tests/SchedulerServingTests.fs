@@ -355,7 +355,7 @@ let private routing =
 
             expect (machine.Report(2, attempt 1 2, Succeeded, spooled "out")) [ completed 1 2 ] [
                 Effect.ToDisk(DiskEffect.Discard(spooled "between"))
-                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 2 None, spooled "out", false))
+                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 2, spooled "out", false))
             ]
         }
 

@@ -171,7 +171,7 @@ let private examples =
 
             Expect.contains
                 effects
-                (Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1 None, bytes "all", false)))
+                (Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1, bytes "all", false)))
                 "the result"
         }
 
@@ -361,7 +361,7 @@ let private examples =
 
                 Expect.contains
                     effects
-                    (reply (doneFor "x" 1 1 (Some "cancelled")))
+                    (reply (cancelledFor "x" 1 1))
                     "the client hears of the whole"
         }
 

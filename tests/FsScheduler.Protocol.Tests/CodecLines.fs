@@ -115,6 +115,7 @@ type DoneLine = {
     task: int64
     ok: bool
     error: Skippable<string>
+    outcome: string
     attempts: int
     bytes: Skippable<int64>
 }

@@ -49,6 +49,12 @@ let private errorWord code =
     | ErrorCode.NotWelcome -> "not-welcome"
     | ErrorCode.Timeout -> "timeout"
 
+let private outcomeWord outcome =
+    match outcome with
+    | TaskOutcome.Completed -> "completed"
+    | TaskOutcome.Quarantined -> "quarantined"
+    | TaskOutcome.Cancelled -> "cancelled"
+
 let private phaseWord phase =
     match phase with
     | Phase.Queued -> "queued"
@@ -224,6 +230,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             task = int64 finished.task
             ok = finished.error.IsNone
             error = ofOption finished.error
+            outcome = outcomeWord finished.outcome
             attempts = finished.attempts
             bytes = bytes
         }

@@ -226,6 +226,7 @@ let private refusedFields =
                 "task", "1", idValues
                 "ok", "false", [ ""; "null" ]
                 "error", "\"e\"", texts
+                "outcome", "\"cancelled\"", quoted "lost" :: texts
                 "attempts", "0", "" :: integers
             ]
             badFields fromScheduler "REJECTED" [

@@ -25,6 +25,14 @@ let private readByPeer line =
 
 let private attempt task number = { task = task; number = number }
 
+let private ended: Done = {
+    ref = "a1"
+    task = 17L<taskId>
+    attempts = 1
+    outcome = TaskOutcome.Completed
+    error = None
+}
+
 /// A line of PROTOCOL.md means this, and this is written so that it means the same.
 let private isSaid reader read write line message bytes =
     test $"{reader} reads {line}" {
@@ -218,9 +226,25 @@ let private examples =
             (FromScheduler.Accepted("a1", 17L<taskId>))
             0L<B>
         saidByScheduler
-            """{"type":"DONE","ref":"a1","task":17,"ok":true,"attempts":1,"bytes":12}"""
-            (FromScheduler.Done { ref = "a1"; task = 17L<taskId>; attempts = 1; error = None })
+            """{"type":"DONE","ref":"a1","task":17,"ok":true,"outcome":"completed","attempts":1,"bytes":12}"""
+            (FromScheduler.Done ended)
             12L<B>
+        for text, outcome in
+            [ "quarantined", TaskOutcome.Quarantined; "cancelled", TaskOutcome.Cancelled ] do
+            saidByScheduler
+                $$"""{"type":"DONE","ref":"a1","task":17,"ok":false,"error":"no","outcome":"{{text}}","attempts":1}"""
+                (FromScheduler.Done { ended with outcome = outcome; error = Some "no" })
+                0L<B>
+        // An older scheduler leaves the outcome out.
+        saidByScheduler
+            """{"type":"DONE","ref":"a1","task":17,"ok":true,"attempts":1}"""
+            (FromScheduler.Done ended)
+            0L<B>
+        for error, outcome in [ "no", TaskOutcome.Quarantined; "cancelled", TaskOutcome.Cancelled ] do
+            saidByScheduler
+                $$"""{"type":"DONE","ref":"a1","task":17,"ok":false,"error":"{{error}}","attempts":1}"""
+                (FromScheduler.Done { ended with outcome = outcome; error = Some error })
+                0L<B>
         saidByScheduler
             """{"type":"REJECTED","ref":"a2","code":"bad-pipeline","message":"unknown stage 'lowr'; did you mean 'lower'?"}"""
             (FromScheduler.Rejected(

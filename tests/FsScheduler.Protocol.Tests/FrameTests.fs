@@ -196,7 +196,14 @@ let private fromMessage (random: Random) index =
             piece = ValueNone
             files = ValueNone
         }
-    | 1 -> FromScheduler.Done { ref = $"{index}"; task = 3L<taskId>; attempts = 1; error = None }
+    | 1 ->
+        FromScheduler.Done {
+            ref = $"{index}"
+            task = 3L<taskId>
+            attempts = 1
+            outcome = TaskOutcome.Completed
+            error = None
+        }
     | 2 -> FromScheduler.Error(ErrorCode.BadField, String('"', 3_000))
     | _ -> FromScheduler.Beat
 

@@ -322,7 +322,16 @@ let private finished: Gen<Done> =
         let! attempts = upToInt Int32.MaxValue
         let! error = Gen.optionOf errorText
 
-        return { ref = ref; task = task; attempts = attempts; error = error }
+        let! outcome =
+            Gen.elements [ TaskOutcome.Completed; TaskOutcome.Quarantined; TaskOutcome.Cancelled ]
+
+        return {
+            ref = ref
+            task = task
+            attempts = attempts
+            outcome = outcome
+            error = error
+        }
     }
 
 /// The longest name that a STATUS never cuts, whatever is in it, in bytes.

@@ -21,9 +21,15 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
         must (task.Ends > request.Told) $"'{outcome.ref}' is told twice of one end of {task.Id}"
         request.Told <- task.Ends
 
+        let expected =
+            match task.Ending with
+            | ValueSome Ending.Completed -> TaskOutcome.Completed
+            | ValueSome Ending.Cancelled -> TaskOutcome.Cancelled
+            | ValueNone -> TaskOutcome.Quarantined
+
         must
-            (outcome.error.IsNone = (task.Ending = ValueSome Ending.Completed))
-            $"DONE of task {task.Id} says {outcome.error} and the task is {task.Ending}"
+            (outcome.outcome = expected && outcome.error.IsNone = outcome.outcome.IsCompleted)
+            $"DONE of task {task.Id} says {outcome.outcome}, {outcome.error} and the task is {task.Ending}"
 
         must
             (task.IsQuarantined || task.Ending.IsSome)

@@ -23,7 +23,7 @@ let private submit (client: Peer) (ref: string) (fields: string) (payload: byte[
 /// What came, as one text to compare with.
 let private told (frame: Received) =
     let fields = [
-        for field in [ "ref"; "code"; "task"; "ok"; "error"; "attempts" ] do
+        for field in [ "ref"; "code"; "task"; "ok"; "error"; "outcome"; "attempts" ] do
             match frame.Text field with
             | "" -> ()
             | value -> $"{field} {value}"
@@ -54,7 +54,7 @@ let private dialogue =
             let tell = expectTold client
             do! submit client "a" "\"name\":\"n\",\"pipeline\":\"lower | trim\"," " OI "B
             do! tell "ACCEPTED, ref a, task 1"
-            do! tell "DONE, ref a, task 1, ok True, attempts 1: oi"
+            do! tell "DONE, ref a, task 1, ok True, outcome completed, attempts 1: oi"
             do! submit client "b" "\"name\":\"../n\"," "X"B
             do! tell "REJECTED, ref b, code bad-name"
             do! submit client "c" "\"name\":\"n\",\"pipeline\":\"lowr\"," "X"B
@@ -63,32 +63,40 @@ let private dialogue =
             for ref in [ "d"; "e" ] do
                 do! submit client ref "\"name\":\"n\",\"key\":\"k\"," "SIM"B
                 do! tell $"ACCEPTED, ref {ref}, task 2"
-                do! tell $"DONE, ref {ref}, task 2, ok True, attempts 1: sim"
+                do! tell $"DONE, ref {ref}, task 2, ok True, outcome completed, attempts 1: sim"
 
             do! submit client "f" "\"name\":\"n\",\"key\":\"k\"," "SEM"B
             do! tell "REJECTED, ref f, code bad-key"
             // Nobody at hand can run it, so it waits.
             do! submit client "g" "\"name\":\"n\",\"pipeline\":\"ocr\"," ""B
             do! tell "ACCEPTED, ref g, task 3"
-            do! client.Write "{\"type\":\"CANCEL\",\"task\":3}\n"
-            do! tell "DONE, ref g, task 3, ok False, error cancelled, attempts 0"
-            do! client.Write "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! tell "DONE, ref g, task 3, ok False, error cancelled, outcome cancelled, attempts 0"
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
             do! tell "ERROR, code bad-field"
             do! submit client "h" "\"name\":\"n\"," [| 'A'B; 0xFFuy |]
             do! tell "ACCEPTED, ref h, task 4"
-            do! tell "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, attempts 1"
-            do! client.Write "{\"type\":\"RETRY\",\"task\":4}\n"
-            do! tell "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, attempts 2"
-            do! client.Write "{\"type\":\"CANCEL\",\"task\":4}\n"
-            do! tell "DONE, ref h, task 4, ok False, error cancelled, attempts 2"
+
+            do!
+                tell
+                    "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, outcome quarantined, attempts 1"
+
+            do! client.Send "{\"type\":\"RETRY\",\"task\":4}\n"
+
+            do!
+                tell
+                    "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, outcome quarantined, attempts 2"
+
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":4}\n"
+            do! tell "DONE, ref h, task 4, ok False, error cancelled, outcome cancelled, attempts 2"
             do! submit client "i" "\"name\":\"sub/n\",\"want\":\"file\"," "FIM"B
             do! tell "ACCEPTED, ref i, task 5"
-            do! tell "DONE, ref i, task 5, ok True, attempts 1"
+            do! tell "DONE, ref i, task 5, ok True, outcome completed, attempts 1"
             Expect.equal (place.Results, place.Result "sub/n.out") ([ "sub/n.out" ], "fim") "stored"
             do! submit client "j" "\"name\":\"n\",\"want\":\"none\"," "FIM"B
             do! tell "ACCEPTED, ref j, task 6"
-            do! tell "DONE, ref j, task 6, ok True, attempts 1"
-            do! client.Write "{\"type\":\"STATUS\"}\n"
+            do! tell "DONE, ref j, task 6, ok True, outcome completed, attempts 1"
+            do! client.Send "{\"type\":\"STATUS\"}\n"
             let! status = client.Expect "STATUS"
 
             for field, count in

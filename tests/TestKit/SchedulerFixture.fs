@@ -162,12 +162,27 @@ let completed task number =
 let reply message =
     Effect.ToPeer(PeerEffect.Reply(client, message, Payload.empty, false))
 
-let doneFor ref task attempts error =
-    FromScheduler.Done { ref = ref; task = taskId task; attempts = attempts; error = error }
+let private doneAs outcome ref task attempts error =
+    FromScheduler.Done {
+        ref = ref
+        task = taskId task
+        attempts = attempts
+        outcome = outcome
+        error = error
+    }
+
+let doneFor ref task attempts =
+    doneAs TaskOutcome.Completed ref task attempts None
+
+let quarantinedFor ref task attempts error =
+    doneAs TaskOutcome.Quarantined ref task attempts (Some error)
+
+let cancelledFor ref task attempts =
+    doneAs TaskOutcome.Cancelled ref task attempts (Some "cancelled")
 
 /// The answer of a task that is given a number of attempts and the result "done".
 let doneWell ref task attempts =
-    Effect.ToPeer(PeerEffect.Reply(client, doneFor ref task attempts None, bytes "done", false))
+    Effect.ToPeer(PeerEffect.Reply(client, doneFor ref task attempts, bytes "done", false))
 
 /// Exactly these, and nothing else came out.
 let expect (events: Event list, effects: Effect list) eventsExpected effectsExpected =

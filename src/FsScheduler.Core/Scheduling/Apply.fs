@@ -205,7 +205,7 @@ module internal Apply =
         | Client(_, _, Some key) ->
             match state.Keys.Find key with
             | ValueSome entry ->
-                let outcome = { ref = ""; task = task.Id; attempts = attempts; error = error }
+                let outcome = Done.kept task.Id attempts error
                 state.Keys.Finish(entry, outcome, state.Kept(number, payload), state.Now)
             | ValueNone -> ()
         | Client(_, _, None)

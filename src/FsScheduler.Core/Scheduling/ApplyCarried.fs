@@ -142,12 +142,7 @@ module internal ApplyCarried =
         | _ ->
             let entry = state.Keys.Add(carried.key, carried.task, carried.want, state.LastEvent)
 
-            let outcome = {
-                ref = ""
-                task = carried.task
-                attempts = carried.attempts
-                error = carried.error
-            }
+            let outcome = Done.kept carried.task carried.attempts carried.error
 
             let result = state.Kept(state.LastEvent, carried.result)
             state.Keys.Finish(entry, outcome, result, carried.finished)

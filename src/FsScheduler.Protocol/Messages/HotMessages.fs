@@ -215,6 +215,7 @@ let private writeDone writer (message: Done) =
         isTrue writer Field.ok false
         cutText writer Field.error error
 
+    word writer Field.outcome JsonNames.outcomes message.outcome
     number writer Field.attempts (int64 message.attempts)
 
 let private refOrNone (fields: JsonObjectReader) line =
@@ -223,18 +224,33 @@ let private refOrNone (fields: JsonObjectReader) line =
     else
         ""
 
-let private readDone (fields: JsonObjectReader) line : Done = {
-    ref = refOrNone fields line
-    task = task fields line
-    attempts = int (fields.Integer(line, Field.attempts, 0L, int64 Int32.MaxValue))
-    error =
+/// How a task ended, by a scheduler that leaves `outcome` out: a cancelled task is told by the text of the error alone.
+let private outcomeBefore error =
+    match error with
+    | None -> TaskOutcome.Completed
+    | Some "cancelled" -> TaskOutcome.Cancelled
+    | Some _ -> TaskOutcome.Quarantined
+
+let private readDone (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : Done =
+    let error =
         if fields.Bool Field.ok then
             None
         elif fields.Has Field.error then
             Some(fields.CutText(line, Field.error))
         else
             Some ""
-}
+
+    {
+        ref = refOrNone fields line
+        task = task fields line
+        attempts = int (fields.Integer(line, Field.attempts, 0L, int64 Int32.MaxValue))
+        outcome =
+            if fields.Has Field.outcome then
+                fields.Choice(line, Field.outcome, JsonNames.outcomes)
+            else
+                outcomeBefore error
+        error = error
+    }
 
 let private resultWord = JsonNames.encoded JsonNames.kinds HotKind.Result
 let private submitWord = JsonNames.encoded JsonNames.kinds HotKind.Submit

@@ -6,9 +6,6 @@ namespace FsScheduler.Sdk;
 /// make that safe.</summary>
 internal sealed class Submissions(SchedulerClientOptions options, ILogger logger, string folder) : IDisposable
 {
-    /// <summary>The error of a task that CANCEL ended.</summary>
-    private const string Cancelled = "cancelled";
-
     private readonly Lock gate = new();
     private readonly Dictionary<string, Pending> pending = [];
     private readonly SemaphoreSlim room = new(options.MaxPending);
@@ -119,12 +116,13 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
             // Said twice: submitted again over a new connection, or taken out of quarantine by somebody.
             Protocol.SpoolFile.discard(result);
         }
+        else if (done.outcome.IsCancelled)
+        {
+            ended.End(new Outcome.Cancelled(ended.Submission, ended.Key, done.task, done.attempts));
+        }
         else if (done.error?.Value is { } error)
         {
-            ended.End(
-                error == Cancelled
-                    ? new Outcome.Cancelled(ended.Submission, ended.Key, done.task, done.attempts)
-                    : new Outcome.Failed(ended.Submission, ended.Key, done.task, done.attempts, error));
+            ended.End(new Outcome.Failed(ended.Submission, ended.Key, done.task, done.attempts, error));
         }
         else if (trouble is not null)
         {

@@ -18,7 +18,7 @@ module internal Fail =
         | Client(_, (Result | Nothing), _) -> ()
 
         let entry = Replies.entryOf state task
-        Replies.tellAll state task entry (Some failure.error) Payload.empty false
+        Replies.tellQuarantined state task entry failure.error
 
     let private quarantineOne (state: State) (task: Task) (failure: Failure) =
         if not (Finish.giveWay state task) then

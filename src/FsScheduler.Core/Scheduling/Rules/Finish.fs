@@ -47,7 +47,7 @@ module internal Finish =
         state.Record(Event.Completed(state.AttemptOf task, remainder))
         state.Rates.Add state.Now
         release state task
-        Replies.settle state task entry None result
+        Replies.complete state task entry result
 
     let rec cancel (state: State) (task: Task) reason =
         match task.State with
@@ -65,7 +65,7 @@ module internal Finish =
         let entry = Replies.entryOf state task
         state.Record(Event.Cancelled(task.Id, reason))
         release state task
-        Replies.settle state task entry (Some reason) Payload.empty
+        Replies.cancel state task entry reason
 
     /// Ends the pieces of a task that have no result yet.
     and cancelPieces (state: State) (whole: Task) reason =

@@ -5,10 +5,11 @@ open System
 /// Who waits for a task, and what they are told.
 module internal Replies =
 
-    let private doneOf (task: Task) ref error = {
+    let private doneOf (task: Task) ref outcome error = {
         ref = ref
         task = task.Id
         attempts = task.Attempt
+        outcome = outcome
         error = error
     }
 
@@ -49,10 +50,10 @@ module internal Replies =
         | Piece _ -> ValueNone
 
     /// Tells all who wait for a task, without forgetting them.
-    let tellAll (state: State) (task: Task) (entry: KeyEntry voption) error payload kept =
+    let private tellAll state (task: Task) (entry: KeyEntry voption) outcome error payload kept =
         match submitter task with
         | ValueSome waiter ->
-            tell state waiter (doneOf task waiter.ref error) payload kept task.Number
+            tell state waiter (doneOf task waiter.ref outcome error) payload kept task.Number
         | ValueNone -> ()
 
         match entry with
@@ -61,8 +62,18 @@ module internal Replies =
             | null -> ()
             | waiters ->
                 for waiter in waiters do
-                    tell state waiter (doneOf task waiter.ref error) payload kept task.Number
+                    tell
+                        state
+                        waiter
+                        (doneOf task waiter.ref outcome error)
+                        payload
+                        kept
+                        task.Number
         | ValueNone -> ()
+
+    /// Tells all who wait for a task that it is in quarantine.
+    let tellQuarantined (state: State) (task: Task) (entry: KeyEntry voption) error =
+        tellAll state task entry TaskOutcome.Quarantined (Some error) Payload.empty false
 
     /// Where too much is kept for those who come with the keys of finished tasks, the oldest of that goes.
     let evict (state: State) =
@@ -70,19 +81,27 @@ module internal Replies =
             state.Discard forgotten
 
     /// Puts the result of a task that has ended in the hands of those who wait for it. Whoever keeps it last, discards it.
-    let settle (state: State) (task: Task) (entry: KeyEntry voption) error payload =
+    let private settle (state: State) (task: Task) (entry: KeyEntry voption) outcome error payload =
         match entry with
         | ValueSome waited ->
-            tellAll state task entry error payload true
+            tellAll state task entry outcome error payload true
             state.Keys.ForgetWaiters waited
             evict state
         | ValueNone ->
-            tellAll state task entry error payload false
+            tellAll state task entry outcome error payload false
 
             match submitter task with
             | ValueSome { want = Result } when Option.isNone error -> ()
             | ValueSome _
             | ValueNone -> state.Discard payload
+
+    /// Gives the result of a task to those who wait for it.
+    let complete (state: State) (task: Task) (entry: KeyEntry voption) result =
+        settle state task entry TaskOutcome.Completed None result
+
+    /// Tells those who wait for a task that it was cancelled, and why.
+    let cancel (state: State) (task: Task) (entry: KeyEntry voption) reason =
+        settle state task entry TaskOutcome.Cancelled (Some reason) Payload.empty
 
     /// Adds one who comes later, with the key of a task, and tells it at once what is known of the end.
     let join (state: State) (entry: KeyEntry) (waiter: Waiter) =
@@ -104,7 +123,8 @@ module internal Replies =
             | null -> ()
             | task when task.State = TaskState.Quarantined ->
                 let error = task.PastFailures |> List.tryHead |> Option.map _.error
-                tell state waiter (doneOf task waiter.ref error) Payload.empty false task.Number
+                let outcome = doneOf task waiter.ref TaskOutcome.Quarantined error
+                tell state waiter outcome Payload.empty false task.Number
             | _ -> ()
 
     let refuse (state: State) session (submission: Submission) code message =
