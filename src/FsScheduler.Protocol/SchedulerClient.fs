@@ -34,7 +34,8 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     static let patience = TimeSpan.FromSeconds 10.0
     static let lookEvery = TimeSpan.FromSeconds 1.0
     let arrived = Queue<IncomingMessage<FromScheduler>>()
-    let mutable files = 0L
+    // Of all connections: what an earlier one has left in the folder may be in use still.
+    static let mutable files = 0L
 
     let bodies = {
         new IPayloadSource<ToScheduler> with
@@ -208,6 +209,36 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             | :? ObjectDisposedException -> ()
 
             return if arrived.Count = 0 then None else Some(arrived.Dequeue())
+        }
+
+    /// <summary>Waits for what a message that is still to come leads to, while another call receives. However large the message
+    /// is: the limit is for the wait until it begins to arrive, and for each silence within it.</summary>
+    /// <param name="limit">More than 0.</param>
+    /// <param name="answered">Ends with the message.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <exception cref="T:System.TimeoutException">The limit is over.</exception>
+    member _.WithinAsync<'answer>
+        (limit: Duration, answered: Task<'answer>, ct: CancellationToken)
+        : Task<'answer> =
+        task {
+            let mutable left = limit
+
+            while left > 0L<ms> do
+                try
+                    let span = TimeSpan.FromMilliseconds(float (int64 left))
+                    let! _ = answered.WaitAsync(span, clock.Provider, ct)
+                    left <- 0L<ms>
+                with :? TimeoutException when not answered.IsCompleted ->
+                    left <-
+                        if reader.IsWithinFrame then
+                            limit - reader.SilentFor
+                        else
+                            0L<ms>
+
+            if answered.IsCompleted then
+                return! answered
+            else
+                return raise (TimeoutException())
         }
 
     /// <summary>The next message; None when the connection has ended. However large it is: the limit is for the wait until it

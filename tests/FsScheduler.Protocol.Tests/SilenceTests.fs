@@ -242,7 +242,8 @@ let tests =
             /// Ends when the client has taken some of it: a pipe takes no more unread.
             let begin' () =
                 task {
-                    let receiving = client.ReceiveWithinAsync(limit, CancellationToken.None)
+                    let ct = CancellationToken.None
+                    let receiving = client.WithinAsync(limit, client.ReceiveAsync ct, ct)
 
                     for _ in 1..20 do
                         do! clock.Advance 1_000

@@ -3,13 +3,13 @@ using System.Threading.Channels;
 namespace FsScheduler.Sdk;
 
 /// <summary>Submissions on their way, and outcomes that nobody has taken yet; together a bounded number.</summary>
-internal sealed class Batch(Submissions submitted, int most)
+internal sealed class Batch(PendingSubmissions submitted, int most)
 {
     private readonly Channel<Outcome> outcomes =
         Channel.CreateUnbounded<Outcome>(new() { SingleReader = true }); // the room is what bounds it
 
     private readonly SemaphoreSlim room = new(most);
-    private readonly HashSet<Pending> underway = [];
+    private readonly HashSet<PendingSubmission> underway = [];
     private bool isSent;
 
     public ChannelReader<Outcome> Outcomes => outcomes.Reader;
@@ -66,7 +66,7 @@ internal sealed class Batch(Submissions submitted, int most)
         }
     }
 
-    private async Task ForwardAsync(Pending pending)
+    private async Task ForwardAsync(PendingSubmission pending)
     {
         try
         {

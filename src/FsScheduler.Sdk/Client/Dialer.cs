@@ -50,7 +50,10 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
             { IsUnauthorized: true } => new SchedulerRefusedException(
                 options.Token is null
                     ? $"the scheduler at {options.Address} wants a client's token: set {nameof(SchedulerClientOptions.Token)}"
-                    : $"the scheduler at {options.Address} does not know this client's token"),
+                    : $"the scheduler at {options.Address} does not know this client's token")
+            {
+                NeedsToken = options.Token is null,
+            },
             Protocol.Unwelcome.Refused refused when refused.code.IsBadVersion => new SchedulerRefusedException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
             Protocol.Unwelcome.Refused refused => new SchedulerUnavailableException(

@@ -39,11 +39,11 @@ public abstract class Payload
     /// <param name="folder">For temporary files.</param>
     /// <param name="most">How many bytes are taken. Of more, no more than the first beyond is read.</param>
     /// <param name="ct">Ends the reading.</param>
-    internal abstract ValueTask<Parcel> PrepareAsync(string folder, long most, CancellationToken ct);
+    internal abstract ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct);
 
     private sealed class InMemory(ReadOnlyMemory<byte> bytes) : Payload
     {
-        internal override ValueTask<Parcel> PrepareAsync(string folder, long most, CancellationToken ct)
+        internal override ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct)
         {
             var whole = MemoryMarshal.TryGetArray(bytes, out var segment)
                 && segment.Array is { } array
@@ -51,17 +51,17 @@ public abstract class Payload
                 ? array
                 : bytes.ToArray();
 
-            return new(new Parcel(Core.Payload.NewBytes(whole), whole.LongLength, null, null));
+            return new(new PreparedPayload(Core.Payload.NewBytes(whole), whole.LongLength, null, null));
         }
     }
 
     private sealed class InFile(string path) : Payload
     {
-        internal override ValueTask<Parcel> PrepareAsync(string folder, long most, CancellationToken ct)
+        internal override ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct)
         {
-            var size = new FileInfo(path).Length;
+            var size = PreparedPayload.SizeOf(path);
             var wire = size == 0 ? Core.PayloadModule.empty : Core.Payload.NewSpooled(path, size);
-            return new(new Parcel(wire, size, path, null));
+            return new(new PreparedPayload(wire, size, path, null));
         }
     }
 
@@ -70,7 +70,7 @@ public abstract class Payload
         private const int MemoryMax = 64 * 1024;
         private int isRead;
 
-        internal override async ValueTask<Parcel> PrepareAsync(string folder, long most, CancellationToken ct)
+        internal override async ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct)
         {
             if (Interlocked.Exchange(ref isRead, 1) != 0)
             {
@@ -121,8 +121,8 @@ public abstract class Payload
 /// <param name="Wire">Where its bytes are.</param>
 /// <param name="Size">How many there are.</param>
 /// <param name="Source">The file that they are in, if they are in one.</param>
-/// <param name="Temporary">The file that goes with the parcel, if there is one.</param>
-internal sealed record Parcel(Core.Payload Wire, long Size, string? Source, string? Temporary) : IDisposable
+/// <param name="Temporary">The file that goes with the payload, if there is one.</param>
+internal sealed record PreparedPayload(Core.Payload Wire, long Size, string? Source, string? Temporary) : IDisposable
 {
     /// <summary>Why it cannot be sent as it was promised; null when it can.</summary>
     public Exception? Trouble()
@@ -134,7 +134,7 @@ internal sealed record Parcel(Core.Payload Wire, long Size, string? Source, stri
 
         try
         {
-            var size = new FileInfo(Source).Length;
+            var size = SizeOf(Source);
 
             return size == Size
                 ? null
@@ -144,6 +144,13 @@ internal sealed record Parcel(Core.Payload Wire, long Size, string? Source, stri
         {
             return error;
         }
+    }
+
+    /// <summary>The size of a file; of a link, that of the file that it leads to.</summary>
+    public static long SizeOf(string path)
+    {
+        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return RandomAccess.GetLength(file);
     }
 
     public void Dispose()

@@ -6,15 +6,15 @@ namespace FsScheduler.Sdk;
 /// <summary>A connection to a scheduler: submits tasks and hears how they end. It reconnects by itself; what was submitted
 /// and has no outcome is then submitted again with its key, so that nothing is lost and nothing is done twice. For use by any
 /// number of threads at once.</summary>
-public sealed class SchedulerClient : IAsyncDisposable
+public sealed partial class SchedulerClient : IAsyncDisposable
 {
     private readonly SchedulerClientOptions options;
-    private readonly Link link;
+    private readonly ReconnectingConnection connection;
 
-    private SchedulerClient(SchedulerClientOptions options, Link link)
+    private SchedulerClient(SchedulerClientOptions options, ReconnectingConnection connection)
     {
         this.options = options;
-        this.link = link;
+        this.connection = connection;
     }
 
     /// <summary>Connects once. Later on, a lost connection is looked for again.</summary>
@@ -29,7 +29,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     {
         options ??= new();
         options.Validate();
-        return new(options, await Link.StartAsync(options, cancellationToken).ConfigureAwait(false));
+        return new(options, await ReconnectingConnection.StartAsync(options, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>Submits a task, and returns once the scheduler has it as safe as it can make it. While
@@ -46,7 +46,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     public async Task<TaskHandle> SubmitAsync(Submission submission, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(submission);
-        var pending = await link.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
+        var pending = await connection.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
 
         try
         {
@@ -57,6 +57,29 @@ public sealed class SchedulerClient : IAsyncDisposable
         {
             pending.Abandon();
             throw;
+        }
+    }
+
+    /// <summary>Submits a task whose outcome this client does not wait for: it returns, and is forgotten here, once the
+    /// scheduler has accepted it. For results that the scheduler stores, or throws away.</summary>
+    /// <param name="submission">What is to be done.</param>
+    /// <param name="cancellationToken">Ends the wait. It does not cancel the task, which the scheduler may have by
+    /// then.</param>
+    /// <returns>The scheduler's number for the task, from 1.</returns>
+    /// <inheritdoc cref="SubmitAsync" path="/exception"/>
+    public async Task<long> EnqueueAsync(Submission submission, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(submission);
+        var pending = await connection.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
+
+        try
+        {
+            return await pending.Accepted.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            pending.Abandon();
+            connection.Submissions.Forget(pending);
         }
     }
 
@@ -77,7 +100,7 @@ public sealed class SchedulerClient : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(submissions);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var batch = new Batch(link.Submissions, options.MaxPending);
+        var batch = new Batch(connection.Submissions, options.MaxPending);
         var sending = Task.Run(() => batch.SendAsync(submissions, stop.Token), CancellationToken.None);
 
         try
@@ -96,31 +119,6 @@ public sealed class SchedulerClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Cancels a task, whoever submitted it. Its submitter hears <see cref="Outcome.Cancelled"/>.</summary>
-    /// <param name="taskId">Its number.</param>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>False: there was nothing to cancel; the task is finished, its result is being stored, or there is none of that
-    /// number.</returns>
-    /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
-    public async Task<bool> CancelAsync(long taskId, CancellationToken cancellationToken = default)
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(taskId, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(taskId, Core.ProtocolLimits.integerMax);
-        var answer = await link.Inquiries.AskAsync(Core.ToScheduler.NewCancel(taskId), cancellationToken).ConfigureAwait(false);
-        return answer.Trouble is null;
-    }
-
-    /// <summary>Asks what the scheduler is doing.</summary>
-    /// <param name="cancellationToken">Ends the wait.</param>
-    /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
-    public async Task<SchedulerStatus> GetStatusAsync(CancellationToken cancellationToken = default)
-    {
-        var answer = await link.Inquiries.AskAsync(null, cancellationToken).ConfigureAwait(false);
-        return new(answer.Report);
-    }
-
     /// <summary>Closes the connection. Tasks that were submitted go on; temporary files of results are deleted.</summary>
-    public ValueTask DisposeAsync() => link.DisposeAsync();
+    public ValueTask DisposeAsync() => connection.DisposeAsync();
 }

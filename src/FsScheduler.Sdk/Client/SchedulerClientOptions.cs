@@ -23,10 +23,19 @@ public sealed record SchedulerClientOptions
     /// <summary>How long one attempt to connect may take, until the scheduler's welcome. (default: 10 s)</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How long a scheduler may be away before what waits for it fails;
-    /// <see cref="Timeout.InfiniteTimeSpan"/> waits for ever. The client looks for it all the while, and after. (default: 5
-    /// min)</summary>
+    /// <summary>How long a scheduler may be away before what waits for it fails. <see cref="TimeSpan.Zero"/>: what waits fails
+    /// as soon as the connection is lost; <see cref="Timeout.InfiniteTimeSpan"/>: never. The client looks for the scheduler
+    /// all the while, and after. (default: 5 min)</summary>
     public TimeSpan ReconnectTimeout { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How long the scheduler may take to begin an answer to a request, and may pause within the answer, before the
+    /// request fails with <see cref="SchedulerUnavailableException"/>; outcomes of submissions are no such answers. (default:
+    /// <see cref="Timeout.InfiniteTimeSpan"/>, until the connection counts as lost)</summary>
+    public TimeSpan AnswerTimeout { get; init; } = Timeout.InfiniteTimeSpan;
+
+    /// <summary>A folder for results over 1 MiB and payloads from streams, as files <c>.fss-*</c> that go with what they belong
+    /// to. (default: a new folder for temporary files, which goes with the client)</summary>
+    public string? TemporaryFolder { get; init; }
 
     /// <summary>How many submissions may be without an outcome, from 1 to 1,000,000; further ones wait. (default:
     /// 1,000)</summary>
@@ -34,6 +43,10 @@ public sealed record SchedulerClientOptions
 
     /// <summary>Hears of lost connections. (default: nobody)</summary>
     public ILogger? Logger { get; init; }
+
+    /// <summary>Called when the connection is lost or back, and while the scheduler is too busy, from one thread at a time.
+    /// The connection waits for the call: return at once, and do not throw. (default: nothing)</summary>
+    public Action<SchedulerNotice>? OnNotice { get; init; }
 
     /// <exception cref="ArgumentException">Something is out of range.</exception>
     internal void Validate()
@@ -61,6 +74,11 @@ public sealed record SchedulerClientOptions
         if (ReconnectTimeout < TimeSpan.Zero && ReconnectTimeout != Timeout.InfiniteTimeSpan)
         {
             throw new ArgumentException("it is zero or more, or Timeout.InfiniteTimeSpan", nameof(ReconnectTimeout));
+        }
+
+        if (AnswerTimeout <= TimeSpan.Zero && AnswerTimeout != Timeout.InfiniteTimeSpan)
+        {
+            throw new ArgumentException("it is more than zero, or Timeout.InfiniteTimeSpan", nameof(AnswerTimeout));
         }
 
         if (MaxPending is < 1 or > 1_000_000)

@@ -1,13 +1,20 @@
+using System.Buffers;
+using System.Text;
+
 namespace FsScheduler.Sdk;
 
 /// <summary>What a scheduler is doing, at one moment.</summary>
 public sealed record SchedulerStatus
 {
+    private readonly Core.StatusReport report;
+
     internal SchedulerStatus(Core.StatusReport report)
     {
+        this.report = report;
         Queued = report.queued;
         Running = report.running;
         Waiting = report.waiting;
+        Split = report.split;
         Publishing = report.publishing;
         Quarantined = report.quarantined;
         Finished = report.finished;
@@ -15,12 +22,14 @@ public sealed record SchedulerStatus
         IdleWorkers = report.idle;
         BusyWorkers = report.busy;
         Uptime = TimeSpan.FromMilliseconds(report.uptime);
+        FinishedLast10Seconds = report.finished10s;
+        FinishedLastMinute = report.finished60s;
         OldestQueued = TimeSpan.FromMilliseconds(report.oldest);
         Trouble = report.trouble?.Value;
         AwaitedFile = report.awaited?.Value;
         MissingStages = [.. report.missing];
         HeldBack = [.. report.heldBack];
-        Workers = [.. report.workers.Select(worker => new WorkerStatus(worker))];
+        Workers = Array.ConvertAll(report.workers, worker => new WorkerStatus(worker));
     }
 
     /// <summary>Tasks that wait for a worker.</summary>
@@ -32,6 +41,9 @@ public sealed record SchedulerStatus
     /// <summary>Tasks that failed and wait for another attempt.</summary>
     public long Waiting { get; }
 
+    /// <summary>Large tasks that are worked on in pieces; each piece is counted as a task too.</summary>
+    public long Split { get; }
+
     /// <summary>Tasks whose results are being stored.</summary>
     public long Publishing { get; }
 
@@ -40,6 +52,12 @@ public sealed record SchedulerStatus
 
     /// <summary>Tasks that are done.</summary>
     public long Finished { get; }
+
+    /// <summary>Tasks that were done in the last ten seconds.</summary>
+    public long FinishedLast10Seconds { get; }
+
+    /// <summary>Tasks that were done in the last sixty seconds.</summary>
+    public long FinishedLastMinute { get; }
 
     /// <summary>Tasks that were cancelled.</summary>
     public long Cancelled { get; }
@@ -70,6 +88,17 @@ public sealed record SchedulerStatus
 
     /// <summary>The first 200 workers; the two counts have them all.</summary>
     public IReadOnlyList<WorkerStatus> Workers { get; }
+
+    /// <summary>Tasks that have not ended: neither done nor cancelled nor in quarantine.</summary>
+    public long Unfinished => Queued + Running + Waiting + Split + Publishing;
+
+    /// <summary>The report as the scheduler sent it: one line of JSON, with the names of <c>docs/protocol.md</c>.</summary>
+    public string ToJson()
+    {
+        var output = new ArrayBufferWriter<byte>();
+        Protocol.Codec.encodeFromScheduler(output, Core.FromScheduler.NewStatus(report), 0);
+        return Encoding.UTF8.GetString(output.WrittenSpan).TrimEnd();
+    }
 }
 
 /// <summary>A worker, as its scheduler sees it.</summary>

@@ -42,11 +42,29 @@ public sealed class TaskResult : IDisposable
     public async ValueTask<ReadOnlyMemory<byte>> ReadAsync(CancellationToken cancellationToken = default) =>
         file is null ? bytes : await File.ReadAllBytesAsync(file, cancellationToken).ConfigureAwait(false);
 
+    /// <summary>Puts all of it into a file, over one that is there, and disposes the result. A temporary file is renamed, and
+    /// copied only onto another file system.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="IOException">The file cannot be written, or the temporary file is gone.</exception>
+    public void MoveTo(string path)
+    {
+        if (file is null)
+        {
+            File.WriteAllBytes(path, bytes);
+        }
+        else
+        {
+            File.Move(file, path, overwrite: true);
+        }
+    }
+
     /// <summary>All of it as text in UTF-8.</summary>
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <exception cref="DecoderFallbackException">It is not UTF-8.</exception>
     public async ValueTask<string> ReadTextAsync(CancellationToken cancellationToken = default) =>
         Strict.GetString((await ReadAsync(cancellationToken).ConfigureAwait(false)).Span);
+
+    internal ReadOnlyMemory<byte> ReadBytes() => file is null ? bytes : File.ReadAllBytes(file);
 
     /// <summary>Deletes the temporary file, if there is one.</summary>
     public void Dispose()

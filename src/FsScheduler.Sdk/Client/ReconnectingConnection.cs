@@ -1,48 +1,57 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FsScheduler.Sdk;
 
 /// <summary>The connection of a client over all reconnections: opens it, takes what the scheduler says, and looks for the
 /// scheduler again when it is lost.</summary>
-internal sealed class Link : IAsyncDisposable
+internal sealed class ReconnectingConnection : IAsyncDisposable
 {
     private readonly SchedulerClientOptions options;
-    private readonly ILogger logger;
-    private readonly string folder = Directory.CreateTempSubdirectory("fs-client-").FullName;
+    private readonly ILogger? logger;
+    private readonly string folder;
     private readonly Dialer dialer;
     private readonly CancellationTokenSource closing = new();
     private Task receiving = Task.CompletedTask;
     private int failures;
+    private int count;
     private long lostAt;
 
-    private Link(SchedulerClientOptions options)
+    /// <summary>Why the scheduler is away, as far as that is known.</summary>
+    private string away = "";
+    private Exception? awayError;
+
+    private ReconnectingConnection(SchedulerClientOptions options)
     {
         this.options = options;
-        logger = options.Logger ?? NullLogger.Instance;
+        logger = options.Logger;
+        folder = options.TemporaryFolder ?? Directory.CreateTempSubdirectory("fs-client-").FullName;
         dialer = new(options, folder);
-        Submissions = new(options, logger, folder);
+        Submissions = new(options, logger, Tell, folder);
+        Requests = new(options);
     }
 
-    public Submissions Submissions { get; }
+    public PendingSubmissions Submissions { get; }
 
-    public Inquiries Inquiries { get; } = new();
+    public RequestQueue Requests { get; }
 
-    public static async Task<Link> StartAsync(SchedulerClientOptions options, CancellationToken ct)
+    /// <summary>How many connections there have been.</summary>
+    public int Count => Volatile.Read(ref count);
+
+    public static async Task<ReconnectingConnection> StartAsync(SchedulerClientOptions options, CancellationToken ct)
     {
-        var link = new Link(options);
+        var connection = new ReconnectingConnection(options);
 
         try
         {
-            var first = await link.dialer.OpenAsync(ct).ConfigureAwait(false);
-            link.Attach(first);
-            link.receiving = Task.Run(() => link.ReceiveAsync(first), CancellationToken.None);
-            return link;
+            var first = await connection.dialer.OpenAsync(ct).ConfigureAwait(false);
+            connection.Attach(first);
+            connection.receiving = Task.Run(() => connection.ReceiveAsync(first), CancellationToken.None);
+            return connection;
         }
         catch
         {
-            await link.DisposeAsync().ConfigureAwait(false);
+            await connection.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
@@ -56,6 +65,14 @@ internal sealed class Link : IAsyncDisposable
         await receiving.ConfigureAwait(false);
         Fail(disposed);
 
+        if (options.TemporaryFolder is null)
+        {
+            DeleteFolder();
+        }
+    }
+
+    private void DeleteFolder()
+    {
         try
         {
             Directory.Delete(folder, recursive: true);
@@ -65,7 +82,7 @@ internal sealed class Link : IAsyncDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            logger.LogWarning("{Folder} cannot be removed: {Reason}", folder, error.Message);
+            logger?.LogWarning("{Folder} cannot be removed: {Reason}", folder, error.Message);
         }
     }
 
@@ -76,6 +93,8 @@ internal sealed class Link : IAsyncDisposable
 
         while (connection is not null)
         {
+            (away, awayError) = ("the scheduler has closed the connection", null);
+
             try
             {
                 while (await connection.ReceiveAsync(closing.Token).ConfigureAwait(false) is { } arrival)
@@ -96,14 +115,17 @@ internal sealed class Link : IAsyncDisposable
     {
         while (!closing.IsCancellationRequested)
         {
+            FailIfAwayForTooLong();
+            Tell(new SchedulerNotice.Away(away));
             var delay = Backoff.After(++failures);
-            logger.LogWarning("no scheduler at {Address}; next try in {Delay} ms", options.Address, delay.TotalMilliseconds);
+            logger?.LogWarning("no scheduler at {Address}; next try in {Delay} ms", options.Address, delay.TotalMilliseconds);
 
             try
             {
                 await Task.Delay(delay, closing.Token).ConfigureAwait(false);
                 var connection = await dialer.OpenAsync(closing.Token).ConfigureAwait(false);
                 Attach(connection);
+                Tell(new SchedulerNotice.Back($"the scheduler at {options.Address} is back"));
                 return connection;
             }
             catch (OperationCanceledException)
@@ -117,34 +139,52 @@ internal sealed class Link : IAsyncDisposable
             }
             catch (SchedulerUnavailableException error)
             {
-                var away = Stopwatch.GetElapsedTime(lostAt);
-
-                if (options.ReconnectTimeout != Timeout.InfiniteTimeSpan && away >= options.ReconnectTimeout)
-                {
-                    Fail(new SchedulerUnavailableException(
-                        $"the scheduler was away for {away.TotalSeconds:F0} s: {error.Message}", error));
-                }
+                (away, awayError) = (error.Message, error);
             }
         }
 
         return null;
     }
 
+    /// <summary>Also where a scheduler takes each connection and closes it before an answer.</summary>
+    private void FailIfAwayForTooLong()
+    {
+        var since = Stopwatch.GetElapsedTime(lostAt);
+
+        if (options.ReconnectTimeout != Timeout.InfiniteTimeSpan && since >= options.ReconnectTimeout)
+        {
+            Fail(new SchedulerUnavailableException(
+                options.ReconnectTimeout == TimeSpan.Zero ? away : $"the scheduler was away for {since.TotalSeconds:F0} s: {away}",
+                awayError));
+        }
+    }
+
+    /// <summary>Only on the thread that receives: one notice at a time.</summary>
+    private void Tell(SchedulerNotice notice)
+    {
+        if (!closing.IsCancellationRequested)
+        {
+            options.OnNotice?.Invoke(notice);
+        }
+    }
+
     private void Attach(Protocol.SchedulerClient connection)
     {
+        Interlocked.Increment(ref count);
+
         // A scheduler that closes over what it is told again is as good as away: only answers count then.
         if (!Submissions.Attach(connection))
         {
             failures = 0;
         }
 
-        Inquiries.Attach(connection);
+        Requests.Attach(connection);
     }
 
     private void Detach(Protocol.SchedulerClient connection)
     {
         Submissions.Detach();
-        Inquiries.Detach();
+        Requests.Detach();
         ((IDisposable)connection).Dispose();
 
         if (failures == 0)
@@ -171,11 +211,20 @@ internal sealed class Link : IAsyncDisposable
             case Core.FromScheduler.Rejected rejected:
                 Submissions.Rejected(rejected);
                 break;
-            case Core.FromScheduler.Status status:
-                Inquiries.Answer(status.Item);
+            case Core.FromScheduler.Error error when !Requests.Take(arrival):
+                logger?.LogWarning("the scheduler says {Code}: {Message}", error.Item1, error.message);
+                away = $"the scheduler says: {error.message}";
+                Tell(new SchedulerNotice.Refused(error.message));
                 break;
-            case Core.FromScheduler.Error error when !Inquiries.Object(error.message):
-                logger.LogWarning("the scheduler says {Code}: {Message}", error.Item1, error.message);
+            case Core.FromScheduler.Error:
+            case { IsWelcome: true } or { IsBeat: true }:
+                break;
+            default:
+                if (!Requests.Take(arrival))
+                {
+                    Protocol.SpoolFile.discard(arrival.payload);
+                }
+
                 break;
         }
     }
@@ -184,13 +233,13 @@ internal sealed class Link : IAsyncDisposable
     private void Fail(Exception error)
     {
         Submissions.Fail(error);
-        Inquiries.Fail(error);
+        Requests.Fail(error);
     }
 
     /// <summary>Fails all that comes from now on.</summary>
     private void End(Exception error)
     {
         Submissions.End(error);
-        Inquiries.End(error);
+        Requests.End(error);
     }
 }

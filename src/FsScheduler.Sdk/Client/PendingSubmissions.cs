@@ -4,30 +4,32 @@ namespace FsScheduler.Sdk;
 
 /// <summary>What was submitted and has no outcome, a bounded number. All of it is said again on each new connection; keys
 /// make that safe.</summary>
-internal sealed class Submissions(SchedulerClientOptions options, ILogger logger, string folder) : IDisposable
+internal sealed class PendingSubmissions(
+    SchedulerClientOptions options, ILogger? logger, Action<SchedulerNotice> tell, string folder) : IDisposable
 {
     private readonly Lock gate = new();
-    private readonly Dictionary<string, Pending> pending = [];
+    private readonly Dictionary<string, PendingSubmission> pending = [];
     private readonly SemaphoreSlim room = new(options.MaxPending);
     private readonly CancellationTokenSource closing = new();
     private Protocol.SchedulerClient? wire;
     private Exception? end;
 
-    /// <summary>The most bytes that the scheduler takes, as it last said.</summary>
     private long maxPayload;
 
+    /// <summary>The most bytes of a payload that the scheduler takes, as it last said.</summary>
+    public long MaxPayload => Volatile.Read(ref maxPayload);
+
     /// <summary>Waits for room, and sends. The room is taken until the outcome.</summary>
-    public async Task<Pending> AddAsync(Submission submission, CancellationToken ct)
+    public async Task<PendingSubmission> AddAsync(Submission submission, CancellationToken ct)
     {
         var key = submission.Key ?? Guid.NewGuid().ToString("N");
         var message = submission.ToWire(Guid.NewGuid().ToString("N"), key);
         await WaitForRoomAsync(ct).ConfigureAwait(false);
-        Parcel parcel;
+        PreparedPayload prepared;
 
         try
         {
-            var most = Volatile.Read(ref maxPayload);
-            parcel = await submission.Payload.PrepareAsync(folder, most, ct).ConfigureAwait(false);
+            prepared = await submission.Payload.PrepareAsync(folder, MaxPayload, ct).ConfigureAwait(false);
         }
         catch
         {
@@ -35,7 +37,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
             throw;
         }
 
-        var added = new Pending(submission, key, message, parcel);
+        var added = new PendingSubmission(submission, key, message, prepared);
         _ = added.Ended.ContinueWith(
             _ => room.Release(),
             CancellationToken.None,
@@ -65,7 +67,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
         {
             wire = connection;
             Volatile.Write(ref maxPayload, connection.Welcome.maxPayload);
-            var again = pending.Values.ToList();
+            List<PendingSubmission> again = [.. pending.Values];
             again.ForEach(Post);
             return again.Count > 0;
         }
@@ -81,7 +83,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
 
     public void Accepted(string reference, long task)
     {
-        Pending? found;
+        PendingSubmission? found;
 
         lock (gate)
         {
@@ -97,7 +99,8 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
 
         if (code.IsBusy)
         {
-            logger.LogWarning("the scheduler is busy: {Message}", rejected.message);
+            logger?.LogWarning("the scheduler is busy: {Message}", rejected.message);
+            tell(new SchedulerNotice.Busy(rejected.message));
             _ = PostLaterAsync(rejected.@ref);
         }
         else if (Remove(rejected.@ref) is { } ended)
@@ -126,7 +129,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
         }
         else if (trouble is not null)
         {
-            ended.Fail(new IOException($"the result of task {done.task} cannot be stored: {trouble}"));
+            ended.Fail(new AnswerNotStoredException($"the result of task {done.task}", trouble));
         }
         else
         {
@@ -134,10 +137,17 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
         }
     }
 
+    /// <summary>The outcome of a submission that was accepted is not waited for.</summary>
+    public void Forget(PendingSubmission accepted)
+    {
+        _ = Remove(accepted.Message.@ref);
+        accepted.Forget();
+    }
+
     /// <summary>Fails all that waits for an outcome.</summary>
     public void Fail(Exception error)
     {
-        List<Pending> failed;
+        List<PendingSubmission> failed;
 
         lock (gate)
         {
@@ -175,14 +185,14 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
     }
 
     /// <summary>Sends it if there is a connection; else it is sent with the next one. Only inside the gate.</summary>
-    private void Post(Pending each)
+    private void Post(PendingSubmission each)
     {
         if (wire is null)
         {
             return;
         }
 
-        if (each.Parcel.Size > maxPayload)
+        if (each.Prepared.Size > maxPayload)
         {
             pending.Remove(each.Message.@ref);
             each.End(new Outcome.Rejected(
@@ -191,14 +201,14 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
                 RejectionReason.TooLarge,
                 $"the payload is over the {maxPayload} bytes that the scheduler takes; its --max-payload says how many"));
         }
-        else if (each.Parcel.Trouble() is { } trouble)
+        else if (each.Prepared.Trouble() is { } trouble)
         {
             pending.Remove(each.Message.@ref);
             each.Fail(trouble);
         }
         else
         {
-            wire.Post(Core.ToScheduler.NewSubmit(each.Message), each.Parcel.Wire);
+            wire.Post(Core.ToScheduler.NewSubmit(each.Message), each.Prepared.Wire);
         }
     }
 
@@ -234,7 +244,7 @@ internal sealed class Submissions(SchedulerClientOptions options, ILogger logger
         }
     }
 
-    private Pending? Remove(string reference)
+    private PendingSubmission? Remove(string reference)
     {
         lock (gate)
         {

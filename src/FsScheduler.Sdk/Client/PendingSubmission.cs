@@ -1,7 +1,7 @@
 namespace FsScheduler.Sdk;
 
 /// <summary>A submission without an outcome. It keeps its payload, because a lost connection means to send it again.</summary>
-internal sealed class Pending(Submission submission, string key, Core.Submit message, Parcel parcel)
+internal sealed class PendingSubmission(Submission submission, string key, Core.Submit message, PreparedPayload prepared)
 {
     private readonly TaskCompletionSource<long> accepted = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Outcome> ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -13,7 +13,7 @@ internal sealed class Pending(Submission submission, string key, Core.Submit mes
 
     public Core.Submit Message => message;
 
-    public Parcel Parcel => parcel;
+    public PreparedPayload Prepared => prepared;
 
     /// <summary>How often the scheduler was too busy to take it.</summary>
     public int Refusals { get; set; }
@@ -27,7 +27,7 @@ internal sealed class Pending(Submission submission, string key, Core.Submit mes
 
     public void End(Outcome outcome)
     {
-        parcel.Dispose();
+        prepared.Dispose();
 
         switch (outcome)
         {
@@ -55,10 +55,17 @@ internal sealed class Pending(Submission submission, string key, Core.Submit mes
 
     public void Fail(Exception error)
     {
-        parcel.Dispose();
+        prepared.Dispose();
         Refuse(error);
         ended.TrySetException(error);
         _ = ended.Task.Exception; // nobody may be waiting for it, which is no accident
+    }
+
+    /// <summary>There will be no outcome, and nobody waits for one.</summary>
+    public void Forget()
+    {
+        prepared.Dispose();
+        ended.TrySetCanceled();
     }
 
     /// <summary>Nobody waits for the outcome any more; the task goes on.</summary>
