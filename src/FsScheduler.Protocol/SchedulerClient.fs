@@ -10,9 +10,6 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// The scheduler cannot be reached, or will not have this client; a sentence with what to do.
-exception Unreachable of message: string
-
 /// Why there is no WELCOME.
 type Unwelcome =
     /// No token, or one that the scheduler does not know.
@@ -31,7 +28,6 @@ type Unwelcome =
 [<Sealed>]
 type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
     static let memoryMax = 1024L * 1024L * 1L<B>
-    static let patience = TimeSpan.FromSeconds 10.0
     static let lookEvery = TimeSpan.FromSeconds 1.0
     let arrived = Queue<IncomingMessage<FromScheduler>>()
     // Of all connections: what an earlier one has left in the folder may be in use still.
@@ -241,48 +237,6 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
                 return raise (TimeoutException())
         }
 
-    /// <summary>The next message; None when the connection has ended. However large it is: the limit is for the wait until it
-    /// begins to arrive, and for each silence within it.</summary>
-    /// <exception cref="T:System.TimeoutException">The limit is over; nothing more can be received then.</exception>
-    member client.ReceiveWithinAsync
-        (limit: Duration, ct: CancellationToken)
-        : Task<IncomingMessage<FromScheduler> option> =
-        task {
-            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
-            let receiving = client.ReceiveAsync limited.Token
-            let mutable left = limit
-
-            while left > 0L<ms> do
-                try
-                    let span = TimeSpan.FromMilliseconds(float (int64 left))
-                    let! _ = receiving.WaitAsync(span, clock.Provider)
-                    left <- 0L<ms>
-                with :? TimeoutException ->
-                    left <-
-                        if reader.IsWithinFrame then
-                            limit - reader.SilentFor
-                        else
-                            0L<ms>
-
-            limited.Cancel()
-
-            try
-                return! receiving
-            with :? OperationCanceledException when not ct.IsCancellationRequested ->
-                return raise (TimeoutException())
-        }
-
-    static member private WhyNot(address: string, token: string option, reason: Unwelcome) =
-        match reason with
-        | Unauthorized when token.IsSome ->
-            $"the scheduler at {address} does not know this client's token"
-        | Unauthorized ->
-            $"the scheduler at {address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
-        | Refused(_, message) -> $"the scheduler at {address} says: {message}"
-        | Silent ->
-            $"what is at {address} does not answer within {patience.TotalSeconds} s: it is stopped, or no scheduler"
-        | NoScheduler -> $"what is at {address} is no scheduler"
-
     /// <summary>Says HELLO over a stream that is connected, and waits for WELCOME.</summary>
     /// <param name="stream">It is closed with the client, and at once if there is no WELCOME.</param>
     /// <param name="name">What the client is called, for people.</param>
@@ -347,55 +301,6 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             | None when limit.IsCancellationRequested -> return refuse Silent
             | Some _
             | None -> return refuse NoScheduler
-        }
-
-    /// <summary>Connects and says HELLO.</summary>
-    /// <param name="address">`HOST:PORT`.</param>
-    /// <param name="token">A client's, where one is asked for.</param>
-    /// <param name="folder">For results that are too large for memory.</param>
-    /// <param name="ct">Ends the wait, which is 10 s at the most.</param>
-    /// <exception cref="T:FsScheduler.Protocol.Unreachable">There is no scheduler, or it refuses.</exception>
-    static member ConnectAsync
-        (address: string, token: string option, folder: string, ct: CancellationToken)
-        : Task<SchedulerClient> =
-        task {
-            let endPoint =
-                match SchedulerAddress.parse address with
-                | Ok endPoint -> endPoint
-                | Error message -> raise (Unreachable message)
-
-            let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
-            use limited = CancellationTokenSource.CreateLinkedTokenSource ct
-            limited.CancelAfter patience
-
-            try
-                KeepAlive.enable socket
-                do! socket.ConnectAsync(endPoint, limited.Token)
-            with
-            | :? SocketException
-            | :? OperationCanceledException as error when not ct.IsCancellationRequested ->
-                socket.Dispose()
-
-                raise (
-                    Unreachable
-                        $"no scheduler at {address}: {error.Message}; start one, or name another with --connect"
-                )
-
-            let! started =
-                SchedulerClient.StartAsync(
-                    new NetworkStream(socket, ownsSocket = true),
-                    $"{Environment.MachineName}-{Environment.ProcessId}",
-                    token,
-                    folder,
-                    limited.Token
-                )
-
-            match started with
-            | Ok client -> return client
-            | Error _ when ct.IsCancellationRequested ->
-                return raise (OperationCanceledException ct)
-            | Error reason ->
-                return raise (Unreachable(SchedulerClient.WhyNot(address, token, reason)))
         }
 
     interface IDisposable with

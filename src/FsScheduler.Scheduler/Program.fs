@@ -496,4 +496,5 @@ let main args =
         FsScheduler.Worker.Program.main (Array.tail args)
     else
         CommandLine.printing "fs-scheduler" (fun () ->
-            Verbs.dispatch args (fun args -> CommandLine.main<Arguments> "fs-scheduler" args run))
+            Commands.dispatch args (fun args ->
+                CommandLine.main<Arguments> "fs-scheduler" args run))

@@ -282,6 +282,11 @@ let private answerTooLarge =
                 say
                     """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":1,"maxResult":1}"""
 
+            use asked = new StreamReader(stream, leaveOpen = true)
+            let! hello = asked.ReadLineAsync()
+            Expect.stringContains (nonNull hello) "HELLO" "who asks"
+            let! question = asked.ReadLineAsync()
+            Expect.stringContains (nonNull question) "LIST" "what is asked"
             do! say """{"type":"LIST","after":1,"more":false,"bytes":2000000}"""
             do! stream.WriteAsync(ReadOnlyMemory(Array.create 2_000_000 (byte '\n')))
             let! answer = listing

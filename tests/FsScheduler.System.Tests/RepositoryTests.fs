@@ -226,7 +226,7 @@ let private rooms =
         "Cli", set [ "Core"; "Platform" ]
         "Sdk", set [ "Execution" ]
         "Worker", set [ "Execution"; "Cli" ]
-        "Scheduler", set [ "Worker"; "Server"; "Cli"; "Conformance" ]
+        "Scheduler", set [ "Worker"; "Server"; "Cli"; "Conformance"; "Sdk" ]
     ]
 
 let private included kind (project: string) =

@@ -46,7 +46,7 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 
     private void Complete(Protocol.IncomingMessage<Core.FromScheduler> arrival)
     {
-        answered.TrySetResult(new(arrival.message, arrival.payload, arrival.trouble, errors));
+        answered.TrySetResult(new(arrival.message, arrival.payload, arrival.failure, errors));
 
         if (isAbandoned)
         {

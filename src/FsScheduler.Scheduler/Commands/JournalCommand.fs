@@ -20,7 +20,7 @@ type JournalArguments =
             | JournalArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
 
 /// `journal backup FILE`: a copy of the journal that is whole at a moment. Exit code 0: it is there; 3: it could not be made.
-module JournalVerb =
+module JournalCommand =
 
     let run (arguments: ParseResults<JournalArguments>) : int =
         let path =

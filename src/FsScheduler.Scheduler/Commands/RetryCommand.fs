@@ -1,12 +1,11 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Text.Json
 open System.Threading.Tasks
 open Argu
-open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The command line of `retry`.
 [<RequireQualifiedAccess>]
@@ -25,35 +24,26 @@ type RetryArguments =
             | RetryArguments.All -> "everything in quarantine"
             | RetryArguments.Pipeline _ ->
                 "another pipeline for these files (default: that which each was submitted with)"
-            | RetryArguments.Connect _ -> Remote.connectUsage
-            | RetryArguments.Token_File _ -> Remote.tokenFileUsage
-            | RetryArguments.Json -> Remote.jsonUsage
+            | RetryArguments.Connect _ -> ClientCommand.connectUsage
+            | RetryArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | RetryArguments.Json -> ClientCommand.jsonUsage
 
 /// `retry`: tasks leave the quarantine. Says with which pipeline: a scheduler that was started with another one since does
 /// not change that of a task.
-module RetryVerb =
+module RetryCommand =
 
     /// What a task is called, and what it was submitted with.
     [<Struct>]
     type private Known = { task: int64; name: string; pipeline: string }
 
-    let private known (explanation: byte[]) : Known =
-        use document = JsonDocument.Parse(ReadOnlyMemory explanation)
-        let root = document.RootElement
-
-        let pipeline =
-            root.GetProperty("events").EnumerateArray()
-            |> Seq.tryPick (fun event ->
-                match event.TryGetProperty "pipeline" with
-                | true, pipeline -> Some(string pipeline)
-                | _ -> None)
-            |> Option.defaultValue ""
-
-        {
-            task = root.GetProperty("task").GetInt64()
-            name = string (root.GetProperty "name")
-            pipeline = pipeline
-        }
+    let private known (explanation: TaskExplanation) : Known = {
+        task = explanation.TaskId
+        name = explanation.Name
+        pipeline =
+            match explanation.Pipeline with
+            | null -> ""
+            | pipeline -> pipeline
+    }
 
     let private sentence (pipeline: string option) (known: Known) =
         let what = $"task {known.task}, '{Terminal.printable known.name}': tried again with"
@@ -74,7 +64,7 @@ module RetryVerb =
         if isJson then
             printfn
                 "%s"
-                (Remote.json {|
+                (ClientCommand.json {|
                     errors = errors
                     retried = count
                     tasks = [
@@ -91,26 +81,24 @@ module RetryVerb =
                 printfn "%s" line
 
             for error in errors do
-                Remote.complain "retry" error
+                ClientCommand.complain "retry" error
 
-    let private some pipeline (ids: TaskId list) client ct =
+    let private some pipeline (ids: int64 list) (client: SchedulerClient) ct =
         task {
             let tried = ResizeArray<Known>()
             let errors = ResizeArray<string>()
 
             for id in ids do
-                match! Remote.ask client (ToScheduler.Explain id) ct with
+                match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
                 | Error message -> errors.Add message
-                | Ok arrival ->
-                    let message =
+                | Ok explanation ->
+                    let! result =
                         match pipeline with
-                        | Some pipeline -> ToScheduler.RetryWith(id, pipeline)
-                        | None -> ToScheduler.Retry id
+                        | Some pipeline -> client.RetryAsync(id, pipeline, ct)
+                        | None -> client.RetryAsync(id, cancellationToken = ct)
 
-                    let known = known (Remote.bytesOf arrival)
-
-                    match! Remote.say client [ message ] ct with
-                    | [] -> tried.Add known
+                    match ClientCommand.errorsOf result with
+                    | [] -> tried.Add(known explanation)
                     | wrong -> errors.AddRange wrong
 
             let tried = List.ofSeq tried
@@ -118,20 +106,22 @@ module RetryVerb =
             return struct (said, tried, int64 tried.Length, List.ofSeq errors)
         }
 
-    let private all pipeline client ct =
+    let private all pipeline (client: SchedulerClient) ct =
         task {
             let! found = Quarantine.find client ct
 
-            let message =
-                match pipeline with
-                | Some pipeline -> ToScheduler.RetryAllWith pipeline
-                | None -> ToScheduler.RetryAll
-
             let! errors =
-                if found.count = 0L then
-                    Task.FromResult []
-                else
-                    Remote.say client [ message ] ct
+                task {
+                    if found.count = 0L then
+                        return []
+                    else
+                        let! result =
+                            match pipeline with
+                            | Some pipeline -> client.RetryAllAsync(pipeline, ct)
+                            | None -> client.RetryAllAsync(cancellationToken = ct)
+
+                        return ClientCommand.errorsOf result
+                }
 
             let how =
                 match pipeline with
@@ -174,10 +164,10 @@ module RetryVerb =
             with
             | true, Some _ -> raise (WrongArguments "--all takes nothing else")
             | true, None -> all pipeline
-            | false, Some whats -> some pipeline (List.map Remote.taskOf whats)
+            | false, Some whats -> some pipeline (List.map ClientCommand.taskOf whats)
             | false, None -> raise (WrongArguments "say which, or --all")
 
-        Remote.run
+        ClientCommand.run
             (arguments.TryGetResult RetryArguments.Connect)
             (arguments.TryGetResult RetryArguments.Token_File)
             (fun client ct ->

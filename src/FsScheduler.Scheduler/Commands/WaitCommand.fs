@@ -1,15 +1,13 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Collections.Generic
 open System.Diagnostics
-open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open Argu
 open FsScheduler.Core
-open FsScheduler.Protocol
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The command line of `fs-scheduler wait`.
 [<RequireQualifiedAccess>]
@@ -26,12 +24,12 @@ type WaitArguments =
             | WaitArguments.Tasks _ -> "the numbers of tasks (default: all that there are)"
             | WaitArguments.Timeout _ ->
                 "give up waiting after this time, with exit code 1 (default: never)"
-            | WaitArguments.Connect _ -> Remote.connectUsage
-            | WaitArguments.Token_File _ -> Remote.tokenFileUsage
-            | WaitArguments.Json -> Remote.jsonUsage
+            | WaitArguments.Connect _ -> ClientCommand.connectUsage
+            | WaitArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | WaitArguments.Json -> ClientCommand.jsonUsage
 
 /// `wait`: until tasks have ended: done, cancelled, or in quarantine. Exit code 1: one of them is not done.
-module WaitVerb =
+module WaitCommand =
 
     let private leastPause = TimeSpan.FromMilliseconds 50.0
     let private mostPause = TimeSpan.FromSeconds 1.0
@@ -49,7 +47,7 @@ module WaitVerb =
             let mutable found = first
 
             while found.IsNone do
-                do! Remote.pause pause ct
+                do! ClientCommand.pause pause ct
                 pause <- min mostPause (pause * 1.5)
                 let! again = look ()
                 found <- again
@@ -57,113 +55,78 @@ module WaitVerb =
             return found.Value
         }
 
-    let private stateIn (arrival: IncomingMessage<FromScheduler>) =
-        use document = JsonDocument.Parse(ReadOnlyMemory(Remote.bytesOf arrival))
-        nonNull (document.RootElement.GetProperty("state").GetString())
-
-    /// The state of a task: what LIST says of an unfinished one, and EXPLAIN of any other.
-    let private stateOf (client: SchedulerClient) (id: TaskId) (ct: CancellationToken) =
+    /// How a task has ended; None: it has not. LIST knows the unfinished ones and those in quarantine, EXPLAIN the others.
+    let private endingOf (client: SchedulerClient) (id: int64) (ct: CancellationToken) =
         task {
-            let query: TaskQuery = {
-                after = id - 1L<taskId>
-                most = 1
-                phases = [||]
-                name = None
-                stage = None
-            }
+            let! page = client.ListAsync(TaskQuery(After = id - 1L, Most = 1), ct)
 
-            match! Remote.ask client (ToScheduler.List query) ct with
-            | Ok({ message = FromScheduler.List(last, _) } as arrival) when last = id ->
-                return Some(stateIn arrival)
-            | Ok _ -> return None
-            | Error message -> return raise (Unreachable message)
-        }
-
-    let private explained (client: SchedulerClient) (id: TaskId) (ct: CancellationToken) =
-        task {
-            match! Remote.ask client (ToScheduler.Explain id) ct with
-            | Ok arrival -> return Ok(stateIn arrival)
-            | Error message -> return Error message
-        }
-
-    /// How a task has ended; None: it has not.
-    let private endingOf client id ct =
-        task {
-            match! stateOf client id ct with
-            | Some "quarantined" -> return Some(Ok "quarantined")
+            match page.Tasks |> Seq.tryFind (fun task -> task.TaskId = id) with
+            | Some task when task.State = "quarantined" -> return Some(Ok task.State)
             | Some _ -> return None
             | None ->
-                match! explained client id ct with
-                | Ok("done" | "cancelled" as state) -> return Some(Ok state)
+                match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
+                | Ok explanation when explanation.State = "done" || explanation.State = "cancelled" ->
+                    return Some(Ok explanation.State)
                 | Ok _ -> return None // between the two questions
                 | Error message -> return Some(Error message)
         }
 
-    let private tellTask isJson (id: TaskId) (ending: Result<string, string>) =
+    let private tellTask isJson (id: int64) (ending: Result<string, string>) =
         if isJson then
             let state, error: (string | null) * (string | null) =
                 match ending with
                 | Ok state -> state, null
                 | Error message -> null, message
 
-            printfn "%s" (Remote.json {| task = int64 id; state = state; error = error |})
+            printfn "%s" (ClientCommand.json {| task = id; state = state; error = error |})
         else
             match ending with
             | Ok state -> printfn $"task {id}: {state}"
-            | Error message -> Remote.complain "wait" message
+            | Error message -> ClientCommand.complain "wait" message
 
         ending = Ok "done"
 
-    /// Goes on with what is left in the queue, also on a later connection.
-    let private waitForTasks isJson client (left: Queue<TaskId>) (areDone: bool ref) limit ct =
+    let private waitForTasks isJson client (ids: int64 list) limit ct =
         task {
-            while left.Count > 0 do
-                let id = left.Peek()
-                let! ending = until (fun () -> endingOf client id ct) limit
-                left.Dequeue() |> ignore
-                areDone.Value <- tellTask isJson id ending && areDone.Value
+            let mutable areDone = true
 
-            return if areDone.Value then ExitCode.ok else ExitCode.quarantined
+            for id in ids do
+                let! ending = until (fun () -> endingOf client id ct) limit
+                areDone <- tellTask isJson id ending && areDone
+
+            return if areDone then ExitCode.ok else ExitCode.quarantined
         }
 
-    let private waitForAll isJson client limit ct =
+    let private waitForAll isJson (client: SchedulerClient) limit ct =
         task {
             let look () =
                 task {
-                    let! report = Remote.status client ct
-
-                    let left =
-                        report.queued
-                        + report.running
-                        + report.waiting
-                        + report.publishing
-                        + report.split
-
-                    return if left = 0L then Some report else None
+                    let! report = client.GetStatusAsync ct
+                    return if report.Unfinished = 0L then Some report else None
                 }
 
             let! report = until look limit
 
             if isJson then
                 let value = {|
-                    ``done`` = report.finished
-                    cancelled = report.cancelled
-                    quarantined = report.quarantined
+                    ``done`` = report.Finished
+                    cancelled = report.Cancelled
+                    quarantined = report.Quarantined
                 |}
 
-                printfn "%s" (Remote.json value)
+                printfn "%s" (ClientCommand.json value)
             else
                 let hint =
-                    if report.quarantined = 0L then
+                    if report.Quarantined = 0L then
                         ""
                     else
                         "; 'fs-scheduler tasks --state quarantined' lists those"
 
                 printfn
-                    $"{report.finished} done, {report.cancelled} cancelled, {report.quarantined} in quarantine{hint}"
+                    $"{report.Finished} done, {report.Cancelled} cancelled, {report.Quarantined} in quarantine{hint}"
 
             return
-                if report.quarantined = 0L then
+                if report.Quarantined = 0L then
                     ExitCode.ok
                 else
                     ExitCode.quarantined
@@ -181,14 +144,15 @@ module WaitVerb =
 
         let ids =
             arguments.TryGetResult WaitArguments.Tasks
-            |> Option.map (fun given -> Queue(List.map Remote.taskOf given))
-
-        let areDone = ref true
+            |> Option.map (List.map ClientCommand.taskOf)
 
         let began = Stopwatch.StartNew()
 
         // A limit holds for a scheduler that is away too.
-        (if timeout.IsNone then Remote.follow "wait" else Remote.run)
+        (if timeout.IsNone then
+             ClientCommand.follow "wait"
+         else
+             ClientCommand.run)
             (arguments.TryGetResult WaitArguments.Connect)
             (arguments.TryGetResult WaitArguments.Token_File)
             (fun client ct ->
@@ -206,10 +170,10 @@ module WaitVerb =
 
                     try
                         match ids with
-                        | Some left -> return! waitForTasks isJson client left areDone limit ct'
-                        | None -> return! waitForAll isJson client limit ct'
+                        | Some ids -> return! waitForTasks isJson client ids limit ct'
+                        | None -> return! waitForAll isJson (client: SchedulerClient) limit ct'
                     with :? OperationCanceledException when not ct.IsCancellationRequested ->
-                        Remote.complain
+                        ClientCommand.complain
                             "wait"
                             $"not all had ended after {began.Elapsed.TotalSeconds:F1} s; 'fs-scheduler tasks' lists what is left"
 

@@ -1,17 +1,14 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Buffers
 open System.Globalization
-open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Argu
 open Spectre.Console
-open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Protocol
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The command lines of `fs-scheduler status` and `fs-scheduler watch`.
 [<RequireQualifiedAccess>]
@@ -23,36 +20,29 @@ type StatusArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | StatusArguments.Connect _ -> Remote.connectUsage
-            | StatusArguments.Token_File _ -> Remote.tokenFileUsage
-            | StatusArguments.Json -> Remote.jsonUsage
+            | StatusArguments.Connect _ -> ClientCommand.connectUsage
+            | StatusArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | StatusArguments.Json -> ClientCommand.jsonUsage
 
 /// `status` and `watch`: what a scheduler is doing.
-module StatusVerb =
+module StatusCommand =
 
-    /// As it came over the wire.
-    let private asJson (report: StatusReport) =
-        let output = ArrayBufferWriter<byte>()
-        Codec.encodeFromScheduler output (FromScheduler.Status report) 0L<B>
-        Encoding.UTF8.GetString(output.WrittenSpan).TrimEnd()
+    let private span (duration: TimeSpan) = duration.ToString @"d\.hh\:mm\:ss"
 
-    let private span (duration: Duration) =
-        (TimeSpan.FromMilliseconds(float (int64 duration))).ToString @"d\.hh\:mm\:ss"
-
-    let private counts (report: StatusReport) = [
-        "queued", string report.queued
-        "running", string report.running
-        "waiting for another try", string report.waiting
-        "worked on in pieces", string report.split
-        "being published", string report.publishing
-        "in quarantine", string report.quarantined
-        "done", string report.finished
-        "cancelled", string report.cancelled
+    let private counts (report: SchedulerStatus) = [
+        "queued", string report.Queued
+        "running", string report.Running
+        "waiting for another try", string report.Waiting
+        "worked on in pieces", string report.Split
+        "being published", string report.Publishing
+        "in quarantine", string report.Quarantined
+        "done", string report.Finished
+        "cancelled", string report.Cancelled
         "done in the last 10 s, a second",
-        (float report.finished10s / 10.0).ToString("F1", CultureInfo.InvariantCulture)
-        "done in the last minute", string report.finished60s
-        "oldest in the queue", span report.oldest
-        "up for", span report.uptime
+        (float report.FinishedLast10Seconds / 10.0).ToString("F1", CultureInfo.InvariantCulture)
+        "done in the last minute", string report.FinishedLastMinute
+        "oldest in the queue", span report.OldestQueued
+        "up for", span report.Uptime
     ]
 
     /// What to do about tasks in quarantine.
@@ -60,40 +50,40 @@ module StatusVerb =
         "'fs-scheduler tasks --state quarantined' lists them and says why"
 
     /// For a pipe: a name, a TAB and a value; of a worker, `worker` and what the table has.
-    let private lines (report: StatusReport) : string list = [
+    let private lines (report: SchedulerStatus) : string list = [
         for name, value in counts report do
-            if name = "in quarantine" && report.quarantined > 0L then
+            if name = "in quarantine" && report.Quarantined > 0L then
                 Columns.piped [ name; value; quarantineHint ]
             else
                 Columns.piped [ name; value ]
 
-        match report.trouble with
-        | Some trouble -> Columns.piped [ "trouble"; trouble ]
-        | None -> ()
+        match report.Trouble with
+        | null -> ()
+        | trouble -> Columns.piped [ "trouble"; trouble ]
 
-        match report.awaited with
-        | Some awaited -> Columns.piped [ "waits for"; awaited ]
-        | None -> ()
+        match report.AwaitedFile with
+        | null -> ()
+        | awaited -> Columns.piped [ "waits for"; awaited ]
 
-        for stage in report.missing do
+        for stage in report.MissingStages do
             Columns.piped [ "no worker offers"; stage ]
 
-        for worker in report.heldBack do
+        for worker in report.HeldBack do
             Columns.piped [ "held back"; worker ]
 
-        for worker in report.workers do
+        for worker in report.Workers do
             Columns.piped [
                 "worker"
-                string worker.session
-                worker.name
-                string worker.slots
-                string worker.held
-                string worker.finished
-                string worker.failed
+                string worker.Session
+                worker.Name
+                string worker.Slots
+                string worker.Held
+                string worker.Finished
+                string worker.Failed
             ]
     ]
 
-    let private tables (report: StatusReport) : Rendering.IRenderable =
+    let private tables (report: SchedulerStatus) : Rendering.IRenderable =
         let table =
             Table().RoundedBorder().AddColumn("tasks").AddColumn(TableColumn("").RightAligned())
 
@@ -105,38 +95,38 @@ module StatusVerb =
                 .RoundedBorder()
                 .AddColumns("session", "worker", "slots", "held", "done", "failed")
 
-        for worker in report.workers do
+        for worker in report.Workers do
             workers.AddRow(
-                string worker.session,
-                Markup.Escape(Terminal.printable worker.name),
-                string worker.slots,
-                string worker.held,
-                string worker.finished,
-                string worker.failed
+                string worker.Session,
+                Markup.Escape(Terminal.printable worker.Name),
+                string worker.Slots,
+                string worker.Held,
+                string worker.Finished,
+                string worker.Failed
             )
             |> ignore
 
         let trouble =
-            match report.trouble with
-            | Some trouble -> [
+            match report.Trouble with
+            | null -> []
+            | trouble -> [
                 Markup("[red]" + Markup.Escape(Terminal.printable trouble) + "[/]")
                 :> Rendering.IRenderable
               ]
-            | None -> []
 
         let awaited =
-            match report.awaited with
-            | Some awaited -> [
+            match report.AwaitedFile with
+            | null -> []
+            | awaited -> [
                 Markup("[yellow]" + Markup.Escape(Terminal.printable awaited) + "[/]")
                 :> Rendering.IRenderable
               ]
-            | None -> []
 
         let missing =
-            if report.missing.Length = 0 then
+            if report.MissingStages.Count = 0 then
                 []
             else
-                let names = String.Join(", ", report.missing |> Array.map Terminal.printable)
+                let names = String.Join(", ", report.MissingStages |> Seq.map Terminal.printable)
 
                 [
                     Markup(
@@ -146,7 +136,7 @@ module StatusVerb =
                 ]
 
         let heldBack = [
-            for worker in report.heldBack do
+            for worker in report.HeldBack do
                 Markup(
                     $"[yellow]held back, since it only fails: {Markup.Escape(Terminal.printable worker)}[/]"
                 )
@@ -154,7 +144,7 @@ module StatusVerb =
         ]
 
         let quarantine =
-            if report.quarantined = 0L then
+            if report.Quarantined = 0L then
                 []
             else
                 [
@@ -164,14 +154,14 @@ module StatusVerb =
 
         Rows(trouble @ awaited @ missing @ heldBack @ [ table ] @ quarantine @ [ workers ])
 
-    let private line (report: StatusReport) =
+    let private line (report: SchedulerStatus) =
         let heldBack =
-            if report.heldBack.Length = 0 then
+            if report.HeldBack.Count = 0 then
                 ""
             else
-                $", {report.heldBack.Length} held back"
+                $", {report.HeldBack.Count} held back"
 
-        $"{report.finished} done, {report.queued} queued, {report.running} running, {report.waiting} waiting, {report.quarantined} in quarantine, {float report.finished10s / 10.0:F1} a second, {report.idle} idle and {report.busy} busy workers{heldBack}"
+        $"{report.Finished} done, {report.Queued} queued, {report.Running} running, {report.Waiting} waiting, {report.Quarantined} in quarantine, {float report.FinishedLast10Seconds / 10.0:F1} a second, {report.IdleWorkers} idle and {report.BusyWorkers} busy workers{heldBack}"
 
     let private connection (arguments: ParseResults<StatusArguments>) =
         arguments.TryGetResult StatusArguments.Connect,
@@ -180,12 +170,12 @@ module StatusVerb =
     let run (arguments: ParseResults<StatusArguments>) : int =
         let address, tokenFile = connection arguments
 
-        Remote.run address tokenFile (fun client ct ->
+        ClientCommand.run address tokenFile (fun client ct ->
             task {
-                let! report = Remote.status client ct
+                let! report = client.GetStatusAsync ct
 
                 if arguments.Contains StatusArguments.Json then
-                    Console.Out.WriteLine(asJson report)
+                    Console.Out.WriteLine(report.ToJson())
                 elif Terminal.isOutput () then
                     (Columns.console ()).Write(tables report)
                 else
@@ -202,20 +192,24 @@ module StatusVerb =
         let address, tokenFile = connection arguments
         let isJson = arguments.Contains StatusArguments.Json
 
-        let again (client: SchedulerClient) (ct: CancellationToken) (show: StatusReport -> unit) =
+        let again
+            (client: SchedulerClient)
+            (ct: CancellationToken)
+            (show: SchedulerStatus -> unit)
+            =
             task {
                 while true do
-                    let! report = Remote.status client ct
+                    let! report = client.GetStatusAsync ct
                     show report
-                    do! Remote.pause every ct
+                    do! ClientCommand.pause every ct
             }
 
-        Remote.follow "watch" address tokenFile (fun client ct ->
+        ClientCommand.follow "watch" address tokenFile (fun client ct ->
             task {
                 if isJson || not (Terminal.isOutput ()) then
                     do!
                         again client ct (fun report ->
-                            printfn "%s" (if isJson then asJson report else line report))
+                            printfn "%s" (if isJson then report.ToJson() else line report))
                 else
                     do!
                         (Columns.console ())

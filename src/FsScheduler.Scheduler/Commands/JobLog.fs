@@ -4,7 +4,6 @@ open System
 open System.Globalization
 open System.IO
 open System.Text
-open FsScheduler.Core
 open FsScheduler.Platform
 
 /// A line of `--joblog`.
@@ -14,8 +13,10 @@ type JobLine = {
     file: string
     started: DateTimeOffset
     took: TimeSpan
-    sent: Size
-    received: Size
+    /// Bytes of the file.
+    sent: int64
+    /// Bytes of the result.
+    received: int64
     isFailed: bool
     /// Cancelled by `--halt`.
     isCancelled: bool

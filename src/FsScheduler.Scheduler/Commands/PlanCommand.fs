@@ -32,10 +32,10 @@ type PlanArguments =
             | Route _
             | Ignore _ -> "as for the scheduler"
             | Expect _ -> "as for the scheduler"
-            | Json -> Remote.jsonUsage
+            | Json -> ClientCommand.jsonUsage
 
 /// `plan`: what a scheduler with these arguments would do with what is in its folder. Touches nothing.
-module PlanVerb =
+module PlanCommand =
 
     /// What becomes of a file.
     type private Fate =
@@ -85,7 +85,7 @@ module PlanVerb =
     let private asJson (planned: Planned) =
         match planned.fate with
         | Taken(pipeline, source) ->
-            Remote.json {|
+            ClientCommand.json {|
                 name = planned.name
                 bytes = ValueOption.toNullable (planned.size |> ValueOption.map int64)
                 pipeline = Pipeline.print pipeline
@@ -95,8 +95,8 @@ module PlanVerb =
                         {| stage = Stage.toWire stage; kind = kindOf stage |}
                 ]
             |}
-        | LeftAlone reason -> Remote.json {| name = planned.name; ignored = string reason |}
-        | Refused reason -> Remote.json {| name = planned.name; refused = reason |}
+        | LeftAlone reason -> ClientCommand.json {| name = planned.name; ignored = string reason |}
+        | Refused reason -> ClientCommand.json {| name = planned.name; refused = reason |}
 
     let private table (plan: Planned list) =
         let table =

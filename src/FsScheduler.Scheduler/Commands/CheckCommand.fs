@@ -20,10 +20,10 @@ type CheckArguments =
             | CheckArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
             | CheckArguments.Repair ->
                 "copy every whole batch into a new file beside the damaged one"
-            | CheckArguments.Json -> Remote.jsonUsage
+            | CheckArguments.Json -> ClientCommand.jsonUsage
 
 /// `check`: whether the journal of a state folder is whole. Exit code 0: it is; 1: it is damaged; 3: there is none.
-module CheckVerb =
+module CheckCommand =
 
     let private ofReport (report: JournalReport) = {|
         damage = report.damage
@@ -35,7 +35,7 @@ module CheckVerb =
     |}
 
     let private asJson (report: JournalReport) (repaired: JournalRepaired option) =
-        Remote.json {|
+        ClientCommand.json {|
             whole = report.damage.IsEmpty
             report = ofReport report
             repaired =
@@ -74,7 +74,10 @@ module CheckVerb =
             StateJournal.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
 
         if not (File.Exists path) then
-            Remote.complain "check" $"there is no journal {path}; name its folder with --state"
+            ClientCommand.complain
+                "check"
+                $"there is no journal {path}; name its folder with --state"
+
             ExitCode.cannotStart
         else
             let report = JournalCheck.run path

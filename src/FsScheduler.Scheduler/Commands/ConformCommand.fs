@@ -28,11 +28,11 @@ type ConformArguments =
             | ConformArguments.Timeout _ ->
                 "the longest wait for anything that the worker is to do; three times as long for its start (default: 10s)"
             | ConformArguments.List -> "say what is checked, and start nothing"
-            | ConformArguments.Json -> Remote.jsonUsage
+            | ConformArguments.Json -> ClientCommand.jsonUsage
 
 /// `conform`: whether a worker keeps to the protocol, also when its scheduler makes that hard. Exit code 0: it does; 1: a
 /// row failed; 3: it cannot be started.
-module ConformVerb =
+module ConformCommand =
 
     /// Our own arguments, and the command behind the first `--`.
     let split (args: string[]) : string[] * string list =
@@ -53,7 +53,7 @@ module ConformVerb =
             | Failed(expected, seen) -> Some expected, Some seen, None
             | NotApplicable reason -> None, None, Some reason
 
-        Remote.json {|
+        ClientCommand.json {|
             row = finding.row.id
             verdict = word finding.verdict
             checks = finding.row.checks
@@ -103,7 +103,7 @@ module ConformVerb =
     let private list (isJson: bool) =
         for row in Conformance.rows do
             if isJson then
-                printfn $"{Remote.json {| row = row.id; checks = row.checks |}}"
+                printfn $"{ClientCommand.json {| row = row.id; checks = row.checks |}}"
             else
                 printfn $"%-16s{row.id} {row.checks}"
 

@@ -1,12 +1,11 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.IO
-open System.Text.Json
 open Argu
 open FsScheduler.Core
 open FsScheduler.Protocol
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The command line of `fs-scheduler tasks`.
 [<RequireQualifiedAccess>]
@@ -33,16 +32,16 @@ type TasksArguments =
             | TasksArguments.All -> "also those that are done or cancelled"
             | TasksArguments.Limit _ -> "this many at the most; 0: all (default: 1000)"
             | TasksArguments.After _ -> "only those of a higher number"
-            | TasksArguments.Connect _ -> Remote.connectUsage
-            | TasksArguments.Token_File _ -> Remote.tokenFileUsage
-            | TasksArguments.Json -> Remote.jsonUsage
+            | TasksArguments.Connect _ -> ClientCommand.connectUsage
+            | TasksArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | TasksArguments.Json -> ClientCommand.jsonUsage
 
 /// `tasks`: which tasks there are, where they are and why, a page at a time.
-module TasksVerb =
+module TasksCommand =
 
     let private pageMax = 1_000
 
-    let private phasesOf (arguments: ParseResults<TasksArguments>) : Phase[] =
+    let private statesOf (arguments: ParseResults<TasksArguments>) : string list =
         let given =
             arguments.GetResults TasksArguments.State
             |> List.collect (fun text ->
@@ -52,55 +51,44 @@ module TasksVerb =
                 )
                 |> List.ofArray)
 
-        let phases =
-            given
-            |> List.map (fun name ->
-                match PhaseName.tryParse name with
-                | Some phase -> phase
-                | None ->
-                    let hint =
-                        match Spelling.nearest PhaseName.all name with
-                        | Some near -> $"did you mean '{near}'?"
-                        | None -> $"""there are {String.concat ", " PhaseName.all}"""
+        for name in given do
+            if not (List.contains name PhaseName.all) then
+                let hint =
+                    match Spelling.nearest PhaseName.all name with
+                    | Some near -> $"did you mean '{near}'?"
+                    | None -> $"""there are {String.concat ", " PhaseName.all}"""
 
-                    raise (WrongArguments $"--state: there is no state '{name}'; {hint}"))
+                raise (WrongArguments $"--state: there is no state '{name}'; {hint}")
 
-        match phases with
-        | [] when arguments.Contains TasksArguments.All -> [|
-            for name in PhaseName.all do
-                yield! Option.toArray (PhaseName.tryParse name)
-          |]
-        | phases -> phases |> List.distinct |> Array.ofList
+        match given with
+        | [] when arguments.Contains TasksArguments.All -> PhaseName.all
+        | states -> List.distinct states
 
     /// How long, in the largest unit that it fills.
-    let private age (ms: int64) =
-        match ms / 1_000L with
+    let private age (since: TimeSpan) =
+        match int64 since.TotalSeconds with
         | seconds when seconds < 100L -> $"{seconds}s"
         | seconds when seconds < 6_000L -> $"{seconds / 60L}m"
         | seconds when seconds < 172_800L -> $"{seconds / 3_600L}h"
         | seconds -> $"{seconds / 86_400L}d"
 
+    let private orNothing (text: string | null) =
+        match text with
+        | null -> ""
+        | text -> text
+
     let private header = [ "task"; "state"; "attempt"; "since"; "stage"; "worker"; "name"; "error" ]
 
-    let private cells (line: string) : string list =
-        use document = JsonDocument.Parse line
-        let root = document.RootElement
-
-        let text (name: string) =
-            match root.TryGetProperty name with
-            | true, value -> value.ToString()
-            | _ -> ""
-
-        [
-            text "task"
-            text "state"
-            text "attempt"
-            age (root.GetProperty("sinceMs").GetInt64())
-            text "stage"
-            text "worker"
-            text "name"
-            text "error"
-        ]
+    let private cells (task: TaskSummary) : string list = [
+        string task.TaskId
+        task.State
+        string task.Attempt
+        age task.Since
+        orNothing task.Stage
+        orNothing task.Worker
+        task.Name
+        orNothing task.Error
+    ]
 
     let run (arguments: ParseResults<TasksArguments>) : int =
         let limit = arguments.GetResult(TasksArguments.Limit, 1_000)
@@ -112,45 +100,48 @@ module TasksVerb =
         if first < 0L || first > ProtocolLimits.integerMax then
             raise (WrongArguments "--after: the number of a task, or 0")
 
-        let query: TaskQuery = {
-            after = first * 1L<taskId>
-            most = pageMax
-            phases = phasesOf arguments
-            name = arguments.TryGetResult TasksArguments.Name
-            stage = arguments.TryGetResult TasksArguments.Stage
-        }
+        let states = statesOf arguments
 
-        Remote.run
+        let queryAfter after most =
+            TaskQuery(
+                States = states,
+                Name = Option.toObj (arguments.TryGetResult TasksArguments.Name),
+                Stage = Option.toObj (arguments.TryGetResult TasksArguments.Stage),
+                After = after,
+                Most = most
+            )
+
+        ClientCommand.run
             (arguments.TryGetResult TasksArguments.Connect)
             (arguments.TryGetResult TasksArguments.Token_File)
             (fun client ct ->
                 task {
                     let table = Columns.Rows header
-                    let mutable after = query.after
+                    let mutable after = first
                     let mutable left = if limit = 0 then Int32.MaxValue else limit
                     let mutable code = ExitCode.ok
                     let mutable goOn = true
 
                     while goOn do
-                        let query = { query with after = after; most = min pageMax left }
+                        let query = queryAfter after (min pageMax left)
 
-                        match! Remote.page client query ct with
-                        | Ok(struct (lines, last, more)) ->
+                        match! ClientCommand.answer (client.ListAsync(query, ct)) with
+                        | Ok page ->
                             if arguments.Contains TasksArguments.Json then
-                                for line in lines do
-                                    Console.Out.WriteLine line
+                                for task in page.Tasks do
+                                    Console.Out.WriteLine task.Json
                             else
-                                lines |> Array.map cells |> List.ofArray |> table.Add
+                                page.Tasks |> Seq.map cells |> List.ofSeq |> table.Add
 
-                            left <- left - lines.Length
-                            after <- last
-                            goOn <- more && left > 0
+                            left <- left - page.Tasks.Count
+                            after <- page.Last
+                            goOn <- page.HasMore && left > 0
 
-                            if more && left = 0 then
+                            if page.HasMore && left = 0 then
                                 eprintfn
-                                    $"fs-scheduler tasks: there may be more: --after {last} goes on, --limit 0 shows all"
+                                    $"fs-scheduler tasks: there may be more: --after {page.Last} goes on, --limit 0 shows all"
                         | Error message ->
-                            Remote.complain "tasks" message
+                            ClientCommand.complain "tasks" message
                             code <- ExitCode.quarantined
                             goOn <- false
 

@@ -6,11 +6,11 @@ open Argu
 open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Journal
-open FsScheduler.Protocol
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
-module Verbs =
+module Commands =
 
     let private verb<'arguments when 'arguments :> IArgParserTemplate>
         name
@@ -20,17 +20,22 @@ module Verbs =
             try
                 run arguments
             with
-            | Unreachable message
             | Refusal message
             | FsScheduler.Conformance.Unstartable message
             | JournalRefused message
             | StoreError(_, message) ->
-                Remote.complain name message
+                ClientCommand.complain name message
+                ExitCode.cannotStart
+            | :? SchedulerException as error ->
+                ClientCommand.complain name error.Message
+                ExitCode.cannotStart
+            | :? AnswerNotStoredException as error ->
+                ClientCommand.complain name (ClientCommand.unstored error)
                 ExitCode.cannotStart
             // Also where its output goes into a full disk, or to a program that has ended.
             | :? IOException
             | :? UnauthorizedAccessException as error ->
-                Remote.complain name error.Message
+                ClientCommand.complain name error.Message
                 ExitCode.cannotStart
             | :? OperationCanceledException -> ExitCode.interrupted
 
@@ -38,33 +43,35 @@ module Verbs =
 
     /// What stands behind `--` is somebody else's command line.
     let private conform (args: string[]) =
-        let options, command = ConformVerb.split args
-        verb "conform" (ConformVerb.run command) options
+        let options, command = ConformCommand.split args
+        verb "conform" (ConformCommand.run command) options
 
     /// Name, what it does in one line, and how it is run.
     let all: (string * string * (string[] -> int)) list = [
-        "submit", "sends files in and writes their results", verb "submit" SubmitVerb.run
-        "status", "how many tasks are in which state, and the workers", verb "status" StatusVerb.run
-        "watch", "the same, once a second", verb "watch" StatusVerb.watch
-        "tasks", "which tasks there are, in which state and why", verb "tasks" TasksVerb.run
+        "submit", "sends files in and writes their results", verb "submit" SubmitCommand.run
+        "status",
+        "how many tasks are in which state, and the workers",
+        verb "status" StatusCommand.run
+        "watch", "the same, once a second", verb "watch" StatusCommand.watch
+        "tasks", "which tasks there are, in which state and why", verb "tasks" TasksCommand.run
         "stages",
         "the stages that are built in, and those of connected workers",
-        verb "stages" StagesVerb.run
-        "wait", "until tasks have ended", verb "wait" WaitVerb.run
-        "cat", "prints the results of tasks", verb "cat" CatVerb.run
-        "events", "what was recorded, as JSON lines", verb "events" TaskVerbs.events
-        "explain", "why a task is where it is", verb "explain" TaskVerbs.explain
-        "cancel", "gives up tasks, wherever they are", verb "cancel" TaskVerbs.cancel
-        "retry", "gets tasks out of quarantine", verb "retry" RetryVerb.run
-        "drain", "has workers finish what they hold and go", verb "drain" TaskVerbs.drain
+        verb "stages" StagesCommand.run
+        "wait", "until tasks have ended", verb "wait" WaitCommand.run
+        "cat", "prints the results of tasks", verb "cat" CatCommand.run
+        "events", "what was recorded, as JSON lines", verb "events" EventsCommand.run
+        "explain", "why a task is where it is", verb "explain" TaskCommands.explain
+        "cancel", "gives up tasks, wherever they are", verb "cancel" TaskCommands.cancel
+        "retry", "gets tasks out of quarantine", verb "retry" RetryCommand.run
+        "drain", "has workers finish what they hold and go", verb "drain" TaskCommands.drain
         "replay",
         "what the scheduler knew at a moment, from its journal",
-        verb "replay" ReplayVerb.run
-        "check", "whether the journal is whole", verb "check" CheckVerb.run
+        verb "replay" ReplayCommand.run
+        "check", "whether the journal is whole", verb "check" CheckCommand.run
         "journal",
         "copies the journal, also of a scheduler that runs",
-        verb "journal" JournalVerb.run
-        "plan", "which pipeline each file of a folder would get", verb "plan" PlanVerb.run
+        verb "journal" JournalCommand.run
+        "plan", "which pipeline each file of a folder would get", verb "plan" PlanCommand.run
         "conform", "whether a worker of yours keeps to the protocol", conform
     ]
 

@@ -1,12 +1,11 @@
 namespace FsScheduler.Scheduler
 
 open System
-open System.Text.Json
 open Argu
 open FsScheduler.Core
 open FsScheduler.Platform
-open FsScheduler.Protocol
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
 /// The command line of `fs-scheduler stages`.
 [<RequireQualifiedAccess>]
@@ -20,9 +19,9 @@ type StagesArguments =
         member argument.Usage =
             match argument with
             | StagesArguments.Built_In -> "only those that are built in; no scheduler is asked"
-            | StagesArguments.Connect _ -> Remote.connectUsage
-            | StagesArguments.Token_File _ -> Remote.tokenFileUsage
-            | StagesArguments.Json -> Remote.jsonUsage
+            | StagesArguments.Connect _ -> ClientCommand.connectUsage
+            | StagesArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | StagesArguments.Json -> ClientCommand.jsonUsage
 
 /// A stage, and who runs it if a scheduler was asked.
 type private StageLine = {
@@ -34,7 +33,7 @@ type private StageLine = {
 }
 
 /// `stages`: those that are built in, with a line each, and those that connected workers offer.
-module StagesVerb =
+module StagesCommand =
 
     /// How a built-in stage is written, and what it gives.
     let describe (stage: BuiltInStage) : struct (string * string) =
@@ -80,14 +79,12 @@ module StagesVerb =
     let private isProgram (stage: string) = stage.Contains ':'
 
     /// What a scheduler knows, laid over what is built in.
-    let private combine (rows: string seq) : StageLine list =
+    let private combine (offers: StageOffer seq) : StageLine list =
         let known = Map.ofList builtIn
 
         let asked = [
-            for row in rows do
-                use document = JsonDocument.Parse row
-                let root = document.RootElement
-                let name = nonNull (root.GetProperty("stage").GetString())
+            for offer in offers do
+                let name = offer.Stage
 
                 let line =
                     match known.TryFind name with
@@ -105,15 +102,7 @@ module StagesVerb =
                       }
 
                 name,
-                {
-                    line with
-                        offered =
-                            Some(
-                                root.GetProperty("workers").GetInt32(),
-                                root.GetProperty("slots").GetInt64()
-                            )
-                        queued = root.GetProperty("queued").GetInt64()
-                }
+                { line with offered = Some(offer.Workers, offer.Slots); queued = offer.Queued }
         ]
 
         let found = Map.ofList asked
@@ -146,7 +135,7 @@ module StagesVerb =
                     what = line.what
                 |}
 
-                printfn "%s" (Remote.json value)
+                printfn "%s" (ClientCommand.json value)
         else
             let count value =
                 value |> Option.map string |> Option.defaultValue ""
@@ -173,22 +162,20 @@ module StagesVerb =
             show isJson (List.map snd builtIn)
         else
             try
-                Remote.run
+                ClientCommand.run
                     address
                     (arguments.TryGetResult StagesArguments.Token_File)
                     (fun client ct ->
                         task {
-                            match! Remote.ask client ToScheduler.Stages ct with
-                            | Ok({ message = FromScheduler.Stages } as arrival) ->
-                                return Remote.linesOf arrival |> combine |> show isJson
-                            | Ok _ -> return Remote.somethingElse ()
+                            match! ClientCommand.answer (client.GetStagesAsync ct) with
+                            | Ok offers -> return offers |> combine |> show isJson
                             | Error message ->
-                                Remote.complain "stages" message
+                                ClientCommand.complain "stages" message
                                 return ExitCode.quarantined
                         })
-            with Unreachable message when address.IsNone ->
+            with :? SchedulerException as away when address.IsNone ->
                 // Whoever writes a pipeline may have no scheduler yet.
                 eprintfn
-                    $"fs-scheduler stages: only those that are built in, since {Terminal.printable message}"
+                    $"fs-scheduler stages: only those that are built in, since {Terminal.printable away.Message}"
 
                 show isJson (List.map snd builtIn)

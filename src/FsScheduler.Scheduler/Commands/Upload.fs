@@ -4,56 +4,17 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
-open FsScheduler.Protocol
 open FsScheduler.Folders
 open FsScheduler.Cli
+open FsScheduler.Sdk
 
-/// The command line of `fs-scheduler submit`.
-[<RequireQualifiedAccess>]
-type SubmitArguments =
-    | [<MainCommand>] Files of FILE: string list
-    | [<Unique>] Pipeline of STAGES: string
-    | [<Unique>] Priority of NUMBER: int
-    | [<Unique>] Key of KEY: string
-    | [<Unique>] Out of FOLDER: string
-    | [<Unique>] Name_As of TEMPLATE: string
-    | [<Unique>] No_Wait
-    | [<Unique>] Halt of WHEN: string
-    | [<Unique>] Joblog of FILE: string
-    | [<Unique>] Eta
-    | [<Unique; AltCommandLine("-q")>] Quiet
-    | [<Unique; AltCommandLine("-v")>] Verbose
-    | [<Unique>] Connect of ``HOST:PORT``: string
-    | [<Unique>] Token_File of FILE: string
-    | [<Unique>] Json
+/// The scheduler would refuse something again and again.
+exception Refusal of message: string
 
-    interface IArgParserTemplate with
-        member argument.Usage =
-            match argument with
-            | SubmitArguments.Files _ ->
-                "the files, and folders with all that is in them; - is standard input, whose result goes to standard output"
-            | SubmitArguments.Pipeline _ -> "what is done with each (default: the scheduler's own)"
-            | SubmitArguments.Priority _ -> "higher first (default: 0)"
-            | SubmitArguments.Key _ ->
-                "for idempotence: the same key with the same files runs nothing twice (default: a new one)"
-            | SubmitArguments.Out _ -> "where results go, as NAME.out (default: the current folder)"
-            | SubmitArguments.Name_As _ ->
-                "what results are called below --out, with {} {.} {/} {/.} {//} as in GNU parallel and {n} for a number (default: NAME.out)"
-            | SubmitArguments.Halt _ ->
-                "when to stop early, as in GNU parallel: now,fail=1 cancels what is on its way, soon,fail=10% waits for it; also success and done (default: never)"
-            | SubmitArguments.Joblog _ ->
-                "a file for a line for each that has ended, in the columns of GNU parallel; with + in front lines are added"
-            | SubmitArguments.Eta -> "how long it may still take, on standard error"
-            | SubmitArguments.Quiet -> "say only what is wrong"
-            | SubmitArguments.Verbose -> "say also what is accepted"
-            | SubmitArguments.No_Wait ->
-                "end when all are accepted; results go to the scheduler's own folder of results"
-            | SubmitArguments.Connect _ -> Remote.connectUsage
-            | SubmitArguments.Token_File _ -> Remote.tokenFileUsage
-            | SubmitArguments.Json -> Remote.jsonUsage
-
-/// A file on its way.
-type Sending = {
+/// A file to be submitted.
+type Upload = {
+    /// Which of the files, from 1.
+    number: int
     /// As it was named.
     file: string
     name: string
@@ -61,14 +22,15 @@ type Sending = {
     result: string
     /// Where its bytes are.
     path: string
-    size: Size
+    /// In bytes.
+    size: int64
     /// Why it cannot be sent.
     trouble: string option
-    message: Submit
+    submission: Submission
 }
 
 /// The files of a `submit`, and their results.
-module Sending =
+module Upload =
 
     let private wrong message = raise (WrongArguments message)
 
@@ -109,14 +71,14 @@ module Sending =
                 | first -> spool temporary $"input{index}" [| byte first |] input
 
     /// What keeps a file from being sent as it was found, or nothing.
-    let troubleWith (sending: Sending) : string option =
-        match sending.trouble with
+    let troubleWith (upload: Upload) : string option =
+        match upload.trouble with
         | Some trouble -> Some trouble
         | None ->
             try
-                use input = openFile sending.path
+                use input = openFile upload.path
 
-                if input.Length * 1L<B> = sending.size then
+                if input.Length = upload.size then
                     None
                 else
                     Some "it changed while it was being sent"
@@ -228,7 +190,12 @@ module Sending =
             | [ _ ] -> true
             | _ -> false
 
-        let sending index (found: Found) =
+        let pipeline = arguments.GetResult(SubmitArguments.Pipeline, "")
+
+        if Text.Encoding.UTF8.GetByteCount pipeline > ProtocolLimits.pipelineBytesMax then
+            raise (Refusal $"a pipeline has at most {ProtocolLimits.pipelineBytesMax} bytes")
+
+        let upload index (found: Found) =
             let given = templated found index
 
             // A scheduler names what it stores itself: NAME.out, for the name of the task.
@@ -259,78 +226,52 @@ module Sending =
                             found.file, 0L, Some $"it cannot be read: {error.Message}"
 
                 {
+                    number = index + 1
                     file = found.file
                     name = name
                     result = given |> Option.defaultValue (name + ".out")
                     path = path
-                    size = size * 1L<B>
+                    size = size
                     trouble = trouble
-                    message = {
-                        ref = string index
-                        name = name
-                        pipeline = arguments.GetResult(SubmitArguments.Pipeline, "")
-                        priority = priority
-                        key = Some key
-                        want = if isWaiting then Want.Result else Want.File
-                    }
+                    submission =
+                        Submission(
+                            Name = name,
+                            Payload = Payload.FromFile path,
+                            Pipeline = pipeline,
+                            Priority = priority,
+                            Key = key,
+                            Delivery = if isWaiting then Delivery.Result else Delivery.Stored
+                        )
                 }
 
-        let sendings = List.mapi sending files
+        let uploads = List.mapi upload files
 
-        match sendings |> List.countBy _.result |> List.tryFind (fun (_, count) -> count > 1) with
+        match uploads |> List.countBy _.result |> List.tryFind (fun (_, count) -> count > 1) with
         | Some(result, count) ->
             wrong
                 $"{count} files would be {result}: their results would have one name; submit them apart, or name them with --name-as"
-        | None -> sendings
+        | None -> uploads
 
-    /// Writes a result: whole under a name that no other file's result has, or not at all.
-    let store (folder: string) (results: ResultFolder) (sending: Sending) (payload: Payload) =
-        if sending.file = "-" then
-            let output = StandardStreams.bytes ()
-
-            match payload with
-            | Spooled(path, _) ->
-                try
-                    use file = File.OpenRead path
-                    file.CopyTo output
-                finally
-                    SpoolFile.delete path
-            | Bytes bytes -> output.Write(bytes, 0, bytes.Length)
-            | Packed
-            | Journaled
-            | Recorded _
-            | Input _
-            | Slice _ -> ()
-
+    /// Writes a result: whole under a name that no other file's result has, or not at all. Says where.
+    let store (folder: string) (results: ResultFolder) (upload: Upload) (result: TaskResult) =
+        if upload.file = "-" then
+            use bytes = result.OpenRead()
+            bytes.CopyTo(StandardStreams.bytes ())
             "standard output"
         else
-            let put temporary =
-                let struct (name, ending) =
-                    if sending.result = sending.name + ResultFolder.Ending then
-                        struct (sending.name, ResultFolder.Ending)
-                    else
-                        struct (sending.result, "")
+            let struct (name, ending) =
+                if upload.result = upload.name + ResultFolder.Ending then
+                    struct (upload.name, ResultFolder.Ending)
+                else
+                    struct (upload.result, "")
 
-                match TaskName.parse name with
-                | Ok name -> results.Put(sending.file, name, ending, temporary)
-                | Error reason -> invalidOp $"a result is called '{name}': {reason}"
-
-            match payload with
-            | Spooled(path, _) ->
-                try
-                    put path
-                finally
-                    SpoolFile.delete path // moved, unless it could not be
-            | Bytes bytes ->
+            match TaskName.parse name with
+            | Error reason -> invalidOp $"a result is called '{name}': {reason}"
+            | Ok name ->
                 let temporary = Path.Combine(folder, $".fss-{Guid.NewGuid():N}.tmp")
 
                 try
-                    File.WriteAllBytes(temporary, bytes)
-                    put temporary
+                    result.MoveTo temporary
+                    results.Put(upload.file, name, ending, temporary)
                 finally
-                    File.Delete temporary
-            | Packed
-            | Journaled
-            | Recorded _
-            | Input _
-            | Slice _ -> invalidOp "what is received is in memory or in a file of its own"
+                    File.Delete temporary // moved, unless it could not be

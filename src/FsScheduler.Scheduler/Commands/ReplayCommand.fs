@@ -28,10 +28,10 @@ type ReplayArguments =
             | ReplayArguments.At _ ->
                 "the moment, such as '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'; without a zone it is this machine's (default: the last event)"
             | ReplayArguments.Task _ -> "explain this task, as it stood then"
-            | ReplayArguments.Json -> Remote.jsonUsage
+            | ReplayArguments.Json -> ClientCommand.jsonUsage
 
 /// `replay`: what a scheduler knew at a moment, from its journal alone. It may be running meanwhile.
-module ReplayVerb =
+module ReplayCommand =
 
     let private tasksMax = 50
 
@@ -97,7 +97,7 @@ module ReplayVerb =
                 printfn $"and {tasks.Length - tasksMax} more; --json has them all"
 
     let private asJson (at: DateTimeOffset) (report: StatusReport) (tasks: (TaskView * string)[]) =
-        Remote.json {|
+        ClientCommand.json {|
             time = at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ"
             queued = report.queued
             running = report.running
@@ -165,7 +165,7 @@ module ReplayVerb =
         scheduler
         workers
         =
-        let id = Remote.taskOf (string number)
+        let id = ClientCommand.taskOf (string number) * 1L<taskId>
 
         let workerName session =
             match (workers: Dictionary<SessionId, string>).TryGetValue session with
@@ -178,14 +178,15 @@ module ReplayVerb =
 
         if past.Length = 0 then
             let time = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
-            Remote.complain "replay" $"task {number} was not known at {time}"
+            ClientCommand.complain "replay" $"task {number} was not known at {time}"
             ExitCode.quarantined
         else
             let standing = TaskLocation.ofTask id { sinceStart = now * 1L<ms> } scheduler
 
             Explanation.make id past workerName standing
             |> HistoryQueries.explanation workerName recorded
-            |> TaskVerbs.show isJson
+            |> ReadOnlyMemory
+            |> TaskCommands.show isJson
 
             ExitCode.ok
 
@@ -196,7 +197,10 @@ module ReplayVerb =
         let until = momentOf arguments
 
         if not (File.Exists path) then
-            Remote.complain "replay" $"there is no journal {path}; name its folder with --state"
+            ClientCommand.complain
+                "replay"
+                $"there is no journal {path}; name its folder with --state"
+
             ExitCode.cannotStart
         else
             try
@@ -221,7 +225,7 @@ module ReplayVerb =
                 | None -> tellTasks isJson at scheduler names
                 | Some number -> tellTask isJson journal spool number at now scheduler workers
             with JournalRefused message ->
-                Remote.complain
+                ClientCommand.complain
                     "replay"
                     $"{message}; 'fs-scheduler check --state {folder}' says more"
 

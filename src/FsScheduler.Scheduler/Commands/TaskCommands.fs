@@ -1,0 +1,103 @@
+namespace FsScheduler.Scheduler
+
+open System
+open System.Text
+open System.Text.Json
+open System.Threading
+open System.Threading.Tasks
+open Argu
+open FsScheduler.Platform
+open FsScheduler.Cli
+open FsScheduler.Sdk
+
+/// The command lines of `cancel`, `drain` and `explain`.
+[<RequireQualifiedAccess>]
+type TaskArguments =
+    | [<MainCommand>] What of WHAT: string list
+    | [<Unique>] Connect of ``HOST:PORT``: string
+    | [<Unique>] Token_File of FILE: string
+    | [<Unique>] Json
+
+    interface IArgParserTemplate with
+        member argument.Usage =
+            match argument with
+            | TaskArguments.What _ ->
+                "the numbers of tasks; for drain, the name of a worker or its session"
+            | TaskArguments.Connect _ -> ClientCommand.connectUsage
+            | TaskArguments.Token_File _ -> ClientCommand.tokenFileUsage
+            | TaskArguments.Json -> ClientCommand.jsonUsage
+
+/// What is said about tasks, and about workers. Exit code 1: something was wrong with one of them.
+module TaskCommands =
+
+    let private whats (arguments: ParseResults<TaskArguments>) =
+        match arguments.TryGetResult TaskArguments.What with
+        | Some whats -> whats
+        | None -> raise (WrongArguments "say which")
+
+    let private command
+        name
+        (arguments: ParseResults<TaskArguments>)
+        (give: SchedulerClient -> CancellationToken -> Task<CommandResult>)
+        =
+        ClientCommand.run
+            (arguments.TryGetResult TaskArguments.Connect)
+            (arguments.TryGetResult TaskArguments.Token_File)
+            (fun client ct ->
+                task {
+                    let! result = give client ct
+                    let errors = ClientCommand.errorsOf result
+
+                    if arguments.Contains TaskArguments.Json then
+                        printfn $"{ClientCommand.json {| errors = errors |}}"
+                    else
+                        for error in errors do
+                            ClientCommand.complain name error
+
+                    return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
+                })
+
+    let cancel (arguments: ParseResults<TaskArguments>) : int =
+        let ids = whats arguments |> List.map ClientCommand.taskOf
+        command "cancel" arguments (fun client ct -> client.CancelAsync(ids, ct))
+
+    let drain (arguments: ParseResults<TaskArguments>) : int =
+        let workers = whats arguments
+        command "drain" arguments (fun client ct -> client.DrainAsync(workers, ct))
+
+    /// Shows an explanation, as a scheduler or `HistoryQueries` makes it.
+    let show isJson (explanation: ReadOnlyMemory<byte>) =
+        if isJson then
+            printfn "%s" (Encoding.UTF8.GetString explanation.Span)
+        else
+            use document = JsonDocument.Parse explanation
+            let root = document.RootElement
+
+            let text (name: string) =
+                Terminal.printable (root.GetProperty(name).ToString())
+
+            printfn "task %s, '%s': %s" (text "task") (text "name") (text "state")
+
+            for sentence in root.GetProperty("sentences").EnumerateArray() do
+                printfn "  %s" (Terminal.printable (nonNull (sentence.GetString())))
+
+    let explain (arguments: ParseResults<TaskArguments>) : int =
+        let ids = whats arguments |> List.map ClientCommand.taskOf
+
+        ClientCommand.run
+            (arguments.TryGetResult TaskArguments.Connect)
+            (arguments.TryGetResult TaskArguments.Token_File)
+            (fun client ct ->
+                task {
+                    let mutable code = ExitCode.ok
+
+                    for id in ids do
+                        match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
+                        | Ok explanation ->
+                            show (arguments.Contains TaskArguments.Json) explanation.Json
+                        | Error message ->
+                            ClientCommand.complain "explain" message
+                            code <- ExitCode.quarantined
+
+                    return code
+                })
