@@ -12,22 +12,9 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
     /// A larger array is not kept for the next payload.
     static let keptBytesMax = 1_048_576
 
-    let sort = LineSort()
     let mutable bytes: byte[] = [||]
     let mutable used = 0
     let mutable count = 0
-
-    let isDescending =
-        order = LineOrder.TextDescending || order = LineOrder.NumberDescending
-
-    /// The order in which the entries are sorted; if it is a descending one, they are read from the end.
-    let ascending =
-        match order with
-        | LineOrder.TextDescending -> LineOrder.Text
-        | LineOrder.NumberDescending -> LineOrder.Number
-        | LineOrder.Text
-        | LineOrder.Number
-        | LineOrder.Greatest -> order
 
     let entriesOf (count: int) =
         MemoryMarshal.Cast<byte, Entry>(bytes.AsSpan(bytes.Length - entryBytes * count))
@@ -66,7 +53,7 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
             count <- count + 1
 
             (entriesOf count)[0] <- {
-                key = LineOrder.keyOf ascending line
+                key = LineOrder.keyOf order line
                 offset = used
                 length = line.Length
             }
@@ -75,16 +62,11 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
             true
 
     member _.Sort() =
-        match ascending with
-        | LineOrder.Number
-        | LineOrder.Greatest -> sort.ByNumber(bytes, ascending, entriesOf count)
-        | LineOrder.Text
-        | LineOrder.TextDescending
-        | LineOrder.NumberDescending -> sort.ByText(bytes, entriesOf count)
+        LineSort.sort bytes order (entriesOf count)
 
     /// The line at a place of the order, once they are sorted.
     member _.Line(index: int) =
-        let entry = (entriesOf count)[if isDescending then count - 1 - index else index]
+        let entry = (entriesOf count)[index]
         ReadOnlySpan(bytes, entry.offset, entry.length)
 
     /// Keeps so many lines of those that come first, once they are sorted. Not for descending orders.
@@ -100,7 +82,7 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
             entries[index] <- {
                 entry with
                     offset = used
-                    key = LineOrder.keyOf ascending (ReadOnlySpan(bytes, used, entry.length))
+                    key = LineOrder.keyOf order (ReadOnlySpan(bytes, used, entry.length))
             }
 
             used <- used + entry.length + 1

@@ -114,9 +114,6 @@ module internal LineKey =
     /// How many first bytes of the texts the key says.
     let textLength = 7
 
-    /// Whether the key says the whole text: the texts with such a key are equal.
-    let isWholeText (key: uint64) = key &&& 0xFFUL < 8UL
-
     /// The digits that a key has room for: 10^15 is below 2^50.
     let private digitsMax = 15
 
@@ -151,9 +148,6 @@ module internal LineKey =
         let zero = 1UL <<< 63
         if number.isNegative then zero - size else zero + size
 
-    /// Whether the key says the whole number: the numbers with such a key are equal. It is so for 2^63 minus it.
-    let isWholeNumber (key: uint64) = key &&& 1UL = 0UL
-
 /// An order of lines. In each, only lines that are equal in whole have the same place.
 [<RequireQualifiedAccess>]
 type internal LineOrder =
@@ -175,6 +169,10 @@ module internal LineOrder =
         | false, true -> LineOrder.TextDescending
         | true, false -> LineOrder.Number
         | true, true -> LineOrder.NumberDescending
+
+    /// Whether lines are compared by their leading numbers first.
+    let isNumeric (order: LineOrder) =
+        order <> LineOrder.Text && order <> LineOrder.TextDescending
 
     /// A key that is smaller for a line that comes first, and the same for some that do not.
     let keyOf (order: LineOrder) (line: ReadOnlySpan<byte>) : uint64 =

@@ -1,9 +1,8 @@
 namespace FsScheduler.Stages
 
 open System
-open System.Collections.Generic
 
-/// A text inside a buffer, and a key of it: see `LineKey`.
+/// A line inside a buffer, and a key of it: see `LineKey`.
 [<Struct; CustomComparison; CustomEquality>]
 type internal Entry = {
     mutable key: uint64
@@ -22,139 +21,58 @@ type internal Entry = {
 
     override entry.GetHashCode() = entry.key.GetHashCode()
 
-/// Entries that have equal keys, and at least `depth` bytes in common.
-[<Struct>]
-type private Ties = { start: int; count: int; depth: int }
+module internal LineSort =
 
-/// Puts texts in order by keys of seven bytes, then those with equal keys by the next seven, and so on: multikey
-/// quicksort with cached keys, after Bentley and Sedgewick (1997) and Ng and Kakehi (2007).
-[<Sealed>]
-type internal LineSort() =
+    /// Bytes that lines are sorted by in keys; lines that have more in common are compared.
+    let private keyedMax = 16 * LineKey.textLength
 
-    /// Fewer texts with equal keys than these are compared whole.
-    static let fewMax = 12
+    /// <summary>Sorts by the keys, then lines with equal keys by the bytes that follow.</summary>
+    /// <param name="buffer">The bytes of the lines.</param>
+    /// <param name="order">The order of which the entries have the keys.</param>
+    /// <param name="depth">How many bytes of the lines the keys and those before them say.</param>
+    /// <param name="compare">`LineOrder.compare order` of the lines of two entries.</param>
+    /// <param name="entries">Are sorted in place.</param>
+    let rec private sortFrom
+        (buffer: byte[])
+        order
+        depth
+        (compare: Comparison<Entry>)
+        (entries: Span<Entry>)
+        =
+        entries.Sort()
+        let mutable first = 0
 
-    /// Not on the stack: texts can have millions of bytes in common.
-    let ties = Stack<Ties>()
+        while first < entries.Length do
+            let mutable next = first + 1
 
-    let textOf (buffer: byte[]) (entry: inref<Entry>) depth =
-        ReadOnlySpan(buffer, entry.offset + depth, entry.length - depth)
+            while next < entries.Length && entries[next].key = entries[first].key do
+                next <- next + 1
 
-    let sortFew (buffer: byte[]) (entries: Span<Entry>) depth =
-        for index in 1 .. entries.Length - 1 do
-            let entry = entries[index]
-            let text = textOf buffer &entry depth
-            let mutable place = index
+            let tied = entries.Slice(first, next - first)
 
-            while place > 0 && text.SequenceCompareTo(textOf buffer &entries[place - 1] depth) < 0 do
-                entries[place] <- entries[place - 1]
-                place <- place - 1
+            if tied.Length > 1 then
+                if LineOrder.isNumeric order || depth >= keyedMax then
+                    tied.Sort compare
+                elif tied[0].length > depth then
+                    for index in 0 .. tied.Length - 1 do
+                        let entry = &tied[index]
+                        let rest = ReadOnlySpan(buffer, entry.offset + depth, entry.length - depth)
+                        entry.key <- LineOrder.keyOf order rest
 
-            entries[place] <- entry
-
-    /// How many bytes all of them have in common, at least `depth`.
-    let commonLength (buffer: byte[]) (entries: Span<Entry>) depth =
-        let first = textOf buffer &entries[0] depth
-        let mutable length = first.Length
-
-        for index in 1 .. entries.Length - 1 do
-            length <- first.Slice(0, length).CommonPrefixLength(textOf buffer &entries[index] depth)
-
-        depth + length
-
-    /// Gives the entries the keys of their texts from `depth` on.
-    /// Whether the keys differ.
-    let load (buffer: byte[]) (entries: Span<Entry>) depth =
-        let mutable differ = false
-
-        for index in 0 .. entries.Length - 1 do
-            let entry = &entries[index]
-            entry.key <- LineKey.ofText (textOf buffer &entry depth)
-            differ <- differ || entry.key <> entries[0].key
-
-        differ
-
-    /// Where the run of equal keys ends that begins at `first`.
-    let tieEnd (entries: Span<Entry>) first =
-        let mutable index = first + 1
-
-        while index < entries.Length && entries[index].key = entries[first].key do
-            index <- index + 1
-
-        index
-
-    /// Puts some of the entries in the order of their keys, which are those of the texts from `depth` on. What is
-    /// tied then is settled at once, or left in `ties`.
-    let sortKeys (buffer: byte[]) (entries: Span<Entry>) start count depth =
-        entries.Slice(start, count).Sort()
-        let last = start + count
-        let mutable first = start
-
-        while first < last do
-            let next = min last (tieEnd entries first)
-
-            if next - first > 1 && not (LineKey.isWholeText entries[first].key) then
-                if next - first <= fewMax then
-                    sortFew buffer (entries.Slice(first, next - first)) (depth + LineKey.textLength)
-                else
-                    ties.Push { start = first; count = next - first; depth = depth }
+                    sortFrom buffer order (depth + LineKey.textLength) compare tied
 
             first <- next
 
-    let settle (buffer: byte[]) (entries: Span<Entry>) =
-        let mutable tie = Unchecked.defaultof<Ties>
-
-        while ties.TryPop &tie do
-            let tied = entries.Slice(tie.start, tie.count)
-            let mutable depth = tie.depth + LineKey.textLength
-            let mutable differ = load buffer tied depth
-
-            if not differ then
-                depth <- commonLength buffer tied depth
-                differ <- load buffer tied depth
-
-            // If not, the texts are equal.
-            if differ then
-                sortKeys buffer entries tie.start tie.count depth
-
-    /// <summary>By code points.</summary>
-    /// <param name="buffer">Where the texts are.</param>
-    /// <param name="entries">Their keys are those of the texts from the beginning, and are others afterwards.</param>
-    member _.ByText(buffer: byte[], entries: Span<Entry>) =
-        sortKeys buffer entries 0 entries.Length 0
-        settle buffer entries
-
-    /// <summary>By leading number, then by code points.</summary>
-    /// <param name="buffer">Where the texts are.</param>
-    /// <param name="order">`Number` or `Greatest`.</param>
-    /// <param name="entries">Their keys are those of the order, and are others afterwards.</param>
-    member _.ByNumber(buffer: byte[], order: LineOrder, entries: Span<Entry>) =
+    /// <summary>Puts lines in order.</summary>
+    /// <param name="buffer">The bytes of the lines.</param>
+    /// <param name="order">The order of which the entries have the keys.</param>
+    /// <param name="entries">Are sorted in place; their keys are others afterwards.</param>
+    let sort (buffer: byte[]) order (entries: Span<Entry>) =
         let compare =
-            Comparison(fun left right ->
+            Comparison(fun (left: Entry) (right: Entry) ->
                 LineOrder.compare
                     order
                     (ReadOnlySpan(buffer, left.offset, left.length))
                     (ReadOnlySpan(buffer, right.offset, right.length)))
 
-        entries.Sort()
-        let mutable first = 0
-
-        while first < entries.Length do
-            let next = tieEnd entries first
-            let tied = entries.Slice(first, next - first)
-            let key = tied[0].key
-
-            if tied.Length > 1 then
-                if
-                    not (LineKey.isWholeNumber (if order = LineOrder.Greatest then ~~~key else key))
-                then
-                    tied.Sort compare
-                elif tied.Length <= fewMax then
-                    sortFew buffer tied 0
-                else
-                    load buffer tied 0 |> ignore
-                    sortKeys buffer entries first tied.Length 0
-
-            first <- next
-
-        settle buffer entries
+        sortFrom buffer order LineKey.textLength compare entries

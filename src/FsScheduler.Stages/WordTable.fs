@@ -25,7 +25,6 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
     static let seed = Random.Shared.NextInt64()
 
     let seed = seed
-    let sort = LineSort()
     let mutable slots = Array.zeroCreate<Slot> slotsMin
     let mutable arena = Array.zeroCreate<byte> arenaMin
     /// The first record is not at 0.
@@ -133,7 +132,7 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
             place <- place + headBytes + word.Length
 
         let sorted = entries.AsSpan(0, count)
-        sort.ByText(arena, sorted)
+        LineSort.sort arena LineOrder.Text sorted
 
         for entry in sorted do
             target.Add(
