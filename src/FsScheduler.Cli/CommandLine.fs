@@ -12,24 +12,24 @@ module ExitCode =
 
     let ok = 0
 
-    /// With `--once`: something is in quarantine, or could not be taken.
+    /// With `--once`: a task is in quarantine, or a file could not be taken.
     let quarantined = 1
     let wrongArguments = 2
 
-    /// A port is taken, a folder is missing or cannot be written, no scheduler is to be found, too few files may be open.
+    /// A port is taken, a folder is missing or cannot be written, no scheduler is found, or too few files may be open.
     let cannotStart = 3
 
-    /// A defect of ours: the process ended itself rather than go on with a state it does not trust.
+    /// A defect: the process ended rather than go on with a state it does not trust.
     let broken = 70
     let interrupted = 130
 
-    /// Whoever read standard output has gone: as a shell tells it of a program that SIGPIPE has ended.
+    /// The reader of standard output has gone: the code that a shell gives a program ended by SIGPIPE.
     let outputClosed = 141
 
-/// What a command line says that cannot be.
+/// An invalid command line.
 exception WrongArguments of message: string
 
-/// Values of a command line, with errors that say what to do.
+/// Parses the values of a command line; errors say what to do.
 module CommandLine =
 
     let private orRaise option result =
@@ -42,7 +42,7 @@ module CommandLine =
 
     let size option text = Quantity.size text |> orRaise option
 
-    /// A size that is not smaller.
+    /// A size of at least `least`.
     let sizeFrom (least: Size) option text =
         let value = size option text
 
@@ -54,7 +54,7 @@ module CommandLine =
 
         value
 
-    /// A duration that is not shorter, nor longer than twenty days: timers take no more.
+    /// A duration from `least` to twenty days, the limit of timers.
     let durationFrom (least: Duration) option text =
         let value = duration option text
 
@@ -76,7 +76,7 @@ module CommandLine =
 
         value
 
-    /// The level of the log: `--log-level`, or what `--quiet` and `--verbose` stand for.
+    /// The level of the log, from `--log-level`, `--quiet` or `--verbose`.
     let logLevel (given: string option) (isQuiet: bool) (isVerbose: bool) : string =
         match given, isQuiet, isVerbose with
         | None, true, false -> "warn"
@@ -101,7 +101,7 @@ module CommandLine =
 
         List.ofArray names
 
-    /// Names of stages between commas.
+    /// Names of stages, separated by commas.
     let names option text =
         between
             ProtocolLimits.isStageName
@@ -109,7 +109,7 @@ module CommandLine =
             option
             text
 
-    /// What workers offer, between commas: names of stages, and programs such as `exec:jq`.
+    /// Stages and programs that workers offer, separated by commas, such as `exec:jq`.
     let offers option text =
         between
             ProtocolLimits.isOffer
@@ -117,27 +117,27 @@ module CommandLine =
             option
             text
 
-    /// What `--expect` says, if it is there: stages that are known beside the built-in ones.
+    /// The stages of `--expect`: known beside the built-in ones.
     let expected (text: string option) : Set<string> =
         text |> Option.map (offers "--expect") |> Option.defaultValue [] |> Set.ofList
 
-    /// What `--pipeline` says, if it is there.
+    /// The pipeline of `--pipeline`.
     let pipeline (expected: Set<string>) (text: string option) : Pipeline =
         Pipeline.parse (HashSet expected) (defaultArg text "lower")
         |> Result.mapError _.message
         |> orRaise "--pipeline"
 
-    /// Patterns are for what is below the folder of inputs, and do not begin with it.
+    /// Patterns are relative to the folder of inputs, and must not begin with its name.
     let private checkInside option (inputs: string) (pattern: NamePattern) =
         match NamePattern.insideFault inputs (string pattern) with
         | Some fault -> Error $"of the pattern '{pattern}': {fault}"
         | None -> Ok()
         |> orRaise option
 
-    /// <summary>What `--route` says, each time.</summary>
-    /// <param name="inputs">The folder of inputs, as it was named: patterns are for what is below it.</param>
-    /// <param name="expected">What `--expect` says.</param>
-    /// <param name="texts">As they were written.</param>
+    /// <summary>The routes of all `--route`.</summary>
+    /// <param name="inputs">The folder of inputs, as it was named: patterns are relative to it.</param>
+    /// <param name="expected">The stages of `--expect`.</param>
+    /// <param name="texts">The values, in order.</param>
     let routes (inputs: string) (expected: Set<string>) (texts: string list) : Route list = [
         for text in texts do
             let route = Route.parse (HashSet expected) text |> orRaise "--route"
@@ -146,7 +146,7 @@ module CommandLine =
             route
     ]
 
-    /// What `--ignore` says, each time; `inputs` as of `routes`.
+    /// The rules of all `--ignore`; `inputs` as for `routes`.
     let ignored (inputs: string) (texts: string list) : IgnoreRules =
         IgnoreRules [
             for text in texts do
@@ -163,7 +163,7 @@ module CommandLine =
         | :? UnauthorizedAccessException as error ->
             raise (WrongArguments $"{option}: cannot read '{path}': {error.Message}")
 
-    /// The first token for a role in a token file.
+    /// The first token of a role in a token file.
     let tokenFor (role: string) option (path: string) =
         let isOfRole (line: string) =
             match line.Split([| ' '; '\t'; '\r' |], StringSplitOptions.RemoveEmptyEntries) with
@@ -174,9 +174,8 @@ module CommandLine =
         | Some token -> token
         | None -> raise (WrongArguments $"{option}: {path} has no line '{role} TOKEN'")
 
-    /// <summary>All that a `main` does, since it prints: makes the standard streams safe, and ends as programs do when nobody reads
-    /// them.</summary>
-    /// <param name="program">What it is called in a sentence of its own.</param>
+    /// <summary>Runs a `main` with safe standard streams; ends as other programs do when nobody reads them.</summary>
+    /// <param name="program">The name of the program in its own messages.</param>
     /// <param name="run">Returns the exit code.</param>
     let printing (program: string) (run: unit -> int) : int =
         StandardStreams.install ()
@@ -196,7 +195,7 @@ module CommandLine =
         finally
             StandardStreams.finish ()
 
-    /// <summary>The frame of an executable: parses, runs, and turns what was wrong into a message and an exit code.</summary>
+    /// <summary>The frame of an executable: parses, runs, and turns errors into a message and an exit code.</summary>
     /// <param name="program">The name of the executable.</param>
     /// <param name="args">Its arguments.</param>
     /// <param name="run">Returns the exit code. May throw `WrongArguments`.</param>

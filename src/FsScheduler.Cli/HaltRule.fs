@@ -2,12 +2,12 @@ namespace FsScheduler.Cli
 
 open System
 
-/// What `--halt` does to the tasks that are on their way.
+/// What `--halt` does to unfinished tasks.
 [<RequireQualifiedAccess>]
 type HaltWhen =
-    /// Sends nothing more, and waits for them.
+    /// Sends no more tasks, and waits for those that were sent.
     | Soon
-    /// Cancels them.
+    /// Cancels the tasks that were sent.
     | Now
 
 /// What `--halt` counts.
@@ -17,20 +17,20 @@ type HaltWhy =
     | Success
     | Done
 
-/// How many of them are enough.
+/// The number of counted tasks that stops a `submit`.
 [<RequireQualifiedAccess>]
 type HaltAmount =
     | Count of int
-    /// Of all files; never before `HaltRule.percentFrom` have ended.
+    /// Percent of all files; never before `HaltRule.percentFrom` tasks have ended.
     | Percent of float
 
-/// When a `submit` stops early, as GNU parallel has it: `never`, or `now` or `soon`, a comma, and `fail`, `success` or
+/// When a `submit` stops early, as in GNU parallel: `never`, or `now` or `soon`, a comma, and `fail`, `success` or
 /// `done` with a number or a percentage.
 type HaltRule = { whenever: HaltWhen; why: HaltWhy; amount: HaltAmount }
 
 module HaltRule =
 
-    /// A percentage of very few says nothing.
+    /// A percentage of fewer tasks says nothing.
     let percentFrom = 3
 
     let private wrong (text: string) =
@@ -54,7 +54,7 @@ module HaltRule =
             | true, count when count >= 1 -> Some(HaltAmount.Count count)
             | _ -> None
 
-    /// Reads a rule; None is `never`. 0, 1 and 2 are the older way to say never, soon,fail=1 and now,fail=1.
+    /// Parses a rule; None is `never`. 0, 1 and 2 are the older forms of never, soon,fail=1 and now,fail=1.
     let parse (text: string) : Result<HaltRule option, string> =
         let rule whenever why amount =
             Ok(Some { whenever = whenever; why = why; amount = amount })
@@ -80,9 +80,9 @@ module HaltRule =
             | _ -> wrong text
 
     /// <summary>Whether it is time to stop.</summary>
-    /// <param name="total">All files.</param>
-    /// <param name="succeeded">Of them, those that have ended well.</param>
-    /// <param name="failed">Of them, those that have not.</param>
+    /// <param name="total">The number of files.</param>
+    /// <param name="succeeded">The number of successful tasks.</param>
+    /// <param name="failed">The number of failed tasks.</param>
     /// <param name="rule">The rule.</param>
     let isMet (total: int) (succeeded: int) (failed: int) (rule: HaltRule) : bool =
         let counted =

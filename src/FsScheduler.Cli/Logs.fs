@@ -5,7 +5,7 @@ open System.Text.Json
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Console
 
-/// Logs of the executables: to stderr, because stdout is for what was asked.
+/// Logs of the executables, on stderr: stdout is for results.
 module Logs =
 
     /// The names of levels, as `--log-level` takes them.
@@ -20,12 +20,12 @@ module Logs =
         | "error" -> LogLevel.Error
         | _ -> LogLevel.None
 
-    /// What is said of lines that nobody took, in the form of the others.
+    /// The line that counts dropped lines, in the format of the log.
     let private dropped (program: string) (json: bool) (count: int64) =
         let now = DateTime.UtcNow
 
         let message =
-            $"{count} lines are missing here: nobody read standard error, or it could not be written"
+            $"{count} lines are missing here: standard error was not read, or could not be written"
 
         if json then
             JsonSerializer.Serialize {|
@@ -38,11 +38,10 @@ module Logs =
         else
             $"""{now.ToLocalTime().ToString "HH:mm:ss.fff"} warn: {program}[0] {message}"""
 
-    /// <summary>Makes the log of an executable that works, and goes on with that whether anybody reads what it prints or
-    /// not.</summary>
-    /// <param name="program">What the executable is called.</param>
+    /// <summary>Makes the log of a scheduler or a worker, which goes on whether anybody reads it or not.</summary>
+    /// <param name="program">The name of the executable.</param>
     /// <param name="levelName">One of `levels`.</param>
-    /// <param name="json">One JSON object a line instead of text.</param>
+    /// <param name="json">Whether each line is a JSON object instead of text.</param>
     let create (program: string) (levelName: string) (json: bool) : ILoggerFactory =
         // Before the factory, which keeps the stream that it finds.
         StandardStreams.detach (dropped program json)

@@ -4,7 +4,7 @@ open System
 open System.Text.RegularExpressions
 open FsScheduler.Core
 
-/// How `--name-as` names results: as GNU parallel writes names of its inputs.
+/// The names of results by `--name-as`, with the replacement strings of GNU parallel.
 module NameTemplate =
 
     let private placeholder = Regex(@"\{[^{}]*\}", RegexOptions.CultureInvariant)
@@ -17,7 +17,7 @@ module NameTemplate =
         | -1 -> "."
         | slash -> path.Substring(0, slash)
 
-    /// Without its ending; a leading dot begins none.
+    /// The path without its extension; a leading dot begins none.
     let private stemOf (path: string) =
         match path.LastIndexOf '.' with
         | dot when dot > path.LastIndexOf '/' + 1 -> path.Substring(0, dot)
@@ -25,8 +25,8 @@ module NameTemplate =
 
     let private known = "{} {.} {/} {/.} {//} {n}"
 
-    /// <summary>Checks a template, before anything is sent.</summary>
-    /// <returns>What is wrong with it, or nothing.</returns>
+    /// <summary>Checks a template before anything is sent.</summary>
+    /// <returns>The error, or none.</returns>
     let problem (template: string) : string option =
         placeholder.Matches template
         |> Seq.map _.Value
@@ -34,11 +34,11 @@ module NameTemplate =
             not (List.contains it [ "{}"; "{.}"; "{/}"; "{/.}"; "{//}"; "{n}"; "{#}" ]))
         |> Option.map (fun it -> $"'{it}' stands for nothing; there are {known}")
 
-    /// <summary>The name that a template gives a file.</summary>
-    /// <param name="template">Has no problem.</param>
-    /// <param name="path">The file as it was named, with `/`.</param>
-    /// <param name="number">Which of the files it is, from 1.</param>
-    /// <returns>A relative name that stays in its folder, or what is wrong with it as the end of a sentence.</returns>
+    /// <summary>The name for a file by a template.</summary>
+    /// <param name="template">A valid template.</param>
+    /// <param name="path">The file as named on the command line, with `/`.</param>
+    /// <param name="number">The number of the file, from 1.</param>
+    /// <returns>A relative name that stays in its folder, or an error as the end of a sentence.</returns>
     let apply (template: string) (path: string) (number: int) : Result<string, string> =
         let path = if path.StartsWith "./" then path.Substring 2 else path
 

@@ -5,10 +5,10 @@ open System.Reflection
 open Argu
 open FsScheduler.Core
 
-/// What people expect of every command line, before its own options are looked at.
+/// Checks of a command line before the parser: help, versions, unknown and empty options.
 module OptionHints =
 
-    /// As `--version` says it.
+    /// The text of `--version`.
     let version (program: string) : string =
         let version =
             match Assembly.GetEntryAssembly() with
@@ -17,7 +17,7 @@ module OptionHints =
 
         $"{program.Split(' ')[0]} {version.ToString 3}"
 
-    /// Options, up to a `--`: what follows is no option.
+    /// The options before a `--`.
     let private optionsOf (args: string[]) =
         args |> Array.takeWhile (fun arg -> arg <> "--")
 
@@ -58,8 +58,8 @@ module OptionHints =
                     arg
         |]
 
-    /// <summary>An option that does not exist, and would be taken for the name of a file or a task.</summary>
-    /// <param name="parser">Knows which options there are, and how many values follow each.</param>
+    /// <summary>An unknown option, which the parser would take for the name of a file or a task.</summary>
+    /// <param name="parser">Knows the options, and the number of their values.</param>
     /// <param name="args">Normalized.</param>
     let findUnknown (parser: ArgumentParser) (args: string[]) : string option =
         let names = namesOf parser
@@ -87,7 +87,7 @@ module OptionHints =
 
         from 0
 
-    /// Options that name a file or a folder, or tell one submission from others.
+    /// Options that name a file or a folder, or identify a submission.
     let private neverEmpty =
         set [
             "--entrada"
@@ -99,7 +99,7 @@ module OptionHints =
             "--key"
         ]
 
-    /// <summary>Such an option whose value is empty, as of a variable of the shell that is not set.</summary>
+    /// <summary>An option of `neverEmpty` with an empty value, as from an unset variable of the shell.</summary>
     /// <param name="args">Normalized.</param>
     let findEmpty (args: string[]) : string option =
         Array.pairwise (optionsOf args)
@@ -107,7 +107,7 @@ module OptionHints =
             neverEmpty.Contains option && (value = "" || option = "--joblog" && value = "+"))
         |> Option.map fst
 
-    /// What is said of an option that does not exist.
+    /// The error of an unknown option.
     let unknown (names: string list) (option: string) : string =
         let hint =
             match Spelling.nearest names (option.Split('=')[0]) with

@@ -53,16 +53,16 @@ module Quantity =
             Error
                 $"'{text}' is not a {what}: write a number and a unit ({names}), such as {example}"
 
-    /// Milliseconds of a text such as `500ms`, `5m` or `1.5h`; or what is wrong with it.
+    /// Milliseconds of a text such as `500ms`, `5m` or `1.5h`; or an error for people.
     let duration (text: string) : Result<Duration, string> =
         parse durations "duration" "500ms or 5m" text
         |> Result.map (fun value -> value * 1L<ms>)
 
-    /// Bytes of a text such as `64MiB`; or what is wrong with it.
+    /// Bytes of a text such as `64MiB`; or an error for people.
     let size (text: string) : Result<Size, string> =
         parse sizes "size" "64MiB" text |> Result.map (fun value -> value * 1L<B>)
 
-    /// As it would be written, in the largest unit that gives a whole number: `128KiB`.
+    /// A size in the largest unit that gives a whole number, such as `128KiB`.
     let ofSize (size: Size) : string =
         let unit, factor =
             sizes

@@ -10,13 +10,13 @@ open System.Threading
 open Microsoft.FSharp.NativeInterop
 open FsScheduler.Platform
 
-/// Whoever read standard output has gone: the program ends, and says nothing.
+/// The reader of standard output has gone: the program ends silently.
 exception OutputClosed
 
-/// Standard output takes nothing, such as a full disk: the program ends with a sentence.
+/// Standard output cannot be written, for example on a full disk: the program ends with this message.
 exception OutputFailed of message: string
 
-/// Descriptors as the system has them. The runtime's own streams swallow that a reader has gone.
+/// Descriptors of the system. The streams of the runtime hide that a reader has gone.
 module private Descriptor =
 
     [<Struct; StructLayout(LayoutKind.Sequential)>]
@@ -44,13 +44,13 @@ module private Descriptor =
     let EPIPE = 32
     let EBADF = 9
 
-    /// Since a signal may come while nobody reads.
+    /// A signal may come while nobody reads.
     let private lookEveryMs = 200
 
-    // A pipe that can be written takes this much without waiting.
+    // A pipe that is ready for writing takes this many bytes without blocking.
     let private pieceMax = 4096
 
-    /// Whether whoever read it has gone.
+    /// Whether the reader of a pipe has gone.
     let hasNoReader (fd: int) =
         let mutable question = { fd = fd; events = 0s; happened = 0s }
         poll (&question, 1un, 0) > 0 && question.happened &&& POLLERR <> 0s
@@ -59,11 +59,11 @@ module private Descriptor =
         let mutable question = { fd = fd; events = POLLOUT; happened = 0s }
         poll (&question, 1un, lookEveryMs) > 0
 
-    /// <summary>Writes all, for as long as that takes, also to a descriptor that somebody else made non-blocking.</summary>
+    /// <summary>Writes all bytes, however long that takes, also to a non-blocking descriptor.</summary>
     /// <param name="fd">The descriptor.</param>
-    /// <param name="bytes">What is written.</param>
-    /// <param name="goesOn">Asked while it waits.</param>
-    /// <returns>0, or an errno; EINTR if it does not go on.</returns>
+    /// <param name="bytes">The bytes.</param>
+    /// <param name="goesOn">Whether to go on; asked while the descriptor is not ready.</param>
+    /// <returns>0, or an errno; EINTR if <c>goesOn</c> was false.</returns>
     let writeAll (fd: int) (bytes: ReadOnlySpan<byte>) (goesOn: unit -> bool) : int =
         use start = fixed &MemoryMarshal.GetReference bytes
         let mutable offset = 0
@@ -89,14 +89,14 @@ module private Descriptor =
 
         errno
 
-    /// <summary>Sees to it that no file of ours is ever opened as a standard stream that was closed: whatever is written to
-    /// that would go into the file.</summary>
-    /// <returns>Whether it was closed. The runtime may have opened something there by now: what was inherited does not close
-    /// itself when a program starts.</returns>
+    /// <summary>Occupies a closed standard descriptor, so that no file of ours is opened there and printed
+    /// into.</summary>
+    /// <returns>Whether the descriptor was closed when the process started. The runtime may have opened a file there
+    /// since, which unlike inherited descriptors is closed on exec.</returns>
     let plug (fd: int) : bool =
         match fcntl (fd, F_GETFD) with
         | -1 ->
-            openFile ("/dev/null", O_RDWR) |> ignore // the lowest that is free
+            openFile ("/dev/null", O_RDWR) |> ignore // gets the lowest free descriptor
             true
         | flags -> flags &&& FD_CLOEXEC <> 0
 
@@ -121,7 +121,7 @@ type private StandardStream() =
     override stream.Write(buffer: byte[], offset: int, count: int) =
         stream.Write(ReadOnlySpan(buffer, offset, count))
 
-/// Writes at once, and waits for a reader as programs do, until a signal asks the program to end.
+/// Writes at once, and waits for the reader until a signal asks the program to end.
 [<Sealed>]
 type private DirectStream(fd: int, wasClosed: bool, failed: int -> unit) =
     inherit StandardStream()
@@ -136,12 +136,12 @@ type private DirectStream(fd: int, wasClosed: bool, failed: int -> unit) =
         | 0 -> ()
         | errno -> failed errno
 
-/// Hands lines to a queue, and waits for nothing.
+/// Queues lines, and never waits.
 [<Sealed>]
 type private QueuedStream(lines: LineQueue) =
     inherit StandardStream()
     let begun = new MemoryStream()
-    // A line that is longer goes out in pieces.
+    // Longer lines are written in pieces.
     static let lineMax = 64L * 1024L
 
     let hand () =
@@ -156,7 +156,7 @@ type private QueuedStream(lines: LineQueue) =
             if bytes[index] = 10uy || begun.Length >= lineMax then
                 hand ()
 
-/// What others wrote stands among what we print: names of workers, errors of programs. It is to be read, and not to work.
+/// Names of workers and errors of programs may hold control sequences, which must not act on a terminal.
 [<Sealed>]
 type private PrintableWriter(inner: TextWriter) =
     inherit TextWriter()
@@ -174,16 +174,15 @@ type private PrintableWriter(inner: TextWriter) =
     override _.Write(letters: char[], index: int, count: int) =
         inner.Write(Terminal.printableLines (String(letters, index, count)))
 
-/// <summary>Standard output and standard error, for all that the executables print: `printfn`, tables, logs.</summary>
-/// <remarks>What asks a scheduler does as programs do: it waits for its reader, and ends when that has gone. What works, a
-/// scheduler or a worker, waits for nobody: it goes on without its output. On Windows the runtime's own streams stay for
-/// the former.</remarks>
+/// <summary>Standard output and standard error, for all that executables print: `printfn`, tables, logs.</summary>
+/// <remarks>A client command waits for its reader, and ends when the reader has gone. A scheduler or a worker waits for
+/// no reader, and goes on without its output. On Windows client commands keep the streams of the runtime.</remarks>
 module StandardStreams =
 
     let private linesMax = 4_096
     let private bytesMax = 1024L * 1024L
 
-    /// How long the last lines may take.
+    /// The time for the last lines.
     let private lastLinesWithin = TimeSpan.FromSeconds 1.0
 
     let private isOurs = not (OperatingSystem.IsWindows())
@@ -209,9 +208,8 @@ module StandardStreams =
     let mutable private isInstalled = false
     let mutable private closed = [| false; false; false |]
 
-    /// <summary>To be called first of all: from here on closed streams are no danger, and what is written meets
-    /// `OutputClosed` and `OutputFailed` instead of being swallowed. What cannot be said on standard error is not
-    /// said.</summary>
+    /// <summary>To be called first of all: closed streams become harmless, and writing throws `OutputClosed` or
+    /// `OutputFailed` instead of failing silently. Errors of standard error are ignored.</summary>
     let install () =
         if not isInstalled then
             isInstalled <- true
@@ -225,10 +223,10 @@ module StandardStreams =
             else
                 output <- Console.OpenStandardOutput()
 
-    /// Whether standard input was closed at the start: the runtime may have something of its own there, which never ends.
+    /// Whether standard input was closed at the start: the runtime may have opened a stream there that never ends.
     let isInputClosed () = closed[0]
 
-    /// Text is written in this from here on, instead of UTF-8.
+    /// Sets the encoding of text, instead of UTF-8.
     let speak (wanted: Encoding) =
         encoding <- wanted
 
@@ -236,17 +234,16 @@ module StandardStreams =
             Console.SetOut(writerOf output)
             Console.SetError(writerOf errors)
 
-    /// For bytes; text goes by `printfn`.
+    /// For bytes; text is printed by `printfn`.
     let bytes () : Stream = output
 
-    /// <summary>Whether whoever read standard output has gone, so that a program which has nothing to say for now can end
-    /// all the same.</summary>
+    /// <summary>Whether the reader of standard output has gone: a program with nothing to print can end.</summary>
     let hasNoReader () =
         isOurs && not closed[1] && Descriptor.hasNoReader 1
 
-    /// <summary>Looks now and then whether whoever read standard output has gone.</summary>
-    /// <param name="isWanted">Else nobody looks.</param>
-    /// <param name="gone">Called once it has; again until it is disposed.</param>
+    /// <summary>Checks periodically whether the reader of standard output has gone.</summary>
+    /// <param name="isWanted">Whether to check at all.</param>
+    /// <param name="gone">Called when the reader has gone, at every check until the result is disposed.</param>
     let onNoReader (isWanted: bool) (gone: unit -> unit) : IDisposable =
         let look _ =
             if hasNoReader () then
@@ -284,8 +281,8 @@ module StandardStreams =
 
     let mutable private queues: LineQueue list = []
 
-    /// <summary>From here on nothing that is printed waits for a reader: what nobody takes is dropped.</summary>
-    /// <param name="dropped">The line of standard error that says how many were.</param>
+    /// <summary>From now on printing waits for no reader: lines that nobody reads are dropped.</summary>
+    /// <param name="dropped">The line of standard error that gives the number of dropped lines.</param>
     let detach (dropped: int64 -> string) =
         install ()
         let outputs, output = queue 1 (fun _ -> [||])
@@ -294,7 +291,7 @@ module StandardStreams =
         Console.SetError error
         queues <- [ errors; outputs ]
 
-    /// To be called last of all: what was detached gets a second for its last lines, and no more.
+    /// To be called last of all: queued lines get one second to be written.
     let finish () =
         let started = Diagnostics.Stopwatch.StartNew()
 

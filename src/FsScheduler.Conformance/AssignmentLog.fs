@@ -3,10 +3,10 @@ namespace FsScheduler.Conformance
 open System.Collections.Generic
 open FsScheduler.Core
 
-/// What has been given to the worker of a row, and what has come of it. Safe for use by any thread.
+/// The attempts given to the worker of a check, and their answers. Safe for any thread.
 [<Sealed>]
 type AssignmentLog() =
-    let open' = HashSet<Attempt>()
+    let given = HashSet<Attempt>()
     let answered = HashSet<Attempt>()
     let dropped = HashSet<Attempt>()
     let mutable tasks = 0L
@@ -14,29 +14,28 @@ type AssignmentLog() =
     let name (attempt: Attempt) =
         $"task {attempt.task}, attempt {attempt.number}"
 
-    /// A task that is new, in its first attempt.
     member _.New() : Attempt =
-        lock open' (fun () ->
+        lock given (fun () ->
             tasks <- tasks + 1L
             { task = tasks * 1L<taskId>; number = 1 })
 
     member _.Give(attempt: Attempt) =
-        lock open' (fun () -> open'.Add attempt |> ignore)
+        lock given (fun () -> given.Add attempt |> ignore)
 
-    /// Attempts that were given and not answered.
-    member _.Open = lock open' (fun () -> List.ofSeq open')
+    /// Attempts given and not answered.
+    member _.Open = lock given (fun () -> List.ofSeq given)
 
-    /// The connection is gone: but for those that the worker may keep, nothing of it may be answered any more.
+    /// Closes a connection: only attempts that the worker may keep may still be answered.
     member _.Drop(keep: Attempt[]) =
-        lock open' (fun () ->
-            dropped.UnionWith open'
+        lock given (fun () ->
+            dropped.UnionWith given
             dropped.ExceptWith keep
-            open'.IntersectWith keep)
+            given.IntersectWith keep)
 
-    /// Takes a RESULT for it: what is wrong with that, as what was expected and what was seen.
+    /// Checks a RESULT: none, or what was expected and what was seen.
     member _.Answer(attempt: Attempt) : (string * string) option =
-        lock open' (fun () ->
-            if open'.Remove attempt then
+        lock given (fun () ->
+            if given.Remove attempt then
                 answered.Add attempt |> ignore
                 None
             elif answered.Contains attempt then

@@ -1,4 +1,4 @@
-/// What all other rows build on: a worker that fails one of these is not asked the rest.
+/// Checks that all others rely on: after a failure here the others are skipped.
 module FsScheduler.Conformance.BasicChecks
 
 open System.Text
@@ -8,10 +8,10 @@ let private hello = {
     id = "hello"
     checks = "connects, and says HELLO within 10 s, with protocol 1 and the role of a worker"
     run =
-        fun rig ->
+        fun scheduler ->
             task {
-                let! link = rig.Accept "a connection"
-                let! _ = Handshake.hello link
+                let! connection = scheduler.Accept "a connection"
+                let! _ = Handshake.hello connection
                 ()
             }
 }
@@ -20,9 +20,9 @@ let private ready = {
     id = "ready"
     checks = "says READY with at least one slot once it is welcome"
     run =
-        fun rig ->
+        fun scheduler ->
             task {
-                let! _ = Handshake.first rig
+                let! _ = Handshake.first scheduler
                 ()
             }
 }

@@ -2,11 +2,11 @@ namespace FsScheduler.Conformance
 
 open System.Threading.Tasks
 
-/// One thing that is checked, on a worker that was started for it.
+/// A check, on a worker that is started for it.
 type Check = {
-    /// As `--only` takes it.
+    /// The name for `--only`.
     id: string
-    /// What a worker does that passes.
+    /// What a passing worker does.
     checks: string
     /// Returns when the worker has passed; throws `Unfit` or `Inapplicable`.
     run: TestScheduler -> Task<unit>

@@ -1,4 +1,4 @@
-/// All rows, and how a worker does in them.
+/// Runs all checks of a worker.
 module FsScheduler.Conformance.Conformance
 
 open System
@@ -7,8 +7,7 @@ open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
 
-/// How a worker did in one row, and how long that took.
-type Finding = { row: Check; verdict: Verdict; elapsed: TimeSpan }
+type Finding = { row: Check; outcome: CheckOutcome; elapsed: TimeSpan }
 
 let rows =
     BasicChecks.all
@@ -17,31 +16,38 @@ let rows =
     @ LifetimeChecks.all
     @ ReconnectChecks.all
 
-/// Rows that wait do so for seconds; those that work share the processors.
+/// Checks that wait do so for seconds; those that compute share the processors.
 let private rowsAtOnce = 4
 
-/// No row waits for more than a few things, one after the other.
+/// No check waits for more than a few messages, one after the other.
 let private rowMax (examination: Examination) =
     TimeSpan.FromSeconds 30.0 + 4.0 * examination.patience
 
 let private examine (examination: Examination) (ct: CancellationToken) (row: Check) =
     task {
         let started = Stopwatch.StartNew()
-        use rig = new TestScheduler(examination)
+        use scheduler = new TestScheduler(examination)
 
-        let! verdict =
+        let! outcome =
             task {
                 try
                     let limit = rowMax examination
-                    do! (row.run rig).WaitAsync(limit, ct)
+                    do! (row.run scheduler).WaitAsync(limit, ct)
                     return Passed
                 with
                 | Unfit(expected, seen) ->
-                    // It explains much: that it has ended, and why.
-                    let state = if rig.Ended.IsCompleted then $"; {rig.State}" else ""
+                    // An ended process explains much.
+                    let state =
+                        if scheduler.Ended.IsCompleted then
+                            $"; {scheduler.State}"
+                        else
+                            ""
 
                     return
-                        Failed(expected, (if seen.Contains rig.State then seen else seen + state))
+                        Failed(
+                            expected,
+                            (if seen.Contains scheduler.State then seen else seen + state)
+                        )
                 | Inapplicable reason -> return NotApplicable reason
                 | :? TimeoutException ->
                     let limit = (rowMax examination).TotalSeconds
@@ -49,20 +55,20 @@ let private examine (examination: Examination) (ct: CancellationToken) (row: Che
                 | :? SocketException as error -> return Failed("a connection", error.Message)
             }
 
-        return { row = row; verdict = verdict; elapsed = started.Elapsed }
+        return { row = row; outcome = outcome; elapsed = started.Elapsed }
     }
 
 let private isFailed (finding: Finding) =
-    match finding.verdict with
+    match finding.outcome with
     | Failed _ -> true
     | Passed
     | NotApplicable _ -> false
 
-/// <summary>Examines a worker: first the basic rows, and, if it passes these, those that are wanted.</summary>
+/// <summary>Checks a worker: first the basic checks and, if they pass, those that are wanted.</summary>
 /// <param name="examination">The worker.</param>
-/// <param name="wanted">Whether a row is wanted; the basic ones always are.</param>
-/// <param name="ct">Ends it, and the processes that it has started.</param>
-/// <returns>A finding for each basic row and each row that is wanted, in the order of `rows`.</returns>
+/// <param name="wanted">Whether a check is wanted; the basic ones always run.</param>
+/// <param name="ct">Ends the checks, and the processes of the worker.</param>
+/// <returns>The outcome of each basic check and of each wanted check, in the order of `rows`.</returns>
 /// <exception cref="T:FsScheduler.Conformance.Unstartable">The worker cannot be started.</exception>
 let run (examination: Examination) (wanted: Check -> bool) (ct: CancellationToken) =
     task {
@@ -78,8 +84,8 @@ let run (examination: Examination) (wanted: Check -> bool) (ct: CancellationToke
                 if isFailed finding then
                     failed <- Some row.id
             | Some needed ->
-                let verdict = NotApplicable $"it needs '{needed}'"
-                findings.Add { row = row; verdict = verdict; elapsed = TimeSpan.Zero }
+                let outcome = NotApplicable $"it needs '{needed}'"
+                findings.Add { row = row; outcome = outcome; elapsed = TimeSpan.Zero }
 
         let others = rows |> List.skip BasicChecks.all.Length |> List.filter wanted
         use turns = new SemaphoreSlim(rowsAtOnce)
@@ -90,8 +96,8 @@ let run (examination: Examination) (wanted: Check -> bool) (ct: CancellationToke
                     task {
                         match failed with
                         | Some needed ->
-                            let verdict = NotApplicable $"it needs '{needed}'"
-                            return { row = row; verdict = verdict; elapsed = TimeSpan.Zero }
+                            let outcome = NotApplicable $"it needs '{needed}'"
+                            return { row = row; outcome = outcome; elapsed = TimeSpan.Zero }
                         | None ->
                             do! turns.WaitAsync ct
 

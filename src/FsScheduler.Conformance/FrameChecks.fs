@@ -1,4 +1,4 @@
-/// How frames are cut, and what may stand in them.
+/// Checks of how frames are split, and of their content.
 module FsScheduler.Conformance.FrameChecks
 
 open System
@@ -10,7 +10,7 @@ let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 let private text = utf8 "Olá, MUNDO: AÇÃO é só o COMEÇO.\n"
 
-/// Long enough for what was sent to have been read before what follows.
+/// Long enough for the worker to read what was sent before.
 let private pause = TimeSpan.FromMilliseconds 40.0
 
 let private byteByByte =
@@ -34,7 +34,7 @@ let private manyFrames =
             let second = session.New()
             let cancel = utf8 $"{{\"type\":\"CANCEL\",\"task\":{first.task},\"attempt\":1}}\n"
 
-            // The slot is free again with the CANCEL: that is one task at a time.
+            // CANCEL frees the slot: one task at a time.
             do!
                 session.WorkerConnection.Send(
                     Array.concat [
@@ -72,7 +72,7 @@ let private splitCharacter =
 
 let private quoted (text: string) = JsonSerializer.Serialize text
 
-/// A PROCESS without its payload, with more fields before the end.
+/// A PROCESS without its payload, with more fields at the end.
 let private line (session: Session) (attempt: Attempt) (more: string) =
     $"{{\"type\":\"PROCESS\",\"task\":{attempt.task},\"attempt\":{attempt.number},\"name\":\"vazio.txt\",\"stages\":[{quoted session.Stage}],\"timeoutMs\":300000{more}}}"
 
@@ -94,14 +94,14 @@ let private empty =
                 do! session.Check($"the result of no payload, {what}", attempt, expected)
         }
 
-/// 64 MiB take their time, on the way and in the stage.
+/// Sending and processing 64 MiB takes longer.
 let private patiences = 4.0
 
 let private large =
     Handshake.row "large-payload" "takes a payload of 64 MiB"
     <| fun session ->
         task {
-            // Lines of 64 bytes in ASCII: other rows are about characters, and stages are slower with them.
+            // Lines of 64 bytes in ASCII: other checks use other characters, which slow stages down.
             let block = "Uma linha de 64 bytes, e o resto dela: 0123456789 ABCDEFGHIJKLM\n"B
             let times = 64 * 1024 * 1024 / block.Length
 
@@ -124,7 +124,7 @@ let private large =
             | None -> ()
         }
 
-/// Every byte there is, line ends of all kinds, and what looks like frames.
+/// Every byte, all kinds of line ends, and text that looks like frames.
 let private hostile (session: Session) =
     Array.concat [
         Array.init 256 byte

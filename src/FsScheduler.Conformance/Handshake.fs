@@ -1,4 +1,4 @@
-/// How every row begins: a connection, HELLO, WELCOME, READY.
+/// The start of every check: a connection, HELLO, WELCOME, READY.
 module FsScheduler.Conformance.Handshake
 
 open System
@@ -6,7 +6,7 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// What a WELCOME says unless a row wants something else: beats now and then, and nobody is lost soon.
+/// The usual WELCOME, with a long interval of beats.
 let welcome: Welcome = {
     protocol = Codec.protocolVersion
     session = "1"
@@ -17,14 +17,13 @@ let welcome: Welcome = {
     keep = [||]
 }
 
-/// A connection has this long until its HELLO.
+/// The longest time from a connection to its HELLO.
 let private helloWithin = TimeSpan.FromSeconds 10.0
 
-/// The HELLO of a connection.
-let hello (link: WorkerConnection) : Task<Hello> =
+let hello (connection: WorkerConnection) : Task<Hello> =
     task {
-        match! link.TryNext helloWithin with
-        | Some(Heard.Hello hello) when hello.protocol <> Codec.protocolVersion ->
+        match! connection.TryNext helloWithin with
+        | Some(WorkerMessage.Hello hello) when hello.protocol <> Codec.protocolVersion ->
             return
                 raise (
                     Unfit(
@@ -32,10 +31,10 @@ let hello (link: WorkerConnection) : Task<Hello> =
                         $"'protocol' {hello.protocol}"
                     )
                 )
-        | Some(Heard.Hello hello) when hello.role = Client ->
+        | Some(WorkerMessage.Hello hello) when hello.role = Client ->
             return raise (Unfit("'role' \"worker\" in HELLO", "\"client\""))
-        | Some(Heard.Hello hello) -> return hello
-        | Some Heard.Closed
+        | Some(WorkerMessage.Hello hello) -> return hello
+        | Some WorkerMessage.Closed
         | None ->
             return
                 raise (
@@ -47,49 +46,48 @@ let hello (link: WorkerConnection) : Task<Hello> =
         | Some _ -> return raise (Unfit("HELLO before anything else", "something else"))
     }
 
-/// WELCOME, and the READY that follows. Results of what it may keep may come before.
+/// Sends WELCOME, and waits for READY. Results of kept tasks may come before.
 let admit
-    (rig: TestScheduler)
-    (link: WorkerConnection)
+    (scheduler: TestScheduler)
+    (connection: WorkerConnection)
     (hello: Hello)
     (welcome: Welcome)
     : Task<Session> =
     task {
-        do! link.Send(FromScheduler.Welcome welcome)
+        do! connection.Send(FromScheduler.Welcome welcome)
 
-        let early = ResizeArray<Heard>()
+        let early = ResizeArray<WorkerMessage>()
         let mutable slots = -1
 
         while slots < 0 do
-            match! link.Next "READY" with
-            | Heard.Ready given -> slots <- given
+            match! connection.Next "READY" with
+            | WorkerMessage.Ready given -> slots <- given
             | other -> early.Add other
 
         if slots = 0 then
             raise (Unfit("READY with at least one slot", "READY with none"))
 
-        return Session(rig, link, hello, slots, early)
+        return Session(scheduler, connection, hello, slots, early)
     }
 
-/// The next connection, up to its READY.
-let next (rig: TestScheduler) (expected: string) (welcome: Welcome) : Task<Session> =
+/// The next connection, up to READY.
+let next (scheduler: TestScheduler) (expected: string) (welcome: Welcome) : Task<Session> =
     task {
-        let! link = rig.Accept expected
-        let! said = hello link
-        return! admit rig link said welcome
+        let! connection = scheduler.Accept expected
+        let! said = hello connection
+        return! admit scheduler connection said welcome
     }
 
-/// The first one.
-let first (rig: TestScheduler) : Task<Session> = next rig "a connection" welcome
+let first (scheduler: TestScheduler) : Task<Session> = next scheduler "a connection" welcome
 
-/// A row that is about one connection, from its READY to its last task.
+/// A check of one connection, from READY to its last task.
 let row (id: string) (checks: string) (body: Session -> Task<unit>) : Check = {
     id = id
     checks = checks
     run =
-        fun rig ->
+        fun scheduler ->
             task {
-                let! session = first rig
+                let! session = first scheduler
                 do! body session
                 do! session.Finish()
             }

@@ -1,4 +1,4 @@
-/// Beats, and when to believe that a scheduler is gone.
+/// Checks of beats, and of the loss of a scheduler.
 module FsScheduler.Conformance.LifetimeChecks
 
 open System
@@ -15,17 +15,17 @@ let private quick = { Handshake.welcome with beat = 250L<ms>; lostAfter = 2_000L
 
 let private lostAfter = TimeSpan.FromMilliseconds(float (int64 quick.lostAfter))
 
-/// A silent worker would be lost in this time.
+/// Longer than the time after which a silent worker is lost.
 let private longEnough = 1.5 * lostAfter
 
 let private quickRow id checks (body: TestScheduler -> Session -> Task<unit>) : Check = {
     id = id
     checks = checks
     run =
-        fun rig ->
+        fun scheduler ->
             task {
-                let! session = Handshake.next rig "a connection" quick
-                do! body rig session
+                let! session = Handshake.next scheduler "a connection" quick
+                do! body scheduler session
             }
 }
 
@@ -50,7 +50,7 @@ let private idle =
             let count = session.WorkerConnection.Beats - before
             let due = int (longEnough.TotalMilliseconds / float (int64 quick.beat))
 
-            // A third is for a machine that has much to do.
+            // A third is enough, for a busy machine.
             if count < due / 3 then
                 raise (
                     Unfit(
@@ -86,7 +86,7 @@ let private slowLink =
     quickRow "slow-link" "sends a long result to who takes it slowly, and does not think it lost"
     <| fun _ session ->
         task {
-            // More than sockets buffer; at 64 KiB for each pause it takes longer than lostAfterMs.
+            // More than sockets buffer; with a pause after each 64 KiB it takes longer than lostAfterMs.
             let payload = utf8 (String.replicate 600_000 "UM caminho longo e estreito.\n")
             let pieces = payload.Length / (64 * 1024)
             let! expected = session.Expected payload
@@ -99,29 +99,29 @@ let private slowLink =
             do! session.Finish()
         }
 
-/// How a worker leaves: the next connection, or its end.
-let private left (rig: TestScheduler) (session: Session) (limit: TimeSpan) =
+/// Waits until the worker leaves: by a new connection, or by its end.
+let private left (scheduler: TestScheduler) (session: Session) (limit: TimeSpan) =
     task {
         let started = Stopwatch.StartNew()
         let mutable isGone = false
 
         while not isGone && started.Elapsed < limit do
             match! session.WorkerConnection.TryNext(limit - started.Elapsed) with
-            | Some Heard.Closed -> isGone <- true
+            | Some WorkerMessage.Closed -> isGone <- true
             | Some _
             | None -> ()
 
-        return isGone || rig.Ended.IsCompleted
+        return isGone || scheduler.Ended.IsCompleted
     }
 
 let private lost =
     quickRow "lost-scheduler" "leaves a scheduler that was silent for 'lostAfterMs' without closing"
-    <| fun rig session ->
+    <| fun scheduler session ->
         task {
             let! _ = session.Run text
             session.WorkerConnection.IsAnswering <- false
-            let limit = lostAfter + rig.Patience
-            let! isGone = left rig session limit
+            let limit = lostAfter + scheduler.Patience
+            let! isGone = left scheduler session limit
 
             if not isGone then
                 raise (
@@ -136,7 +136,7 @@ let private drain =
     quickRow
         "drain"
         "finishes, says READY with no slots and closes when it gets DRAIN, and does not come back"
-    <| fun rig session ->
+    <| fun scheduler session ->
         task {
             let! expected = session.Expected text
             let attempt = session.New()
@@ -146,23 +146,23 @@ let private drain =
             let mutable isLeaving = false
             let mutable isClosed = false
 
-            // A worker that does not know it just goes on to beat.
+            // A worker that does not know DRAIN just goes on sending beats.
             while not isClosed && (isLeaving || beats < 5) do
-                match! session.WorkerConnection.NextWithin rig.Patience with
-                | Some Heard.Closed -> isClosed <- true
-                | Some(Heard.Ready 0) -> isLeaving <- true
-                | Some(Heard.Result(answered, outcome, payload)) when answered = attempt ->
+                match! session.WorkerConnection.NextWithin scheduler.Patience with
+                | Some WorkerMessage.Closed -> isClosed <- true
+                | Some(WorkerMessage.Ready 0) -> isLeaving <- true
+                | Some(WorkerMessage.Result(answered, outcome, payload)) when answered = attempt ->
                     match outcome with
                     | Succeeded -> session.Compare("the last result", expected, Done payload)
                     | Failed(error, _)
                     | Unable error -> session.Compare("the last result", expected, Refused error)
-                | Some Heard.Beat -> beats <- beats + 1
+                | Some WorkerMessage.Beat -> beats <- beats + 1
                 | Some _ -> raise (Unfit("READY with no slots, and the end", "something else"))
                 | None ->
                     raise (
                         Unfit(
                             "the end of the connection after READY with no slots",
-                            $"it was still open after {rig.Patience.TotalSeconds} s"
+                            $"it was still open after {scheduler.Patience.TotalSeconds} s"
                         )
                     )
 
@@ -172,12 +172,12 @@ let private drain =
             if not isLeaving then
                 raise (Unfit("READY with no slots after DRAIN", "it closed without"))
 
-            if List.contains attempt rig.AssignmentLog.Open then
+            if List.contains attempt scheduler.AssignmentLog.Open then
                 raise (Unfit("the result of what it held before it closes", "it closed without"))
 
             do! (session.WorkerConnection :> IAsyncDisposable).DisposeAsync()
 
-            match! rig.TryAccept lostAfter with
+            match! scheduler.TryAccept lostAfter with
             | Some _ -> raise (Unfit("no further connection after DRAIN", "it connected again"))
             | None -> ()
         }

@@ -1,4 +1,4 @@
-/// Connections that end, and whether and how the worker comes back.
+/// Checks of lost connections, and of how the worker comes back.
 module FsScheduler.Conformance.ReconnectChecks
 
 open System
@@ -16,15 +16,15 @@ let private row id checks run : Check = { id = id; checks = checks; run = run }
 
 let private again = "a connection after one that was closed"
 
-/// How long it is waited for an answer that must not come.
+/// The wait for an answer that must not come.
 let private quiet = TimeSpan.FromMilliseconds 300.0
 
 let private closedMiddle =
     row "closed-middle" "drops a frame that is not whole when the connection closes, and comes back"
-    <| fun rig ->
+    <| fun scheduler ->
         task {
             let mutable session = Unchecked.defaultof<Session>
-            let! first = Handshake.first rig
+            let! first = Handshake.first scheduler
             session <- first
 
             for what in [ "payload"; "line" ] do
@@ -38,46 +38,47 @@ let private closedMiddle =
                         40
 
                 do! session.WorkerConnection.Send frame[.. cut - 1]
-                rig.AssignmentLog.Drop [||]
+                scheduler.AssignmentLog.Drop [||]
                 session.WorkerConnection.CloseHalf()
 
                 match! session.WorkerConnection.TryNext quiet with
-                | Some Heard.Closed
+                | Some WorkerMessage.Closed
                 | None -> ()
                 | Some _ ->
                     raise (Unfit($"nothing after a {what} that was cut off", "something else"))
 
                 session.WorkerConnection.Abort()
-                let! next = Handshake.next rig again Handshake.welcome
+                let! next = Handshake.next scheduler again Handshake.welcome
                 session <- next
 
             do! session.Finish()
         }
 
-/// Work that is not done at once, if a stage takes any time.
+/// A payload that takes a stage some time.
 let private long =
     lazy (utf8 (String.replicate 500_000 "SEGURE isto, que eu JÁ volto.\n"))
 
-/// Gives it all it takes, is killed, and is back on the same port after a while: the connection, and its HELLO.
-let private restarted (rig: TestScheduler) =
+/// Fills all slots of the worker, is killed, and listens on the same port again: the new connection, and its HELLO.
+let private restarted (scheduler: TestScheduler) =
     task {
-        let! session = Handshake.first rig
+        let! session = Handshake.first scheduler
 
         let given = [ for _ in 1 .. min session.Slots 2 -> session.New() ]
 
         for attempt in given do
             do! session.WorkerConnection.Send(session.Frame(attempt, long.Value))
 
-        rig.StopListening()
+        scheduler.StopListening()
         session.WorkerConnection.Abort()
         do! Task.Delay 700
-        do! rig.ListenAgain()
-        let! link = rig.Accept "a connection after a restart of the scheduler"
-        let! hello = Handshake.hello link
+        do! scheduler.ListenAgain()
+        let! connection = scheduler.Accept "a connection after a restart of the scheduler"
+        let! hello = Handshake.hello connection
 
         match
             hello.holding
-            |> Array.tryFind (fun attempt -> not (List.contains attempt rig.AssignmentLog.Open))
+            |> Array.tryFind (fun attempt ->
+                not (List.contains attempt scheduler.AssignmentLog.Open))
         with
         | Some attempt ->
             raise (
@@ -88,31 +89,31 @@ let private restarted (rig: TestScheduler) =
             )
         | None -> ()
 
-        return struct (link, hello)
+        return struct (connection, hello)
     }
 
 let private restart =
     row "restart" "comes back to a scheduler that was restarted, and drops what it may not keep"
-    <| fun rig ->
+    <| fun scheduler ->
         task {
-            let! struct (link, hello) = restarted rig
-            rig.AssignmentLog.Drop [||]
-            let! session = Handshake.admit rig link hello Handshake.welcome
+            let! struct (connection, hello) = restarted scheduler
+            scheduler.AssignmentLog.Drop [||]
+            let! session = Handshake.admit scheduler connection hello Handshake.welcome
             do! session.Finish()
         }
 
 let private keep =
     row "keep" "goes on with what it says that it is holding, when it may keep it"
-    <| fun rig ->
+    <| fun scheduler ->
         task {
-            let! struct (link, hello) = restarted rig
+            let! struct (connection, hello) = restarted scheduler
 
             if hello.holding.Length = 0 then
                 raise (Inapplicable "it says nothing of what it is holding, and need not")
 
-            rig.AssignmentLog.Drop hello.holding
+            scheduler.AssignmentLog.Drop hello.holding
             let welcome = { Handshake.welcome with keep = hello.holding }
-            let! session = Handshake.admit rig link hello welcome
+            let! session = Handshake.admit scheduler connection hello welcome
             let! expected = session.Expected long.Value
 
             for attempt in hello.holding do
@@ -123,13 +124,13 @@ let private keep =
 
 let private watched = TimeSpan.FromSeconds 3.0
 
-/// So many connections in that time are a pause of a third of a second.
+/// Fewer connections must come in that time: pauses grow beyond a third of a second.
 let private connectionsMax = 10
 
-/// The pauses before further connections, until the worker ends or the watch does; `meet` closes each.
-let private watch (rig: TestScheduler) (meet: WorkerConnection -> Task<unit>) =
+/// The pauses before further connections, until the worker or the watch ends; `meet` closes each connection.
+let private watch (scheduler: TestScheduler) (meet: WorkerConnection -> Task<unit>) =
     task {
-        let! first = rig.Accept "a connection"
+        let! first = scheduler.Accept "a connection"
         let started = Stopwatch.StartNew()
         do! meet first
         let pauses = List<TimeSpan>()
@@ -137,12 +138,12 @@ let private watch (rig: TestScheduler) (meet: WorkerConnection -> Task<unit>) =
         let mutable goOn = true
 
         while goOn do
-            match! rig.TryAccept(max TimeSpan.Zero (watched - started.Elapsed)) with
-            | Some link ->
+            match! scheduler.TryAccept(max TimeSpan.Zero (watched - started.Elapsed)) with
+            | Some connection ->
                 pauses.Add(started.Elapsed - closed)
-                do! meet link
+                do! meet connection
                 closed <- started.Elapsed
-                goOn <- pauses.Count < connectionsMax // that is known enough
+                goOn <- pauses.Count < connectionsMax // more would show nothing new
             | None -> goOn <- false
 
         return List.ofSeq pauses
@@ -163,20 +164,20 @@ let private expectPatience (pauses: TimeSpan list) (after: string) =
 
 let private backoff =
     row "backoff" "waits longer and longer when connections are closed at once, and never gives up"
-    <| fun rig ->
+    <| fun scheduler ->
         task {
             let! pauses =
-                watch rig (fun link ->
+                watch scheduler (fun connection ->
                     task {
-                        let! _ = Handshake.hello link
-                        link.Abort()
+                        let! _ = Handshake.hello connection
+                        connection.Abort()
                     })
 
             expectPatience pauses "after each that is closed at once"
 
             if pauses.IsEmpty then
-                let! link = rig.Accept again
-                link.Abort()
+                let! connection = scheduler.Accept again
+                connection.Abort()
 
             if pauses.Length >= 4 && List.last pauses < 1.5 * List.min pauses then
                 raise (Unfit("pauses that grow from failure to failure", show pauses))
@@ -184,21 +185,21 @@ let private backoff =
 
 let private unauthorized =
     row "unauthorized" "ends, or waits, when it is told that it is not authorized"
-    <| fun rig ->
+    <| fun scheduler ->
         task {
             let! pauses =
-                watch rig (fun link ->
+                watch scheduler (fun connection ->
                     task {
-                        let! _ = Handshake.hello link
+                        let! _ = Handshake.hello connection
 
                         do!
-                            link.Send(
+                            connection.Send(
                                 FromScheduler.Error(ErrorCode.Unauthorized, "not authorized")
                             )
 
-                        link.CloseHalf()
-                        let! _ = link.TryNext quiet
-                        link.Abort()
+                        connection.CloseHalf()
+                        let! _ = connection.TryNext quiet
+                        connection.Abort()
                     })
 
             expectPatience pauses "after each that is refused"

@@ -8,20 +8,19 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// What came of a payload.
+/// The answer to a payload.
 type Reply =
     | Done of result: byte[]
     | Refused of error: string
 
 module Reply =
 
-    /// For people.
     let describe (reply: Reply) =
         match reply with
         | Done result -> $"a result of {result.Length} bytes"
         | Refused error -> $"ok:false, '{error}'"
 
-    /// Errors are for people: they need not be equal.
+    /// The texts of errors may differ.
     let areAlike (one: Reply) (other: Reply) =
         match one, other with
         | Done one, Done other -> one.AsSpan().SequenceEqual(ReadOnlySpan other)
@@ -29,7 +28,7 @@ module Reply =
         | Done _, Refused _
         | Refused _, Done _ -> false
 
-/// Stages whose results are known beforehand.
+/// Stages with known results.
 module KnownStage =
 
     let private utf8 = UTF8Encoding(false, true)
@@ -46,16 +45,17 @@ module KnownStage =
         | "upper" -> Some(ofText _.ToUpperInvariant())
         | _ -> None
 
-/// <summary>A connection on which HELLO, WELCOME and READY have been said.</summary>
-/// <param name="rig">Where it came to.</param>
-/// <param name="link">The connection.</param>
-/// <param name="hello">How the worker introduced itself.</param>
-/// <param name="slots">How many tasks it takes at once.</param>
-/// <param name="early">What came before its READY.</param>
+/// A connection after HELLO, WELCOME and READY, with the messages that came before READY.
 [<Sealed>]
-type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: int, early: Heard seq)
-    =
-    // Stages that want an argument, and would fail without.
+type Session
+    (
+        scheduler: TestScheduler,
+        connection: WorkerConnection,
+        hello: Hello,
+        slots: int,
+        early: WorkerMessage seq
+    ) =
+    // Stages that need an argument.
     static let argued = [ "grep"; "replace"; "head" ]
 
     let replies = Dictionary<Attempt, Reply>()
@@ -67,7 +67,7 @@ type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: in
         | Client -> [ for stage in Stage.builtIn -> stage.name ]
 
     let stage =
-        match rig.Examination.stage with
+        match scheduler.Examination.stage with
         | Some stage -> stage
         | None ->
             [ "lower"; "upper" ] @ (offered |> List.except argued) @ offered
@@ -80,37 +80,37 @@ type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: in
             let names = String.Join(", ", offered)
             raise (Unfit($"a worker that offers '{nameOf stage}'", $"it offers {names}"))
 
-    let absorb (heard: Heard) =
-        match heard with
-        | Heard.Result(attempt, Succeeded, payload) -> replies[attempt] <- Done payload
-        | Heard.Result(attempt, (Failed(error, _) | Unable error), _) ->
+    let absorb (message: WorkerMessage) =
+        match message with
+        | WorkerMessage.Result(attempt, Succeeded, payload) -> replies[attempt] <- Done payload
+        | WorkerMessage.Result(attempt, (Failed(error, _) | Unable error), _) ->
             replies[attempt] <- Refused error
-        | Heard.Ready _
-        | Heard.Beat
-        | Heard.Closed
-        | Heard.Wrong _
-        | Heard.Hello _ -> ()
+        | WorkerMessage.Ready _
+        | WorkerMessage.Beat
+        | WorkerMessage.Closed
+        | WorkerMessage.Wrong _
+        | WorkerMessage.Hello _ -> ()
 
     do Seq.iter absorb early
 
-    /// What every PROCESS says if nothing else is wanted.
+    /// The name of every task, unless a check wants another.
     static member Name = "cartas/avó 🚀.txt"
 
-    member _.WorkerConnection = link
+    member _.WorkerConnection = connection
     member _.Hello = hello
     member _.Slots = slots
     member _.Stage = stage
-    member _.New() = rig.AssignmentLog.New()
+    member _.New() = scheduler.AssignmentLog.New()
 
-    /// Another stage that it offers, if there is one that needs no argument.
+    /// Another stage that the worker offers and that needs no argument, if there is one.
     member _.OtherStage = offered |> List.except (nameOf stage :: argued) |> List.tryHead
 
-    /// The bytes of a plain PROCESS, with its payload. It counts as given.
+    /// The bytes of a plain PROCESS with its payload. Counts the attempt as given.
     member session.Frame(attempt: Attempt, payload: byte[]) =
         session.FrameOf(attempt, [ stage ], payload)
 
     member _.FrameOf(attempt: Attempt, stages: string list, payload: byte[]) =
-        rig.AssignmentLog.Give attempt
+        scheduler.AssignmentLog.Give attempt
         let output = ArrayBufferWriter<byte>()
 
         let work = {
@@ -126,43 +126,43 @@ type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: in
 
         Array.append (output.WrittenSpan.ToArray()) payload
 
-    /// A line of this text, and a payload. The attempt in it counts as given.
+    /// The bytes of a given line, and a payload. Counts the attempt as given.
     member _.Line(attempt: Attempt, line: string, payload: byte[]) =
-        rig.AssignmentLog.Give attempt
+        scheduler.AssignmentLog.Give attempt
         Array.append (Encoding.UTF8.GetBytes(line + "\n")) payload
 
-    /// What comes of an attempt that was given; results of others are kept until they are asked for.
+    /// The answer to a given attempt; answers to others are kept.
     member session.Reply(attempt: Attempt) : Task<Reply> = session.ReplyWithin(attempt, 1.0)
 
-    /// The same, with so many times the usual patience.
+    /// As `Reply`, with a multiple of the usual time limit.
     member _.ReplyWithin(attempt: Attempt, patiences: float) : Task<Reply> =
         task {
             let expected = $"a RESULT for task {attempt.task}, attempt {attempt.number}"
 
             while not (replies.ContainsKey attempt) do
-                let! heard = link.NextBefore(patiences * rig.Patience, expected)
-                absorb heard
+                let! message = connection.NextBefore(patiences * scheduler.Patience, expected)
+                absorb message
 
             return replies[attempt]
         }
 
-    /// Gives a task, as plainly as can be, and returns what comes of it.
+    /// Gives a plain task, and returns the answer.
     member session.RunStages(stages: string list, payload: byte[]) : Task<Reply> =
         task {
             let attempt = session.New()
-            do! link.Send(session.FrameOf(attempt, stages, payload))
+            do! connection.Send(session.FrameOf(attempt, stages, payload))
             return! session.Reply attempt
         }
 
     member session.Run(payload: byte[]) : Task<Reply> = session.RunStages([ stage ], payload)
 
-    /// What should come of a payload: of a stage that is not known, what has come of a plain PROCESS.
+    /// The expected answer to a payload: for a stage with unknown results, the answer to a plain PROCESS.
     member session.Expected(payload: byte[]) : Task<Reply> =
         match KnownStage.tryFind stage with
         | Some known -> Task.FromResult(known payload)
         | None -> session.Run payload
 
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">The two differ.</exception>
+    /// <exception cref="T:FsScheduler.Conformance.Unfit">The answers differ.</exception>
     member _.Compare(what: string, expected: Reply, seen: Reply) =
         if not (Reply.areAlike expected seen) then
             let difference =
@@ -179,16 +179,14 @@ type Session(rig: TestScheduler, link: WorkerConnection, hello: Hello, slots: in
                 )
             )
 
-    /// Waits for what comes of an attempt, and compares.
     member session.Check(what: string, attempt: Attempt, expected: Reply) =
         task {
             let! reply = session.Reply attempt
             session.Compare(what, expected, reply)
         }
 
-    /// <summary>The connection is as good as new: tasks are answered, and nothing else is.</summary>
-    /// <remarks>What a worker sends too much it has sent by the time of the second answer, unless several threads
-    /// write.</remarks>
+    /// <summary>Checks that the connection still works: two tasks are answered, and nothing else comes.</summary>
+    /// <remarks>Surplus messages have come by the second answer, unless several threads write.</remarks>
     member session.Finish() : Task<unit> =
         task {
             let payload = Encoding.UTF8.GetBytes "Até LOGO\n"

@@ -1,4 +1,4 @@
-/// Tasks, attempts, slots, and what becomes of them when nobody wants them any more.
+/// Checks of tasks, attempts, slots and cancellation.
 module FsScheduler.Conformance.TaskChecks
 
 open System
@@ -42,14 +42,14 @@ let private attempts =
                 do! session.WorkerConnection.Send(session.Frame(at number, text))
                 do! session.Check($"attempt {number} of a task", at number, expected)
 
-            // An attempt that is given up frees its slot; the next one may come to the same worker.
+            // CANCEL frees the slot; the next attempt may come to the same worker.
             do! session.WorkerConnection.Send(session.Frame(at 8, utf8 "OUTRO\n"))
             do! session.WorkerConnection.Send(cancel (at 8))
             do! session.WorkerConnection.Send(session.Frame(at 9, text))
             do! session.Check("the attempt after a cancelled one", at 9, expected)
         }
 
-/// As many at once as a scheduler would give it; more say nothing new.
+/// A scheduler gives no more at once; more would show nothing new.
 let private slotsMax = 64
 
 let private slots =
@@ -117,7 +117,7 @@ let private cancelBefore =
             do! session.Check("the attempt after a cancelled one", next, expected)
         }
 
-/// From at once to when it is probably done.
+/// From immediately to probably done, in milliseconds.
 let private moments = [ 0.0; 0.0; 1.0; 3.0; 10.0; 30.0 ]
 
 let private cancelWhile =
@@ -137,7 +137,7 @@ let private cancelWhile =
                     do! Task.Delay(TimeSpan.FromMilliseconds moment)
 
                 do! session.WorkerConnection.Send(cancel attempt)
-                // The slot is free: so says docs/protocol.md.
+                // The slot is free, says docs/protocol.md.
                 let next = session.New()
                 do! session.WorkerConnection.Send(session.Frame(next, text))
 

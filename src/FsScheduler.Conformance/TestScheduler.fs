@@ -9,9 +9,8 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// <summary>A scheduler that says what a row wants it to, on a port of its own, and the worker that was started for
-/// it.</summary>
-/// <param name="examination">The command, and how long to wait for anything.</param>
+/// <summary>A scheduler on a port of its own that does what a check wants, and a worker for that check.</summary>
+/// <param name="examination">The command, and the time limits.</param>
 /// <exception cref="T:FsScheduler.Conformance.Unstartable">The command cannot be started.</exception>
 [<Sealed>]
 type TestScheduler(examination: Examination) =
@@ -22,9 +21,9 @@ type TestScheduler(examination: Examination) =
             new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
 
         try
-            // Windows only: elsewhere, or else, two rows could share a port.
+            // Windows only: there two sockets could share a port otherwise.
             socket.ExclusiveAddressUse <- OperatingSystem.IsWindows()
-            // Of the sockets that it accepts: what is sent slowly should not pile up here.
+            // Inherited by accepted sockets: small, so that a slow link fills up soon.
             socket.ReceiveBufferSize <- 256 * 1024
             socket.Bind(IPEndPoint(IPAddress.Loopback, port))
             socket.Listen 16
@@ -36,33 +35,32 @@ type TestScheduler(examination: Examination) =
     let mutable listener = listen 0
     let port = (nonNull listener.LocalEndPoint :?> IPEndPoint).Port
     let links = List<WorkerConnection>()
-    let ledger = AssignmentLog()
+    let assignments = AssignmentLog()
 
-    let child =
+    let worker =
         try
-            new Child(examination.command, string IPAddress.Loopback, port)
+            new WorkerProcess(examination.command, string IPAddress.Loopback, port)
         with _ ->
             listener.Dispose()
             reraise ()
 
     member _.Examination = examination
     member _.Patience = examination.patience
-    member _.AssignmentLog = ledger
+    member _.AssignmentLog = assignments
 
     /// Completes when the worker has ended, with its exit code.
-    member _.Ended = child.Ended
+    member _.Ended = worker.Ended
 
-    /// What has become of the process, for people.
-    member _.State = child.State
+    member _.State = worker.State
 
-    /// <summary>The next connection, if one comes within this time and before the worker ends.</summary>
+    /// <summary>The next connection, if one comes within the limit and before the worker ends.</summary>
     member _.TryAccept(limit: TimeSpan) : Task<WorkerConnection option> =
         task {
             use source = new CancellationTokenSource()
             let accepting = listener.AcceptAsync(source.Token).AsTask()
 
             let! first =
-                Task.WhenAny(accepting :> Task, child.Ended, Task.Delay(limit, source.Token))
+                Task.WhenAny(accepting :> Task, worker.Ended, Task.Delay(limit, source.Token))
 
             if not (obj.ReferenceEquals(first, accepting)) then
                 source.Cancel()
@@ -70,38 +68,38 @@ type TestScheduler(examination: Examination) =
             try
                 let! socket = accepting
                 socket.NoDelay <- true
-                let link = new WorkerConnection(socket, ledger, examination.patience)
-                links.Add link
-                return Some link
+                let connection = new WorkerConnection(socket, assignments, examination.patience)
+                links.Add connection
+                return Some connection
             with
             | :? OperationCanceledException
             | :? SocketException -> return None
         }
 
     /// <summary>The next connection.</summary>
-    /// <param name="expected">What it is for, for the sentence when none comes.</param>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">None comes in time, or the worker ends.</exception>
-    member rig.Accept(expected: string) : Task<WorkerConnection> =
+    /// <param name="expected">The purpose of the connection, for the error.</param>
+    /// <exception cref="T:FsScheduler.Conformance.Unfit">No connection comes in time, or the worker ends.</exception>
+    member scheduler.Accept(expected: string) : Task<WorkerConnection> =
         task {
-            // The first one comes when the process has started, which is not what is examined.
+            // The first connection comes after the start of the process, which is not part of the check.
             let limit =
                 if links.Count = 0 then
                     startsFor * examination.patience
                 else
                     examination.patience
 
-            match! rig.TryAccept limit with
-            | Some link -> return link
+            match! scheduler.TryAccept limit with
+            | Some connection -> return connection
             | None ->
-                let seen = $"none within {limit.TotalSeconds} s; {child.State}"
+                let seen = $"none within {limit.TotalSeconds} s; {worker.State}"
                 return raise (Unfit(expected, seen))
         }
 
     /// Refuses connections from now on.
     member _.StopListening() = listener.Dispose()
 
-    /// Listens where it did. Whoever has taken the port meanwhile is given time to leave it.
-    member rig.ListenAgain() : Task<unit> =
+    /// Listens on the same port again; waits if another process has it meanwhile.
+    member scheduler.ListenAgain() : Task<unit> =
         task {
             let started = Stopwatch.StartNew()
             let mutable isListening = false
@@ -117,10 +115,10 @@ type TestScheduler(examination: Examination) =
     interface IAsyncDisposable with
         member _.DisposeAsync() =
             task {
-                do! (child :> IAsyncDisposable).DisposeAsync()
+                do! (worker :> IAsyncDisposable).DisposeAsync()
                 listener.Dispose()
 
-                for link in links do
-                    do! (link :> IAsyncDisposable).DisposeAsync()
+                for connection in links do
+                    do! (connection :> IAsyncDisposable).DisposeAsync()
             }
             |> ValueTask

@@ -13,29 +13,28 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
 
-/// What comes from a worker.
+/// A message from a worker.
 [<RequireQualifiedAccess>]
-type Heard =
+type WorkerMessage =
     | Hello of Hello
     | Ready of slots: int
     | Beat
     /// The payload is empty unless the outcome is a success.
     | Result of Attempt * Outcome * payload: byte[]
-    /// Something that no worker may say; nothing after it is looked at.
+    /// A message that no worker may send; nothing after it is read.
     | Wrong of expected: string * seen: string
     | Closed
 
-/// <summary>One connection of a worker. It reads whatever comes, and checks what holds at any time; rows ask for it in
-/// its order.</summary>
-/// <param name="socket">Accepted. It is closed with this.</param>
-/// <param name="ledger">What was given to this worker.</param>
-/// <param name="patience">The longest wait for what is to come.</param>
+/// <summary>One connection of a worker. Reads continuously; checks take the messages in order.</summary>
+/// <param name="socket">Accepted; closed with the connection.</param>
+/// <param name="assignments">The attempts given to this worker.</param>
+/// <param name="patience">The longest wait for each expected message.</param>
 [<Sealed>]
-type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan) =
+type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: TimeSpan) =
     static let payloadMax = 256L * 1024L * 1024L
 
     let stream = new NetworkStream(socket, ownsSocket = true)
-    let heard = Channel.CreateUnbounded<Heard>()
+    let messages = Channel.CreateUnbounded<WorkerMessage>()
     let writing = new SemaphoreSlim(1)
     let buffer = Array.zeroCreate<byte>(64 * 1024)
     let mutable first = 0
@@ -55,7 +54,7 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
 
     let silence () = Stopwatch.GetElapsedTime lastRead
 
-    /// False: nothing more comes.
+    /// False: the connection has ended.
     let fill () =
         task {
             if pace > TimeSpan.Zero && unpaced >= buffer.Length then
@@ -71,7 +70,7 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
             return count > 0
         }
 
-    /// A line without its newline; null: it was too long, or the connection has ended.
+    /// A line without its newline; null: the line was too long, or the connection has ended.
     let readLine () =
         task {
             let line = ArrayBufferWriter<byte>()
@@ -100,7 +99,7 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
                         line.WrittenSpan.ToArray())
         }
 
-    /// Null: the connection ended before.
+    /// Null: the connection ended first.
     let readPayload (size: int) : Task<byte[] | null> =
         task {
             let payload = Array.zeroCreate<byte> size
@@ -128,10 +127,10 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
         else
             text
 
-    let hear one = heard.Writer.TryWrite one |> ignore
+    let hear one = messages.Writer.TryWrite one |> ignore
 
     let wrong expected seen =
-        hear (Heard.Wrong(expected, seen))
+        hear (WorkerMessage.Wrong(expected, seen))
         false
 
     let send (bytes: ReadOnlyMemory<byte>[]) (pause: TimeSpan) =
@@ -149,7 +148,7 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
                 writing.Release() |> ignore
         }
 
-    /// An answer nobody waits for: whether it arrives, the worker's next message tells.
+    /// Answers without waiting: the next message of the worker tells whether the answer arrived.
     let answer message =
         task {
             try
@@ -161,13 +160,13 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
         }
         |> ignore
 
-    /// False: there is no use in reading on.
+    /// False: stop reading.
     let take (message: ToScheduler) (payload: byte[]) (line: byte[]) =
         match message with
         | ToScheduler.Hello _ when isIntroduced -> wrong "one HELLO" $"a second one: {excerpt line}"
         | ToScheduler.Hello hello ->
             isIntroduced <- true
-            hear (Heard.Hello hello)
+            hear (WorkerMessage.Hello hello)
             true
         | _ when not isIntroduced -> wrong "HELLO before anything else" (excerpt line)
         | ToScheduler.Beat ->
@@ -176,20 +175,24 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
             if isAnswering then
                 answer FromScheduler.Beat
 
-            hear Heard.Beat
+            hear WorkerMessage.Beat
             true
         | ToScheduler.Ready slots ->
-            hear (Heard.Ready slots)
+            hear (WorkerMessage.Ready slots)
             true
         | ToScheduler.Stored _
         | ToScheduler.Unshared _ ->
             wrong "a RESULT with its payload: no file was named here" (excerpt line)
         | ToScheduler.Result(attempt, outcome) ->
-            match ledger.Answer attempt with
+            match assignments.Answer attempt with
             | Some(expected, seen) -> wrong expected seen
             | None ->
                 hear (
-                    Heard.Result(attempt, outcome, (if outcome = Succeeded then payload else [||]))
+                    WorkerMessage.Result(
+                        attempt,
+                        outcome,
+                        (if outcome = Succeeded then payload else [||])
+                    )
                 )
 
                 true
@@ -207,14 +210,14 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
         | ToScheduler.Stages
         | ToScheduler.Fetch _ -> wrong "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)
 
-    /// Reads one frame. False: there is no use in reading on.
+    /// Reads one frame. False: stop reading.
     let readFrame () =
         task {
             match! readLine () with
             | struct (false, line) when line.Length >= Codec.lineBytesMax ->
                 return wrong $"lines of at most {Codec.lineBytesMax} bytes" "a longer one"
             | struct (false, _) ->
-                hear Heard.Closed
+                hear WorkerMessage.Closed
                 return false
             | struct (true, line) ->
                 let decoded = Codec.decodeToScheduler (ReadOnlySpan line)
@@ -229,7 +232,7 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
                 else
                     match! readPayload (int size) with
                     | null ->
-                        hear Heard.Closed
+                        hear WorkerMessage.Closed
                         return false
                     | payload ->
                         match decoded with
@@ -251,24 +254,23 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
                     goOn <- more
             with
             | :? IOException
-            | :? ObjectDisposedException -> hear Heard.Closed
+            | :? ObjectDisposedException -> hear WorkerMessage.Closed
         }
 
-    /// How many BEATs have come.
     member _.Beats = Volatile.Read &beats
 
-    /// The longest time between any two bytes, the one since the last included.
+    /// The longest time without a byte, up to now.
     member _.LongestSilence = max longestSilence (silence ())
 
     /// Whether each BEAT is answered with one.
     member _.IsAnswering
         with set value = isAnswering <- value
 
-    /// How long it waits after each 64 KiB.
+    /// The pause after each 64 KiB that are read.
     member _.Pace
         with set value = pace <- value
 
-    /// <summary>Sends pieces, with a pause after each; nothing else gets in between.</summary>
+    /// <summary>Sends pieces, with a pause after each; no other message gets in between.</summary>
     /// <exception cref="T:FsScheduler.Conformance.Unfit">The worker closes, or does not read.</exception>
     member _.SendPieces(pieces: byte[] seq, pause: TimeSpan) : Task<unit> =
         task {
@@ -289,33 +291,34 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
                 )
         }
 
-    /// As `SendPieces`, in one write.
-    member link.Send(bytes: byte[]) : Task<unit> =
-        link.SendPieces([ bytes ], TimeSpan.Zero)
+    /// Sends in one write; see `SendPieces`.
+    member connection.Send(bytes: byte[]) : Task<unit> =
+        connection.SendPieces([ bytes ], TimeSpan.Zero)
 
-    member link.Send(message: FromScheduler) : Task<unit> = link.Send(encode message 0L<B>)
+    member connection.Send(message: FromScheduler) : Task<unit> =
+        connection.Send(encode message 0L<B>)
 
-    /// <summary>What comes next.</summary>
-    /// <param name="limit">How long to wait for it.</param>
+    /// <summary>The next message.</summary>
+    /// <param name="limit">The longest wait.</param>
     /// <returns>None: nothing came in that time.</returns>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">It is what no worker may say.</exception>
-    member _.NextWithin(limit: TimeSpan) : Task<Heard option> =
+    /// <exception cref="T:FsScheduler.Conformance.Unfit">The message is one that no worker may send.</exception>
+    member _.NextWithin(limit: TimeSpan) : Task<WorkerMessage option> =
         task {
             use source = new CancellationTokenSource(limit)
 
             try
-                match! heard.Reader.ReadAsync source.Token with
-                | Heard.Wrong(expected, seen) -> return raise (Unfit(expected, seen))
-                | Heard.Closed ->
-                    hear Heard.Closed // it stays so
-                    return Some Heard.Closed
+                match! messages.Reader.ReadAsync source.Token with
+                | WorkerMessage.Wrong(expected, seen) -> return raise (Unfit(expected, seen))
+                | WorkerMessage.Closed ->
+                    hear WorkerMessage.Closed // for the next call
+                    return Some WorkerMessage.Closed
                 | one -> return Some one
             with :? OperationCanceledException ->
                 return None
         }
 
-    /// What comes next that is no BEAT.
-    member link.TryNext(limit: TimeSpan) : Task<Heard option> =
+    /// The next message, except BEAT.
+    member connection.TryNext(limit: TimeSpan) : Task<WorkerMessage option> =
         task {
             let started = Stopwatch.StartNew()
             let mutable found = None
@@ -324,8 +327,8 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
             while goOn do
                 let left = limit - started.Elapsed
 
-                match! link.NextWithin(max TimeSpan.Zero left) with
-                | Some Heard.Beat -> ()
+                match! connection.NextWithin(max TimeSpan.Zero left) with
+                | Some WorkerMessage.Beat -> ()
                 | other ->
                     found <- other
                     goOn <- false
@@ -333,29 +336,29 @@ type WorkerConnection(socket: Socket, ledger: AssignmentLog, patience: TimeSpan)
             return found
         }
 
-    /// <summary>What comes next that is no BEAT.</summary>
-    /// <param name="expected">What it should be, for the sentence when nothing comes, or the end.</param>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">Nothing comes, or the end.</exception>
-    member link.Next(expected: string) : Task<Heard> = link.NextBefore(patience, expected)
+    /// <summary>The next message, except BEAT.</summary>
+    /// <param name="expected">The expected message, for the error.</param>
+    /// <exception cref="T:FsScheduler.Conformance.Unfit">Nothing comes, or the connection ends.</exception>
+    member connection.Next(expected: string) : Task<WorkerMessage> =
+        connection.NextBefore(patience, expected)
 
-    /// As `Next`, with a time limit of its own.
-    member link.NextBefore(limit: TimeSpan, expected: string) : Task<Heard> =
+    member connection.NextBefore(limit: TimeSpan, expected: string) : Task<WorkerMessage> =
         task {
-            match! link.TryNext limit with
+            match! connection.TryNext limit with
             | None -> return raise (Unfit(expected, $"nothing for {limit.TotalSeconds} s"))
-            | Some Heard.Closed ->
+            | Some WorkerMessage.Closed ->
                 return raise (Unfit(expected, "the worker closed the connection"))
             | Some one -> return one
         }
 
-    /// Says that nothing more comes from here; what comes from there is still read.
+    /// Closes the sending side; messages of the worker are still read.
     member _.CloseHalf() =
         try
             socket.Shutdown SocketShutdown.Send
         with :? SocketException ->
             ()
 
-    /// Closes at once, as when the process is killed: what is on its way is lost.
+    /// Closes at once, as a killed process does: bytes on their way are lost.
     member _.Abort() =
         socket.LingerState <- LingerOption(true, 0)
         stream.Dispose()

@@ -3,10 +3,9 @@ namespace FsScheduler.Core
 /// When a failed task is tried again.
 module Backoff =
 
-    /// The delay after the first failure.
+    /// The delay after the first failure, before jitter.
     let delayMin = 100L<ms>
 
-    /// No delay is longer.
     let delayMax = 60_000L<ms>
 
     /// <summary>The next state of a random sequence, and a number from it.</summary>
@@ -17,10 +16,10 @@ module Backoff =
         let z = (z ^^^ (z >>> 27)) * 0x94D049BB133111EBUL
         struct (state, z ^^^ (z >>> 31))
 
-    /// <summary>How long to wait after a number of failures: 100 ms, doubled each time, at most one minute,
-    /// of which the upper half is left to chance.</summary>
-    /// <param name="failures">How often it has failed, from 1.</param>
-    /// <param name="chance">Any number; equal numbers give equal delays.</param>
+    /// <summary>The delay before the next attempt: 100 ms, doubled with each failure, at most one minute; a random
+    /// share of the upper half is taken off.</summary>
+    /// <param name="failures">Failures of the task so far, from 1.</param>
+    /// <param name="chance">A random number; equal numbers give equal delays.</param>
     /// <remarks>Truncated binary exponential backoff, after Metcalfe and Boggs, Ethernet (1976), with equal jitter,
     /// so that tasks that failed together do not come back together.</remarks>
     let delay (failures: int) (chance: uint64) : Duration =

@@ -1,31 +1,29 @@
 namespace FsScheduler.Core
 
-/// A file whose present version was done by an earlier run.
+/// A file whose present version was processed by an earlier run.
 type FileDoneBefore = {
     name: string
-    /// What was done with it; none where that is forgotten.
+    /// The pipeline that processed the file; none where it is forgotten.
     before: string voption
-    /// What would be done with it now; none where its folder's `pipeline.txt` is none.
+    /// The pipeline that the file would get now; none where the `pipeline.txt` of its folder is invalid.
     now: string voption
-    /// Whether its result is in its place.
     hasResult: bool
 }
 
-/// What earlier runs have done that this one leaves as it is, and what is to be said of that.
+/// The files that earlier runs processed and this run skips, and what the user has to know about them.
 type DoneBefore = {
-    /// How many files.
     count: int
-    /// The pipelines that they were done with, the most frequent first.
+    /// The pipelines that processed the files, the most frequent first.
     pipelines: string list
-    /// How many would get another pipeline now, with one of them: what it got, and what it would get.
+    /// How many files would get another pipeline now, and of one of them the old and the new pipeline.
     changed: struct (int * string * string) voption
-    /// How many results are not there any more, with the name of one of them.
+    /// How many results are missing from `resultados/`, and the name of one of them.
     gone: struct (int * string) voption
 }
 
 module DoneBefore =
 
-    /// Pipelines that are named; of more only the number is told.
+    /// The most pipelines that a summary names; of more it tells only the number.
     let private namedMax = 3
 
     let none = { count = 0; pipelines = []; changed = ValueNone; gone = ValueNone }
@@ -64,14 +62,14 @@ module DoneBefore =
     let private files count =
         if count = 1 then "1 file was" else $"{count} files were"
 
-    /// What whoever starts a scheduler has to know: a sentence for each thing that they may not expect.
-    let warnings (done': DoneBefore) : string list = [
-        match done'.changed with
+    /// A warning for each surprise: files skipped although their pipeline changed, results that are missing.
+    let warnings (earlier: DoneBefore) : string list = [
+        match earlier.changed with
         | ValueSome(struct (count, before, now)) ->
             $"{files count} done before with another pipeline, such as '{before}' where it would be '{now}' now, and not done again: --again does all files again"
         | ValueNone -> ()
 
-        match done'.gone with
+        match earlier.gone with
         | ValueSome(struct (1, name)) ->
             $"the result of {name}, which was done before, is not there any more; it may have been fetched, and is not made again: --again does all files again"
         | ValueSome(struct (count, name)) ->
@@ -79,17 +77,17 @@ module DoneBefore =
         | ValueNone -> ()
     ]
 
-    /// What was done, in this run and before it, for the end of a run: `2 done`, or `0 done now, 2 done before with 'lower'`.
-    let summary (now: int64) (done': DoneBefore) : string =
+    /// The counts at the end of a run: `2 done`, or `0 done now, 2 done before with 'lower'`.
+    let summary (now: int64) (earlier: DoneBefore) : string =
         let pipelines =
-            match done'.pipelines with
+            match earlier.pipelines with
             | [] -> ""
             | named when named.Length <= namedMax ->
                 let quoted = named |> List.map (fun pipeline -> $"'{pipeline}'")
                 " with " + String.concat ", " quoted
             | many -> $" with {many.Length} pipelines"
 
-        if done'.count = 0 then
+        if earlier.count = 0 then
             $"{now} done"
         else
-            $"{now} done now, {done'.count} done before{pipelines}"
+            $"{now} done now, {earlier.count} done before{pipelines}"

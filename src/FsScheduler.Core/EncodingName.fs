@@ -2,16 +2,16 @@ namespace FsScheduler.Core
 
 open System
 
-/// Names of encodings of text, in place of those of the stages that read them.
+/// Names of text encodings that users write in place of the stage that reads the encoding.
 module EncodingName =
 
     /// What a name of an encoding stands for in a pipeline.
     [<RequireQualifiedAccess>]
     type Meaning =
         | Stage of name: string * argument: string
-        /// Text is in it already.
+        /// Text in a pipeline is UTF-8 already.
         | Utf8
-        /// No stage reads it.
+        /// An encoding that no stage reads.
         | Unread
 
     let private latin1 =
@@ -89,7 +89,7 @@ module EncodingName =
             "uhc"
         ]
 
-    /// As cp737, ms932 and windows-31j: a number of at least two digits, and three characters in all.
+    /// Names such as cp737, ms932 and windows-31j: a prefix and a number of at least two digits.
     let private isCodePage (plain: string) =
         [ "cp"; "ms"; "windows" ]
         |> List.exists (fun head ->
@@ -100,8 +100,8 @@ module EncodingName =
             && Char.IsAsciiDigit number[0]
             && Char.IsAsciiDigit number[1])
 
-    /// <summary>Recognizes the name of an encoding, however it is written.</summary>
-    /// <param name="name">Of no stage that is known.</param>
+    /// <summary>Recognizes the name of an encoding, whatever its case, hyphens and underscores.</summary>
+    /// <param name="name">A name that is no known stage.</param>
     let tryFind (name: string) : Meaning voption =
         let plain = name.ToLowerInvariant().Replace("-", "").Replace("_", "")
 

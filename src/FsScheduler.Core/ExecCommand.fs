@@ -8,16 +8,16 @@ open System.Text
 type ExecKind =
     /// `exec`: the payload on its standard input, the result from its standard output.
     | OnStreams
-    /// `exec-file`: the paths of both, in place of `{in}` and `{out}`.
+    /// `exec-file`: the paths of payload and result, in place of `{in}` and `{out}`.
     | OnFiles
-    /// `exec-lines`: one process for many payloads, which gives a line for each line.
+    /// `exec-lines`: one process for many payloads, which answers each line with a line.
     | OnLines
 
-/// A program and its arguments, as they are passed: no shell reads them.
+/// A program and its arguments, passed without a shell.
 type ExecCommand = { program: string; arguments: string[] }
 
-/// What is wrong with the text of a command, and where.
-type ExecFault = {
+/// Why a text is not a command, and where.
+type ExecError = {
     /// Characters into the text, from 0.
     position: int
     message: string
@@ -31,7 +31,6 @@ module ExecCommand =
     /// The stages that run a program, by name.
     let kinds = [ "exec", OnStreams; "exec-file", OnFiles; "exec-lines", OnLines ]
 
-    /// How a stage of that name runs a program, if it does.
     let tryKind (name: string) : ExecKind voption =
         match name with
         | "exec" -> ValueSome OnStreams
@@ -39,7 +38,6 @@ module ExecCommand =
         | "exec-lines" -> ValueSome OnLines
         | _ -> ValueNone
 
-    /// The name of the stage.
     let nameOf (kind: ExecKind) =
         match kind with
         | OnStreams -> "exec"
@@ -48,20 +46,20 @@ module ExecCommand =
 
     let private isBlank character = character = ' ' || character = '\t'
 
-    let private fault position message : Result<'command, ExecFault> =
+    let private fail position message : Result<'command, ExecError> =
         Error { position = position; message = message }
 
-    /// The word that begins at `start`, and where it ends.
+    /// The word that begins at `start`, and the index behind it.
     let private wordAt (text: string) start =
         let word = StringBuilder()
 
-        // `opening`: where the quote is that is open, or -1.
+        // `opening`: the index of the open quote, or -1.
         let rec from index opening =
             if index = text.Length then
                 if opening < 0 then
                     Ok struct (string word, index)
                 else
-                    fault opening $"the quote at character {opening + 1} is not closed"
+                    fail opening $"the quote at character {opening + 1} is not closed"
             else
                 match text[index] with
                 | '\'' when opening < 0 -> from (index + 1) index
@@ -70,23 +68,23 @@ module ExecCommand =
                     from (index + 2) opening
                 | '\'' -> from (index + 1) -1
                 | character when opening < 0 && isBlank character -> Ok struct (string word, index)
-                | '\000' -> fault index $"no argument can have the character NUL, as at {index + 1}"
+                | '\000' -> fail index $"no argument can have the character NUL, as at {index + 1}"
                 | character ->
                     word.Append character |> ignore
                     from (index + 1) opening
 
         from start -1
 
-    /// <summary>Reads `PROGRAM ARGS`: words with blanks between them. What stands in single quotes belongs to a word as
-    /// it is, blanks too; `''` inside them is a quote. Nothing else has a meaning.</summary>
-    /// <returns>The command; or what is wrong with the text, and where.</returns>
-    let parse (text: string) : Result<ExecCommand, ExecFault> =
+    /// <summary>Reads `PROGRAM ARGS`: words with blanks between them. Single quotes keep blanks; `''` inside them is a
+    /// quote. No other character has a special meaning.</summary>
+    /// <returns>The command; or why the text is none, and where.</returns>
+    let parse (text: string) : Result<ExecCommand, ExecError> =
         let words = ResizeArray<string>()
 
         let rec from index =
             if index = text.Length then
                 if words.Count = 0 then
-                    fault 0 "there is no program to run"
+                    fail 0 "there is no program to run"
                 else
                     Ok {
                         program = words[0]
@@ -95,12 +93,12 @@ module ExecCommand =
             elif isBlank text[index] then
                 from (index + 1)
             elif words.Count > argumentsMax then
-                fault index $"a program has at most {argumentsMax} arguments"
+                fail index $"a program has at most {argumentsMax} arguments"
             else
                 match wordAt text index with
-                | Error fault -> Error fault
+                | Error error -> Error error
                 | Ok struct (word, _) when words.Count = 0 && not (ProtocolLimits.isProgram word) ->
-                    fault
+                    fail
                         index
                         $"a program has 1 to {ProtocolLimits.programBytesMax} bytes, without control characters and commas"
                 | Ok struct (word, ending) ->
@@ -116,16 +114,16 @@ module ExecCommand =
         else
             word
 
-    /// A text that `parse` reads as this command.
+    /// A text that `parse` reads as the command.
     let print (command: ExecCommand) : string =
         Seq.append [ command.program ] command.arguments
         |> Seq.map quoted
         |> String.concat " "
 
-    /// What a worker must offer to be given the stage: `exec:PROGRAM`.
+    /// The offer that a worker must make to be given the stage: `exec:PROGRAM`.
     let demand (kind: ExecKind) (program: string) = $"{nameOf kind}:{program}"
 
-    /// What a worker offers that may run these programs.
+    /// The offers of a worker that may run these programs.
     let offers (programs: string seq) : string list = [
         for program in programs do
             for _, kind in kinds do

@@ -3,39 +3,35 @@ namespace FsScheduler.Core
 open System
 open System.Collections.Generic
 
-/// How a file came to be seen.
+/// How the tracker heard of a file.
 type Sighting =
-    /// A scan listed it, or somebody looked again.
+    /// A scan listed the file, or its status was read again.
     | Listed
-    /// An event said that it was created or written to.
+    /// A file system event: created or written to.
     | Written
-    /// An event said that it was renamed into the folder: whoever did so had finished writing it.
+    /// A file system event: renamed into the folder. A file is complete before it is renamed.
     | MovedIn
 
-/// What the tracker remembers of a file.
 [<Struct>]
 type private Known = {
-    stamp: FileVersion
-    /// When this stamp was first seen.
+    version: FileVersion
+    /// When this version was first seen.
     since: Instant
-    /// When the first version was seen that has not been taken.
+    /// When the first version was seen of those that have not been taken.
     pending: Instant
-    /// The last scan that had it.
+    /// The last scan that listed the file.
     scan: int
-    /// The scan after which it was first seen.
+    /// The scan during or after which the file was first seen.
     first: int
-    /// This version has been given out, or is about to be.
+    /// Whether this version was given out by `Take`, or will be.
     taken: bool
 }
 
-/// <summary>
-/// Decides which files of a folder are whole, and when to take each: a deterministic state machine
-/// that sees no disk and no clock. Sightings and the time go in; files to look at and files to take come
-/// out. A version (a stamp) of a file is taken once: when a look finds it as it was
-/// <c>settle</c> ago, or at once when it was renamed in, or when the first scan to list it finds it
-/// unchanged for that long by its own mtime. Not safe for concurrent use: it has one owner.
-/// </summary>
-/// <param name="settle">How long a stamp must stay the same, in ms; 0 takes every version at once.</param>
+/// <summary>Decides which files of a folder are complete, and when to take each: a deterministic state machine without
+/// disk and clock. Sightings and times go in; files to look at and files to take come out. A version of a file is taken
+/// once: when it was the same <c>settle</c> ago; at once when it was renamed in; or when the first scan that lists it
+/// finds its modification time that old. Not thread-safe: it has one owner.</summary>
+/// <param name="settle">How long a version must stay the same, in ms; 0 takes every version at once.</param>
 type FileTracker(settle: Duration) =
     do ArgumentOutOfRangeException.ThrowIfNegative(int64 settle)
 
@@ -43,15 +39,18 @@ type FileTracker(settle: Duration) =
 
     let known = Dictionary<TaskName, Known>()
 
-    /// Those not whole yet, longest unchanged first; exactly one entry for each.
+    /// The files that are not complete yet, longest unchanged first; exactly one entry for each.
     let waiting =
         SortedSet<struct (Instant * TaskName)>(
             {
                 new IComparer<struct (Instant * TaskName)> with
-                    member _.Compare(struct (since, name), struct (since', name')) =
-                        match compare (since - since') 0L<ms> with
+                    member _.Compare(struct (since, name), struct (other, otherName)) =
+                        match compare (since - other) 0L<ms> with
                         | 0 ->
-                            String.CompareOrdinal(TaskName.toString name, TaskName.toString name')
+                            String.CompareOrdinal(
+                                TaskName.toString name,
+                                TaskName.toString otherName
+                            )
                         | order -> order
             }
         )
@@ -73,7 +72,7 @@ type FileTracker(settle: Duration) =
         else
             waiting.Add(struct (is.since, name)) |> ignore
 
-    /// Whether its version was given out by `Take`.
+    /// Whether the present version was given out by `Take`.
     let isGiven (name: TaskName) (was: Known) = was.taken && not (ready.Contains name)
 
     let settleAnew (name: TaskName) (was: Known) (now: Instant) (pending: Instant) =
@@ -85,19 +84,18 @@ type FileTracker(settle: Duration) =
     /// 100 ns ticks in a millisecond.
     let ticksPerMs = 10_000L
 
-    let isOld (stamp: FileVersion) (wallNow: int64) =
-        stamp.modified <= wallNow - int64 settle * ticksPerMs
+    let isOld (version: FileVersion) (wallNow: int64) =
+        version.modified <= wallNow - int64 settle * ticksPerMs
 
-    /// The shortest wait before a file that could not be looked at or read is tried again.
+    /// The shortest wait before a file that could not be read is tried again.
     static member ReconsiderMin: Duration = reconsiderMin
 
-    /// Files seen, of which the newest version has not been taken.
+    /// How many files have a newest version that is not taken.
     member _.Pending = waiting.Count + ready.Count
 
-    /// Files remembered.
     member _.Count = known.Count
 
-    /// When the next file is due for a look.
+    /// When `Due` next has a file; none: no file is waiting.
     member _.NextDue: Instant voption =
         if waiting.Count = 0 then
             ValueNone
@@ -105,10 +103,10 @@ type FileTracker(settle: Duration) =
             let struct (since, _) = Seq.head waiting
             ValueSome(since + settle)
 
-    /// A version that was taken in an earlier run: it is not taken again, and missed if it is not there.
-    member _.Remember(name: TaskName, stamp: FileVersion) : unit =
+    /// Remembers a version that an earlier run took: it is not taken again, and `Missing` lists it if the file is gone.
+    member _.Remember(name: TaskName, version: FileVersion) : unit =
         known[name] <- {
-            stamp = stamp
+            version = version
             since = Instant.zero
             pending = Instant.zero
             scan = scan
@@ -116,17 +114,17 @@ type FileTracker(settle: Duration) =
             taken = true
         }
 
-    /// <summary>A file is there.</summary>
-    /// <param name="name">Its name, not an ignored one.</param>
-    /// <param name="stamp">Its version, as just read from the disk.</param>
-    /// <param name="sighting">How it came to be seen.</param>
+    /// <summary>Reports that a file is there.</summary>
+    /// <param name="name">The name of the file; never an ignored name.</param>
+    /// <param name="version">The version of the file, as just read from the disk.</param>
+    /// <param name="sighting">How the tracker heard of the file.</param>
     /// <param name="now">The time of the look; never before that of an earlier call.</param>
-    /// <param name="wallNow">The same moment on the clock that stamps files, in ticks of 100 ns, UTC.</param>
+    /// <param name="wallNow">The same moment by the clock of modification times, in ticks of 100 ns, UTC.</param>
     member _.Sight
-        (name: TaskName, stamp: FileVersion, sighting: Sighting, now: Instant, wallNow: int64)
+        (name: TaskName, version: FileVersion, sighting: Sighting, now: Instant, wallNow: int64)
         : unit =
         let since (pending: Instant) whole = {
-            stamp = stamp
+            version = version
             since = now
             pending = pending
             scan = scan
@@ -134,25 +132,25 @@ type FileTracker(settle: Duration) =
             taken = whole
         }
 
-        // What stands in a `pipeline.txt` is looked at whenever it is needed: the sooner its change is told, the better.
+        // A `pipeline.txt` is read whenever a file needs it, so a change of it is reported at once.
         let wholeAtOnce = sighting = MovedIn || settle = 0L<ms> || Route.isFolderFile name
 
         match known.TryGetValue name with
         | false, _ ->
-            plan name (since now (wholeAtOnce || sighting = Listed && isOld stamp wallNow))
-        | true, was when not (FileVersion.isSame was.stamp stamp) ->
+            plan name (since now (wholeAtOnce || sighting = Listed && isOld version wallNow))
+        | true, was when not (FileVersion.isSame was.version version) ->
             let pending = if isGiven name was then now else was.pending
             forgetPlans name was
             plan name { since pending wholeAtOnce with first = was.first }
-        // What was remembered may say less of the version than the disk does now.
-        | true, was when was.taken -> known[name] <- { was with stamp = stamp; scan = scan }
+        // A remembered version may lack fields that the disk gives now.
+        | true, was when was.taken -> known[name] <- { was with version = version; scan = scan }
         | true, was when sighting = MovedIn || now - was.since >= settle ->
             forgetPlans name was
             plan name { was with scan = scan; taken = true }
         | true, was -> known[name] <- { was with scan = scan }
 
-    /// Files that may be whole by now: look at each, and report what there is.
-    /// Without such a report they stay due.
+    /// Files that may be complete by now. Each is to be reported by `Sight`, `Vanish` or `Postpone`; until then it
+    /// stays due.
     member _.Due(now: Instant) : TaskName[] = [|
         for struct (since, name) in
             waiting |> Seq.takeWhile (fun struct (s, _) -> now - s >= settle) do
@@ -164,10 +162,10 @@ type FileTracker(settle: Duration) =
         let names = Seq.toArray ready
         ready.Clear()
         Array.Sort(names, Comparison(fun a b -> String.CompareOrdinal(string a, string b)))
-        names |> Array.map (fun name -> struct (name, known[name].stamp))
+        names |> Array.map (fun name -> struct (name, known[name].version))
 
-    /// <summary>A file is no longer there: it is forgotten, and taken again if it comes back.</summary>
-    /// <returns>Whether a version of it was given out by <c>Take</c>.</returns>
+    /// <summary>Forgets a deleted file: it is taken again if it comes back.</summary>
+    /// <returns>Whether a version of the file was given out by <c>Take</c>.</returns>
     member _.Vanish(name: TaskName) : bool =
         match known.TryGetValue name with
         | false, _ -> false
@@ -177,20 +175,20 @@ type FileTracker(settle: Duration) =
             known.Remove name |> ignore
             given
 
-    /// A version that was taken turned out to be unusable: the file settles anew, for at least
-    /// `ReconsiderMin`, and is then taken even if it is still the same. A newer version is known already: then nothing.
+    /// Reports that a taken version could not be used: the file settles anew, for at least `ReconsiderMin`, and is then
+    /// taken even if unchanged. Does nothing where a newer version is known.
     member _.Reconsider(name: TaskName, version: FileVersion, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when FileVersion.isSame version was.stamp -> settleAnew name was now now
+        | true, was when FileVersion.isSame version was.version -> settleAnew name was now now
         | _ -> ()
 
-    /// A version that was given out is not to be taken yet, and settles anew: it has been waiting all the while.
+    /// Takes back a version that was given out: the file settles anew, but has been waiting since it was first seen.
     member _.HoldBack(name: TaskName, version: FileVersion, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when was.stamp = version -> settleAnew name was now was.pending
+        | true, was when was.version = version -> settleAnew name was now was.pending
         | _ -> ()
 
-    /// Some of the files of which the newest version has not been taken.
+    /// Up to `most` names of files whose newest version is not taken.
     member _.PendingNames(most: int) : string[] =
         waiting
         |> Seq.map (fun struct (_, name) -> name)
@@ -199,7 +197,7 @@ type FileTracker(settle: Duration) =
         |> Seq.map TaskName.toString
         |> Seq.toArray
 
-    /// The file that has been waiting longest to be taken, in whatever versions, and since when.
+    /// The file that has waited longest to be taken, in whatever versions, and since when.
     member _.LongestPending: struct (TaskName * Instant) voption =
         let mutable longest = ValueNone
 
@@ -216,18 +214,16 @@ type FileTracker(settle: Duration) =
         Seq.iter consider ready
         longest
 
-    /// A look failed, and nobody knows what is there. A file that is not whole yet settles anew, as for
-    /// `Reconsider`; one that was taken stays taken.
+    /// Reports that a file could not be looked at. A file that is not taken settles anew, as for `Reconsider`.
     member tracker.Postpone(name: TaskName, now: Instant) : unit =
         match known.TryGetValue name with
-        | true, was when not was.taken -> tracker.Reconsider(name, was.stamp, now)
+        | true, was when not was.taken -> tracker.Reconsider(name, was.version, now)
         | _ -> ()
 
     /// A scan of the whole folder begins.
     member _.BeginScan() : unit = scan <- scan + 1
 
-    /// The files that nobody has seen since the scan began, ordered by name: once it has ended, they
-    /// are probably gone.
+    /// The files not seen since the scan began, ordered by name: after the scan they are probably deleted.
     member _.Missing() : TaskName[] =
         let names = [|
             for KeyValue(name, is) in known do
@@ -249,13 +245,12 @@ type FileTracker(settle: Duration) =
     /// Whether a file is remembered.
     member _.Knows(name: TaskName) = known.ContainsKey name
 
-    /// Whether a version of a file was given out by `Take`, or is about to be.
+    /// Whether the newest version was given out by `Take`, or will be.
     member _.IsTaken(name: TaskName) =
         match known.TryGetValue name with
         | true, is -> is.taken
         | _ -> false
 
-    /// The files known in a folder and below it.
     member _.Below(folder: string) : TaskName[] =
         let prefix = folder + "/"
 

@@ -1,47 +1,45 @@
 namespace FsScheduler.Core
 
-/// One of the ways to know a folder again: two folders that share one are the same.
+/// One identity of a folder: two folders that share one are the same.
 type FolderId =
-    /// Its path without any link in it.
+    /// The path with all links resolved.
     | AtPath of string
     | WithInode of device: uint64 * inode: uint64
-    /// Its path within a file system, wherever that is mounted.
+    /// Its path within a file system, wherever that file system is mounted.
     | OnDevice of device: string * path: string
 
-/// Where a folder is.
 type FolderPlace = {
-    /// As it was named.
+    /// The path as the user gave it.
     named: string
-    /// Its path without any link in it.
+    /// The path with all links resolved.
     path: string
-    /// The ways to know it again, and also those of what is mounted below it.
+    /// The identities of the folder, and of the file systems mounted below it.
     self: Set<FolderId>
-    /// Those of the folder and of all folders above it.
+    /// The identities of the folder and of all folders above it.
     chain: Set<FolderId>
-    /// Those of what is mounted below it, and of all folders above these, where they come from.
+    /// The identities of the file systems mounted below it, and of the folders above their origins.
     mounted: Set<FolderId>
 }
 
-/// The folders of a scheduler.
 type SchedulerFolders = {
     entrada: FolderPlace
     resultados: FolderPlace
     state: FolderPlace
-    /// In the state folder; what nobody knows there is deleted.
+    /// In the state folder; unknown files in the spool are deleted.
     spool: FolderPlace
     /// Where programs of this machine put their temporary files.
     temporary: FolderPlace
 }
 
-/// Which folders cannot be in which others. The state folder may hold the two others, outside of its spool: it writes
-/// to nothing that it does not know. Everything else that overlaps is refused, hidden or not.
+/// Refuses folders that overlap. The state folder may hold the other two, outside of its spool, since the scheduler
+/// touches only its own files there. Every other overlap is refused, hidden or not.
 module FolderOverlap =
 
-    /// Whether a folder is another one, or in it.
+    /// Whether `inner` is `outer`, or in it.
     let isWithin (outer: FolderPlace) (inner: FolderPlace) =
         not (Set.isEmpty (Set.intersect outer.self inner.chain))
 
-    /// Whether a folder that is in another one is mounted below a folder.
+    /// Whether a file system that is mounted below `outer` comes from `inner` or above it.
     let private hasPartOf (outer: FolderPlace) (inner: FolderPlace) =
         not (Set.isEmpty (Set.intersect outer.mounted inner.self))
 
@@ -63,7 +61,7 @@ module FolderOverlap =
         $"{option}: {describe inner} {relation} {outerOption}, {describe outer}: {harm}; {advice}"
 
     /// <summary>The first overlap that does harm.</summary>
-    /// <returns>A sentence for the person who named the folders.</returns>
+    /// <returns>The refusal, a sentence for the person who named the folders.</returns>
     let check (folders: SchedulerFolders) : Result<unit, string> =
         let entrada, resultados, state, spool =
             "the folder of inputs", "the folder of results", "the state folder", "the spool folder"
@@ -115,7 +113,7 @@ module FolderOverlap =
 
         rules
         |> List.tryPick (fun (option, inner, outerOption, outer, harm, advice) ->
-            // The state folder may hold what is mounted below the folder of inputs, as it may hold that folder.
+            // The state folder may hold what is mounted below the folder of inputs, as it may hold that folder itself.
             let isOfFiles =
                 List.contains option [ "--entrada"; "--resultados" ] && outerOption <> spool
 

@@ -2,11 +2,11 @@ namespace FsScheduler.Core
 
 open System
 
-/// Why a file, or a folder with all that is in it, is left alone.
+/// Why a file, or a folder with all files in it, is ignored.
 type IgnoreReason =
     /// Its name is on the list of `IgnoredNames`, or it is hidden.
     | ByName
-    /// `--ignore`.
+    /// A pattern of `--ignore`.
     | ByPattern of NamePattern
 
     override reason.ToString() =
@@ -14,28 +14,28 @@ type IgnoreReason =
         | ByName -> "a name that is always left alone"
         | ByPattern pattern -> $"--ignore '{pattern}'"
 
-/// <summary>What is left alone: names that nobody gave to an input, and what `--ignore` names.</summary>
-/// <param name="patterns">As of `--route`. One that fits a folder is for all that is in it.</param>
+/// <summary>Ignores the names of `IgnoredNames`, and the patterns of `--ignore`.</summary>
+/// <param name="patterns">A pattern that fits a folder is for all files in it.</param>
 [<Sealed>]
 type IgnoreRules(patterns: NamePattern list) =
 
     /// Without any patterns.
     static member BuiltIn = IgnoreRules []
 
-    /// <summary>Whether a file or folder is left alone, in a folder that is not.</summary>
+    /// <summary>Why a file or folder is ignored, if its parent folder is not.</summary>
     /// <param name="path">Relative to the folder of inputs, with <c>/</c> between its parts.</param>
     member _.WhyIn(path: string) : IgnoreReason voption =
         if IgnoredNames.isIgnoredName (path.AsSpan(path.LastIndexOf '/' + 1)) then
             ValueSome ByName
         else
             match patterns |> List.tryFind (NamePattern.isMatch path) with
-            // A `pipeline.txt` is no input: it is left alone only with its folder.
+            // A `pipeline.txt` is no input: it is ignored only with its folder.
             | Some _ when path.EndsWith("/" + Route.folderFile, StringComparison.Ordinal) ->
                 ValueNone
             | Some pattern -> ValueSome(ByPattern pattern)
             | None -> ValueNone
 
-    /// The same, wherever it is.
+    /// Why a file or folder is ignored, for its own path or that of any folder above.
     member rules.Why(path: string) : IgnoreReason voption =
         let rec from (start: int) =
             match path.IndexOf('/', start) with
@@ -51,10 +51,10 @@ type IgnoreRules(patterns: NamePattern list) =
 
 module IgnoreRules =
 
-    /// <summary>Reads what `--ignore` says.</summary>
-    /// <returns>The pattern, or what is wrong with it, as a sentence.</returns>
+    /// <summary>Reads a pattern of `--ignore`.</summary>
+    /// <returns>The pattern, or why the text is none, as a sentence.</returns>
     let parse (text: string) : Result<NamePattern, string> =
-        // As people write folders elsewhere.
+        // Other programs take `folder/` for a folder.
         let pattern = if text.Length > 1 then text.TrimEnd '/' else text
 
         NamePattern.parse pattern

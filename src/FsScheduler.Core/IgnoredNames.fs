@@ -2,30 +2,30 @@ namespace FsScheduler.Core
 
 open System
 
-/// What names of files and folders nobody made as inputs look like. Judged by one part of a path, never by what is in it.
+/// A rule for names that no user gives to an input. It sees one part of a path, never the content.
 type IgnoredName =
-    /// This name, with its case.
+    /// Exactly this name.
     | Named of string
-    /// This name in either case of its letters: systems that tell no case apart write it in both.
+    /// This name in any case: systems that ignore case write it in both.
     | NamedInAnyCase of string
-    /// Names that begin so, and go on.
+    /// Longer names that begin with this text.
     | Beginning of string
-    /// Names that end so, and begin with something else.
+    /// Longer names that end with this text.
     | Ending of string
     | EndingInAnyCase of string
     /// Names that begin and end with this character.
     | Between of char
-    /// This, and then so many letters and digits as of `mkstemp`.
+    /// This text, then `length` random letters and digits as of `mkstemp`.
     | WithRandom of string * length: int
-    /// This, in either case, and then three digits.
+    /// This text in any case, then three digits.
     | WithNumber of string
 
-/// One line of the list: who puts such files down, and what they are called.
+/// One line of the list: the program that writes such files, and their names.
 type IgnoredNames = { writer: string; names: IgnoredName list }
 
 module IgnoredNames =
 
-    /// Beside what is hidden. The table in docs/operations.md is this list.
+    /// The names that are ignored beside hidden ones. The table in docs/operations.md is this list.
     let all: IgnoredNames list = [
         {
             writer = "not whole yet"
@@ -125,8 +125,8 @@ module IgnoredNames =
         }
     ]
 
-    /// Letters and digits with a capital, or with a digit before a letter: what `mkstemp` makes, but for 1 in 100 of six,
-    /// and hardly anybody writes. `sedimento`, `sedes2026` and `sed000001` are somebody's inputs.
+    /// Whether letters and digits look random: a capital, or a digit before a letter. So do 99 of 100 suffixes of six
+    /// that `mkstemp` makes, and hardly a name of a user: `sedimento`, `sedes2026` and `sed000001` are inputs.
     let private isRandom (length: int) (text: ReadOnlySpan<char>) =
         let mutable isPlain = text.Length = length
         let mutable isOdd = false
@@ -165,10 +165,10 @@ module IgnoredNames =
 
     let private names = all |> List.collect _.names |> Array.ofList
 
-    /// Whether a folder, or a file, is hidden by its own name.
+    /// Whether a file or folder is hidden by its own name.
     let isHidden (name: ReadOnlySpan<char>) = name.Length > 0 && name[0] = '.'
 
-    /// Whether a folder with all that is in it, or a file, is left alone for its own name.
+    /// Whether a file, or a folder with all files in it, is ignored for its own name.
     let isIgnoredName (name: ReadOnlySpan<char>) =
         let mutable found = isHidden name
         let mutable index = 0

@@ -2,11 +2,10 @@ namespace FsScheduler.Core
 
 open System
 
-/// What a connection is for.
 type Role =
-    /// Runs stages. None: it runs every built-in stage.
+    /// Runs stages; None: every built-in stage.
     | Worker of stages: string[] option
-    /// Submits tasks and asks.
+    /// Submits tasks, and asks about tasks, events and workers.
     | Client
 
 type Hello = {
@@ -14,76 +13,75 @@ type Hello = {
     role: Role
     name: string
     token: string option
-    /// What a worker still holds, of a scheduler that it has lost; at most `ProtocolLimits.holdingMax`.
+    /// Attempts that a worker still holds, of a connection that was lost; at most `ProtocolLimits.holdingMax`.
     holding: Attempt[]
-    /// Whether a worker sees files of its scheduler, and may be told a path instead of a payload.
+    /// Whether a worker sees the files of its scheduler, and may be sent paths in place of payloads.
     sharedFiles: bool
 }
 
-/// Which events are asked for.
 type EventQuery = {
-    /// None: those of all tasks.
+    /// None: the events of all tasks.
     task: TaskId option
-    /// The number of the last event that is known; 0 for the very first ones.
+    /// The number of the last event that the client has; 0 for the beginning.
     after: int64
     /// From 1 to `ProtocolLimits.eventsMax`.
     most: int
 }
 
-/// Where a task is, in one word.
+/// The state of a task, in one word.
 [<RequireQualifiedAccess>]
 type Phase =
     | Queued
-    /// Queued, to be run alone: twice lost with its worker.
+    /// Queued, to be run alone: lost twice with its worker.
     | Suspected
     | Running
-    /// Worked on in pieces.
+    /// Its pieces are tasks of their own.
     | Split
-    /// Failed, and waiting for another try.
+    /// Failed; waits for its next attempt.
     | Waiting
     | Publishing
-    /// Behind an older version of its file.
+    /// Waits for an older version of its file.
     | Succeeding
     | Quarantined
     | Done
     | Cancelled
 
-/// Which tasks are asked for.
 type TaskQuery = {
-    /// Only those of a higher number.
+    /// Only tasks of a higher number.
     after: TaskId
     /// From 1 to `ProtocolLimits.listedMax`.
     most: int
-    /// None: those that are not finished.
+    /// Empty: all unfinished tasks.
     phases: Phase[]
     /// A pattern with `*` and `?`.
     name: string option
-    /// At this stage, or waiting for it.
+    /// Tasks that are at this stage, or wait for it.
     stage: string option
 }
 
-/// What a client wants to have of a result.
+/// Where the result of a submission goes.
 type Want =
-    /// Sent to it.
+    /// Sent to the client.
     | Result
     /// Stored in `resultados/`, as for a file of `entrada/`.
     | File
-    /// Only word that it is done.
+    /// Nowhere: the client is told only how the task ended.
     | Nothing
 
-/// How an attempt ended, as its worker tells it.
+/// How an attempt ended, by its worker.
 type Outcome =
     /// The payload of the message is the result.
     | Succeeded
     | Failed of error: string * retry: bool
-    /// The worker could not run it, whatever it is: its machine has no room, or no such program. It says nothing of the task.
+    /// The worker could not run the attempt: no room on its machine, or no such program. Does not count against the
+    /// task.
     | Unable of error: string
 
 type Submit = {
-    /// The client's own name for this request, given back in every answer to it.
+    /// The client's name for this request, given back in every answer.
     ref: string
     name: string
-    /// Empty: the scheduler's own pipeline.
+    /// Empty: the pipeline of the scheduler.
     pipeline: string
     /// Higher first.
     priority: int
@@ -96,32 +94,31 @@ type Submit = {
 type ToScheduler =
     | Hello of Hello
     | Beat
-    /// How many tasks this worker holds at once, from now on.
+    /// How many tasks this worker takes at once, from now on.
     | Ready of slots: int
     | Result of Attempt * Outcome
-    /// It succeeded, and the result, of so many bytes, is in the file that its PROCESS named.
+    /// The attempt succeeded, and its result of this size is in the file that PROCESS named.
     | Stored of Attempt * Size
-    /// The files that its PROCESS named cannot be used here: nothing was done.
+    /// The worker cannot use the files that PROCESS named: nothing was run.
     | Unshared of Attempt * error: string
     | Submit of Submit
     | Status
     | Cancel of TaskId
     | Retry of TaskId
-    /// The same with another pipeline, for a file.
+    /// Retries the task of a file with another pipeline.
     | RetryWith of TaskId * pipeline: string
-    /// Every task in quarantine.
+    /// Retries every task in quarantine.
     | RetryAll
     | RetryAllWith of pipeline: string
-    /// The workers of that name, or the one of that session, are to get nothing new.
+    /// The workers of this name, or the one of this session, get no new tasks.
     | Drain of worker: string
-    /// Why a task is where it is.
+    /// Asks why a task is in its state.
     | Explain of TaskId
     | Events of EventQuery
-    /// Tasks, by number.
     | List of TaskQuery
-    /// The stages that workers offer, or tasks wait for.
+    /// Asks for the stages that workers offer, or tasks wait for.
     | Stages
-    /// The result of a task that is done.
+    /// Asks for the result of a finished task.
     | Fetch of TaskId
 
 type Welcome = {
@@ -131,21 +128,21 @@ type Welcome = {
     lostAfter: Duration
     maxPayload: Size
     maxResult: Size
-    /// What a worker may go on with, of what it said that it holds. The rest it is to drop.
+    /// The attempts of the worker's `holding` that it may go on with; it drops the others.
     keep: Attempt[]
 }
 
-/// A version of a file, as another machine may see it too.
+/// A version of a shared file, as another machine can tell it.
 [<Struct>]
 type SharedFileVersion = {
     length: Size
-    /// Microseconds since 1970, UTC: JavaScript could not hold finer ones.
+    /// Last write, in microseconds since 1970, UTC: JavaScript holds no finer unit exactly.
     modified: int64
 }
 
 module SharedFileVersion =
 
-    /// <returns>None: it was last changed before 1970, or after 2255.</returns>
+    /// <returns>None: the last write was before 1970, or after 2255.</returns>
     let ofVersion (version: FileVersion) : SharedFileVersion voption =
         let micros =
             (version.modified - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMicrosecond
@@ -155,28 +152,28 @@ module SharedFileVersion =
         else
             ValueNone
 
-/// Files in place of a payload and its result, for a worker that sees them too. Paths are absolute, and at most
-/// `ProtocolLimits.sharedPathBytesMax` long.
+/// Files in place of a payload and its result, for a worker that sees the scheduler's files. Paths are absolute, and
+/// have at most `ProtocolLimits.sharedPathBytesMax` bytes.
 type SharedFiles = {
     source: string
-    /// Where in the source the payload begins.
+    /// Offset of the payload in the source.
     start: Size
     size: Size
-    /// Where the result may be put. There is no such file yet.
+    /// Where the worker may store the result; no file is there yet.
     target: string
-    /// What the source is, if it is one that may change.
+    /// The version of the source; none for a file that never changes.
     version: SharedFileVersion voption
 }
 
 type Process = {
     attempt: Attempt
     name: string
-    /// Run in order, each `name` or `name:argument`.
+    /// The stages to run, in order, each `name` or `name:argument`.
     stages: string[]
     timeout: Duration
-    /// Which piece of the payload of that name this is, from 0; none: it is all of it.
+    /// The index of the piece, from 0; none: the payload is whole.
     piece: int voption
-    /// Where the payload is, if it does not come with the message.
+    /// The files that have the payload; none: the payload comes with the message.
     files: SharedFiles voption
 }
 
@@ -216,9 +213,9 @@ module internal Done =
 type RejectionCode =
     | BadPipeline
     | BadName
-    /// The same key with other content.
+    /// The key was used with other content.
     | BadKey
-    /// Try again later.
+    /// The scheduler is full: the client may try again later.
     | Busy
 
 [<RequireQualifiedAccess>]
@@ -237,19 +234,19 @@ type WorkerReport = {
     name: string
     slots: int
     held: int
-    /// Tasks, or groups of stages, that it has finished.
+    /// Attempts that succeeded.
     finished: int64
     failed: int64
 }
 
-/// What the scheduler is doing, now.
+/// The state of the scheduler.
 type StatusReport = {
     queued: int64
     running: int64
-    /// Waiting for a retry.
+    /// Tasks that wait for a retry.
     waiting: int64
     publishing: int64
-    /// Worked on in pieces, which are tasks of their own.
+    /// Tasks worked on in pieces, which are tasks of their own.
     split: int64
     quarantined: int64
     finished: int64
@@ -258,19 +255,18 @@ type StatusReport = {
     busy: int
     /// Since the scheduler started.
     uptime: Duration
-    /// How long the task that has been queued longest has been waiting.
+    /// The wait of the task that has been queued longest.
     oldest: Duration
-    /// Tasks that were done in the last ten seconds, and in the last sixty.
+    /// Tasks that finished in the last 10 and 60 seconds.
     finished10s: int64
     finished60s: int64
-    /// Why no new work is taken, if it is not.
+    /// Why the scheduler accepts no new work; none: it does.
     trouble: string option
-    /// The file that has been waiting for a while to be taken, since when and for what, if there is one.
+    /// The file that has waited long to be taken, since when and for what; none: no file has.
     awaited: string option
     /// Stages that tasks wait for and no worker offers, at most `ProtocolLimits.missingMax`.
     missing: string[]
-    /// Workers that only fail what they are given of these stages, and are given it now and then only, each with what went
-    /// wrong last; at most `ProtocolLimits.heldBackMax`.
+    /// Held-back workers, each with its stages and latest error; at most `ProtocolLimits.heldBackMax`.
     heldBack: string[]
     /// The first 200 workers by session; `idle + busy` counts them all.
     workers: WorkerReport[]
@@ -287,13 +283,13 @@ type FromScheduler =
     | Done of Done
     | Rejected of ref: string * RejectionCode * message: string
     | Status of StatusReport
-    /// Finish what you hold, and go.
+    /// The worker is to finish its tasks and leave.
     | Drain
     /// The payload is a JSON object.
     | Explanation of TaskId
-    /// The payload is JSON lines, one for each event; the number is that of the last, or the one asked for.
+    /// The payload is JSON lines, one for each event; `last` is the number of the last one, or the one asked for.
     | Events of last: int64
-    /// The payload is JSON lines, one for each task; the number is that of the last that was looked at.
+    /// The payload is JSON lines, one for each task; `last` is the last task that was examined.
     | List of last: TaskId * more: bool
     /// The payload is JSON lines, one for each stage.
     | Stages

@@ -3,11 +3,11 @@ namespace FsScheduler.Core
 open System
 open System.Text
 
-/// A pattern for names of files, as in a shell: only `NamePattern.parse` makes one.
+/// A pattern for file names, as in a shell. Only `NamePattern.parse` makes one.
 [<CustomEquality; NoComparison>]
 type NamePattern = private {
     text: string
-    /// One for each choice of what stands in braces.
+    /// One pattern for each choice of its braces.
     choices: PatternPart[][]
 } with
 
@@ -19,10 +19,10 @@ type NamePattern = private {
         | :? NamePattern as other -> other.text = pattern.text
         | _ -> false
 
-/// Patterns as in a shell. Names and patterns are compared in Normalization Form C, by code points, and with their case.
+/// Patterns as in a shell. Names and patterns are compared in Normalization Form C, by code points, with case.
 module NamePattern =
 
-    /// .NET refuses texts with U+FFFE, which is valid and composes with nothing.
+    /// Normalization Form C. .NET refuses U+FFFE, which is valid and composes with no other character.
     let private compose (text: string) =
         if Ascii.IsValid text then
             text
@@ -34,7 +34,8 @@ module NamePattern =
         else
             text.Normalize NormalizationForm.FormC
 
-    /// Where shells have groups: `(a|b)` and, at the beginning of a part, `!(a)`. Other parentheses are in many names.
+    /// Whether a pattern has a shell group: `(a|b)` or, at the beginning of a part, `!(a)`. Other parentheses are in
+    /// many names.
     let private isParenthesized (text: string) =
         let opening = text.IndexOf '('
 
@@ -48,11 +49,11 @@ module NamePattern =
         && (text.IndexOf('|', opening) > 0 || isBehindSign)
 
     /// <summary>Reads a pattern such as `*.{csv,tsv}`, `sub/**` or `./[!a-m]?.txt`.</summary>
-    /// <remarks>`*` stands for characters of one part and `?` for one of them (a code point), `[ab0-9]` for one of these
-    /// and `[!ab]` for one of the others, `{a,b}` for each of these texts, and `**`, as a whole part, for any number of
-    /// parts. Without a `/` the pattern is for the last part of a name, in any folder; with one, for all of the name,
-    /// and `./` at its beginning stands for the input folder.</remarks>
-    /// <returns>The pattern, or what is wrong with it and what to write, as the end of a sentence about it.</returns>
+    /// <remarks>`*` stands for any characters of one part and `?` for one code point, `[ab0-9]` for one of these and
+    /// `[!ab]` for one of the others, `{a,b}` for each of these texts, and `**`, as a whole part, for any number of
+    /// parts. A pattern without `/` is compared with the last part of a name; one with `/` with the whole name, and
+    /// `./` at its beginning stands for the input folder.</remarks>
+    /// <returns>The pattern, or why the text is none and what to write, as the end of a sentence.</returns>
     let parse (text: string) : Result<NamePattern, string> =
         if String.IsNullOrWhiteSpace text then
             Error "it is empty; '**' stands for every file"
@@ -102,7 +103,7 @@ module NamePattern =
             <> (ranges
                 |> Array.exists (fun (struct (first, last)) -> first <= code && code <= last))
 
-    /// A star takes as little as it can, and the last one takes more where that does not do: no earlier one has to.
+    /// Each star takes as little as it can; on a mismatch only the last star takes more, since earlier ones need not.
     let private isPartMatch (tokens: PatternToken[]) (codes: ReadOnlySpan<int>) =
         let mutable token = 0
         let mutable index = 0
@@ -131,7 +132,7 @@ module NamePattern =
 
         fits
 
-    /// As with the characters of a part, `**` being the star.
+    /// As `isPartMatch`, with parts in place of characters and `**` in place of `*`.
     let private isChoiceMatch (parts: PatternPart[]) (names: int[][]) =
         let mutable part = 0
         let mutable index = 0
@@ -166,9 +167,9 @@ module NamePattern =
     let private namesOf (path: string) =
         (compose path).Split '/' |> Array.map PatternReader.codePoints
 
-    /// <summary>Whether a path fits.</summary>
-    /// <param name="path">Relative, with `/` between its parts.</param>
-    /// <param name="pattern">What it may fit.</param>
+    /// <summary>Whether a path fits a pattern.</summary>
+    /// <param name="path">A relative path with `/` between its parts.</param>
+    /// <param name="pattern">The pattern.</param>
     let isMatch (path: string) (pattern: NamePattern) : bool =
         let names = namesOf path
         pattern.choices |> Array.exists (fun parts -> isChoiceMatch parts names)
@@ -180,7 +181,7 @@ module NamePattern =
         match token with
         | Literal code -> Literal(fold code)
         | OneOf(false, ranges) ->
-            // Both cases of a range; it suffices for what is only said to a person.
+            // Both cases of a range: exact enough for a hint to a person.
             OneOf(
                 false,
                 [|
@@ -193,7 +194,7 @@ module NamePattern =
         | AnyOne
         | AnyRun -> token
 
-    /// The pattern without regard to case, for a person who wonders why it fits nothing.
+    /// `isMatch` without regard to case, for a hint why a pattern fits no file.
     let isMatchIgnoringCase (path: string) (pattern: NamePattern) : bool =
         let folded =
             pattern.choices

@@ -4,23 +4,23 @@ open System
 open System.Collections.Generic
 open System.Text
 
-/// What a pattern has at one place, in code points.
+/// One element of a pattern, in code points.
 type internal PatternToken =
     | Literal of int
     /// `?`
     | AnyOne
     /// `*`
     | AnyRun
-    /// `[…]`: its ranges, and whether it is what is not in them.
+    /// `[…]`: its ranges; negated, any code point outside of them.
     | OneOf of isNegated: bool * ranges: struct (int * int)[]
 
-/// One part of a pattern: between slashes.
+/// The part of a pattern between two slashes.
 type internal PatternPart =
     /// `**`: any parts, also none.
     | AnyParts
     | Tokens of PatternToken[]
 
-/// Reads patterns, in code points that are composed.
+/// Parses patterns, in composed code points.
 module internal PatternReader =
 
     /// The most patterns that braces may make of one.
@@ -32,7 +32,7 @@ module internal PatternReader =
 
     let private isCode (code: int) (character: char) = code = int character
 
-    /// Where the class that opens at `start` has its `]`: not as its first character, after a `!` or `^`.
+    /// Where the class that opens at `start` has its closing `]`, which is not its first character after `!` or `^`.
     let private classEnd (codes: int[]) start =
         let first =
             if
@@ -82,12 +82,12 @@ module internal PatternReader =
 
             from 0
 
-    /// <summary>Alternatives of braces, each one pattern without them.</summary>
+    /// <summary>One pattern without braces for each combination of alternatives.</summary>
     /// <remarks>A class is kept whole, so that `[{]` and `[,]` are these characters.</remarks>
     let private expand (codes: int[]) : Result<int[] list, string> =
         let slice first ending = codes[first .. ending - 1]
 
-        /// The texts from `index` to what ends them, and where that is: `,` and `}` inside braces, else the end.
+        /// The texts from `index` on, and where they end: at `,` or `}` inside braces, else at the end.
         let rec sequence
             isInside
             index
@@ -141,7 +141,7 @@ module internal PatternReader =
                 let text = slice index ending
                 sequence isInside ending [ for head in heads -> Array.append head text ]
 
-        /// What braces offer, from behind the opening one, and where what follows them begins.
+        /// The alternatives of braces, from behind the opening one, and the index behind the closing one.
         and choices index found =
             match sequence true index [ [||] ] with
             | Error error -> Error error
@@ -190,7 +190,7 @@ module internal PatternReader =
         else
             from 0
 
-    /// Parts between slashes; those in brackets are left to be refused there.
+    /// The parts between slashes. Slashes in brackets stay, for `classAt` to refuse.
     let private split (codes: int[]) =
         let rec from start index =
             if index = codes.Length then
@@ -211,14 +211,14 @@ module internal PatternReader =
         (items: 'a list)
         : Result<'b list, string> =
         (Ok [], items)
-        ||> List.fold (fun read' item ->
-            match read', read item with
+        ||> List.fold (fun results item ->
+            match results, read item with
             | Error error, _
             | Ok _, Error error -> Error error
             | Ok items, Ok item -> Ok(item :: items))
         |> Result.map List.rev
 
-    /// One pattern without braces. Without a `/` it is for the last part, in any folder.
+    /// Parses a pattern without braces. A pattern without `/` is for the last part of a name, in any folder.
     let private choice (codes: int[]) : Result<PatternPart[], string> =
         let text = String.Join("", Seq.map print codes)
         let below = String.Join('/', text.Split('/', StringSplitOptions.RemoveEmptyEntries))
@@ -253,14 +253,14 @@ module internal PatternReader =
         else
             traverse tokens parts
             |> Result.map (fun parts ->
-                // Of a folder itself there is no file.
+                // `sub/**` is for files, and a folder is no file.
                 if (List.last parts).IsAnyParts then
                     Array.ofList (parts @ [ Tokens [| AnyRun |] ])
                 else
                     Array.ofList parts)
 
-    /// <summary>One pattern for each choice of what stands in braces.</summary>
-    /// <returns>Their parts, or what is wrong, as the end of a sentence about the pattern.</returns>
+    /// <summary>Parses a pattern into one pattern for each choice of its braces.</summary>
+    /// <returns>The parts of each, or why the text is no pattern, as the end of a sentence.</returns>
     let read (text: string) : Result<PatternPart[][], string> =
         expand (codePoints text)
         |> Result.bind (traverse choice)

@@ -4,14 +4,14 @@ open System
 open System.Collections.Generic
 open System.Text
 
-/// Stages that are run one after the other, at least one.
+/// Stages that run one after the other, at least one.
 type Pipeline = {
     stages: Stage[]
     /// The stages as they stand in a PROCESS message: `name` or `name:argument`, unquoted.
     wire: string[]
 }
 
-/// Why a text is not a pipeline: where, what, and what was probably meant.
+/// Why a text is not a pipeline, where, and what was probably meant.
 type PipelineError = {
     /// Characters into the text, from 0.
     position: int
@@ -29,7 +29,7 @@ module Pipeline =
     let private fail position message =
         Error { position = position; message = message }
 
-    /// What to do about a program that no worker was ever allowed to run.
+    /// What to do about a program that no worker is allowed to run.
     let private notAllowed (demand: string) =
         let program = demand.Substring(demand.IndexOf ':' + 1)
 
@@ -57,13 +57,13 @@ module Pipeline =
 
         index
 
-    /// Where the stage ends that `start` is in: at the next `|` or at the end of the text.
+    /// The end of the stage that `start` is in: the next `|`, or the end of the text.
     let private stageEnd (text: string) (start: int) =
         match text.IndexOf('|', start) with
         | -1 -> text.Length
         | bar -> bar
 
-    /// The argument whose quote opens at `opening`, and where its stage ends.
+    /// The argument whose quote opens at `opening`, and the end of its stage.
     let private quoted (text: string) (opening: int) =
         let argument = StringBuilder()
 
@@ -93,11 +93,11 @@ module Pipeline =
             let ending = stageEnd text start
             Ok struct (text[start .. ending - 1].TrimEnd(), ending)
 
-    /// Whether a word of an argument of `exec` is still open at its end.
+    /// Whether a single quote of an `exec` argument is still open at its end.
     let private isInQuotes (argument: string) =
         Seq.length (Seq.filter ((=) '\'') argument) % 2 = 1
 
-    /// A stage by the name of the encoding that it reads, or why there is none.
+    /// The stage that reads an encoding, named by the encoding, or why there is none.
     let private ofEncoding (written: string) argument meaning =
         match meaning with
         | EncodingName.Meaning.Stage(name, "") -> Stage.create name argument
@@ -109,12 +109,12 @@ module Pipeline =
             Error
                 $"no stage reads '{written}'; make UTF-8 of it before, or let the pipeline begin with a program that does, as in exec:iconv -f {written} -t utf-8"
 
-    /// <summary>The stage that begins at `start`, which is no blank, and where it ends.</summary>
-    /// <param name="isKnown">Of a name, or of `exec:PROGRAM`: that it can be run.</param>
-    /// <param name="isOwn">Of a name that is also that of an encoding: that it is a worker's own stage.</param>
-    /// <param name="offered">For advice.</param>
+    /// <summary>The stage that begins at `start`, which is no blank, and where the stage ends.</summary>
+    /// <param name="isKnown">Whether a name, or `exec:PROGRAM`, is known to run on some worker.</param>
+    /// <param name="isOwn">Whether a name that is also that of an encoding is a worker's own stage.</param>
+    /// <param name="offered">Known names, for suggestions.</param>
     /// <param name="text">The whole pipeline.</param>
-    /// <param name="start">Into the text.</param>
+    /// <param name="start">Index into the text.</param>
     let private stageAt isKnown isOwn (offered: IReadOnlySet<string>) (text: string) (start: int) =
         let ending = stageEnd text start
 
@@ -206,7 +206,7 @@ module Pipeline =
             from 0
 
     /// <summary>Reads a pipeline such as `lower | grep:erro | words`.</summary>
-    /// <param name="offered">What is known beside the built-in stages: their names, and `exec:PROGRAM`.</param>
+    /// <param name="offered">Offers known beside the built-in stages: names, and `exec:PROGRAM`.</param>
     /// <param name="text">
     /// Stages with `|` between them, blanks around them as one likes, each `name` or
     /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
@@ -214,11 +214,11 @@ module Pipeline =
     let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
         parseKnowing offered.Contains offered.Contains offered text
 
-    /// Reads a pipeline that was accepted once, whoever offers its stages now.
+    /// Reads a pipeline that was accepted before, whatever workers offer now.
     let parseRecorded (text: string) : Result<Pipeline, PipelineError> =
         parseKnowing (fun _ -> true) (fun _ -> true) (HashSet<string>()) text
 
-    /// Reads a pipeline whose stages may be offered later. The names of encodings stand for stages that are built in.
+    /// Reads a pipeline whose stages may be offered later. Names of encodings mean built-in stages.
     let parseAwaiting (text: string) : Result<Pipeline, PipelineError> =
         parseKnowing (fun _ -> true) (fun _ -> false) (HashSet<string>()) text
 
@@ -229,7 +229,7 @@ module Pipeline =
         else
             argument
 
-    /// A text that `parse` reads as this pipeline, with quotes where they are needed.
+    /// A text that `parse` reads as this pipeline, quoted where needed.
     let print (pipeline: Pipeline) : string =
         pipeline.stages
         |> Seq.map (fun stage ->
@@ -244,6 +244,6 @@ module Pipeline =
         wire = Array.map Stage.toWire stages
     }
 
-    /// Whether `parse` takes what `print` gives.
+    /// Whether the printed pipeline is within the limits of `parse`.
     let isAllowed (pipeline: Pipeline) : bool =
         pipeline.stages.Length <= stagesMax && (print pipeline).Length <= lengthMax

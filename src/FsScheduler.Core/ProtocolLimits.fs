@@ -1,5 +1,5 @@
-/// The bounds of protocol version 1. Together they make every message fit into one line,
-/// however much of it JSON has to escape: the longest escape, `\u0000`, has six bytes a byte.
+/// The bounds of protocol version 1. Together they make every message fit into one line, however much of the text JSON
+/// has to escape: the longest escape, `\u0000`, takes six bytes for one.
 module FsScheduler.Core.ProtocolLimits
 
 open System
@@ -17,7 +17,7 @@ let integerMax = 9_007_199_254_740_991L
 /// The most tasks that a worker may hold at once.
 let slotsMax = 65_536
 
-/// The priority is between this and its negative.
+/// Priorities are from -priorityMax to priorityMax.
 let priorityMax = 1_000_000
 
 /// The longest `name` of a HELLO, in bytes of UTF-8.
@@ -35,10 +35,10 @@ let keyBytesMax = 200
 /// The longest `session` of a WELCOME, in bytes of UTF-8.
 let sessionBytesMax = 200
 
-/// The longest pipeline, in bytes of UTF-8. All of it must fit into the `stages` of a PROCESS.
+/// The longest pipeline, in bytes of UTF-8: all stages of a task must fit into the `stages` of a PROCESS.
 let pipelineBytesMax = 8_000
 
-/// Longer error texts and messages are cut, in UTF-16 code units.
+/// The longest error text or message, in UTF-16 code units; longer ones are cut.
 let textCharsMax = 4_096
 
 /// The most stages that a worker may name in its HELLO.
@@ -47,10 +47,10 @@ let stagesMax = 1_000
 /// The most attempts that a HELLO or a WELCOME lists.
 let holdingMax = 150
 
-/// The most events that are asked for at once.
+/// The most events that one EVENTS asks for.
 let eventsMax = 10_000
 
-/// The most tasks that are listed at once.
+/// The most tasks that one LIST asks for.
 let listedMax = 10_000
 
 /// The longest name of a stage, in bytes.
@@ -74,7 +74,7 @@ let missingMax = 10
 /// The most workers that a STATUS lists.
 let workersMax = 200
 
-/// What a stage may be called: ASCII letters, digits, `-`, `_` and `.`, the first a letter or a digit.
+/// Whether a text is a stage name: ASCII letters, digits, `-`, `_` and `.`, the first a letter or a digit.
 let isStageName (text: string) =
     let isRest letter =
         Char.IsAsciiLetterOrDigit letter || letter = '-' || letter = '_' || letter = '.'
@@ -84,29 +84,29 @@ let isStageName (text: string) =
     && Char.IsAsciiLetterOrDigit text[0]
     && Seq.forall isRest text
 
-/// Stages that run a program: they are offered with it, as `exec:PROGRAM`.
+/// Stages that run a program. A worker offers them with the program, as `exec:PROGRAM`.
 let execNames = [ "exec"; "exec-file"; "exec-lines" ]
 
-/// What may be offered as a program: bounded, and safe to show in a list with commas and in a log.
+/// Whether a text may be offered as a program: bounded, and safe to show in a comma-separated list and in a log.
 let isProgram (text: string) =
     text <> ""
     && Encoding.UTF8.GetByteCount text <= programBytesMax
     && text |> Seq.forall (fun letter -> not (Char.IsControl letter) && letter <> ',')
 
-/// What a worker may offer: the name of a stage; or, of a stage that runs programs, the name, a colon and the program.
+/// Whether a text is an offer: the name of a stage, or `exec:PROGRAM` for a stage that runs programs.
 let isOffer (text: string) =
     match text.IndexOf ':' with
     | -1 -> isStageName text && not (List.contains text execNames)
     | colon -> List.contains text[.. colon - 1] execNames && isProgram text[colon + 1 ..]
 
-/// What an offer takes in a line at most, with its quotes and comma.
+/// The most bytes that an offer takes in a line, with its quotes and comma.
 let private offerBytesMax (offer: string) =
     3
     + match offer.IndexOf ':' with
       | -1 -> offer.Length
       | _ -> 6 * Encoding.UTF8.GetByteCount offer
 
-/// Whether a HELLO can name all of these.
+/// Whether one HELLO can name all of these offers.
 let areOffers (offers: string seq) =
     Seq.length offers <= stagesMax
     && Seq.forall isOffer offers

@@ -3,40 +3,40 @@ namespace FsScheduler.Core
 open System
 open System.Collections.Generic
 
-/// <summary>What in a folder cannot be taken, as it stood when it was last looked at: what was put right, or removed,
-/// does not count any more. Without disk and clock.</summary>
-/// <param name="max">How many paths are remembered.</param>
+/// <summary>The paths of a folder that are refused as inputs, as of the last look at each: a path that was corrected or
+/// removed does not count any more. Without disk and clock.</summary>
+/// <param name="max">The most paths that are remembered.</param>
 [<Sealed>]
 type Refusals(max: int) =
-    /// The scan that each path was refused by or after, by path.
-    let standing = Dictionary<string, int>(StringComparer.Ordinal)
+    /// The last scan that refused each path.
+    let lastScans = Dictionary<string, int>(StringComparer.Ordinal)
     let mutable scan = 0
 
-    /// How many stand, up to `max`.
-    member _.Count = standing.Count
+    /// How many paths are refused, up to `max`.
+    member _.Count = lastScans.Count
 
     /// A scan of the whole folder begins.
     member _.BeginScan() : unit = scan <- scan + 1
 
-    /// <summary>A path is refused.</summary>
-    /// <returns>Whether it was not before: then it is to be told.</returns>
+    /// <summary>Records a refused path.</summary>
+    /// <returns>Whether the refusal is new, and so to be reported.</returns>
     member _.Add(path: string) : bool =
-        if standing.ContainsKey path then
-            standing[path] <- scan
+        if lastScans.ContainsKey path then
+            lastScans[path] <- scan
             false
-        elif standing.Count < max then
-            standing.Add(path, scan)
+        elif lastScans.Count < max then
+            lastScans.Add(path, scan)
             true
         else
             false
 
-    /// A path was looked at, and it is all right, or nothing is there.
+    /// Records that a path is acceptable, or gone.
     member _.Remove(path: string) : unit =
-        if standing.Count > 0 then
-            standing.Remove path |> ignore
+        if lastScans.Count > 0 then
+            lastScans.Remove path |> ignore
 
-    /// The scan has seen the whole folder: what it did not refuse is all right, or gone.
+    /// The scan has seen the whole folder: paths that it did not refuse are acceptable, or gone.
     member _.EndScan() : unit =
-        for KeyValue(path, last) in Seq.toArray standing do
+        for KeyValue(path, last) in Seq.toArray lastScans do
             if last < scan then
-                standing.Remove path |> ignore
+                lastScans.Remove path |> ignore

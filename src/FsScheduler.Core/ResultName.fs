@@ -3,28 +3,28 @@ namespace FsScheduler.Core
 open System
 open System.Text
 
-/// Whose a result is. A result replaces an older one of the same source, and none of another.
+/// The owner of a result. A result replaces an older one of the same source, and none of another.
 type ResultSource =
-    /// A file of the folder of inputs, whatever its version.
+    /// An input file, whatever its version.
     | OfFile of TaskName
-    /// One submission of a client: two of the same name may be of different files.
+    /// One submission of a client: two submissions of one name may hold different files.
     | OfTask of TaskId
 
-/// Who has a name in a folder of results, seen from one source.
+/// Who owns a name in the folder of results, seen from one source.
 [<RequireQualifiedAccess>]
 type NameHolder =
     | Nobody
-    /// The source itself: what stands there is older, and may be replaced.
+    /// The source itself: its older result is there, and may be replaced.
     | Same
     | Other
 
-/// Under which name a result goes. `NAME.out` and `NAME.err` have the same holder.
+/// Chooses the file name of a result. `NAME.out` and `NAME.err` have one holder.
 module ResultName =
 
-    /// Names that are tried, at most.
+    /// The most names that are tried.
     let candidatesMax = 1_000
 
-    /// An ending that is longer is a part of the name.
+    /// A longer ending counts as a part of the name.
     let private endingBytesMax = 32
 
     let private bytesOf (text: string) = Encoding.UTF8.GetByteCount text
@@ -42,7 +42,7 @@ module ResultName =
         kept.ToString()
 
     /// <summary>A name with a mark before its ending: `d/a.txt` and `7` give `d/a.7.txt`.</summary>
-    /// <returns>None where the name is too long for it, even with a shorter beginning.</returns>
+    /// <returns>None where the mark does not fit into the name, even with a shorter beginning.</returns>
     let apart (name: TaskName) (mark: string) : TaskName voption =
         let text = TaskName.toString name
         let cut = text.LastIndexOf '/' + 1
@@ -65,10 +65,10 @@ module ResultName =
             | Ok name -> ValueSome name
             | Error _ -> ValueNone
 
-    /// <summary>The names that a result may have, the best first: its own, and then others that tell it apart. Those of a
-    /// task have its number.</summary>
-    /// <param name="source">Whose it is.</param>
-    /// <param name="name">Its own name.</param>
+    /// <summary>The names that a result may have, the best first: its own, then names with a distinguishing mark, which
+    /// for a client's task is the task number.</summary>
+    /// <param name="source">The owner of the result.</param>
+    /// <param name="name">The preferred name.</param>
     let candidates (source: ResultSource) (name: TaskName) : TaskName seq =
         let mark index =
             match source with
@@ -81,11 +81,11 @@ module ResultName =
             (Seq.init (candidatesMax - 1) (fun index -> apart name (mark (index + 1)))
              |> Seq.choose ValueOption.toOption)
 
-    /// <summary>Who has a name.</summary>
-    /// <param name="source">Who asks.</param>
+    /// <summary>Who owns a name.</summary>
+    /// <param name="source">The source that wants the name.</param>
     /// <param name="name">The name.</param>
-    /// <param name="recorded">Whose the latest result of that name was, where that is not the file of the same name.</param>
-    /// <param name="isThere">Whether there is a result or an error of that name.</param>
+    /// <param name="recorded">The recorded owner of the name; none: the input file of the same name.</param>
+    /// <param name="isThere">Whether a result or an error file has the name.</param>
     /// <param name="isInput">Whether a file of that name is an input: its result will have the name.</param>
     let holder
         (source: ResultSource)
@@ -106,8 +106,8 @@ module ResultName =
             else
                 NameHolder.Nobody
 
-    /// <summary>The first name that nobody else has.</summary>
-    /// <returns>It, and whether what stands there may be replaced. None: all are taken.</returns>
+    /// <summary>The first candidate that no other source owns.</summary>
+    /// <returns>The name, and whether an existing file may be replaced. None: all candidates are taken.</returns>
     let choose
         (holderOf: TaskName -> NameHolder)
         (candidates: TaskName seq)

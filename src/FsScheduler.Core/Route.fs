@@ -2,15 +2,15 @@ namespace FsScheduler.Core
 
 open System
 
-/// Files of some names go through a pipeline of their own.
+/// The pipeline of files whose names fit a pattern.
 type Route = { pattern: NamePattern; pipeline: Pipeline }
 
 module Route =
 
     /// <summary>Reads `PATTERN=PIPELINE`, such as `*.csv=grep:erro | words`.</summary>
-    /// <param name="offered">Names of stages that are known beside the built-in ones.</param>
-    /// <param name="text">The first `=` counts.</param>
-    /// <returns>The route, or what is wrong with it.</returns>
+    /// <param name="offered">Offers known beside the built-in stages.</param>
+    /// <param name="text">The route; its first `=` separates pattern and pipeline.</param>
+    /// <returns>The route, or why the text is none.</returns>
     let parse offered (text: string) : Result<Route, string> =
         match text.IndexOf '=' with
         | -1 -> Error $"'{text}' has no '='; write PATTERN=PIPELINE, such as '*.csv=words'"
@@ -28,17 +28,17 @@ module Route =
                         $"in the pipeline for '{pattern}', {error.message}")
                     |> Result.map (fun pipeline -> { pattern = parsed; pipeline = pipeline })
 
-    /// In a folder below that of inputs: the pipeline of the files in it and below it.
+    /// The file with the pipeline of a folder below the folder of inputs, for the files in it and below it.
     let folderFile = "pipeline.txt"
 
-    /// The largest one, in bytes.
+    /// The most bytes of a `pipeline.txt`.
     let folderFileMax: Size = 16_384L<B>
 
-    /// Whether a file is no input, but says what is done with those around it.
+    /// Whether a file is a `pipeline.txt` of a folder, and no input.
     let isFolderFile (name: TaskName) =
         (TaskName.toString name).EndsWith("/" + folderFile, StringComparison.Ordinal)
 
-    /// The folders that a file is in, from its own up to, and without, that of inputs.
+    /// The folders of a file, from its own up to, and without, the folder of inputs.
     let foldersOf (name: TaskName) : string list =
         let rec above (path: string) =
             match path.LastIndexOf '/' with
@@ -56,10 +56,10 @@ module Route =
     let tryFind (routes: Route list) (name: TaskName) : Route option =
         routes |> List.tryFind (isMatch name)
 
-    /// <summary>What is worth saying of routes that no file goes through.</summary>
+    /// <summary>Warnings about routes that no file goes through.</summary>
     /// <param name="routes">In the order in which they were given.</param>
-    /// <param name="names">The files that there are.</param>
-    /// <returns>A sentence for each; none, where there are no files.</returns>
+    /// <param name="names">The names of the input files.</param>
+    /// <returns>A sentence for each such route.</returns>
     let unused (routes: Route list) (names: TaskName list) : string list =
         let isFirst route name =
             match tryFind routes name with

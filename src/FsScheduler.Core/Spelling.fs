@@ -1,10 +1,10 @@
 namespace FsScheduler.Core
 
-/// What somebody probably meant who wrote a name that is not known.
+/// Suggests the known name that a misspelt one probably means.
 module Spelling =
 
-    /// Insertions, deletions, substitutions and exchanges of two neighbours that make one text of the other (Damerau, 1964;
-    /// no letter is touched twice).
+    /// Insertions, deletions, substitutions and transpositions of neighbours that make one text of the other (Damerau,
+    /// 1964; no letter is edited twice).
     let private editDistance (left: string) (right: string) =
         let rows =
             Array2D.init (left.Length + 1) (right.Length + 1) (fun i j -> if i = 0 then j else i)
@@ -25,15 +25,15 @@ module Spelling =
 
         rows[left.Length, right.Length]
 
-    /// A hint is worth giving up to this distance, and never when it would replace more than half of the name.
+    /// The largest distance of a suggestion, which also never replaces more than half of the name.
     let private distanceMax = 2
 
-    /// <summary>The known name that is nearest to one that is not known, upper and lower case being the same.</summary>
+    /// <summary>The known name that is nearest to an unknown one, ignoring case.</summary>
     /// <returns>None: no known name is near.</returns>
     let nearest (known: string seq) (name: string) : string option =
         let near = [
             for candidate in known do
-                // Much longer or shorter names are far; this keeps the work small on hostile ones.
+                // Skips names whose length alone makes them too far: hostile names cost little.
                 if abs (candidate.Length - name.Length) <= distanceMax then
                     let distance =
                         editDistance (name.ToLowerInvariant()) (candidate.ToLowerInvariant())

@@ -5,26 +5,25 @@ open System.Collections.Generic
 open System.Globalization
 open System.Text
 
-/// What a stage may be run on.
+/// Which payloads a stage can run on.
 type StageKind =
-    /// Each line by itself: pieces of a file, cut at line ends, give the pieces of its result.
+    /// Each line by itself: the results of pieces, cut at line ends and concatenated, are the result.
     | PerLine
-    /// Needs the payload from its first byte on.
+    /// The whole payload, from its first byte on.
     | WholeFile
-    /// Runs on pieces; the results of the pieces are merged.
+    /// Pieces; their results are merged.
     | Aggregating
 
-/// A step of a pipeline, as parsed: its argument has been checked if the stage is built in.
+/// A stage of a pipeline. The argument of a built-in stage has been checked.
 type Stage = {
     name: string
-    /// Empty when there is none.
     argument: string
     kind: StageKind
-    /// What a worker must offer to be given it: the name; of a stage that runs a program, `exec:PROGRAM`.
+    /// The offer that a worker must make to be given the stage: its name, or `exec:PROGRAM`.
     demand: string
 }
 
-/// What a built-in stage wants after its name.
+/// Which argument a built-in stage takes.
 type ArgumentRule =
     | NoArgument
     /// A text of at least one character, without line ends.
@@ -43,7 +42,7 @@ type BuiltInStage = {
     name: string
     kind: StageKind
     argument: ArgumentRule
-    /// Makes sense only on the payload itself, not on what another stage gives.
+    /// Reads the payload as submitted, and so never follows another stage.
     isFirstOnly: bool
 }
 
@@ -54,7 +53,7 @@ type Replacement = { oldText: string; newText: string }
 module Replacement =
 
     /// <summary>Reads `OLD/NEW`, where `\/` stands for a slash and `\\` for a backslash.</summary>
-    /// <returns>OLD, never empty, and NEW; or what `replace` wants.</returns>
+    /// <returns>OLD, never empty, and NEW; or what is wrong with the argument.</returns>
     let parse (argument: string) : Result<Replacement, string> =
         let parts = [| StringBuilder(); StringBuilder() |]
 
@@ -86,10 +85,10 @@ module Replacement =
 /// The argument of `sort`.
 [<Struct>]
 type SortOptions = {
-    /// By the number at the beginning of each line; else by code points.
+    /// Sort by the number at the beginning of each line; else by code points.
     isNumeric: bool
     isDescending: bool
-    /// Of equal lines, only one.
+    /// Drop all but one of equal lines.
     isUnique: bool
 }
 
@@ -98,7 +97,7 @@ module SortOptions =
     let private none = { isNumeric = false; isDescending = false; isUnique = false }
 
     /// <summary>Reads `numeric`, `desc` and `unique`, in any order, each at most once, with commas between.</summary>
-    /// <returns>The options, all off for an empty argument; or what `sort` wants.</returns>
+    /// <returns>The options, all off for an empty argument; or what is wrong with the argument.</returns>
     let parse (argument: string) : Result<SortOptions, string> =
         let add options word =
             match options, word with
@@ -116,14 +115,14 @@ module SortOptions =
         else
             argument.Split ',' |> Array.fold add (Ok none)
 
-/// Which byte of a unit of UTF-16 comes first: the one that counts less, or the other.
+/// Which byte of a UTF-16 unit comes first: the low or the high one.
 type ByteOrder =
     | Little
     | Big
 
 module ByteOrder =
 
-    /// <returns>What the argument of `utf-16` says, nothing for an empty one; or what it wants.</returns>
+    /// <returns>The byte order that the argument of `utf-16` names, none for an empty one; or what is wrong.</returns>
     let parse (argument: string) : Result<ByteOrder voption, string> =
         match argument with
         | "" -> Ok ValueNone
@@ -133,7 +132,7 @@ module ByteOrder =
 
 module Stage =
 
-    /// The stages that are built in, in the order in which a manual would show them.
+    /// The built-in stages, in the order of the manual.
     let builtIn: IReadOnlyList<BuiltInStage> =
         let stage name kind argument = {
             name = name
@@ -166,10 +165,9 @@ module Stage =
 
     let private builtInByName = Map.ofSeq [ for stage in builtIn -> stage.name, stage ]
 
-    /// The built-in stage of that name.
     let tryBuiltIn (name: string) : BuiltInStage option = Map.tryFind name builtInByName
 
-    /// No half of a surrogate pair: the text has a form in UTF-8.
+    /// Whether the text has no half of a surrogate pair, and so a form in UTF-8.
     let private isUnicode (text: string) =
         let rec from index =
             index = text.Length
@@ -179,14 +177,14 @@ module Stage =
 
         from 0
 
-    /// <returns>A count of lines below 2^63, if that is what the text is.</returns>
+    /// <returns>A count of lines below 2^63; none: the text is no such number.</returns>
     let tryLineCount (text: string) : int64 voption =
         match Int64.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture) with
         | true, count -> ValueSome count
         | false, _ -> ValueNone
 
-    /// What is wrong with an argument of a built-in stage, if anything.
-    let private argumentFault (stage: BuiltInStage) (argument: string) =
+    /// What is wrong with the argument of a built-in stage; none: it is valid.
+    let private argumentError (stage: BuiltInStage) (argument: string) =
         match stage.argument with
         | NoArgument when argument <> "" -> Some $"{stage.name} takes no argument"
         | SearchText when argument = "" ->
@@ -198,15 +196,15 @@ module Stage =
             Some $"{stage.name} wants a whole number from 0, as in {stage.name}:10"
         | OldAndNew ->
             match Replacement.parse argument with
-            | Error fault -> Some fault
+            | Error error -> Some error
             | Ok _ -> None
         | SortWords ->
             match SortOptions.parse argument with
-            | Error fault -> Some fault
+            | Error error -> Some error
             | Ok _ -> None
         | ByteOrderWord ->
             match ByteOrder.parse argument with
-            | Error fault -> Some fault
+            | Error error -> Some error
             | Ok _ -> None
         | NoArgument
         | SearchText
@@ -219,8 +217,8 @@ module Stage =
         match ExecCommand.parse argument with
         | Error _ when String.IsNullOrWhiteSpace argument ->
             Error $"{name} wants a program to run, as in {name}:jq"
-        | Error fault ->
-            Error $"{name}, at character {fault.position + 1} of its argument: {fault.message}"
+        | Error error ->
+            Error $"{name}, at character {error.position + 1} of its argument: {error.message}"
         | Ok command ->
             Ok {
                 name = name
@@ -233,17 +231,17 @@ module Stage =
                 demand = ExecCommand.demand kind command.program
             }
 
-    /// What is run on the pieces of a payload in place of a worker's own stage, whose parts are put one behind the other.
+    /// Ending of the stage that runs on pieces in place of a worker's own stage, where the parts are concatenated.
     let linesForm = ".lines"
 
-    /// What is run on them where the parts are not the result yet, but one text for `mergeForm`.
+    /// Ending of the stage that runs on pieces, where the concatenated parts are the input of `mergeForm`.
     let partForm = ".part"
 
-    /// What makes the result of the parts, one behind the other.
+    /// Ending of the stage that makes the result of the concatenated parts.
     let mergeForm = ".merge"
 
-    /// <summary>Makes a stage. One that is not built in is of kind `WholeFile`, unless it is `exec-lines`.</summary>
-    /// <returns>The stage, or what is wrong with its name or its argument.</returns>
+    /// <summary>Makes a stage. A stage that is neither built in nor `exec-lines` is of kind `WholeFile`.</summary>
+    /// <returns>The stage, or why its name or argument is invalid.</returns>
     let create (name: string) (argument: string) : Result<Stage, string> =
         if not (ProtocolLimits.isStageName name) then
             Error
@@ -253,17 +251,17 @@ module Stage =
         else
             match tryBuiltIn name, ExecCommand.tryKind name with
             | Some stage, _ ->
-                match argumentFault stage argument with
-                | Some fault -> Error fault
+                match argumentError stage argument with
+                | Some error -> Error error
                 | None -> Ok { name = name; argument = argument; kind = stage.kind; demand = name }
             | None, ValueSome kind -> exec kind argument
             | None, ValueNone ->
                 Ok { name = name; argument = argument; kind = WholeFile; demand = name }
 
     /// <summary>Another form of a worker's own stage, with the same argument.</summary>
-    /// <param name="form">What is added to its name.</param>
-    /// <param name="stage">Any.</param>
-    /// <returns>None: the stage is built in, or a program, or its name is too long.</returns>
+    /// <param name="form">The ending to add to its name.</param>
+    /// <param name="stage">Any stage.</param>
+    /// <returns>None: the stage is built in or runs a program, or the name becomes too long.</returns>
     let tryForm (form: string) (stage: Stage) : Stage voption =
         if (tryBuiltIn stage.name).IsSome || (ExecCommand.tryKind stage.name).IsSome then
             ValueNone

@@ -3,8 +3,8 @@ namespace FsScheduler.Core
 open System
 open System.Text
 
-/// The name of a file or of a submitted payload: a relative path with `/` between its parts.
-/// Only `TaskName.parse` makes one, so having one is the hash that it stays inside its folder.
+/// The name of a file or of a submitted payload: a relative path with `/` between its parts. Only `TaskName.parse`
+/// makes a TaskName, so none leads out of its folder.
 [<Struct>]
 type TaskName =
     private
@@ -32,8 +32,8 @@ module TaskName =
         else
             None
 
-    /// Half a surrogate pair reads as U+FFFD too. U+FFFD itself is what a name that was not
-    /// Unicode has become on its way here: it would name another file, or none.
+    /// EnumerateRunes reads half a surrogate pair as U+FFFD. A name with U+FFFD was not Unicode on the disk: as text it
+    /// would name another file, or none.
     let private isUnicode (text: string) =
         let mutable valid = true
 
@@ -43,7 +43,7 @@ module TaskName =
         valid
 
     /// <summary>Checks a name.</summary>
-    /// <returns>The name, or what is wrong with it as the end of a sentence.</returns>
+    /// <returns>The name, or why the text is none, as the end of a sentence.</returns>
     let parse (text: string) : Result<TaskName, string> =
         if text = "" then
             Error "it is empty"

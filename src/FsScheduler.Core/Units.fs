@@ -1,34 +1,31 @@
 namespace FsScheduler.Core
 
-/// Counts tasks, from 1. Below 2^53, so that every JSON reader holds it exactly.
+/// Task numbers, from 1 and below 2^53, which every JSON reader holds exactly.
 [<Measure>]
 type taskId
 
-/// Counts connections of one run of a scheduler, from 1.
+/// Connection numbers of one run of a scheduler, from 1.
 [<Measure>]
 type sessionId
 
-/// Milliseconds.
 [<Measure>]
 type ms
 
-/// Bytes.
 [<Measure>]
 type B
 
-/// A task. An int64 at run time and on the wire, a type of its own in the code.
+/// The number of a task: an int64 at run time and on the wire.
 type TaskId = int64<taskId>
 
-/// A connection: a worker's or a client's.
+/// The number of a connection of a worker or a client.
 type SessionId = int64<sessionId>
 
-/// A length of time, in milliseconds.
 type Duration = int64<ms>
 
 /// A size in bytes, never negative.
 type Size = int64<B>
 
-/// A moment of a monotonic clock: only differences mean anything.
+/// A moment of a monotonic clock: only differences between two instants mean anything.
 [<Struct>]
 type Instant = {
     sinceStart: Duration
@@ -41,6 +38,6 @@ type Instant = {
     static member (-)(later: Instant, earlier: Instant) : Duration =
         later.sinceStart - earlier.sinceStart
 
-/// One run of a task, or of some of its stages. The fence: no two runs of a task share a number.
+/// One run of a task, or of some of its stages. The number fences stale results: no two runs of a task share one.
 [<Struct>]
 type Attempt = { task: TaskId; number: int }

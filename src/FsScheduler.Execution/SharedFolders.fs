@@ -8,7 +8,7 @@ open FsScheduler.Folders
 open FsScheduler.Protocol
 open Microsoft.Win32.SafeHandles
 
-/// A range of an open file, which it closes at its end. Checked when all of it was read.
+/// A range of an open file, which is closed with the stream. The version is checked at the end of the range.
 [<Sealed>]
 type private FileRange(file: SafeFileHandle, start: Size, size: Size, check: unit -> unit) =
     inherit Stream()
@@ -32,7 +32,7 @@ type private FileRange(file: SafeFileHandle, start: Size, size: Size, check: uni
     override this.Read(buffer: byte[], offset: int, count: int) =
         this.Read(Span(buffer, offset, count))
 
-    // Not async: that would be the same call on another thread, and dearer than what it waits for.
+    // Synchronous: asynchronous reads of files make the same call on another thread.
     override this.ReadAsync(buffer: Memory<byte>, _) =
         Threading.Tasks.ValueTask<int>(this.Read buffer.Span)
 
@@ -54,11 +54,10 @@ type private FileRange(file: SafeFileHandle, start: Size, size: Size, check: uni
         if isDisposing then
             file.Dispose()
 
-/// <summary>The folders in which a worker reads and writes the files that its scheduler names. Their owner says which; paths
-/// come from the wire, and none of them leads anywhere else, whatever links there are: on Linux what is read, and the folder
-/// in which is written, are judged by where they really are after they were opened; elsewhere right before. What is written
-/// is made new: nothing that is there is ever changed.</summary>
-/// <param name="paths">Folders.</param>
+/// <summary>The folders in which a worker reads and writes the files that its scheduler names, chosen by the owner of
+/// the worker. No path from the wire leads outside, whatever links there are: on Linux the real paths of the open file
+/// and folder are checked, elsewhere the path right before opening. A result is always a new file.</summary>
+/// <param name="paths">The folders.</param>
 /// <exception cref="T:System.IO.DirectoryNotFoundException">One of them is missing.</exception>
 [<Sealed>]
 type SharedFolders(paths: string list) =
@@ -78,7 +77,7 @@ type SharedFolders(paths: string list) =
                 $"'{Terminal.printable path}' is in none of the folders that this worker shares (--shared-files)"
         )
 
-    /// Where it really is, or the same of a file of that name in it.
+    /// The real path of a folder, or of a file of that name in the folder.
     let locate (path: string) (name: string) =
         match InputFolder.RealPathOf path with
         | ValueNone -> raise (FileNotFoundException $"there is no '{Terminal.printable path}' here")
@@ -116,13 +115,14 @@ type SharedFolders(paths: string list) =
     let versionOf (file: SafeFileHandle) : SharedFileVersion voption =
         FileStatus.ofOpen file |> ValueOption.bind SharedFileVersion.ofVersion
 
-    /// Whether there are any.
+    /// Whether there are no shared folders.
     member _.IsEmpty = folders.IsEmpty
 
     /// <summary>Opens a payload.</summary>
-    /// <exception cref="T:System.IO.IOException">It is not there, cannot be read, or is another version; while it is read
-    /// also, if it is shorter than it should be, or has become another version.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be read, or is elsewhere.</exception>
+    /// <exception cref="T:System.IO.IOException">The file is missing, cannot be read, or is another version. Also
+    /// thrown while reading, if the file is too short or has changed.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The file is unreadable, or in no shared
+    /// folder.</exception>
     member _.Open(files: SharedFiles) : Stream =
         let path = locate files.source ""
 
@@ -153,10 +153,11 @@ type SharedFolders(paths: string list) =
             file.Dispose()
             reraise ()
 
-    /// <summary>Makes the file of a result.</summary>
-    /// <exception cref="T:System.IO.IOException">It is there already, or cannot be written.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be written, or belongs elsewhere.</exception>
-    /// <returns>Where it is, and the file.</returns>
+    /// <summary>Creates the file of a result.</summary>
+    /// <exception cref="T:System.IO.IOException">The file exists already, or cannot be written.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The file is not writable, or in no shared
+    /// folder.</exception>
+    /// <returns>The path, and the open file.</returns>
     member _.Create(files: SharedFiles) : struct (string * StraightFile) =
         match Path.GetDirectoryName files.target with
         | null -> refuse files.target

@@ -4,29 +4,30 @@ open System.Text
 open FsScheduler.Core
 open FsScheduler.Stages
 
-/// <summary>How one result is made of all lines of a text: what is known of them is added up piece by piece, also on
-/// many workers.</summary>
-/// <remarks>The law: `merge` of what is known of two texts of whole lines is what is known of both, one behind the other.
-/// So `merge` is associative, and `seed` is its neutral element.</remarks>
+/// <summary>Makes one result of all lines of a text, by way of the merged states of its pieces.</summary>
+/// <remarks>Law: `merge` of the states of two texts of whole lines is the state of the one followed by the other. So
+/// `merge` is associative, with `seed` as its neutral element.</remarks>
 type Aggregate<'State> = {
-    /// What is known of no lines; a new one for each call, if states are changed in place.
+    /// The state of no lines; a new one for each call if states are mutable.
     seed: unit -> 'State
-    /// With one more line, which is given without its end.
+    /// The state with one more line, given without its line end.
     add: 'State -> string -> 'State
-    /// Of the lines of both, those of the left one first.
+    /// The state of the lines of both, those of the left one first.
     merge: 'State -> 'State -> 'State
-    /// The result, of all lines.
+    /// The result of a state.
     result: 'State -> string
-    /// As a text without line ends, for another worker.
+    /// Writes a state as a text without line ends, for another worker.
     write: 'State -> string
-    /// What was written.
+    /// Reads a state that `write` has written.
     read: string -> 'State
 }
 
-/// A worker's own stages that can be run on pieces of a large payload: several functions each, for `WorkerOptions.functions`.
+/// Stages in code that can be run on pieces of a large payload: several functions each, for `WorkerOptions.functions`.
 module SplittableStages =
 
-    /// Lines with their ends, `\n` or `\r\n`, which the last one need not have.
+    /// The lines with their ends, `
+    /// ` or `\r
+    /// `; the last line may have none.
     let private linesOf (text: string) : struct (string * string) seq =
         seq {
             let mutable start = 0
@@ -45,10 +46,10 @@ module SplittableStages =
                 start <- next
         }
 
-    /// <summary>A stage that does the same with each line. Line ends stay as they are, and so does a byte order mark in
-    /// front of the text, which is not part of its first line.</summary>
-    /// <param name="name">Of the stage.</param>
-    /// <param name="transform">What becomes of a line, given without its end; `None`: it is left out.</param>
+    /// <summary>A stage that transforms each line. Line ends stay as they are, and so does a leading byte order mark,
+    /// which is not part of the first line.</summary>
+    /// <param name="name">The name of the stage.</param>
+    /// <param name="transform">The new line, given the line without its end; `None` removes the line.</param>
     let perLine (name: string) (transform: string -> string option) =
         let run =
             StageFunction.ofUnmarked StageFunction.Kept (fun text ->
@@ -63,10 +64,9 @@ module SplittableStages =
 
         [ name, run; name + Stage.linesForm, run ]
 
-    /// <summary>A stage that makes one result of all lines; a byte order mark in front of them is not part of the first.
-    /// </summary>
-    /// <param name="name">Of the stage.</param>
-    /// <param name="aggregate">How.</param>
+    /// <summary>A stage that makes one result of all lines, without a leading byte order mark.</summary>
+    /// <param name="name">The name of the stage.</param>
+    /// <param name="aggregate">How the result is made.</param>
     let aggregate (name: string) (aggregate: Aggregate<'State>) =
         let add text =
             (aggregate.seed (), linesOf text)
@@ -81,7 +81,7 @@ module SplittableStages =
             written + "\n"
 
         let merge (text: string) =
-            // Each ends with a newline; a carriage return before it is part of what was written.
+            // Each state ends with a newline; a carriage return before it belongs to the state.
             text.Split '\n'
             |> Seq.take (Seq.length (Seq.filter ((=) '\n') text))
             |> Seq.map aggregate.read

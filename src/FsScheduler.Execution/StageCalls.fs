@@ -12,13 +12,13 @@ open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Execution.Exec
 
-/// A task that a worker has been given.
+/// A task assigned to a worker.
 type AssignedTask = { work: Process; payload: Payload; cancellation: CancellationToken }
 
-/// <summary>Runs stages over a payload: built-in ones, stage functions and programs.</summary>
-/// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
-/// <param name="programs">Stages that run programs, if there are any.</param>
-/// <param name="folder">The worker's own, for what is too large for memory.</param>
+/// <summary>Runs the stages of a task over its payload: built-in stages, stage functions and programs.</summary>
+/// <param name="functions">Stages in code, by name; they override built-in ones.</param>
+/// <param name="programs">Stages that run programs, if any are allowed.</param>
+/// <param name="folder">The folder of the worker, for payloads and results too large for memory.</param>
 [<Sealed>]
 type internal StageCalls
     (
@@ -26,10 +26,10 @@ type internal StageCalls
         programs: ExecStages voption,
         folder: WorkerFolder
     ) =
-    // Results up to this stay in memory.
+    // Results up to this size, in bytes, stay in memory.
     static let memoryMax = 4 * 1024 * 1024
 
-    // Timers take no more.
+    // Timers take no longer time.
     static let timeoutMax = 1_728_000_000L<ms>
 
     let mutable files = 0L
@@ -45,7 +45,7 @@ type internal StageCalls
         | -1 -> ""
         | colon -> wire.Substring(colon + 1)
 
-    // Also of a worker that runs no programs: it says so, and not that it does not know the stage.
+    // Also if no programs are allowed, so that the error does not call the stage unknown.
     let isProgram (wire: string) =
         wire.StartsWith("exec", StringComparison.Ordinal)
         && (ExecCommand.tryKind (nameOf wire)).IsSome
@@ -76,7 +76,7 @@ type internal StageCalls
                 return raise error
         }
 
-    /// What the worker's own folder is to blame for says nothing of the task.
+    /// Turns a failure of the worker's own storage into one that does not count against the task.
     let storing (work: unit -> Task<'result>) : Task<'result> =
         task {
             try
@@ -85,7 +85,7 @@ type internal StageCalls
             | :? IOException
             | :? UnauthorizedAccessException
             | :? ArgumentOutOfRangeException as error when
-                // So .NET says that a file would be larger than a limit of its process ('ulimit -f').
+                // .NET reports in this way a file beyond a limit of the process ('ulimit -f').
                 (match error with
                  | :? ArgumentOutOfRangeException as error -> error.ParamName = "value"
                  | _ -> true)
@@ -104,12 +104,12 @@ type internal StageCalls
 
     let builtIn
         (runner: StageRunner)
-        (job: AssignedTask)
+        (assigned: AssignedTask)
         (stages: string[])
         payload
         : Task<Payload> =
-        let place = PayloadPlace.OfPiece job.work.piece
-        let ct = job.cancellation
+        let place = PayloadPlace.OfPiece assigned.work.piece
+        let ct = assigned.cancellation
 
         match payload with
         | Bytes bytes ->
@@ -123,7 +123,7 @@ type internal StageCalls
         | Input _
         | Slice _ -> storing (fun () -> streamed runner stages payload place ct)
 
-    let callFunction (job: AssignedTask) (wire: string) payload =
+    let callFunction (assigned: AssignedTask) (wire: string) payload =
         task {
             let! bytes =
                 match payload with
@@ -136,22 +136,22 @@ type internal StageCalls
                         )
                     )
                 | Spooled(path, _) ->
-                    storing (fun () -> File.ReadAllBytesAsync(path, job.cancellation))
+                    storing (fun () -> File.ReadAllBytesAsync(path, assigned.cancellation))
                 | Packed
                 | Journaled
                 | Recorded _
                 | Input _
-                | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"
+                | Slice _ -> invalidOp "the payload of a worker must be in memory or in a file"
 
             try
                 let! result =
                     functions[nameOf wire].Invoke {
                         argument = argumentOf wire
-                        name = job.work.name
-                        attempt = job.work.attempt
-                        piece = job.work.piece
+                        name = assigned.work.name
+                        attempt = assigned.work.attempt
+                        piece = assigned.work.piece
                         payload = ReadOnlyMemory bytes
-                        cancellation = job.cancellation
+                        cancellation = assigned.cancellation
                     }
 
                 return Bytes(result.ToArray())
@@ -161,7 +161,7 @@ type internal StageCalls
                 ExceptionDispatchInfo.Throw error
                 return Payload.empty
             | error ->
-                // Whatever else it throws is its own matter, but for a full disk.
+                // Other exceptions are the function's own, except that of a full disk.
                 return
                     raise (
                         StageException(
@@ -172,49 +172,50 @@ type internal StageCalls
                     )
         }
 
-    let runProgram (job: AssignedTask) (wire: string) payload ct : Task<Payload> =
+    let runProgram (assigned: AssignedTask) (wire: string) payload ct : Task<Payload> =
         match programs, ExecCommand.tryKind (nameOf wire) with
         | ValueSome programs, ValueSome kind ->
             storing (fun () ->
-                programs.RunAsync(kind, argumentOf wire, job.work, payload, resultMax, ct))
+                programs.RunAsync(kind, argumentOf wire, assigned.work, payload, resultMax, ct))
         | _ -> raise (StageException("this worker may not run any program", true))
 
-    /// Programs end with the time of their task, whether or not the scheduler is there to say so.
-    let limited (job: AssignedTask) =
-        let source = CancellationTokenSource.CreateLinkedTokenSource job.cancellation
-        source.CancelAfter(TimeSpan.FromMilliseconds(float (min job.work.timeout timeoutMax)))
+    /// Ends programs at the time limit of the task, even without the scheduler.
+    let limited (assigned: AssignedTask) =
+        let source = CancellationTokenSource.CreateLinkedTokenSource assigned.cancellation
+        source.CancelAfter(TimeSpan.FromMilliseconds(float (min assigned.work.timeout timeoutMax)))
         source
 
-    let isOverdue (job: AssignedTask) (limit: CancellationTokenSource) =
-        limit.IsCancellationRequested && not job.cancellation.IsCancellationRequested
+    let isOverdue (assigned: AssignedTask) (limit: CancellationTokenSource) =
+        limit.IsCancellationRequested
+        && not assigned.cancellation.IsCancellationRequested
 
-    let overdue (job: AssignedTask) (wire: string) =
+    let overdue (assigned: AssignedTask) (wire: string) =
         let stage = ProtocolLimits.cut 200 wire
 
         StageException(
-            $"'{stage}' was still running after {job.work.timeout} ms, the time limit of the task",
+            $"'{stage}' was still running after {assigned.work.timeout} ms, the time limit of the task",
             true
         )
 
-    /// Stages one by one, where some are functions or programs. The payload goes with it.
-    let mixed (runner: StageRunner) (job: AssignedTask) (payload: Payload) =
+    /// Runs stages one by one, where some are functions or programs. Discards the payload.
+    let mixed (runner: StageRunner) (assigned: AssignedTask) (payload: Payload) =
         task {
             let mutable payload = payload
             let mutable at = ""
-            use limit = limited job
+            use limit = limited assigned
 
             try
-                for wire in job.work.stages do
-                    job.cancellation.ThrowIfCancellationRequested()
+                for wire in assigned.work.stages do
+                    assigned.cancellation.ThrowIfCancellationRequested()
                     at <- wire
 
                     let! result =
                         if isProgram wire then
-                            runProgram job wire payload limit.Token
+                            runProgram assigned wire payload limit.Token
                         elif functions.ContainsKey(nameOf wire) then
-                            callFunction job wire payload
+                            callFunction assigned wire payload
                         else
-                            builtIn runner job [| wire |] payload
+                            builtIn runner assigned [| wire |] payload
 
                     SpoolFile.discard payload
                     payload <- result
@@ -224,54 +225,55 @@ type internal StageCalls
                 SpoolFile.discard payload
 
                 match error with
-                | :? OperationCanceledException when isOverdue job limit ->
-                    return raise (overdue job at)
+                | :? OperationCanceledException when isOverdue assigned limit ->
+                    return raise (overdue assigned at)
                 | _ -> return raise error
         }
 
-    /// Payloads up to so many bytes are held in memory.
+    /// Payloads up to this size, in bytes, are held in memory.
     static member MemoryMax = memoryMax
 
-    /// <summary>Fills a file that was just made, or leaves none.</summary>
-    /// <param name="file">Its path, and the file, which is closed.</param>
-    /// <param name="write">Gives the bytes written.</param>
+    /// <summary>Fills a new file, or deletes it.</summary>
+    /// <param name="file">The path, and the open file, which is closed.</param>
+    /// <param name="write">Writes the file, and returns the bytes written.</param>
     static member Fill
         (file: struct (string * StraightFile), write: Stream -> Task<Size>)
         : Task<Payload> =
         fill file write
 
-    /// Fills a new file of the worker's folder, or leaves none.
+    /// Fills a new file in the folder of the worker, or deletes it.
     member _.FillNew(write: Stream -> Task<Size>) : Task<Payload> = fill (newFile ()) write
 
-    /// The largest result that the scheduler takes; programs that give more are stopped there.
+    /// The largest result, in bytes, that the scheduler accepts; a program that writes more is stopped.
     member _.ResultMax
         with get () = resultMax
         and set size = resultMax <- size
 
-    /// Runs the built-in stages of one task at a time.
+    /// A runner of built-in stages, for one task at a time.
     member _.NewRunner() =
         StageRunner(BuiltIn.tryStartIn folder.Root, memoryMax)
 
     /// Whether all stages of a task are built in.
     member _.IsBuiltIn(work: Process) : bool = isBuiltIn work
 
-    /// <summary>Runs built-in stages. The payload stays the caller's.</summary>
-    /// <param name="runner">Of no other task meanwhile.</param>
-    /// <param name="job">The task.</param>
+    /// <summary>Runs built-in stages. Does not discard the payload.</summary>
+    /// <param name="runner">Used by no other task meanwhile.</param>
+    /// <param name="assigned">The task.</param>
     /// <param name="stages">Its stages, or some of them, as on the wire.</param>
-    /// <param name="payload">In memory, or in a file of the worker's.</param>
+    /// <param name="payload">In memory, or in a file of the worker.</param>
     /// <exception cref="T:FsScheduler.Stages.StageException">A stage fails, or the worker cannot store.</exception>
     member _.RunBuiltIn
-        (runner: StageRunner, job: AssignedTask, stages: string[], payload: Payload)
+        (runner: StageRunner, assigned: AssignedTask, stages: string[], payload: Payload)
         : Task<Payload> =
-        builtIn runner job stages payload
+        builtIn runner assigned stages payload
 
-    /// <summary>Runs stages one by one, where some are functions or programs, for at most the time limit of the
-    /// task.</summary>
-    /// <param name="runner">Of no other task meanwhile.</param>
-    /// <param name="job">The task.</param>
-    /// <param name="payload">It is discarded at the end.</param>
-    /// <exception cref="T:FsScheduler.Stages.StageException">A stage fails or takes too long, or the worker cannot
+    /// <summary>Runs stages, some of them functions or programs, within the time limit of the task.</summary>
+    /// <param name="runner">Used by no other task meanwhile.</param>
+    /// <param name="assigned">The task.</param>
+    /// <param name="payload">Discarded at the end.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">A stage fails or is late, or the worker cannot
     /// store.</exception>
-    member _.RunMixed(runner: StageRunner, job: AssignedTask, payload: Payload) : Task<Payload> =
-        mixed runner job payload
+    member _.RunMixed
+        (runner: StageRunner, assigned: AssignedTask, payload: Payload)
+        : Task<Payload> =
+        mixed runner assigned payload

@@ -7,14 +7,14 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Stages
 
-/// What a stage function is called with.
+/// The input of a stage function.
 type StageCall = {
-    /// What follows the colon in `stage:argument`; empty when there is none.
+    /// The text after the colon in `stage:argument`; empty without one.
     argument: string
     /// The name of the task: a relative path with `/`.
     name: string
     attempt: Attempt
-    /// Which piece of the payload of that name this is, from 0; none: it is all of it.
+    /// The number of this piece of the payload, from 0; none: the whole payload.
     piece: int voption
     /// Valid during the call.
     payload: ReadOnlyMemory<byte>
@@ -22,16 +22,16 @@ type StageCall = {
     cancellation: CancellationToken
 }
 
-/// A stage in code: a payload in, a result out. It may run at the same time for as many tasks as the worker has
-/// slots. A `StageException` says whether another attempt makes sense; any other exception asks for one.
+/// A stage in code: a payload in, a result out. Runs at the same time for as many tasks as the worker has slots. A
+/// `StageException` says whether another attempt makes sense; any other exception asks for one.
 type StageFunction = delegate of StageCall -> Task<ReadOnlyMemory<byte>>
 
 module StageFunction =
 
-    /// The largest payload of a stage function, which has it in memory.
+    /// The largest payload of a stage function, in bytes of memory.
     let payloadMax = 256L * 1024L * 1024L * 1L<B>
 
-    /// Bytes that are not UTF-8 throw: text is never changed by being read.
+    /// Invalid UTF-8 throws: reading must not change a text.
     let private strict = UTF8Encoding(false, true)
 
     let private decode (payload: ReadOnlyMemory<byte>) =
@@ -40,23 +40,22 @@ module StageFunction =
         with :? DecoderFallbackException as error ->
             raise (StageException($"invalid UTF-8 at byte {error.Index}", false))
 
-    /// A function of bytes.
+    /// A stage function of bytes.
     let ofBytes (run: byte[] -> byte[]) =
         StageFunction(fun call -> Task.FromResult(ReadOnlyMemory(run (call.payload.ToArray()))))
 
-    /// A function of the argument and of text in UTF-8, which it gets with a byte order mark (U+FEFF) in front if the
-    /// payload has one.
+    /// A stage function of the argument and a UTF-8 text, with its byte order mark (U+FEFF), if there is one.
     let ofTextWith (run: string -> string -> string) =
         StageFunction(fun call ->
             let result: byte[] = strict.GetBytes(run call.argument (decode call.payload))
             Task.FromResult(ReadOnlyMemory result))
 
-    /// What becomes of a text without the byte order mark in front of it.
+    /// What a stage does with a byte order mark.
     type internal Mark =
         | Kept
         | Dropped
 
-    /// A function of text in UTF-8, which it gets without the byte order mark (U+FEFF) that may be in front of it.
+    /// A stage function of a UTF-8 text, without the byte order mark (U+FEFF) of the payload.
     let internal ofUnmarked mark (run: string -> string) =
         StageFunction(fun call ->
             let text = decode call.payload
@@ -74,5 +73,5 @@ module StageFunction =
 
             Task.FromResult(ReadOnlyMemory(strict.GetBytes marked)))
 
-    /// A function of text in UTF-8, which it gets with a byte order mark (U+FEFF) in front if the payload has one.
+    /// A stage function of a UTF-8 text, with the byte order mark (U+FEFF) of the payload, if there is one.
     let ofText (run: string -> string) = ofTextWith (fun _ text -> run text)

@@ -12,24 +12,23 @@ open FsScheduler.Stages
 open FsScheduler.Protocol
 open FsScheduler.Execution.Exec
 
-/// What became of it: what the scheduler is told, and the result where it succeeded. A result that is stored goes with
-/// whoever is told.
+/// The message for the scheduler after a task, and the result of a success, which goes with the message.
 [<Struct>]
-type JobResult = { message: ToScheduler; payload: Payload }
+type TaskReport = { message: ToScheduler; payload: Payload }
 
-/// The files that a scheduler named cannot be used.
+/// A shared file that the scheduler named cannot be used.
 exception private NotShared of reason: string
 
-/// <summary>Runs the stages of jobs. Built-in stages run on as many threads as there are processors, stage functions
-/// on the thread pool, all jobs at once.</summary>
-/// <param name="functions">Stages in code, by name. They take precedence over built-in ones.</param>
-/// <param name="programs">Stages that run programs, if there are any.</param>
-/// <param name="shared">Where jobs may name files in place of their payloads.</param>
-/// <param name="folder">The worker's own, for what is too large for memory.</param>
-/// <param name="slots">How many jobs there are at once, at most.</param>
-/// <param name="renew">Sees that the folder is there.</param>
-/// <param name="doubt">Told when the worker, and not the task, is to blame; on any thread.</param>
-/// <param name="finish">Gets each job with its result, on any thread.</param>
+/// <summary>Runs the stages of tasks. Built-in stages run on one thread for each processor, stage functions on the
+/// thread pool, those of all tasks at once.</summary>
+/// <param name="functions">Stages in code, by name; they override built-in ones.</param>
+/// <param name="programs">Stages that run programs, if any are allowed.</param>
+/// <param name="shared">The folders with files that tasks may name in place of payloads.</param>
+/// <param name="folder">The folder of the worker, for payloads and results too large for memory.</param>
+/// <param name="slots">The largest number of tasks at once.</param>
+/// <param name="renew">Replaces the folder if it was removed.</param>
+/// <param name="doubt">Told of failures of the worker, not of the task; on any thread.</param>
+/// <param name="finish">Gets each task with its outcome, on any thread.</param>
 [<Sealed>]
 type TaskRunner
     (
@@ -40,35 +39,35 @@ type TaskRunner
         slots: int,
         renew: unit -> unit,
         doubt: string -> unit,
-        finish: AssignedTask -> JobResult -> unit
+        finish: AssignedTask -> TaskReport -> unit
     ) =
-    // Payloads up to this are run by the thread that read them: a switch of threads would cost more.
+    // Smaller payloads, in bytes, are run by the thread that read them: switching threads would cost more.
     static let inlineMax = 4 * 1024
 
     static let copyBytes = 1024 * 1024
 
-    // A result up to this travels also where files are shared.
+    // Results up to this size are sent as bytes even where files are shared.
     static let travelMax = 64L * 1024L * 1L<B>
 
     let calls = StageCalls(functions, programs, folder)
     let inlineRunner = calls.NewRunner()
     let runners = System.Collections.Concurrent.ConcurrentBag<StageRunner>()
-    let jobs = Channel.CreateUnbounded<AssignedTask>() // never more of them than slots
+    let tasks = Channel.CreateUnbounded<AssignedTask>() // at most one for each slot
 
-    let failed (job: Process) (error: exn) =
+    let failed (work: Process) (error: exn) =
         let failed message retry =
-            ToScheduler.Result(job.attempt, Failed(message, retry))
+            ToScheduler.Result(work.attempt, Failed(message, retry))
 
         let unable message =
-            ToScheduler.Result(job.attempt, Unable message)
+            ToScheduler.Result(work.attempt, Unable message)
 
         let message =
             match error with
-            | NotShared reason -> ToScheduler.Unshared(job.attempt, reason)
+            | NotShared reason -> ToScheduler.Unshared(work.attempt, reason)
             | :? StageException as error when error.IsOfWorker -> unable error.Message
             | :? StageException as error -> failed error.Message error.Retry
             | :? OperationCanceledException -> failed "cancelled" true
-            // Whatever a stage says of its payload is a `StageException`: this is the worker's own storage or memory.
+            // Errors of a stage are `StageException`: these are of the worker's own storage or memory.
             | :? IOException
             | :? UnauthorizedAccessException
             | :? OutOfMemoryException ->
@@ -77,12 +76,12 @@ type TaskRunner
 
         { message = message; payload = Payload.empty }
 
-    let succeeded (job: Process) payload = {
-        message = ToScheduler.Result(job.attempt, Succeeded)
+    let succeeded (work: Process) payload = {
+        message = ToScheduler.Result(work.attempt, Succeeded)
         payload = payload
     }
 
-    /// What fails with shared files says nothing of the stages: the payload can still come with a message.
+    /// A failure with shared files is not one of the task: the payload can still be sent as bytes.
     let sharing (work: Task<'result>) : Task<'result> =
         task {
             try
@@ -91,7 +90,7 @@ type TaskRunner
                 return raise (NotShared reason)
         }
 
-    /// A shared payload as one of the worker's own.
+    /// Copies a shared payload to a file of the worker.
     let fetch (files: SharedFiles) (ct: CancellationToken) : Task<Payload> =
         task {
             use input = shared.Open files
@@ -109,54 +108,54 @@ type TaskRunner
                         })
         }
 
-    /// A result where the scheduler has asked for it.
+    /// Stores a result where the scheduler has asked for it.
     let store
-        (job: AssignedTask)
+        (assigned: AssignedTask)
         (files: SharedFiles)
         (write: Stream -> Task<Size>)
-        : Task<JobResult> =
+        : Task<TaskReport> =
         task {
             let! payload = StageCalls.Fill(shared.Create files, write)
 
             return {
-                message = ToScheduler.Stored(job.work.attempt, Payload.size payload)
+                message = ToScheduler.Stored(assigned.work.attempt, Payload.size payload)
                 payload = payload
             }
         }
 
     let sharedBuiltIn
         (runner: StageRunner)
-        (job: AssignedTask)
+        (assigned: AssignedTask)
         (files: SharedFiles)
-        : Task<JobResult> =
+        : Task<TaskReport> =
         task {
             use input = shared.Open files
 
             return!
-                store job files (fun output ->
+                store assigned files (fun output ->
                     runner.RunAsync(
-                        job.work.stages,
+                        assigned.work.stages,
                         input,
-                        PayloadPlace.OfPiece job.work.piece,
+                        PayloadPlace.OfPiece assigned.work.piece,
                         output,
-                        job.cancellation
+                        assigned.cancellation
                     ))
         }
 
-    /// Programs and functions get the payload as ever; a small result travels.
+    /// Programs and functions get a copy of the payload; a small result is sent as bytes.
     let sharedMixed
         (runner: StageRunner)
-        (job: AssignedTask)
+        (assigned: AssignedTask)
         (files: SharedFiles)
-        : Task<JobResult> =
+        : Task<TaskReport> =
         task {
-            let! payload = sharing (fetch files job.cancellation)
+            let! payload = sharing (fetch files assigned.cancellation)
 
-            let! result = calls.RunMixed(runner, job, payload)
+            let! result = calls.RunMixed(runner, assigned, payload)
             let size = Payload.size result
 
             if size <= travelMax then
-                return succeeded job.work result
+                return succeeded assigned.work result
             else
                 try
                     return!
@@ -165,13 +164,13 @@ type TaskRunner
                                 use input = SpoolFile.openPayload result
 
                                 return!
-                                    store job files (fun output ->
+                                    store assigned files (fun output ->
                                         task {
                                             do!
                                                 input.CopyToAsync(
                                                     output,
                                                     copyBytes,
-                                                    job.cancellation
+                                                    assigned.cancellation
                                                 )
 
                                             return size
@@ -182,20 +181,22 @@ type TaskRunner
                     SpoolFile.discard result
         }
 
-    let perform (runner: StageRunner) (job: AssignedTask) : Task<JobResult> =
+    let perform (runner: StageRunner) (assigned: AssignedTask) : Task<TaskReport> =
         task {
-            match job.work.files, calls.IsBuiltIn job.work with
-            | ValueSome files, true -> return! sharing (sharedBuiltIn runner job files)
-            | ValueSome files, false -> return! sharedMixed runner job files
+            match assigned.work.files, calls.IsBuiltIn assigned.work with
+            | ValueSome files, true -> return! sharing (sharedBuiltIn runner assigned files)
+            | ValueSome files, false -> return! sharedMixed runner assigned files
             | ValueNone, true ->
-                let! result = calls.RunBuiltIn(runner, job, job.work.stages, job.payload)
-                return succeeded job.work result
+                let! result =
+                    calls.RunBuiltIn(runner, assigned, assigned.work.stages, assigned.payload)
+
+                return succeeded assigned.work result
             | ValueNone, false ->
-                let! result = calls.RunMixed(runner, job, job.payload)
-                return succeeded job.work result
+                let! result = calls.RunMixed(runner, assigned, assigned.payload)
+                return succeeded assigned.work result
         }
 
-    /// Whatever goes wrong while the worker's folder is taken away is for the worker to answer for.
+    /// Blames the worker for a failure while its folder was removed.
     let blame (before: int) (error: exn) : exn =
         renew ()
 
@@ -209,7 +210,7 @@ type TaskRunner
             )
         | error -> error
 
-    let run (runner: StageRunner) (job: AssignedTask) =
+    let run (runner: StageRunner) (assigned: AssignedTask) =
         task {
             let! result =
                 task {
@@ -217,11 +218,11 @@ type TaskRunner
                     renew ()
 
                     try
-                        return! perform runner job
+                        return! perform runner assigned
                     with error ->
                         let error = blame before error
 
-                        let result = failed job.work error
+                        let result = failed assigned.work error
 
                         match result.message with
                         | ToScheduler.Result(_, Unable reason) -> doubt reason
@@ -231,23 +232,23 @@ type TaskRunner
                 }
 
 
-            SpoolFile.discard job.payload
-            finish job result
+            SpoolFile.discard assigned.payload
+            finish assigned result
         }
 
     let consume () =
         task {
             let runner = calls.NewRunner()
-            let! first = jobs.Reader.WaitToReadAsync()
+            let! first = tasks.Reader.WaitToReadAsync()
             let mutable goOn = first
 
             while goOn do
-                let mutable job = Unchecked.defaultof<AssignedTask>
+                let mutable assigned = Unchecked.defaultof<AssignedTask>
 
-                while jobs.Reader.TryRead(&job) do
-                    do! run runner job
+                while tasks.Reader.TryRead(&assigned) do
+                    do! run runner assigned
 
-                let! more = jobs.Reader.WaitToReadAsync()
+                let! more = tasks.Reader.WaitToReadAsync()
                 goOn <- more
         }
 
@@ -255,15 +256,15 @@ type TaskRunner
         for _ in 1 .. min slots Environment.ProcessorCount -> Task.Run<unit>(fun () -> consume ())
     ]
 
-    /// The largest result that the scheduler takes; programs that give more are stopped there.
+    /// The largest result, in bytes, that the scheduler accepts; a program that writes more is stopped.
     member _.ResultMax
         with get () = calls.ResultMax
         and set size = calls.ResultMax <- size
 
-    /// <summary>Runs what is small and built in, at once.</summary>
-    /// <returns>None: it is not, and is for `Take`.</returns>
-    /// <remarks>By one thread at a time: what runs it is used again for the next.</remarks>
-    member _.TryRunAtOnce(work: Process, payload: Payload) : JobResult voption =
+    /// <summary>Runs a task with a small payload and built-in stages at once.</summary>
+    /// <returns>None: the task is not of this kind, and is for `Take`.</returns>
+    /// <remarks>By one thread at a time, since the runner is reused.</remarks>
+    member _.TryRunAtOnce(work: Process, payload: Payload) : TaskReport voption =
         match payload with
         | Bytes bytes when bytes.Length <= inlineMax && work.files.IsNone && calls.IsBuiltIn work ->
             try
@@ -280,10 +281,10 @@ type TaskRunner
                 ValueSome(failed work error)
         | _ -> ValueNone
 
-    /// Runs a job later, on another thread.
-    member _.Take(job: AssignedTask) =
-        if calls.IsBuiltIn job.work then
-            jobs.Writer.TryWrite job |> ignore
+    /// Queues a task for another thread.
+    member _.Take(assigned: AssignedTask) =
+        if calls.IsBuiltIn assigned.work then
+            tasks.Writer.TryWrite assigned |> ignore
         else
             Task.Run<unit>(fun () ->
                 task {
@@ -292,12 +293,12 @@ type TaskRunner
                         | true, runner -> runner
                         | _ -> calls.NewRunner()
 
-                    do! run runner job
+                    do! run runner assigned
                     runners.Add runner
                 })
             |> ignore
 
     interface IAsyncDisposable with
         member _.DisposeAsync() =
-            jobs.Writer.TryComplete() |> ignore
+            tasks.Writer.TryComplete() |> ignore
             ValueTask(Task.WhenAll consumers :> Task)

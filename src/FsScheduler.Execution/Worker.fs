@@ -14,47 +14,47 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Execution.Exec
 
-/// What a worker is and where its scheduler is.
+/// The options of a worker.
 type WorkerOptions = {
-    /// `HOST:PORT`.
+    /// The scheduler, as `HOST:PORT`.
     connect: string
-    /// Opens a stream to the scheduler, for what is not plain TCP. None: a socket to `connect`.
+    /// Opens a stream to the scheduler, for other transports than TCP. None: a socket to `connect`.
     dial: Func<CancellationToken, Task<Stream>> option
-    /// For people; need not be unique.
+    /// The name for people; need not be unique.
     name: string
-    /// How many tasks it holds at once, from 1 to 65,536.
+    /// The number of tasks held at once, from 1 to 65,536.
     slots: int
     token: string option
-    /// The built-in stages that it offers.
+    /// The built-in stages to offer.
     builtIn: string list
-    /// Its own stages, by name.
+    /// Stages in code, by name.
     functions: (string * StageFunction) list
-    /// Programs that `exec`, `exec-file` and `exec-lines` may run here: names, which are looked up in PATH when the
-    /// worker starts, or absolute paths. A stage must name one exactly as it stands here.
+    /// Programs that `exec`, `exec-file` and `exec-lines` may run here: names, looked up in PATH when the worker
+    /// starts, or absolute paths. A stage names a program exactly as this list does.
     allowExec: string list
-    /// Folders in which this worker sees what its scheduler does, under the same paths: where both share files, payloads
-    /// and results need not travel. Nothing is read or written elsewhere.
+    /// Folders that the worker and its scheduler see under the same paths: payloads and results in them need not be
+    /// sent if both share files. Nothing is read or written elsewhere.
     sharedFolders: string list
-    /// How long it may go on with what it holds once it is asked to stop.
+    /// How long held tasks may go on once the worker is asked to stop.
     drain: TimeSpan
-    /// How long it looks for a scheduler before it gives up. None: for ever.
+    /// How long to look for a scheduler before giving up. None: for ever.
     giveUp: TimeSpan option
     log: ILogger
 }
 
 /// How a worker ended.
 type WorkerEnd =
-    /// As it was asked to.
+    /// The worker was asked to end.
     | Ended
-    /// No scheduler, or one that will not have it; the reason, with what to do.
+    /// No scheduler was found, or it refused the worker; the reason says what to do.
     | Unserved of reason: string
 
-/// Workers in code: a script with some functions is one.
+/// Workers in code: a script with some functions is a worker.
 module Worker =
 
     let private delayMax = TimeSpan.FromSeconds 10.0
 
-    /// All built-in stages, a slot for each processor, the scheduler of this machine; no functions of its own.
+    /// All built-in stages, a slot for each processor, the scheduler of this computer, no functions.
     let options: WorkerOptions = {
         connect = "127.0.0.1:7070"
         dial = None
@@ -70,9 +70,9 @@ module Worker =
         log = NullLogger.Instance
     }
 
-    /// Functions that block, or compute for long, hold as many threads of the pool as the worker has slots; built-in
-    /// stages one for each processor. The pool adds threads slowly, by one or two a second, and the beats would wait
-    /// for that: the worker would seem lost.
+    /// Functions that block or compute for long occupy as many threads of the pool as the worker has slots; built-in
+    /// stages occupy one for each processor. The pool adds one or two threads a second, and beats that wait for one
+    /// would come too late: the worker would seem lost.
     let private leaveThreadsForBeats (options: WorkerOptions) =
         let mutable workers = 0
         let mutable completions = 0
@@ -101,7 +101,7 @@ module Worker =
                 return raise error
         }
 
-    /// A connected stream, or why there is none. Whatever a dial of somebody else's throws is a reason like any other.
+    /// A connected stream, or why there is none. Any exception of a custom `dial` is such a reason.
     let private connect (options: WorkerOptions) (address: DnsEndPoint) (stop: CancellationToken) =
         task {
             try
@@ -118,7 +118,7 @@ module Worker =
                 return Error error.Message
         }
 
-    /// What a HELLO names.
+    /// The stages to be named in HELLO.
     let private offersOf (options: WorkerOptions) =
         options.builtIn
         @ List.map fst options.functions
@@ -166,7 +166,7 @@ module Worker =
                     Some $"there are {count} functions for the stage '{name}'"
                 | None, None -> None
 
-    /// Works until it is asked to stop, or has no place to work in.
+    /// Serves until the worker is asked to stop, or has no folder for files.
     let private serve
         (options: WorkerOptions)
         (address: DnsEndPoint)
@@ -209,9 +209,9 @@ module Worker =
                         )
                     )
 
-            let holdings = HeldTasks()
+            let heldTasks = HeldTasks()
 
-            let executor =
+            let taskRunner =
                 new TaskRunner(
                     profile.functions,
                     exec,
@@ -220,7 +220,7 @@ module Worker =
                     options.slots,
                     storage.Renew,
                     (storage.Doubt >> ignore),
-                    fun job result -> holdings.Finish(job, result)
+                    fun assigned result -> heldTasks.Finish(assigned, result)
                 )
 
             let mutable ending = ValueNone
@@ -241,15 +241,15 @@ module Worker =
                                     WorkerSession(
                                         stream,
                                         profile,
-                                        holdings,
-                                        executor,
+                                        heldTasks,
+                                        taskRunner,
                                         storage.NewFile,
                                         storage.Doubt
                                     )
 
                                 let! outcome = session.RunAsync stop
 
-                                // Whatever takes connections and ends them is no scheduler that was found.
+                                // A peer that accepts connections and closes them does not count as a scheduler.
                                 if session.IsWelcome then
                                     failures <- 0
                                     lostAt <- clock.Now
@@ -286,8 +286,8 @@ module Worker =
                                 [
                                     TimeSpan.FromMilliseconds(float (Backoff.delay failures chance))
                                     delayMax
-                                    // What is held is given to somebody else when it is not claimed in time.
-                                    if not holdings.IsEmpty then
+                                    // Held tasks go to other workers unless this one reconnects in time.
+                                    if not heldTasks.IsEmpty then
                                         TimeSpan.FromMilliseconds(float (lostAfter / 3L))
                                     match giveUp with
                                     | Some giveUp -> giveUp - searched
@@ -295,7 +295,7 @@ module Worker =
                                 ]
                                 |> List.min
 
-                            // A scheduler that ends is no trouble; one that stays away is.
+                            // A scheduler that restarts is no reason for a warning; one that stays away is.
                             options.log.Log(
                                 (if failures = 1 then
                                      LogLevel.Information
@@ -312,25 +312,25 @@ module Worker =
                             with :? OperationCanceledException ->
                                 ending <- ValueSome Ended
             finally
-                holdings.Clear()
+                heldTasks.Clear()
 
             match exec with
             | ValueSome exec -> do! (exec :> IAsyncDisposable).DisposeAsync()
             | ValueNone -> ()
 
-            do! (executor :> IAsyncDisposable).DisposeAsync()
+            do! (taskRunner :> IAsyncDisposable).DisposeAsync()
 
             match storage.Reason with
             | null -> return ending.Value
             | reason -> return Unserved reason
         }
 
-    /// <summary>Works until it is asked to stop, over as many connections as it takes.</summary>
+    /// <summary>Serves until the worker is asked to stop, over any number of connections.</summary>
     /// <param name="options">Start from <c>Worker.options</c>.</param>
-    /// <param name="stop">Asks it to finish what it holds and end.</param>
-    /// <returns>How it ended; it does not throw for what the world does to it.</returns>
-    /// <exception cref="T:System.ArgumentException">The address, a name or the number of slots is out of range, or a
-    /// shared folder is missing.</exception>
+    /// <param name="stop">Asks the worker to finish its tasks and end.</param>
+    /// <returns>How the worker ended; errors of network and disk do not throw.</returns>
+    /// <exception cref="T:System.ArgumentException">An option is out of range, or a shared folder is
+    /// missing.</exception>
     let runAsync (options: WorkerOptions) (stop: CancellationToken) : Task<WorkerEnd> =
         task {
             let address =
@@ -377,7 +377,7 @@ module Worker =
                             $"nothing can be stored in '{storage.Folder.Path}': {reason}; make room there, or set TMPDIR to another folder"
         }
 
-    /// Works until Ctrl+C: the last line of a script that is a worker.
+    /// Serves until Ctrl+C: the last line of a script that is a worker.
     let run (options: WorkerOptions) : WorkerEnd =
         use interruption = new Interruption()
         (runAsync options interruption.Token).GetAwaiter().GetResult()

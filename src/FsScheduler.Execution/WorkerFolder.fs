@@ -6,17 +6,17 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
 
-/// A worker has no place for what is too large for memory; the message is for its owner.
+/// A worker has no folder for files; the message is for its owner.
 exception NoWorkerFolder of message: string with
     override this.Message = this.message
 
-/// Whether a folder takes anything.
+/// Whether files can be stored in a folder.
 module internal FolderRoom =
 
-    // What shows that there is room: more than a file system keeps in the inode itself.
+    // More than a file system keeps in the inode itself, so that free space is needed.
     let private bytes: byte[] = Array.zeroCreate 65_536
 
-    /// <returns>Why nothing can be stored in it; null: it can.</returns>
+    /// <returns>Why no file can be stored in the folder; null if files can.</returns>
     let probe (folder: string) : string | null =
         let file = Path.Combine(folder, $"probe-{Guid.NewGuid():N}")
 
@@ -39,20 +39,19 @@ module internal FolderRoom =
         finally
             delete ()
 
-/// <summary>A worker's own folder for what is too large for memory, and for the programs that it runs. Nobody else may look
-/// into it. What workers have left that were killed is removed when the next one starts on the same machine.</summary>
-/// <remarks>On Linux files in it are reached by an open descriptor of it, and not by its path: if it is removed under a
-/// live worker and somebody else makes one of that name, nothing of his is ever touched. `Renew` makes another then, under
-/// another name, and has the same descriptor lead there.</remarks>
-/// <exception cref="T:FsScheduler.Execution.NoWorkerFolder">There is no place for it.</exception>
-/// <param name="place">The folder for temporary files, as the owner of this machine has chosen it: also a link, or relative
-/// to where the worker was started.</param>
+/// <summary>The folder of a worker, for payloads too large for memory and for its programs. Private to its user. The
+/// folders of killed workers are removed when the next worker starts on the same computer.</summary>
+/// <remarks>On Linux its files are reached by an open descriptor, not by the path: if the folder is removed under a
+/// live worker and somebody else makes one of the same name, no foreign file is touched. `Renew` then makes another
+/// folder, under another name, behind the same descriptor.</remarks>
+/// <exception cref="T:FsScheduler.Execution.NoWorkerFolder">No folder can be made.</exception>
+/// <param name="place">The folder for temporary files: also a link, or a relative path.</param>
 [<Sealed>]
 type WorkerFolder(place: string) =
     static let prefix = "fs-worker-"
     static let lockName = "lock"
     static let lockBytes = FolderCalls.bytesOf lockName
-    // Of folders that are looked at: whatever else lies there, a start does not take long.
+    // Folders examined, at most, so that a start is quick whatever else is there.
     static let leftoversMax = 10_000
     static let leftoversWait = TimeSpan.FromSeconds 2.0
 
@@ -75,7 +74,7 @@ type WorkerFolder(place: string) =
         | :? IOException
         | :? UnauthorizedAccessException -> null
 
-    /// Removes a folder whose lock nobody holds. A folder without a lock is being made, or is not a worker's.
+    /// Removes a folder that nobody has locked. A folder without a lock is being made, or is not a worker's.
     static let removeLeftover (place: string) (at: int) (name: string) =
         let bytes = FolderCalls.bytesOf name
 
@@ -87,7 +86,7 @@ type WorkerFolder(place: string) =
                 | Error _ -> ()
                 | Ok lock ->
                     try
-                        // A folder of somebody else could lead elsewhere while it is being emptied.
+                        // Another user's folder could be made to lead elsewhere while it is being emptied.
                         if
                             Linux.isOwn (Path.Combine(place, name))
                             && FolderCalls.tryLock folder
@@ -103,7 +102,7 @@ type WorkerFolder(place: string) =
 
     static let removePortably (folder: string) =
         let isOurs =
-            OperatingSystem.IsWindows() // temporary folders are each user's own there
+            OperatingSystem.IsWindows() // each user has an own folder for temporary files there
             || not Environment.IsPrivilegedProcess
                && File.GetUnixFileMode folder =
                    (UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute)
@@ -112,11 +111,11 @@ type WorkerFolder(place: string) =
             match tryLock FileMode.Open folder with
             | null -> ()
             | held ->
-                held.Dispose() // Windows deletes nothing that is open
+                held.Dispose() // Windows deletes no open file
                 Directory.Delete(folder, true)
 
-    /// What stays is not a worker's trouble: it may be there for the next one, or for whoever empties the folder. A folder
-    /// that may be written to but not listed shows nothing.
+    /// A folder that cannot be removed is ignored: the next worker may succeed. A folder that may be written but not
+    /// listed shows nothing to remove.
     static let removeLeftovers (place: string) =
         try
             let folders =
@@ -137,13 +136,12 @@ type WorkerFolder(place: string) =
                         removePortably folder
                     with
                     | :? IOException
-                    | :? UnauthorizedAccessException -> () // somebody else was faster, or it stays
+                    | :? UnauthorizedAccessException -> () // somebody else was faster, or the folder stays
         with
         | :? IOException
         | :? UnauthorizedAccessException -> ()
 
-    /// A folder that was not there before, locked: against other workers, and against those that clean folders for
-    /// temporary files and leave what is locked.
+    /// A new folder, locked against other workers and against cleaners of temporary files.
     static let makeByCalls (place: string) : struct (string * int * int) =
         let at =
             match FolderCalls.openBase place with
@@ -157,7 +155,7 @@ type WorkerFolder(place: string) =
             | Error errno when errno = Linux.Errno.EEXIST && attempts > 1 -> make (attempts - 1)
             | Error errno -> refuse place "no folder for work can be made in" (Linux.message errno)
             | Ok folder ->
-                // Not every file system has locks; where there are none nobody takes it for a leftover either.
+                // Not every file system has locks; without them no other worker removes the folder either.
                 FolderCalls.tryLock folder |> ignore
 
                 match FolderCalls.createFile folder lockBytes with
@@ -174,7 +172,7 @@ type WorkerFolder(place: string) =
         finally
             Linux.close at
 
-    /// Another worker may take a folder for a leftover, in the moment in which it has a lock that nobody holds.
+    /// Retried, since another worker may remove the folder in the moment before it is locked.
     static let rec makePortably (place: string) attempts : struct (string * FileStream) =
         let folder =
             try
@@ -195,10 +193,10 @@ type WorkerFolder(place: string) =
         with :? IOException as error ->
             refuse place "there can be no folder for work in" error.Message
 
-    let gate = obj ()
+    let syncRoot = obj ()
     let mutable path = ""
     let mutable folder = -1
-    let mutable lock' = -1
+    let mutable lockDescriptor = -1
     let mutable held: FileStream | null = null
     let mutable generation = 0
 
@@ -207,19 +205,19 @@ type WorkerFolder(place: string) =
             let struct (made, fd, lockFd) = makeByCalls place
             path <- made
             folder <- fd
-            lock' <- lockFd
+            lockDescriptor <- lockFd
         else
             let struct (made, stream) = makePortably place 3
             path <- made
             held <- stream
 
-    // Others may have left more than this one should wait for.
+    // There may be more to remove than this worker should wait for.
     let cleaning =
         let cleaning = Task.Run(fun () -> removeLeftovers place)
         cleaning.Wait leftoversWait |> ignore
         cleaning
 
-    // By the descriptor, where there is a /proc to do so.
+    // By the descriptor, if there is a /proc.
     let root =
         if folder >= 0 && Directory.Exists $"/proc/self/fd/{folder}" then
             $"/proc/self/fd/{folder}"
@@ -236,7 +234,7 @@ type WorkerFolder(place: string) =
 
     let renew () =
         if folder < 0 then
-            // Elsewhere everything names the path: it is made again, by a call that fails if it is there.
+            // Elsewhere by the path: the folder is made again by a call that fails if it exists.
             let struct (made, stream) = makePortably place 3
             stream.Dispose()
             Directory.Move(made, path)
@@ -254,8 +252,8 @@ type WorkerFolder(place: string) =
                     "the folder for work is gone from"
                     "there is no /proc to make another one with"
 
-            Linux.close lock'
-            lock' <- lockFd
+            Linux.close lockDescriptor
+            lockDescriptor <- lockFd
 
         generation <- generation + 1
 
@@ -276,7 +274,7 @@ type WorkerFolder(place: string) =
                 match FolderCalls.openBase place with
                 | Error _ -> ()
                 | Ok at ->
-                    // Somebody else's of that name is either not empty, or not ours to remove.
+                    // A foreign folder of that name is either not empty, or not ours to remove.
                     if isThere () then
                         FolderCalls.removeFolder
                             at
@@ -288,29 +286,29 @@ type WorkerFolder(place: string) =
                 null
             | reason -> reason
 
-    /// In the folder for temporary files of this system.
+    /// In the system's folder for temporary files.
     new() = WorkerFolder(Path.GetTempPath())
 
-    /// Ends when what others have left is gone, or stays.
+    /// Completes when the folders of killed workers are removed, or cannot be.
     member internal _.Cleaning: Task = cleaning
 
-    /// Where it is, for people.
+    /// The path for people.
     member _.Path = path
 
-    /// The path that files in it are reached by. It stays the same when the folder is renewed.
+    /// The path for opening files; stays the same when the folder is renewed.
     member _.Root = root
 
-    /// Whether it is where it was made.
+    /// Whether the folder is where it was made.
     member _.IsThere = isThere ()
 
-    /// How often it was renewed.
+    /// How often the folder was renewed.
     member _.Generation = Volatile.Read &generation
 
-    /// <summary>Sees that it is there: what was removed, or moved away, is replaced by another folder.</summary>
-    /// <returns>Whether it had to be.</returns>
-    /// <exception cref="T:FsScheduler.Execution.NoWorkerFolder">It is gone, and there is no place for another.</exception>
+    /// <summary>Replaces the folder if it was removed or moved away.</summary>
+    /// <returns>Whether it was replaced.</returns>
+    /// <exception cref="T:FsScheduler.Execution.NoWorkerFolder">No other folder can be made.</exception>
     member _.Renew() : bool =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             let isGone = not (isThere ())
 
             if isGone then
@@ -318,15 +316,15 @@ type WorkerFolder(place: string) =
 
             isGone)
 
-    /// <returns>Why nothing can be stored in it; null: it can.</returns>
+    /// <returns>Why no file can be stored in the folder; null if files can.</returns>
     member _.Probe() : string | null =
         match FolderRoom.probe root with
         | null -> null
         | reason -> reason.Replace(root, path)
 
-    /// <returns>Why something of it is still there; null: it is gone.</returns>
+    /// <returns>Why some of the folder is still there; null if it is removed.</returns>
     member _.Remove() : string | null =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             try
                 try
                     remove ()
@@ -337,5 +335,5 @@ type WorkerFolder(place: string) =
             finally
                 if folder >= 0 then
                     Linux.close folder
-                    Linux.close lock'
+                    Linux.close lockDescriptor
                     folder <- -1)

@@ -14,50 +14,50 @@ open FsScheduler.Protocol
 
 /// How a worker's connection ended.
 type SessionEnd =
-    /// It was asked to stop, and has finished or dropped its work.
+    /// The worker was asked to stop, and has finished or dropped its tasks.
     | Stopped
-    /// The connection broke, or the scheduler fell silent; worth another try.
+    /// The connection broke, or the scheduler was silent; worth another try.
     | Broken of reason: string
-    /// The scheduler will not have this worker; another try would end the same.
+    /// The scheduler refuses this worker; another try would end the same.
     | SentAway of message: string
 
-/// What a worker brings to its scheduler.
+/// The worker's side of a connection.
 type WorkerProfile = {
     name: string
     slots: int
     token: string option
-    /// All that it can run: built-in ones, and those of `functions`.
+    /// All stages: built-in ones, and those of `functions`.
     stages: string[]
     functions: IReadOnlyDictionary<string, StageFunction>
-    /// Whether it sees files of its scheduler.
+    /// Whether the worker sees files of its scheduler.
     sharesFiles: bool
-    /// How long it may go on with what it holds once it is asked to stop.
+    /// How long held tasks may go on once the worker is asked to stop.
     drain: TimeSpan
     clock: Clock
     log: ILogger
 }
 
-/// <summary>One connection of a worker: HELLO, READY, then work until it ends.</summary>
-/// <param name="stream">Connected. It is closed at the end.</param>
-/// <param name="profile">What the worker brings.</param>
-/// <param name="holdings">What it has in its hands, also from connections before.</param>
-/// <param name="executor">Runs it, and tells the holdings.</param>
-/// <param name="newFile">Names a file for a payload that is too large for memory.</param>
-/// <param name="unable">Told when a payload could not be stored, and says why for people.</param>
+/// <summary>One connection of a worker: HELLO, READY, then tasks until the end.</summary>
+/// <param name="stream">Connected; closed at the end.</param>
+/// <param name="profile">The worker.</param>
+/// <param name="heldTasks">The held tasks, also of earlier connections.</param>
+/// <param name="taskRunner">Runs tasks, and reports to the held tasks.</param>
+/// <param name="newFile">A new path, for a payload too large for memory.</param>
+/// <param name="unable">Told that a payload could not be stored; returns the message for people.</param>
 [<Sealed>]
 type WorkerSession
     (
         stream: Stream,
         profile: WorkerProfile,
-        holdings: HeldTasks,
-        executor: TaskRunner,
+        heldTasks: HeldTasks,
+        taskRunner: TaskRunner,
         newFile: unit -> string,
         unable: string -> string
     ) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     // Until WELCOME says otherwise.
     static let patience = 10_000L<ms>
-    // No scheduler that makes sense asks for more, or for less.
+    // A reasonable scheduler asks for no other interval.
     static let beatMin = 10L<ms>
     static let beatMax = 3_600_000L<ms>
 
@@ -74,12 +74,12 @@ type WorkerSession
     let mutable lastTaken = profile.clock.Now
     let mutable isDraining = false
 
-    let bodies = {
+    let payloads = {
         new IPayloadSource<ToScheduler> with
             member _.Posted _ = ()
 
-            member _.Open departure =
-                match departure.payload with
+            member _.Open outgoing =
+                match outgoing.payload with
                 | Spooled(path, size) -> ValueSome(Body.OfFile(path, size))
                 | Packed
                 | Journaled
@@ -90,14 +90,14 @@ type WorkerSession
 
             member _.Instead _ = ValueNone
 
-            member _.Sent(departure, body, _) =
+            member _.Sent(outgoing, body, _) =
                 match body.file with
                 | null -> ()
                 | file -> file.Dispose()
 
-                SpoolFile.discard departure.payload
+                SpoolFile.discard outgoing.payload
 
-            member _.Unsent departure = SpoolFile.discard departure.payload
+            member _.Unsent outgoing = SpoolFile.discard outgoing.payload
     }
 
     let writer =
@@ -108,17 +108,17 @@ type WorkerSession
             ),
             Encoder<ToScheduler>(fun output message bytes ->
                 Codec.encodeToScheduler output message bytes),
-            bodies,
+            payloads,
             profile.clock
         )
 
-    /// False: nothing more goes out, and the payload is still the caller's.
+    /// False: nothing more is sent, and the caller still owns the payload.
     let tryPost message payload =
         writer.Post { message = message; payload = payload; submission = ValueNone; isLast = true }
 
     let post message = tryPost message Payload.empty |> ignore
 
-    let deliver (work: Process) (result: JobResult) =
+    let deliver (work: Process) (result: TaskReport) =
         let size = Payload.size result.payload
 
         if size > maxResult then
@@ -133,15 +133,15 @@ type WorkerSession
             sent
         else
             match result.message with
-            | ToScheduler.Stored _ -> tryPost result.message Payload.empty // it stays where it is
+            | ToScheduler.Stored _ -> tryPost result.message Payload.empty // the result stays in its file
             | message -> tryPost message result.payload
 
-    let deliverHeld (job: AssignedTask) (result: JobResult) =
-        let sent = deliver job.work result
+    let deliverHeld (assigned: AssignedTask) (result: TaskReport) =
+        let sent = deliver assigned.work result
         writer.Signal()
 
-        // Only now: who drains closes when nothing is held, and the result has to be in the queue before.
-        if sent && isDraining && holdings.Count <= 1 then
+        // After the result is queued: a draining worker closes once it holds nothing.
+        if sent && isDraining && heldTasks.Count <= 1 then
             emptied.TrySetResult() |> ignore
 
         sent
@@ -166,7 +166,7 @@ type WorkerSession
         | Ok _ -> FrameHandling.Take
         | Error { code = ErrorCode.UnknownType } -> FrameHandling.Skip
         | Error error ->
-            ending <- ValueSome(Broken $"the scheduler sent what is no frame: {error.message}")
+            ending <- ValueSome(Broken $"the scheduler sent an invalid frame: {error.message}")
             FrameHandling.Stop
 
     let reader =
@@ -191,7 +191,7 @@ type WorkerSession
 
             writer.Signal()
 
-            if holdings.IsEmpty then
+            if heldTasks.IsEmpty then
                 emptied.TrySetResult() |> ignore
 
             try
@@ -199,8 +199,8 @@ type WorkerSession
                 do! writer.DrainAsync().WaitAsync(profile.drain)
             with :? TimeoutException ->
                 profile.log.LogWarning(
-                    "{Count} tasks were not finished within {Drain}",
-                    holdings.Count,
+                    "{Count} tasks were not finished within {Drain}, and are dropped",
+                    heldTasks.Count,
                     profile.drain
                 )
 
@@ -210,22 +210,22 @@ type WorkerSession
             lost.Cancel()
         }
 
-    /// As if it had been asked to stop, but once.
+    /// Asks the worker to stop, once.
     let dismiss () =
         if not isDraining then
             drain () |> ignore
 
     let start (work: Process) payload =
-        match executor.TryRunAtOnce(work, payload) with
-        | ValueSome result -> deliver work result |> ignore // it is in memory: nothing is left behind
-        | ValueNone -> executor.Take(holdings.Add(work, payload))
+        match taskRunner.TryRunAtOnce(work, payload) with
+        | ValueSome result -> deliver work result |> ignore // in memory: nothing is left behind
+        | ValueNone -> taskRunner.Take(heldTasks.Add(work, payload))
 
     let welcomed (welcome: Welcome) =
         isWelcome <- true
         lostAfter <- welcome.lostAfter
         maxResult <- welcome.maxResult
-        executor.ResultMax <- welcome.maxResult
-        holdings.Attach(welcome.keep, deliverHeld)
+        taskRunner.ResultMax <- welcome.maxResult
+        heldTasks.Attach(welcome.keep, deliverHeld)
         post (ToScheduler.Ready(if isDraining then 0 else profile.slots))
         let period = welcome.beat |> max beatMin |> min beatMax
         beating <- beat (TimeSpan.FromMilliseconds(float period))
@@ -235,22 +235,22 @@ type WorkerSession
             profile.name,
             welcome.session,
             profile.slots,
-            holdings.Count
+            heldTasks.Count
         )
 
-    let take (arrival: IncomingMessage<FromScheduler>) =
-        match arrival.message with
+    let take (incoming: IncomingMessage<FromScheduler>) =
+        match incoming.message with
         | FromScheduler.Welcome _ when isWelcome ->
             ending <- ValueSome(Broken "the scheduler sent a second WELCOME")
         | FromScheduler.Welcome welcome -> welcomed welcome
-        | FromScheduler.Process work when not (isNull arrival.failure) ->
-            let reason = unable $"the worker could not store its input: {arrival.failure}"
+        | FromScheduler.Process work when not (isNull incoming.failure) ->
+            let reason = unable $"the worker could not store its input: {incoming.failure}"
             post (ToScheduler.Result(work.attempt, Unable reason))
-        | FromScheduler.Process work -> start work arrival.payload
+        | FromScheduler.Process work -> start work incoming.payload
         | FromScheduler.Cancel attempt ->
-            holdings.Cancel attempt
+            heldTasks.Cancel attempt
 
-            if isDraining && holdings.IsEmpty then
+            if isDraining && heldTasks.IsEmpty then
                 emptied.TrySetResult() |> ignore
         | FromScheduler.Error(code, message) ->
             match code with
@@ -270,7 +270,7 @@ type WorkerSession
         | FromScheduler.Stages
         | FromScheduler.Fetch _
         | FromScheduler.Status _ ->
-            profile.log.LogWarning("the scheduler sent a worker what is a client's")
+            profile.log.LogWarning("the scheduler sent a message for clients; ignored")
 
     let readAll () =
         task {
@@ -288,7 +288,7 @@ type WorkerSession
                 goOn <- more && ending.IsNone
         }
 
-    /// Takes a scheduler that gives no sign of life for lost.
+    /// Ends the connection of a scheduler without a sign of life.
     let watch () =
         task {
             use timer =
@@ -298,7 +298,7 @@ type WorkerSession
                 while ending.IsNone do
                     let! _ = timer.WaitForNextTickAsync lost.Token
 
-                    // No beat goes out within a long result, and so none comes back: who takes it is there.
+                    // No beat is sent within a long result, and none comes back: a scheduler that reads it is alive.
                     if writer.IsWriting && writer.StuckFor <= lostAfter then
                         lastTaken <- profile.clock.Now
 
@@ -319,14 +319,14 @@ type WorkerSession
                 ()
         }
 
-    /// Whether the scheduler has taken this worker in.
+    /// Whether the scheduler has welcomed this worker.
     member _.IsWelcome = isWelcome
 
-    /// How long the scheduler waits for a worker that is silent.
+    /// How long the scheduler waits for a silent worker.
     member _.LostAfter = lostAfter
 
     /// <summary>Serves the scheduler until the connection ends.</summary>
-    /// <param name="stop">Asks it to finish what it holds and to take nothing new.</param>
+    /// <param name="stop">Asks the worker to finish its tasks and take no new ones.</param>
     member _.RunAsync(stop: CancellationToken) : Task<SessionEnd> =
         task {
             let hello: Hello = {
@@ -334,7 +334,7 @@ type WorkerSession
                 role = Worker(Some profile.stages)
                 name = profile.name
                 token = profile.token
-                holding = holdings.Holding
+                holding = heldTasks.Holding
                 sharedFiles = profile.sharesFiles
             }
 
@@ -351,7 +351,7 @@ type WorkerSession
             | :? ObjectDisposedException
             | :? OperationCanceledException -> ()
 
-            holdings.Detach()
+            heldTasks.Detach()
             lost.Cancel()
             stream.Dispose()
             do! watching

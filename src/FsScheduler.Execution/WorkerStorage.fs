@@ -5,10 +5,9 @@ open System.IO
 open System.Threading
 open Microsoft.Extensions.Logging
 
-/// <summary>Sees that a worker has a folder that takes what it stores. Where it has none any more, and can make none, the
-/// worker leaves: it would fail whatever it is given.</summary>
-/// <param name="folder">Its own.</param>
-/// <param name="log">Told what happens to it.</param>
+/// <summary>Keeps a worker supplied with a folder for files. If none can be made any more, the worker leaves.</summary>
+/// <param name="folder">The folder of the worker.</param>
+/// <param name="log">Told of a removed or unusable folder.</param>
 [<Sealed>]
 type WorkerStorage(folder: WorkerFolder, log: ILogger) =
     let leave = new CancellationTokenSource()
@@ -20,7 +19,7 @@ type WorkerStorage(folder: WorkerFolder, log: ILogger) =
 
         if isFirst then
             log.LogError("this worker leaves, since it has no place to work in: {Reason}", message)
-            // Whoever waits for it runs elsewhere.
+            // The callbacks run on another thread, outside the caller's locks.
             ThreadPool.UnsafeQueueUserWorkItem((fun _ -> leave.Cancel()), null) |> ignore
 
     let renew () =
@@ -35,26 +34,26 @@ type WorkerStorage(folder: WorkerFolder, log: ILogger) =
 
     member _.Folder = folder
 
-    /// Cancelled when the worker has no place to work in.
+    /// Cancelled when no folder can be made.
     member _.Leave = leave.Token
 
-    /// Why it leaves; null: it does not.
+    /// Why the worker leaves; null while it stays.
     member _.Reason: string | null = reason
 
-    /// Sees that the folder is there.
+    /// Replaces the folder if it was removed.
     member _.Renew() = renew ()
 
-    /// Names a file for a payload that comes.
+    /// A new path for an incoming payload.
     member _.NewFile() : string =
         renew ()
         Path.Combine(folder.Root, $"in{Interlocked.Increment &files}")
 
-    /// <summary>To be called when a task could not be done here: perhaps none can.</summary>
-    /// <param name="what">Why, for the log.</param>
-    /// <returns>The same for people, who know the folder by its path.</returns>
+    /// <summary>Checks the folder after a task that this worker could not do: perhaps it can do none.</summary>
+    /// <param name="what">The reason, for the log.</param>
+    /// <returns>The reason for people, with the path of the folder.</returns>
     member _.Doubt(what: string) : string =
         let what = what.Replace(folder.Root, folder.Path)
-        log.LogWarning("a task goes back, and is not to blame: {Reason}", what)
+        log.LogWarning("a task is given back because of a failure of this worker: {Reason}", what)
         renew ()
 
         if isNull reason then
@@ -66,7 +65,7 @@ type WorkerStorage(folder: WorkerFolder, log: ILogger) =
 
         what
 
-    /// Removes the folder with all that is in it.
+    /// Removes the folder and its files.
     member _.End() =
         match folder.Remove() with
         | null -> ()

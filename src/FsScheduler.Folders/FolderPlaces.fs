@@ -12,11 +12,11 @@ type private Mount = {
     device: string
     root: string
     point: string
-    /// The kind of file system, such as `ext4`.
+    /// The type of the file system, such as `ext4`.
     kind: string
 }
 
-/// Finds out where folders are that may not exist yet: behind links, mounts and names in another case.
+/// Finds where folders really are, even before they exist: behind links, mounts and names in another case.
 module FolderPlaces =
 
     let private linksMax = 40
@@ -28,7 +28,7 @@ module FolderPlaces =
         | :? IOException
         | :? UnauthorizedAccessException -> null
 
-    /// <summary>The path without any link in it. What does not exist is no link.</summary>
+    /// <summary>The path with all links resolved, as far as it exists.</summary>
     let realPath (path: string) : string =
         let split (path: string) =
             path.Split [| Path.DirectorySeparatorChar; Path.AltDirectorySeparatorChar |]
@@ -62,7 +62,7 @@ module FolderPlaces =
         let root = rootOf full
         walk root (split (full.Substring root.Length)) linksMax
 
-    /// A path and all above it.
+    /// A path and all folders above it.
     let private upwards (path: string) =
         path
         |> List.unfold (fun path ->
@@ -71,7 +71,7 @@ module FolderPlaces =
             | path ->
                 Some(path, Path.GetDirectoryName path |> Option.ofObj |> Option.defaultValue ""))
 
-    /// `\040` and such, as `/proc` writes what would end a field.
+    /// Decodes `\040` and the like, which `/proc` writes for blanks in a field.
     let private unescape (field: string) =
         if not (field.Contains '\\') then
             field
@@ -103,7 +103,7 @@ module FolderPlaces =
 
             Encoding.UTF8.GetString(bytes.ToArray())
 
-    /// As the system tells it; nothing where it does not.
+    /// The mounts as Linux lists them; empty elsewhere.
     let private mountInfo () : string =
         try
             File.ReadAllText "/proc/self/mountinfo"
@@ -111,7 +111,7 @@ module FolderPlaces =
         | :? IOException
         | :? UnauthorizedAccessException -> ""
 
-    /// Later ones last.
+    /// In the order in which they were mounted.
     let private mountsOf (info: string) = [
         for line in info.Split '\n' do
             match line.Split ' ' with
@@ -131,7 +131,7 @@ module FolderPlaces =
     let private isBelow (folder: string) (path: string) =
         path.StartsWith((if folder = "/" then folder else folder + "/"), StringComparison.Ordinal)
 
-    /// The mount that a path is on.
+    /// The mount of a path.
     let private mountOf (mounts: Mount list) (path: string) =
         let candidates =
             mounts
@@ -139,13 +139,13 @@ module FolderPlaces =
 
         match candidates with
         | [] -> None
-        // Of several at one point, the last lies on top: maxBy takes the first.
+        // Of several mounts at one point the last is on top; maxBy takes the first.
         | _ -> Some(candidates |> List.rev |> List.maxBy _.point.Length)
 
-    /// FAT, exFAT and NTFS by FUSE: names in another case lead to the same file, under another inode.
+    /// FAT, exFAT and NTFS by FUSE: names in another case lead to the same file, with another inode.
     let private isCaseBlind (mount: Mount) = mount.kind = "fuseblk"
 
-    /// The same for names that differ in case or composition; a name too many is refused.
+    /// One name for all that differ in case or composition; a false overlap is only a refusal.
     let private atPathFolded (path: string) =
         AtPath(path.Normalize(NormalizationForm.FormC).ToUpperInvariant())
 
@@ -168,7 +168,7 @@ module FolderPlaces =
                     OnDevice(mount.device, mount.root.TrimEnd '/')
         ]
 
-        // Most file systems outside Linux tell neither case nor composition apart.
+        // Most file systems outside Linux fold case and composition.
         let isFolded = not (OperatingSystem.IsLinux()) || Option.exists isCaseBlind mount
 
         let known path = [
@@ -207,7 +207,7 @@ module FolderPlaces =
                 ]
         }
 
-    /// <summary>Where a folder is, or will be when it is made.</summary>
+    /// <summary>Where a folder is, or will be once it is made.</summary>
     let find (named: string) : FolderPlace = findAmong (mountInfo ()) named
 
     /// <summary>Where the folders of a scheduler are.</summary>
@@ -220,7 +220,7 @@ module FolderPlaces =
     }
 
     /// <summary>Finds overlaps that come up while a scheduler runs: another mount, or a link that leads elsewhere.</summary>
-    /// <returns>Gives the sentence of the overlap that is there now. Looks closely when something has changed.</returns>
+    /// <returns>Gives the present overlap, as a sentence. Repeats the full check only after a change.</returns>
     let watchOverlap
         (entrada: string)
         (resultados: string)

@@ -4,19 +4,19 @@ open System
 open System.Buffers.Binary
 open System.IO.Hashing
 
-/// What one turn of the scheduler decided, as the journal keeps it: its events and their payloads.
+/// The events of one turn of the mailbox, with their payloads: the unit of the journal.
 type Batch = {
-    /// The number of its first event; numbers begin at 1.
+    /// The number of the first event, from 1.
     first: int64
-    /// Events in it, at least 1: the next batch begins at `first + count`.
+    /// How many events, at least 1: the next batch begins at `first + count`.
     count: int
-    /// When it was decided, in Unix milliseconds.
+    /// When the events were decided, in Unix milliseconds.
     at: int64
     /// The scheduler that wrote it.
     owner: Guid
     /// A JSON array in UTF-8 with an object for each event; an empty array in a lost batch.
     events: ReadOnlyMemory<byte>
-    /// The bytes that the events speak of, one behind the other.
+    /// The bytes that the events refer to, concatenated.
     payloads: ReadOnlyMemory<byte>
 }
 
@@ -25,15 +25,14 @@ module Batch =
     /// The number of the event that follows the batch.
     let next (batch: Batch) : int64 = batch.first + int64 batch.count
 
-    /// Bytes of its events and payloads.
+    /// The size of events and payloads, in bytes.
     let length (batch: Batch) : int64 =
         int64 batch.events.Length + int64 batch.payloads.Length
 
-    /// <summary>A batch in place of events that are lost: it has their numbers and nothing else, and the owner is nobody
-    /// (`Guid.Empty`). A repair writes it, or a start that accepts a loss, so that numbers stay continuous and none is given
-    /// twice.</summary>
+    /// <summary>A batch in place of lost events: it has their numbers, no events, and `Guid.Empty` as owner. A repair,
+    /// or a start that accepts a loss, writes it so that numbers stay continuous and none is given twice.</summary>
     /// <param name="first">The first lost number.</param>
-    /// <param name="count">Lost events.</param>
+    /// <param name="count">How many events are lost.</param>
     /// <param name="at">The time of the batch before it, in Unix milliseconds.</param>
     let lost (first: int64) (count: int) (at: int64) : Batch = {
         first = first
@@ -44,11 +43,11 @@ module Batch =
         payloads = ReadOnlyMemory.Empty
     }
 
-    /// Whether the batch only has the numbers of lost events.
+    /// Whether the batch stands for lost events.
     let isLost (batch: Batch) : bool = batch.owner = Guid.Empty
 
-    /// <summary>XXH3 over all of its fields: the numbers and both lengths in little-endian order, the owner in the order
-    /// in which it is written, then events and payloads.</summary>
+    /// <summary>XXH3 over all fields: the numbers and both lengths in little-endian order, the owner in big-endian
+    /// order, then events and payloads.</summary>
     let sum (batch: Batch) : int64 =
         let head = Span<byte>(Array.zeroCreate 44)
         BinaryPrimitives.WriteInt64LittleEndian(head, batch.first)
@@ -63,7 +62,7 @@ module Batch =
         hash.Append batch.payloads.Span
         int64 (hash.GetCurrentHashAsUInt64())
 
-    /// The batch with bytes of its own: the buffers of the other one can be used again.
+    /// A copy whose bytes stay valid when the buffers of `batch` are reused.
     let copy (batch: Batch) : Batch = {
         batch with
             events = ReadOnlyMemory(batch.events.ToArray())

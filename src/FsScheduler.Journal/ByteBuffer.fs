@@ -2,11 +2,11 @@ namespace FsScheduler.Journal
 
 open System
 
-/// Bytes that grow. Used again for the next.
+/// A growing, reusable buffer of bytes.
 [<Sealed>]
 type internal ByteBuffer() =
     static let least = 65_536
-    /// A buffer that became larger is not kept.
+    /// The largest buffer, in bytes, that `Clear` keeps.
     static let keptMax = 4 * 1024 * 1024
     let mutable bytes: byte[] = Array.zeroCreate least
     let mutable length = 0
@@ -18,7 +18,7 @@ type internal ByteBuffer() =
 
     member _.Length = length
 
-    /// All that was written; good until more is.
+    /// The written bytes, valid until the next write.
     member _.Written = ReadOnlyMemory(bytes, 0, length)
 
     member _.Last = bytes[length - 1]
@@ -29,7 +29,7 @@ type internal ByteBuffer() =
         if bytes.Length > keptMax then
             bytes <- Array.zeroCreate least
 
-    /// Room for at least so many bytes. Those that are used are to be told to `Advance`.
+    /// At least `most` free bytes; `Advance` tells how many of them were written.
     member _.Room(most: int) : Span<byte> =
         if bytes.Length - length < most then
             grow most
@@ -38,11 +38,11 @@ type internal ByteBuffer() =
 
     member _.Advance(count: int) = length <- length + count
 
-    member buffer.Add(one: byte) =
+    member buffer.Add(value: byte) =
         if length = bytes.Length then
             grow 1
 
-        bytes[length] <- one
+        bytes[length] <- value
         length <- length + 1
 
     member buffer.Add(some: ReadOnlySpan<byte>) =

@@ -2,7 +2,7 @@ namespace FsScheduler.Journal
 
 open FsScheduler.Core
 
-/// Writes what is carried of events that are to be dropped.
+/// Writes the state that `Carried` events carry.
 module internal CarriedWriter =
 
     let private state (out: EventOutput) (state: CarriedState) =
@@ -82,7 +82,7 @@ module internal CarriedWriter =
         | Carried.File file ->
             out.Text(EventNames.what, "file")
             out.Task file.task
-            out.Text(EventNames.name', file.name)
+            out.Text(EventNames.name, file.name)
             out.Pipeline(EventNames.pipeline, file.pipeline)
             out.FileVersion file.version
 
@@ -96,7 +96,7 @@ module internal CarriedWriter =
             | ValueNone -> ()
         | Carried.Owner(name, owner) ->
             out.Text(EventNames.what, "owner")
-            out.Text(EventNames.name', string name)
+            out.Text(EventNames.name, string name)
             out.Source owner
         | Carried.Worker(id, name, stages) ->
             out.Text(EventNames.what, "worker")

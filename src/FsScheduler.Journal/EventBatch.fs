@@ -2,13 +2,11 @@ namespace FsScheduler.Journal
 
 open System
 open System.Collections.Generic
-open System.Collections.Generic
 open System.IO
 open System.Runtime.InteropServices
 open System.Text.Json
 open FsScheduler.Core
 
-/// The events of a batch.
 module EventBatch =
 
     let private damaged (batch: Batch) number reason =
@@ -16,7 +14,7 @@ module EventBatch =
 
         raise (JournalRefused $"event {number} of the journal, of {at:u}, cannot be read: {reason}")
 
-    /// Where the object of each event begins, in bytes from the beginning of the batch's JSON.
+    /// The offset of each event in the JSON of a batch.
     let offsets (batch: Batch) : int[] =
         let starts = Array.zeroCreate batch.count
         let mutable reader = Utf8JsonReader(batch.events.Span)
@@ -35,7 +33,7 @@ module EventBatch =
 
         starts
 
-    /// The JSON of one of its events.
+    /// The JSON of one event of a batch.
     let json (batch: Batch) (offsets: int[]) (index: int) : ReadOnlyMemory<byte> =
         let start = offsets[index]
 
@@ -52,7 +50,7 @@ module EventBatch =
         | true, segment -> segment
         | _ -> ArraySegment(json.ToArray())
 
-    /// What a reader throws at something else than an event.
+    /// The exceptions of an `EventReader` at something else than an event.
     let private (|NoEvent|_|) (error: exn) =
         match error with
         | :? JsonException
@@ -63,7 +61,7 @@ module EventBatch =
         | :? KeyNotFoundException -> Some error.Message
         | _ -> None
 
-    /// Reads one object of JSON.
+    /// Reads one event.
     let readOne
         (reader: EventReader)
         (batch: Batch)
@@ -81,13 +79,13 @@ module EventBatch =
         with NoEvent reason ->
             damaged batch number reason
 
-    /// <summary>Reads all of its events.</summary>
-    /// <param name="reader">Makes them.</param>
-    /// <param name="toInstant">The time of the batch, from Unix milliseconds.</param>
+    /// <summary>Reads all events of a batch.</summary>
+    /// <param name="reader">Reads the events.</param>
+    /// <param name="toInstant">An instant from Unix milliseconds.</param>
     /// <param name="batch">The batch.</param>
-    /// <param name="into">Has room for as many as the batch says that it has.</param>
-    /// <returns>How many there are: none, in a lost batch.</returns>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It holds something else than events.</exception>
+    /// <param name="into">Has room for `batch.count` events.</param>
+    /// <returns>How many events were read: none, of a lost batch.</returns>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The batch holds something else than events.</exception>
     let fill
         (reader: EventReader)
         (toInstant: int64 -> Instant)
@@ -103,12 +101,12 @@ module EventBatch =
         let mutable next = segment.Offset
 
         try
-            // An array of objects: the first byte is its bracket, and behind an object is a comma or the other bracket.
+            // An array of objects: `[`, and behind each object a comma or the `]`.
             let mutable goOn = next + 1 < upTo && bytes[next] = '['B && bytes[next + 1] <> ']'B
 
             while goOn do
                 if index = count then
-                    raise (InvalidDataException "there are more events than it says")
+                    raise (InvalidDataException "there are more events than the batch says")
 
                 let number = batch.first + int64 index
                 let event = reader.Read(bytes, next + 1, upTo, number, at, &next)
@@ -117,7 +115,7 @@ module EventBatch =
                 goOn <- next < upTo && bytes[next] = ','B
 
             if index > 0 && (next <> upTo - 1 || bytes[next] <> ']'B) then
-                raise (InvalidDataException "its JSON does not end")
+                raise (InvalidDataException "the JSON of the batch does not end")
         with NoEvent reason ->
             damaged batch (batch.first + int64 index) reason
 
@@ -126,7 +124,7 @@ module EventBatch =
 
         count
 
-    /// The same, in an array of their own.
+    /// `fill` into a new array.
     let read
         (reader: EventReader)
         (toInstant: int64 -> Instant)
@@ -136,7 +134,7 @@ module EventBatch =
         fill reader toInstant batch events |> ignore
         events
 
-/// The task that an event is of.
+/// The task of an event.
 module EventTask =
 
     let private ofNote (note: Note) =
@@ -155,7 +153,7 @@ module EventTask =
         | Carried.Owner _
         | Carried.Worker _ -> ValueNone
 
-    /// None: it is of no task.
+    /// None: the event belongs to no task.
     let find (event: Event) : TaskId voption =
         match event with
         | Event.Submitted(id, _, _)

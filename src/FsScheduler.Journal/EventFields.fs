@@ -7,11 +7,11 @@ open System.IO
 open System.Text
 open System.Text.Json
 
-/// The properties of events that are numbers or strings, each with its place in `EventFields`.
+/// The properties with numbers or strings, each with its slot in `EventFields`.
 module internal Slot =
     let private slots = Dictionary<uint64, int>()
 
-    /// The first eight bytes of a name, by which each is told from the others.
+    /// The first eight bytes of a name, which differ for all names.
     let keyOf (name: ReadOnlySpan<byte>) : uint64 =
         let mutable key = 0UL
 
@@ -76,7 +76,7 @@ module internal Slot =
     let worker = slot "worker"
     let count = slots.Count
 
-    // A table of their keys by a product of theirs, in which no two meet: a look takes no loop.
+    // A perfect hash table of the keys: a multiplier under which no two collide, so that a look-up has no loop.
     let private bits = 10
     let private table = Array.zeroCreate<struct (uint64 * int)>(1 <<< bits)
 
@@ -94,12 +94,12 @@ module internal Slot =
         for KeyValue(key, slot) in slots do
             table[placeOf factor key] <- struct (key, slot + 1)
 
-    /// By the first eight bytes of a name. -1: no event has it.
+    /// The slot of a name by its first eight bytes; -1: no event has the name.
     let find (key: uint64) : int =
         let struct (found, slot) = table[placeOf factor key]
         if found = key then slot - 1 else -1
 
-    /// The name of a slot, for messages.
+    /// The name of a slot, for error messages.
     let nameOf (slot: int) : string =
         let key =
             slots
@@ -110,19 +110,18 @@ module internal Slot =
         BinaryPrimitives.WriteUInt64BigEndian(Span bytes, key)
         Encoding.UTF8.GetString(bytes).Trim '\000'
 
-/// The numbers and strings of one event. Used again for the next. Strings are made when they are asked for, and those that
-/// come again and again only once.
+/// The numbers and strings of one event, reusable. Strings are decoded on demand, and equal ones in a row only once.
 [<Sealed>]
 type internal EventFields() =
     let numbers = Array.zeroCreate<int64> Slot.count
     let starts = Array.zeroCreate<int> Slot.count
     let lengths = Array.zeroCreate<int> Slot.count
     let escaped = Array.zeroCreate<bool> Slot.count
-    // The string that was made last of each, and its bytes.
+    // The last string of each slot, and its bytes.
     let texts: string[] = Array.create Slot.count ""
     let textBytes: byte[][] = Array.create Slot.count Array.empty
 
-    // In which event each was set.
+    // The event that set each slot.
     let numberIn = Array.zeroCreate<int64> Slot.count
     let textIn = Array.zeroCreate<int64> Slot.count
     let mutable present = 0L
@@ -150,7 +149,7 @@ type internal EventFields() =
 
             texts[slot]
 
-    /// Forgets what there was: the next event is one of these bytes.
+    /// Begins the next event, which is in these bytes.
     member _.Clear(bytes: byte[]) =
         present <- present + 1L
         source <- bytes
@@ -159,7 +158,7 @@ type internal EventFields() =
         numbers[slot] <- value
         numberIn[slot] <- present
 
-    /// A string, without its quotes; it may have escapes.
+    /// Sets a string, without its quotes; it may have escapes.
     member _.SetText(slot: int, start: int, length: int, hasEscapes: bool) =
         textIn[slot] <- present
         starts[slot] <- start

@@ -7,30 +7,29 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open FsScheduler.Core
 
-/// What is written of events that the events themselves do not have.
+/// Data that events are written with but do not have.
 type EventSources = {
-    /// A time as Unix milliseconds.
+    /// An instant as Unix milliseconds.
     toUnix: Instant -> int64
-    /// By what a result is known that is about to be published.
+    /// The mark of a result that is about to be published.
     mark: Payload -> ResultMark
-    /// What a task was submitted with, of the event of this number.
+    /// The submission of the event of this number.
     submission: int64 -> Submission
-    /// The bytes that were recorded with the event of this number.
+    /// The payload of the event of this number.
     payload: int64 -> byte[]
 }
 
-/// <summary>Batches as they are written: JSON, the bytes that it speaks of, and how what several kinds of events have is said.
-/// </summary>
-/// <param name="sources">For what is at other events.</param>
+/// <summary>The JSON and payloads of batches, and how the parts that several events share are written.</summary>
+/// <param name="sources">Reads what other events have.</param>
 [<Sealed>]
 type internal EventOutput(sources: EventSources) =
     let json = JsonBuffer()
     let payloads = ByteBuffer()
 
-    /// Where those of this batch begin.
+    /// Offset of the payloads of the present batch.
     let mutable payloadsFrom = 0
 
-    // Most tasks have the same pipeline.
+    // Most tasks have the pipeline of the task before.
     let mutable latest: Pipeline voption = ValueNone
     let mutable latestText: byte[] = Array.empty
 
@@ -61,7 +60,7 @@ type internal EventOutput(sources: EventSources) =
         number EventNames.bytes (int64 size)
         json.EndObject()
 
-    /// Left out where it is 0.
+    /// Omitted where 0.
     let count name (value: int) =
         if value <> 0 then
             number name (int64 value)
@@ -70,30 +69,30 @@ type internal EventOutput(sources: EventSources) =
         match payload with
         | Bytes content -> bytes name (ReadOnlySpan content)
         | Spooled(path, size) -> file name path size
-        // Of what ended without a result, its event has none.
+        // The event of a task that ended without a result has no bytes.
         | Recorded(_, 0L<B>) -> bytes name ReadOnlySpan<byte>.Empty
         | Recorded(number, _) -> bytes name (ReadOnlySpan(sources.payload number))
-        // Follows from the task that it is of.
+        // Not written: these follow from the task.
         | Packed
         | Journaled
         | Input _
         | Slice _ -> ()
 
-    let stamp (stamp: FileVersion) =
+    let fileVersion (version: FileVersion) =
         json.StartObject EventNames.input
-        number EventNames.bytes (int64 stamp.size)
-        number EventNames.modified stamp.modified
+        number EventNames.bytes (int64 version.size)
+        number EventNames.modified version.modified
 
-        if stamp.changed <> 0L then
-            number EventNames.changed stamp.changed
+        if version.changed <> 0L then
+            number EventNames.changed version.changed
 
-        if stamp.inode <> 0L then
-            number EventNames.inode stamp.inode
+        if version.inode <> 0L then
+            number EventNames.inode version.inode
 
         json.EndObject()
 
     let submission (submission: Submission) =
-        json.Text(EventNames.name', submission.NameBytes)
+        json.Text(EventNames.name, submission.NameBytes)
 
         match submission.Origin with
         | Folder -> text EventNames.origin "folder"
@@ -121,7 +120,7 @@ type internal EventOutput(sources: EventSources) =
         | Packed ->
             if submission.Packed.Length > 0 then
                 bytes EventNames.payload submission.Packed.Span
-        | Input version -> stamp version
+        | Input version -> fileVersion version
         | other -> payload EventNames.payload other
 
     let failure (failure: Failure) =
@@ -136,7 +135,7 @@ type internal EventOutput(sources: EventSources) =
 
     let task (id: TaskId) = number EventNames.task (int64 id)
 
-    /// Left out where it is the first.
+    /// The number of a first attempt is omitted.
     let attempt (attempt: Attempt) =
         task attempt.task
 
@@ -196,30 +195,30 @@ type internal EventOutput(sources: EventSources) =
     member _.Session id = session id
     member _.Pipeline(name, value) = json.Raw(name, printed value)
     member _.Payload(name, value) = payload name value
-    member _.FileVersion value = stamp value
+    member _.FileVersion value = fileVersion value
     member _.Submission value = submission value
     member _.Failure value = failure value
     member _.ContentHash content = contentHash content
     member _.Source value = source value
 
-    /// By what a result is known that is about to be published.
+    /// Writes the mark of a result that is about to be published.
     member _.Mark(result: AcceptedResult) =
         match result with
         | AcceptedPayload payload -> mark (sources.mark payload)
         | AcceptedMark known -> mark known
 
-    /// What a carried task was submitted with. What is in the journal alone is read there, and written again.
+    /// The submission of a carried task, read from the journal where only the journal has it.
     member _.Whole(carried: CarriedTask) : Submission =
         match carried.submission.Origin with
         | Origin.Client _ when carried.submission.IsJournaled ->
-            (sources.submission carried.home).From carried.submission.Origin
+            (sources.submission carried.submissionEvent).From carried.submission.Origin
         | Origin.Client _
         | Folder
         | Piece _ -> carried.submission
 
     member _.Payloads = payloads
 
-    /// Another batch begins.
+    /// Begins the next batch.
     member _.Begin() =
         payloadsFrom <- payloads.Length
         json.StartArray()

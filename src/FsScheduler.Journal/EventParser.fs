@@ -4,7 +4,7 @@ open System.Collections.Generic
 open System.Text.Json
 open FsScheduler.Core
 
-/// The names of what has more inside, as `Slot.keyOf` has them.
+/// The names of nested properties, as `Slot.keyOf` gives them.
 module private Nested =
     let private key (name: string) =
         Slot.keyOf (System.ReadOnlySpan(System.Text.Encoding.ASCII.GetBytes name))
@@ -17,10 +17,10 @@ module private Nested =
     let cuts = key "cuts"
     let pastFailures = key "troubles"
 
-/// <summary>Takes the JSON of an event apart, as `EventWriter` writes it: without spaces. By hand, since a restart reads
-/// millions of them; what has objects inside is left to `Utf8JsonReader`.</summary>
-/// <param name="pipelineOf">A pipeline by its text.</param>
-/// <param name="toInstant">A time of the clock that the events are for, from Unix milliseconds.</param>
+/// <summary>Parses the JSON of an event as `EventWriter` writes it: without spaces. By hand, since a restart reads
+/// millions of events; `Utf8JsonReader` reads nested objects.</summary>
+/// <param name="pipelineOf">The pipeline of a text.</param>
+/// <param name="toInstant">An instant from Unix milliseconds.</param>
 [<Sealed>]
 type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> Instant) =
     let fields = EventFields()
@@ -37,7 +37,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
     let mutable pieces: CarriedPieces voption = ValueNone
 
     let unexpected () =
-        EventText.damaged $"its JSON is not as it is written, at byte {at}"
+        EventText.damaged $"unexpected JSON at byte {at}"
 
     let peek () =
         if at >= ending then
@@ -63,7 +63,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
         let mutable value = 0L
 
         while at < ending && isDigit bytes[at] do
-            // Downwards, where there is one number more.
+            // Counts downwards, since the negative range has one number more.
             value <- Checked.(-) (Checked.(*) value 10L) (int64 (bytes[at] - '0'B))
             at <- at + 1
 
@@ -76,7 +76,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
         | 'e'B -> unexpected ()
         | _ -> if isNegative then value else Checked.(~-) value
 
-    /// A string's end, from its first byte. Whether it has escapes.
+    /// Moves from the first byte of a string to its end. Returns whether it has escapes.
     let toEnd () : bool =
         let mutable hasEscapes = false
 
@@ -89,7 +89,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
 
         hasEscapes
 
-    /// The first eight bytes of a property's name.
+    /// Reads a property name, and returns its first eight bytes.
     let name () : uint64 =
         skip '"'B
         let start = at
@@ -113,7 +113,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
         skip ']'B
         { at = int from; bytes = length; file = null }
 
-    /// Objects, and arrays of other things than two numbers.
+    /// Reads objects, and arrays of other things than two numbers.
     let nested (key: uint64) =
         let mutable reader = Utf8JsonReader(System.ReadOnlySpan(bytes, at, ending - at))
         reader.Read() |> ignore
@@ -183,7 +183,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
             pastFailures.Clear()
             pieces <- ValueNone
 
-    /// The numbers and strings of the event that was read last.
+    /// The numbers and strings of the latest event.
     member _.Fields = fields
 
     member _.Payload = payload
@@ -195,12 +195,12 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
     member _.Sizes = sizes
     member _.PastFailures = pastFailures
 
-    /// <summary>Takes apart the object that begins at a byte.</summary>
-    /// <param name="source">Has it.</param>
-    /// <param name="start">Where it begins.</param>
-    /// <param name="upTo">Where what may be read of the bytes ends.</param>
-    /// <returns>The byte behind it.</returns>
-    /// <exception cref="T:System.IO.InvalidDataException">It is not as it is written.</exception>
+    /// <summary>Parses the object that begins at `start`.</summary>
+    /// <param name="source">The bytes.</param>
+    /// <param name="start">Offset of the object.</param>
+    /// <param name="upTo">Offset behind the last byte that may be read.</param>
+    /// <returns>Offset behind the object.</returns>
+    /// <exception cref="T:System.IO.InvalidDataException">The object is not as `EventWriter` writes it.</exception>
     member _.Parse(source: byte[], start: int, upTo: int) : int =
         bytes <- source
         at <- start

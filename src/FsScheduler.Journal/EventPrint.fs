@@ -3,23 +3,23 @@ namespace FsScheduler.Journal
 open System.Text.Json
 open FsScheduler.Core
 
-/// Recorded events for people and programs: what the journal has, with number, time and the names of workers.
+/// Prints recorded events, with number, time and the names of workers.
 module EventPrint =
 
-    /// Of these the number of the attempt is left out, where it is the first.
+    /// The events whose journal form omits the number of a first attempt.
     let private ofAttempts =
         set [ "assigned"; "claimed"; "advanced"; "split"; "accepted"; "completed" ]
 
-    /// Where bytes are is an array in the journal.
+    /// The place of a payload, an array in the journal, as an object.
     let private writePlace (json: Utf8JsonWriter) (name: string) (place: JsonElement) =
         json.WriteStartObject name
         json.WriteNumber("at", place[0].GetInt64())
         json.WriteNumber("bytes", place[1].GetInt64())
         json.WriteEndObject()
 
-    /// <summary>Writes one object, with what is left out in the journal.</summary>
-    /// <param name="json">Where a value may stand.</param>
-    /// <param name="workerName">What the worker of a session was called.</param>
+    /// <summary>Writes an event as an object, with the values that the journal omits.</summary>
+    /// <param name="json">A writer at the place of a value.</param>
+    /// <param name="workerName">The name of the worker of a session.</param>
     /// <param name="event">The event.</param>
     let write (json: Utf8JsonWriter) (workerName: SessionId -> string) (event: RecordedEvent) =
         use document = JsonDocument.Parse event.json

@@ -5,11 +5,11 @@ open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
 
-/// <summary>Reads the JSON of events back.</summary>
-/// <param name="spool">The folder of payloads that are files.</param>
-/// <param name="isLean">Of what a client has submitted, only what a scheduler needs that has the journal: names and references
-/// that are of no use until a task is given out are left to it.</param>
-/// <param name="toInstant">A time of the clock that the events are for, from Unix milliseconds.</param>
+/// <summary>Reads events from their JSON.</summary>
+/// <param name="spool">The folder of payload files.</param>
+/// <param name="isLean">Whether submissions of clients stay in the journal: names and references that are needed only
+/// for assignment are not read.</param>
+/// <param name="toInstant">An instant from Unix milliseconds.</param>
 [<Sealed>]
 type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
     let pipelines = Dictionary<string, Pipeline>()
@@ -26,7 +26,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
 
     let parser = EventParser(pipelineOf, toInstant)
     let fields = parser.Fields
-    // One value serves most submissions of a client without a key.
+    // One `Origin` serves most submissions of a client without a key.
     let mutable latestSession = 0L
     let mutable latestWant = Result
     let mutable latestOrigin: Origin voption = ValueNone
@@ -44,7 +44,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
     let task () = integer Slot.task * 1L<taskId>
     let session () = integer Slot.session * 1L<sessionId>
     let count slot = int (integerOr slot 0L)
-    /// The first, where nothing is said.
+    /// The number is omitted for a first attempt.
     let attempt () = { task = task (); number = int (integerOr Slot.attempt 1L) }
     let time slot = toInstant (integer slot)
 
@@ -88,7 +88,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         else
             clientOf ()
 
-    /// A spooled payload stays known as a file, so that nobody deletes it: only bytes are left to the journal.
+    /// A spooled payload stays known as a file, so that start-up does not delete it.
     let whole number origin : Submission =
 
         let make payload =
@@ -109,7 +109,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | Origin.Client _ ->
             match place parser.Payload number with
             | ValueSome(Spooled _ as file) -> make file
-            | _ when isLean -> (make Journaled).File()
+            | _ when isLean -> (make Journaled).ToJournaled()
             | _ -> make Journaled
 
     let submission number : Submission =
@@ -119,7 +119,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | _, ValueSome place when not (isNull place.file) -> whole number origin
         // A million of them may be unfinished at a restart.
         | Origin.Client(_, (Result | Nothing), _), _ when isLean ->
-            Submission.Left(count Slot.priority, origin)
+            Submission.InJournal(count Slot.priority, origin)
         | _ -> whole number origin
 
     let failure at = {
@@ -197,7 +197,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
                 since = time Slot.since
                 place = integer Slot.place
                 progress = progress number
-                home = number
+                submissionEvent = number
             }
         | "part" -> Carried.Part(task (), count Slot.piece, placeOrEmpty parser.Payload number)
         | "key" ->
@@ -235,7 +235,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | "owner" ->
             match source () with
             | ValueSome source -> Carried.Owner(EventText.name (text Slot.name), source)
-            | ValueNone -> EventText.damaged "an owner that is nobody"
+            | ValueNone -> EventText.damaged "an owner that is neither a file nor a task"
         | "worker" -> Carried.Worker(session (), text Slot.worker, parser.Items)
         | other -> EventText.damaged $"a carried '{other}'"
 
@@ -292,28 +292,27 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | other -> EventText.damaged $"the event '{other}'"
 
     /// <summary>Reads an event.</summary>
-    /// <param name="json">Has its object.</param>
-    /// <param name="start">Where that begins.</param>
-    /// <param name="upTo">Where what may be read ends.</param>
-    /// <param name="number">The event's.</param>
-    /// <param name="at">When it was.</param>
-    /// <param name="ending">The byte behind the object.</param>
-    /// <exception cref="T:System.IO.InvalidDataException">It is no event.</exception>
+    /// <param name="json">The bytes.</param>
+    /// <param name="start">Offset of the object.</param>
+    /// <param name="upTo">Offset behind the last byte that may be read.</param>
+    /// <param name="number">The number of the event.</param>
+    /// <param name="at">The time of the event.</param>
+    /// <param name="ending">Offset behind the object.</param>
+    /// <exception cref="T:System.IO.InvalidDataException">The object is no event.</exception>
     member internal _.Read
         (json: byte[], start: int, upTo: int, number: int64, at: Instant, ending: byref<int>)
         : Event =
         ending <- parser.Parse(json, start, upTo)
         make number at
 
-    /// Of the event that was read last: where the bytes are that it was recorded with; of a task that was carried, those of the
-    /// result of its latest stage.
+    /// The place of the payload of the latest event; for a carried task, that of the result of its latest stage.
     member _.PayloadPlace: PayloadPlace voption =
         match parser.Result with
         | ValueSome _ -> parser.Result
         | ValueNone -> parser.Payload
 
-    /// Of the event that was read last: the reference that its task was submitted with.
+    /// The reference in the submission of the latest event.
     member _.Ref = textOr Slot.ref ""
 
-    /// Of the event that was read last: where the bytes are that its task was submitted with.
+    /// The place of the payload in the submission of the latest event.
     member _.SubmissionPlace: PayloadPlace voption = parser.Payload

@@ -3,19 +3,19 @@ namespace FsScheduler.Journal
 open System
 open FsScheduler.Core
 
-/// Where a batch is that was written, in the buffers of its writer.
+/// Offsets and lengths of a written batch in the buffers of its writer.
 [<Struct>]
 type internal WrittenBatch = { events: struct (int * int); payloads: struct (int * int) }
 
-/// <summary>Writes events as JSON objects, with the bytes that they speak of beside them. What is usual is left out: the
-/// number of an attempt that is the first, and where an assignment ends that is of one stage.</summary>
-/// <param name="sources">For what is at other events.</param>
+/// <summary>Writes events as JSON objects, and their payloads beside them. Usual values are omitted: the number of a
+/// first attempt, and the last stage of an assignment of one stage.</summary>
+/// <param name="sources">Reads what other events have.</param>
 [<Sealed>]
 type EventWriter(sources: EventSources) =
     let out = EventOutput sources
     let json = out.Json
     let mutable count = 0
-    // Where the batch begins.
+    // Where the present batch begins.
     let mutable eventsFrom = 0
     let mutable payloadsFrom = 0
 
@@ -26,7 +26,7 @@ type EventWriter(sources: EventSources) =
         match note with
         | Note.Owner(name, owner) ->
             text EventNames.what "owner"
-            text EventNames.name' (string name)
+            text EventNames.name (string name)
             ValueOption.iter out.Source owner
         | Note.Delivered id ->
             text EventNames.what "delivered"
@@ -36,7 +36,7 @@ type EventWriter(sources: EventSources) =
             number EventNames.upTo upTo
         | Note.Damaged file ->
             text EventNames.what "damaged"
-            text EventNames.name' file
+            text EventNames.name file
 
     let is (name: string) = text EventNames.event name
 
@@ -47,10 +47,10 @@ type EventWriter(sources: EventSources) =
             out.Task id
             out.Submission submitted
             out.Pipeline(EventNames.pipeline, stages)
-        | Event.Assigned(given, to', struct (first, last)) ->
+        | Event.Assigned(given, session, struct (first, last)) ->
             is "assigned"
             out.Attempt given
-            out.Session to'
+            out.Session session
             out.Count(EventNames.first, first)
 
             if last <> first + 1 then
@@ -120,7 +120,7 @@ type EventWriter(sources: EventSources) =
             text EventNames.reason reason
         | Event.Gone name ->
             is "gone"
-            text EventNames.name' name
+            text EventNames.name name
         | Event.Joined(id, name, stages) ->
             is "joined"
             out.Session id
@@ -177,17 +177,17 @@ type EventWriter(sources: EventSources) =
     /// How many bytes were written since the last `Clear`.
     member internal _.Length = json.Length + out.Payloads.Length
 
-    /// The JSON of a batch; good until another event is written.
+    /// The JSON of a batch, valid until the next write.
     member internal _.Events(batch: WrittenBatch) : ReadOnlyMemory<byte> =
         let struct (from, length) = batch.events
         json.Written.Slice(from, length)
 
-    /// The bytes that it speaks of; good until another event is written.
+    /// The payloads of a batch, valid until the next write.
     member internal _.Payloads(batch: WrittenBatch) : ReadOnlyMemory<byte> =
         let struct (from, length) = batch.payloads
         out.Payloads.Written.Slice(from, length)
 
-    /// Takes the one batch that was written: the JSON array, and the payloads.
+    /// Ends and takes the only batch: its JSON array, and its payloads.
     member writer.Take() : struct (byte[] * byte[]) =
         let batch = writer.End()
 
@@ -197,7 +197,7 @@ type EventWriter(sources: EventSources) =
         writer.Clear()
         taken
 
-    /// Forgets what was written, also what could not all be.
+    /// Forgets all batches, also one that was written in part.
     member _.Clear() =
         out.Clear()
         eventsFrom <- 0

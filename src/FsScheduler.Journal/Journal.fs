@@ -11,28 +11,27 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// What a journal is opened with.
 type JournalOptions = {
-    /// The folder of payloads that are files.
+    /// The folder of payload files.
     spool: string
-    /// Who writes from now on: a value that nobody had before.
+    /// The owner of new batches: a value that no owner had before.
     owner: Guid
-    /// A time as Unix milliseconds, and back.
+    /// An instant as Unix milliseconds, and back.
     toUnix: Instant -> int64
     toInstant: int64 -> Instant
-    /// By what a result is known that is about to be published.
+    /// The mark of a result that is about to be published.
     mark: Payload -> ResultMark
-    /// Told, once or often, that the disk takes nothing.
-    heldUp: string -> unit
-    /// Told that it takes something again, or as before.
-    goesOn: unit -> unit
-    /// How long is waited before a disk that took nothing is asked again.
+    /// Called with the error, once or often, while the disk takes nothing.
+    storageFailed: string -> unit
+    /// Called after each write that succeeds.
+    storageRecovered: unit -> unit
+    /// The delay before a failed write is retried.
     betweenTries: TimeSpan
 }
 
-/// What the journal's thread is asked to do, in order.
+/// The work of the journal's thread, in order.
 type private Work =
-    /// One batch. Those that are there go to the store together.
+    /// One batch. Batches that wait go to the store together.
     | Append of
         at: Instant *
         first: int64 *
@@ -40,17 +39,18 @@ type private Work =
         durable: TaskCompletionSource
     | Drop of before: int64 * dropped: TaskCompletionSource
 
-/// <summary>The journal: events, in batches, over a store. One writes, in steps: whatever has come since the last one becomes
-/// the next transaction, so one flush serves all of it. A thread does that, once it is started.</summary>
-/// <param name="store">Has the batches. From now on nobody else's.</param>
-/// <param name="options">See there.</param>
+/// <summary>The journal: batches of events over a store. A single writer works in steps: all batches that came since
+/// the last step are the next transaction, so that one flush serves them all. `Start` gives the steps a
+/// thread.</summary>
+/// <param name="store">The batches. The journal owns the store from now on.</param>
+/// <param name="options">The options.</param>
 [<Sealed>]
 type Journal(store: IJournalStore, options: JournalOptions) =
-    /// Batches that are dropped in one transaction, so that no commit waits long.
+    /// The most batches dropped in one transaction, so that no commit waits long.
     let dropMax = 64
-    /// Once a transaction has so much, the rest waits for the next one: what it is written in is used again, and stays small.
+    /// A transaction of this many bytes takes no more batches: its buffers are reused, and stay small.
     let transactionBytes = 1_048_576
-    /// Batches that are read at a start while others are applied.
+    /// Batches that are read ahead at a start, while others are applied.
     let aheadMax = 16
     let reading = JournalReading(store, options.spool, options.toInstant)
     let index = TaskIndex()
@@ -58,15 +58,15 @@ type Journal(store: IJournalStore, options: JournalOptions) =
     let left = Queue<struct (int64 * SessionId)>()
 
     let work =
-        // Who appends wakes the thread up itself, not by another one.
+        // The appending thread itself wakes this one up, without a third thread.
         Channel.CreateUnbounded<Work>(
             UnboundedChannelOptions(SingleReader = true, AllowSynchronousContinuations = true)
         )
 
-    /// What is to be made durable together.
+    /// The batches to append next.
     let appends = List<Work>()
 
-    /// Events that are not durable yet may have what is carried already.
+    /// A payload of an event that is not durable yet, but carried already.
     let pending number =
         appends
         |> Seq.tryPick (fun work ->
@@ -117,8 +117,8 @@ type Journal(store: IJournalStore, options: JournalOptions) =
         payloads = writer.Payloads written
     }
 
-    /// Writes the first of what is to be made durable, as much as one transaction takes, in buffers that are used again: arrays
-    /// of that size, made for each, would have this thread collect garbage for a third of its time.
+    /// Encodes the first batches to append, as many as one transaction takes, in reused buffers: new arrays of that
+    /// size would cost this thread a third of its time in garbage collection.
     let encode () : Batch[] =
         writer.Clear()
         let written = List<WrittenBatch>()
@@ -133,28 +133,28 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             | Append(at, first, events, _) -> batchOf at first events written[index]
             | Drop _ -> invalidOp "a drop is no batch")
 
-    /// Set once nobody will come any more.
+    /// Whether the journal is being closed: no more work comes.
     let mutable isClosing = false
 
-    /// Whether the disk took nothing the last time.
-    let mutable isHeld = false
+    /// Whether the last write failed, so that it is to be retried.
+    let mutable isFailing = false
 
-    /// Whether the disk took it. While the journal is being closed, it is tried once more; nothing of what is given up then has
-    /// been shown to anybody. A failure that would come again ends the journal, and with it the scheduler.
+    /// Runs a write, and returns whether the disk took it. While the journal is being closed, a failed write is retried
+    /// once; no effect of what is then given up was visible. Any other error ends the journal, and the scheduler.
     let tryStore (action: unit -> unit) : bool =
-        let isLast = isHeld && Volatile.Read &isClosing
+        let isLast = isFailing && Volatile.Read &isClosing
 
         try
             action ()
-            isHeld <- false
-            options.goesOn ()
+            isFailing <- false
+            options.storageRecovered ()
             true
         with StoreError(true, message) when not isLast ->
-            isHeld <- true
-            options.heldUp message
+            isFailing <- true
+            options.storageFailed message
             false
 
-    /// Of the first of `appends`, as the store has them; kept while it does not take them.
+    /// The encoded first batches of `appends`, kept until the store takes them.
     let mutable batches: Batch[] = [||]
 
     let observeDurable () =
@@ -192,7 +192,7 @@ type Journal(store: IJournalStore, options: JournalOptions) =
 
     let drops = Queue<Work>()
 
-    /// A part of what is to be dropped.
+    /// Drops some batches.
     let dropSome () : bool =
         match drops.TryPeek() with
         | true, (Drop(before, _) as work) ->
@@ -216,8 +216,8 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             | Drop _ -> drops.Enqueue next
 
     let perform () : bool =
-        // The same again, where the disk did not take it.
-        if not isHeld then
+        // A failed write is retried unchanged.
+        if not isFailing then
             takeIn ()
 
         if commit () then
@@ -252,18 +252,17 @@ type Journal(store: IJournalStore, options: JournalOptions) =
 
         over.Task
 
-    /// Completes once there is something to do for `Step`; false: nothing will come any more.
+    /// Completes once `Step` has work; false: no more work will come.
     member _.WaitAsync() : ValueTask<bool> =
-        if isHeld || appends.Count > 0 || drops.Count > 0 then
+        if isFailing || appends.Count > 0 || drops.Count > 0 then
             ValueTask<bool> true
         else
             work.Reader.WaitToReadAsync()
 
-    /// <summary>Makes durable what has come since the last step, and drops some of what is to be dropped. By one thread at a
-    /// time.</summary>
-    /// <returns>False: the disk takes nothing now; to be tried again after a while.</returns>
-    /// <exception cref="T:FsScheduler.Journal.QueueLost">Another scheduler has the queue. This, as any other failure, ends the
-    /// journal.</exception>
+    /// <summary>Appends the batches since the last step, and drops some old ones. One call at a time.</summary>
+    /// <returns>False: the disk takes nothing now; call again after a while.</returns>
+    /// <exception cref="T:FsScheduler.Journal.QueueLost">Another scheduler has the queue. As any error, this ends
+    /// all.</exception>
     /// <exception cref="T:System.IO.IOException">The store fails.</exception>
     member _.Step() : bool =
         try
@@ -278,7 +277,7 @@ type Journal(store: IJournalStore, options: JournalOptions) =
             ExceptionDispatchInfo.Throw error
             false
 
-    /// Has a thread do the steps from now on.
+    /// Starts the thread that does the steps.
     member journal.Start() =
         let run () =
             try
@@ -286,21 +285,21 @@ type Journal(store: IJournalStore, options: JournalOptions) =
                     if not (journal.Step()) then
                         Thread.Sleep options.betweenTries
             with _ ->
-                () // told to everybody by now
+                () // every waiting call has the error by now
 
         let started = Thread(run, IsBackground = true, Name = "journal")
         thread <- started
         started.Start()
 
-    /// <summary>The events of earlier runs, in order, each with its number and its time on this process's clock. To be read
-    /// to its end before anything is appended.</summary>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged.</exception>
+    /// <summary>The events of earlier runs, in order, each with its number and its time on this process's clock. To be
+    /// read to the end before any append.</summary>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged.</exception>
     member _.Recover() : seq<struct (int64 * Instant * Event)> =
         let reader = EventReader(options.spool, true, options.toInstant)
 
         let pool = ArrayPool<struct (int64 * Instant * Event)>.Shared
 
-        // Arrays of this size, made for each batch, would have all of the memory looked at for garbage again and again.
+        // Rented arrays: new ones of this size for each batch would cause full garbage collections again and again.
         let read (batch: Batch) =
             let events = pool.Rent(if Batch.isLost batch then 0 else batch.count)
             let count = EventBatch.fill reader options.toInstant batch events
@@ -322,10 +321,8 @@ type Journal(store: IJournalStore, options: JournalOptions) =
     /// The number of the next event.
     member _.Next: int64 = store.Size(Int64.MaxValue, Int64.MinValue).next
 
-    /// Who writes it from now on.
     member _.Owner = options.owner
 
-    /// As `IJournal` has it.
     member _.Size(keep: int64, since: Instant) : StoreSize = store.Size(keep, options.toUnix since)
 
     interface IJournal with

@@ -4,7 +4,7 @@ open System
 open System.IO
 open SQLitePCL
 
-/// A copy of a journal that is whole at a moment.
+/// Copies a journal while it may be written.
 module JournalBackup =
 
     let private copy (source: Database) (target: Database) =
@@ -17,18 +17,16 @@ module JournalBackup =
         if isNull (box backup) then
             check (raw.sqlite3_errcode target.Handle)
 
-        // All of it in one step: between two, a scheduler that writes would make it begin again.
+        // One step for all pages: between two, the writes of a scheduler would restart the copy.
         check (raw.sqlite3_backup_step (backup, -1))
 
-    /// <summary>Copies a journal into a new file, also while a scheduler writes it. The copy has a mark of its own beside
-    /// it.</summary>
+    /// <summary>Copies a journal into a new file, with a mark of its own, also while a scheduler writes it.</summary>
     /// <param name="path">The journal.</param>
     /// <param name="target">The new file.</param>
-    /// <param name="restrict">Takes from others what they may do with a file.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is not there or cannot be used, or the new file is
-    /// there already.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">The journal cannot be read, or the new file not be
-    /// written.</exception>
+    /// <param name="restrict">Removes the rights of other users on a file.</param>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal cannot be used, or the new file
+    /// exists.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">A file cannot be read or written.</exception>
     let run (path: string) (target: string) (restrict: string -> unit) : unit =
         if File.Exists target then
             SqliteFile.refuse target "is there already: nothing was copied"
@@ -42,7 +40,7 @@ module JournalBackup =
                     use db = new Database(part, OpenMode.Create)
                     restrict part
                     copy source db
-                    // What is read of it below would make a log.
+                    // In WAL mode, reading the copy for its mark would make a WAL.
                     db.Execute "PRAGMA journal_mode = DELETE"
                     SqliteFile.setMark target db))
 

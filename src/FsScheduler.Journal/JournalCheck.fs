@@ -3,23 +3,22 @@ namespace FsScheduler.Journal
 open System.Collections.Generic
 open System.IO
 
-/// What was found in a journal.
+/// The result of a check of a journal.
 type JournalReport = {
-    /// What is damaged or missing, in sentences, the first of them; empty: the journal is whole.
+    /// The first twenty damages, in sentences; empty: the journal is whole.
     damage: string list
     /// Whole batches.
     batches: int64
     /// Events in whole batches.
     events: int64
-    /// Events of which nothing is known, as far as numbers tell: those that are found to be missing, also by the mark, and
-    /// those that an earlier repair has left out.
+    /// Lost events, by their numbers: gaps, events missing before the mark, and those that a repair left out.
     lost: int64
-    /// The number of the first event, and the one after the last.
+    /// The number of the first event, and the one after the last event.
     first: int64
     next: int64
 }
 
-/// Follows the numbers of the batches that are found.
+/// Collects a report from the batches that are found.
 [<Sealed>]
 type internal NumberCheck() =
     let damageMax = 20
@@ -45,7 +44,7 @@ type internal NumberCheck() =
 
     member _.Report: JournalReport = { report with damage = List.ofSeq damage }
 
-    /// Numbers that are missing before a whole batch.
+    /// Counts a whole batch, and returns how many events are missing before it.
     member check.Found(batch: Batch) : int64 =
         let missing =
             if report.batches = 0L then
@@ -81,13 +80,13 @@ type internal NumberCheck() =
             check.Add
                 $"what follows event {report.next - 1L}, of {BatchRow.timeText lastAt}, cannot be read: {reason}"
 
-    /// Events that the mark knows of and the journal lacks.
-    member _.Missing(mark: EndMark) : int64 =
+    /// Counts and returns the events up to the mark that the journal lacks.
+    member _.Missing(mark: HighWaterMark) : int64 =
         let missing = max 0L (mark.next - report.next)
         report <- { report with lost = report.lost + missing }
         missing
 
-/// Whether a journal is whole, and what can be read of one that is not.
+/// Checks a journal for damage and loss.
 module JournalCheck =
 
     let private structure (db: Database) : string list =
@@ -108,8 +107,8 @@ module JournalCheck =
             SqliteFile.refuse path "is not there"
 
         SqliteFile.checkHeader path
-        // Before the journal: a scheduler that writes it goes on.
-        let mark = EndMark.read path
+        // The mark is read before the journal, which a scheduler may be writing.
+        let mark = HighWaterMark.read path
         let log = FileInfo(path + "-wal")
         let hasLog = log.Exists && log.Length > 0L
 
@@ -127,11 +126,11 @@ module JournalCheck =
         with SqliteError(_, message) ->
             Some $"cannot be read to its end: {message}"
 
-    /// <summary>Reads all of a journal, also while a scheduler writes it: every number and every sum.</summary>
-    /// <param name="path">The file; it is not changed.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is not there, is something else or of a newer version, or
-    /// nothing of it can be read.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">The disk or the system does not let it be read.</exception>
+    /// <summary>Checks every number and sum of a journal, also while a scheduler writes it.</summary>
+    /// <param name="path">The file, which is not changed.</param>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The file is missing, is no journal, is of a newer
+    /// version, or nothing of it can be read.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be read.</exception>
     let run (path: string) : JournalReport =
         opened path (fun db hasLog mark ->
             let check = NumberCheck()
@@ -146,7 +145,7 @@ module JournalCheck =
                 match lossOf path db hasLog mark with
                 | Some loss -> check.Add $"the journal {loss}"
                 | None -> ()
-            | Unreadable -> check.Add $"{EndMark.pathOf path} is damaged"
+            | Unreadable -> check.Add $"{HighWaterMark.pathOf path} is damaged"
             | Missing -> ()
 
             for sentence in structure db do

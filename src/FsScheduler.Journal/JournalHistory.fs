@@ -5,20 +5,20 @@ open System.Collections.Generic
 open System.Text
 open FsScheduler.Core
 
-/// What the journal knows of the past, by reading it again.
+/// Queries on the history, answered by reading the journal.
 module JournalHistory =
 
     let private eventsMax = 10_000
 
     let private toInstant (at: int64) : Instant = { sinceStart = at * 1L<ms> }
 
-    /// The bytes of a batch are used again for the next one.
+    /// A copy, since the bytes of a batch are reused for the next one.
     let private copyOf (json: ReadOnlyMemory<byte>) = ReadOnlyMemory(json.ToArray())
 
     let private dateOf (at: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds at
 
-    /// Whether the JSON of a batch may speak of a task.
+    /// Whether the JSON of a batch may name a task.
     let private mentions (needle: byte[]) (batch: Batch) =
         batch.events.Span.IndexOf(ReadOnlySpan needle) >= 0
 
@@ -29,8 +29,8 @@ module JournalHistory =
         | _ -> false
 
     /// <summary>The events of a task, oldest first.</summary>
-    /// <param name="store">Has them.</param>
-    /// <param name="spool">The folder of payloads that are files.</param>
+    /// <param name="store">The journal.</param>
+    /// <param name="spool">The folder of payload files.</param>
     /// <param name="start">No event of the task comes before this one.</param>
     /// <param name="task">The task.</param>
     let ofTask
@@ -88,15 +88,14 @@ module JournalHistory =
 
     type private Ending = { attempt: int; isDone: bool; reason: string; ended: DateTimeOffset }
 
-    /// <summary>Finished tasks between two numbers, in order; without pieces of others, and without those that are
-    /// forgotten.</summary>
-    /// <param name="store">Has them.</param>
-    /// <param name="spool">The folder of payloads that are files.</param>
+    /// <summary>Finished tasks between two numbers, in order, without pieces and forgotten tasks.</summary>
+    /// <param name="store">The journal.</param>
+    /// <param name="spool">The folder of payload files.</param>
     /// <param name="start">No event of these tasks comes before this one.</param>
-    /// <param name="carriedUpTo">Of tasks up to this one the journal has what was carried, if anything.</param>
-    /// <param name="after">Tasks of higher numbers than this.</param>
-    /// <param name="upTo">And no higher than this.</param>
-    /// <param name="isUnfinished">Whether a task is not finished: it is not looked for.</param>
+    /// <param name="carriedUpTo">Of tasks up to this one the journal has at most carried events.</param>
+    /// <param name="after">Only tasks of higher numbers than this.</param>
+    /// <param name="upTo">Only tasks of numbers up to this.</param>
+    /// <param name="isUnfinished">Whether a task is unfinished, and so skipped.</param>
     let finished
         (store: IJournalStore)
         spool
@@ -113,7 +112,7 @@ module JournalHistory =
         let isWanted id =
             id > after && id <= upTo && not (isUnfinished id)
 
-        // Of those that were dropped nothing is found, and nobody waits for it.
+        // The tasks whose ends are not found yet; dropped ones are not among them.
         let mutable missing = 0
 
         for id in int64 (max after carriedUpTo) + 1L .. int64 upTo do

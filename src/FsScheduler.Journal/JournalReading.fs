@@ -5,14 +5,12 @@ open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
 
-/// A batch that was read a moment ago.
 type private CachedBatch = { batch: Batch; offsets: int[] }
 
-/// <summary>Reads what single events have, batch by batch: who reads one event after the other reads no batch twice. From any
-/// thread.</summary>
-/// <param name="store">Has the batches.</param>
-/// <param name="spool">The folder of payloads that are files.</param>
-/// <param name="toInstant">A time of the clock that the events are for, from Unix milliseconds.</param>
+/// <summary>Reads single events. A cache of batches serves consecutive reads. From any thread.</summary>
+/// <param name="store">The batches.</param>
+/// <param name="spool">The folder of payload files.</param>
+/// <param name="toInstant">An instant from Unix milliseconds.</param>
 [<Sealed>]
 type internal JournalReading(store: IJournalStore, spool: string, toInstant: int64 -> Instant) =
     let cachedMax = 8
@@ -68,7 +66,7 @@ type internal JournalReading(store: IJournalStore, spool: string, toInstant: int
             with JournalRefused message ->
                 raise (IOException message))
 
-    /// <summary>What a task was submitted with.</summary>
+    /// <summary>The submission of an event.</summary>
     /// <exception cref="T:System.IO.IOException">The event has no submission, or cannot be read.</exception>
     member _.Submission(number: int64) : Submission =
         asIO (fun () ->
@@ -97,8 +95,8 @@ type internal JournalReading(store: IJournalStore, spool: string, toInstant: int
             else
                 submission)
 
-    /// <summary>The bytes that an event was recorded with.</summary>
-    /// <exception cref="T:System.IO.IOException">It has none, or cannot be read.</exception>
+    /// <summary>The payload of an event.</summary>
+    /// <exception cref="T:System.IO.IOException">The event has no payload, or cannot be read.</exception>
     member _.Payload(number: int64) : byte[] =
         asIO (fun () ->
             let struct (batch, _) = readEvent number

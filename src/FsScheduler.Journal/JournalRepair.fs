@@ -3,22 +3,22 @@ namespace FsScheduler.Journal
 open System
 open System.IO
 
-/// What a repair has made.
+/// The result of a repair.
 type JournalRepaired = {
     /// The new file.
     path: string
-    /// What it has, and what of the old one is lost.
+    /// What the new file has, and what of the old one is lost.
     report: JournalReport
 }
 
-/// Makes a whole journal of a damaged one.
+/// Makes a whole journal from a damaged one.
 module JournalRepair =
 
     /// `journal.repaired.db` of `journal.db`.
     let targetOf (path: string) : string =
         Path.ChangeExtension(path, $".repaired{Path.GetExtension path}") |> nonNull
 
-    /// Writes a new file and its mark: all or nothing.
+    /// Writes a new file and its mark; a failure leaves neither.
     let private writeNew (target: string) (restrict: string -> unit) (fill: Database -> 'T) : 'T =
         SqliteFile.guard target (fun () ->
             try
@@ -35,14 +35,12 @@ module JournalRepair =
                 File.Delete(target + "-journal")
                 reraise ())
 
-    /// <summary>Copies every whole batch into a new file beside the old one. In place of what is lost it has batches with the
-    /// numbers alone (`Batch.lost`): so the numbers are continuous for every reader, without a note that allows gaps, and none
-    /// is given twice.</summary>
-    /// <param name="path">The damaged file; nothing is written to it or its log.</param>
-    /// <param name="restrict">Takes from others what they may do with a file.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">Nothing of it can be read, or the new file is there
-    /// already.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">The old file cannot be read, or the new one not be written.</exception>
+    /// <summary>Copies every whole batch into a new file beside the old one. Lost events become `Batch.lost`, so that
+    /// numbers are continuous for every reader and none is given twice.</summary>
+    /// <param name="path">The damaged file, which is not changed, nor is its WAL.</param>
+    /// <param name="restrict">Removes the rights of other users on a file.</param>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">Nothing can be read, or the new file exists.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">A file cannot be read or written.</exception>
     let run (path: string) (restrict: string -> unit) : JournalRepaired =
         let target = targetOf path
 

@@ -3,7 +3,7 @@ namespace FsScheduler.Journal
 open System
 open System.Collections.Generic
 
-/// The journal cannot be used: what is wrong with it, and what to do. (exit code 3)
+/// The journal cannot be used: why, and what to do. (exit code 3)
 exception JournalRefused of message: string with
     override error.Message = error.message
 
@@ -11,57 +11,55 @@ exception JournalRefused of message: string with
 exception QueueLost of message: string with
     override error.Message = error.message
 
-/// A write or a read failed. `passes`: the same may succeed later, as the disk is full or fails, or the file is locked.
+/// A write or a read failed. `passes`: a retry may succeed, as the disk is full or fails, or the file is locked.
 exception StoreError of passes: bool * message: string with
     override error.Message = error.message
 
 /// How much a journal holds.
 [<Struct>]
 type StoreSize = {
-    /// Bytes in use: of batches, not of the file, which keeps the room of those that were dropped.
+    /// Bytes that the batches take. The file may be larger, since it keeps the space of dropped batches.
     bytes: int64
-    /// The number of the first event that is there. Equal to `next`: the journal is empty.
+    /// The number of the first event. Equal to `next`: the journal is empty.
     first: int64
     /// The number that the next batch begins with.
     next: int64
-    /// Where the batches begin that are to stay; those before it may be dropped.
+    /// The number of the first batch to keep; batches before it may be dropped.
     cutoff: int64
 }
 
-/// The journal as a log of batches. It knows nothing of what the events say.
+/// A log of batches, which does not interpret the events.
 type IJournalStore =
     inherit IDisposable
 
-    /// <summary>Appends batches as one transaction; all of it is durable when the call returns. One call at a time.</summary>
-    /// <param name="batches">In order. Their buffers are free again when the call returns.</param>
-    /// <exception cref="T:FsScheduler.Journal.QueueLost">The first is not the next number. An append whose answer was lost
-    /// may be tried again: batches that are there exactly so, by the same owner, are as good as appended.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">None of it is there, or, if the answer was lost, all.</exception>
+    /// <summary>Appends batches in one transaction, durable when the call returns. One call at a time.</summary>
+    /// <param name="batches">In order. Their buffers may be reused when the call returns.</param>
+    /// <exception cref="T:FsScheduler.Journal.QueueLost">The first batch does not have the next number. An append whose
+    /// answer was lost may be retried: equal batches of the same owner that are there count as appended.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">None was appended, or all with a lost answer.</exception>
     abstract Append: batches: IReadOnlyList<Batch> -> unit
 
-    /// <summary>Batches in order, read a few at a time, from any thread and while others are appended or dropped: what is
-    /// appended meanwhile is read too.</summary>
-    /// <param name="from">A number: begins with the batch that has it, or else the first later one.</param>
-    /// <returns>Each batch as it was written; also lost ones (`Batch.isLost`), which have numbers without events. Its bytes are
-    /// good until the next batch is asked for.</returns>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">While it is enumerated: a batch is not what was written, or
-    /// one is missing.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">While it is enumerated: the file cannot be read.</exception>
+    /// <summary>Reads batches in order, a few at a time, from any thread and during appends and drops. Batches that are
+    /// appended meanwhile are read too.</summary>
+    /// <param name="from">An event number: reading begins with its batch, or else the first later one.</param>
+    /// <returns>Each batch as it was written; also lost ones (`Batch.isLost`). The bytes of a batch are valid until the
+    /// next one is read.</returns>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">While enumerating: a damaged batch, or a gap.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">While enumerating: the file cannot be read.</exception>
     abstract Read: from: int64 -> seq<Batch>
 
-    /// <summary>Drops whole batches, the oldest first. The last batch always stays, so that no number is given twice. Not
-    /// while an append is under way.</summary>
-    /// <param name="before">Only batches that end before this number.</param>
-    /// <param name="most">At most so many of them.</param>
+    /// <summary>Drops whole batches, the oldest first, but never the last one, so that no number is given twice. Not
+    /// during an append.</summary>
+    /// <param name="before">Batches that end before this number.</param>
+    /// <param name="most">The most batches to drop.</param>
     /// <returns>Whether there are more to drop.</returns>
     /// <exception cref="T:FsScheduler.Journal.StoreError">Nothing was dropped.</exception>
     abstract Drop: before: int64 * most: int -> bool
 
-    /// <summary>How much there is, and what of it is too much. From any thread.</summary>
-    /// <param name="keep">Bytes: before the cutoff is whatever must go for the rest to fit in them.</param>
-    /// <param name="since">Unix milliseconds: before the cutoff is also whatever is older.</param>
-    /// <returns>The cutoff looks at some thousand batches; if it stops short of what could go, the next call after a drop
-    /// goes on. (`Int64.MaxValue`, `Int64.MinValue`) gives no cutoff: it equals `first`. The last batch is never before
-    /// it.</returns>
+    /// <summary>The size of the journal, and how much of it exceeds the limits. From any thread.</summary>
+    /// <param name="keep">Bytes: the oldest batches are before the cutoff until the others fit into them.</param>
+    /// <param name="since">Unix milliseconds: older batches are before the cutoff too.</param>
+    /// <returns>The size. The cutoff is found among the first thousands of batches; a call after a drop moves it on.
+    /// (`Int64.MaxValue`, `Int64.MinValue`) gives `first` as cutoff. The last batch is never before it.</returns>
     /// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be read.</exception>
     abstract Size: keep: int64 * since: int64 -> StoreSize

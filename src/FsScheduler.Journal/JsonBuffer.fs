@@ -7,21 +7,19 @@ open System.Text
 
 module private JsonText =
 
-    /// What a string has no byte of that is written as it is.
+    /// The bytes that a string has to escape.
     let special =
         SearchValues.Create(ReadOnlySpan [| yield! [| 0uy .. 31uy |]; '"'B; '\\'B |])
 
-/// <summary>Writes JSON without spaces. Who calls it opens and closes in order; commas follow from what is written.
-/// </summary>
+/// <summary>Writes JSON without spaces, and the commas. The caller opens and closes in order.</summary>
 [<Sealed>]
 type internal JsonBuffer() =
     let buffer = ByteBuffer()
 
-    /// The longest integer.
     let digitsMax = 20
 
-    let isPlain (one: byte) =
-        one >= 32uy && one <> '"'B && one <> '\\'B
+    let isPlain (value: byte) =
+        value >= 32uy && value <> '"'B && value <> '\\'B
 
     let comma () =
         if buffer.Length > 0 && buffer.Last <> '{'B && buffer.Last <> '['B then
@@ -53,7 +51,7 @@ type internal JsonBuffer() =
             else
                 buffer.Add(ReadOnlySpan(Encoding.ASCII.GetBytes $"\\u{int one:x4}"))
 
-    /// The bytes of a string that are in the room already.
+    /// Ends a string whose bytes are in the buffer already.
     let take (room: Span<byte>) =
         if room.IndexOfAny JsonText.special < 0 then
             buffer.Advance room.Length
@@ -73,7 +71,7 @@ type internal JsonBuffer() =
         let room = buffer.Room(Encoding.UTF8.GetMaxByteCount value.Length)
         take (room.Slice(0, Encoding.UTF8.GetBytes(value.AsSpan(), room)))
 
-    /// A property's name as it is written, with its colon.
+    /// A property name as written: quoted, with its colon.
     static member Name(text: string) : byte[] = Encoding.ASCII.GetBytes $"\"{text}\":"
 
     member _.Length = buffer.Length
@@ -88,12 +86,11 @@ type internal JsonBuffer() =
         name property
         text value
 
-    /// Text in UTF-8.
     member _.Text(property: byte[], value: ReadOnlySpan<byte>) =
         name property
         utf8 value
 
-    /// What is JSON already.
+    /// Writes a value that is JSON already.
     member _.Raw(property: byte[], value: byte[]) =
         name property
         buffer.Add(ReadOnlySpan value)

@@ -3,20 +3,20 @@ namespace FsScheduler.Journal
 open System
 open System.Collections.Generic
 
-/// What a `MemoryStore` is about to do or has done.
+/// A step of a `MemoryStore`, before or after it.
 [<RequireQualifiedAccess>]
 type StoreStep =
-    /// Nothing is written yet: an exception leaves it so.
+    /// Before an append: an exception prevents it.
     | Appending of IReadOnlyList<Batch>
-    /// All of it is written: an exception is a lost answer.
+    /// After an append: an exception is a lost answer.
     | Appended of IReadOnlyList<Batch>
     | Dropping of before: int64
     | Dropped of before: int64
-    /// A few batches are about to be read.
+    /// Before a few batches are read.
     | Reading of from: int64
 
 /// <summary>A journal in memory, for tests and the simulation.</summary>
-/// <param name="content">What it begins with.</param>
+/// <param name="content">The first batches.</param>
 [<Sealed>]
 type MemoryStore private (content: Batch seq) =
     let batches = List<Batch>(content)
@@ -27,7 +27,7 @@ type MemoryStore private (content: Batch seq) =
         else
             Batch.next batches[batches.Count - 1]
 
-    /// Where the batch stands that has a number, or else the first later one.
+    /// The index of the batch that has a number, or else of the first later one.
     let indexOf (number: int64) =
         let mutable low = 0
         let mutable high = batches.Count
@@ -90,13 +90,12 @@ type MemoryStore private (content: Batch seq) =
 
         { bytes = used; first = firstAt 0; next = next (); cutoff = firstAt kept }
 
-    /// An empty one.
     new() = new MemoryStore(Seq.empty)
 
-    /// Called at every step, without any lock; may raise an exception instead of what would be done or returned.
+    /// Called at every step, without a lock; may raise an exception, which the caller of the store gets.
     member val OnStep: StoreStep -> unit = ignore with get, set
 
-    /// A copy of what is there: what a crash at this moment leaves. Its `OnStep` does nothing.
+    /// A copy of the present batches, as a crash would leave them, with an `OnStep` that does nothing.
     member _.Fork() : MemoryStore =
         lock batches (fun () -> new MemoryStore(batches.ToArray()))
 

@@ -7,17 +7,17 @@ open System.IO
 open System.Text.Json
 open FsScheduler.Core
 
-/// Where bytes are that an event speaks of.
+/// Where the payload of an event is.
 [<Struct>]
 type PayloadPlace = {
-    /// The first of them, in the payloads of the batch; -1: they are not there.
+    /// Offset in the payloads of the batch; -1: not there.
     at: int
     bytes: int64
-    /// The file that has them instead; null: none.
+    /// The spool file that has the payload; null: none.
     file: string | null
 }
 
-/// What strings in events say.
+/// Parses the strings of events.
 module internal EventText =
 
     let damaged what = raise (InvalidDataException what)
@@ -40,10 +40,10 @@ module internal EventText =
     let hash (text: string) =
         UInt64.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture)
 
-/// Reads the objects and arrays that events have inside, each from its first token on.
+/// Reads the nested objects and arrays of events, each from its first token.
 module internal NestedReader =
 
-    /// Where bytes are: an object of `at` or `file`, and `bytes`.
+    /// Reads the place of a payload: an object of `at` or `file`, and `bytes`.
     let place (reader: byref<Utf8JsonReader>) : PayloadPlace =
         let mutable found = { at = -1; bytes = 0L; file = null }
 

@@ -4,12 +4,12 @@ open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
 
-/// Does the reading of a sequence on another thread, while what was read is used.
+/// Reads a sequence on another thread, ahead of its consumer.
 module internal ReadAhead =
 
-    /// <summary>The same sequence, of which some is there before it is asked for.</summary>
-    /// <param name="most">How many items wait, at the most.</param>
-    /// <param name="items">Enumerated by one other thread. What it throws is thrown where the item would be.</param>
+    /// <summary>The same sequence, read ahead.</summary>
+    /// <param name="most">The most items to read ahead.</param>
+    /// <param name="items">Enumerated by one other thread. An exception of it is raised in place of the item.</param>
     let ofSeq (most: int) (items: seq<'T>) : seq<'T> =
         seq {
             use over = new CancellationTokenSource()
@@ -29,7 +29,7 @@ module internal ReadAhead =
 
             try
                 yield! ready.GetConsumingEnumerable()
-                reading.GetAwaiter().GetResult() // what the other thread has thrown
+                reading.GetAwaiter().GetResult() // raises the exception of the other thread
             finally
                 over.Cancel()
                 Task.WhenAny(reading).Wait()

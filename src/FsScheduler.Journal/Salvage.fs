@@ -1,20 +1,20 @@
 namespace FsScheduler.Journal
 
-/// What there is at a place of a journal that may be damaged.
+/// A place in a journal that may be damaged.
 type internal Salvaged =
     | Whole of Batch
-    /// A batch that is not what was written, and what it says of itself.
+    /// A damaged batch, and its number and time as it gives them.
     | Damaged of first: int64 * at: int64
-    /// SQLite cannot go on from here, for a reason.
+    /// SQLite cannot read on from here.
     | Unreachable of reason: string
 
-/// Reads a journal over damaged places.
+/// Reads the readable batches of a damaged journal.
 module internal Salvage =
 
-    /// How far is searched for what can be read again, in numbers of events.
+    /// The longest gap, in event numbers, behind which readable batches are searched.
     let private skipMax = 1L <<< 45
 
-    /// The next row. Nothing: that was all.
+    /// The next row; none: there are no more.
     let private next (rows: Statement) : Salvaged voption =
         try
             if rows.Next() then
@@ -29,11 +29,11 @@ module internal Salvage =
         with SqliteError(_, message) ->
             ValueSome(Unreachable message)
 
-    /// All that there is, whole batches in the order of their numbers.
+    /// All places, the whole batches in the order of their numbers.
     let read (db: Database) : seq<Salvaged> =
         seq {
             let mutable last = 0L
-            /// Numbers that are passed over, more each time that nothing is found behind them.
+            /// The numbers to skip, doubled each time that no batch is found behind them.
             let mutable skip = 0L
             let mutable isAll = false
 

@@ -3,16 +3,16 @@ namespace FsScheduler.Journal
 open System.Collections.Generic
 open FsScheduler.Core
 
-/// About where tasks came into the journal: they come in the order of their numbers.
+/// A sparse index of the events that submitted tasks, whose numbers ascend with those of the events.
 [<Sealed>]
 type internal TaskIndex() =
-    /// An entry for so many events, at the most.
+    /// At most one entry for this many events.
     let spacing = 4_096L
-    // The highest task that came before an event, and the event.
+    // The highest task before an event, and the event.
     let entries = List<struct (TaskId * int64)>()
     let mutable latest = 0L<taskId>
 
-    /// A task came, or was carried, in the batch that begins at an event.
+    /// A task was submitted or carried in the batch that begins at an event.
     member _.Add(task: TaskId, batch: int64) =
         if task > latest then
             let isDue =
@@ -21,7 +21,7 @@ type internal TaskIndex() =
                     batch - number >= spacing)
 
             if isDue then
-                // Before the first there may be events of tasks whose submissions are dropped.
+                // Before the first entry there may be events of tasks whose submissions are dropped.
                 if entries.Count = 0 then
                     entries.Add(struct (task - 1L<taskId>, 0L))
                 else
@@ -29,7 +29,7 @@ type internal TaskIndex() =
 
             latest <- task
 
-    /// <summary>An event before which the journal has nothing of a task that was submitted, or nothing any more.</summary>
+    /// <summary>An event before which the journal has no event of a submitted task.</summary>
     /// <param name="task">The task.</param>
     member _.StartOf(task: TaskId) : int64 =
         let mutable low = 0
@@ -47,7 +47,7 @@ type internal TaskIndex() =
             let struct (_, number) = entries[low - 1]
             number
 
-    /// Events before a number are dropped: tasks of lower numbers than this were submitted there.
+    /// The events before a number are dropped.
     member _.Drop(before: int64) =
         let kept = entries.FindIndex(fun (struct (_, number)) -> number >= before)
         let gone = if kept < 0 then entries.Count - 1 else kept - 1
@@ -55,7 +55,7 @@ type internal TaskIndex() =
         if gone > 0 then
             entries.RemoveRange(0, gone)
 
-    /// Tasks up to this one were submitted before all that the journal has: what it has of them was carried.
+    /// The last task that was submitted before all events of the journal, which has carried events of such tasks only.
     member _.Before: TaskId =
         if entries.Count = 0 then
             0L<taskId>

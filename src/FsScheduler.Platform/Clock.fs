@@ -3,7 +3,7 @@ namespace FsScheduler.Platform
 open System
 open FsScheduler.Core
 
-/// The one clock of a process: moments for the machine, and their dates for people.
+/// The clock of a process: instants for the machine, and their dates for people.
 [<Sealed>]
 type Clock(time: TimeProvider) =
     let start = time.GetTimestamp()
@@ -11,7 +11,7 @@ type Clock(time: TimeProvider) =
 
     member _.Provider = time
 
-    /// Monotonic, from 0 at the clock's making.
+    /// A monotonic instant, 0 when the clock was created.
     member _.Now: Instant = {
         sinceStart = int64 (time.GetElapsedTime start).TotalMilliseconds * 1L<ms>
     }

@@ -4,7 +4,7 @@ open System
 open System.IO
 open System.Runtime.InteropServices
 
-/// How many files and sockets the system lets this process have open.
+/// The limit on open files and sockets of this process.
 module DescriptorLimit =
 
     [<Struct; StructLayout(LayoutKind.Sequential)>]
@@ -16,8 +16,7 @@ module DescriptorLimit =
 
     let private RLIMIT_NOFILE = if OperatingSystem.IsMacOS() then 8 else 7
 
-    /// As it is now: the runtime has raised it to the most that it may by the time that we run. None where the system does
-    /// not tell.
+    /// The limit as the runtime has raised it at start; none where the system does not tell.
     let current () : int64 voption =
         if OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() then
             let mutable limits = { soft = 0UL; hard = 0UL }
@@ -29,10 +28,10 @@ module DescriptorLimit =
         else
             ValueNone
 
-    // The runtime keeps its libraries open, some 150 in a scheduler: with fewer it fails at any of them, at any moment.
+    // The runtime keeps some 150 libraries open in a scheduler: with a lower limit it fails at any of them.
     let private least = 192L
 
-    /// What to do, where the system allows too few.
+    /// What to do about a limit that is too low; none: it is high enough.
     let shortage () : string voption =
         match current () with
         | ValueSome count when count < least ->
@@ -40,10 +39,10 @@ module DescriptorLimit =
                 $"only {count} files may be open at once, and the runtime alone needs some 150: allow {least} or more ('ulimit -n')"
         | _ -> ValueNone
 
-    // Where it cannot be looked up: as many as were seen where it can.
+    // The number on a system that does not tell: as on those that do.
     let private openUsually = 150L
 
-    /// How many this process has open now.
+    /// How many descriptors this process has open.
     let isOpen () : int64 =
         try
             let folder =

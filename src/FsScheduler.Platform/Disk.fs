@@ -5,7 +5,7 @@ open System.IO
 open FsScheduler.Core
 open Microsoft.Win32.SafeHandles
 
-/// How a disk says no.
+/// Tells errors of a disk, and creates files with their space.
 module Disk =
 
     let private ENOSPC = Linux.Errno.ENOSPC
@@ -13,26 +13,25 @@ module Disk =
     let private EIO = 5
     let private EROFS = 30
 
-    /// Of Windows: ERROR_DISK_FULL.
     let private diskFull = 0x80070070
 
     let private tooLarge =
         "the file is larger than a limit of the process ('ulimit -f') or of the file system allows"
 
-    /// Whether there is no room left. On Unix .NET keeps errno in HResult where it has no exception of its own for it.
+    /// Whether the disk is full. On Unix .NET keeps errno in HResult, unless it has an exception of its own for it.
     let isFull (error: exn) =
         error.HResult = ENOSPC || error.HResult = EDQUOT || error.HResult = diskFull
 
-    /// Whether the disk itself fails, or has become read-only.
+    /// Whether the disk fails, or has become read-only.
     let isBroken (error: exn) =
         not (OperatingSystem.IsWindows())
         && (error.HResult = EIO || error.HResult = EROFS)
 
-    /// Whether it says nothing of this file, and passes when the disk is well again.
+    /// Whether the error is of the disk, not of this file, and passes when the disk is well again.
     let passes (error: exn) = isFull error || isBroken error
 
-    /// What the disk, and nothing else, is to blame for, with a sentence. A file that outgrows a limit of its process
-    /// or of its file system is an `ArgumentOutOfRangeException` in .NET.
+    /// An error of the disk, with its message. .NET raises `ArgumentOutOfRangeException` for a file that exceeds a
+    /// limit of its process or of its file system.
     let (|StorageError|_|) (error: exn) : string option =
         match error with
         | :? IOException when error.HResult = Linux.Errno.EFBIG -> Some tooLarge
@@ -41,7 +40,7 @@ module Disk =
         | :? ArgumentOutOfRangeException -> Some tooLarge
         | _ -> None
 
-    /// The size of a file. None where there is nothing, or something else: a link, a fifo (told on Linux only), a folder.
+    /// The size of a regular file; none: there is none, or a link, a fifo (told on Linux only), or a folder.
     let sizeOfFile (path: string) : Size voption =
         if OperatingSystem.IsLinux() then
             match Linux.statusOf path with
@@ -56,13 +55,13 @@ module Disk =
             else
                 ValueNone
 
-    /// <summary>Makes a file to be written, and takes room for it. On Linux all of it or none, where the file system can:
-    /// two files that have each half of what they need would wait for ever. Elsewhere the room is taken as it is
-    /// written. What is made is its owner's; what is there keeps its rights.</summary>
-    /// <param name="path">Replaced, if it is there.</param>
-    /// <param name="size">How much will be written, from 1.</param>
-    /// <exception cref="T:System.IO.IOException">There is no room, which `isFull` tells, or it cannot be made.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be made.</exception>
+    /// <summary>Creates a file to write, and allocates its space. Linux allocates all of it or none, where the file
+    /// system can: two files with half of their space each would wait for ever. Elsewhere the space is allocated by
+    /// writing. A new file is its owner's alone; an existing one keeps its rights.</summary>
+    /// <param name="path">The file, replaced if it exists.</param>
+    /// <param name="size">Bytes that will be written, from 1.</param>
+    /// <exception cref="T:System.IO.IOException">No space (`isFull`), or no file.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The file may not be created.</exception>
     let create (path: string) (size: int64) : SafeFileHandle =
         if not (File.Exists path) then
             (new FileStream(
@@ -74,8 +73,8 @@ module Disk =
         let file =
             File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Delete)
 
-        // An empty one that is cut counts as replaced for ext4, which then writes all of it to the disk when it is closed:
-        // the next flush of the journal would wait for that.
+        // Truncating even an empty file makes ext4 write all of it to the disk when it is closed, and the next flush of
+        // the journal wait for that.
         if RandomAccess.GetLength file > 0L then
             RandomAccess.SetLength(file, 0L)
 
@@ -90,12 +89,12 @@ module Disk =
 
         file
 
-    /// <summary>Whether a folder that has no room for a file has some for smaller ones: then that file is to wait, and
-    /// nothing else. Payloads up to this size are not even files.</summary>
-    /// <param name="folder">Where there was no room.</param>
+    /// <summary>Whether a folder without space for one file has space for small ones: then only that file is to wait.
+    /// Payloads up to this size are no files.</summary>
+    /// <param name="folder">The folder.</param>
     let hasRoomForOthers (folder: string) : bool =
         let small: byte[] = Array.zeroCreate (64 * 1024)
-        // Swept, if a crash leaves it.
+        // Deleted at the next start, if a crash leaves it.
         let probe =
             Path.Combine(folder, $".room.fss-{Random.Shared.NextInt64():x16}-00000000.tmp")
 

@@ -7,9 +7,9 @@ open Microsoft.Win32.SafeHandles
 
 /// Why a lock was not taken.
 type LockRefusal =
-    /// Another process has it, or another place of this one.
+    /// Another process holds the lock, or another handle of this one.
     | HeldElsewhere
-    /// The file system, or the system, has no such locks.
+    /// The system or the file system has no such locks.
     | NoLocks of reason: string
 
 module private Flock =
@@ -17,11 +17,10 @@ module private Flock =
     [<DllImport("libc", SetLastError = true)>]
     extern int flock(SafeHandle handle, int operation)
 
-/// <summary>A file, or a folder, that one process holds at a time. The system lets go of it with the process, however that
-/// ends.</summary>
-/// <remarks>The runtime locks what is opened with <c>FileShare.None</c> as well, but goes on without a lock where
-/// <c>DOTNET_SYSTEM_IO_DISABLEFILELOCKING</c> is set or the file system refuses. Here the call is made by ourselves and its
-/// answer is heard. It is the call that the runtime uses, so that earlier versions of ours are kept out too.</remarks>
+/// <summary>A lock on a file or a folder for one process. The system releases it at the end of the process.</summary>
+/// <remarks>The runtime too locks files that are opened with <c>FileShare.None</c>, but goes on without a lock where
+/// <c>DOTNET_SYSTEM_IO_DISABLEFILELOCKING</c> is set or the file system refuses. This calls flock itself and checks the
+/// answer: the call of the runtime, so that it also keeps out earlier versions of this program.</remarks>
 [<Sealed>]
 type FileLock private (held: IDisposable) =
     static let LOCK_EX = 2
@@ -34,7 +33,7 @@ type FileLock private (held: IDisposable) =
         || OperatingSystem.IsMacOS()
         || OperatingSystem.IsFreeBSD()
 
-    // How the runtime says that it could not lock: on Unix with an errno, and with ERROR_SHARING_VIOLATION or
+    // HResults of the runtime for a file that is locked: errno on Unix, ERROR_SHARING_VIOLATION and
     // ERROR_LOCK_VIOLATION on Windows.
     static let heldResults = [ EWOULDBLOCK; 0x80070020; 0x80070021 ]
 
@@ -54,7 +53,7 @@ type FileLock private (held: IDisposable) =
                         NoLocks(Marshal.GetPInvokeErrorMessage errno)
                 )
 
-    // Who may open it may hold it.
+    // The right to open the file is the right to lock it.
     static let openFile path mode share =
         new FileStream(path, Rights.options mode FileAccess.ReadWrite share)
 
@@ -81,10 +80,10 @@ type FileLock private (held: IDisposable) =
 
     /// <summary>Takes the lock of a file, at once or not at all.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="mode">`Open`, `OpenOrCreate`, or `CreateNew`, which follows no link. What is made belongs to its owner
-    /// alone.</param>
-    /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be opened.</exception>
+    /// <param name="mode">`Open`, `OpenOrCreate`, or `CreateNew`, which follows no link. New files are their
+    /// owner's.</param>
+    /// <exception cref="T:System.IO.IOException">The file cannot be opened.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The file may not be opened.</exception>
     static member TryTake(path: string, mode: FileMode) : Result<FileLock, LockRefusal> =
         if OperatingSystem.IsLinux() then
             Linux.openForLock path (mode <> FileMode.Open) (mode = FileMode.CreateNew)
@@ -99,10 +98,10 @@ type FileLock private (held: IDisposable) =
             with :? IOException as error when List.contains error.HResult heldResults ->
                 Error HeldElsewhere
 
-    /// <summary>Takes the lock of a folder itself: it is held also when a lock file in it is deleted under its holder, and those
-    /// who clean temporary folders leave it alone. On Linux; some network file systems have none.</summary>
+    /// <summary>Takes the lock of a folder itself, which survives the deletion of a lock file in it, and keeps cleaners
+    /// of temporary folders away. On Linux; some network file systems have no such lock.</summary>
     /// <param name="path">The folder.</param>
-    /// <exception cref="T:System.IO.IOException">It cannot be opened.</exception>
+    /// <exception cref="T:System.IO.IOException">The folder cannot be opened.</exception>
     static member TryTakeFolder(path: string) : Result<FileLock, LockRefusal> =
         if OperatingSystem.IsLinux() then
             Linux.openForReading path |> takeOpen path

@@ -3,11 +3,11 @@ namespace FsScheduler.Platform
 open System
 open System.IO
 
-/// What makes the disk keep what it was given, whatever becomes of the machine.
+/// Flushes to the disk, so that files survive a failure of the machine.
 module Flush =
 
     /// <summary>Flushes one file.</summary>
-    /// <exception cref="T:System.IO.IOException">The disk says no, or the file is gone.</exception>
+    /// <exception cref="T:System.IO.IOException">The flush failed, or the file is gone.</exception>
     let file (path: string) : unit =
         use handle =
             File.OpenHandle(
@@ -19,11 +19,11 @@ module Flush =
 
         RandomAccess.FlushToDisk handle
 
-    /// <summary>Flushes files of one file system, and their names: on Linux in one call for all of them, elsewhere one
-    /// by one, where what becomes of a name is up to the system.</summary>
+    /// <summary>Flushes files of one file system, and their names: on Linux in one call for all, elsewhere one by one,
+    /// where the names are left to the system.</summary>
     /// <param name="folder">A folder of that file system.</param>
-    /// <param name="files">The files. Those that are gone again are passed over.</param>
-    /// <exception cref="T:System.IO.IOException">The disk says no.</exception>
+    /// <param name="files">The files; missing ones are skipped.</param>
+    /// <exception cref="T:System.IO.IOException">The flush failed.</exception>
     let all (folder: string) (files: string seq) : unit =
         if OperatingSystem.IsLinux() then
             match Linux.syncFileSystem folder with

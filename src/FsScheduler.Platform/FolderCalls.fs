@@ -7,8 +7,8 @@ open System.Runtime.InteropServices
 open System.Text
 open Microsoft.FSharp.NativeInterop
 
-/// Calls of Linux that work below an open folder, whatever its path leads to by then, and follow no link. Names are bytes:
-/// what programs leave need not be UTF-8. Numbers and layouts are those of every 64-bit Linux that .NET runs on.
+/// System calls of Linux relative to an open folder, whatever its path leads to by then; they follow no link. Names are
+/// bytes, since they need not be UTF-8. Numbers and layouts are those of 64-bit Linux.
 module internal FolderCalls =
 
     module private Native =
@@ -58,7 +58,7 @@ module internal FolderCalls =
     let private O_CLOEXEC = 0x80000
     let private O_PATH = 0x200000
 
-    // These two differ between processors.
+    // The values of these two depend on the processor.
     let private isArm =
         match RuntimeInformation.ProcessArchitecture with
         | Architecture.Arm
@@ -76,7 +76,7 @@ module internal FolderCalls =
     let private F_DUPFD_CLOEXEC = 1030
     let private LOCK_EX_NB = 2 ||| 4
 
-    /// Whether this system has what is called here, with these numbers.
+    /// Whether this system has these calls, with these numbers.
     let isAvailable =
         OperatingSystem.IsLinux()
         && (match RuntimeInformation.ProcessArchitecture with
@@ -84,7 +84,7 @@ module internal FolderCalls =
             | Architecture.Arm64 -> true
             | _ -> false)
 
-    /// A name as C has it.
+    /// A name as a C string.
     let bytesOf (name: string) = Encoding.UTF8.GetBytes(name + "\000")
 
     let private answer result : Result<unit, int> =
@@ -93,7 +93,7 @@ module internal FolderCalls =
         else
             Ok()
 
-    /// A descriptor above 2: programs get others in the place of these.
+    /// Moves a descriptor above 2, since children get others as 0 to 2.
     let private raised (fd: int) : Result<int, int> =
         if fd < 0 then
             Error(Marshal.GetLastPInvokeError())
@@ -108,25 +108,25 @@ module internal FolderCalls =
     let private openAt folder name flags mode =
         Native.openat (folder, name, flags ||| O_NOFOLLOW ||| O_CLOEXEC, mode) |> raised
 
-    /// A folder to be listed and worked in.
+    /// Opens a folder to list it and to work in it.
     let openFolder folder name = openAt folder name O_DIRECTORY 0
 
-    /// A folder to be worked in, which need not be readable. The name may lead there by links: it is what an owner chose.
+    /// Opens a folder to work in it, which need not be readable. Follows links, since its owner chose the path.
     let openBase (path: string) =
         Native.openat (AT_FDCWD, bytesOf path, O_PATH ||| O_DIRECTORY ||| O_CLOEXEC, 0)
         |> raised
 
-    /// Opens for reading what may be anything: nobody waits for the other end of a fifo.
+    /// Opens any file to read, without waiting for the other end of a fifo.
     let openAnything folder name = openAt folder name O_NONBLOCK 0
 
     let openForWriting folder name =
         openAt folder name (O_RDWR ||| O_NONBLOCK) 0
 
-    /// A file that was not there before.
+    /// Creates a file; an existing one is an error.
     let createFile folder name =
         openAt folder name (O_RDWR ||| O_CREAT ||| O_EXCL) 0o600
 
-    /// A folder that was not there before. Its owner's rights do not depend on the umask.
+    /// Creates a folder; an existing one is an error. The rights of its owner do not depend on the umask.
     let createFolder folder name : Result<int, int> =
         match Native.mkdirat (folder, name, 0o700) |> answer with
         | Error errno -> Error errno
@@ -148,11 +148,11 @@ module internal FolderCalls =
     let rename folder name target newName =
         Native.renameat (folder, name, target, newName) |> answer
 
-    /// Has a descriptor lead to what another one leads to.
+    /// Makes `target` a copy of the descriptor `fd`.
     let replace fd target =
         Native.dup3 (fd, target, O_CLOEXEC) |> answer
 
-    /// Locks what is open for this process and those that have the descriptor from it. False: somebody else has it.
+    /// Locks an open file for this process and those that inherit the descriptor. False: another holds the lock.
     let tryLock fd = Native.flock (fd, LOCK_EX_NB) = 0
 
     [<Struct>]
@@ -192,7 +192,7 @@ module internal FolderCalls =
     let statusOfPath (path: string) = statusAt AT_FDCWD (bytesOf path) 0
     let statusOfOpen fd = statusAt fd [| 0uy |] AT_EMPTY_PATH
 
-    /// Gives its owner all rights to a folder, which has to be there and be no link.
+    /// Gives the owner all rights to a folder, which must not be a link.
     let unlock folder name : Result<unit, int> =
         match openAt folder name (O_PATH ||| O_DIRECTORY) 0 with
         | Error errno -> Error errno
@@ -202,12 +202,12 @@ module internal FolderCalls =
             finally
                 Linux.close fd
 
-    // Of `struct dirent` where a long has 64 bits, in glibc and musl.
+    // The offset of the name in `struct dirent` of glibc and musl where a long has 64 bits.
     let private nameAt = 19
 
-    /// Visits the names in an open folder, as C has them, without "." and "..". Its descriptor stays open.
+    /// Visits the names in an open folder as C strings, without "." and "..". The descriptor stays open.
     let visit (folder: int) (visit: byte[] -> unit) : Result<unit, int> =
-        // Another descriptor with a position of its own: the stream closes it.
+        // Another descriptor, with a position of its own, which the stream closes.
         match Native.openat (folder, bytesOf ".", O_DIRECTORY ||| O_CLOEXEC, 0) with
         | -1 -> Error(Marshal.GetLastPInvokeError())
         | fd ->

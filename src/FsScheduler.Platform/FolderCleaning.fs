@@ -2,17 +2,16 @@ namespace FsScheduler.Platform
 
 open System.Collections.Generic
 
-/// <summary>Removes what programs leave: names of any bytes, folders without rights, trees deeper than any path may be.
-/// No link is followed, and nothing is removed from a file system that somebody has mounted there.</summary>
-/// <remarks>Folders in folders are first moved to the top, so that nothing is ever reached by more than one name: no path
-/// is too long, no stack too small, and two descriptors are enough. Only a rename tells for certain that a folder is
-/// no mount point.</remarks>
+/// <summary>Removes folders that programs have filled: names of any bytes, folders without rights, trees deeper than
+/// any path may be. Follows no link, and removes nothing from a mounted file system.</summary>
+/// <remarks>Nested folders are first moved to the top, so that one name reaches each: no path is too long, the stack
+/// stays small, and two descriptors are enough. Only a rename shows that a folder is no mount point.</remarks>
 module internal FolderCleaning =
 
-    // Something that is still running may go on filling a folder.
+    // A program that still runs may go on filling a folder.
     let private passesMax = 20
 
-    /// What could not be removed: how many, and why the first could not.
+    /// Counts the files that could not be removed, with the reason of the first.
     type private Remains() =
         let mutable count = 0
         let mutable reason = ""
@@ -33,15 +32,14 @@ module internal FolderCleaning =
     let private EBUSY = 16
     let private ENOENT = Linux.Errno.ENOENT
 
-    // What another process has left half done has other names.
+    // Differs between processes, one of which may have left folders of an interrupted run.
     let private prefix = $"gone-{System.Guid.NewGuid():N}-"
     let mutable private moved = 0L
 
     let private newName () =
         FolderCalls.bytesOf $"{prefix}{System.Threading.Interlocked.Increment &moved}"
 
-    /// Whether something is gone from a folder: removed, or, if it is a folder itself with something in it, at the top and
-    /// in the queue.
+    /// Removes an entry from a folder; a folder that is not empty goes to the top and the queue. False: it stays.
     let private tryTake
         (top: int)
         (folder: int)
@@ -63,7 +61,7 @@ module internal FolderCleaning =
                 | Ok() -> true
                 | Error errno when errno = EBUSY -> stays errno
                 | Error _ ->
-                    // Who moves a folder has to be able to write to it.
+                    // Moving a folder takes the right to write to it.
                     FolderCalls.unlock folder entry |> ignore
                     let target = newName ()
 
@@ -113,8 +111,8 @@ module internal FolderCleaning =
 
     /// <summary>Removes a name from a folder, and all that is below it.</summary>
     /// <param name="top">The folder, open.</param>
-    /// <param name="name">As C has it. It is no matter if it is not there.</param>
-    /// <returns>What stays, and why; null: it is gone.</returns>
+    /// <param name="name">The name as a C string; it may be missing.</param>
+    /// <returns>What stays, and why; null: all is removed.</returns>
     let remove (top: int) (name: byte[]) : string | null =
         let remains = Remains()
         let queue = Queue<byte[]>()
@@ -125,8 +123,8 @@ module internal FolderCleaning =
 
         remains.Answer
 
-    /// <summary>Removes all that is in a folder but one name.</summary>
-    /// <returns>What stays, and why; null: nothing.</returns>
+    /// <summary>Removes all names from a folder but one.</summary>
+    /// <returns>What stays, and why; null: all is removed.</returns>
     let empty (top: int) (kept: byte[]) : string | null =
         let mutable reason: string | null = null
         let names = List<byte[]>()

@@ -5,14 +5,14 @@ open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 
-/// Loops that do the same work side by side, or again and again.
+/// Periodic and parallel loops.
 module internal Loops =
 
-    /// <summary>Does something again and again, with a while before each time.</summary>
-    /// <param name="clock">Measures the whiles.</param>
-    /// <param name="span">How long they are.</param>
-    /// <param name="work">What is done; the next while begins behind it.</param>
-    /// <param name="ct">Ends it, in good order.</param>
+    /// <summary>Runs work periodically.</summary>
+    /// <param name="clock">Measures the period.</param>
+    /// <param name="span">The period, also before the first run.</param>
+    /// <param name="work">The work.</param>
+    /// <param name="ct">Ends the loop without an exception.</param>
     let everyAsync
         (clock: Clock)
         (span: TimeSpan)
@@ -30,10 +30,10 @@ module internal Loops =
                 ()
         }
 
-    /// <summary>Runs them until all have ended. One that fails stops the others: waiting for work, they would hide that it
-    /// is gone.</summary>
-    /// <param name="loops">Each ends in good order when its token is cancelled.</param>
-    /// <param name="ct">Stops them.</param>
+    /// <summary>Runs loops until all have ended. One that fails cancels the others, which would otherwise wait and hide
+    /// that it is gone.</summary>
+    /// <param name="loops">Each ends without an exception when its token is cancelled.</param>
+    /// <param name="ct">Cancels all loops.</param>
     let runAsync (loops: (CancellationToken -> Task) list) (ct: CancellationToken) : Task =
         task {
             use stop = CancellationTokenSource.CreateLinkedTokenSource ct
@@ -47,7 +47,7 @@ module internal Loops =
                         ExceptionDispatchInfo.Throw error
                 }
 
-            // Beside each other; or where the caller has to run, one a turn.
+            // In parallel, or in turn where the caller's context wants that.
             let place =
                 if isNull SynchronizationContext.Current then
                     TaskScheduler.Default
@@ -68,8 +68,8 @@ module internal Loops =
                 ]
         }
 
-    /// <summary>Faults when one of these does, with what ended it; never completes otherwise.</summary>
-    /// <param name="parts">Each for as long as the whole.</param>
+    /// <summary>Faults when the first of these tasks does, with its exceptions; never completes otherwise.</summary>
+    /// <param name="parts">Tasks that run for as long as the caller.</param>
     let firstFailure (parts: Task list) : Task =
         let failing =
             TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)

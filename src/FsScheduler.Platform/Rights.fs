@@ -3,8 +3,7 @@ namespace FsScheduler.Platform
 open System
 open System.IO
 
-/// Files and folders for their owner alone, whatever the umask is. On Windows they have the rights of the folder that they
-/// are in.
+/// Rights of files and folders for their owner alone, whatever the umask. On Windows: as their folder.
 module Rights =
 
     let private ownFile = UnixFileMode.UserRead ||| UnixFileMode.UserWrite
@@ -18,12 +17,12 @@ module Rights =
         ||| UnixFileMode.OtherWrite
         ||| UnixFileMode.OtherExecute
 
-    /// Whether anybody but the owner may do anything with it.
+    /// Whether other users have any right on a file or folder.
     let isOpenToOthers (path: string) =
         not (OperatingSystem.IsWindows())
         && File.GetUnixFileMode path &&& ofOthers <> UnixFileMode.None
 
-    /// Options for a file that is its owner's, should it be made: one that is there keeps its rights.
+    /// Options to open a file; a new file is its owner's alone, an existing one keeps its rights.
     let options (mode: FileMode) (access: FileAccess) (share: FileShare) =
         let options =
             FileStreamOptions(Mode = mode, Access = access, Share = share, BufferSize = 0)
@@ -33,16 +32,16 @@ module Rights =
 
         options
 
-    /// Makes a folder that is its owner's, and those above it as the umask says.
+    /// Creates a folder for its owner alone, and missing parents by the umask.
     let createFolder (path: string) =
         if OperatingSystem.IsWindows() then
             Directory.CreateDirectory path |> ignore
         else
             Directory.CreateDirectory(path, ownFolder) |> ignore
 
-    /// <summary>Takes from others what they may do with a file or a folder.</summary>
-    /// <returns>Whether they can do nothing. False also where it is missing, or not ours to change, or where the file system
-    /// knows no rights.</returns>
+    /// <summary>Removes the rights of other users on a file or a folder.</summary>
+    /// <returns>Whether other users have no rights now. False also where the file is missing or another user's, or the
+    /// file system knows no rights.</returns>
     let close (path: string) : bool =
         try
             if isOpenToOthers path then

@@ -4,7 +4,7 @@ open System
 open System.Runtime.InteropServices
 open System.Threading
 
-/// Signals that are nobody's wish.
+/// Signal dispositions of this process.
 module Signals =
 
     module private Native =
@@ -20,17 +20,17 @@ module Signals =
     let private SIG_IGN = 1n
     let private SIG_SETMASK = 2 // of Linux
 
-    /// The runtime hears nothing of children any more: somebody else waits for them.
+    /// Keeps SIGCHLD from the runtime, where other code waits for children.
     let leaveChildrenAlone () =
         if OperatingSystem.IsLinux() then
             Native.signal (SIGCHLD, SIG_DFL) |> ignore
 
-    /// To be called by an executable before anything else. Whoever started it may ignore SIGCHLD, and the end of a child
-    /// would not be told then; or block signals that ask it to end. That SIGINT and SIGHUP are ignored is a wish: of a
-    /// shell for what runs in the background, and of nohup.
+    /// Called by an executable before anything else. The parent may ignore SIGCHLD, which hides the end of children, or
+    /// block signals that ask the process to end. An ignored SIGINT or SIGHUP stays so: a shell wants that of
+    /// background jobs, and nohup too.
     let restore () =
         if OperatingSystem.IsLinux() then
-            // No longer than what the runtime has done up to now: it has not looked at children yet.
+            // The handler of the runtime is put back at once; it has waited for no child yet.
             let before = Native.signal (SIGCHLD, SIG_DFL)
 
             if before <> SIG_IGN && before <> SIG_DFL then
@@ -38,19 +38,19 @@ module Signals =
 
             Native.sigprocmask (SIG_SETMASK, Array.zeroCreate 128, 0n) |> ignore
 
-    /// A file that outgrows a limit of the process is a write that fails, and not the end of the process.
+    /// Makes a file that exceeds a limit of the process a failed write, not the end of the process.
     let ignoreFileSize () =
         if OperatingSystem.IsLinux() || OperatingSystem.IsMacOS() then
             Native.signal (SIGXFSZ, SIG_IGN) |> ignore
 
     let mutable private hasCome = false
 
-    /// Whether Ctrl+C or SIGTERM has asked this process to end, where it has an `Interruption`.
+    /// Whether Ctrl+C or SIGTERM has asked this process to end; needs an `Interruption`.
     let isAskedToEnd () = Volatile.Read &hasCome
 
     let internal noteAsked () = Volatile.Write(&hasCome, true)
 
-/// Ctrl+C and SIGTERM: the first asks to end in order, the second ends at once.
+/// Ctrl+C and SIGTERM: the first signal asks the process to end in order, the second ends it at once.
 [<Sealed>]
 type Interruption() =
     let source = new CancellationTokenSource()
@@ -60,10 +60,10 @@ type Interruption() =
         if Interlocked.Increment &count = 1 then
             context.Cancel <- true
             Signals.noteAsked ()
-            // Whoever waits for it runs elsewhere: a handler of a signal should be short.
+            // Continuations run on the thread pool: a signal handler should be short.
             ThreadPool.UnsafeQueueUserWorkItem((fun _ -> source.Cancel()), null) |> ignore
 
-    // Windows has both by emulation: Ctrl+C, and the console's closing.
+    // Windows emulates both: by Ctrl+C, and by closing the console.
     let handlers = [
         PosixSignalRegistration.Create(PosixSignal.SIGINT, onSignal)
         PosixSignalRegistration.Create(PosixSignal.SIGTERM, onSignal)
@@ -72,7 +72,7 @@ type Interruption() =
     /// Cancelled at the first signal.
     member _.Token = source.Token
 
-    /// Whether it was a signal.
+    /// Whether a signal came, rather than `Request`.
     member _.IsSignal = count > 0
 
     /// Acts as if a signal had come.

@@ -6,7 +6,7 @@ open System.IO
 open System.Text
 open FsScheduler.Core
 
-/// For a character that the charset of the locale lacks: ASCII that reads like it.
+/// ASCII that resembles a character that the charset of the locale lacks.
 type internal NearestAscii() =
 
     static let readsLike (rune: Rune) =
@@ -41,7 +41,7 @@ type internal NearestAscii() =
             else
                 "?"
 
-    /// The text that stands for a character, never empty.
+    /// The replacement of a character, never empty.
     static member Of(rune: Rune) : string = readsLike rune
 
 type private NearestAsciiBuffer() =
@@ -83,10 +83,10 @@ type private NearestAsciiBuffer() =
 
 type private NearestAsciiFallback() =
     inherit EncoderFallback()
-    override _.MaxCharCount = 18 // the longest decomposition that Unicode has
+    override _.MaxCharCount = 18 // the longest decomposition in Unicode
     override _.CreateFallbackBuffer() = NearestAsciiBuffer()
 
-/// What the locale, the terminal and the command line ask of what is written.
+/// The wishes of locale, terminal and command line for the output.
 module Terminal =
 
     let private variable name =
@@ -96,14 +96,14 @@ module Terminal =
         | value -> Some value
 
     /// <summary>The charset that a locale names, such as ISO-8859-1 in <c>pt_BR.ISO-8859-1@euro</c>.</summary>
-    /// <returns>None: it names none, as C and POSIX. Then UTF-8 is written, as file names are.</returns>
+    /// <returns>None: it names none, as C and POSIX. Then the output is UTF-8, as file names are.</returns>
     let charsetOf (locale: string) : string option =
         match locale.IndexOf '.' with
         | -1 -> None
         | dot -> Some(locale.Substring(dot + 1).Split('@')[0])
 
-    /// <summary>The encoding of a charset, in which what it lacks becomes ASCII that reads like it.</summary>
-    /// <returns>None: the charset is UTF-8, or nobody knows it.</returns>
+    /// <summary>The encoding of a charset, with resembling ASCII for characters that it lacks.</summary>
+    /// <returns>None: the charset is UTF-8, or unknown.</returns>
     let transliterating (charset: string) : Encoding option =
         if charset.Replace("-", "").ToLowerInvariant() = "utf8" then
             None
@@ -121,12 +121,12 @@ module Terminal =
             with :? ArgumentException ->
                 None
 
-    /// What the variables of the environment say of the charset, in the order of POSIX.
+    /// The locale by the variables of the environment, in the order of POSIX.
     let private locale () =
         [ "LC_ALL"; "LC_CTYPE"; "LANG" ] |> List.tryPick variable
 
-    /// <summary>What the locale wants text to be written in.</summary>
-    /// <param name="isJson">Standard output is for programs: then it is UTF-8, whatever the locale wants.</param>
+    /// <summary>The encoding of the output.</summary>
+    /// <param name="isJson">Whether standard output is for programs: then it is UTF-8, whatever the locale.</param>
     /// <returns>None: UTF-8.</returns>
     let encoding (isJson: bool) : Encoding option =
         if isJson || OperatingSystem.IsWindows() then
@@ -136,21 +136,21 @@ module Terminal =
 
     let private isDumb () = variable "TERM" = Some "dumb"
 
-    /// Whether somebody looks at standard output, on what can draw.
+    /// Whether standard output is a terminal that can draw.
     let isOutput () =
         not Console.IsOutputRedirected && not (isDumb ())
 
-    /// Whether somebody looks at standard error, on what can draw.
+    /// Whether standard error is a terminal that can draw.
     let isError () =
         not Console.IsErrorRedirected && not (isDumb ())
 
-    /// Whether colours are welcome where they can be shown: see no-color.org, and CLICOLOR of the BSDs.
+    /// Whether colours are wanted: see no-color.org, and CLICOLOR of the BSDs.
     let hasColours () =
         (variable "NO_COLOR").IsNone
         && variable "CLICOLOR" <> Some "0"
         && not (isDumb ())
 
-    /// How many columns there are: COLUMNS, or what the terminal says, or 80.
+    /// The width in columns: COLUMNS, or that of the terminal, or 80.
     let width () =
         match variable "COLUMNS" |> Option.map Int32.TryParse with
         | Some(true, columns) when columns >= 20 && columns <= 10_000 -> columns
@@ -163,11 +163,11 @@ module Terminal =
             with :? IOException ->
                 80
 
-    /// Text that others wrote, as it may be shown: nobody writes lines of ours, or moves the cursor.
+    /// Foreign text with control characters replaced, so that it neither forges lines nor moves the cursor.
     let printable (text: string) =
         text |> String.map (fun letter -> if Char.IsControl letter then '?' else letter)
 
-    /// The same of a text whose line ends and tabs stay.
+    /// `printable` that keeps line ends and tabs.
     let printableLines (text: string) =
         text
         |> String.map (fun letter ->
@@ -176,7 +176,7 @@ module Terminal =
             else
                 letter)
 
-    /// Bytes as they may be shown, those that are no ASCII as `\xE9`.
+    /// Bytes as printable ASCII, others as `\xE9`.
     let private shown (bytes: byte[]) =
         bytes
         |> Seq.map (fun value ->
@@ -186,8 +186,8 @@ module Terminal =
                 $"\\x{value:X2}")
         |> String.concat ""
 
-    /// <summary>An argument among these, each ended by a byte 0, that is not UTF-8, as it may be shown.</summary>
-    /// <remarks>.NET reads arguments as UTF-8: one that is not is silently another, and names another file.</remarks>
+    /// <summary>The first of these arguments, each ended by a byte 0, that is not UTF-8, in printable form.</summary>
+    /// <remarks>.NET decodes arguments as UTF-8: an invalid one silently names another file.</remarks>
     let findForeign (arguments: byte[]) : string option =
         if Unicode.Utf8.IsValid(ReadOnlySpan arguments) then
             None
@@ -201,7 +201,7 @@ module Terminal =
 
             Some(shown (from 0))
 
-    /// The same of this process, where the system tells.
+    /// `findForeign` for this process, where the system tells its arguments.
     let foreignArgument () : string option =
         if OperatingSystem.IsLinux() then
             try

@@ -7,16 +7,16 @@ open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Protocol
 
-/// <summary>Brings effects to those whom they concern: connections, the disk, the journal's reader.</summary>
+/// <summary>Hands each effect to its performer: a connection, the publisher, the merger, the loader.</summary>
 /// <param name="find">Finds peers.</param>
-/// <param name="publishing">What is a matter of the disk.</param>
-/// <param name="submissions">Those that are to be read from the journal.</param>
-/// <param name="pieces">What is cut and joined.</param>
-/// <param name="reads">Waits with what is dropped of the journal.</param>
-/// <param name="delivered">Told of the tasks whose results, which are kept, were handed to connections that live.</param>
-/// <param name="outage">What STATUS says in `trouble`.</param>
-/// <param name="awaited">The file that is waited for, as a sentence, or null: what STATUS says of it.</param>
-/// <param name="log">For whoever looks after the workers.</param>
+/// <param name="publishing">Performs the effects that need the disk.</param>
+/// <param name="submissions">Reads submissions from the journal.</param>
+/// <param name="pieces">Splits and merges.</param>
+/// <param name="reads">Delays drops of the journal.</param>
+/// <param name="delivered">Told of tasks whose kept results were handed to live connections.</param>
+/// <param name="outage">Its reason is `trouble` in STATUS.</param>
+/// <param name="awaited">The file that is waited for, as a sentence, or null: part of STATUS.</param>
+/// <param name="log">Warns the operator of the workers.</param>
 [<Sealed>]
 type EffectDispatcher
     (
@@ -30,7 +30,7 @@ type EffectDispatcher
         awaited: Func<string | null>,
         log: ILogger
     ) =
-    // Those that have something new to send: they are told once, at the end.
+    // Peers with new messages, to be signalled once, at the end.
     let touched = List<IPeer>()
 
     let touch (peer: IPeer) =
@@ -38,27 +38,27 @@ type EffectDispatcher
             peer.IsTouched <- true
             touched.Add peer
 
-    /// False: there is nobody any more.
-    let trySend session (departure: OutgoingMessage<FromScheduler>) =
+    /// False: the peer has gone.
+    let trySend session (outgoing: OutgoingMessage<FromScheduler>) =
         match find.Invoke session with
-        | NonNull peer when peer.Post departure ->
+        | NonNull peer when peer.Post outgoing ->
             touch peer
             true
         | _ ->
-            if departure.isLast then
-                publishing.Post(DiskEffect.Discard departure.payload)
+            if outgoing.isLast then
+                publishing.Post(DiskEffect.Discard outgoing.payload)
 
             false
 
-    let send session departure = trySend session departure |> ignore
+    let send session outgoing = trySend session outgoing |> ignore
 
-    /// A result that is kept for whoever has its key is kept less long from now on.
+    /// Notes the delivery of a kept result, which is kept less long from now on.
     let note message =
         match message with
         | FromScheduler.Done outcome when outcome.error.IsNone -> delivered.Invoke outcome.task
         | _ -> ()
 
-    /// Whoever asks how it goes is told what holds it up, and which file is waited for.
+    /// Adds the outage and the file that is waited for to a STATUS.
     let withFailure message =
         match message with
         | FromScheduler.Status report ->
@@ -135,7 +135,7 @@ type EffectDispatcher
             )
         | LogEffect.TakenUp(worker, stages) ->
             log.LogInformation(
-                "worker {Worker} is given '{Stages}' again as any other",
+                "worker {Worker} has done a task of '{Stages}', and is given such tasks as before",
                 worker,
                 System.String.Join(" | ", stages)
             )
@@ -148,7 +148,7 @@ type EffectDispatcher
         | Effect.ToJournal effect -> toJournal effect
         | Effect.ToLog effect -> toLog effect
 
-    /// Lets effects out, in order. By one thread at a time.
+    /// Hands effects on, in order. By one thread at a time.
     member _.Release(effects: List<Effect>) =
         for index in 0 .. effects.Count - 1 do
             perform effects[index]

@@ -9,24 +9,24 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// What a scheduler takes over from its earlier runs.
+/// Restores the state of earlier runs.
 module Restart =
 
-    /// The results of pieces are not flushed: after a power cut those in files count as missing. They are deleted then,
-    /// and are missing at every later start too.
+    /// Whether the file of an event is there. Results of pieces are not flushed: after a power cut they count as
+    /// missing and are deleted, and so are missing at every later start too.
     let private isThere (files: ISpool) isSameBoot (event: Event) =
         match event with
         | Event.Part(_, _, Spooled(path, _))
         | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && files.Has path
         | _ -> true
 
-    /// <summary>The machine as the journal has it.</summary>
-    /// <param name="settings">Of this run.</param>
+    /// <summary>Restores the machine from the journal.</summary>
+    /// <param name="settings">The settings of this run.</param>
     /// <param name="journal">Open, with nothing appended.</param>
-    /// <param name="files">Payloads that are files.</param>
-    /// <param name="isSameBoot">Whether the machine has run on since.</param>
+    /// <param name="files">Holds the payloads in files.</param>
+    /// <param name="isSameBoot">Whether the computer has not rebooted since.</param>
     /// <param name="clock">The time of the start.</param>
-    /// <param name="log">For how much there is to go on with.</param>
+    /// <param name="log">Told how many tasks are left.</param>
     let restore
         settings
         (journal: Journal)
@@ -56,8 +56,7 @@ module Restart =
 
         scheduler
 
-    /// Whether a result that the journal calls stored is to be computed again. One that is not there, on a machine that
-    /// has run on, was taken away by somebody: it had been published.
+    /// Whether a published result is to be computed again. Without a reboot, a missing one was taken away.
     let private isDamaged
         (results: IResultFolder)
         (owners: ResultOwners)
@@ -72,11 +71,11 @@ module Restart =
         else
             not state.IsSameBoot
 
-    /// <summary>Whose the results are that the journal has names of. What is not there any more is forgotten.</summary>
-    /// <param name="scheduler">As the journal has it.</param>
+    /// <summary>The owners of the names in the journal. Names without a file are forgotten.</summary>
+    /// <param name="scheduler">As restored from the journal.</param>
     /// <param name="results">The folder of results.</param>
     /// <param name="inputs">The folder of inputs.</param>
-    /// <param name="notes">For the journal.</param>
+    /// <param name="notes">Collects notes for the journal.</param>
     let owners
         (scheduler: Scheduler)
         (results: IResultFolder)
@@ -92,10 +91,10 @@ module Restart =
 
         ResultOwners(results, inputs.IsInput, there)
 
-    /// Names that are tried for a result: those after them are used only where somebody else uses the number of the task.
+    /// Names that are tried for a result: later ones are used only if somebody else's name has the number of the task.
     let private placesMax = 4
 
-    /// Results that were given their final names, which the journal does not know yet.
+    /// Results under their final names of which the journal does not know yet.
     let published
         (scheduler: Scheduler)
         (results: IResultFolder)
@@ -114,7 +113,7 @@ module Restart =
                     else
                         OfTask attempt.task
 
-                let look place =
+                let find place =
                     if owners.MayHave(source, place) then
                         results.Find(place, mark, state.IsSameBoot)
                         |> ValueOption.map (fun hash -> struct (place, hash))
@@ -123,7 +122,7 @@ module Restart =
                         None
 
                 match
-                    ResultName.candidates source name |> Seq.truncate placesMax |> Seq.tryPick look
+                    ResultName.candidates source name |> Seq.truncate placesMax |> Seq.tryPick find
                 with
                 | Some(struct (place, hash)) ->
                     found[attempt] <- hash
@@ -136,13 +135,13 @@ module Restart =
 
         found
 
-    /// <summary>What earlier runs have done with the files that are there, as they are.</summary>
-    /// <param name="taken">What the journal knows of each file.</param>
-    /// <param name="files">The versions that are not taken again.</param>
+    /// <summary>What earlier runs have done with the files that are there, unchanged.</summary>
+    /// <param name="taken">The journal's record of each file.</param>
+    /// <param name="files">The versions not to be taken again.</param>
     /// <param name="unfinished">Names of files whose tasks are not finished.</param>
-    /// <param name="pipelines">Tell what would be done with them now.</param>
-    /// <param name="hasResult">Whether the result of a file is there.</param>
-    /// <param name="isCurrent">Whether a file is there, in that version.</param>
+    /// <param name="pipelines">The pipelines that files would have now.</param>
+    /// <param name="hasResult">Whether a file has its result.</param>
+    /// <param name="isCurrent">Whether a file is there, in a version.</param>
     let doneBefore
         (taken: IReadOnlyDictionary<string, TakenFile>)
         (files: struct (TaskName * FileVersion)[])
@@ -153,10 +152,10 @@ module Restart =
         : DoneBefore =
         DoneBefore.ofFiles (
             seq {
-                for struct (name, stamp) in files do
+                for struct (name, version) in files do
                     if
                         not (unfinished.Contains(string name) || Route.isFolderFile name)
-                        && isCurrent name stamp
+                        && isCurrent name version
                     then
                         {
                             name = string name
@@ -174,8 +173,7 @@ module Restart =
             }
         )
 
-    /// <summary>The versions of files that are not to be taken again: all that were taken, but for those whose results
-    /// the disk does not hold whole.</summary>
+    /// <summary>The versions not to be taken again: all that were taken, except those with damaged results.</summary>
     let files
         (scheduler: Scheduler)
         (results: IResultFolder)
@@ -190,7 +188,7 @@ module Restart =
             match TaskName.parse file with
             | Ok name when isDamaged results owners state name hash ->
                 if damaged.Add file then
-                    log.LogWarning("the result of {Name} is not whole: it is processed again", file)
+                    log.LogWarning("the result of {Name} is damaged: it is processed again", file)
                     notes.Add(Note.Damaged file)
             | Ok _
             | Error _ -> ()

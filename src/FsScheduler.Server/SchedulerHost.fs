@@ -12,59 +12,58 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// What a host works with. It has no sockets, threads or files of its own: those are behind these.
+/// The parts of a host, which has no sockets, threads or files of its own.
 type HostOptions = {
     settings: Settings
     /// Restored, or new.
     scheduler: Scheduler
-    /// Who writes the journal from now on.
+    /// Identifies this run as the writer of the journal.
     owner: Guid
     journal: IJournal
     inputs: IInputFolder
     results: IResultFolder
-    /// Payloads that are files.
+    /// Payloads in files.
     files: ISpool
     state: IStateFolder
     merging: Merge
-    /// Results that are put together are held in memory, and in the journal, up to this size.
+    /// Merged results up to this size are held in memory, and in the journal.
     smallMax: Size
     /// Finds peers.
     find: FindPeer
     onDone: OnDone
     /// When results are flushed.
     sync: Sync
-    /// Brings results to the device, by their paths; raises IOException where the disk says no.
+    /// Flushes results, by their paths; raises IOException where the disk fails.
     flush: string seq -> unit
-    /// Whether files that were done before are done again.
+    /// Whether finished files are processed again.
     again: bool
     /// How often the machine is told the time.
     tick: Duration
     retention: Retention
-    pace: UpkeepPace
+    pace: MaintenancePace
     outage: StorageOutage
     activity: ActivityLog
     clock: Clock
     log: ILogger
 }
 
-/// What is done by others, and is known once there are a mailbox and an inbox.
-type HostAround = {
-    upkeep: UpkeepAround
-    /// Where the pieces of a payload end.
+/// Parts that need a mailbox and an inbox.
+type HostHooks = {
+    maintenance: MaintenanceHooks
+    /// Finds the ends of the pieces of a payload.
     cut: Cut
-    /// Signs of life since the last time.
+    /// An input for each worker with a sign of life since the last call.
     heard: unit -> Input seq
     /// The file that is waited for, as a sentence, or null.
     awaited: unit -> (string | null)
-    /// Asks for another look at an input that cannot be used as it was.
+    /// Has an input examined again that cannot be used as it was.
     reconsider: TaskName -> FileVersion -> unit
     /// Told of inputs that are done, and could not be moved or deleted.
     unfinished: TaskName -> FileVersion -> unit
 }
 
-/// <summary>Everything between the machine and the world: what a restart finds, the effects that are let out, results that
-/// are published and put together, payloads that are read back, and upkeep. `SchedulerServer` gives it sockets and threads; a
-/// simulation runs it in one thread.</summary>
+/// <summary>Everything between the machine and the outside: restart, effects, results, reads of payloads, and
+/// maintenance. `SchedulerServer` adds sockets and threads; a simulation runs it in one thread.</summary>
 /// <exception cref="T:System.IO.IOException">A folder cannot be read or written.</exception>
 [<Sealed>]
 type SchedulerHost(options: HostOptions) =
@@ -72,7 +71,7 @@ type SchedulerHost(options: HostOptions) =
     let state = options.state
     let clock = options.clock
 
-    /// What the start finds, for the journal.
+    /// Notes of the start, for the journal.
     let notes = List<Note>()
 
     let owners = Restart.owners scheduler options.results options.inputs notes
@@ -131,14 +130,13 @@ type SchedulerHost(options: HostOptions) =
             if isSent then
                 peer.Signal()
 
-    // What fails of a drop ends the journal.
+    // A failed drop ends the journal.
     let reads =
         PendingReads((fun before -> options.journal.DropAsync before |> ignore), clock)
 
     let submissions = SubmissionLoader(options.journal, reads, sendEnd)
 
-    /// Results that were handed to somebody, for the journal. What comes while there are so many counts as not delivered: it is
-    /// kept longer.
+    /// Tasks whose kept results were delivered, for the journal; beyond the bound, results are kept longer.
     let delivered = ConcurrentQueue<TaskId>()
 
     let deliveredMax = 100_000
@@ -149,7 +147,7 @@ type SchedulerHost(options: HostOptions) =
 
     let mutable awaited: unit -> (string | null) = fun () -> null
 
-    let delivery =
+    let dispatcher =
         EffectDispatcher(
             options.find,
             publishing,
@@ -162,7 +160,7 @@ type SchedulerHost(options: HostOptions) =
             options.log
         )
 
-    let beginning = {
+    let initial = {
         scheduler = scheduler
         owner = options.owner
         found = Restart.published scheduler options.results owners notes state
@@ -178,7 +176,7 @@ type SchedulerHost(options: HostOptions) =
 
         taken.ToArray()
 
-    /// Time for the machine: signs of life first, so that nobody is lost who has just spoken.
+    /// Tells the machine the time; signs of life first, so that no worker is lost that has just sent one.
     let tick (mailbox: IMailbox) (heard: unit -> Input seq) (ct: CancellationToken) : Task =
         task {
             use timer =
@@ -187,7 +185,7 @@ type SchedulerHost(options: HostOptions) =
                     clock.Provider
                 )
 
-            // While the mailbox takes nothing, peers are looked at all the same.
+            // Peers are checked even while the mailbox takes nothing.
             let mutable posting = Task.CompletedTask
 
             try
@@ -225,30 +223,30 @@ type SchedulerHost(options: HostOptions) =
         | ResultTarget.Results submission ->
             match TaskName.parse submission.Name |> Result.map options.results.CreateTemp with
             | Ok(Ok path) -> path
-            // Whoever writes there meets the same, and waits for the disk.
+            // The writer of the file meets the same failure, and waits for the disk.
             | Ok(Error failure) when failure.IsOfTheDisk -> options.results.TempFor submission.Name
             | Ok(Error _)
-            | Error _ -> state.NewSpool false // publishing it will say what is wrong
+            | Error _ -> state.NewSpool false // publishing will report the failure
 
-    /// What the machine begins with.
-    member _.Beginning: Beginning = beginning
+    /// What the mailbox starts from.
+    member _.InitialState: InitialState = initial
 
-    /// Whose results have which names.
+    /// The owners of the names of results.
     member _.Owners = owners
 
-    /// What is about to be read of the journal.
+    /// Counts the reads of the journal.
     member _.Reads = reads
 
-    /// Versions of files that are not taken again.
+    /// Versions of files not to be taken again.
     member _.Remembered: struct (TaskName * FileVersion)[] = remembered
 
-    /// Whether what is at a path has to outlive the scheduler.
+    /// Whether the file at a path has to outlive the scheduler.
     member _.IsKept(path: string) : bool = isKept path
 
-    /// A path for a result of a destination; null: nobody wants it.
+    /// A path for a result of a target; null if nobody wants it.
     member _.Place(destination: ResultTarget) : string | null = place destination
 
-    /// A path for the result of an attempt; null: nobody wants it any more.
+    /// A path for the result of an attempt; null if nobody wants it any more.
     member _.PlaceOfAsync
         (mailbox: IMailbox, attempt: Attempt, ct: CancellationToken)
         : Task<string | null> =
@@ -257,24 +255,25 @@ type SchedulerHost(options: HostOptions) =
             return place destination
         }
 
-    /// Lets effects out, in order. By one thread at a time.
-    member _.Release(effects: List<Effect>) = delivery.Release effects
+    /// Hands effects on, in order. By one thread at a time.
+    member _.Release(effects: List<Effect>) = dispatcher.Release effects
 
-    /// <summary>Begins all that is done beside the mailbox.</summary>
-    /// <param name="mailbox">Has the machine.</param>
-    /// <param name="around">What is done by others.</param>
-    /// <param name="start">Starts each on a thread of its own, or where the caller runs.</param>
-    /// <param name="ct">Ends it, in good order.</param>
-    /// <returns>What runs; one that faults is one that a scheduler cannot live without.</returns>
+    /// <summary>Starts all loops beside the mailbox.</summary>
+    /// <param name="mailbox">Owns the machine.</param>
+    /// <param name="around">Parts that need the mailbox.</param>
+    /// <param name="start">Starts a loop on a thread of its own, or on that of the caller.</param>
+    /// <param name="ct">Ends the loops, in good order.</param>
+    /// <returns>The loops; a fault of one ends the scheduler.</returns>
     member host.Start
-        (mailbox: IMailbox, around: HostAround, start: (unit -> Task) -> Task, ct: CancellationToken) : Task list =
+        (mailbox: IMailbox, around: HostHooks, start: (unit -> Task) -> Task, ct: CancellationToken)
+        : Task list =
         awaited <- around.awaited
         publishing.Finished.Reconsider <- around.reconsider
         publishing.Finished.Unfinished <- around.unfinished
 
         let spoolOf attempt = host.PlaceOfAsync(mailbox, attempt, ct)
 
-        let upkeep =
+        let maintenance =
             Maintenance(
                 options.journal,
                 options.retention,
@@ -285,20 +284,20 @@ type SchedulerHost(options: HostOptions) =
                 (fun paths ->
                     if options.sync <> Sync.Off then
                         options.flush paths),
-                around.upkeep,
+                around.maintenance,
                 clock,
                 options.log
             )
 
-        let tell inputs = mailbox.PostAsync(inputs, ct)
+        let report inputs = mailbox.PostAsync(inputs, ct)
 
         [
             start (fun () -> tick mailbox around.heard ct)
-            start (fun () -> submissions.RunAsync(tell, ct))
-            start (fun () -> pieces.RunAsync(around.cut, spoolOf, tell, ct))
-            start (fun () -> upkeep.RetainAsync ct)
-            start (fun () -> upkeep.TidyAsync ct)
-            // What has its name is told to the end.
+            start (fun () -> submissions.RunAsync(report, ct))
+            start (fun () -> pieces.RunAsync(around.cut, spoolOf, report, ct))
+            start (fun () -> maintenance.RetainAsync ct)
+            start (fun () -> maintenance.TidyAsync ct)
+            // The outcome of a published result is reported to the end.
             start (fun () ->
                 publishing.RunAsync(
                     (fun inputs -> mailbox.PostAsync(inputs, CancellationToken.None)),

@@ -8,30 +8,30 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// What a scheduler works with.
+/// The options of a scheduler.
 type SchedulerOptions = {
     /// Port 0 takes a free one.
     listen: IPEndPoint
     entrada: string
-    /// What in it is left alone.
+    /// Files of the input folder that are left alone.
     ignored: IgnoreRules
     resultados: string
     state: StateFolder
     /// When results are flushed.
     sync: Sync
     settings: Settings
-    /// Pipelines of files by their names; the first that fits counts.
+    /// Pipelines of files by their names; the first match counts.
     routes: Route list
     rules: AccessRules
     beat: Duration
     /// How long a file must have been unchanged before it is taken.
     settle: Duration
     onDone: OnDone
-    /// Whether files that were done before are done again.
+    /// Whether finished files are processed again.
     again: bool
-    /// Whether workers that see the same files are told where payloads and results are.
+    /// Whether workers that see the same files are given paths of payloads and results.
     sharesFiles: bool
-    /// Opens the journal, once there is a port; what it has of earlier runs is gone on with. From then on the server's.
+    /// Opens the journal of earlier runs, or a new one, once the port is bound. Owned by the server from then on.
     openJournal: unit -> Journal
     retention: Retention
     outage: StorageOutage

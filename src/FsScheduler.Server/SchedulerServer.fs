@@ -16,7 +16,7 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// <summary>A scheduler at work: the mailbox, its connections, and the flow of files.</summary>
+/// <summary>A running scheduler: the mailbox, its connections, and the flow of files.</summary>
 [<Sealed>]
 type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, journal: Journal) =
     static let endWithin = TimeSpan.FromSeconds 5.0
@@ -32,7 +32,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let scheduler =
         Restart.restore options.settings journal files state.IsSameBoot clock log
 
-    // Asked now: later it belongs to the mailbox.
+    // Read now: later the mailbox owns the scheduler.
     let quarantined = scheduler.QuarantinedInputs
     let takenBefore = Dictionary scheduler.TakenFiles
     let finishedBefore = scheduler.Status.finished
@@ -73,7 +73,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             again = options.again
             tick = max 10L<ms> (min 50L<ms> (options.settings.lostAfter / 8L))
             retention = options.retention
-            pace = UpkeepPace.Usual
+            pace = MaintenancePace.Usual
             outage = outage
             activity = activity
             clock = clock
@@ -83,15 +83,15 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let remembered = host.Remembered
     let owners = host.Owners
 
-    // What is before this may fail; from here on there are threads.
+    // Steps before this one may fail; from here on there are threads.
     do journal.Start()
 
-    let agent = SchedulerAgent(host.Beginning, journal, Release host.Release, clock)
+    let agent = SchedulerAgent(host.InitialState, journal, Release host.Release, clock)
 
-    let tellings = InputRelay agent
-    let tell input = tellings.Tell input
+    let relay = InputRelay agent
+    let report input = relay.Tell input
 
-    let intake =
+    let submitter =
         FolderSubmitter(
             FolderPipelines(inputs, options.routes, options.settings.pipeline),
             outage,
@@ -113,12 +113,12 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 InboxOptions.defaults log with
                     settle = options.settle
                     remembered = remembered
-                    heldBack = WriterGate(inputs, options.onDone, log).HeldBack
+                    heldBack = WriterCheck(inputs, options.onDone, log).HeldBack
                     overlap =
                         FolderPlaces.watchOverlap options.entrada options.resultados state.Path
                     clock = clock.Provider
             },
-            { take = intake.TakeAsync; vanished = intake.VanishAsync }
+            { take = submitter.TakeAsync; vanished = submitter.VanishAsync }
         )
 
     let reconsider name version =
@@ -130,14 +130,14 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let unfinished = UnfinishedInputs(inputs, options.onDone, log)
 
     do
-        for struct (file, stamp, error) in quarantined do
+        for struct (file, version, error) in quarantined do
             match TaskName.parse file with
-            | Ok name when UnreadInputs.IsUnread error -> unread.Note(name, stamp)
+            | Ok name when UnreadInputs.IsUnread error -> unread.Note(name, version)
             | Ok _
             | Error _ -> ()
 
-    let bodies =
-        PayloadSource(inputs, journal, host.Reads, tell, reconsider, missed, unread, log)
+    let payloads =
+        PayloadSource(inputs, journal, host.Reads, report, reconsider, missed, unread, log)
 
     let sharing =
         SharedFileTransfer(
@@ -176,7 +176,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         beat = options.beat
         lostAfter = options.settings.lostAfter
         agent = agent
-        bodies = bodies
+        payloads = payloads
         sharing = if options.sharesFiles then ValueSome sharing else ValueNone
         spool = spool
         isKept = host.IsKept
@@ -192,28 +192,28 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let peers = PeerListener(listener, connections, context, scheduler.LastSession)
 
     let around = {
-        upkeep = {
+        maintenance = {
             started = state.NoteBoot
             sweep = sharing.SweepAsync
             trim = fun () -> GC.Collect(2, GCCollectionMode.Aggressive, true, true)
         }
         cut =
             Cut(fun attempt submission payload pieceSize ->
-                bodies.Cut(attempt, submission, payload, pieceSize))
+                payloads.Cut(attempt, submission, payload, pieceSize))
         heard = connections.Sweep
         awaited = fun () -> inbox.Awaited
         reconsider = reconsider
-        unfinished = fun name stamp -> unfinished.Note(name, stamp)
+        unfinished = fun name version -> unfinished.Note(name, version)
     }
 
     let accepting: Task = Task.Run(fun () -> peers.RunAsync())
-    let telling: Task = Task.Run(fun () -> tellings.RunAsync stop.Token)
+    let relaying: Task = Task.Run(fun () -> relay.RunAsync stop.Token)
     let rereading: Task = Task.Run(fun () -> unread.RunAsync(clock, stop.Token))
     let refinishing: Task = Task.Run(fun () -> unfinished.RunAsync(clock, stop.Token))
 
     let hosting = host.Start(agent, around, (fun part -> Task.Run part), stop.Token)
 
-    /// It may take a while where there are many files: nothing waits for it.
+    /// In the background, since it takes long with many files.
     let before: Task<DoneBefore> =
         if remembered.Length = 0 then
             Task.FromResult DoneBefore.none
@@ -240,15 +240,14 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             agent.Completion
             inbox.Completion
             accepting
-            telling
+            relaying
             rereading
             refinishing
             yield! hosting
             tellingBefore
         ]
 
-    /// <summary>Binds the port, then opens the journal, then starts; what there is of that is ended again where a step
-    /// fails.</summary>
+    /// <summary>Binds the port, then opens the journal, then starts; undone if a step fails.</summary>
     /// <exception cref="T:System.Net.Sockets.SocketException">The address cannot be listened on.</exception>
     /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged.</exception>
     /// <exception cref="T:System.IO.IOException">A folder is missing or cannot be written.</exception>
@@ -258,7 +257,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             let mutable journal: Journal | null = null
 
             try
-                // [::] is every address of this machine, those of IPv4 too.
+                // [::] is every address of this computer, those of IPv4 too.
                 if options.listen.Address.Equals IPAddress.IPv6Any then
                     listener.Server.DualMode <- true
 
@@ -277,32 +276,31 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                 return Unchecked.defaultof<_>
         }
 
-    /// What it records.
+    /// The journal that is being written.
     member _.Journal = journal
 
-    /// Where it listens.
+    /// The bound address.
     member _.EndPoint = listener.LocalEndpoint :?> IPEndPoint
 
-    /// Faults when a part of it has failed that it cannot live without.
+    /// Faults when a part has failed that the scheduler cannot do without.
     member _.Completion: Task = running
 
     member _.StatusAsync() : Task<StatusReport> = agent.QueryAsync _.Status
 
-    /// How many tasks were done by earlier runs.
+    /// The number of tasks finished by earlier runs.
     member _.FinishedBefore = finishedBefore
 
-    /// What earlier runs have done with the files that are there, which this one leaves as they are. It has been told in
-    /// the log by then.
+    /// What earlier runs have done with the files that are there, which this run leaves as they are. Logged by then.
     member _.DoneBeforeAsync() : Task<DoneBefore> =
         task {
             do! tellingBefore
             return! before
         }
 
-    /// How many files of `entrada/` cannot be taken.
-    member _.Refused = inbox.Refused + intake.Held
+    /// The number of files of `entrada/` that cannot be taken.
+    member _.Refused = inbox.Refused + submitter.Held
 
-    /// What would have to end before everything is done, as a sentence.
+    /// What is left until everything is done, as a sentence.
     member _.LeftAsync() : Task<string> =
         task {
             let! unfinished =
@@ -316,7 +314,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         }
 
     /// <summary>Waits until everything in `entrada/` is done, or in quarantine.</summary>
-    /// <returns>How many tasks are in quarantine.</returns>
+    /// <returns>The number of tasks in quarantine.</returns>
     member _.WaitUntilDoneAsync(ct: CancellationToken) : Task<int> =
         task {
             let mutable quarantined = ValueNone
@@ -325,7 +323,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             while quarantined.IsNone do
                 do! inbox.WaitUntilSettled().WaitAsync ct
 
-                // Between the two, a task could have gone back to the inbox.
+                // Between the two checks, a task could have gone back to the inbox.
                 let! isDone = agent.QueryAsync(_.IsDone).WaitAsync ct
                 do! inbox.WaitUntilSettled(afresh = isDone).WaitAsync ct
 
@@ -345,13 +343,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
             return quarantined.Value
         }
 
-    /// <summary>Takes nothing new, and waits until nothing runs.</summary>
-    /// <param name="atMost">How long; what still runs then is dropped.</param>
+    /// <summary>Gives no more tasks out, and waits until none runs.</summary>
+    /// <param name="atMost">The longest wait; tasks that still run then are dropped.</param>
     member _.DrainAsync(atMost: TimeSpan) : Task =
         task {
             peers.Stop()
             isDraining <- true
-            // Every worker is drained, as if it had asked for it.
+            // Every worker is drained, as if it had asked for that.
             let drains = [| for session in connections.Sessions -> Input.Ready(session, 0) |]
             use patience = new CancellationTokenSource(atMost, clock.Provider)
             use timer = new PeriodicTimer(TimeSpan.FromMilliseconds 20.0, clock.Provider)
@@ -388,13 +386,13 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
                         (inbox :> IAsyncDisposable).DisposeAsync().AsTask()
                         yield! connections.Serving
                         accepting
-                        telling
+                        relaying
                         rereading
                         refinishing
                         yield! hosting
                     |]
 
-                // What waits for a disk that takes nothing would wait for ever; what is wrong is in `Completion`.
+                // A part that waits for the disk would wait for ever; the failure is in `Completion`.
                 do! last.WaitAsync(endWithin).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
                 do! (journal :> IAsyncDisposable).DisposeAsync()
             }

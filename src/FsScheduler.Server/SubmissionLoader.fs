@@ -9,21 +9,21 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Journal
 
-/// What is read of a submission that is in the journal alone.
+/// Why a submission is read from the journal.
 type private Wanted =
     | Whole of Attempt
     | Reference of SessionId * Done
 
-/// <summary>Reads what tasks were submitted with, where that is in the journal and not in memory: for those that are given
-/// out, and for the references of those that ended before.</summary>
-/// <param name="journal">Has it.</param>
-/// <param name="reads">What is about to be read of it.</param>
-/// <param name="send">Sends the end of a task to a client.</param>
+/// <summary>Reads submissions that are in the journal and not in memory: of tasks to be dispatched, and for the
+/// references of tasks that ended before.</summary>
+/// <param name="journal">Holds the submissions.</param>
+/// <param name="reads">Counts the reads of the journal.</param>
+/// <param name="send">Sends the outcome of a task to a client.</param>
 [<Sealed>]
 type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<SessionId, Done>) =
     let batchMax = 256
 
-    let wanted = Channel.CreateUnbounded<struct (Wanted * int64)>() // never more than slots, and cancelled tasks
+    let wanted = Channel.CreateUnbounded<struct (Wanted * int64)>() // at most one for each slot and cancelled task
 
     let post what number =
         wanted.Writer.TryWrite(struct (what, number)) |> ignore
@@ -34,7 +34,7 @@ type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<Sessi
         with :? IOException as error ->
             Input.Unreadable(attempt, error.Message)
 
-    /// The task is over, and its number is told: no reason to end where the reference cannot be read.
+    /// The outcome is sent even if the reference cannot be read, since the client knows the task by its number.
     let refer session (outcome: Done) number =
         let known =
             try
@@ -45,21 +45,21 @@ type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<Sessi
         reads.End number
         send.Invoke(session, known)
 
-    /// <param name="attempt">To be given out, or to be split.</param>
-    /// <param name="number">The event that has its submission.</param>
+    /// <param name="attempt">The attempt to be dispatched or split.</param>
+    /// <param name="number">The event that holds the submission.</param>
     member _.Load(attempt: Attempt, number: int64) = post (Whole attempt) number
 
-    /// <param name="session">Whoever waits for it.</param>
+    /// <param name="session">The session of the waiting client.</param>
     /// <param name="outcome">How the task ended.</param>
-    /// <param name="number">The event that has its submission.</param>
+    /// <param name="number">The event that holds the submission.</param>
     member _.Refer(session: SessionId, outcome: Done, number: int64) =
         reads.Begin number
         post (Reference(session, outcome)) number
 
     /// <summary>Works until it is stopped.</summary>
-    /// <param name="tell">Takes what the machine is to be told.</param>
-    /// <param name="ct">Stops it.</param>
-    member _.RunAsync(tell: Input[] -> Task, ct: CancellationToken) : Task =
+    /// <param name="report">Posts inputs of the machine.</param>
+    /// <param name="ct">Stops the work.</param>
+    member _.RunAsync(report: Input[] -> Task, ct: CancellationToken) : Task =
         task {
             let inputs = List<Input>()
             let mutable next = Unchecked.defaultof<_>
@@ -78,7 +78,7 @@ type SubmissionLoader(journal: IJournal, reads: PendingReads, send: Action<Sessi
                     inputs.Clear()
 
                     if batch.Length > 0 then
-                        do! tell batch
+                        do! report batch
             with :? OperationCanceledException ->
                 ()
         }

@@ -2,7 +2,7 @@ namespace FsScheduler.Server
 
 open FsScheduler.Platform
 
-/// What would have to end before everything is done.
+/// What is left until everything is done.
 module internal UnfinishedWork =
 
     let private namedMax = 10
@@ -11,11 +11,11 @@ module internal UnfinishedWork =
         let shown = names |> Seq.truncate namedMax |> Seq.map Terminal.printable
         String.concat ", " shown + (if count > namedMax then ", …" else "")
 
-    /// <summary>As a sentence.</summary>
+    /// <summary>A sentence for people.</summary>
     /// <param name="tasks">The names of unfinished tasks that are not in quarantine.</param>
     /// <param name="pending">How many files were not taken.</param>
     /// <param name="names">The names of some of them.</param>
-    /// <param name="awaited">What is said of the file that has been waiting longest, or null.</param>
+    /// <param name="awaited">The file that has been waiting longest, as a sentence, or null.</param>
     let sentence
         (tasks: string[])
         (pending: int)

@@ -90,7 +90,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
         log = log
     }
 
-/// Asks to end when standard input does.
+/// Asks the worker to end when standard input ends.
 let private watchStdin (interruption: Interruption) =
     Task.Run(fun () ->
         use input = Console.OpenStandardInput()

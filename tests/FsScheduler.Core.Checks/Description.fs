@@ -110,7 +110,7 @@ let ofState (scheduler: Scheduler) : string list =
             ]
             |> List.sort
 
-        for struct (stage, size) in Seq.sort (state.Backlog.ToSeq()) do
+        for struct (stage, size) in Seq.sort (state.Backpressure.ToSeq()) do
             $"{size} bytes before {stage}"
 
         $"suspects: {ids (state.Queues.Suspects.ToSeq())}"

@@ -109,8 +109,8 @@ let private ofBacklog (state: State) (tasks: Task[]) = [
     let sizes (backlog: Backpressure) =
         backlog.ToSeq() |> Seq.sort |> List.ofSeq
 
-    if sizes counted <> sizes state.Backlog then
-        $"%A{sizes state.Backlog} are counted, and it is %A{sizes counted}"
+    if sizes counted <> sizes state.Backpressure then
+        $"%A{sizes state.Backpressure} are counted, and it is %A{sizes counted}"
 ]
 
 /// Each piece without a result has a task that will give it, and no other piece has.

@@ -44,7 +44,7 @@ let private row task phase (finished: TaskId list) : TaskPage = {
                 error = ""
                 whole = None
                 since = 0L<ms>
-                home = 0L
+                submissionEvent = 0L
             }
     |]
     last = task

@@ -126,7 +126,7 @@ let private heldAfter (settings: Settings) events : Map<TaskId, Submission> =
         | Origin.Client _ when
             submission.Payload.IsPacked && size + submission.MemorySize > settings.memory
             ->
-            Map.add id (submission.File()) held
+            Map.add id (submission.ToJournaled()) held
         | Piece(whole, _) when not (held.ContainsKey whole) -> held
         | _ -> Map.add id submission held
 

@@ -93,7 +93,7 @@ let add id (submission: Submission) stages (model: Model) : ModelTask * Model =
         | Folder
         | Piece _ -> false
 
-    let submission = if isLeft then submission.File() else submission
+    let submission = if isLeft then submission.ToJournaled() else submission
 
     {
         id = id

@@ -303,7 +303,7 @@ let keyOf (task: ModelTask) (model: Model) =
 let tell (task: TaskId) home (ending: ModelEnding) isKept (model: Model) (waiter: ModelWaiter) =
     if waiter.want = Result && not ending.isError then
         Text.tell waiter.session waiter.ref task ending.attempts false ending.result isKept
-    elif obj.ReferenceEquals(waiter.ref, Submission.FiledRef) then
+    elif obj.ReferenceEquals(waiter.ref, Submission.JournaledRef) then
         Text.tellRecalled waiter.session task ending.attempts ending.isError home
     else
         Text.tell waiter.session waiter.ref task ending.attempts ending.isError Payload.empty false

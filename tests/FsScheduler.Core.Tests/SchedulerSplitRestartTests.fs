@@ -36,7 +36,7 @@ let tests =
             let scheduler, decisions =
                 restarted { splitting with memory = 100L<B> } [
                     joined
-                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
                     Event.Advanced(attempt 1 1, 1, big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
@@ -71,7 +71,7 @@ let tests =
             let scheduler, decisions =
                 restarted { splitting with memory = 100L<B> } [
                     joined
-                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
                     Event.Advanced(attempt 1 1, 1, big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
@@ -96,7 +96,7 @@ let tests =
             let scheduler, decisions =
                 restarted { splitting with memory = 100L<B> } [
                     joined
-                    Event.Submitted(taskId 1, whole.File(), pipelineOf "d | lower")
+                    Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
                     Event.Advanced(attempt 1 1, 1, big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)

@@ -260,7 +260,8 @@ let private examples =
             for task in [ 2; 3; 4 ] do
                 succeed machine task "part" |> ignore
 
-            let _, effects = machine.Take(Input.PartsMerged(attempt 1 1, Spooled("sorted", 300L<B>)))
+            let _, effects =
+                machine.Take(Input.PartsMerged(attempt 1 1, Spooled("sorted", 300L<B>)))
 
             Expect.exists
                 effects

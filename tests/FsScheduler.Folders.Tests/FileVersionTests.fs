@@ -170,7 +170,7 @@ let private versions =
 
 let private writers = [
     linuxTest "a file that is open for writing is neither moved nor deleted" (fun temp folder ->
-        let gate = WriterGate(folder, Delete, log)
+        let gate = WriterCheck(folder, Delete, log)
 
         for what in [ Move; Delete ] do
             temp.Write("in/a.txt", "half")
@@ -197,7 +197,7 @@ let private writers = [
             MemoryMappedFile.CreateFromFile(temp.At "in/a.txt", FileMode.Open, null, 4L)
 
         use _ = map.CreateViewAccessor()
-        let gate = WriterGate(folder, Move, log)
+        let gate = WriterCheck(folder, Move, log)
         Expect.isTrue "seen" (gate.HeldBack(name "a.txt").IsSome))
 
     linuxTest "whoever reads a file, and what is kept, holds nothing back" (fun temp folder ->
@@ -206,7 +206,7 @@ let private writers = [
         use _ =
             new FileStream(temp.At "in/a.txt", FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
 
-        let gate = WriterGate(folder, Delete, log)
+        let gate = WriterCheck(folder, Delete, log)
         Expect.isTrue "a reader" (gate.HeldBack(name "a.txt").IsNone)
 
         use _ =
@@ -217,7 +217,7 @@ let private writers = [
                 FileShare.ReadWrite
             )
 
-        let gate = WriterGate(folder, Keep, log)
+        let gate = WriterCheck(folder, Keep, log)
         Expect.isTrue "kept" (gate.HeldBack(name "a.txt").IsNone))
 
     linuxTest "who writes is said by name" (fun temp _ ->

@@ -32,7 +32,7 @@ let tests =
                 File.Copy(folder.At "source.db", path, true)
                 File.WriteAllBytes(path + "-wal", log[.. length - 1])
                 File.Delete(path + "-shm")
-                File.Delete(EndMark.pathOf path)
+                File.Delete(HighWaterMark.pathOf path)
                 use store = openAt path
                 let found = readAll store
                 Expect.equal (found.Length % 2) 0 "whole appends"

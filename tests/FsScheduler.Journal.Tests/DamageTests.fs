@@ -82,7 +82,7 @@ let private flips =
                 let bytes = Array.copy whole
                 bytes[place] <- bytes[place] ^^^ 4uy
                 File.WriteAllBytes(folder.Journal, bytes)
-                let mark = File.ReadAllBytes(EndMark.pathOf folder.Journal)
+                let mark = File.ReadAllBytes(HighWaterMark.pathOf folder.Journal)
 
                 try
                     if read folder.Journal <> plainAll [ batch 1L 2; batch 3L 2 ] then
@@ -90,7 +90,7 @@ let private flips =
                 with JournalRefused _ ->
                     ()
 
-                File.WriteAllBytes(EndMark.pathOf folder.Journal, mark)
+                File.WriteAllBytes(HighWaterMark.pathOf folder.Journal, mark)
 
                 for ending in [ "-wal"; "-shm" ] do
                     File.Delete(folder.Journal + ending)
@@ -120,14 +120,14 @@ let private gone =
             journalOf folder.Journal batches
             let whole = File.ReadAllBytes folder.Journal
             let pages = whole.Length / 8_192
-            let mark = File.ReadAllBytes(EndMark.pathOf folder.Journal)
+            let mark = File.ReadAllBytes(HighWaterMark.pathOf folder.Journal)
             let mutable told = 0
 
             for page in 0 .. pages - 1 do
                 let bytes = Array.copy whole
                 Array.fill bytes (page * 8_192) 8_192 0uy
                 File.WriteAllBytes(folder.Journal, bytes)
-                File.WriteAllBytes(EndMark.pathOf folder.Journal, mark)
+                File.WriteAllBytes(HighWaterMark.pathOf folder.Journal, mark)
 
                 for ending in [ "-wal"; "-shm" ] do
                     File.Delete(folder.Journal + ending)
@@ -212,8 +212,8 @@ let private others =
             "of a newer version"
             (fun path ->
                 journalOf path [ batch 1L 1 ]
-                File.Delete(EndMark.pathOf path)
-                File.Delete(Reserve.pathOf path)
+                File.Delete(HighWaterMark.pathOf path)
+                File.Delete(SpaceReserve.pathOf path)
                 execute path "PRAGMA journal_mode = DELETE"
                 execute path "PRAGMA user_version = 2")
             "version 2"

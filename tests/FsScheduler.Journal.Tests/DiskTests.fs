@@ -28,7 +28,7 @@ let private watched (path: string) (held: ResizeArray<string option>) : IJournal
         {
             optionsOf path with
                 flush = false
-                held = held.Add
+                checkpointBlocked = held.Add
                 logBytesMax = 8L * int64 mebibyte
         }
     )
@@ -176,5 +176,5 @@ let tests =
             for ending in [ ""; "-wal"; "-shm" ] do
                 Expect.isTrue (restricted.Contains(folder.Journal + ending)) ending
 
-            Expect.isTrue (restricted.Contains(Reserve.pathOf folder.Journal)) "reserve")
+            Expect.isTrue (restricted.Contains(SpaceReserve.pathOf folder.Journal)) "reserve")
     ]

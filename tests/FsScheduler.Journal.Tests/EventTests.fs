@@ -143,7 +143,7 @@ let private submission =
 /// As the machine has it when the journal has the rest.
 let private filed =
     Gen.map2
-        (fun origin priority -> (createFor origin priority Payload.empty).File())
+        (fun origin priority -> (createFor origin priority Payload.empty).ToJournaled())
         clientOrigin
         priority
 
@@ -236,7 +236,7 @@ let private carriedTask =
                 since = since
                 place = place
                 progress = progress
-                home = home
+                submissionEvent = home
             }
     }
 
@@ -488,7 +488,7 @@ let private submissionIn event =
 let private wholeOf event =
     match event with
     | Event.Carried(Carried.Task carried) when carried.submission.IsJournaled ->
-        ValueSome((submissionOf carried.home).From carried.submission.Origin)
+        ValueSome((submissionOf carried.submissionEvent).From carried.submission.Origin)
     | _ -> submissionIn event
 
 let private withoutSubmission event =
@@ -521,7 +521,9 @@ let private asRead number event =
                     CarriedProgress.result = ValueOption.map placed progress.result
             })
 
-        Event.Carried(Carried.Task { carried with CarriedTask.home = number; progress = progress })
+        Event.Carried(
+            Carried.Task { carried with CarriedTask.submissionEvent = number; progress = progress }
+        )
     | Event.Carried(Carried.Part(whole, index, part)) ->
         Event.Carried(Carried.Part(whole, index, placed part))
     | Event.Carried(Carried.Key key) ->

@@ -54,7 +54,7 @@ let private piece task =
 let private carried task home =
     let filed =
         (Submission.Create(name "x", "", 7, Origin.Client(worker, Result, None), Payload.empty))
-            .File()
+            .ToJournaled()
 
     Event.Carried(
         Carried.Task {
@@ -65,7 +65,7 @@ let private carried task home =
             since = Instant.zero
             place = 3L
             progress = ValueNone
-            home = home
+            submissionEvent = home
         }
     )
 

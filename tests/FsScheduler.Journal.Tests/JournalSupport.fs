@@ -25,8 +25,8 @@ let journalOver (store: MemoryStore) =
                 toUnix = fun at -> int64 at.sinceStart
                 toInstant = fun at -> { sinceStart = at * 1L<ms> }
                 mark = fun _ -> Unmarked
-                heldUp = ignore
-                goesOn = ignore
+                storageFailed = ignore
+                storageRecovered = ignore
                 betweenTries = TimeSpan.FromSeconds 1.0
             }
         )

@@ -24,7 +24,7 @@ let private killed (folder: TempFolder) =
 
     crashCopy source folder.Journal
     store.Dispose()
-    File.Copy(EndMark.pathOf source, EndMark.pathOf folder.Journal)
+    File.Copy(HighWaterMark.pathOf source, HighWaterMark.pathOf folder.Journal)
 
 let private accepting (log: ResizeArray<string>) path : IJournalStore =
     new SqliteStore({ optionsOf path with acceptLoss = true; log = log.Add })
@@ -130,14 +130,14 @@ let private told =
                 for ending in [ ""; "-wal" ] do
                     File.Delete(folder.Journal + ending)
 
-                let mark = File.ReadAllBytes(EndMark.pathOf folder.Journal)
-                File.Delete(EndMark.pathOf folder.Journal)
+                let mark = File.ReadAllBytes(HighWaterMark.pathOf folder.Journal)
+                File.Delete(HighWaterMark.pathOf folder.Journal)
 
                 journalOf folder.Journal [
                     for first in 1L .. 6L -> { batch first 1 with owner = other }
                 ]
 
-                File.WriteAllBytes(EndMark.pathOf folder.Journal, mark))
+                File.WriteAllBytes(HighWaterMark.pathOf folder.Journal, mark))
             7L
             [ "not the one" ]
 
@@ -145,7 +145,7 @@ let private told =
             use folder = new TempFolder()
             killed folder
             File.Delete folder.Journal
-            File.Delete(EndMark.pathOf folder.Journal)
+            File.Delete(HighWaterMark.pathOf folder.Journal)
             let message = refused (fun () -> openAt folder.Journal)
             Expect.stringContains message "log" "why"
             Expect.isTrue (File.Exists(folder.Journal + "-wal")) "kept")
@@ -168,7 +168,7 @@ let private fine =
 
             for change in changes do
                 use folder = new TempFolder()
-                let mark = EndMark.pathOf folder.Journal
+                let mark = HighWaterMark.pathOf folder.Journal
                 journalOf folder.Journal [ batch 1L 1 ]
                 File.Copy(mark, mark + ".old")
 
@@ -214,7 +214,7 @@ let private marks =
             append store [ batch 2L 1 ]
 
             let isThere () =
-                match EndMark.read folder.Journal with
+                match HighWaterMark.read folder.Journal with
                 | Found mark -> mark.next = 3L
                 | _ -> false
 
@@ -225,16 +225,16 @@ let private marks =
 
             for first, sum in [ 1L, 0L; Int64.MaxValue - 1L, -1L; 5L, Int64.MinValue ] do
                 let mark = { first = first; next = first + 1L; sum = sum; isFlushed = first = 5L }
-                EndMark.write folder.Journal mark
-                Expect.equal (EndMark.read folder.Journal) (Found mark) "read back"
+                HighWaterMark.write folder.Journal mark
+                Expect.equal (HighWaterMark.read folder.Journal) (Found mark) "read back"
 
-            let bytes = File.ReadAllBytes(EndMark.pathOf folder.Journal)
+            let bytes = File.ReadAllBytes(HighWaterMark.pathOf folder.Journal)
 
             for place in 0 .. bytes.Length - 1 do
                 let changed = Array.copy bytes
                 changed[place] <- changed[place] ^^^ 1uy
-                File.WriteAllBytes(EndMark.pathOf folder.Journal, changed)
-                Expect.equal (EndMark.read folder.Journal) Unreadable $"byte {place}")
+                File.WriteAllBytes(HighWaterMark.pathOf folder.Journal, changed)
+                Expect.equal (HighWaterMark.read folder.Journal) Unreadable $"byte {place}")
     ]
 
 let private repairing =
@@ -264,7 +264,7 @@ let private backup =
             Expect.isEmpty (JournalCheck.run target).damage "whole"
             Expect.isFalse (File.Exists(target + "-wal")) "one file"
 
-            match EndMark.read target with
+            match HighWaterMark.read target with
             | Found mark -> Expect.equal mark.next 51L "its own mark"
             | _ -> failtest "no mark"
 

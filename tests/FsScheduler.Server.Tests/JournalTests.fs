@@ -32,8 +32,8 @@ type private Told() =
         toUnix = fun at -> int64 at.sinceStart
         toInstant = fun at -> { sinceStart = at * 1L<ms> }
         mark = ResultMark.ofPayload
-        heldUp = heldUp.Add
-        goesOn = fun () -> Interlocked.Increment &goesOn |> ignore
+        storageFailed = heldUp.Add
+        storageRecovered = fun () -> Interlocked.Increment &goesOn |> ignore
         betweenTries = TimeSpan.FromMilliseconds 1.0
     }
 
@@ -66,7 +66,7 @@ let private filed =
         Origin.Client(1L<sessionId>, Result, Some key),
         Payload.empty
     ))
-        .File()
+        .ToJournaled()
 
 /// Task 1 as it is carried from an event, with the payload of another.
 let private carriedFrom home (result: Payload voption) =
@@ -89,7 +89,7 @@ let private carriedFrom home (result: Payload voption) =
                     pastFailures = []
                     pieces = ValueNone
                 }
-            home = home
+            submissionEvent = home
         }
     )
 
@@ -538,7 +538,7 @@ let private closing =
                     store,
                     {
                         told.Options with
-                            heldUp =
+                            storageFailed =
                                 fun _ ->
                                     closed <- close (nonNull opened)
                                     repair ()

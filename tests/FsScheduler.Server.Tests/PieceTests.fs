@@ -30,7 +30,7 @@ let private cutsOf (before: int) (payload: byte[]) (pieceSize: int) =
     File.WriteAllBytes(path, Array.append (Array.create before '\n'B) payload)
     use file = File.OpenHandle path
 
-    LineCuts.find
+    PieceBoundaries.find
         file
         (int64 before * 1L<B>)
         (int64 payload.Length * 1L<B>)
@@ -111,7 +111,7 @@ let private cutting =
             use file = File.OpenHandle(folder.At "short")
 
             Expect.throwsT<EndOfStreamException>
-                (fun () -> LineCuts.find file 0L<B> 100L<B> 2L<B> |> ignore)
+                (fun () -> PieceBoundaries.find file 0L<B> 100L<B> 2L<B> |> ignore)
                 "too short"
         }
     ]

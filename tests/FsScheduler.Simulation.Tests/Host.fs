@@ -93,7 +93,7 @@ type Host(scene: SimulationContext, observer: Observer, answers: Answers, world:
             again = false
             tick = climate.tick
             retention = { age = 1_000_000_000L<ms>; bytes = Settings.unlimited }
-            pace = UpkeepPace.Usual
+            pace = MaintenancePace.Usual
             outage = StorageOutage NullLogger.Instance
             activity = ActivityLog(clock, NullLogger.Instance)
             clock = clock
@@ -117,7 +117,7 @@ type Host(scene: SimulationContext, observer: Observer, answers: Answers, world:
         Seq.iter answers.Released effects
         host.Release effects
 
-    let turns = Turns(host.Beginning, watched, Release released, clock)
+    let turns = BatchPipeline(host.InitialState, watched, Release released, clock)
 
     let decided input (events: Event seq) (effects: Effect seq) =
         for event in events do
@@ -194,7 +194,7 @@ type Host(scene: SimulationContext, observer: Observer, answers: Answers, world:
         )
 
     let around = {
-        upkeep = SimHost.upkeep ignore
+        maintenance = SimHost.upkeep ignore
         cut = world.cut
         heard = fun () -> Seq.empty
         awaited = fun () -> null

@@ -30,7 +30,7 @@ type MailboxHooks = {
 /// <param name="turns">The machine's.</param>
 /// <param name="hooks">What happens around them.</param>
 [<Sealed>]
-type SimMailbox(turns: Turns, hooks: MailboxHooks) =
+type SimMailbox(turns: BatchPipeline, hooks: MailboxHooks) =
     let messages = Channel.CreateUnbounded<Message>()
 
     /// Whether nothing waits here.
@@ -115,8 +115,8 @@ module SimHost =
         toUnix = fun at -> int64 at.sinceStart
         toInstant = fun at -> { sinceStart = at * 1L<ms> }
         mark = fun _ -> Unmarked
-        heldUp = ignore
-        goesOn = ignore
+        storageFailed = ignore
+        storageRecovered = ignore
         betweenTries = TimeSpan.FromSeconds 1.0
     }
 
@@ -146,7 +146,7 @@ module SimHost =
         | _ -> ()
 
     /// Maintenance that does nothing with what is not the host's.
-    let upkeep started : UpkeepAround = {
+    let upkeep started : MaintenanceHooks = {
         started = started
         sweep = fun _ -> Task.CompletedTask
         trim = ignore

@@ -7,8 +7,7 @@ open System.Text.RegularExpressions
 open Expecto
 open FsScheduler.TestKit
 
-let private path relative =
-    Path.Combine(Repository.root, relative)
+let private path relative = Path.Combine(Repository.root, relative)
 
 let private read (relative: string) = File.ReadAllText(path relative)
 

@@ -326,7 +326,7 @@ let private rights =
 
             let! line = scheduler.Output.First(fun line -> line.StartsWith "listening")
             let port = int (line.Substring(line.LastIndexOf ':' + 1))
-            let! _ = scheduler.Says "not any more"
+            let! _ = scheduler.Says "its rights are now"
 
             use worker = startWorker place port []
 

@@ -171,7 +171,7 @@ OLD"""
                 do! submit place port [ "a/c.txt"; "--no-wait" ] ""
                 do! eventually "a third" (fun () -> place.Results.Length = 3)
                 Expect.equal (place.Result "c.txt.out") "submitted" "the first one's"
-                Expect.isFalse (scheduler.Said.Contains "is not whole") "found under its name"
+                Expect.isFalse (scheduler.Said.Contains "is damaged") "found under its name"
             }
 
         scenario "an error is its task's: no other one's success removes it"

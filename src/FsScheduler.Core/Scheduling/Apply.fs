@@ -1,13 +1,13 @@
 namespace FsScheduler.Core
 
-/// What can happen, and what is so afterwards: here alone an event changes the state, while it is decided, at a restart, and in
-/// `replay`. It decides nothing, refuses nothing and asks for nothing: it has happened. Files that are of no use any more are
-/// put into `State.Released`, for the rule.
+/// Applies events: the only place where an event changes the state, while deciding, at a restart, and in `replay`. It
+/// decides nothing, refuses nothing and asks for no effect. Files that become useless are collected in
+/// `State.Released`, for the rule.
 module internal Apply =
 
-    // Tasks that come.
+    // Submitted tasks.
 
-    /// A version of a file comes after the one that has not given way to it, whose end would have been told of before.
+    /// A version waits for the older one, if that has not ended: a superseded version has ended by an event before.
     let private fileSubmitted (state: State) id (submission: Submission) pipeline =
         let name = submission.Name
         let task = Transition.add state id submission pipeline
@@ -36,8 +36,8 @@ module internal Apply =
         | Recorded _
         | Slice _ -> ()
 
-    /// A piece is in its queue like what was given out before: it goes before what is new, so that a file that was begun comes
-    /// to its end. Its part was missing by then: one from before was not kept, or was given up.
+    /// A piece is queued like a task that was begun: before new tasks, so that a begun file gets finished. Its part is
+    /// missing: an earlier one was not kept, or was given up.
     let private pieceSubmitted
         (state: State)
         id
@@ -48,7 +48,7 @@ module internal Apply =
         =
         let pieces = nonNull whole.Progress.Pieces
 
-        // The journal leaves out what follows from the task that it is a piece of.
+        // The journal leaves out the range, which follows from the whole.
         let submission =
             if submission.Payload.IsSlice then
                 submission
@@ -73,19 +73,19 @@ module internal Apply =
         | Folder -> fileSubmitted state id submission pipeline
         | Piece(whole, index) ->
             match state.Tasks.Find whole with
-            | null -> () // it has ended, and so has this
+            | null -> () // the whole has ended, and so has its piece
             | whole ->
                 if whole.State.IsSplit then
                     pieceSubmitted state id whole index submission pipeline
 
-    // Tasks that are worked on.
+    // Running tasks.
 
-    /// A task leaves its place before it is changed: what it is found by there may be what changes.
+    /// A task leaves its list before it is changed: the list may find it by the changed fields.
     let private take (state: State) (task: Task) : Progress =
         Transition.leave state task
         task.Begin()
 
-    /// Lets go of what is there of a result.
+    /// Releases the parts of a result.
     let private dropParts (state: State) (progress: Progress) =
         match progress.Pieces with
         | null -> ()
@@ -95,14 +95,14 @@ module internal Apply =
 
     let private assigned (state: State) (worker: Worker) (task: Task) number last =
         if task.State.IsSuspected then
-            // It keeps its worker for itself while it runs.
+            // A suspect keeps its worker for itself while it runs.
             state.Queues.Suspects.Remove task
             state.Workers.Reserve(worker, task)
         else
             Transition.leave state task
 
         let progress = task.Begin()
-        dropParts state progress // left of a time when it was worked on in pieces
+        dropParts state progress // from when the task was in pieces
         progress.Attempt <- number
         progress.StageEnd <- byte last
         Transition.enter state task worker.Running
@@ -110,7 +110,7 @@ module internal Apply =
         if worker.IsAbsent then
             worker.Ceiling <- worker.Held.Count
 
-    /// A worker goes on with what it held before a restart: its own, or that of the connection it had then.
+    /// A worker goes on with a task from before a restart, of its own or of an earlier connection.
     let private claimed (state: State) (worker: Worker) (task: Task) (absent: Worker) =
         let isReserved = obj.ReferenceEquals(absent.Reserved, task)
         Transition.leave state task
@@ -120,7 +120,7 @@ module internal Apply =
         if isReserved then
             state.Workers.Reserve(worker, task)
 
-    /// The result of some stages, or what the parts of a task that was in pieces give together, is what the next stage reads.
+    /// The result of some stages, or the merged parts, becomes the payload of the next stage.
     let private advanced (state: State) (task: Task) stage payload =
         let progress = take state task
         state.Unload task
@@ -135,7 +135,7 @@ module internal Apply =
         progress.IsResult <- true
         progress.Stage <- byte stage
         progress.StageEnd <- byte stage
-        state.Backlog.Add task
+        state.Backpressure.Add task
         Transition.enqueue state task Back
 
     let private split (state: State) (task: Task) number last others cuts =
@@ -148,7 +148,7 @@ module internal Apply =
             | ValueSome others -> others
             | ValueNone -> Pipeline.ofStages task.Pipeline.stages[task.Stage .. last - 1]
 
-        // The parts of the same pieces are good for this attempt too.
+        // The parts of equal pieces are good for this attempt too.
         let pieces =
             match progress.Pieces with
             | null -> PieceStages.pieces task cuts last pipeline
@@ -165,9 +165,9 @@ module internal Apply =
         dropParts state progress
         Transition.enter state task TaskState.Publishing
 
-    // Tasks that fail.
+    // Failed tasks.
 
-    /// Counts what went wrong against the task, if it is to blame for it, and remembers it.
+    /// Remembers a failure, and counts it against the task where the task may be its cause.
     let private failed (state: State) (task: Task) (failure: Failure) =
         let progress = take state task
 
@@ -187,7 +187,7 @@ module internal Apply =
         progress.Failures <- 0
         progress.Losses <- 0uy
 
-        // Where all parts are there and could not be merged, none of them is trusted another time.
+        // Parts that could not be merged are not trusted another time.
         match progress.Pieces with
         | null -> ()
         | pieces ->
@@ -196,10 +196,10 @@ module internal Apply =
 
         Transition.enqueue state task Back
 
-    // Tasks that end.
+    // Ended tasks.
 
-    /// How a task ended is kept for those who come with its key. Where the journal forgets, it has no attempts of it but the
-    /// last.
+    /// Keeps the outcome of a task for submissions with its key. Once events are dropped, only the last attempt is
+    /// known.
     let private keep (state: State) number (task: Task) attempts error payload =
         match task.Submission.Origin with
         | Client(_, _, Some key) ->
@@ -212,8 +212,8 @@ module internal Apply =
         | Folder
         | Piece _ -> ()
 
-    /// The newest version of a file is now the one that this one waited for, if there is one. What waits for this one is woken
-    /// by an event of its own.
+    /// Makes the version that this one waited for, if any, the newest of the file. A version that waits for this one is
+    /// woken by an event of its own.
     let private forgetFile (state: State) (task: Task) =
         let name = task.Submission.Name
 
@@ -251,20 +251,20 @@ module internal Apply =
         state.Held <- state.Held - task.Submission.MemorySize
         state.Release task.Payload
 
-    let private completed (state: State) number (task: Task) (attempt: Attempt) remainder =
-        match task.Submission.Origin, remainder with
+    let private completed (state: State) number (task: Task) (attempt: Attempt) kept =
+        match task.Submission.Origin, kept with
         | Folder, StoredResult hash -> state.Taken.Done(task.Submission.Name, task.Id, number, hash)
         | _ -> ()
 
         let result =
-            match remainder with
+            match kept with
             | KeptResult result -> result
             | NothingKept
             | StoredResult _ -> Payload.empty
 
         ended state number task attempt.number None result
 
-    // What the journal remembers beside tasks.
+    // Notes, and state of dropped events.
 
     let private noted (state: State) (note: Note) =
         match note with
@@ -276,24 +276,24 @@ module internal Apply =
             state.Taken.Flush number
         | Note.Damaged file -> state.Taken.Forget file
 
-    let rec private forget (homes: Homes<'item>) before =
-        if (homes.TryTake before).IsSome then
-            forget homes before
+    let rec private forget (index: EventIndex<'item>) before =
+        if (index.TryTake before).IsSome then
+            forget index before
 
     let private dropped (state: State) before (totals: Totals) =
         List.iter state.Release (state.Keys.Drop before)
-        forget state.Taken.Homes before
-        forget state.OwnerHomes before
-        forget state.WorkerHomes before
+        forget state.Taken.Index before
+        forget state.OwnerIndex before
+        forget state.WorkerIndex before
         state.Finished <- totals.completed
         state.Cancelled <- totals.cancelled
         state.LastId <- max state.LastId totals.lastTask
         state.LastSession <- max state.LastSession totals.lastSession
         state.Learn totals.known
 
-    // What no event tells, because after a restart it begins again from where the task was.
+    // Without an event, because after a restart it begins again from where the task was.
 
-    /// It is looked for where a queued task, which is not in its queue meanwhile, can be cut.
+    /// Takes a queued task out of its queue while the places to cut it are found.
     let cutting (state: State) (task: Task) (areParts: bool) =
         let progress = take state task
 
@@ -302,19 +302,18 @@ module internal Apply =
 
         Transition.enter state task (TaskState.Split Splitting.Cutting)
 
-    /// It is not cut after all.
     let uncut (state: State) (task: Task) = Transition.putBack state task
 
-    /// A task that is not there has ended, and is forgotten by the journal.
+    /// Skips a task that is not there: it has ended, and the journal has forgotten it.
     let inline private onTask (state: State) id ([<InlineIfLambda>] change: Task -> unit) =
         match state.Tasks.Find id with
         | null -> ()
         | task -> change task
 
-    /// <summary>Makes an event so.</summary>
-    /// <param name="state">Its time is that of the event.</param>
-    /// <param name="number">The event's.</param>
-    /// <param name="event">Any, of any journal: what it speaks of may have been dropped.</param>
+    /// <summary>Applies an event.</summary>
+    /// <param name="state">`State.Now` is the time of the event.</param>
+    /// <param name="number">The number of the event.</param>
+    /// <param name="event">Any event of any journal: tasks and workers in it may have been dropped.</param>
     let event (state: State) (number: int64) (event: Event) =
         match event with
         | Event.Submitted(id, submission, pipeline) -> submitted state id submission pipeline
@@ -332,7 +331,7 @@ module internal Apply =
             onTask state attempt.task (fun task -> split state task attempt.number last others cuts)
         | Event.Part(whole, index, part) ->
             onTask state whole (fun whole -> Transition.fill state number whole index part)
-        | Event.Speculated _ -> () // the second task of the piece is submitted like the first
+        | Event.Speculated _ -> () // the second task of the piece has its own Submitted
         | Event.Delayed(id, failure, delay) ->
             onTask state id (fun task ->
                 failed state task failure
@@ -353,9 +352,9 @@ module internal Apply =
             | AcceptedPayload _ -> ()
 
             onTask state attempt.task (fun task -> accepted state task)
-        | Event.Completed(attempt, remainder) ->
+        | Event.Completed(attempt, kept) ->
             state.Finished <- state.Finished + 1L
-            onTask state attempt.task (fun task -> completed state number task attempt remainder)
+            onTask state attempt.task (fun task -> completed state number task attempt kept)
         | Event.Cancelled(id, reason) ->
             state.Cancelled <- state.Cancelled + 1L
 
@@ -377,7 +376,7 @@ module internal Recording =
 
     type State with
 
-        /// Something happens: it is to be made durable, and is so from here on.
+        /// Appends an event to the output, and applies it: the state has changed from here on.
         member state.Record(event: Event) =
             state.LastEvent <- state.LastEvent + 1L
             state.StepOutput.Events.Add event

@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// What is carried is so already; or, where the events before it were dropped, it is made so. For `Apply` alone.
+/// Applies carried state: it is known already, or, where older events were dropped, restored. For `Apply` alone.
 module internal ApplyCarried =
 
     let private run (state: State) (task: Task) session =
@@ -12,7 +12,7 @@ module internal ApplyCarried =
         if task.Losses >= SchedulerLimits.lossesMax - 1 then
             state.Workers.Reserve(worker, task)
 
-    /// Puts a task that is in no list where it was.
+    /// Puts a task that is in no list into its state.
     let private place (state: State) (task: Task) (carried: CarriedTask) =
         task.Place <- carried.place
 
@@ -25,7 +25,7 @@ module internal ApplyCarried =
             | null -> Transition.putUnsorted state task
             | pieces -> Transition.enter state task (TaskState.Split pieces.Splitting)
         | CarriedState.Waiting until ->
-            // A clock that was set makes no delay longer than the longest.
+            // A clock that was set back makes no delay longer than the longest.
             let latest = state.Now + Backoff.delayMax
             let until = if until - latest > 0L<ms> then latest else until
             Transition.enter state task (TaskState.Waiting until)
@@ -59,7 +59,7 @@ module internal ApplyCarried =
             progress.Pieces <- PieceStages.pieces task pieces.cuts pieces.last pieces.pipeline
         | ValueNone -> ()
 
-    /// The number of the newest version of a file is known by its task.
+    /// Whether a task is of a newer version of its file than the known one: task numbers ascend.
     let private isNewest (state: State) (task: Task) =
         match state.Files.TryGetValue task.Submission.Name with
         | true, other -> other.Id < task.Id
@@ -68,7 +68,7 @@ module internal ApplyCarried =
     let private make (state: State) (carried: CarriedTask) (submission: Submission) : Task =
         let task = Transition.add state carried.task submission carried.pipeline
         ValueOption.iter (go state task) carried.progress
-        state.Backlog.Add task
+        state.Backpressure.Add task
         task
 
     let private create (state: State) (carried: CarriedTask) =
@@ -88,7 +88,7 @@ module internal ApplyCarried =
             place state task carried
         | Piece(whole, index) ->
             match state.Tasks.Find whole with
-            | null -> () // it has ended, and so has this
+            | null -> () // the whole has ended, and so has its piece
             | whole ->
                 match whole.Pieces with
                 | null -> ()
@@ -100,7 +100,7 @@ module internal ApplyCarried =
                     pieces.Add(index, task)
                     place state task carried
 
-    /// The journal has it at the latest event too.
+    /// The latest event has the task too.
     let private relocate (state: State) (task: Task) =
         task.CarryTo state.LastEvent
 
@@ -123,7 +123,7 @@ module internal ApplyCarried =
         | task ->
             relocate state task
 
-            // A newer version of a file, if the one that it waits for was known from dropped events only.
+            // A newer version of a file whose older version was in dropped events only.
             if Transition.stateOf task <> carried.state then
                 Transition.leave state task
                 place state task carried
@@ -167,7 +167,7 @@ module internal ApplyCarried =
         | ValueSome result -> state.Taken.AddUnflushed(carried.name, result)
         | ValueNone -> ()
 
-    /// Makes it so. `State.LastEvent` is the number of the event.
+    /// Applies carried state. `State.LastEvent` is the number of the event.
     let apply (state: State) (carried: Carried) =
         match carried with
         | Carried.Task carried -> task state carried

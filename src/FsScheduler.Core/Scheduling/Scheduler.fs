@@ -3,10 +3,10 @@ namespace FsScheduler.Core
 open System
 open System.Collections.Generic
 
-/// The scheduler: who runs what, when, and whose result counts. Deterministic: the same inputs at
-/// the same times give the same decisions. It reads no clock and does nothing; `Effect` says what
-/// is to be done, `Event` what is to be remembered. Not for use by two threads at once.
-/// Clients get no more than `tasksMax` unfinished tasks in: further ones are refused as `busy`.
+/// The scheduler as a state machine: which worker runs which task, when, and whose result counts. Deterministic: the
+/// same inputs at the same times give the same decisions. It reads no clock and does no I/O; each `Effect` asks for
+/// that, and each `Event` is to be recorded. Not thread-safe. Clients may have at most `tasksMax` unfinished tasks:
+/// further ones are refused as `busy`.
 [<Sealed>]
 type Scheduler(settings: Settings, tasksMax: int) =
     let state = State(settings, tasksMax)
@@ -86,7 +86,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 Fail.fail state task (state.NewFailure(task, StorageError, worker.Name, error)) true
             | _ -> ()
 
-    // What became of an effect.
+    // Answers to effects.
 
     let submissionLoaded attempt (submission: Submission) =
         match state.Current attempt with
@@ -106,12 +106,12 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | TaskState.Split Splitting.Cutting when isNull task.Pieces ->
                 Split.cut state task cuts
 
-                // It is back in its queue, where a version that a newer one waits for has no place.
+                // The task is back in its queue, where a version that a newer one waits for has no place.
                 if not task.IsUnderWay then
                     Finish.giveWay state task |> ignore
             | _ -> ()
 
-    /// The task, if all parts of its result are there.
+    /// The task, if all parts of its result have come.
     let merging attempt : Task | null =
         match state.Current attempt with
         | null -> null
@@ -197,9 +197,9 @@ type Scheduler(settings: Settings, tasksMax: int) =
     new(settings) = Scheduler(settings, SchedulerLimits.tasksMax)
 
     /// <summary>Takes one input. Total: any input, in any state, at any time.</summary>
-    /// <param name="input">What has arrived.</param>
-    /// <param name="at">When; never before the previous input.</param>
-    /// <param name="into">What follows from it is appended here.</param>
+    /// <param name="input">The input.</param>
+    /// <param name="at">The time; never before that of the previous input.</param>
+    /// <param name="into">The events and effects are appended here.</param>
     member _.Step(input: Input, at: Instant, into: StepOutput) =
         state.StepOutput <- into
         state.Now <- at
@@ -214,11 +214,11 @@ type Scheduler(settings: Settings, tasksMax: int) =
             state.IsChanged <- false
             Dispatch.serve state
 
-    /// <summary>Takes over what an earlier run recorded. To be called before any step, and followed by `Resume`.</summary>
-    /// <param name="events">In order, each with its number and its time. A time that lies after `now` or before that
-    /// of an earlier event, because a clock was set, is moved: no delay becomes longer than it was.</param>
-    /// <param name="now">When it is restored.</param>
-    /// <param name="isThere">Where it is false, an event counts as if it had not been; but its number is taken.</param>
+    /// <summary>Applies the events of earlier runs. Called before any step, and followed by `Resume`.</summary>
+    /// <param name="events">In order, each with its number and its time. A time after `now`, or before an earlier
+    /// event, comes from a clock that was set, and is moved: no delay becomes longer.</param>
+    /// <param name="now">The present time.</param>
+    /// <param name="isThere">Where it is false, an event is not applied; but its number is taken.</param>
     member _.Restore
         (events: seq<struct (int64 * Instant * Event)>, now: Instant, ?isThere: Event -> bool)
         =
@@ -239,17 +239,18 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 Apply.event state number event
 
         state.Sort()
-        state.Released.Clear() // files that are of no use are found at the start
+        state.Released.Clear() // unused files are found at the start
 
-    /// The number of the next event, where the journal knows that later ones were lost.
+    /// Sets the number of the next event, where the journal knows that later ones were lost.
     member _.Continue(next: int64) =
         state.LastEvent <- max state.LastEvent (next - 1L)
 
     /// <summary>Goes on after `Restore`.</summary>
-    /// <param name="owner">Who it is from now on that writes the journal: a value that nobody had before.</param>
-    /// <param name="found">Results that have their final name, of attempts that were accepted and not completed.</param>
-    /// <param name="at">When; never before the time of the restored events.</param>
-    /// <param name="into">What follows from the restart itself is appended here.</param>
+    /// <param name="owner">The new owner of the journal: a value that no owner had before.</param>
+    /// <param name="found">Hashes of results with their final names, of accepted attempts that did not
+    /// complete.</param>
+    /// <param name="at">The time; never before that of the restored events.</param>
+    /// <param name="into">The events and effects of the restart are appended here.</param>
     member _.Resume
         (
             owner: Guid,
@@ -292,10 +293,10 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
         spools
 
-    /// What the journal knows of the files of `entrada/`, by name.
+    /// The files of `entrada/` by the journal, by name.
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All
 
-    /// Results of files, by the names of the files, that may not have reached the device.
+    /// Results that may not have reached the device, by the names of their input files.
     member _.Unflushed: struct (string * ContentHash)[] = state.Taken.Unflushed
 
     /// The results of events up to this number have reached the device, and later ones may not have; none: all have.
@@ -305,13 +306,13 @@ type Scheduler(settings: Settings, tasksMax: int) =
         else
             ValueSome state.FlushedUpTo
 
-    /// Whose the names of results are that do not tell it.
+    /// The owners of result names that differ from the name of their source.
     member _.Owners: struct (TaskName * ResultSource)[] = [|
         for KeyValue(name, struct (source, _)) in state.Owners do
             struct (name, source)
     |]
 
-    /// Of a restored one: tasks whose results are being published, each with whose result that is and by what it is known.
+    /// After `Restore`: the attempts whose results are being published, with the marks of the results.
     member _.Accepted: struct (Attempt * Submission * ResultMark)[] = [|
         for task in state.Tasks.ToSeq() do
             if task.State.IsPublishing then
@@ -322,44 +323,44 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 | _ -> ()
     |]
 
-    /// Whether `Input.Retain` is to be said again: not all that is needed of the events before that number is carried.
-    member _.IsRetaining = state.Retaining.Before <> 0L
+    /// Whether `Input.Retain` is to be repeated: some needed state of the events before its number is not carried yet.
+    member _.IsRetaining = state.Retention.Before <> 0L
 
-    /// Whether what was carried is not dropped yet, because somebody may be reading it. Until then no more is carried.
-    member _.IsDropping = state.Retaining.Dropping.IsSome
+    /// Whether carried events are not dropped yet, because a read of them may be under way. No more are carried then.
+    member _.IsDropping = state.Retention.Dropping.IsSome
 
-    /// How many events were carried when `Input.Retain` was last said, in all of its parts.
-    member _.Carried = state.Retaining.Carried
+    /// How many events were carried for the last `Input.Retain`, over all of its steps.
+    member _.Carried = state.Retention.Carried
 
-    /// What the results take that are kept in files for those who come with a key.
+    /// Bytes of results in files that are kept for idempotency keys.
     member _.KeptBytes: Size = state.Keys.SpooledBytes
 
-    /// Files in quarantine: each with its version, and with what went wrong last.
+    /// Files in quarantine, each with its version and its latest error.
     member _.QuarantinedInputs: struct (string * FileVersion * string)[] = [|
         for task in state.Tasks.ToSeq() do
             match task.Submission.Payload, task.Submission.Origin with
-            | Input stamp, Folder when task.State = TaskState.Quarantined && task.IsBegun ->
+            | Input version, Folder when task.State = TaskState.Quarantined && task.IsBegun ->
                 match task.PastFailures with
-                | latest :: _ -> struct (task.Submission.Name, stamp, latest.error)
+                | latest :: _ -> struct (task.Submission.Name, version, latest.error)
                 | [] -> ()
             | _ -> ()
     |]
 
-    /// The latest task.
+    /// The number of the latest task.
     member _.LastTask = state.LastId
 
-    /// Files of which a version is not done; one that is in quarantine is not.
+    /// Files with a version that is not finished; one in quarantine is not.
     member _.UnfinishedFiles: string seq = state.Files.Keys
 
     /// The number of the latest event.
     member _.LastEvent = state.LastEvent
 
-    /// The latest session that the journal knows of.
+    /// The latest session in the journal.
     member _.LastSession = state.LastSession
 
     member _.Status = Replies.status state
 
-    /// Whether nothing is left that could still succeed by itself: what remains is in quarantine.
+    /// Whether no task can still succeed by itself: all unfinished tasks are in quarantine.
     member _.IsDone = state.Tasks.Count = state.Quarantined
 
     member _.Quarantined = state.Quarantined

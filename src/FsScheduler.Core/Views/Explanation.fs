@@ -4,16 +4,16 @@ open System
 open System.Globalization
 open System.Text.Json
 
-/// An event of the past: its number, when it was, and what it was.
+/// A recorded event with its number and its time.
 type PastEvent = (struct (int64 * DateTimeOffset * Event))
 
-/// Why a task is where it is, from what was recorded of it and from where it stands now.
+/// Why a task is in its state, by its recorded events and its present location.
 type Explanation = {
     task: TaskId
     name: string
-    /// One word: where it is.
+    /// The state, in one word.
     state: string
-    /// For people, in the order of what happened; the last says how it stands.
+    /// Sentences for people, in the order of events; the last one tells the present state.
     sentences: string list
     events: PastEvent[]
 }
@@ -28,7 +28,7 @@ module Explanation =
         else
             TimeSpan.FromMilliseconds(float (int64 duration)).ToString @"d\.hh\:mm\:ss"
 
-    /// What an event says of the task; nothing, where it is only a step of the usual way.
+    /// The sentence for an event; none for a step of the usual way.
     let private sentence (workerName: SessionId -> string) (past: PastEvent) =
         let struct (_, at, event) = past
 
@@ -132,13 +132,14 @@ module Explanation =
             "running",
             $"{worker} had it when the scheduler was started again, and is expected back."
         | BeingCut -> "split", "It is large, and being cut into pieces."
-        | InPieces(count, done', [||]) when count = done' ->
+        | InPieces(count, finished, [||]) when count = finished ->
             "split", $"All {count} pieces are done; their results are being put together."
-        | InPieces(count, done', tasks) ->
+        | InPieces(count, finished, tasks) ->
             let shown = tasks |> Seq.truncate 10 |> Seq.map string |> String.concat ", "
             let more = if tasks.Length > 10 then ", …" else ""
 
-            "split", $"{done'} of {count} pieces are done; the others are the tasks {shown}{more}."
+            "split",
+            $"{finished} of {count} pieces are done; the others are the tasks {shown}{more}."
         | BackedOff left -> "waiting", $"It is tried again in {span left}."
         | BeingPublished -> "publishing", "Its result is being put into its place."
         | Behind older ->
@@ -146,7 +147,7 @@ module Explanation =
         | InQuarantine ->
             "quarantined", "It stays in quarantine until somebody says 'retry' or 'cancel'."
 
-    /// How it ended, by its events.
+    /// How a task ended, by its events.
     let private ended (events: PastEvent[]) =
         match Array.tryLast events with
         | Some(struct (_, _, Event.Completed _)) -> "done"
@@ -155,9 +156,9 @@ module Explanation =
 
     /// <summary>Explains a task.</summary>
     /// <param name="task">The task.</param>
-    /// <param name="events">What was recorded of it, oldest first; at least that it was submitted.</param>
-    /// <param name="workerName">What the worker of a session is called.</param>
-    /// <param name="location">Where it is now; None: it is finished.</param>
+    /// <param name="events">The recorded events of the task, oldest first, from its submission on.</param>
+    /// <param name="workerName">The name of the worker of a session.</param>
+    /// <param name="location">The present location; None: the task is finished.</param>
     let make task (events: PastEvent[]) workerName (location: TaskLocation option) : Explanation =
         let told = events |> Seq.choose (sentence workerName) |> Seq.toList
 
@@ -183,10 +184,10 @@ module Explanation =
             events = events
         }
 
-    /// <summary>As a JSON object.</summary>
-    /// <param name="json">Where a value may stand.</param>
+    /// <summary>Writes an explanation as a JSON object.</summary>
+    /// <param name="json">A writer at the place of a value.</param>
     /// <param name="writeEvents">Writes the events, one value each.</param>
-    /// <param name="explanation">What is written.</param>
+    /// <param name="explanation">The explanation.</param>
     let write
         (json: Utf8JsonWriter)
         (writeEvents: Utf8JsonWriter -> unit)

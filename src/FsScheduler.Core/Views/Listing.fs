@@ -2,55 +2,55 @@ namespace FsScheduler.Core
 
 open System.IO.Enumeration
 
-/// A task in a list. What is not known, or does not apply, is empty.
+/// A task in a list. Unknown or inapplicable fields are empty.
 type TaskRow = {
     task: TaskId
-    /// Empty: only the journal has it.
+    /// Empty: only the journal has the name.
     name: string
     phase: Phase
     pipeline: string
-    /// The stage that it is at, or that comes next, with its argument.
+    /// The present or next stage, with its argument.
     stage: string
-    /// What a worker must offer to run that.
+    /// The offer that a worker must make to run this stage.
     demand: string
     attempt: int
-    /// The name of the worker that runs it.
+    /// The name of the worker that runs the task.
     worker: string
-    /// Why it was tried again, or is in quarantine.
+    /// Why the task was retried, or is in quarantine.
     error: string
-    /// The task that it is a piece of.
+    /// The task that this task is a piece of.
     whole: TaskId option
-    /// How long it has been in its phase.
+    /// How long the task has been in its phase.
     since: Duration
-    /// The event that has its name, where that is left to the journal.
-    home: int64
+    /// The event that has the name, where only the journal has it.
+    submissionEvent: int64
 }
 
-/// Some of a list of tasks, in the order of their numbers.
+/// A page of a list of tasks, in the order of their numbers.
 type TaskPage = {
     rows: TaskRow[]
-    /// Up to here, tasks were looked at.
+    /// The last task that was examined.
     last: TaskId
-    /// Whether there may be others behind it.
+    /// Whether further tasks may follow.
     more: bool
 }
 
-/// A stage, and who runs it.
+/// A stage with its workers and queued tasks.
 type StageRow = {
     stage: string
     workers: int
     slots: int64
-    /// Tasks that wait for it.
+    /// Tasks that wait for the stage.
     queued: int64
 }
 
-/// Tasks and stages, for people who look for one. Between two inputs, a bounded piece of work each time.
+/// Lists tasks and stages for people. Runs between two inputs of the machine, so the work of each call is bounded.
 module Listing =
 
-    /// Tasks that are looked at for one page: about a millisecond.
+    /// Tasks that are examined for one page: about a millisecond.
     let private examinedMax = 10_000
 
-    /// More stages than that are not listed.
+    /// The most stages that are listed.
     let stagesMax = 10_000
 
     let private phaseOf (task: Task) =
@@ -94,7 +94,7 @@ module Listing =
                 | Folder
                 | Client _ -> None
             since = max 0L<ms> (now - task.Since)
-            home = task.Number
+            submissionEvent = task.Number
         }
 
     let private isOf (query: TaskQuery) (task: Task) =
@@ -105,8 +105,7 @@ module Listing =
                let next = task.Pipeline.stages[min task.Stage (task.Pipeline.stages.Length - 1)]
                next.name = stage || next.demand = stage
 
-    /// <summary>Whether a name fits a pattern, in which `*` stands for any characters and `?` for one: all of the name, or
-    /// its last part.</summary>
+    /// <summary>Whether a name, or its last part, fits a patternof `*` (any characters) and `?` (one).</summary>
     let fits (pattern: string) (name: string) : bool =
         FileSystemName.MatchesSimpleExpression(pattern, name, false)
         || FileSystemName.MatchesSimpleExpression(
@@ -115,14 +114,14 @@ module Listing =
             false
         )
 
-    /// Unfinished tasks between two numbers, up to the second.
+    /// Unfinished tasks of numbers above `after`, up to `upTo`.
     let unfinished (after: TaskId) (upTo: TaskId) (scheduler: Scheduler) : TaskId[] =
         scheduler.State.Tasks.After after
         |> Seq.map _.Id
         |> Seq.takeWhile (fun id -> id <= upTo)
         |> Seq.toArray
 
-    /// <summary>Unfinished tasks, by phase and stage. Names are not looked at here, since some are in the journal only.</summary>
+    /// <summary>Unfinished tasks by phase and stage. Names are not compared: only the journal has some.</summary>
     let tasks (query: TaskQuery) (now: Instant) (scheduler: Scheduler) : TaskPage =
         let rows = ResizeArray<TaskRow>()
         let mutable last = query.after
@@ -146,7 +145,7 @@ module Listing =
 
         { rows = rows.ToArray(); last = last; more = more }
 
-    /// <summary>One list of two: unfinished tasks and finished ones. Of a task that finished in between, the later row.</summary>
+    /// <summary>Merges pages of unfinished and finished tasks. A task that finished in between appears once.</summary>
     let merge (most: int) (unfinished: TaskPage) (finished: TaskPage) : TaskPage =
         let whole =
             match unfinished.more, finished.more with

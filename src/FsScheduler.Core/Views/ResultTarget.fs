@@ -1,25 +1,24 @@
 namespace FsScheduler.Core
 
-/// Where a result belongs, before it has come whole.
+/// Where an incoming result is written to.
 [<RequireQualifiedAccess>]
 type ResultTarget =
-    /// Nobody waits for it: its attempt is not the current one.
+    /// Dropped: its attempt is not the current one.
     | Nowhere
-    /// It becomes a file of `resultados/`.
+    /// A file of `resultados/`.
     | Results of Submission
-    /// It is a part of what the stages give for a larger payload.
+    /// A part of the result of a larger payload.
     | Part
-    /// It is the input of the next stage, or kept for a client that comes with its key: it has to outlive the scheduler.
+    /// The input of the next stage, or a result kept for an idempotency key: it has to outlive the scheduler.
     | Kept
-    /// It goes to a client, and is gone.
+    /// Sent to a client, and then gone.
     | Sent
 
-/// What a worker has been given.
 type Assignment = { submission: Submission; payload: Payload; destination: ResultTarget }
 
 module ResultTarget =
 
-    /// Whether another stage reads what an attempt gives: parts may have to be merged yet, though it runs its last stage.
+    /// Whether another stage reads the result of an attempt: parts may have to be merged after its last stage.
     let private isRead (task: Task) =
         let next =
             match task.State, task.Pieces with
@@ -29,7 +28,7 @@ module ResultTarget =
 
         next < task.Pipeline.stages.Length
 
-    /// Of the result of an attempt that runs, or of one that is put together of pieces.
+    /// The target of the result of a running attempt, or of one that is merged of parts.
     let ofResult (attempt: Attempt) (scheduler: Scheduler) : ResultTarget =
         match scheduler.State.Current attempt with
         | null -> ResultTarget.Nowhere
@@ -46,7 +45,7 @@ module ResultTarget =
                 | Client(_, (Result | Nothing), None) -> ResultTarget.Sent
             | _ -> ResultTarget.Nowhere
 
-    /// What this attempt is to a worker. None: it is not that worker's, or not the current one any more.
+    /// What a worker was given with an attempt. None: the attempt is another worker's, or not current.
     let ofWorker
         (session: SessionId)
         (attempt: Attempt)

@@ -1,34 +1,33 @@
 namespace FsScheduler.Core
 
-/// Where an unfinished task is, now, and what it waits for.
+/// Where an unfinished task is, and what it waits for.
 type TaskLocation =
-    /// In the queue, for a worker that runs this stage.
+    /// Queued for a worker that runs this stage, behind `before` tasks.
     | InQueue of stage: string * isOffered: bool * before: int
-    /// In the queue: who runs its stage would have to hand it over, and enough waits for a later one already.
+    /// Queued: a worker of its stage would have to hand the task over, and too much waits for the stage `next` already.
     | HeldBack of stage: string * next: string
-    /// In the queue: the workers that run its stage only fail it, this one with this error, and are tried now and then.
+    /// Queued: all workers of its stage are held back, this one after this error, and get trials only.
     | OnlyFailing of stage: string * worker: string * others: int * error: string
-    /// In the queue, for a worker that has not failed it as these have.
+    /// Queued for another worker than those that failed the task.
     | Avoiding of stage: string * failedBy: string[]
-    /// In the queue, to be run by a worker that has nothing else.
+    /// Queued, to be run by a worker that has no other task.
     | Alone of stage: string * isOffered: bool
     | RunningOn of worker: string * since: Duration
-    /// Known to be running before a restart; the worker has not come back yet.
+    /// Running since before a restart, on a worker that has not come back yet.
     | Awaited of worker: string
-    /// Being cut.
     | BeingCut
-    /// So many of its pieces are done, and these tasks do the others.
-    | InPieces of count: int * done': int * tasks: TaskId[]
-    | BackedOff of for': Duration
+    /// In pieces, of which `finished` of `count` are finished; `tasks` run the others.
+    | InPieces of count: int * finished: int * tasks: TaskId[]
+    | BackedOff of remaining: Duration
     | BeingPublished
-    /// Behind an older version of its file.
+    /// Waits for an older version of its file.
     | Behind of older: TaskId
     | InQuarantine
 
 module TaskLocation =
 
     /// <summary>Where a task is.</summary>
-    /// <returns>None: it is finished, or never was.</returns>
+    /// <returns>None: the task is finished, or never was.</returns>
     let ofTask (id: TaskId) (now: Instant) (scheduler: Scheduler) : TaskLocation option =
         let state = scheduler.State
 

@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// Where a task is, for those who look from outside.
+/// The state of a task as tests and other observers compare it.
 type TaskView = {
     id: TaskId
     name: string
@@ -9,7 +9,7 @@ type TaskView = {
     failures: int
     losses: int
     stage: int
-    /// The session of its worker, where it runs.
+    /// The session of the worker that runs the task.
     worker: SessionId voption
 }
 
@@ -41,6 +41,6 @@ module TaskView =
             | _ -> ValueNone
     }
 
-    /// Every task that is not finished, by id.
+    /// Every unfinished task, by number.
     let all (scheduler: Scheduler) : TaskView[] =
         scheduler.State.Tasks.ToSeq() |> Seq.map viewOf |> Seq.toArray

@@ -5,7 +5,7 @@ open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
 
-/// Programs that the owner of a worker has allowed: as stages name them, and where they are.
+/// Programs allowed by the owner of a worker: their names in stages, and their paths.
 module AllowedProgram =
 
     let private isSeparator character = character = '/' || character = '\\'
@@ -20,7 +20,7 @@ module AllowedProgram =
         && (OperatingSystem.IsWindows()
             || (File.GetUnixFileMode path &&& anyExecute) <> UnixFileMode.None)
 
-    /// Windows runs these through its shell, which would read the arguments.
+    /// Windows runs these through its shell, which would interpret the arguments.
     let private isBatch (path: string) =
         OperatingSystem.IsWindows()
         && (path.EndsWith(".bat", StringComparison.OrdinalIgnoreCase)
@@ -48,7 +48,7 @@ module AllowedProgram =
             else
                 [| name |]
 
-        // A folder that depends on where the worker was started is none to run programs from.
+        // Relative folders of PATH are skipped, since they depend on where the worker was started.
         let found =
             seq {
                 for folder in folders do
@@ -62,9 +62,9 @@ module AllowedProgram =
         | Some path -> absolute path
         | None -> Error $"there is no program '{name}' in PATH; install it, or write its path"
 
-    /// <summary>Finds a program, once: what PATH says later does not matter.</summary>
-    /// <param name="program">A name, which is looked up in PATH, or an absolute path.</param>
-    /// <returns>The absolute path of an executable file; or what is wrong, with what to do.</returns>
+    /// <summary>Finds a program, once: later changes of PATH do not matter.</summary>
+    /// <param name="program">A name, looked up in PATH, or an absolute path.</param>
+    /// <returns>The absolute path of an executable file; or an error that says what to do.</returns>
     let find (program: string) : Result<string, string> =
         try
             if not (ProtocolLimits.isProgram program) then
@@ -80,7 +80,7 @@ module AllowedProgram =
         | :? IOException
         | :? UnauthorizedAccessException as error -> Error $"'{program}': {error.Message}"
 
-    /// <returns>Where each is; or what is wrong with the first that is not there.</returns>
+    /// <returns>The path of each program; or the error of the first that is not found.</returns>
     let findAll (programs: string seq) : Result<IReadOnlyDictionary<string, string>, string> =
         let found = Dictionary<string, string>()
 

@@ -7,19 +7,19 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
 
-/// Hears of programs that come and go, so that they can be killed when this process is.
+/// Told of programs that start and end, so that they can be killed when this process is.
 type internal IProgramWitness =
     abstract Started: group: int -> unit
-    /// Said before anybody else can have its number.
+    /// Called before the process id can be reused.
     abstract Ended: group: int -> unit
 
-/// A child of ours, from its start until its number is free again.
+/// A child process, from its start until its id is free again.
 [<Sealed>]
 type internal Child(pid: int, witness: IProgramWitness) =
     let completion =
         TaskCompletionSource<ProgramEnd>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-    let gate = obj ()
+    let syncRoot = obj ()
     let mutable isEnded = false
     let mutable isReleased = false
     let mutable isReaped = false
@@ -32,12 +32,12 @@ type internal Child(pid: int, witness: IProgramWitness) =
 
     member _.Completion = completion.Task
 
-    /// Whether its end is known.
+    /// Whether the child has ended.
     member _.IsEnded = Volatile.Read &isEnded
 
-    /// Looks whether it has ended, and says whether it is done with altogether.
-    member _.Look() =
-        lock gate (fun () ->
+    /// Checks whether the child has ended. True if it is reaped too.
+    member _.Check() =
+        lock syncRoot (fun () ->
             if not isEnded then
                 match Posix.tryEnding pid with
                 | ValueSome ending ->
@@ -49,38 +49,36 @@ type internal Child(pid: int, witness: IProgramWitness) =
             isReaped)
 
     member _.Kill() =
-        lock gate (fun () ->
-            // Until it is reaped nobody else has the number.
+        lock syncRoot (fun () ->
+            // Until the child is reaped its id is not reused.
             if not isReaped then
                 Posix.killGroup pid)
 
-    /// Nobody needs it any more.
+    /// Kills the child's group, and has it reaped once it has ended.
     member child.Release() =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             if not isReaped then
                 Posix.killGroup pid
                 isReleased <- true)
 
-        child.Look()
+        child.Check()
 
-/// <summary>Our children, told of their end: by a descriptor of each, or, where the kernel has none (before Linux 5.3), by
-/// SIGCHLD.</summary>
-/// <remarks>The runtime has a handler of SIGCHLD of its own. As process 1, which has to take in whatever has lost its parent,
-/// it would take the ends of our children as well, before we know them. There this thread does both, and the runtime gets
-/// no SIGCHLD: a program that code in this process starts by `System.Diagnostics.Process` is not seen to end
-/// then.</remarks>
+/// <summary>Waits for children to end: by descriptors, or before Linux 5.3, which has none, by SIGCHLD.</summary>
+/// <remarks>The runtime has its own handler of SIGCHLD. As process 1, which adopts orphans, the runtime would reap our
+/// children before we know how they ended. In this case our thread reaps both, and the runtime gets no SIGCHLD: it does
+/// not notice the end of programs started by `System.Diagnostics.Process`.</remarks>
 [<AbstractClass; Sealed>]
 type internal Children private () =
     static let all = ConcurrentDictionary<int, Child>()
     static let isFirst = Environment.ProcessId = 1
     static let orphansEvery = 1_000
 
-    static let look () =
+    static let checkAll () =
         for KeyValue(pid, child) in all do
-            if child.Look() then
+            if child.Check() then
                 all.TryRemove pid |> ignore
 
-    // Our own, each with its descriptor; new ones come over the queue.
+    // Watched children, each with its descriptor; new ones come through the queue.
     static let coming = ConcurrentQueue<struct (Child * int)>()
 
     static let wake =
@@ -115,7 +113,7 @@ type internal Children private () =
 
             for index in watched.Count - 1 .. -1 .. 0 do
                 let struct (child, fd) = watched[index]
-                child.Look() |> ignore
+                child.Check() |> ignore
 
                 if child.IsEnded then
                     Linux.close fd
@@ -131,9 +129,9 @@ type internal Children private () =
 
              Thread(watch, 256 * 1024, IsBackground = true, Name = "children").Start())
 
-    // Kept for the life of the process: a child may end at any time.
+    // Kept for the life of the process, since a child may end at any time.
     static let registration =
-        lazy (PosixSignalRegistration.Create(PosixSignal.SIGCHLD, fun _ -> look ()))
+        lazy (PosixSignalRegistration.Create(PosixSignal.SIGCHLD, fun _ -> checkAll ()))
 
     static let hasDescriptors = lazy (wake >= 0 && Posix.hasChildDescriptors ())
 
@@ -142,7 +140,7 @@ type internal Children private () =
         if hasDescriptors.Value then
             thread.Force()
 
-            // Something in this process may have made the runtime take it back.
+            // Other code in this process may have made the runtime install its handler again.
             if isFirst then
                 Signals.leaveChildrenAlone ()
         else
@@ -157,18 +155,18 @@ type internal Children private () =
                 coming.Enqueue(struct (child, fd))
                 Linux.Wake.signal wake
             | ValueNone ->
-                // No descriptor is left: the signal does it.
+                // No descriptor is left: use the signal.
                 registration.Force() |> ignore
 
-        // It may have ended before it was known here.
-        child.Look() |> ignore
+        // The child may have ended before it was registered.
+        child.Check() |> ignore
 
     static member Release(pid: int, child: Child) =
         if child.Release() then
             all.TryRemove pid |> ignore
         elif hasDescriptors.Value then
-            // Killed a moment ago, it ends soon: whoever watches it lets go of it then.
+            // Just killed, the child ends soon and is reaped then.
             child.Completion.ContinueWith(fun (_: Task<ProgramEnd>) ->
-                if child.Look() then
+                if child.Check() then
                     all.TryRemove pid |> ignore)
             |> ignore

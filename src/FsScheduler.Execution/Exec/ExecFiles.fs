@@ -9,13 +9,13 @@ open FsScheduler.Stages
 open FsScheduler.Protocol
 open Microsoft.Win32.SafeHandles
 
-/// The files of a program that wants paths, where its arguments name them.
+/// The files of a program, and its arguments that name them.
 type internal ExecFiles = {
-    /// With the paths in their places.
+    /// The arguments with the paths filled in.
     arguments: string[]
-    /// Where the payload goes. Null: it is the standard input.
+    /// The file for the payload. Null: standard input.
     input: string | null
-    /// Where the result comes from. Null: it is the standard output.
+    /// The file for the result. Null: standard output.
     output: string | null
 }
 
@@ -24,7 +24,7 @@ module internal ExecFiles =
     let private inPlace = "{in}"
     let private outPlace = "{out}"
 
-    /// Many programs go by the extension. It is the only part of a name from elsewhere that becomes part of a path here.
+    /// Many programs go by the extension, the only part of a foreign name that becomes part of a path.
     let private extensionOf (name: string) =
         let dot = name.LastIndexOf '.'
 
@@ -37,11 +37,11 @@ module internal ExecFiles =
         else
             name[dot..]
 
-    /// <summary>Puts paths into the arguments of `exec-file`.</summary>
-    /// <param name="kind">Of other stages the arguments stay as they are.</param>
-    /// <param name="arguments">`{in}` and `{out}` may stand anywhere in them.</param>
-    /// <param name="folder">Where the files are.</param>
-    /// <param name="name">What the task is called: `{in}` has its extension.</param>
+    /// <summary>Fills paths into the arguments of `exec-file`.</summary>
+    /// <param name="kind">The arguments of other stages stay as they are.</param>
+    /// <param name="arguments">May contain `{in}` and `{out}` anywhere.</param>
+    /// <param name="folder">The folder of the files.</param>
+    /// <param name="name">The name of the task, whose extension `{in}` gets.</param>
     let place kind (arguments: string[]) (folder: string) (name: string) : ExecFiles =
         let isThere (place: string) =
             kind = OnFiles && arguments |> Array.exists _.Contains(place)
@@ -58,7 +58,7 @@ module internal ExecFiles =
             else
                 null
 
-        // Both at once: a path that is put in is not looked at again.
+        // Both at once: a path that was filled in is not searched again.
         let replaced (argument: string) =
             argument.Split inPlace
             |> Array.map (fun part ->
@@ -81,7 +81,7 @@ module internal ExecFiles =
             output = output
         }
 
-    /// Puts the payload where the program will look for it.
+    /// Writes the payload where the program will look for it.
     let writeInput (folder: RunFolder) (files: ExecFiles) (payload: Payload) : Task =
         task {
             match files.input with
@@ -93,7 +93,7 @@ module internal ExecFiles =
                 do! from.CopyToAsync file
         }
 
-    /// What a program has made of its output, where that is no file.
+    /// The kind of an output that is no file, for messages.
     let private describeKind kind =
         match kind with
         | 0x4000 -> "a folder"
@@ -121,7 +121,7 @@ module internal ExecFiles =
         else
             fail $"{program} has written {outPlace}, but it cannot be read: {Linux.message errno}"
 
-    /// Reads so many bytes; whoever is still writing may make a file longer, or shorter.
+    /// Reads exactly this many bytes; a file that is still being written may be longer, or shorter.
     let private readWhole (program: string) (file: SafeFileHandle) (size: int) =
         let bytes = GC.AllocateUninitializedArray<byte> size
         let mutable at = 0
@@ -137,7 +137,7 @@ module internal ExecFiles =
 
         bytes
 
-    /// On Linux what is read is what was looked at. Neither a fifo nor a device is ever opened, or waited for.
+    /// On Linux the file that is read is the one that was checked. Neither a fifo nor a device is ever opened.
     let private readByCalls program (folder: RunFolder) newFile memoryMax (bytesMax: Size) =
         let name = FolderCalls.bytesOf "out"
 
@@ -194,13 +194,13 @@ module internal ExecFiles =
             File.Move(path, kept)
             Spooled(kept, size)
 
-    /// <summary>Takes the result from where the program has put it.</summary>
-    /// <param name="program">For messages.</param>
-    /// <param name="folder">The folder of the program, where it is called `out`.</param>
-    /// <param name="newFile">Names a file that outlives the folder, for a result that is too large for memory.</param>
+    /// <summary>Reads the result that the program has written.</summary>
+    /// <param name="program">The name of the program, for messages.</param>
+    /// <param name="folder">The folder of the program, with the file `out`.</param>
+    /// <param name="newFile">A new path that outlives the folder, for a result too large for memory.</param>
     /// <param name="memoryMax">The largest result in memory, in bytes.</param>
-    /// <param name="bytesMax">The largest result.</param>
-    /// <exception cref="T:FsScheduler.Stages.StageException">It is missing, no file, or too large.</exception>
+    /// <param name="bytesMax">The largest result, in bytes.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The result is missing, no file, or too large.</exception>
     let readOutput
         (program: string)
         (folder: RunFolder)

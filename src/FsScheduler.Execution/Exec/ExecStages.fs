@@ -11,33 +11,33 @@ open FsScheduler.Core
 open FsScheduler.Stages
 open FsScheduler.Execution
 
-/// What a worker brings to run programs with.
+/// How a worker runs programs.
 type ExecOptions = {
-    /// Where each program is that may be run, by the text that stages name it with.
+    /// The paths of the allowed programs, by the names that stages use.
     programs: IReadOnlyDictionary<string, string>
-    /// No program sees a variable that has it.
+    /// Removed from the environment of programs.
     token: string option
-    /// A folder of the worker, for the folders of the programs.
+    /// The folder of the worker, for the folders of the programs.
     temporary: string
     slots: int
     lines: LineLimits
-    /// Start programs as on a system that has no sessions.
+    /// Whether to start programs as on a system without sessions.
     isPortable: bool
     log: ILogger
 }
 
-/// <summary>The stages `exec`, `exec-file` and `exec-lines` of a worker. Disposed, every program is gone.</summary>
+/// <summary>The stages `exec`, `exec-file` and `exec-lines` of a worker. Disposing ends every program.</summary>
 [<Sealed>]
 type ExecStages(options: ExecOptions) =
 
-    // Results up to this stay in memory.
+    // Results up to this size, in bytes, stay in memory.
     static let memoryMax = 4 * 1024 * 1024
-    // Idle programs of all `exec-lines` stages together, for each slot.
+    // Idle programs of all `exec-lines` stages, for each slot.
     static let idlesPerSlot = 4
-    // How long the end of programs is waited for when the worker ends.
+    // How long the programs may take to end when the worker ends.
     static let endMax = TimeSpan.FromSeconds 5.0
 
-    /// What no other process has in its environment: by it programs are found whose worker was killed.
+    /// A variable in the environment of these programs only, by which they are found if the worker is killed.
     let mark = $"FS_WORKER={Guid.NewGuid():N}"
 
     let guard =
@@ -93,7 +93,7 @@ type ExecStages(options: ExecOptions) =
     let newFolder () =
         RunFolder(options.temporary, $"run{next ()}")
 
-    // What stays goes with the worker's folder, if it can.
+    // If the folder cannot be removed, it may go with the folder of the worker.
     let removeFolder (folder: RunFolder) =
         folder.Remove(fun reason ->
             options.log.LogWarning(
@@ -102,8 +102,8 @@ type ExecStages(options: ExecOptions) =
                 reason
             ))
 
-    /// Whatever a program says is not its own doing when its folder was taken away from under it, or when there is no room
-    /// for anything even now that all of its own is removed.
+    /// Blames the worker for the failure of a program whose folder was removed meanwhile, or if the worker has no free
+    /// space even now that the files of the program are gone.
     let blame (folder: RunFolder) (wasGone: bool) (error: exn) : exn =
         let ofWorker (message: string) : exn = StageException(message, true, true)
 
@@ -127,7 +127,7 @@ type ExecStages(options: ExecOptions) =
             $"FS_TASK={work.attempt.task}"
             $"FS_ATTEMPT={work.attempt.number}"
             $"FS_NAME={work.name}"
-            // The number of the piece, from 0, where a file is run in pieces; empty where this is the whole.
+            // The number of the piece, from 0; empty if the payload is whole.
             match work.piece with
             | ValueSome piece -> $"FS_PIECE={piece}"
             | ValueNone -> "FS_PIECE="
@@ -255,18 +255,18 @@ type ExecStages(options: ExecOptions) =
                 return raise error
         }
 
-    /// What a HELLO names: each program, in each way that it can be run.
+    /// The stages to be named in HELLO: each program, in each way to run it.
     member _.Offers = ExecCommand.offers options.programs.Keys
 
     /// <summary>Runs a stage.</summary>
-    /// <param name="kind">How.</param>
+    /// <param name="kind">The stage.</param>
     /// <param name="argument">The program and its arguments, as text.</param>
     /// <param name="work">The task.</param>
-    /// <param name="payload">Stays the caller's.</param>
-    /// <param name="bytesMax">The largest result.</param>
-    /// <param name="ct">Kills it, and all that it has started.</param>
-    /// <exception cref="T:FsScheduler.Stages.StageException">It failed, or may not be run here.</exception>
-    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    /// <param name="payload">Not discarded here.</param>
+    /// <param name="bytesMax">The largest result, in bytes.</param>
+    /// <param name="ct">Kills the program, and everything it has started.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The program failed, or may not be run here.</exception>
+    /// <exception cref="T:System.OperationCanceledException">The program was killed by <c>ct</c>.</exception>
     member _.RunAsync
         (kind, argument, work, payload, bytesMax: Size, ct: CancellationToken)
         : Task<Payload> =
@@ -280,7 +280,7 @@ type ExecStages(options: ExecOptions) =
                 Interlocked.Decrement &running |> ignore
         }
 
-    /// How many programs of `exec-lines` wait for another payload.
+    /// The number of idle programs of `exec-lines`.
     member internal _.IdleCount = lines.IdleCount
 
     interface IAsyncDisposable with

@@ -8,26 +8,25 @@ open FsScheduler.Core
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// What became of a payload that was sent.
+/// The outcome of sending a payload.
 [<Struct>]
 type private Sending = {
-    /// The program has taken all of it.
+    /// Whether the program has read all of it.
     isTaken: bool
-    /// Its last line had a newline.
+    /// Whether the last line had a newline.
     isEnded: bool
 }
 
-/// <summary>A program that gives a line for each line that it gets, for one payload after the other.</summary>
-/// <param name="name">What people call the program.</param>
-/// <param name="path">Where it is.</param>
-/// <param name="running">It, with standard input and output piped.</param>
-/// <remarks>Lines are sent without waiting for those that come back: by two loops, one for each direction, so that no
-/// buffer of the program can hold up both.</remarks>
+/// <summary>A program that writes a line for each line that it reads, for one payload after the other.</summary>
+/// <param name="name">The name of the program, for people.</param>
+/// <param name="path">The path of the program.</param>
+/// <param name="running">The process, with standard input and output piped.</param>
+/// <remarks>Two loops, one for each direction, so that a full buffer of the program cannot block both.</remarks>
 [<Sealed>]
 type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     static let newline = [| '\n'B |]
     static let bytesMax = 65_536
-    // How long a program that has ended its output may take to end, and to say why.
+    // How long a program that has closed its output may take to end, and to say why.
     static let endMax = TimeSpan.FromSeconds 1.0
 
     let over = new CancellationTokenSource()
@@ -35,10 +34,10 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     let errors = tail.ReadAsync(running.Errors, over.Token)
     let buffer: byte[] = Array.zeroCreate bytesMax
 
-    // Always one, also between payloads: that is how it is noticed that it ended, or gave what nobody asked for.
+    // Always one read, also between payloads: it notices an end, or unexpected output.
     let mutable reading: Task<int> = Task.FromResult 0
 
-    // Lines that it was sent of this payload, counted before they are sent.
+    // Lines of this payload sent to the program, counted before they are sent.
     let mutable sent = 0L
     let mutable received = 0L
     let mutable heardAt = Environment.TickCount64
@@ -58,7 +57,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
 
     do readOn ()
 
-    /// False: it reads no more.
+    /// False: the program reads no more.
     let tryWrite (bytes: ReadOnlyMemory<byte>) : Task<bool> =
         task {
             let lines = MemoryExtensions.Count(bytes.Span, '\n'B)
@@ -73,7 +72,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
             | :? OperationCanceledException -> return false
         }
 
-    /// Sends a payload; its last line is ended if it is not.
+    /// Sends a payload, with a newline after its last line.
     let send (payload: Payload) : Task<Sending> =
         task {
             use stream = SpoolFile.openPayload payload
@@ -82,7 +81,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
             let mutable isEnded = true
 
             try
-                // A place is left for the newline, so that a short payload is written at once.
+                // One byte is left for the newline, so that a short payload is written at once.
                 let! first = stream.ReadAsync(chunk.AsMemory(0, bytesMax - 1))
                 let mutable count = first
 
@@ -110,7 +109,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     let failMore () =
         fail $"{name} gives more lines than it gets"
 
-    /// Its output has ended, before it has given every line.
+    /// The failure of a program that closed its output before the last line.
     let failEnded () : Task =
         task {
             try
@@ -139,13 +138,13 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
               A program that keeps its output until its input ends, or until a buffer is full, needs an option against that \
               (such as sed -u), or 'exec' in place of 'exec-lines'"
 
-    /// Whether it can be given another payload.
+    /// Whether the program can take another payload.
     member _.IsUsable = not reading.IsCompleted && not running.Completion.IsCompleted
 
-    /// When it was last given back, in milliseconds of the system.
+    /// When the program was last given back, in milliseconds of the system's tick count.
     member val IdleSince = 0L with get, set
 
-    /// To be called before `RunAsync`, and before anybody asks whether it is silent.
+    /// Starts the silence limit; to be called before `RunAsync`.
     member _.Begin() =
         Interlocked.Exchange(&sent, 0L) |> ignore
         received <- 0L
@@ -153,21 +152,21 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
 
     member _.Kill() = running.Kill()
 
-    /// Kills it if it has a payload, and has given no line for so long.
+    /// Kills the program if it has a payload and has written no line for this long.
     member _.KillIfSilent(limit: TimeSpan) =
         if Environment.TickCount64 - heardAt > int64 limit.TotalMilliseconds then
             isSilent <- true
             running.Kill()
 
-    /// <summary>Has it work on a payload.</summary>
-    /// <param name="payload">Any number of lines, of which the last may be without a newline.</param>
-    /// <param name="sink">Gets as many lines; the last without a newline if that of the payload is.</param>
-    /// <param name="silenceMax">How long it may give no line; for the message: `KillIfSilent` acts.</param>
-    /// <param name="ct">Kills it.</param>
-    /// <returns>False: it had ended after the payload before, and gave nothing for this one. Another should.</returns>
-    /// <exception cref="T:FsScheduler.Stages.StageException">It ended, or gave more or fewer lines. It must
-    /// not be used again.</exception>
-    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    /// <summary>Has the program process a payload.</summary>
+    /// <param name="payload">Any number of lines; the last may have no newline.</param>
+    /// <param name="sink">Gets as many lines; the last has a newline if that of the payload has.</param>
+    /// <param name="silenceMax">The limit of silence, for the message: `KillIfSilent` acts.</param>
+    /// <param name="ct">Kills the program.</param>
+    /// <returns>False: the program had ended after its previous payload; use another for this one.</returns>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The program ended, or wrote too many or few
+    /// lines.</exception>
+    /// <exception cref="T:System.OperationCanceledException">The program was killed by <c>ct</c>.</exception>
     member _.RunAsync
         (payload: Payload, sink: ResultSink, silenceMax: TimeSpan, ct: CancellationToken)
         : Task<bool> =
@@ -177,7 +176,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
             payloads <- payloads + 1
             let sending = send payload
             let mutable isGone = false
-            // The newline that came last is held back: if it is the very last, it may not belong to the result.
+            // The latest newline is held back: if it is the very last, it may not belong to the result.
             let mutable isNewlineOwed = false
             let mutable isLineOpen = false
             let mutable goOn = true
@@ -199,7 +198,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
                     let count = reading.Result
 
                     if count = 0 && isAllThere () && not isLineOpen then
-                        goOn <- false // it has ended, and owes nothing
+                        goOn <- false // the program has ended, and owes nothing
                     elif count = 0 then
                         ct.ThrowIfCancellationRequested()
 
@@ -246,7 +245,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
             return not isGone
         }
 
-    /// Asks it to end, as its input does, and sees that it has.
+    /// Closes standard input, and waits for the program to end.
     member program.EndAsync() : Task =
         task {
             running.Input.Dispose()

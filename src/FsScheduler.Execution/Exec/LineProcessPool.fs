@@ -8,9 +8,9 @@ open FsScheduler.Core
 
 /// How long programs of `exec-lines` may be silent or idle.
 type LineLimits = {
-    /// With lines that it owes, a program is given up when it gave none for this long.
+    /// The longest silence of a program that owes lines; then it is killed.
     silenceMax: TimeSpan
-    /// A program that has nothing to do is ended after this time.
+    /// The longest time that an idle program is kept.
     idleMax: TimeSpan
 }
 
@@ -18,12 +18,12 @@ module LineLimits =
 
     let standard = { silenceMax = TimeSpan.FromMinutes 1.0; idleMax = TimeSpan.FromMinutes 1.0 }
 
-/// <summary>The programs of `exec-lines`, which outlive their payloads. Safe for any thread.</summary>
-/// <param name="limits">When they are given up.</param>
-/// <param name="idlesMax">How many there may be that have nothing to do, of all stages together.</param>
+/// <summary>The programs of `exec-lines`, which are reused for many payloads. Safe for any thread.</summary>
+/// <param name="limits">When programs are ended.</param>
+/// <param name="idlesMax">Idle programs of all stages together, at most.</param>
 [<Sealed>]
 type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
-    // Who has waited longest comes first.
+    // The longest idle first.
     let idles = List<struct (string * LineProcess)>()
     let busy = HashSet<LineProcess>()
     let mutable isOver = false
@@ -31,13 +31,13 @@ type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
     let endSoon (program: LineProcess) =
         Task.Run<unit>(fun () -> task { do! program.EndAsync() }) |> ignore
 
-    /// The one that has been idle longest leaves.
+    /// Ends the program that has been idle longest.
     let removeFirst () =
         let struct (_, program) = idles[0]
         idles.RemoveAt 0
         endSoon program
 
-    let look () =
+    let check () =
         lock idles (fun () ->
             let isOld () =
                 let struct (_, program) = idles[0]
@@ -61,10 +61,9 @@ type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
             (min limits.silenceMax limits.idleMax).TotalMilliseconds / 10.0 |> max 10.0
         )
 
-    let timer = new Timer((fun _ -> look ()), null, period, period)
+    let timer = new Timer((fun _ -> check ()), null, period, period)
 
-    /// One of that stage which has nothing to do, the latest first. Those that have ended meanwhile, or said something
-    /// unasked, are ended.
+    /// An idle program of a stage, the latest first. Ends those that are unusable by now.
     let rec tryIdle (stage: string) =
         match idles.FindLastIndex(fun (struct (key, _)) -> key = stage) with
         | -1 -> ValueNone
@@ -109,13 +108,13 @@ type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
                 if isGood then giveBack stage program else drop program
         }
 
-    /// How many have nothing to do.
+    /// The number of idle programs.
     member _.IdleCount = lock idles (fun () -> idles.Count)
 
-    /// <summary>Has a program of a stage work on a payload: one that is there, or a new one.</summary>
+    /// <summary>Has a program of a stage process a payload: an idle one, or a new one.</summary>
     /// <param name="stage">The stage, as text.</param>
     /// <param name="start">Starts a program of that stage.</param>
-    /// <param name="payload">See <c>LineProcess.RunAsync</c>, also for the rest and what is thrown.</param>
+    /// <param name="payload">See <c>LineProcess.RunAsync</c>, also for the other parameters and the exceptions.</param>
     /// <param name="sink">Gets the result.</param>
     /// <param name="ct">Kills the program.</param>
     member _.RunAsync
@@ -134,7 +133,7 @@ type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
                 | ValueSome program -> runOn stage program payload sink ct
                 | ValueNone -> Task.FromResult false
 
-            // Whoever ends after each payload was found out too late: a new one has none behind it.
+            // The idle program had ended after its last payload: a new one has no earlier payload.
             if not isDone then
                 let! _ = runOn stage (start ()) payload sink ct
                 ()

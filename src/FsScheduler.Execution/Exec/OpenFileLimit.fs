@@ -7,9 +7,9 @@ open System.IO
 open System.Runtime.InteropServices
 open Microsoft.FSharp.NativeInterop
 
-/// How many files a program may have open. The runtime raises this limit of its own process to the highest that it may have,
-/// and a program that inherits that takes long where it closes all descriptors that there could be, or fails where it uses
-/// `select`: it gets the limit that the worker was started with. It may raise it itself. Linux only.
+/// The limit of open files for programs. The runtime raises the limit of its own process to the highest that is
+/// allowed. A program that inherits such a limit is slow if it closes all possible descriptors, and fails if it uses
+/// `select`: so programs get the limit that the worker was started with, and may raise it. Linux only.
 module internal OpenFileLimit =
 
     module private Native =
@@ -18,10 +18,10 @@ module internal OpenFileLimit =
 
     let private RLIMIT_NOFILE = 7
 
-    /// What the kernel and systemd start with; for where nobody can tell.
+    /// The default of the kernel and of systemd, if the limit at the start cannot be found out.
     let private usual = 1024UL
 
-    // Of parents that are looked at: those that are runtimes have raised theirs too.
+    // Parents examined, at most: those that are .NET runtimes have raised their limits too.
     let private parentsMax = 16
 
     let private limitsOf pid : struct (uint64 * uint64) voption =
@@ -38,11 +38,11 @@ module internal OpenFileLimit =
         NativePtr.set values 1 hard
         Native.prlimit (pid, RLIMIT_NOFILE, values, NativePtr.ofNativeInt 0n) |> ignore
 
-    /// The parent of a process and whether that process has raised its limit, as a runtime does.
+    /// The parent of a process, and whether the process has raised its limit as a runtime does.
     let private parentOf (pid: int) =
         try
             let stat = File.ReadAllText $"/proc/{pid}/stat"
-            // The name before it, in parentheses, may be anything.
+            // The name before the fields, in parentheses, may contain anything.
             let fields = stat.Substring(stat.LastIndexOf ')' + 1).Split ' '
             int fields[2]
         with
@@ -57,7 +57,7 @@ module internal OpenFileLimit =
         | :? IOException
         | :? UnauthorizedAccessException -> false
 
-    // A limit of a process, as /proc tells it to anybody: prlimit asks for more rights.
+    // The limits from /proc, which anybody may read: prlimit needs more rights.
     let private toldOf (pid: int) : struct (uint64 * uint64) voption =
         let number (text: string) =
             match UInt64.TryParse text with
@@ -89,7 +89,7 @@ module internal OpenFileLimit =
                 look parent (left - 1)
             else
                 match toldOf parent with
-                // Whoever changed the hard limit on the way has changed the other one, too.
+                // A parent with another hard limit has another soft limit too.
                 | ValueSome(struct (soft, itsHard)) when
                     itsHard = hard || soft <= hard && itsHard > hard
                     ->
@@ -98,7 +98,7 @@ module internal OpenFileLimit =
 
         look Environment.ProcessId parentsMax
 
-    /// What programs get; None: what this process has.
+    /// The limits of programs; none: the limits of this process.
     let private wanted =
         lazy
             (match limitsOf 0 with
@@ -111,20 +111,20 @@ module internal OpenFileLimit =
                      ValueNone
              | _ -> ValueNone)
 
-    let private gate = obj ()
+    let private syncRoot = obj ()
 
     // Descriptors that other threads may open meanwhile.
     let private reserve = 256UL
 
-    /// <summary>Starts a process with the limit that programs get.</summary>
-    /// <param name="highest">The highest descriptor known to be open: those that are opened next are near it.</param>
-    /// <param name="start">Starts it, and gives its id; not above 0: it was not started.</param>
+    /// <summary>Starts a process with the limit of programs.</summary>
+    /// <param name="highest">The highest descriptor known to be open: the next ones are near it.</param>
+    /// <param name="start">Starts the process, and returns its id; 0 or less if it was not started.</param>
     let within (highest: int) (start: unit -> int) : int =
         match wanted.Value with
         | ValueNone -> start ()
         | ValueSome(struct (lower, soft, hard)) when uint64 highest + reserve < lower ->
-            // For this moment this process has it: there is no other way to start one with it.
-            lock gate (fun () ->
+            // This process itself has the lower limit for a moment: a child can only inherit it.
+            lock syncRoot (fun () ->
                 set 0 lower hard
 
                 try

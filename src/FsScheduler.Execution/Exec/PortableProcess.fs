@@ -6,8 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.Threading.Tasks
 
-/// A program as .NET starts it. Its tree is what can be found of it when it is killed: a process whose parent has ended
-/// before is not found.
+/// A program started by .NET. Killing it misses descendants whose parents have ended before.
 [<Sealed>]
 type private PortableProcess(running: Process, start: ProgramStart) =
     inherit ProgramProcess()
@@ -29,7 +28,7 @@ type private PortableProcess(running: Process, start: ProgramStart) =
                     do! file.CopyToAsync running.StandardInput.BaseStream
                     running.StandardInput.Close()
                 with :? IOException ->
-                    () // it reads no more
+                    () // the program reads no more
         }
 
     let discarding =
@@ -44,7 +43,7 @@ type private PortableProcess(running: Process, start: ProgramStart) =
         with
         | :? InvalidOperationException
         | :? AggregateException
-        | :? Win32Exception -> () // it has ended, or a part of it has
+        | :? Win32Exception -> () // the program, or a part of its tree, has ended
 
     override _.Input =
         match start.input with
@@ -66,7 +65,7 @@ type private PortableProcess(running: Process, start: ProgramStart) =
         if not completion.IsCompleted then
             kill ()
 
-        // Both end with the program; what they have to say is nobody's.
+        // Both end with the program; their errors are of no use.
         Task
             .WhenAll(feeding, discarding, completion)
             .ContinueWith(fun (all: Task) ->
@@ -74,7 +73,7 @@ type private PortableProcess(running: Process, start: ProgramStart) =
                 running.Dispose())
         |> ignore
 
-/// Starts programs where there are no sessions, or no call that makes one.
+/// Starts programs where there are no sessions.
 [<Sealed>]
 type PortableStarter() =
 

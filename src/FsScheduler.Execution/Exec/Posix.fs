@@ -9,9 +9,8 @@ open System.Text
 open Microsoft.FSharp.NativeInterop
 open FsScheduler.Platform
 
-/// Calls of Linux to start a program in a session of its own, which .NET has no equal for: what it starts can be killed
-/// with it, by one call, also when its own parent is gone. Numbers and layouts are those of every Linux that .NET runs
-/// on.
+/// Calls of Linux that start a program in a session of its own, for which .NET has no call: one call kills the program
+/// and all it has started, even if their parents are gone. Numbers and layouts are those of every Linux of .NET.
 module internal Posix =
 
     module private Native =
@@ -83,7 +82,7 @@ module internal Posix =
     let private F_DUPFD_CLOEXEC = 1030
     let private P_ALL = 0
     let private P_PID = 1
-    // The same for all processors.
+    // The same number on all processors.
     let private SYS_pidfd_open = 434n
     let private WNOHANG = 1
     let private WEXITED = 4
@@ -95,7 +94,7 @@ module internal Posix =
     let private POSIX_SPAWN_SETSIGMASK = 8s
     let private POSIX_SPAWN_SETSID = 0x80s
 
-    /// Whether this system has what is called here: glibc from 2.29 on, or musl.
+    /// Whether the C library has these calls: glibc from 2.29 on, or musl.
     let isAvailable =
         OperatingSystem.IsLinux()
         && (let mutable library = 0n
@@ -107,7 +106,7 @@ module internal Posix =
     let private failure (what: string) errno =
         IOException($"{what}: {Linux.message errno}", errno)
 
-    /// What a child gets in place of 0, 1 and 2 must not be one of these already.
+    /// Descriptors for 0, 1 and 2 of a child must not be 0, 1 or 2 here.
     let rec private raised fd =
         if fd > 2 then
             fd
@@ -121,7 +120,7 @@ module internal Posix =
 
             higher
 
-    /// <summary>A pipe that no child inherits.</summary>
+    /// <summary>A pipe that children do not inherit.</summary>
     /// <returns>The end to read from, and the end to write to.</returns>
     let pipe () : struct (int * int) =
         let fds = [| -1; -1 |]
@@ -131,7 +130,7 @@ module internal Posix =
 
         struct (raised fds[0], raised fds[1])
 
-    /// Texts as C has them, in memory of their own: pointers to them, a null, then the bytes.
+    /// Texts as C has them, in memory to be freed: pointers, a null, then the bytes.
     let private cStrings (texts: string[]) : nativeint =
         let pointers = (texts.Length + 1) * IntPtr.Size
 
@@ -152,20 +151,19 @@ module internal Posix =
         Marshal.WriteIntPtr(block, texts.Length * IntPtr.Size, 0n)
         block
 
-    /// Where a program's descriptor comes from.
+    /// What a descriptor of a program is connected to.
     [<Struct>]
     type Source =
         | Descriptor of fd: int
         | Path of path: string * isWritten: bool
 
-    /// <summary>Starts a program as the leader of a new session, with no signal blocked or ignored that this process
-    /// blocks or ignores.</summary>
-    /// <param name="start">What is started.</param>
-    /// <param name="sources">Its standard input, output and error.</param>
-    /// <returns>Its process id, which is also that of its process group.</returns>
-    /// <exception cref="T:System.IO.IOException">It could not be started.</exception>
+    /// <summary>Starts a program as the leader of a new session, with no signal blocked or ignored.</summary>
+    /// <param name="start">The program.</param>
+    /// <param name="sources">Standard input, output and error.</param>
+    /// <returns>The process id, which is also the id of the process group.</returns>
+    /// <exception cref="T:System.IO.IOException">The program cannot be started.</exception>
     let spawn (start: ProgramStart) (sources: Source[]) : int =
-        // Larger than those of any libc.
+        // Larger than the structures of any C library.
         let actions = NativePtr.stackalloc<byte> 512
         let attributes = NativePtr.stackalloc<byte> 512
         let signals = NativePtr.stackalloc<byte> 128
@@ -203,8 +201,8 @@ module internal Posix =
 
             check (Native.posix_spawn_file_actions_addchdir_np (actions, text start.folder))
             check (Native.posix_spawnattr_setsigmask (attributes, signals))
-            // The runtime ignores SIGPIPE, we ignore SIGXFSZ, whoever started us may ignore any other, and glibc leaves two
-            // for real time ignored that it uses itself: a program would not end by them, and cannot know why.
+            // The runtime ignores SIGPIPE, this process SIGXFSZ, our parent perhaps others, and glibc leaves two
+            // real-time signals ignored that it uses itself: the program would not end by them.
             for number in 1..64 do
                 if number <> SIGKILL && number <> SIGSTOP then
                     let at = (number - 1) / 8
@@ -261,11 +259,11 @@ module internal Posix =
             for block in memory do
                 Marshal.FreeCoTaskMem block
 
-    /// Kills a process group. It is no matter if there is none left.
+    /// Kills a process group, if it still exists.
     let killGroup (group: int) = Native.kill (-group, SIGKILL) |> ignore
 
-    /// <summary>Looks whether a child has ended. It stays a zombie, so that nobody else gets its number.</summary>
-    /// <returns>None: it has not.</returns>
+    /// <summary>How a child has ended. It stays a zombie, so that its id is not reused.</summary>
+    /// <returns>None: the child is running.</returns>
     let tryEnding (pid: int) : ProgramEnd voption =
         let information = NativePtr.stackalloc<byte> 128
         let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
@@ -278,7 +276,7 @@ module internal Posix =
             MemoryMarshal.Read<int>(Span<byte>(NativePtr.toVoidPtr information, 128).Slice at)
 
         if result < 0 then
-            // Somebody else in this process has taken its end: how it was is not known.
+            // Other code of this process has waited for the child: how it ended is not known.
             ValueSome(Exited -1)
         elif field 16 = 0 then
             ValueNone
@@ -287,7 +285,7 @@ module internal Posix =
         else
             ValueSome(Signalled(field 24))
 
-    /// A child that has ended, whoever started it, and that nobody has let go of.
+    /// Any child that has ended and was not reaped, whoever started it.
     let tryAnyEnding () : int voption =
         let information = NativePtr.stackalloc<byte> 128
         let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
@@ -300,7 +298,7 @@ module internal Posix =
         | _ when result < 0 -> ValueNone
         | pid -> ValueSome pid
 
-    /// A descriptor that can be read when a process has ended, and that no child inherits.
+    /// A descriptor that becomes readable when a process ends, and that children do not inherit.
     let tryDescriptorOf (pid: int) : int voption =
         match int (Native.syscall (SYS_pidfd_open, nativeint pid, 0n)) with
         | fd when fd >= 0 -> ValueSome fd
@@ -314,7 +312,7 @@ module internal Posix =
             true
         | ValueNone -> false
 
-    /// Lets go of a child that has ended.
+    /// Reaps a child that has ended, which frees its id.
     let reap (pid: int) =
         let mutable status = 0
         Native.waitpid (pid, &status, WNOHANG) |> ignore

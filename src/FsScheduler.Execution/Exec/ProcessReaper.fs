@@ -8,22 +8,21 @@ open Microsoft.Extensions.Logging
 open Microsoft.Win32.SafeHandles
 open FsScheduler.Platform
 
-/// <summary>Kills the programs of this process when it is killed itself: a small process that hears of each program over
-/// a pipe, and acts when the pipe ends, however that comes about. Linux only.</summary>
-/// <param name="mark">A variable of the environment of every program, `NAME=VALUE`, that no other process has.</param>
-/// <param name="log">Told once if there is nobody to do it.</param>
-/// <remarks>It kills the process groups of which it was told, and then whatever has the mark, with its group: a program that
-/// was started in the last moment, before that could be told, and what has left its group. It is a few lines for `sh`, and
-/// not a process of .NET, because it has a megabyte to a worker's thirty, and is there also where the worker is a
-/// script.</remarks>
+/// <summary>Kills the programs of this process when the process itself is killed: a small process that is told of each
+/// program over a pipe, and acts when the pipe ends, for whatever reason. Linux only.</summary>
+/// <param name="mark">A variable in the environment of every program and of no other process, `NAME=VALUE`.</param>
+/// <param name="log">Warned once if the small process cannot be started.</param>
+/// <remarks>It kills the process groups that it was told of, and then every process with the mark, with its group:
+/// programs started in the last moment, and processes that have left their group. It is a few lines of `sh` because
+/// these take one megabyte, against thirty of a .NET process, and also serve workers that are scripts.</remarks>
 [<Sealed>]
 type internal ProcessReaper(mark: string, log: ILogger) =
 
     static let shell = "/bin/sh"
 
-    // The groups are a list with a blank before and after each. `grep` looks into the environment of every process that
-    // it may read; it looks again, since one that is being started is found only once it has been. In `stat` the group is
-    // the third word after the name, which is in brackets and may have any in it.
+    // `groups` is a list with a blank before and after each group. `grep` searches the environment of every readable
+    // process, repeatedly, since a process that is being started is found only afterwards. In `stat` the group is the
+    // third word after the name, which is in brackets and may contain more brackets.
     static let script =
         """
         groups=' '
@@ -61,7 +60,7 @@ type internal ProcessReaper(mark: string, log: ILogger) =
 
         try
             try
-                // Not in our group: what ends us from a terminal must not end it.
+                // In another group: a signal from the terminal that ends this process must not end the reaper.
                 Posix.spawn
                     {
                         path = shell
@@ -110,6 +109,6 @@ type internal ProcessReaper(mark: string, log: ILogger) =
         member _.Started group = say "+" group
         member _.Ended group = say "-" group
 
-    /// Ends it: what is left of the programs is killed.
+    /// Ends the reaper, which kills the programs that are left.
     interface IDisposable with
         member _.Dispose() = pipe.Dispose()

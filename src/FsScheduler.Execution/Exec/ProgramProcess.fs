@@ -4,35 +4,35 @@ open System
 open System.IO
 open System.Threading.Tasks
 
-/// What a program reads on its standard input.
+/// The standard input of a program.
 type ProgramInput =
-    /// What is written to `ProgramProcess.Input`.
+    /// Written to `ProgramProcess.Input`.
     | InputPiped
     /// A file, from its start.
     | InputFile of path: string
-    /// Nothing: it is at its end.
+    /// Empty.
     | InputEmpty
 
-/// A program to be started. No shell reads any of this.
+/// How to start a program. No shell is involved.
 type ProgramStart = {
-    /// The absolute path of what runs.
+    /// The absolute path of the executable.
     path: string
-    /// What it is told that it is called.
+    /// The first word of its arguments, its own name.
     name: string
     arguments: string[]
-    /// All of its environment, `NAME=VALUE`.
+    /// The whole environment, as `NAME=VALUE`.
     environment: string[]
-    /// Where it runs.
+    /// The working directory.
     folder: string
     input: ProgramInput
-    /// Whether somebody reads what it gives; else it is thrown away.
+    /// Whether standard output is read; otherwise it is discarded.
     isOutputWanted: bool
 }
 
 /// How a program ended.
 type ProgramEnd =
     | Exited of code: int
-    /// By this signal.
+    /// By a signal.
     | Signalled of signal: int
 
 module ProgramEnd =
@@ -44,24 +44,23 @@ module ProgramEnd =
         | Signalled 9 -> "was killed (signal 9)"
         | Signalled signal -> $"was ended by signal {signal}"
 
-/// <summary>A running program, with its end of three pipes. Disposed, it is gone, and so is what it has started and
-/// left behind.</summary>
+/// <summary>A running program, with pipes to its standard streams. Disposing kills it and all it has started.</summary>
 [<AbstractClass>]
 type ProgramProcess() =
 
-    /// Its standard input, if that is piped: to be closed by who writes.
+    /// Standard input, if it is piped; closed by the writer.
     abstract Input: Stream
 
-    /// Its standard output, if that is wanted.
+    /// Standard output, if it is wanted.
     abstract Output: Stream
 
-    /// Its standard error.
+    /// Standard error.
     abstract Errors: Stream
 
-    /// Its end. What it has started may live on, and write to its output.
+    /// How the program ended. Processes that it started may live on, and write to its output.
     abstract Completion: Task<ProgramEnd>
 
-    /// Kills it, and all that it has started. May be called by any thread, at any time, and again.
+    /// Kills the program and everything it has started. By any thread, at any time, any number of times.
     abstract Kill: unit -> unit
 
     abstract Dispose: unit -> unit
@@ -69,7 +68,7 @@ type ProgramProcess() =
     interface IDisposable with
         member program.Dispose() = program.Dispose()
 
-/// How programs are started on this system.
+/// Starts programs on this system.
 type IProgramStarter =
-    /// <exception cref="T:System.IO.IOException">It could not be started; the message says why.</exception>
+    /// <exception cref="T:System.IO.IOException">The program cannot be started; the message says why.</exception>
     abstract Start: ProgramStart -> ProgramProcess

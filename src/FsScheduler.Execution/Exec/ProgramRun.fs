@@ -9,19 +9,19 @@ open FsScheduler.Core
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// One run of a program for one payload: `exec` and `exec-file`.
+/// Runs a program once for one payload: `exec` and `exec-file`.
 module internal ProgramRun =
 
-    /// After its end, how long something else may go on writing to its output.
+    /// How long other processes may write to the output after the program has ended.
     let lingerMax = TimeSpan.FromSeconds 10.0
 
-    /// How long a killed program may take to be gone. One that the system does not let go of is left behind.
+    /// How long a killed program may take to end; then it is left behind.
     let private killMax = TimeSpan.FromSeconds 5.0
 
-    /// How long the rest of its standard error is waited for.
+    /// How long the rest of standard error is waited for.
     let private errorsMax = TimeSpan.FromSeconds 1.0
 
-    /// Writes a payload. A program that reads no more has had enough, and its exit code says whether that is well.
+    /// Writes the payload. A program that stops reading is no failure: its exit code decides.
     let private feed (payload: Payload) (input: Stream) (ct: CancellationToken) : Task =
         task {
             try
@@ -54,7 +54,7 @@ module internal ProgramRun =
                 System.Buffers.ArrayPool<byte>.Shared.Return buffer
         }
 
-    /// Waits for something that may never come; what it throws is left to it.
+    /// Waits for a task that may never complete; ignores its exception.
     let private tryWithin (limit: TimeSpan) (work: Task) (ct: CancellationToken) =
         task {
             try
@@ -65,7 +65,7 @@ module internal ProgramRun =
             return work.IsCompleted
         }
 
-    /// Waits for the end of a program and of its output.
+    /// Waits for the end of the program and of its output.
     let private finish
         (start: ProgramStart)
         (running: ProgramProcess)
@@ -96,12 +96,12 @@ module internal ProgramRun =
 
                     raise (StageException(message, true))
             | ending ->
-                // Something else may hold its standard error, or its output.
+                // Another process may hold its standard error, or its output.
                 running.Kill()
                 let! _ = tryWithin errorsMax (Task.WhenAll(errors, reading)) ct
                 ct.ThrowIfCancellationRequested()
 
-                // It was killed because nobody took its output any more: that is why it failed.
+                // The program was killed because its output was refused: that is the failure.
                 if reading.IsFaulted then
                     do! reading
 
@@ -114,13 +114,13 @@ module internal ProgramRun =
         }
 
     /// <summary>Runs a program to its end.</summary>
-    /// <param name="starter">Starts it.</param>
-    /// <param name="start">What is started.</param>
-    /// <param name="payload">For its standard input, if that is piped.</param>
-    /// <param name="sink">Gets its output, if that is wanted.</param>
-    /// <param name="ct">Kills it, and all that it has started.</param>
-    /// <exception cref="T:FsScheduler.Stages.StageException">It failed, or could not be started.</exception>
-    /// <exception cref="T:System.OperationCanceledException">It was killed, because that was asked for.</exception>
+    /// <param name="starter">Starts the program.</param>
+    /// <param name="start">The program.</param>
+    /// <param name="payload">Written to standard input, if it is piped.</param>
+    /// <param name="sink">Collects the output, if it is wanted.</param>
+    /// <param name="ct">Kills the program, and everything it has started.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The program failed, or could not be started.</exception>
+    /// <exception cref="T:System.OperationCanceledException">The program was killed by <c>ct</c>.</exception>
     let run
         (starter: IProgramStarter)
         (start: ProgramStart)
@@ -150,7 +150,7 @@ module internal ProgramRun =
                     try
                         do! readAll running.Output sink over.Token
                     with error ->
-                        // Nobody takes its output any more.
+                        // The output was refused.
                         running.Kill()
                         return raise error
                 }
@@ -165,7 +165,7 @@ module internal ProgramRun =
                         return ValueSome(ExceptionDispatchInfo.Capture error)
                 }
 
-            // Nothing is read or written any more once this has returned.
+            // Nothing is read or written after the return.
             running.Kill()
             over.Cancel()
 

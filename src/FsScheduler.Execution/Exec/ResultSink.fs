@@ -8,10 +8,10 @@ open FsScheduler.Core
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// <summary>Takes a result as it comes: in memory, then in a file.</summary>
-/// <param name="newFile">Names a file for what is too large for memory.</param>
+/// <summary>Collects a result as it comes: in memory, then in a file.</summary>
+/// <param name="newFile">A new path, for a result too large for memory.</param>
 /// <param name="memoryMax">The largest result in memory, in bytes.</param>
-/// <param name="bytesMax">The largest result.</param>
+/// <param name="bytesMax">The largest result, in bytes.</param>
 [<Sealed>]
 type internal ResultSink(newFile: unit -> string, memoryMax: int, bytesMax: Size) =
     let memory = ArrayBufferWriter<byte>()
@@ -48,7 +48,7 @@ type internal ResultSink(newFile: unit -> string, memoryMax: int, bytesMax: Size
             }
         | file -> file.WriteAsync(bytes).AsTask()
 
-    /// All that was written, as a payload.
+    /// The collected result, as a payload.
     member _.FinishAsync() : Task<Payload> =
         task {
             match file with
@@ -58,7 +58,7 @@ type internal ResultSink(newFile: unit -> string, memoryMax: int, bytesMax: Size
                 return Spooled(file.Name, size * 1L<B>)
         }
 
-    /// It is nobody's.
+    /// Deletes the collected result.
     member _.Discard() =
         match file with
         | null -> ()

@@ -4,18 +4,18 @@ open System
 open System.IO
 open FsScheduler.Platform
 
-/// <summary>The folder that one run of a program has for itself, below that of its worker. On Linux it is reached by an open
-/// descriptor: what the program, or anybody else, does to its path leads nobody astray.</summary>
-/// <param name="place">The worker's folder.</param>
-/// <param name="name">There is nothing of that name yet.</param>
-/// <exception cref="T:System.IO.IOException">It cannot be made.</exception>
-/// <exception cref="T:System.UnauthorizedAccessException">It may not be made.</exception>
+/// <summary>The folder of one run of a program, below the folder of the worker. On Linux it is reached by an open
+/// descriptor, whatever the program or others do to its path.</summary>
+/// <param name="place">The folder of the worker.</param>
+/// <param name="name">A new name.</param>
+/// <exception cref="T:System.IO.IOException">The folder cannot be made.</exception>
+/// <exception cref="T:System.UnauthorizedAccessException">The rights forbid making the folder.</exception>
 [<Sealed>]
 type internal RunFolder(place: string, name: string) =
 
-    // Up to this many files are removed without another thread.
+    // Up to this number of files is removed by the calling thread.
     static let atOnceMax = 64
-    // What takes longer to remove keeps no result waiting.
+    // A removal that takes longer goes on in the background, and delays no result.
     static let waitMax = TimeSpan.FromSeconds 0.5
 
     let failure errno =
@@ -68,7 +68,7 @@ type internal RunFolder(place: string, name: string) =
                 Linux.close folder
                 Linux.close top
 
-    /// Removes what has few files and no folders, as most have.
+    /// Removes a folder with few files and no subfolders, the usual case.
     let tryAtOnce () =
         let names = ResizeArray<byte[]>()
 
@@ -89,16 +89,16 @@ type internal RunFolder(place: string, name: string) =
             | Error _ -> false
         | _ -> false
 
-    /// By this path it is opened here.
+    /// The path for opening files here.
     member _.Root = root
 
-    /// Where it is, for the program.
+    /// The path for the program.
     member _.Path = path
 
-    /// An open descriptor of it; -1 where there is none.
+    /// An open descriptor of the folder; -1 where there is none.
     member _.Descriptor = folder
 
-    /// Whether it was removed, by somebody who cleans folders for temporary files.
+    /// Whether the folder was removed, by a cleaner of temporary files.
     member _.IsGone =
         if folder < 0 then
             not (Directory.Exists path)
@@ -107,8 +107,8 @@ type internal RunFolder(place: string, name: string) =
             | Ok status -> status.links = 0u
             | Error _ -> true
 
-    /// <summary>Removes it, to be called once: at once where that is quick, else in a while.</summary>
-    /// <param name="told">Gets why it stays, if it does.</param>
+    /// <summary>Removes the folder, in the background if that takes long. To be called once.</summary>
+    /// <param name="told">Told why the folder stays, if it does.</param>
     member _.Remove(told: string -> unit) =
         if folder >= 0 && tryAtOnce () then
             Linux.close folder

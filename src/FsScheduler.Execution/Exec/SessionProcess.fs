@@ -24,7 +24,7 @@ type private SessionProcess(pid: int, child: Child, input: Stream, output: Strea
         errors.Dispose()
 
 /// <summary>Starts programs on Linux, each as the leader of a session and a process group of its own.</summary>
-/// <param name="witness">Hears of each.</param>
+/// <param name="witness">Told of each program.</param>
 [<Sealed>]
 type internal SessionStarter(witness: IProgramWitness) =
 
@@ -34,7 +34,7 @@ type internal SessionStarter(witness: IProgramWitness) =
     interface IProgramStarter with
         member _.Start start =
             Children.Prepare()
-            // Descriptors that are ours until a stream has them, and those that are the child's.
+            // Descriptors of this process that no stream owns yet, and those of the child.
             let ours = ResizeArray<int>()
             let theirs = ResizeArray<int>()
 

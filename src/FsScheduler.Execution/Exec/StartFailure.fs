@@ -6,16 +6,16 @@ open System.Text
 open FsScheduler.Platform
 open FsScheduler.Stages
 
-/// Why a program cannot be started. That is no matter of the payload: no other would have it started either.
+/// Why a program cannot be started, which does not depend on the payload.
 module internal StartFailure =
 
     let private ENOENT = 2
     let private E2BIG = 7
     let private ENOEXEC = 8
-    // Linux reads no more of a first line.
+    // Linux reads no more of the first line.
     let private lineMax = 256
 
-    /// The words after `#!` in the first line, with the carriage return that a line end of Windows leaves there.
+    /// The words after `#!` in the first line, with the carriage return of a Windows line end.
     let private interpreter (path: string) : string[] =
         try
             use file = File.OpenRead path
@@ -40,7 +40,7 @@ module internal StartFailure =
         | [||] -> false
         | words -> (Array.last words).EndsWith '\r'
 
-    /// What is wrong with a first line that the system cannot follow.
+    /// What is wrong with a first line that Linux cannot follow.
     let private ofFirstLine (path: string) : string voption =
         match interpreter path with
         | [||] -> ValueNone
@@ -50,8 +50,8 @@ module internal StartFailure =
         | _ -> ValueNone
 
     /// <summary>Why the system does not start a program, for people.</summary>
-    /// <param name="path">Of the program.</param>
-    /// <param name="errno">What the system says.</param>
+    /// <param name="path">The path of the program.</param>
+    /// <param name="errno">The error of the system.</param>
     let describe (path: string) (errno: int) : string =
         let reason =
             match errno with
@@ -63,9 +63,9 @@ module internal StartFailure =
 
         $"'{path}' cannot be started: {reason}"
 
-    /// What a program that could not be started makes of its task.
+    /// The failure of a task whose program could not be started.
     let failure (error: IOException) =
-        // Arguments that are too long are those of this pipeline, and too long for every worker.
+        // Arguments that are too long depend on the pipeline, and are too long for every worker.
         if error.HResult = E2BIG then
             StageException(error.Message, false)
         else
@@ -78,7 +78,7 @@ module internal StartFailure =
             path.Split Path.PathSeparator
             |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, program)))
 
-    /// What `env`, in the first line of a script, is to start.
+    /// The program that `env` is to start, in the first line of a script.
     let private ofEnv (path: string) : string voption =
         match interpreter path with
         | [||] -> ValueNone
@@ -94,11 +94,11 @@ module internal StartFailure =
                 | None -> ValueNone
         | _ -> ValueNone
 
-    /// <summary>A program that ended, before it was one: what was to start it ends with 126 or 127 then.</summary>
-    /// <param name="path">Of the program.</param>
+    /// <summary>Why a program ended before it ran: the loader or `env` ends with 126 or 127 then.</summary>
+    /// <param name="path">The path of the program.</param>
     /// <param name="ending">How it ended.</param>
-    /// <param name="errors">What it has said.</param>
-    /// <returns>None: it was started.</returns>
+    /// <param name="errors">Its standard error.</param>
+    /// <returns>None: the program had been started.</returns>
     let ofEnding (path: string) (ending: ProgramEnd) (errors: string) : StageException voption =
         let isLoader =
             errors.Contains("error while loading shared libraries", StringComparison.Ordinal)
@@ -109,7 +109,7 @@ module internal StartFailure =
 
         match ending with
         | Exited 127 when isLoader -> cannot errors
-        // The carriage return is the end of an option then, and the interpreter knows none of that name.
+        // `env` or the interpreter takes the carriage return for a part of an option or a name.
         | Exited code when
             code <> 0
             && errors.Contains("option", StringComparison.OrdinalIgnoreCase)

@@ -7,11 +7,11 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// The end of what a program has said on its standard error, as much as goes into a message. Safe for any thread.
+/// The end of the standard error of a program, as much as a message has room for. Safe for any thread.
 [<Sealed>]
 type internal StderrTail() =
 
-    /// How much is kept.
+    /// Bytes kept, at most.
     static let bytesMax = 4_096
 
     let ring: byte[] = Array.zeroCreate bytesMax
@@ -25,7 +25,7 @@ type internal StderrTail() =
         for index in 0 .. kept - 1 do
             bytes[index] <- ring[(start + index) % bytesMax]
 
-        // Where the start was lost, it may be inside a character.
+        // After a loss the first byte may be inside a character.
         let mutable first = 0
 
         if total > int64 bytesMax then
@@ -50,10 +50,10 @@ type internal StderrTail() =
         finally
             Monitor.Exit ring
 
-    /// The last 4 KiB, without half a character at the start, and without blanks around.
+    /// The last 4 KiB, without a partial character at the start, trimmed.
     member _.Text = lock ring text
 
-    /// <summary>A message that ends with what the program said, as much of that as a message has room for.</summary>
+    /// <summary>A message followed by as much of the standard error as fits.</summary>
     /// <param name="message">What happened.</param>
     member tail.Explain(message: string) =
         let said = tail.Text
@@ -70,7 +70,7 @@ type internal StderrTail() =
 
             $"{message}: {said.Substring start}"
 
-    /// Reads to the end, and keeps the last of it.
+    /// Reads to the end, and keeps the last bytes.
     member tail.ReadAsync(errors: Stream, ct: CancellationToken) : Task =
         task {
             let buffer: byte[] = Array.zeroCreate 4_096

@@ -7,14 +7,13 @@ open System.Text
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// What happens to inputs whose results are published. A version that nobody processed is never moved
-/// away or deleted.
+/// Moves or deletes inputs whose results are published; never a version that was not processed.
 module FinishedInput =
 
-    /// Where finished inputs go; hidden, so nothing in it is an input.
+    /// The folder of finished inputs; hidden, so that nothing in it is an input.
     let folderName = ".processados"
 
-    /// How many files of one name are kept there.
+    /// Files of one name kept there, at most.
     let copiesMax = 10_000
 
     [<Struct>]
@@ -24,7 +23,7 @@ module FinishedInput =
         | Taken
         | OtherFileSystem
 
-    /// Never replaces anything.
+    /// Renames, and never replaces anything.
     let private rename (source: string) (target: string) : Renamed =
         if OperatingSystem.IsLinux() then
             match Linux.renameToNew source target with
@@ -39,7 +38,7 @@ module FinishedInput =
             IO.File.Move(source, target, overwrite = false)
             Done
 
-    /// `d/a.txt` is moved to `d/a.txt`, and when there is one already to `d/a.1.txt`, `d/a.2.txt` and so on.
+    /// The path for `d/a.txt` is `d/a.txt`, and if that exists `d/a.1.txt`, `d/a.2.txt` and so on.
     let private target (folder: InputFolder) (name: TaskName) (copy: int) =
         let plain = folder.Locate(folderName + "/" + TaskName.toString name)
 
@@ -57,7 +56,7 @@ module FinishedInput =
     let private tooMany () =
         raise (IOException $"{folderName} has {copiesMax} files of that name")
 
-    /// Gives something the first name that is free. None: that is in another file system.
+    /// Renames to the first free name. None: the folder is in another file system.
     let rec private toFree (source: string) folder name (copy: int) : string voption =
         let target = target folder name copy
 
@@ -69,18 +68,17 @@ module FinishedInput =
             | Taken -> toFree source folder name (copy + 1)
             | OtherFileSystem -> ValueNone
 
-    /// Puts back what was moved away, unless something newer stands there: then that is what counts, and
-    /// what was moved stays where it is.
+    /// Puts back a file that was moved away, unless a newer one has its name by now.
     let private putBack (folder: InputFolder) (name: TaskName) (moved: string) =
         try
             rename moved (folder.Locate(TaskName.toString name)) |> ignore
         with :? IOException ->
             ()
 
-    /// A file that is held on Linux; elsewhere its path alone is known.
-    type private Input = { at: string; stamp: FileVersion; held: HeldInput voption }
+    /// An input that is held on Linux; elsewhere only its path is known.
+    type private Input = { at: string; version: FileVersion; held: HeldInput voption }
 
-    /// Judges what was renamed to `moved`, where nobody replaces it any more.
+    /// Whether a file renamed to `moved` is the version that was processed; nobody replaces it there any more.
     let private isProcessed (input: Input) (moved: string) =
         match input.held with
         | ValueSome held ->
@@ -91,13 +89,13 @@ module FinishedInput =
 
             isIt
         | ValueNone ->
-            // A link that is relative leads elsewhere from its new place; it was judged in its old one.
+            // A relative link leads elsewhere from its new place; it was checked in its old one.
             (FileInfo moved).LinkTarget <> null
             || match FileStatus.ofFile moved with
-               | ValueSome found -> FileVersion.isSameRenamed input.stamp found
+               | ValueSome found -> FileVersion.isSameRenamed input.version found
                | ValueNone -> false
 
-    /// By way of a hidden name beside it: what is deleted is what was looked at.
+    /// Renames to a hidden name before deleting: exactly the file that was checked is deleted.
     let private deleteInput (folder: InputFolder) (name: TaskName) (input: Input) =
         let beside = nonNull (Path.GetDirectoryName input.at)
         let aside = Path.Combine(beside, ".done-" + Guid.NewGuid().ToString "N")
@@ -107,7 +105,7 @@ module FinishedInput =
         if not processed then
             putBack folder name aside
 
-        // Still there only if it is done with, or if something newer has taken its place.
+        // Still there only after success, or if a newer file has the name.
         IO.File.Delete aside
 
         if processed then
@@ -138,8 +136,8 @@ module FinishedInput =
         | :? IOException
         | :? UnauthorizedAccessException -> false
 
-    /// Copies what is open, and flushes it. The copy has the rights of the original and, where .NET knows it, its time.
-    let private copyBytes (held: HeldInput) (stamp: FileVersion) (path: string) =
+    /// Copies the open file, with its rights and, where .NET can read it, its time, and flushes the copy.
+    let private copyBytes (held: HeldInput) (version: FileVersion) (path: string) =
         use copy =
             new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1)
 
@@ -152,10 +150,10 @@ module FinishedInput =
             at <- at + int64 count
             count <- RandomAccess.Read(held.File, Span buffer, at)
 
-        if stamp.modified > 0L && stamp.modified < DateTime.MaxValue.Ticks then
+        if version.modified > 0L && version.modified < DateTime.MaxValue.Ticks then
             IO.File.SetLastWriteTimeUtc(
                 copy.SafeFileHandle,
-                DateTime(stamp.modified, DateTimeKind.Utc)
+                DateTime(version.modified, DateTimeKind.Utc)
             )
 
         if not (OperatingSystem.IsWindows()) then
@@ -163,8 +161,8 @@ module FinishedInput =
 
         copy.Flush true
 
-    /// <summary>To another file system: under a hidden name until all of it is there and flushed. A process that is killed
-    /// leaves the original, and what it has copied under a name that the next attempt takes again.</summary>
+    /// <summary>Copies to another file system, under a hidden name until the copy is complete and flushed. A killed
+    /// process leaves the original, and a partial copy that the next attempt overwrites.</summary>
     let private copyAway (folder: InputFolder) (name: TaskName) (input: Input) (held: HeldInput) =
         let first = target folder name 0
         let beside = nonNull (Path.GetDirectoryName first)
@@ -179,7 +177,7 @@ module FinishedInput =
 
         let isThere =
             match copies with
-            | Some last -> not held.IsLink && holdsSame last held input.stamp.size
+            | Some last -> not held.IsLink && holdsSame last held input.version.size
             | None -> false
 
         try
@@ -188,11 +186,11 @@ module FinishedInput =
                     let text = nonNull (FileInfo input.at).LinkTarget
                     IO.File.CreateSymbolicLink(hidden, text) |> ignore
                 else
-                    copyBytes held input.stamp hidden
+                    copyBytes held input.version hidden
 
                 if held.IsUntouched then
                     toFree hidden folder name 0 |> ignore
-                    Linux.syncFolder beside |> ignore // what cannot be flushed there, nobody can
+                    Linux.syncFolder beside |> ignore // not every file system can
         finally
             IO.File.Delete hidden
 
@@ -207,7 +205,7 @@ module FinishedInput =
         try
             Directory.CreateDirectory beside |> ignore
         with :? IOException as e when not (Directory.Exists beside) ->
-            // As such: a folder that is missing here is not the input.
+            // Otherwise a missing folder here would be taken for a missing input.
             raise (IOException($"no folder '{beside}' can be made: {e.Message}", e))
 
         match InputFolder.RealPathOf beside |> ValueOption.bind folder.InputAt with
@@ -228,41 +226,41 @@ module FinishedInput =
         | ValueNone, ValueSome held -> copyAway folder name input held
         | ValueNone, ValueNone -> Error(Stuck $"{folderName} is in another file system")
 
-    let private holding action (folder: InputFolder) (name: TaskName) (stamp: FileVersion) =
+    let private holding action (folder: InputFolder) (name: TaskName) (version: FileVersion) =
         let at = folder.Locate(TaskName.toString name)
 
         if OperatingSystem.IsLinux() then
-            match HeldInput.TryHold(at, stamp) with
+            match HeldInput.TryHold(at, version) with
             | Error failure -> Error failure
             | Ok held ->
                 use held = held
-                action folder name { at = at; stamp = stamp; held = ValueSome held }
+                action folder name { at = at; version = version; held = ValueSome held }
         else
-            action folder name { at = at; stamp = stamp; held = ValueNone }
+            action folder name { at = at; version = version; held = ValueNone }
 
-    /// Without the look before it, for the tests.
-    let internal move folder name stamp = holding moveInput folder name stamp
+    /// Without the check before it, for the tests.
+    let internal move folder name version = holding moveInput folder name version
 
-    let internal delete folder name stamp = holding deleteInput folder name stamp
+    let internal delete folder name version = holding deleteInput folder name version
 
-    /// <summary>Does what is to be done with an input whose result is published.</summary>
+    /// <summary>Moves, deletes or keeps an input whose result is published.</summary>
     /// <param name="folder">The input folder.</param>
-    /// <param name="onDone">What is to be done.</param>
+    /// <param name="onDone">What to do.</param>
     /// <param name="name">The input.</param>
-    /// <param name="stamp">The version that was processed; another one is left in its place.</param>
-    /// <returns><c>Changed</c> or <c>Gone</c> when that version is not there any more, <c>BeingWritten</c> when somebody writes to
-    /// it: nothing was done.</returns>
+    /// <param name="version">The version that was processed; another one is left in its place.</param>
+    /// <returns><c>Changed</c> or <c>Gone</c> without that version, <c>BeingWritten</c> with a writer: nothing was
+    /// done.</returns>
     let finish
         (folder: InputFolder)
         (onDone: OnDone)
         (name: TaskName)
-        (stamp: FileVersion)
+        (version: FileVersion)
         : Result<unit, InputFailure> =
         let unlessReplaced action =
             match folder.Examine(TaskName.toString name) with
-            | Present found when FileVersion.isSame stamp found ->
+            | Present found when FileVersion.isSame version found ->
                 try
-                    action folder name stamp
+                    action folder name version
                 with
                 | :? FileNotFoundException
                 | :? DirectoryNotFoundException -> Error Gone
@@ -279,12 +277,12 @@ module FinishedInput =
         | Move -> unlessReplaced move
         | Delete -> unlessReplaced delete
 
-/// The folder of inputs, as whoever publishes their results sees it. From any thread.
+/// The folder of inputs, for the publisher of their results. Safe for any thread.
 type IInputFolder =
-    /// Whether a file of that name is an input now.
+    /// Whether a file of this name is an input now.
     abstract IsInput: name: TaskName -> bool
 
-    /// What has become of a version.
+    /// The state of a version.
     abstract StateOf: name: TaskName * version: FileVersion -> InputState
 
     /// Moves or deletes an input whose result is published.

@@ -7,13 +7,14 @@ open FsScheduler.Platform
 open Microsoft.Win32.SafeHandles
 
 /// <summary>
-/// An input that is done, held open while it is moved or deleted: what is open stays the same file, whatever its name leads
-/// to by then. On Linux a lease tells whether somebody has opened it for writing meanwhile, which neither size nor time
-/// has to show yet. A link is held as such, together with the file that it leads to.
+/// A finished input, held open while it is moved or deleted, so that it stays the same file wherever its name leads. On
+/// Linux a lease tells whether somebody has opened it for writing meanwhile, which size and time may not show yet. A
+/// link is held together with its target.
 /// </summary>
 [<Sealed>]
 type HeldInput
-    private (file: SafeFileHandle, stamp: FileVersion, isLeased: bool, link: Linux.Status voption) =
+    private (file: SafeFileHandle, version: FileVersion, isLeased: bool, link: Linux.Status voption)
+    =
     let fd = int (file.DangerousGetHandle())
 
     let isSameLink (found: Linux.Status) =
@@ -27,43 +28,43 @@ type HeldInput
 
     let isUnwritten () = not isLeased || Linux.Lease.isHeld fd
 
-    /// The bytes.
+    /// The open file.
     member _.File = file
 
     member _.IsLink = link.IsSome
 
-    /// <summary>One of its names was changed or removed here: where it has others, those are no new version for that.</summary>
-    /// <param name="names">How many of its names are this one: 1, or 0 once that is removed.</param>
+    /// <summary>Records that this process renamed or removed one name: other names keep their version.</summary>
+    /// <param name="names">How many names are ours: 1, or 0 once it is removed.</param>
     member _.NoteOwnChange(names: uint) =
         if isLeased && link.IsNone then
             match Linux.statusOfOpen fd with
-            // Nobody can have written before that look, if nobody has opened it by now.
+            // Nobody can have written before the status was read if nobody has opened the file by now.
             | Ok status when status.links > names && Linux.Lease.isHeld fd ->
-                OwnChanges.note stamp status
+                OwnChanges.note version status
             | Ok _
             | Error _ -> ()
 
-    /// Whether it is still the version that was processed, and nobody writes.
+    /// Whether the file still has the version that was processed, and no writer.
     member _.IsUntouched =
         match FileStatus.ofOpen file with
-        | ValueSome found -> FileVersion.isSame stamp found && isUnwritten ()
+        | ValueSome found -> FileVersion.isSame version found && isUnwritten ()
         | ValueNone -> false
 
-    /// Whether what was renamed to a path is it, and still the version that was processed.
+    /// Whether a renamed file is this one, still with the version that was processed.
     member held.Is(moved: string) : bool =
         match Linux.statusOf moved, Linux.statusOfOpen fd with
         | Ok found, _ when link.IsSome -> isSameLink found && held.IsUntouched
         | Ok found, Ok status ->
             found.device = status.device
             && found.inode = status.inode
-            && FileVersion.isSameRenamed stamp (FileStatus.ofStatus status)
+            && FileVersion.isSameRenamed version (FileStatus.ofStatus status)
             && isUnwritten ()
         | _ -> false
 
     /// <summary>Holds a file, on Linux.</summary>
     /// <param name="path">Where it is.</param>
-    /// <param name="stamp">The version that was processed.</param>
-    static member TryHold(path: string, stamp: FileVersion) : Result<HeldInput, InputFailure> =
+    /// <param name="version">The version that was processed.</param>
+    static member TryHold(path: string, version: FileVersion) : Result<HeldInput, InputFailure> =
         let link =
             match Linux.statusOf path with
             | Ok status when status.kind = Linux.S_IFLNK -> ValueSome status
@@ -85,7 +86,7 @@ type HeldInput
             match OpenWriters.ofOpen fd with
             | Writer who -> refuse (BeingWritten who)
             | found ->
-                let held = new HeldInput(file, stamp, found.IsNoWriter, link)
+                let held = new HeldInput(file, version, found.IsNoWriter, link)
                 if held.IsUntouched then Ok held else refuse Changed
 
     interface IDisposable with

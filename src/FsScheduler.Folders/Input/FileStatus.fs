@@ -7,18 +7,17 @@ open Microsoft.Win32.SafeHandles
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>Changes of a ctime that this process has made itself, by renaming or deleting one of several names of a file while
-/// nobody could write to it: the others are still the version that they were. Each of them would be processed again
-/// otherwise, whenever one is done.</summary>
+/// <summary>Changes of ctime by this process, which renames or deletes one of several names of a file that nobody can
+/// write to. The other names still have the same version; without this record their tasks would be run again.</summary>
 module internal OwnChanges =
 
-    /// Beyond this all are forgotten, and some files processed once more.
+    /// Beyond this number all records are forgotten, and some files processed again.
     let private most = 100_000
 
-    /// The ctime as it was, by inode and ctime.
+    /// By inode and present ctime: the ctime before the change.
     let private known = ConcurrentDictionary<struct (int64 * int64), int64>()
 
-    /// What the file was before, and is now.
+    /// Records a change of ctime by this process.
     let note (before: FileVersion) (now: Linux.Status) =
         if before.changed <> 0L then
             if known.Count >= most then
@@ -26,14 +25,14 @@ module internal OwnChanges =
 
             known[struct (now.inode, now.changed)] <- before.changed
 
-    /// The ctime that counts.
+    /// The ctime before changes by this process.
     let changed (status: Linux.Status) : int64 =
         match known.TryGetValue(struct (status.inode, status.changed)) with
         | true, before -> before
         | _ -> status.changed
 
-/// Reads the versions of files. No time of a file is made a `DateTime` where that can be helped: a file may be from
-/// before the year 1, or from after 9999, and .NET throws then.
+/// Reads the versions of files. Times are not converted to `DateTime` where that can be avoided: a file may be from
+/// before the year 1 or after 9999, and .NET throws then.
 module FileStatus =
 
     let internal ofStatus (status: Linux.Status) : FileVersion = {
@@ -43,7 +42,7 @@ module FileStatus =
         inode = if status.isLasting then status.inode else 0L
     }
 
-    /// Of a system that tells size and time alone.
+    /// Where the system tells size and time alone.
     let private portable (size: int64) (time: unit -> DateTime) : FileVersion =
         let modified =
             try
@@ -59,7 +58,7 @@ module FileStatus =
     let portableOfOpen (file: SafeFileHandle) : FileVersion =
         portable (RandomAccess.GetLength file) (fun () -> File.GetLastWriteTimeUtc file)
 
-    /// Of what is open; none, if it cannot be said.
+    /// The version of an open file; none if the system does not tell.
     let ofOpen (file: SafeFileHandle) : FileVersion voption =
         if OperatingSystem.IsLinux() then
             match Linux.statusOfOpen (int (file.DangerousGetHandle())) with
@@ -68,7 +67,7 @@ module FileStatus =
         else
             ValueSome(portableOfOpen file)
 
-    /// Of a file, or of the one that a link leads to; none, if there is no such file.
+    /// The version of a file, links followed; none if there is no such file.
     let ofFile (path: string) : FileVersion voption =
         if OperatingSystem.IsLinux() then
             match Linux.statusOfTarget path with

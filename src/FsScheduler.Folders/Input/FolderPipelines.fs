@@ -6,10 +6,10 @@ open FsScheduler.Core
 
 /// Where the pipeline of a file comes from.
 type PipelineSource =
-    /// The scheduler's own: `--pipeline`.
+    /// The pipeline of the scheduler, from `--pipeline`.
     | OwnPipeline
     | OfRoute of pattern: string
-    /// A `pipeline.txt`, by its path relative to the folder of inputs.
+    /// A `pipeline.txt`, by path relative to the folder of inputs.
     | OfFolder of path: string
 
     override source.ToString() =
@@ -18,14 +18,14 @@ type PipelineSource =
         | OfRoute pattern -> $"--route '{pattern}'"
         | OfFolder path -> path
 
-/// A `pipeline.txt` that is none. The files that it is for wait until it is put right.
+/// A folder with an invalid `pipeline.txt`, whose files wait.
 type BrokenFolder = { folder: string; reason: string }
 
-/// <summary>Chooses the pipeline of each file: that of the nearest `pipeline.txt` above it, or of the first route that
-/// fits, or the scheduler's own. Looks at the disk each time; what it has read it keeps.</summary>
+/// <summary>Chooses the pipeline of each file: that of the nearest `pipeline.txt` above it, or of the first matching
+/// route, or the scheduler's own. Checks the version of `pipeline.txt` each time, and keeps what was read.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="routes">In the order in which they were given.</param>
-/// <param name="own">The scheduler's own.</param>
+/// <param name="routes">In the order of the command line.</param>
+/// <param name="own">The pipeline of the scheduler.</param>
 [<Sealed>]
 type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
     let strict = UTF8Encoding(false, true)
@@ -40,23 +40,23 @@ type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
         with :? DecoderFallbackException ->
             Error "it is not UTF-8"
 
-    /// What a `pipeline.txt` of that version says; nothing, if it is gone. What could not be read is not kept.
-    let load folder (name: TaskName) (stamp: FileVersion) =
+    /// Reads a version of a `pipeline.txt`; none if it is gone. Failures to read are not kept.
+    let load folder (name: TaskName) (version: FileVersion) =
         let keep said =
-            read[folder] <- struct (stamp, said)
+            read[folder] <- struct (version, said)
             ValueSome said
 
-        if stamp.size > Route.folderFileMax then
+        if version.size > Route.folderFileMax then
             keep (Error $"it has more than {Route.folderFileMax} bytes")
         else
-            match InputFile.tryRead inputs name stamp with
+            match InputFile.tryRead inputs name version with
             | Ok bytes -> keep (parse bytes)
             | Error Gone -> ValueNone
             | Error(Changed | BeingWritten _) -> ValueSome(Error "it is being written")
             | Error(NotReadable _ | Failing _ | Stuck _ as failure) ->
                 ValueSome(Error failure.Message)
 
-    /// What the `pipeline.txt` of a folder says, if it has one.
+    /// The pipeline in the `pipeline.txt` of a folder, if there is one.
     let ofFolder (folder: string) : Result<Pipeline, string> voption =
         let path = folder + "/" + Route.folderFile
 
@@ -67,12 +67,11 @@ type FolderPipelines(inputs: InputFolder, routes: Route list, own: Pipeline) =
         | Refused refusal, _ -> ValueSome(Error refusal.Message)
         | Unknown reason, _
         | Present _, Error reason -> ValueSome(Error reason)
-        | Present stamp, Ok name ->
+        | Present version, Ok name ->
             match read.TryGetValue folder with
-            | true, struct (known, said) when known = stamp -> ValueSome said
-            | _ -> load folder name stamp
+            | true, struct (known, said) when known = version -> ValueSome said
+            | _ -> load folder name version
 
-    /// <summary>The pipeline of a file.</summary>
     member _.Choose(name: TaskName) : Result<struct (Pipeline * PipelineSource), BrokenFolder> =
         let rec nearest folders =
             match folders with

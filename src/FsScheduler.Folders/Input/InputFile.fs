@@ -6,18 +6,18 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open Microsoft.Win32.SafeHandles
 
-/// Why an input cannot be read as the version that was taken.
+/// Why the version of an input that was taken cannot be used.
 type InputFailure =
-    /// It is not to be seen: deleted, or its folder is away.
+    /// Out of sight: deleted, or the folder is away.
     | Gone
-    /// It is another version by now, or it is being written.
+    /// Another version by now, or being written.
     | Changed
     | NotReadable of Refusal
-    /// The disk or the rights say no; it may work later.
+    /// The disk or the rights forbid it; may work later.
     | Failing of reason: string
-    /// Somebody writes to it; who, as a sentence.
+    /// Being written; the writer, as a sentence.
     | BeingWritten of who: string
-    /// It cannot be moved or deleted, and stays where it is.
+    /// Cannot be moved or deleted, and stays.
     | Stuck of reason: string
 
     /// A sentence about the file, without its subject.
@@ -30,32 +30,31 @@ type InputFailure =
         | BeingWritten who -> who
         | Stuck reason -> $"it cannot be moved or deleted: {reason}"
 
-/// What has become of a version since it was read.
+/// The state of a version since it was read.
 [<RequireQualifiedAccess>]
 type InputState =
     | Current
-    /// Another version, or something else, stands in its place.
+    /// Another version, or something else, has its name.
     | Replaced
-    /// Nothing is to be seen in its place: it was deleted, or its folder is away. Somebody will tell which.
+    /// Nothing has its name: deleted, or the folder is away. The inbox will tell which.
     | OutOfSight
 
 /// What happens to an input whose task is done.
 type OnDone =
     | Keep
-    /// Into `.processados/` of the input folder, under the same name.
+    /// To `.processados/` of the input folder, under the same name.
     | Move
     | Delete
 
 /// <summary>
-/// Reads inputs. On Linux the guarantee is that no byte comes from outside the input folder, whatever
-/// links and folders are swapped meanwhile: the path is judged after opening, by where the open file really is. Elsewhere
-/// it is judged right before opening, which leaves a moment. A fifo put in place of a file makes nobody wait
-/// on Linux. The bytes are those of the stamp: it is compared after opening, and after reading too where
-/// the reading is done here.
+/// Reads inputs. On Linux no byte comes from outside the input folder, whatever links and folders are swapped
+/// meanwhile: the real path of the open file is checked. Elsewhere the path is checked right before opening, which
+/// leaves a moment. A fifo in place of a file blocks nobody on Linux. The bytes are those of the given version, which
+/// is compared after opening and after reading.
 /// </summary>
 module InputFile =
 
-    /// Inputs up to this are read by `tryRead`, in bytes.
+    /// The largest input, in bytes, that `tryRead` reads.
     let smallMax: Size = 65_536L<B>
 
     let private failure (look: FolderEntry) =
@@ -76,15 +75,15 @@ module InputFile =
         elif errno = Linux.Errno.ELOOP then
             NotReadable BrokenLink
         elif errno = Linux.Errno.EAGAIN then
-            Changed // somebody, such as Samba, holds a lease on it, and gives it back now
+            Changed // somebody, such as Samba, holds a lease, and gives it back now
         else
             Failing(Linux.message errno)
 
-    let private hasStamp (stamp: FileVersion) (status: Linux.Status) =
-        FileVersion.isSame stamp (FileStatus.ofStatus status)
+    let private hasVersion (version: FileVersion) (status: Linux.Status) =
+        FileVersion.isSame version (FileStatus.ofStatus status)
 
-    /// An open descriptor of exactly that version, inside the folder.
-    let private openOnLinux (folder: InputFolder) (name: TaskName) (stamp: FileVersion) =
+    /// Opens exactly this version, inside the folder.
+    let private openOnLinux (folder: InputFolder) (name: TaskName) (version: FileVersion) =
         match Linux.openForReading (folder.Locate(TaskName.toString name)) with
         | Error errno -> Error(failedToOpen errno)
         | Ok fd ->
@@ -92,7 +91,7 @@ module InputFile =
                 match Linux.statusOfOpen fd with
                 | Error errno -> Some(Failing(Linux.message errno))
                 | Ok status when status.kind <> Linux.S_IFREG -> Some(NotReadable NotRegular)
-                | Ok status when not (hasStamp stamp status) -> Some Changed
+                | Ok status when not (hasVersion version status) -> Some Changed
                 | Ok _ ->
                     match Linux.pathOf fd with
                     | Error errno -> Some(Failing(Linux.message errno))
@@ -105,15 +104,15 @@ module InputFile =
                 Linux.close fd
                 Error failure
 
-    /// What the calls that every system has tell of a version.
-    let private portable (stamp: FileVersion) =
-        FileVersion.ofTime stamp.size stamp.modified
+    /// The part of a version that every system tells.
+    let private portable (version: FileVersion) =
+        FileVersion.ofTime version.size version.modified
 
-    let private openAnywhere (folder: InputFolder) (name: TaskName) (stamp: FileVersion) =
+    let private openAnywhere (folder: InputFolder) (name: TaskName) (version: FileVersion) =
         let relative = TaskName.toString name
 
         match folder.Examine(relative, false) with
-        | Present found when found = portable stamp ->
+        | Present found when found = portable version ->
             try
                 let handle =
                     IO.File.OpenHandle(
@@ -123,7 +122,7 @@ module InputFile =
                         FileShare.ReadWrite ||| FileShare.Delete
                     )
 
-                if FileStatus.portableOfOpen handle = portable stamp then
+                if FileStatus.portableOfOpen handle = portable version then
                     Ok handle
                 else
                     handle.Dispose()
@@ -135,12 +134,12 @@ module InputFile =
             | :? IOException as e -> Error(Failing e.Message)
         | look -> Error(failure look)
 
-    let private readOnLinux folder name (stamp: FileVersion) =
-        match openOnLinux folder name stamp with
+    let private readOnLinux folder name (version: FileVersion) =
+        match openOnLinux folder name version with
         | Error failure -> Error failure
         | Ok fd ->
             try
-                let bytes = GC.AllocateUninitializedArray<byte>(int stamp.size)
+                let bytes = GC.AllocateUninitializedArray<byte>(int version.size)
                 let mutable count = 0
                 let mutable ended = bytes.Length = 0
                 let mutable failure = None
@@ -157,22 +156,22 @@ module InputFile =
 
                 match failure, Linux.statusOfOpen fd with
                 | Some failure, _ -> Error failure
-                | None, Ok status when count = bytes.Length && hasStamp stamp status -> Ok bytes
+                | None, Ok status when count = bytes.Length && hasVersion version status -> Ok bytes
                 | None, _ -> Error Changed
             finally
                 Linux.close fd
 
-    let private readAnywhere folder name (stamp: FileVersion) =
-        match openAnywhere folder name stamp with
+    let private readAnywhere folder name (version: FileVersion) =
+        match openAnywhere folder name version with
         | Error failure -> Error failure
         | Ok handle ->
             use handle = handle
 
             try
-                let bytes = GC.AllocateUninitializedArray<byte>(int stamp.size)
+                let bytes = GC.AllocateUninitializedArray<byte>(int version.size)
                 let count = RandomAccess.Read(handle, bytes.AsSpan(), 0L)
 
-                if count = bytes.Length && FileStatus.portableOfOpen handle = portable stamp then
+                if count = bytes.Length && FileStatus.portableOfOpen handle = portable version then
                     Ok bytes
                 else
                     Error Changed
@@ -180,52 +179,52 @@ module InputFile =
             | :? UnauthorizedAccessException
             | :? IOException as e -> Error(Failing e.Message)
 
-    /// Through the calls of Linux, or through those that every system has.
-    let internal openOn linux folder name stamp : Result<SafeFileHandle, InputFailure> =
+    /// By the calls of Linux, or by those that every system has.
+    let internal openOn linux folder name version : Result<SafeFileHandle, InputFailure> =
         if linux then
-            openOnLinux folder name stamp
+            openOnLinux folder name version
             |> Result.map (fun fd -> new SafeFileHandle(nativeint fd, ownsHandle = true))
         else
-            openAnywhere folder name stamp
+            openAnywhere folder name version
 
-    /// The same choice for small inputs.
-    let internal readOn linux folder name stamp : Result<byte[], InputFailure> =
+    /// By the calls of Linux, or by those that every system has.
+    let internal readOn linux folder name version : Result<byte[], InputFailure> =
         if linux then
-            readOnLinux folder name stamp
+            readOnLinux folder name version
         else
-            readAnywhere folder name stamp
+            readAnywhere folder name version
 
-    /// <summary>Opens an input for reading, at the version that was taken. Whoever reads it compares the
-    /// stamp again at the end (<c>isCurrent</c>): a writer may be at work.</summary>
-    let openInput (folder: InputFolder) (name: TaskName) (stamp: FileVersion) =
-        openOn (OperatingSystem.IsLinux()) folder name stamp
+    /// <summary>Opens a version of an input for reading. The reader compares the version again at the end
+    /// (<c>isCurrent</c>), since somebody may be writing.</summary>
+    let openInput (folder: InputFolder) (name: TaskName) (version: FileVersion) =
+        openOn (OperatingSystem.IsLinux()) folder name version
 
-    /// <summary>Reads a small input whole: open, two looks at its stamp, one at where it is, read, close.</summary>
+    /// <summary>Reads a small input as a whole, comparing the version before and after.</summary>
     /// <param name="folder">The input folder.</param>
     /// <param name="name">The input.</param>
-    /// <param name="stamp">The version; its size is at most <c>smallMax</c>.</param>
+    /// <param name="version">The version; its size is at most <c>smallMax</c>.</param>
     /// <exception cref="T:System.ArgumentOutOfRangeException">The size is above <c>smallMax</c>.</exception>
     let tryRead
         (folder: InputFolder)
         (name: TaskName)
-        (stamp: FileVersion)
+        (version: FileVersion)
         : Result<byte[], InputFailure> =
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(int64 stamp.size, int64 smallMax)
-        readOn (OperatingSystem.IsLinux()) folder name stamp
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(int64 version.size, int64 smallMax)
+        readOn (OperatingSystem.IsLinux()) folder name version
 
-    /// Whether the file is still that version.
-    let isCurrent (folder: InputFolder) (name: TaskName) (stamp: FileVersion) =
+    /// Whether the file still has this version.
+    let isCurrent (folder: InputFolder) (name: TaskName) (version: FileVersion) =
         match folder.Examine(TaskName.toString name) with
-        | Present found -> FileVersion.isSame stamp found
+        | Present found -> FileVersion.isSame version found
         | FolderEntry.Folder
         | Absent
         | Refused _
         | Unknown _ -> false
 
-    /// What has become of that version.
-    let stateOf (folder: InputFolder) (name: TaskName) (stamp: FileVersion) : InputState =
+    /// The state of a version.
+    let stateOf (folder: InputFolder) (name: TaskName) (version: FileVersion) : InputState =
         match folder.Examine(TaskName.toString name) with
-        | Present found when FileVersion.isSame stamp found -> InputState.Current
+        | Present found when FileVersion.isSame version found -> InputState.Current
         | Present _
         | FolderEntry.Folder
         | Refused _ -> InputState.Replaced

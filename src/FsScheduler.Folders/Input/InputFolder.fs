@@ -5,11 +5,11 @@ open System.IO
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// Why something in the folder is never read.
+/// Why a file or folder is never read.
 type Refusal =
-    /// Its name cannot be that of a task; the reason, as the end of a sentence.
+    /// Not a valid name of a task; the reason, as the end of a sentence.
     | BadName of reason: string
-    /// A link out of the folder.
+    /// A link that leads out of the folder.
     | LinkOutside of target: string
     | LinkToFolder
     | BrokenLink
@@ -17,7 +17,7 @@ type Refusal =
     | NotRegular
     /// A folder that could not be listed.
     | Unlisted of reason: string
-    /// A folder in which things are listed that cannot be looked at: how many, and one of them.
+    /// A folder whose entries cannot be examined: how many, and one of them.
     | Unsearchable of count: int * first: string * reason: string
 
     /// A sentence for the log, without its subject.
@@ -34,27 +34,26 @@ type Refusal =
         | Unsearchable(count, first, reason) ->
             $"{count} names in it, such as '{first}', cannot be looked at: {reason}"
 
-/// What is found under a name.
+/// What a path of the folder leads to.
 [<Struct>]
 type FolderEntry =
-    | Present of stamp: FileVersion
+    | Present of version: FileVersion
     | Folder
     | Absent
     | Refused of refusal: Refusal
-    /// There may be something; why it cannot be said. Worth another look later.
+    /// Cannot be examined now, for this reason; worth another look later.
     | Unknown of reason: string
 
 /// <summary>
-/// The folder that inputs come from. Looks at what is in it and never outside: a link is judged by
-/// where it really leads, through every link on the way.
+/// The folder of inputs. Examines only what is in the folder: a link counts by where it really leads.
 /// </summary>
-/// <param name="path">The folder. May itself be a link; need not exist yet.</param>
-/// <param name="ignored">What in it is left alone.</param>
+/// <param name="path">The folder, which may be a link and need not exist yet.</param>
+/// <param name="ignored">Names that are left alone.</param>
 type InputFolder(path: string, ignored: IgnoreRules) =
     let path = Path.TrimEndingDirectorySeparator(Path.GetFullPath path)
     let mutable real = path
 
-    /// Follows every link of a path, at most as many as Linux does.
+    /// Follows every link of a path, as many as Linux does at most.
     static let rec portableRealPath (path: string) (linksLeft: int) : string voption =
         let root = nonNull (Path.GetPathRoot path)
         let parts = path.Substring(root.Length).Split(Path.DirectorySeparatorChar)
@@ -127,7 +126,7 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         | :? UnauthorizedAccessException
         | :? IOException as e -> Unknown e.Message
 
-    /// Whether a folder on the way is a link by now: scans do not follow those.
+    /// Whether a folder on the path has become a link: scans do not follow links to folders.
     let rec isBehindLink (relative: string) =
         match relative.LastIndexOf '/' with
         | -1 -> false
@@ -139,17 +138,18 @@ type InputFolder(path: string, ignored: IgnoreRules) =
             | Ok _
             | Error _ -> isBehindLink folder
 
-    /// With nothing left alone but what always is.
+    /// Leaves only hidden and temporary names alone.
     new(path: string) = InputFolder(path, IgnoreRules.BuiltIn)
 
-    /// Where a path really leads, through every link; none, if there is nothing.
+    /// Where a path really leads, all links followed; none if nothing is there.
     static member RealPathOf(path: string) : string voption = realPath path
 
-    /// What in it is left alone.
+    /// Names that are left alone.
     member _.Ignored = ignored
 
-    /// <summary>A file in it that this process prints to.</summary>
-    /// <returns>What is printed there, and the path relative to the folder; none, if it is left alone anyway.</returns>
+    /// <summary>A file of the folder that is this process's standard output or error.</summary>
+    /// <returns>The name of the stream, and the relative path; none if there is no such file, or it is left
+    /// alone.</returns>
     member folder.OwnOutput: struct (string * string) voption =
         let fileOf (descriptor: int) =
             match Linux.statusOfOpen descriptor, Linux.pathOf descriptor with
@@ -166,8 +166,8 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         else
             ValueNone
 
-    /// <summary>The path, relative to the folder, of an input that is at a real path, or would be; empty for the folder itself.</summary>
-    /// <returns>None: that is outside, or left alone.</returns>
+    /// <summary>The relative path for a real path of an input, existing or not; empty for the folder itself.</summary>
+    /// <returns>None: the path is outside, or left alone.</returns>
     member _.InputAt(realPath: string) : string voption =
         let root = Path.TrimEndingDirectorySeparator real
 
@@ -183,13 +183,13 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         else
             ValueNone
 
-    /// The folder as it was named, absolute.
+    /// The absolute path of the folder, as it was named.
     member _.Path = path
 
-    /// Where it really is, as of the last `Refresh`.
+    /// The real path of the folder, as of the last `Refresh`.
     member _.RealPath = real
 
-    /// Finds out where the folder really is; it may have been replaced. False: it is not there.
+    /// Finds the real path of the folder, which may have been replaced. False: the folder is missing.
     member _.Refresh() : bool =
         match realPath path with
         | ValueSome found when Directory.Exists found ->
@@ -197,13 +197,13 @@ type InputFolder(path: string, ignored: IgnoreRules) =
             true
         | _ -> false
 
-    /// The path of something in the folder, given relative to it with `/`.
+    /// The absolute path of a relative one with `/`.
     member _.Locate(relative: string) = String.Concat(path, "/", relative)
 
-    /// Whether a real path, one without links, is below the folder.
+    /// Whether a real path, without links, is below the folder.
     member _.Holds(realPath: string) = isInside realPath
 
-    /// Which folder stands at a path, that of inputs if it is empty; where the system does not tell, the same for all.
+    /// The identity of a folder; empty: of the folder of inputs. The same for all where the system does not tell.
     member _.Identity(relative: string) : FolderIdentity =
         let at =
             if relative = "" then
@@ -218,18 +218,18 @@ type InputFolder(path: string, ignored: IgnoreRules) =
         else
             { device = 0UL; inode = 0UL }
 
-    /// What there is, links to files followed. Reads no file and opens none.
+    /// What a path leads to, links to files followed. Opens no file.
     member folder.Examine(relative: string) : FolderEntry =
         if OperatingSystem.IsLinux() && isBehindLink relative then
             Absent
         else
             folder.LookInFolder relative
 
-    /// The same, in a folder that was just seen to be no link.
+    /// As `Examine`, in a folder that is known to be no link.
     member folder.LookInFolder(relative: string) : FolderEntry =
         folder.Examine(relative, OperatingSystem.IsLinux())
 
-    /// The same, through the calls of Linux or through those that every system has.
+    /// As `Examine`, by the calls of Linux or by those that every system has.
     member internal folder.Examine(relative: string, linux: bool) : FolderEntry =
         let at = folder.Locate relative
         if linux then lookOnLinux at else lookAnywhere at

@@ -8,20 +8,20 @@ open FsScheduler.Platform
 /// Whether somebody has a file open for writing.
 type Writers =
     | NoWriter
-    /// Who, as far as it is known.
+    /// The process, as far as it is known.
     | Writer of who: string
-    /// As the end of a sentence.
+    /// The reason, as the end of a sentence.
     | UnknownWriter of reason: string
 
-/// Finds out whether somebody has a file open for writing: on Linux by a lease, which only the owner of a file, or root, can
-/// have, and not on every file system; where there is none, by what the processes that may be looked at have open.
+/// Finds out whether somebody has a file open for writing. On Linux by a lease, which only the owner of a file, or
+/// root, may take, and not on every file system; without one, from the open files of other processes in `/proc`.
 module OpenWriters =
 
-    /// Descriptors that are looked at, at most.
+    /// Descriptors examined in one search of `/proc`, at most.
     let private descriptorsMax = 200_000
 
-    /// A look at all processes takes milliseconds, and serves the files of one batch.
-    let private lookEvery = TimeSpan.FromMilliseconds 200.0
+    /// A search of `/proc` takes milliseconds, and serves the files of one batch.
+    let private searchEvery = TimeSpan.FromMilliseconds 200.0
 
     let private somebody = "somebody has it open for writing"
 
@@ -35,7 +35,7 @@ module OpenWriters =
 
         $"process {Path.GetFileName folder} ({name}) has it open for writing"
 
-    /// Whether the flags of an open file say that it may be written.
+    /// Whether the flags of an open file allow writing.
     let private mayWrite (info: string) =
         try
             File.ReadLines info
@@ -51,10 +51,10 @@ module OpenWriters =
             Directory.GetFileSystemEntries folder
         with
         | :? IOException
-        | :? UnauthorizedAccessException -> [||] // ended, or another user's
+        | :? UnauthorizedAccessException -> [||] // the process has ended, or is another user's
 
-    /// Files that are open for writing, with the process; our own has none of the inputs so.
-    let private look () =
+    /// Files open for writing, each with its process. This process opens no input for writing.
+    let private search () =
         let found = Dictionary<struct (struct (uint * uint) * int64), string>()
         let mutable left = descriptorsMax
 
@@ -86,19 +86,19 @@ module OpenWriters =
 
         found
 
-    let private looking = obj ()
+    let private searching = obj ()
 
-    let mutable private looked =
-        Environment.TickCount64 - int64 lookEvery.TotalMilliseconds
+    let mutable private searchedAt =
+        Environment.TickCount64 - int64 searchEvery.TotalMilliseconds
 
     let mutable private latest =
         Dictionary<struct (struct (uint * uint) * int64), string>()
 
     let private byProcesses (status: Linux.Status) =
-        lock looking (fun () ->
-            if Environment.TickCount64 - looked >= int64 lookEvery.TotalMilliseconds then
-                latest <- look ()
-                looked <- Environment.TickCount64
+        lock searching (fun () ->
+            if Environment.TickCount64 - searchedAt >= int64 searchEvery.TotalMilliseconds then
+                latest <- search ()
+                searchedAt <- Environment.TickCount64
 
             match latest.TryGetValue(struct (status.device, status.inode)) with
             | true, folder -> Writer(ofProcess folder)
@@ -112,21 +112,21 @@ module OpenWriters =
             | NoWriter -> UnknownWriter(Linux.message errno)
             | found -> found
 
-    /// Whether a lease that is refused means what it says: elsewhere a server would have to be asked.
-    let private tellsOfLeases (fd: int) =
+    /// Whether a refused lease means a writer; on network file systems the server would have to be asked.
+    let private hasReliableLeases (fd: int) =
         match Linux.fileSystemTypeOfOpen fd with
         | ValueSome kind -> Linux.FileSystemType.isLocal kind
         | ValueNone -> false
 
-    /// <summary>Of a descriptor that is open for reading.</summary>
-    /// <param name="fd">Has a lease afterwards, if it can have one: to be released.</param>
+    /// <summary>Whether an open file has a writer.</summary>
+    /// <param name="fd">Open for reading. Has a lease afterwards where possible, which the caller releases.</param>
     let internal ofOpen (fd: int) : Writers =
         match Linux.Lease.tryTake fd with
         | Ok() -> NoWriter
-        | Error errno when errno = Linux.Errno.EAGAIN && tellsOfLeases fd -> Writer somebody
+        | Error errno when errno = Linux.Errno.EAGAIN && hasReliableLeases fd -> Writer somebody
         | Error errno -> withoutLease fd errno
 
-    /// Of a file. One that is not there, or cannot be read, has no writer: whoever reads it says so.
+    /// Whether a file has a writer. A missing or unreadable file has none: its reader will report that.
     let ofFile (path: string) : Writers =
         if OperatingSystem.IsLinux() then
             match Linux.openForReading path with
@@ -142,7 +142,7 @@ module OpenWriters =
         else
             UnknownWriter "this system does not tell"
 
-    /// Who writes to a file, by name where that is to be found out.
+    /// The writer of a file for people, by process where that can be found out.
     let describe (path: string) : string =
         if OperatingSystem.IsLinux() then
             match Linux.statusOfTarget path with

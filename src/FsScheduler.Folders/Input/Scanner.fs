@@ -6,16 +6,16 @@ open System.IO
 open System.IO.Enumeration
 open FsScheduler.Core
 
-/// What a scan came upon.
+/// What a scan has found.
 type Listing = {
     files: ResizeArray<struct (TaskName * FileVersion)>
-    /// What is never read, by its path relative to the folder.
+    /// What is never read, by path relative to the folder.
     refused: ResizeArray<struct (string * Refusal)>
-    /// What could not be looked at this time.
+    /// What could not be examined this time.
     unknown: ResizeArray<struct (string * string)>
-    /// What is left alone, but for what is hidden: folders with all that is in them, and files.
+    /// What is left alone, except hidden names: files, and folders as a whole.
     ignored: ResizeArray<struct (string * IgnoreReason)>
-    /// The folders, the one that it began with among them, by their paths relative to the input folder.
+    /// The folders, the first one included, by path relative to the input folder.
     folders: Dictionary<string, FolderIdentity>
 } with
 
@@ -25,7 +25,7 @@ type Listing = {
 
 module Scanner =
 
-    /// Folders inside folders beyond this are refused: a name has at most 2,000 bytes anyway.
+    /// Folders nested deeper are refused: a name has 2,000 bytes at most anyway.
     let depthMax = 256
 
     let private options =
@@ -36,7 +36,7 @@ module Scanner =
             ReturnSpecialDirectories = false
         )
 
-    /// The names in a folder, hidden ones left out. Throws when it cannot be listed.
+    /// The names in a folder, except hidden ones. Throws if the folder cannot be listed.
     let private names (folder: string) =
         FileSystemEnumerable<string>(
             folder,
@@ -46,10 +46,10 @@ module Scanner =
                 (fun (entry: byref<FileSystemEntry>) -> not (IgnoredNames.isHidden entry.FileName))
         )
 
-    /// <summary>Lists a folder of the input folder and all below it, ignored names left out.</summary>
+    /// <summary>Lists a folder of the input folder and all below it, except ignored names.</summary>
     /// <param name="folder">The input folder.</param>
-    /// <param name="below">Where to begin, relative to it; empty for all of it.</param>
-    /// <returns>None when the beginning itself is not there. When its rights keep it from being listed, it is refused.</returns>
+    /// <param name="below">The folder to begin with, relative to the input folder; empty for all of it.</param>
+    /// <returns>None if that folder is missing. Without the rights to list it, it is refused.</returns>
     let scan (folder: InputFolder) (below: string) : Listing voption =
         let listing = {
             files = ResizeArray()
@@ -66,9 +66,9 @@ module Scanner =
 
         let visit (path: string) (depth: int) =
             match folder.LookInFolder path with
-            | Present stamp ->
+            | Present version ->
                 match TaskName.parse path with
-                | Ok name -> listing.files.Add(struct (name, stamp))
+                | Ok name -> listing.files.Add(struct (name, version))
                 | Error reason -> refuse path (BadName reason)
             | FolderEntry.Folder when depth = depthMax ->
                 refuse path (Unlisted "it is nested too deeply")
@@ -76,12 +76,12 @@ module Scanner =
             | Refused refusal -> refuse path refusal
             | Unknown reason -> listing.unknown.Add(struct (path, reason))
             | Absent ->
-                // Gone since it was listed; or a name that is not UTF-8, which cannot be asked for.
+                // Deleted since the listing; or a name that is not UTF-8, which .NET cannot ask for.
                 match TaskName.parse path with
                 | Ok _ -> ()
                 | Error reason -> refuse path (BadName reason)
 
-        /// False when the folder is not there.
+        /// False if the folder is missing.
         let list (path: string) (depth: int) =
             let isRoot = path = ""
             listing.folders[path] <- folder.Identity path
@@ -101,7 +101,7 @@ module Scanner =
                 refuse (if isRoot then folder.Path else path) (Unlisted e.Message)
                 true
             | :? IOException as e ->
-                // Of the input folder itself: a server that is away, which may come back.
+                // The input folder itself may be on a server that is away, and come back.
                 if not isRoot then
                     refuse path (Unlisted e.Message)
 

@@ -5,17 +5,16 @@ open System.IO
 open System.IO.Hashing
 open FsScheduler.Core
 
-/// What a result file holds, in few bytes: whether it is still whole can be told from that.
+/// Content hashes of results, which tell whether a file is still complete.
 module ResultFile =
 
-    /// Of a result in memory.
     let hashOf (bytes: byte[]) : ContentHash = {
         size = int64 bytes.Length * 1L<B>
         hash = XxHash3.HashToUInt64(ReadOnlySpan bytes)
     }
 
-    /// <summary>Of a file; it is read to its end.</summary>
-    /// <exception cref="T:System.IO.IOException">It is missing, or cannot be read.</exception>
+    /// <summary>The content hash of a file, which is read to its end.</summary>
+    /// <exception cref="T:System.IO.IOException">The file is missing, or cannot be read.</exception>
     let read (path: string) : ContentHash =
         use file =
             new FileStream(
@@ -32,7 +31,7 @@ module ResultFile =
 
         { size = file.Position * 1L<B>; hash = hash.GetCurrentHashAsUInt64() }
 
-    /// Of a temporary file of the publisher's.
+    /// The content hash of a temporary file of the publisher.
     let tryProof (path: string) : Result<ContentHash, PublishFailure> =
         try
             Ok(read path)
@@ -42,7 +41,7 @@ module ResultFile =
         | :? IOException
         | :? UnauthorizedAccessException as error -> Error(DiskFailed error.Message)
 
-    /// Whether a file holds exactly this. False if it is missing, or cannot be read.
+    /// Whether a file has exactly this content. False if it is missing, or cannot be read.
     let holds (path: string) (hash: ContentHash) : bool =
         try
             let info = FileInfo path
@@ -51,7 +50,7 @@ module ResultFile =
         | :? IOException
         | :? UnauthorizedAccessException -> false
 
-/// By what results are told from others.
+/// Marks that tell results from other files.
 module ResultMark =
 
     let ofPayload (result: Payload) : ResultMark =
@@ -67,10 +66,10 @@ module ResultMark =
         | Input _
         | Slice _ -> Unmarked
 
-    /// <summary>Whether a file is that result, and then what it holds.</summary>
-    /// <param name="isSameBoot">Whether the machine has run on since: else a large file may be torn.</param>
+    /// <summary>The content hash of a file, if it has this mark.</summary>
+    /// <param name="isSameBoot">Whether there was no reboot since: otherwise a large file may be torn.</param>
     /// <param name="path">The file; it may be missing.</param>
-    /// <param name="mark">Of the result.</param>
+    /// <param name="mark">The mark of a result.</param>
     let find (isSameBoot: bool) (path: string) (mark: ResultMark) : ContentHash voption =
         try
             match mark with

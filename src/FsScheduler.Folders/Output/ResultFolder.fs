@@ -3,24 +3,24 @@ namespace FsScheduler.Folders
 open System
 open FsScheduler.Core
 
-/// Why a result could not be put in its place. Nothing of it is there.
+/// Why a result could not be published. Nothing of it is left.
 type PublishFailure =
-    /// A folder has the name of the result, or a file that of a folder on the way.
+    /// A folder has the name of the result, or a file that of a folder on the path.
     | NameTaken of path: string
-    /// A folder on the way is a link.
+    /// A folder on the path is a link.
     | OutsideResults of path: string
     /// A result, or an error, of another source has the name.
     | Occupied of path: string
     | NoSpace
-    /// The disk itself fails, or has become read-only.
+    /// The disk fails, or has become read-only.
     | DiskBroken of reason: string
     | NotPermitted of reason: string
     | NameTooLong
-    /// The temporary file is not where `CreateTemp` put it, or is gone.
+    /// The temporary file is not where `CreateTemp` put it, or gone.
     | TempLost of path: string
     | DiskFailed of reason: string
 
-    /// Whether it says nothing of this result, and passes when the disk is well again.
+    /// Whether the failure is the disk's, not this result's, and may pass.
     member failure.IsOfTheDisk =
         match failure with
         | NoSpace
@@ -49,57 +49,57 @@ type PublishFailure =
         | TempLost path -> $"the temporary file {path} is gone"
         | DiskFailed reason -> $"the result cannot be written: {reason}"
 
-/// The folder of results, as whoever fills it sees it. From any thread.
+/// The folder of results, for the publisher. Safe for any thread.
 type IResultFolder =
-    /// Absolute.
+    /// The absolute path of the folder.
     abstract Path: string
 
-    /// What names have in common that are the same to the file system.
+    /// The key of a name: equal for names that the file system takes for the same.
     abstract Fold: name: TaskName -> string
 
-    /// <summary>The name that a result or an error was given which stands where this one's would.</summary>
-    /// <returns>None: there is none, or only this name leads there.</returns>
+    /// <summary>The name of the result or error that stands where those of this name would.</summary>
+    /// <returns>None: there is none, or it has exactly this name.</returns>
     abstract NameThere: name: TaskName -> TaskName voption
 
-    /// Whether there is a result, or an error, or anything else that has one of their names.
+    /// Whether `NAME.out` or `NAME.err` exists, as a file or anything else.
     abstract IsThere: name: TaskName -> bool
 
     /// Whether there is a result.
     abstract HasResult: name: TaskName -> bool
 
-    /// Where a result goes.
+    /// The path of a result.
     abstract TargetOf: name: TaskName -> string
 
     /// <summary>Publishes a result that is in memory: writes it under a temporary name, and renames it.</summary>
-    /// <param name="name">Gives it its place.</param>
-    /// <param name="result">Its bytes.</param>
-    /// <param name="mayReplace">Over an older one; else, where one is there, it is `Occupied`.</param>
+    /// <param name="name">Determines the path.</param>
+    /// <param name="result">The bytes.</param>
+    /// <param name="mayReplace">Whether an existing file is replaced; otherwise it makes the name `Occupied`.</param>
     abstract Publish:
         name: TaskName * result: ReadOnlyMemory<byte> * mayReplace: bool ->
             Result<unit, PublishFailure>
 
-    /// Publishes what a temporary file beside the result's place holds. It is still there where the name is `Occupied`.
+    /// Publishes a temporary file beside the path of the result. The file stays if the name is `Occupied`.
     abstract PublishTemp:
         name: TaskName * temp: string * mayReplace: bool -> Result<unit, PublishFailure>
 
-    /// Says beside the results why there is none. An older result of the same source stays.
+    /// Writes beside the results why there is none. An older result of the same source stays.
     abstract PublishError:
         name: TaskName * text: string * mayReplace: bool -> Result<unit, PublishFailure>
 
-    /// An empty temporary file beside the result's place, for a result that arrives in pieces.
+    /// Creates an empty temporary file beside the path of the result, for a result that arrives in pieces.
     abstract CreateTemp: name: TaskName -> Result<string, PublishFailure>
 
-    /// The path of such a file, where none can be made now.
+    /// The path of such a file where none can be created now.
     abstract TempFor: name: string -> string
 
-    /// What a temporary file holds.
+    /// The content hash of a temporary file.
     abstract TryContentHash: path: string -> Result<ContentHash, PublishFailure>
 
-    /// Whether the result of a name holds exactly this.
+    /// Whether the result of a name has exactly this content.
     abstract Holds: name: TaskName * hash: ContentHash -> bool
 
-    /// <summary>Whether the result of a name is that of a mark, and then what it holds.</summary>
+    /// <summary>The content hash of the result of a name, if the file has this mark.</summary>
     /// <param name="name">The name.</param>
-    /// <param name="mark">Of a result.</param>
-    /// <param name="isSameBoot">Whether the machine has run on since: else a large file may be torn.</param>
+    /// <param name="mark">The mark of a result.</param>
+    /// <param name="isSameBoot">Whether there was no reboot since: otherwise a large file may be torn.</param>
     abstract Find: name: TaskName * mark: ResultMark * isSameBoot: bool -> ContentHash voption

@@ -4,17 +4,17 @@ open System
 open System.Collections.Concurrent
 open FsScheduler.Core
 
-/// What is to be remembered of a name over a restart: whose it is, or that nobody needs to know any more.
+/// The owner of a name, to be remembered over a restart; none: to be forgotten.
 type ResultOwner = { name: TaskName; owner: ResultSource voption }
 
 /// <summary>
-/// Whose which result is. No result replaces one of another source: it goes under another name, by the rule of
-/// <c>ResultName</c>. What is not known to be anybody's is that of the input of the same name, so that the many results of
-/// files take no memory here. Safe to call from any thread.
+/// The owners of the names of results. No result replaces one of another source, but gets another name by the rule of
+/// <c>ResultName</c>. A name without a recorded owner belongs to the input of the same name, so that results of files
+/// take no memory here. Safe for any thread.
 /// </summary>
 /// <param name="results">The folder of results.</param>
-/// <param name="isInput">Whether a file of that name is an input now.</param>
-/// <param name="recorded">What an earlier run knew.</param>
+/// <param name="isInput">Whether a file of this name is an input now.</param>
+/// <param name="recorded">The owners known to an earlier run.</param>
 [<Sealed>]
 type ResultOwners
     (
@@ -24,7 +24,7 @@ type ResultOwners
     ) =
     let owners = ConcurrentDictionary<string, struct (TaskName * ResultSource)>()
 
-    // Two results of one name are put there one after the other, so that the second sees the first.
+    // Results of one name are published one after the other, so that the second sees the first.
     let locks = Array.init 256 (fun _ -> obj ())
 
     do
@@ -46,7 +46,7 @@ type ResultOwners
         ResultName.holder source name (recordedOf name) (fun () -> results.IsThere name) (fun () ->
             isInput name)
 
-    /// What changes when a result of that source has got a name; none: that is what everybody assumes.
+    /// Records that a result of a source has a name; none if nothing changes.
     let own (source: ResultSource) (name: TaskName) : ResultOwner voption =
         let key = results.Fold name
 
@@ -62,7 +62,7 @@ type ResultOwners
                 owners[key] <- struct (name, source)
                 ValueSome { name = name; owner = ValueSome source }
 
-    /// Under the lock of the name, so that it is still so when it is put there.
+    /// Publishes under the lock of the name, so that its owner stays the same meanwhile.
     let tryPut source name (put: TaskName -> bool -> Result<unit, PublishFailure>) =
         lock (lockOf name) (fun () ->
             match holderOf source name with
@@ -70,12 +70,12 @@ type ResultOwners
             | holder ->
                 put name holder.IsSame |> Result.map (fun () -> struct (name, own source name)))
 
-    /// <summary>Puts a result, or an error, in the first place that nobody else has.</summary>
-    /// <param name="source">Whose it is.</param>
+    /// <summary>Publishes a result or an error under the first name that nobody else has.</summary>
+    /// <param name="source">The owner of the result.</param>
     /// <param name="name">Its own name.</param>
-    /// <param name="put">Does it, and is told whether it may replace what is there. Where the name turns out to be
-    /// occupied, it is called for the next one.</param>
-    /// <returns>The name that it has got, and what is to be remembered of that.</returns>
+    /// <param name="put">Publishes under a name, and is told whether to replace an existing file. Called with the next
+    /// name if this one turns out to be occupied.</param>
+    /// <returns>The name of the result, and what is to be remembered of its owner.</returns>
     member _.Put
         (source: ResultSource, name: TaskName, put: TaskName -> bool -> Result<unit, PublishFailure>) : Result<
             struct (TaskName * ResultOwner voption),
@@ -98,16 +98,16 @@ type ResultOwners
         names.Dispose()
         outcome
 
-    /// Whether nobody else is known to have a name, whatever stands there.
+    /// Whether no other owner of the name is known, whatever file is there.
     member _.MayHave(source: ResultSource, name: TaskName) : bool =
         match recordedOf name with
         | ValueSome owner -> owner = source
         | ValueNone -> source = OfFile name || not (isInput name)
 
-    /// Notes what an earlier run did and could not note any more: this result has this name.
+    /// Records a result that an earlier run published and could not record any more.
     member _.Note(source: ResultSource, name: TaskName) : ResultOwner voption = own source name
 
-    /// The name that the latest result of a source has, or that its first one would have.
+    /// The name of the latest result of a source, or that its first one would have.
     member _.Find(source: ResultSource, name: TaskName) : TaskName =
         let isHeld candidate =
             match recordedOf candidate with
@@ -119,15 +119,15 @@ type ResultOwners
         |> Seq.tryFind isHeld
         |> Option.defaultValue name
 
-    /// Every name that is somebody's of whom its own name does not tell.
+    /// Every name that belongs to another source than the input of that name.
     member _.All: struct (TaskName * ResultSource)[] =
         owners.Values
         |> Seq.sortBy (fun (struct (name, _)) -> string name)
         |> Seq.toArray
 
-    /// <summary>If what stood under a name is there no more, nobody needs to know whose it was.</summary>
+    /// <summary>Forgets the owner of a name without a file.</summary>
     /// <param name="name">The name.</param>
-    /// <param name="remember">Told of it before anybody else can have the name.</param>
+    /// <param name="remember">Told of the change before anybody else can have the name.</param>
     member _.Forget(name: TaskName, remember: ResultOwner -> unit) : unit =
         lock (lockOf name) (fun () ->
             if

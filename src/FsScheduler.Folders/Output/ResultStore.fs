@@ -9,12 +9,12 @@ open FsScheduler.Core
 open FsScheduler.Platform
 
 /// <summary>
-/// Puts results in place: <c>NAME.out</c> for <c>NAME</c> in the same subfolder, and <c>NAME.err</c> for what
-/// failed, each written under a temporary name and renamed, so that a final name always holds something whole.
-/// Safe to call from any thread. Where a file goes follows from a <c>TaskName</c> alone, which cannot lead outside; folders
-/// on the way are checked not to be links. Nothing is flushed to the device here.
+/// Publishes results: <c>NAME.out</c> for <c>NAME</c> in the same subfolder, and <c>NAME.err</c> for failures, each
+/// written under a temporary name and renamed, so that a final name always has a complete file. Safe for any thread. A
+/// <c>TaskName</c> cannot lead outside, and folders on the path must not be links. Nothing is flushed to the device
+/// here.
 /// </summary>
-/// <param name="path">The folder of results. Exists, or is created.</param>
+/// <param name="path">The folder of results; created if missing.</param>
 type ResultStore(path: string) =
     static let slashed (path: string) =
         path.Replace(Path.DirectorySeparatorChar, '/')
@@ -22,18 +22,18 @@ type ResultStore(path: string) =
     let root = slashed (Path.TrimEndingDirectorySeparator(Path.GetFullPath path))
     do Directory.CreateDirectory root |> ignore
 
-    /// Below `root`, by absolute path. May have been deleted since: then opening fails and they are made again.
+    /// Known folders below `root`, by absolute path. One that was deleted since is created again.
     let folders = ConcurrentDictionary<string, unit>()
 
-    /// `NAME.err` that are there, by absolute path: thousands of results pay for no look at the disk.
+    /// Existing `NAME.err`, by absolute path: saves thousands of results a look at the disk.
     let errors = ConcurrentDictionary<string, unit>()
 
     let mutable count = 0L
 
-    /// Tells the temporary files of this run from any others.
+    /// Tells the temporary files of this run from others.
     let run = Random.Shared.NextInt64().ToString "x16"
 
-    /// `.NAME.out.fss-<run>-<count>.tmp`: at most 247 bytes, for a part of 200.
+    /// `.NAME.out.fss-<run>-<count>.tmp`: at most 247 bytes for a last part of 200.
     static let tempName =
         Regex(@"^\..+\.fss-[0-9a-f]{16}-[0-9a-f]{8,16}\.tmp$", RegexOptions.CultureInvariant)
 
@@ -61,7 +61,7 @@ type ResultStore(path: string) =
         | Disk.StorageError reason -> DiskFailed reason
         | _ -> DiskFailed e.Message
 
-    /// Creates what is missing of the folders on the way, one by one, and looks at each once.
+    /// Creates the missing folders of a path one by one, and checks each once.
     let rec ensure (folder: string) : Result<unit, PublishFailure> =
         if folder = root || folders.ContainsKey folder then
             Ok()
@@ -80,7 +80,7 @@ type ResultStore(path: string) =
                     folders[folder] <- ()
                     Ok()
 
-    /// Runs what needs the folder of `target`; once more if the folder turns out to have been deleted.
+    /// Runs an action on a file; once more if its folder turns out to have been deleted.
     let inFolder (target: string) (action: unit -> Result<'T, PublishFailure>) =
         let folder = folderOf target
 
@@ -113,10 +113,9 @@ type ResultStore(path: string) =
             IO.File.Delete temp
         with
         | :? UnauthorizedAccessException
-        | :? IOException -> () // The sweep of the next start has it.
+        | :? IOException -> () // the sweep of the next start deletes it
 
-    /// A rename is all that anybody sees. What may not replace anything finds out while it is made: no look before it
-    /// could tell.
+    /// Without `mayReplace` the rename itself fails on an existing file: an earlier check could not be sure.
     let rename (temp: string) (target: string) mayReplace : Result<unit, PublishFailure> =
         try
             IO.File.Move(temp, target, overwrite = mayReplace)
@@ -163,7 +162,7 @@ type ResultStore(path: string) =
             )
         )
 
-    /// Whether the file system takes names that differ in case, or in how accents are written, for the same.
+    /// Whether the file system folds the case of names, or the ways to write accents.
     let isFolding =
         let name = $".Fss-\u00E9.fss-{run}-{0:x8}.tmp"
         let path = root + "/" + name
@@ -179,18 +178,14 @@ type ResultStore(path: string) =
         with Disk.StorageError _ ->
             false
 
-    /// The folder, absolute.
     member _.Path = root
 
-    /// What names have in common that are the same to the file system.
     member _.Fold(name: TaskName) : string =
         if isFolding then
             (TaskName.toString name).Normalize(Text.NormalizationForm.FormC).ToUpperInvariant()
         else
             TaskName.toString name
 
-    /// <summary>The name that a result or an error was given which stands where this one's would.</summary>
-    /// <returns>None: there is none, or only this name leads there.</returns>
     member _.NameThere(name: TaskName) : TaskName voption =
         if not isFolding then
             ValueNone
@@ -219,9 +214,9 @@ type ResultStore(path: string) =
             with Disk.StorageError _ ->
                 ValueNone
 
-    /// <summary>To be called once, before anything is published: removes temporary files that an earlier
-    /// run left, and finds the <c>NAME.err</c> that are there. Nobody else may be publishing to the folder.</summary>
-    /// <returns>How many temporary files were removed.</returns>
+    /// <summary>Deletes the temporary files of earlier runs, and finds the existing <c>NAME.err</c>. To be called once,
+    /// before anything is published; nobody else may be publishing to the folder.</summary>
+    /// <returns>The number of deleted files.</returns>
     member _.Sweep() : int =
         let mutable swept = 0
 
@@ -236,17 +231,11 @@ type ResultStore(path: string) =
 
         swept
 
-    /// Where the result of a task goes.
     member _.TargetOf(name: TaskName) = target name ".out"
 
-    /// Whether there is a result, or an error, or anything else that has one of their names.
     member _.IsThere(name: TaskName) : bool =
         Path.Exists(target name ".out") || Path.Exists(target name ".err")
 
-    /// <summary>Publishes a result that is in memory.</summary>
-    /// <param name="name">Gives it its place.</param>
-    /// <param name="result">Its bytes.</param>
-    /// <param name="mayReplace">Over an older one; else, where one is there, it is `Occupied`.</param>
     member _.Publish
         (name: TaskName, result: ReadOnlyMemory<byte>, mayReplace: bool)
         : Result<unit, PublishFailure> =
@@ -257,8 +246,8 @@ type ResultStore(path: string) =
 
         published
 
-    /// <summary>An empty temporary file beside the result's place, for a result that arrives in pieces. Ends with
-    /// <c>PublishTemp</c> or <c>Discard</c>.</summary>
+    /// <summary>Creates an empty temporary file beside the path of the result, for a result that arrives in pieces.
+    /// Ends with <c>PublishTemp</c> or <c>Discard</c>.</summary>
     member _.CreateTemp(name: TaskName) : Result<string, PublishFailure> =
         let target = target name ".out"
 
@@ -267,12 +256,10 @@ type ResultStore(path: string) =
             (create temp).Dispose()
             Ok temp)
 
-    /// The path of such a file, where none can be made now.
     member _.TempFor(name: string) : string =
         tempBeside (String.Concat(root, "/", name, ".out"))
 
-    /// Publishes what a temporary file of `CreateTemp` for a name in the same folder holds; it must be closed. It is still
-    /// there where the name is `Occupied`.
+    /// Publishes a closed temporary file of `CreateTemp`. The file stays if the name is `Occupied`.
     member _.PublishTemp
         (name: TaskName, temp: string, mayReplace: bool)
         : Result<unit, PublishFailure> =
@@ -297,10 +284,9 @@ type ResultStore(path: string) =
             | :? UnauthorizedAccessException
             | :? IOException as e -> Error(failure target e)
 
-    /// Removes a temporary file that is not needed. Does nothing when it is gone.
+    /// Deletes a temporary file, if it exists.
     member _.Discard(temp: string) : unit = discard temp
 
-    /// Says in `NAME.err` why there is no result. An older result of the same source stays.
     member _.PublishError
         (name: TaskName, text: string, mayReplace: bool)
         : Result<unit, PublishFailure> =

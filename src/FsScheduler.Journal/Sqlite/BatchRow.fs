@@ -6,7 +6,7 @@ open System
 module internal BatchRow =
 
     let schema = [
-        // The numbers stand before the bytes, so that they are found on the first page of a row.
+        // The numbers come before the blobs, on the first page of a row.
         """CREATE TABLE batch(
                 first INTEGER PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL, owner BLOB NOT NULL,
                 sum INTEGER NOT NULL, events TEXT NOT NULL, payloads BLOB NOT NULL)"""
@@ -26,7 +26,6 @@ module internal BatchRow =
 
     let selection = "SELECT first, count, at, owner, sum, events, payloads FROM batch"
 
-    /// Writes one row.
     let write (insert: Statement) (batch: Batch) (sum: int64) =
         let owner = Span<byte>(Array.zeroCreate 16)
         batch.owner.TryWriteBytes(owner, true) |> ignore
@@ -53,14 +52,14 @@ module internal BatchRow =
 
         struct (batch, row.GetInt 4)
 
-    /// The batch of the row that a selection stands at, and its sum as it was written.
+    /// The batch of the present row of a `selection`, and its sum as written.
     let read (row: Statement) : struct (Batch * int64) =
         let copy column =
             ReadOnlyMemory((row.GetBlob column).ToArray())
 
         make row (copy 5) (copy 6)
 
-    /// The same, in bytes that are used again.
+    /// `read` into a reusable buffer.
     let readInto (bytes: ByteBuffer) (row: Statement) : struct (Batch * int64) =
         let copy column =
             let start = bytes.Length
@@ -73,7 +72,7 @@ module internal BatchRow =
 
         make row (written.Slice(eventsAt, eventsLength)) (written.Slice(payloadsAt, payloadsLength))
 
-    /// Whether a batch is what was written.
+    /// Whether a batch is undamaged: its sum is the one that was written.
     let isWhole (struct (batch: Batch, sum: int64)) : bool =
         batch.count > 0 && Batch.sum batch = sum
 

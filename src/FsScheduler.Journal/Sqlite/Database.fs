@@ -19,13 +19,13 @@ type internal OpenMode =
     | Write
     | Create
 
-/// <summary>An open SQLite file, for one thread at a time.</summary>
-/// <exception cref="T:FsScheduler.Journal.SqliteError">It cannot be opened.</exception>
+/// <summary>An open SQLite file. Not thread-safe.</summary>
+/// <exception cref="T:FsScheduler.Journal.SqliteError">The file cannot be opened.</exception>
 [<Sealed>]
 type internal Database(path: string, mode: OpenMode) =
     static let noCheckpointOnClose = 1006 // SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE
 
-    /// SQLite's own locks are left out: two of them to a call otherwise. To be said before the first use of SQLite.
+    /// Turns off SQLite's mutexes, two for each call otherwise. Called before the first use of SQLite.
     static let withoutLocks =
         lazy
             (Batteries_V2.Init()
@@ -34,7 +34,7 @@ type internal Database(path: string, mode: OpenMode) =
              raw.sqlite3_initialize () |> ignore)
 
     let mutable db = Unchecked.defaultof<sqlite3>
-    /// Up to where room is taken for the file.
+    /// Bytes of disk space that are allocated for the file.
     let mutable reserved = 0L
 
     let check code =
@@ -70,20 +70,20 @@ type internal Database(path: string, mode: OpenMode) =
         use statement = database.Prepare sql
         statement.Run()
 
-    /// The first number of the first row; 0 without one.
+    /// The first column of the first row; 0 without a row.
     member database.Scalar(sql: string) : int64 =
         use statement = database.Prepare sql
         if statement.Next() then statement.GetInt 0 else 0L
 
-    /// Whether the log is moved into the file when the last connection is closed: not, where a file is only looked at.
+    /// Whether closing the last connection checkpoints the WAL: not where a file is only read.
     member _.SetCheckpointOnClose(isOn: bool) =
         let mutable ignored = 0
 
         raw.sqlite3_db_config (db, noCheckpointOnClose, (if isOn then 0 else 1), &ignored)
         |> check
 
-    /// Takes room for the file, rounded up, without a change of its content: what is in the log can then be moved into it on
-    /// a disk that has become full.
+    /// Allocates disk space for the file, rounded up, without changing its content, so that the WAL can be checkpointed
+    /// on a disk that has become full.
     member _.Reserve(bytes: int64) =
         if bytes > reserved then
             let mutable chunk = 262_144L
@@ -109,9 +109,9 @@ type internal Database(path: string, mode: OpenMode) =
             | 0 -> reserved <- size
             | code -> raise (SqliteError(code, "no room for the file"))
 
-    /// <summary>Moves pages of the log into the file.</summary>
+    /// <summary>Checkpoints the WAL: moves pages from it into the file.</summary>
     /// <param name="mode">SQLITE_CHECKPOINT_PASSIVE or SQLITE_CHECKPOINT_TRUNCATE.</param>
-    /// <returns>SQLite's result code; pages in the log; how many of them are moved.</returns>
+    /// <returns>SQLite's result code; the pages in the WAL; how many of them are moved.</returns>
     member _.Checkpoint(mode: int) : struct (int * int * int) =
         let mutable log = 0
         let mutable moved = 0

@@ -5,21 +5,21 @@ open System.Buffers.Binary
 open System.IO
 open SQLitePCL
 
-/// What a journal in a file is opened with.
+/// Options of a journal in an SQLite file.
 type SqliteStoreOptions = {
-    /// The file; its log, mark and reserve stand beside it.
+    /// The file; its WAL, mark and reserve are beside it.
     path: string
-    /// Whether an append is flushed to the disk. If not, it survives the end of the process, not of the machine.
+    /// Whether an append is flushed to the disk. If not, it survives the end of the process, but not of the machine.
     flush: bool
-    /// Goes on from what is there when the end of the journal is lost.
+    /// Whether to go on when the end of the journal is lost.
     acceptLoss: bool
-    /// Takes from others what they may do with a file of the journal.
+    /// Removes the rights of other users on a file of the journal.
     restrict: string -> unit
-    /// Told in a sentence what the operator should know.
+    /// Logs a sentence for the operator.
     log: string -> unit
-    /// Told what makes the log of the file grow, and nothing when it is over. By the thread that appends.
-    held: string option -> unit
-    /// Bytes that the log of the file may have before it is told.
+    /// Told why the WAL grows, and None when it shrinks again. Called by the appending thread.
+    checkpointBlocked: string option -> unit
+    /// The size of the WAL, in bytes, from which `checkpointBlocked` is called.
     logBytesMax: int64
 }
 
@@ -31,11 +31,11 @@ module SqliteStoreOptions =
         acceptLoss = false
         restrict = ignore
         log = ignore
-        held = ignore
+        checkpointBlocked = ignore
         logBytesMax = 64L * 1024L * 1024L
     }
 
-/// The file of a journal: what it is known by, how it is opened.
+/// The file format of a journal, and how a file is checked.
 module internal SqliteFile =
 
     let applicationId = 0x46735363 // "FsSc"
@@ -48,7 +48,7 @@ module internal SqliteFile =
     let refuse (path: string) (what: string) : 'T =
         raise (JournalRefused $"the journal {path} {what}")
 
-    /// Whether the same may succeed later: the disk is full or fails, or the file is locked or may not be written.
+    /// Whether a retry may succeed: the disk is full or fails, or the file is locked or may not be written.
     let private passes code =
         match code &&& 0xff with
         | 5 // SQLITE_BUSY
@@ -61,10 +61,10 @@ module internal SqliteFile =
     /// Whether the disk has no room.
     let isFull code =
         code &&& 0xff = raw.SQLITE_FULL
-        // The index of the log finds no room.
+        // The shared memory of the WAL finds no space.
         || code = raw.SQLITE_IOERR_SHMSIZE
 
-    /// An error of SQLite as one of the journal.
+    /// The exception of the journal for an error of SQLite.
     let errorOf (path: string) (code: int) (message: string) : exn =
         match code &&& 0xff with
         | 11 // SQLITE_CORRUPT
@@ -72,7 +72,7 @@ module internal SqliteFile =
             JournalRefused $"the journal {path} is damaged: {message}; {recover}"
         | _ -> StoreError(passes code, $"the journal {path}: {message} (SQLite error {code})")
 
-    /// Does something with the file; an error of SQLite becomes one of the journal.
+    /// Runs an action; an error of SQLite becomes an exception of the journal.
     let guard (path: string) (action: unit -> 'T) : 'T =
         try
             action ()
@@ -92,8 +92,9 @@ module internal SqliteFile =
         let length = file.ReadAtLeast(Span bytes, 100, false)
         Array.truncate length bytes
 
-    /// <summary>Refuses what is not a journal of this version, without a change to any file.</summary>
-    /// <param name="path">A file that is not open: closing it takes the locks from whoever has it open here.</param>
+    /// <summary>Refuses a file that is no journal of this version, without changing any file.</summary>
+    /// <param name="path">A file that this process does not have open: closing it releases the locks of every
+    /// handle.</param>
     let checkHeader (path: string) : unit =
         let head =
             try
@@ -126,7 +127,7 @@ module internal SqliteFile =
                     path
                     "is of a version that was never released, or of another program: move it away, and start with a new one"
 
-    /// The number after the last batch, and that batch's first number and sum.
+    /// The number after the last batch, and the first number and the sum of that batch; (1, 0, 0) without a batch.
     let last (db: Database) : struct (int64 * int64 * int64) =
         use rows =
             db.Prepare "SELECT first + count, first, sum FROM batch ORDER BY first DESC LIMIT 1"
@@ -138,7 +139,7 @@ module internal SqliteFile =
         else
             struct (1L, 0L, 0L)
 
-    /// The batch of a row, which is refused if it is not what was written.
+    /// The batch of a row; refused if it is damaged.
     let whole (path: string) (struct (batch: Batch, _) as row) : Batch =
         if not (BatchRow.isWhole row) then
             refuse
@@ -147,7 +148,7 @@ module internal SqliteFile =
 
         batch
 
-    /// Refuses a journal whose last batch is not what was written: its number would be taken for the next one.
+    /// Refuses a journal whose last batch is damaged: numbers continue from that batch.
     let checkLast (path: string) (db: Database) : unit =
         use rows = db.Prepare $"{BatchRow.selection} ORDER BY first DESC LIMIT 1"
 
@@ -155,8 +156,8 @@ module internal SqliteFile =
             whole path (BatchRow.read rows) |> ignore
             rows.Reset()
 
-    /// Whether the batch that a mark speaks of is there, or was dropped, or was left out by a repair.
-    let private knows (db: Database) (mark: EndMark) =
+    /// Whether the batch of a mark is there, was dropped, or was replaced by a repair.
+    let private knows (db: Database) (mark: HighWaterMark) =
         use rows =
             db.Prepare
                 $"SELECT first, sum, owner = zeroblob(16) FROM batch WHERE first <= {mark.first} ORDER BY first DESC LIMIT 1"
@@ -169,8 +170,8 @@ module internal SqliteFile =
         else
             true
 
-    /// What the journal has lost, as its mark knows.
-    let lossOf (path: string) (db: Database) (hasLog: bool) (mark: EndMark) : string option =
+    /// What the journal has lost, by its mark.
+    let lossOf (path: string) (db: Database) (hasLog: bool) (mark: HighWaterMark) : string option =
         let struct (next, _, _) = last db
 
         if next < mark.next then
@@ -186,7 +187,7 @@ module internal SqliteFile =
         else
             None
 
-    /// Batches that have the numbers of lost events, so that none is given again.
+    /// Batches in place of lost events, so that their numbers are not given again.
     let lostBatches (first: int64) (next: int64) (at: int64) : Batch list = [
         let most = int64 Int32.MaxValue
 
@@ -194,7 +195,6 @@ module internal SqliteFile =
             Batch.lost begins (int (min most (next - begins))) at
     ]
 
-    /// Makes the tables of a new file.
     let create (db: Database) : unit =
         db.Execute $"PRAGMA page_size = {pageBytes}"
         db.Execute "BEGIN"
@@ -209,27 +209,27 @@ module internal SqliteFile =
     let hasTables (db: Database) : bool =
         db.Scalar "SELECT count(*) FROM sqlite_master" > 0L
 
-    /// Writes batches, within a transaction.
+    /// Inserts batches, within a transaction.
     let insertAll (db: Database) (batches: Batch seq) : unit =
         use insert = db.Prepare BatchRow.insertion
 
         for batch in batches do
             BatchRow.write insert batch (Batch.sum batch)
 
-    /// The mark of the journal as it is.
-    let markOf (db: Database) (isFlushed: bool) : EndMark voption =
+    /// The mark of the journal as it is; none: the journal is empty.
+    let markOf (db: Database) (isFlushed: bool) : HighWaterMark voption =
         match last db with
         | struct (_, 0L, _) -> ValueNone
         | struct (next, first, sum) ->
             ValueSome { first = first; next = next; sum = sum; isFlushed = isFlushed }
 
-    /// Writes the mark of a journal that is written and flushed.
+    /// Writes the mark of a new and flushed journal.
     let setMark (path: string) (db: Database) : unit =
         match markOf db true with
-        | ValueSome mark -> EndMark.write path mark
+        | ValueSome mark -> HighWaterMark.write path mark
         | ValueNone -> ()
 
-    /// Opens a file to read it, without a change to it or to its log, even when it is closed.
+    /// Opens a file to read, without changing the file or its WAL, even when it is closed.
     let private openWith (first: string) (path: string) : Database =
         let db = new Database(path, OpenMode.Read)
 
@@ -245,6 +245,6 @@ module internal SqliteFile =
     let openToRead (path: string) : Database =
         openWith "PRAGMA temp_store = MEMORY" path
 
-    /// Opens also a file that was cut off: to be said before anything is read.
+    /// Opens a file that may be truncated. `writable_schema` has to come before any read.
     let openToSalvage (path: string) : Database =
         openWith "PRAGMA writable_schema = ON" path

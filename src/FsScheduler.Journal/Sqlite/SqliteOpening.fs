@@ -4,7 +4,7 @@ open System
 open System.IO
 open SQLitePCL
 
-/// How the writer opens the file of a journal: nothing is changed before it is known to be whole at its end.
+/// Opens the file of a journal to write. Changes nothing before the end of the journal is known to be whole.
 module internal SqliteOpening =
 
     let private prepare (options: SqliteStoreOptions) (db: Database) =
@@ -28,8 +28,8 @@ module internal SqliteOpening =
         for file in [ path + "-wal"; path + "-shm" ] do
             options.restrict file
 
-    /// Goes on after a loss: the numbers of what the mark knows and the journal lacks are not given again.
-    let private fill (db: Database) (mark: EndMark) =
+    /// Goes on after a loss: the numbers of the lost events are not given again.
+    let private fill (db: Database) (mark: HighWaterMark) =
         let struct (next, first, _) = SqliteFile.last db
         let at = db.Scalar $"SELECT at FROM batch WHERE first = {first}"
         db.Execute "BEGIN IMMEDIATE"
@@ -54,7 +54,7 @@ module internal SqliteOpening =
 
             if next > 1L then
                 options.log
-                    $"{EndMark.pathOf options.path} is missing or cannot be read: whether the journal has lost its end is not known"
+                    $"{HighWaterMark.pathOf options.path} is missing or cannot be read: whether the journal has lost its end is not known"
 
     let private openOnce (options: SqliteStoreOptions) hasLog found =
         let db = new Database(options.path, OpenMode.Create)
@@ -65,17 +65,17 @@ module internal SqliteOpening =
             SqliteFile.checkLast options.path db
             checkMark options db hasLog found
             db.SetCheckpointOnClose true
-            // What a killed process has written may not have been flushed.
+            // A killed process may have left writes that are not flushed.
             db.Checkpoint raw.SQLITE_CHECKPOINT_TRUNCATE |> ignore
             db
         with _ ->
             (db :> IDisposable).Dispose()
             reraise ()
 
-    /// <summary>Opens a journal, new or old.</summary>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged, has lost its end, or is of another version or
-    /// program.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">It cannot be opened or written.</exception>
+    /// <summary>Opens a journal, or creates a new one.</summary>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged, has lost its end, or is of
+    /// another version or program.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be opened or written.</exception>
     let openForWriting (options: SqliteStoreOptions) : Database =
         let path = options.path
 
@@ -83,7 +83,7 @@ module internal SqliteOpening =
             if File.Exists file then FileInfo(file).Length else 0L
 
         let hasLog = lengthOf (path + "-wal") > 0L
-        let found = EndMark.read path
+        let found = HighWaterMark.read path
 
         if lengthOf path > 0L then
             SqliteFile.checkHeader path
@@ -92,7 +92,7 @@ module internal SqliteOpening =
             | Found mark when mark.next > 1L ->
                 SqliteFile.refuse
                     path
-                    $"is missing or empty, and had events up to number {mark.next - 1L}, as {EndMark.pathOf path} says. Put it back, or start with --accept-loss to begin a new one"
+                    $"is missing or empty, and had events up to number {mark.next - 1L}, as {HighWaterMark.pathOf path} says. Put it back, or start with --accept-loss to begin a new one"
             | _ when hasLog ->
                 SqliteFile.refuse
                     path
@@ -102,5 +102,5 @@ module internal SqliteOpening =
         SqliteFile.guard path (fun () ->
             try
                 openOnce options hasLog found
-            with SqliteError(code, _) when SqliteFile.isFull code && Reserve.give path ->
+            with SqliteError(code, _) when SqliteFile.isFull code && SpaceReserve.release path ->
                 openOnce options hasLog found)

@@ -3,22 +3,21 @@ namespace FsScheduler.Journal
 open System
 open System.Collections.Generic
 
-/// <summary>Reads a journal with a connection of its own, from any thread.</summary>
+/// <summary>Reads a journal through its own connection, from any thread.</summary>
 /// <param name="path">The file.</param>
 [<Sealed>]
 type internal SqliteReader(path: string) =
     let guard action = SqliteFile.guard path action
     let db = guard (fun () -> SqliteFile.openToRead path)
 
-    /// Batches and bytes that are read at once, and then no more until somebody wants the next. At first it is one: many want
-    /// no more.
+    /// The most batches and bytes of one query. The first query reads one batch, since many callers want no more.
     let batchesMax = 64
     let bytesMax = 1024 * 1024
 
-    /// What a row takes beside its events and payloads.
+    /// Bytes of a row beside events and payloads.
     let rowBytes = 64L
 
-    /// Batches that are looked at for one cutoff.
+    /// Batches that are examined for one cutoff.
     let walkMax = 4_096
 
     let check row = SqliteFile.whole path row
@@ -41,7 +40,7 @@ type internal SqliteReader(path: string) =
                 rows.Reset()
                 found))
 
-    /// Whether there is nothing before a number: what was there is dropped.
+    /// Whether no event is left before a number: those before it were dropped.
     let isOldest (number: int64) =
         lock db (fun () -> guard (fun () -> db.Scalar "SELECT min(first) FROM batch" >= number))
 
@@ -75,10 +74,9 @@ type internal SqliteReader(path: string) =
         rows.Reset()
         cutoff
 
-    /// Held while the file is read.
-    member _.Gate: obj = db
+    member _.ReadLock: obj = db
 
-    /// The batch that begins at a number, by a connection.
+    /// The batch that begins at a number, read by another connection.
     member _.Find(first: int64, db: Database) : Batch voption =
         find first db |> ValueOption.map check
 
@@ -97,7 +95,7 @@ type internal SqliteReader(path: string) =
                 for row in rows do
                     let batch = check row
 
-                    // What is before the first batch was dropped.
+                    // A gap before the first batch is no damage: those batches were dropped.
                     if batch.first > from && not (isOldest batch.first) then
                         SqliteFile.refuse
                             path

@@ -3,8 +3,8 @@ namespace FsScheduler.Journal
 open System
 open System.Collections.Generic
 
-/// The statements of the connection that writes.
-type private Writing(db: Database) =
+/// The prepared statements of the writing connection.
+type private WriteStatements(db: Database) =
     let insert = db.Prepare BatchRow.insertion
     let start = db.Prepare "BEGIN IMMEDIATE"
     let commit = db.Prepare "COMMIT"
@@ -26,12 +26,12 @@ type private Writing(db: Database) =
     /// The number that the next batch begins with.
     member _.Next = one last 1L
 
-    /// Does all of something or nothing.
+    /// Runs an action in a transaction.
     member _.Transact(action: unit -> 'T) : 'T =
         try
             start.Run()
             let value = action ()
-            // Room for all that the log has, so that it can be moved on a disk that has become full.
+            // Space for all of the WAL, so that a checkpoint succeeds on a disk that has become full.
             db.Reserve(one pages 0L * int64 SqliteFile.pageBytes)
             commit.Run()
             value
@@ -39,7 +39,7 @@ type private Writing(db: Database) =
             try
                 db.Execute "ROLLBACK"
             with SqliteError _ ->
-                () // Some errors have rolled it back already.
+                () // some errors have rolled back already
 
             reraise ()
 
@@ -48,10 +48,10 @@ type private Writing(db: Database) =
             for statement in [ insert; start; commit; last; pages ] do
                 (statement :> IDisposable).Dispose()
 
-/// <summary>A journal in an SQLite file: a row for each batch.</summary>
-/// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged, has lost its end, or is of another version or
-/// program; nothing was changed.</exception>
-/// <exception cref="T:FsScheduler.Journal.StoreError">It cannot be opened.</exception>
+/// <summary>A journal in an SQLite file, with a row for each batch.</summary>
+/// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged, has lost its end, or is of another
+/// version or program; no file was changed.</exception>
+/// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be opened.</exception>
 [<Sealed>]
 type SqliteStore(options: SqliteStoreOptions) =
     let path = options.path
@@ -65,11 +65,18 @@ type SqliteStore(options: SqliteStoreOptions) =
             (db :> IDisposable).Dispose()
             reraise ()
 
-    let writing = guard (fun () -> new Writing(db))
+    let statements = guard (fun () -> new WriteStatements(db))
     let mark = new MarkWriter(path)
 
-    let keeper =
-        LogKeeper(db, reader.Gate, path, options.logBytesMax, options.restrict, options.held)
+    let checkpointer =
+        WalCheckpointer(
+            db,
+            reader.ReadLock,
+            path,
+            options.logBytesMax,
+            options.restrict,
+            options.checkpointBlocked
+        )
 
     let setMark (batch: Batch) sum =
         mark.Set {
@@ -80,12 +87,12 @@ type SqliteStore(options: SqliteStoreOptions) =
         }
 
     do
-        Reserve.make path options.restrict
+        SpaceReserve.make path options.restrict
 
         guard (fun () -> SqliteFile.markOf db options.flush)
         |> ValueOption.iter mark.Set
 
-    /// Whether these batches are there exactly so.
+    /// Whether equal batches are in the file.
     let isThere (batches: IReadOnlyList<Batch>) =
         batches
         |> Seq.forall (fun batch ->
@@ -93,9 +100,9 @@ type SqliteStore(options: SqliteStoreOptions) =
             | ValueSome found -> Batch.sum found = Batch.sum batch
             | ValueNone -> false)
 
-    /// Writes them; the sum of the last.
+    /// Inserts batches, and returns the sum of the last one.
     let append (batches: IReadOnlyList<Batch>) =
-        let mutable next = writing.Next
+        let mutable next = statements.Next
         let mutable sum = 0L
 
         for batch in batches do
@@ -106,20 +113,20 @@ type SqliteStore(options: SqliteStoreOptions) =
                 )
 
             sum <- Batch.sum batch
-            writing.Insert(batch, sum)
+            statements.Insert(batch, sum)
             next <- Batch.next batch
 
         sum
 
     let transact action =
         try
-            writing.Transact action
-        with SqliteError(code, _) when SqliteFile.isFull code && keeper.Relieve() ->
-            writing.Transact action
+            statements.Transact action
+        with SqliteError(code, _) when SqliteFile.isFull code && checkpointer.Relieve() ->
+            statements.Transact action
 
     let drop before most =
         let old = List<int64>()
-        let next = writing.Next
+        let next = statements.Next
 
         use rows =
             db.Prepare $"SELECT first + count FROM batch ORDER BY first LIMIT {int64 most + 1L}"
@@ -138,7 +145,6 @@ type SqliteStore(options: SqliteStoreOptions) =
 
         hasMore
 
-    /// The file.
     member _.Path = path
 
     interface IJournalStore with
@@ -146,12 +152,12 @@ type SqliteStore(options: SqliteStoreOptions) =
             lock db (fun () ->
                 guard (fun () ->
                     if batches.Count > 0 then
-                        let isTaken = writing.Next <> batches[0].first
+                        let isTaken = statements.Next <> batches[0].first
 
                         if not (isTaken && isThere batches) then
                             let sum = transact (fun () -> append batches)
                             setMark batches[batches.Count - 1] sum
-                            keeper.Wrote(Seq.sumBy Batch.length batches)))
+                            checkpointer.Wrote(Seq.sumBy Batch.length batches)))
 
         member _.Read from = reader.Read from
 
@@ -159,7 +165,7 @@ type SqliteStore(options: SqliteStoreOptions) =
             lock db (fun () ->
                 guard (fun () ->
                     let hasMore = transact (fun () -> drop before most)
-                    keeper.Wrote 0L
+                    checkpointer.Wrote 0L
                     hasMore))
 
         member _.Size(keep, since) = reader.Size(keep, since)
@@ -168,19 +174,19 @@ type SqliteStore(options: SqliteStoreOptions) =
             lock db (fun () ->
                 (mark :> IDisposable).Dispose()
                 (reader :> IDisposable).Dispose()
-                (writing :> IDisposable).Dispose()
+                (statements :> IDisposable).Dispose()
                 (db :> IDisposable).Dispose())
 
-/// The journal of a scheduler that may be running, to be read alone.
+/// A journal to read only, while a scheduler may write it.
 module SqliteJournal =
 
     let private onlyRead () =
-        invalidOp "this journal was opened to be read"
+        invalidOp "this journal is open for reading only"
 
-    /// <summary>Opens a journal to be read, also while a scheduler writes it.</summary>
+    /// <summary>Opens a journal to read, also while a scheduler writes it.</summary>
     /// <param name="path">The file.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is something else, or of another version.</exception>
-    /// <exception cref="T:FsScheduler.Journal.StoreError">It cannot be opened.</exception>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The file is no journal of this version.</exception>
+    /// <exception cref="T:FsScheduler.Journal.StoreError">The file cannot be opened.</exception>
     let openToRead (path: string) : IJournalStore =
         SqliteFile.checkHeader path
         let reader = new SqliteReader(path)

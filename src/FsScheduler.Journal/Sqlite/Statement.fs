@@ -3,10 +3,10 @@ namespace FsScheduler.Journal
 open System
 open SQLitePCL
 
-/// What SQLite answered instead of what was asked: an extended result code and its message.
+/// An error of SQLite: its extended result code and its message.
 exception internal SqliteError of code: int * message: string
 
-/// A prepared statement by SQLite's own interface, without the cost of ADO.NET for each row. For one thread at a time.
+/// A prepared statement by SQLite's C interface, without the cost of ADO.NET for each row. Not thread-safe.
 [<Sealed>]
 type internal Statement(db: sqlite3, sql: string) =
     let fail code =
@@ -30,7 +30,7 @@ type internal Statement(db: sqlite3, sql: string) =
             raw.sqlite3_reset handle |> ignore
             raise (SqliteError(code, message))
 
-    /// An integer at a parameter, counted from 1.
+    /// Binds an integer to a parameter, from 1.
     member _.Int(parameter: int, value: int64) =
         check (raw.sqlite3_bind_int64 (handle, parameter, value))
 
@@ -44,15 +44,14 @@ type internal Statement(db: sqlite3, sql: string) =
     member _.Utf8(parameter: int, bytes: ReadOnlySpan<byte>) =
         check (raw.sqlite3_bind_text (handle, parameter, bytes))
 
-    /// The next row. False: there is none, and the statement can be run again.
+    /// Steps to the next row. False: there is none, and the statement can be run again.
     member _.Next() : bool = step ()
 
-    /// Runs it to its end.
     member _.Run() =
         while step () do
             ()
 
-    /// Ends a selection before its last row.
+    /// Ends a query before its last row.
     member _.Reset() = raw.sqlite3_reset handle |> ignore
 
     member _.GetInt(column: int) : int64 =

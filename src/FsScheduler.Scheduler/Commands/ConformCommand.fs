@@ -40,22 +40,22 @@ module ConformCommand =
         | -1 -> args, []
         | at -> args[.. at - 1], List.ofArray args[at + 1 ..]
 
-    let private word (verdict: Verdict) =
-        match verdict with
+    let private word (outcome: CheckOutcome) =
+        match outcome with
         | Passed -> "passed"
         | Failed _ -> "failed"
         | NotApplicable _ -> "not applicable"
 
     let private asJson (finding: Conformance.Finding) =
         let expected, seen, reason =
-            match finding.verdict with
+            match finding.outcome with
             | Passed -> None, None, None
             | Failed(expected, seen) -> Some expected, Some seen, None
             | NotApplicable reason -> None, None, Some reason
 
         ClientCommand.json {|
             row = finding.row.id
-            verdict = word finding.verdict
+            verdict = word finding.outcome
             checks = finding.row.checks
             expected = Option.toObj expected
             seen = Option.toObj seen
@@ -69,14 +69,14 @@ module ConformCommand =
 
         for finding in findings do
             let colour, said =
-                match finding.verdict with
+                match finding.outcome with
                 | Passed -> "green", escape finding.row.checks
                 | Failed(expected, seen) ->
                     "red",
                     $"{escape finding.row.checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
                 | NotApplicable reason -> "grey", escape reason
 
-            table.AddRow(finding.row.id, $"[{colour}]{word finding.verdict}[/]", said)
+            table.AddRow(finding.row.id, $"[{colour}]{word finding.outcome}[/]", said)
             |> ignore
 
         if Terminal.isOutput () then
@@ -84,17 +84,17 @@ module ConformCommand =
         else
             for finding in findings do
                 let said =
-                    match finding.verdict with
+                    match finding.outcome with
                     | Passed -> finding.row.checks
                     | Failed(expected, seen) ->
                         $"{finding.row.checks}; expected {expected}; seen: {seen}"
                     | NotApplicable reason -> reason
 
-                Console.Out.WriteLine(Columns.piped [ finding.row.id; word finding.verdict; said ])
+                Console.Out.WriteLine(Columns.piped [ finding.row.id; word finding.outcome; said ])
 
         let count name =
             findings
-            |> List.filter (fun finding -> word finding.verdict = name)
+            |> List.filter (fun finding -> word finding.outcome = name)
             |> List.length
 
         printfn
@@ -144,7 +144,7 @@ module ConformCommand =
         else
             tell findings
 
-        if findings |> List.exists (fun finding -> word finding.verdict = "failed") then
+        if findings |> List.exists (fun finding -> word finding.outcome = "failed") then
             ExitCode.quarantined
         else
             ExitCode.ok

@@ -7,17 +7,17 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// <summary>Takes to the machine what those have to say who cannot wait: one batch at a time, whatever has come until it was
-/// taken. Each says one thing of an attempt, and there are no more of those than slots.</summary>
-/// <param name="mailbox">Has the machine.</param>
+/// <summary>Posts inputs for senders that must not wait: one batch at a time, of all that have come meanwhile. The
+/// queue holds one input for each attempt at most, so no more than there are slots.</summary>
+/// <param name="mailbox">Gets the inputs.</param>
 [<Sealed>]
 type InputRelay(mailbox: IMailbox) =
-    let told = Channel.CreateUnbounded<Input>()
+    let queue = Channel.CreateUnbounded<Input>()
 
-    /// Does not wait.
-    member _.Tell(input: Input) = told.Writer.TryWrite input |> ignore
+    /// Queues an input; does not wait.
+    member _.Tell(input: Input) = queue.Writer.TryWrite input |> ignore
 
-    /// Works until it is stopped.
+    /// Posts inputs until it is cancelled.
     member _.RunAsync(ct: CancellationToken) : Task =
         task {
             let inputs = List<Input>()
@@ -25,9 +25,9 @@ type InputRelay(mailbox: IMailbox) =
 
             try
                 while not ct.IsCancellationRequested do
-                    let! _ = told.Reader.WaitToReadAsync ct
+                    let! _ = queue.Reader.WaitToReadAsync ct
 
-                    while told.Reader.TryRead &next do
+                    while queue.Reader.TryRead &next do
                         inputs.Add next
 
                     let batch = inputs.ToArray()

@@ -3,23 +3,23 @@ namespace FsScheduler.Server
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// Whoever is at the other end of a connection, as those see it who have something to say to it.
+/// The peer of a connection, for senders of messages.
 type IPeer =
-    /// Set while effects are let out: it has something to send.
+    /// Whether messages are queued since the last `Signal`. Set while effects are released.
     abstract IsTouched: bool with get, set
 
-    /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
-    abstract Post: departure: OutgoingMessage<FromScheduler> -> bool
+    /// Queues a message; `Signal` sends the queue. False: the peer has gone.
+    abstract Post: outgoing: OutgoingMessage<FromScheduler> -> bool
     abstract Signal: unit -> unit
 
-    /// The machine has taken a worker in, which may go on with these of what it holds.
+    /// Welcomes a worker, which may go on with these of the attempts that it holds.
     abstract Welcome: keep: Attempt[] -> unit
 
-    /// The worker is to finish what it has and go.
+    /// Tells the worker to finish its tasks and leave.
     abstract Dismiss: unit -> unit
 
-    /// Ends it, because of something that is wrong with it.
+    /// Ends the connection because of an error of the peer.
     abstract Close: reason: string -> unit
 
-/// Finds the peer of a session; null: it is gone.
+/// Finds the peer of a session; null once it has gone.
 type FindPeer = delegate of SessionId -> (IPeer | null)

@@ -7,25 +7,25 @@ open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Platform
 
-/// <summary>The mailbox that owns the machine: takes what has arrived, steps the machine over all of it, has the
-/// batch of events made durable, and then lets the effects out.</summary>
-/// <param name="beginning">The machine.</param>
-/// <param name="journal">Where events are made durable.</param>
-/// <param name="release">Where effects go.</param>
+/// <summary>The mailbox that owns the machine: steps it over all inputs that have arrived, has the batch of events made
+/// durable, and then releases the effects.</summary>
+/// <param name="initial">What to start from.</param>
+/// <param name="journal">Makes events durable.</param>
+/// <param name="release">Releases effects.</param>
 /// <param name="clock">The time of every step.</param>
 [<Sealed>]
-type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, clock: Clock) =
-    // The mailbox has no bound of its own: whoever posts waits here.
+type SchedulerAgent(initial: InitialState, journal: IJournal, release: Release, clock: Clock) =
+    // The mailbox itself is unbounded: senders wait here instead.
     let postsMax = 256
     let credit = new SemaphoreSlim(postsMax)
     let posters = 1_000_000 // more than there can be
     let died = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
-    let turns = Turns(beginning, journal, release, clock)
+    let batches = BatchPipeline(initial, journal, release, clock)
     let statusEvery = 500L<ms>
-    let mutable status = beginning.scheduler.Status
+    let mutable status = initial.scheduler.Status
     let mutable statusAt = Instant.zero
 
-    /// Nobody waits for a dead mailbox: who would, finds out at once.
+    /// Fails the senders that wait, and all later ones, at once.
     let die (error: exn) =
         if died.TrySetException error then
             credit.Release posters |> ignore
@@ -34,11 +34,11 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
         let now = clock.Now
 
         if now - statusAt >= statusEvery then
-            status <- beginning.scheduler.Status
+            status <- initial.scheduler.Status
             statusAt <- now
 
     let take message =
-        turns.Take message
+        batches.Take message
 
         if message.IsInputs then
             credit.Release() |> ignore
@@ -49,19 +49,19 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
                 async {
                     let! first = inbox.Receive()
                     noteStatus ()
-                    turns.Begin()
+                    batches.Begin()
                     take first
 
-                    while not turns.IsFull && inbox.CurrentQueueLength > 0 do
+                    while not batches.IsFull && inbox.CurrentQueueLength > 0 do
                         let! next = inbox.Receive()
                         take next
 
-                    let ended = turns.EndAsync()
+                    let ended = batches.EndAsync()
 
                     if not ended.IsCompletedSuccessfully then
                         do! Async.AwaitTask ended
 
-                    // A journal that has failed ends the mailbox too.
+                    // A failed journal ends the mailbox too.
                     if not died.Task.IsCompleted then
                         return! loop ()
                 }
@@ -71,7 +71,7 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
     let release () : Task =
         task {
             try
-                do! turns.ReleaseAsync()
+                do! batches.ReleaseAsync()
             with error ->
                 die error
         }
@@ -82,21 +82,19 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
         agent.Start()
         release () |> ignore
 
-    /// Of a machine that is new.
+    /// Starts from a new scheduler.
     new(scheduler, journal, release, clock) =
-        SchedulerAgent(Beginning.OfNew scheduler, journal, release, clock)
+        SchedulerAgent(InitialState.OfNew scheduler, journal, release, clock)
 
-    /// How it stood half a second before its last turn, or later: what there is to say while the journal is held up, and
-    /// nobody can be answered.
+    /// The status of at most half a second before the latest batch: the answer to STATUS while the journal is held up.
     member _.LatestStatus = status
 
     /// The time of the machine's next step.
     member _.Now = clock.Now
 
-    /// Faults with whatever ended the mailbox. Whoever hosts it goes down with it.
+    /// Faults with whatever ended the mailbox; the host ends with it.
     member _.Completion: Task = died.Task
 
-    /// As `IMailbox` has it.
     member _.PostAsync(inputs: Input[], ct: CancellationToken) : Task =
         let waiting = credit.WaitAsync ct
 
@@ -115,15 +113,14 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
                 agent.Post(Inputs inputs)
             }
 
-    /// As `IMailbox` has it.
-    member _.QueryAsync(look: Scheduler -> 'answer) : Task<'answer> =
+    member _.QueryAsync(query: Scheduler -> 'answer) : Task<'answer> =
         let answer =
             TaskCompletionSource<'answer>(TaskCreationOptions.RunContinuationsAsynchronously)
 
         agent.Post(
             Ask(
                 Query(fun scheduler ->
-                    let seen = look scheduler
+                    let seen = query scheduler
                     fun () -> answer.TrySetResult seen |> ignore)
             )
         )
@@ -136,4 +133,4 @@ type SchedulerAgent(beginning: Beginning, journal: IJournal, release: Release, c
 
     interface IMailbox with
         member agent.PostAsync(inputs, ct) = agent.PostAsync(inputs, ct)
-        member agent.QueryAsync(look, ct) = agent.QueryAsync(look).WaitAsync ct
+        member agent.QueryAsync(query, ct) = agent.QueryAsync(query).WaitAsync ct

@@ -13,31 +13,31 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
 
-/// One peer: its frames in, in batches, and its messages out.
+/// The connection of one peer: incoming frames in batches, and outgoing messages.
 [<Sealed>]
 type Connection(session: SessionId, socket: Socket, context: ConnectionContext) =
     static let memoryMax = 64L * 1024L * 1L<B>
-    // A peer that leaves this much unread is not read from either.
+    // A peer that leaves this many bytes unread is not read from.
     static let backlogMax = 4L * 1024L * 1024L
-    // And is cut off when it has read nothing for this long.
+    // A peer that reads nothing for this long is disconnected.
     static let stuckMax = 60_000L<ms>
-    static let farewellBytesMax = 16 * 1024 * 1024
+    static let finalBytesMax = 16 * 1024 * 1024
 
     let remote = string socket.RemoteEndPoint
     let stream = new NetworkStream(socket, ownsSocket = true)
     let clock = context.clock
     let openedAt = clock.Now
     let closing = new CancellationTokenSource()
-    let arrivals = List<IncomingMessage<ToScheduler>>()
+    let received = List<IncomingMessage<ToScheduler>>()
     let mutable role = PeerRole.Stranger
     let mutable heardAt = openedAt
-    let mutable farewells = 0 // the last words to it, at most one
+    let mutable finalMessages = 0 // final messages, at most one
     let storage = StorageWait(context, closing.Token)
     let mutable isAsking = false
     let mutable beatAt = openedAt
 
-    /// What was made for nobody.
-    let abandon (asked: Task<string | null>) =
+    /// Deletes a file whose path came too late.
+    let deleteLate (asked: Task<string | null>) =
         task {
             match! asked with
             | null -> ()
@@ -58,7 +58,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 isAsking <- false
 
                 if not isTaken then
-                    abandon asked |> ignore
+                    deleteLate asked |> ignore
         }
 
     let writer =
@@ -69,7 +69,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             ),
             Encoder<FromScheduler>(fun output message bytes ->
                 Codec.encodeFromScheduler output message bytes),
-            context.bodies,
+            context.payloads,
             clock
         )
 
@@ -85,12 +85,12 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     let inputs = handler.Inputs
 
     let close code message =
-        // The reader and the sweep may both want to.
-        if Interlocked.Exchange(&farewells, 1) = 0 then
+        // The reader and the sweep may both send it.
+        if Interlocked.Exchange(&finalMessages, 1) = 0 then
             let text = FromScheduler.Error(code, message)
 
             context.log.LogInformation(
-                "{Peer} is sent away: {Code} {Message}",
+                "{Peer} is disconnected: {Code} {Message}",
                 handler.Name,
                 code,
                 message
@@ -114,7 +114,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
     let shareWith (hello: Hello) sharing =
         let warn reason minutes =
             context.log.LogWarning(
-                "{Peer} gets bytes for {Minutes} min: {Reason}",
+                "{Peer} is given no shared files for {Minutes} min: {Reason}",
                 handler.Name,
                 minutes,
                 Terminal.printable reason
@@ -137,7 +137,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 |> Option.defaultWith (fun () -> [| for stage in Stage.builtIn -> stage.name |])
 
             inputs.Add(Input.Join(session, hello.name, stages))
-            // Its WELCOME comes when the machine has decided what it may keep.
+            // WELCOME follows when the machine has decided which attempts the worker may keep.
             inputs.Add(Input.Claim(session, hello.holding))
 
             context.log.LogInformation(
@@ -166,7 +166,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | Admission.Deliver ->
             match frame with
             | Ok frame when frame.bytes > 0L<B> && not (AccessControl.hasPayload frame.message) ->
-                arrivals.Add { message = frame.message; payload = Payload.empty; failure = null }
+                received.Add { message = frame.message; payload = Payload.empty; failure = null }
                 FrameHandling.Skip
             | Ok _
             | Error _ -> FrameHandling.Take
@@ -195,13 +195,13 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
     let deliver () =
         task {
-            for index in 0 .. arrivals.Count - 1 do
-                let taking = handler.Take arrivals[index]
+            for index in 0 .. received.Count - 1 do
+                let taking = handler.Take received[index]
 
                 if not taking.IsCompletedSuccessfully then
                     do! taking
 
-            arrivals.Clear()
+            received.Clear()
 
             if inputs.Count > 0 then
                 let batch = inputs.ToArray()
@@ -209,8 +209,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 do! context.agent.PostAsync(batch, CancellationToken.None)
         }
 
-    /// Lets the last words reach the peer: closing with bytes unread would take them back.
-    let sayFarewell () =
+    /// Sends the final message and waits for the peer to close: closing with bytes unread would discard it.
+    let sendFinalMessage () =
         task {
             use patience = new CancellationTokenSource(2_000)
 
@@ -218,10 +218,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 writer.Signal()
                 do! writer.DrainAsync().WaitAsync patience.Token
 
-                if farewells > 0 then
+                if finalMessages > 0 then
                     socket.Shutdown SocketShutdown.Send
                     let buffer: byte[] = Array.zeroCreate (16 * 1024)
-                    let mutable left = farewellBytesMax
+                    let mutable left = finalBytesMax
 
                     while left > 0 do
                         let! read = stream.ReadAsync(buffer.AsMemory(), patience.Token)
@@ -238,7 +238,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             let mutable goOn = true
 
             while goOn do
-                let! more = reader.ReadAsync(arrivals, closing.Token)
+                let! more = reader.ReadAsync(received, closing.Token)
                 do! deliver ()
                 writer.Signal()
                 let room = writer.RoomAsync backlogMax
@@ -249,48 +249,43 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 goOn <- more
         }
 
-    /// A payload, or a result, up to this size is held in memory with its task.
+    /// Payloads and results up to this size are held in memory with their tasks.
     static member MemoryMax: Size = memoryMax
 
     member _.Session = session
     member _.Name = handler.Name
 
-    /// Set while effects are let out: it has something to send.
     member val IsTouched = false with get, set
 
-    /// Queues a message; `Signal` sends what is queued. False: the peer is gone.
-    member _.Post(departure) =
+    member _.Post(outgoing) =
         match handler.Sharing with
-        | ValueSome work -> writer.Post(work.Refer departure)
-        | ValueNone -> writer.Post departure
+        | ValueSome work -> writer.Post(work.Refer outgoing)
+        | ValueNone -> writer.Post outgoing
 
     member _.Signal() = writer.Signal()
 
-    /// The machine has taken a worker in, which may go on with these of what it holds.
     member _.Welcome(keep: Attempt[]) = postWelcome keep
 
-    /// The worker is to finish what it has and go.
     member _.Dismiss() = post FromScheduler.Drain
 
-    /// Ends it, because of something that is wrong with it.
     member _.Close(reason: string) =
         context.log.LogWarning("{Peer} is disconnected: {Reason}", handler.Name, reason)
         closing.Cancel()
 
-    /// Whether it has not said who it is, and may still.
-    member _.IsStranger = role = PeerRole.Stranger && farewells = 0
+    /// Whether the peer has not said HELLO, and may still.
+    member _.IsStranger = role = PeerRole.Stranger && finalMessages = 0
 
-    /// Ends it for the sake of others, who get its place.
+    /// Ends the connection so that others get its place.
     member _.MakeRoom(reason: string) =
         close ErrorCode.NotWelcome reason
         closing.Cancel()
 
-    /// Ends it in order.
+    /// Ends the connection in order.
     member _.End() = closing.Cancel()
 
-    /// Looks at the time: ends a peer that keeps us waiting. Tells whether a worker gave a sign of life.
+    /// Ends the connection of a peer that is silent or reads nothing. True if a worker gave a sign of life.
     member _.Sweep() : bool =
-        let verdict =
+        let lateness =
             match role with
             | PeerRole.Stranger when clock.Now - openedAt > AccessControl.helloWithin ->
                 ValueSome AccessControl.helloIsLate
@@ -298,14 +293,14 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 ValueSome AccessControl.frameIsStuck
             | _ -> ValueNone
 
-        match verdict with
+        match lateness with
         | ValueSome(Admission.Close(code, message)) when not closing.IsCancellationRequested ->
             close code message
             closing.Cancel()
         | _ -> ()
 
         if not (isNull writer.Failure) then
-            closing.Cancel() // its socket may still bring bytes, but nobody could answer
+            closing.Cancel() // the socket may still bring bytes, but no answer could be sent
         elif writer.StuckFor > stuckMax && not closing.IsCancellationRequested then
             context.log.LogWarning(
                 "{Peer} has read nothing for {Seconds} s: disconnected",
@@ -318,7 +313,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         let isOurDoing =
             role = PeerRole.Worker && (isAsking || handler.IsFetching || storage.IsWaiting)
 
-        // Its own beats are not read meanwhile, and it wants a sign of life.
+        // The beats of the worker are not read meanwhile, and the worker expects a sign of life.
         if isOurDoing && clock.Now - beatAt >= context.beat then
             beatAt <- clock.Now
             post FromScheduler.Beat
@@ -329,7 +324,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         heardAt <- reader.LastRead
         heard
 
-    /// Serves the peer until it goes or is sent away. Whatever goes wrong ends this connection and no other.
+    /// Serves the peer until it leaves or is disconnected. An error ends this connection and no other.
     member _.RunAsync() : Task =
         task {
             try
@@ -343,15 +338,15 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
 
             storage.End()
 
-            for arrival in arrivals do
-                SpoolFile.discard arrival.payload // came, and was not handed on
+            for incoming in received do
+                SpoolFile.discard incoming.payload // received, and not handed on
 
             for input in inputs do
                 match input with
                 | Input.Report(_, _, _, result) -> SpoolFile.discard result
                 | _ -> ()
 
-            do! sayFarewell ()
+            do! sendFinalMessage ()
             stream.Dispose()
 
             match role with
@@ -367,7 +362,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
             with get () = connection.IsTouched
             and set value = connection.IsTouched <- value
 
-        member connection.Post departure = connection.Post departure
+        member connection.Post outgoing = connection.Post outgoing
         member connection.Signal() = connection.Signal()
         member connection.Welcome keep = connection.Welcome keep
         member connection.Dismiss() = connection.Dismiss()

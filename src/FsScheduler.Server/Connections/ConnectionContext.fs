@@ -12,20 +12,20 @@ type ConnectionContext = {
     beat: Duration
     lostAfter: Duration
     agent: SchedulerAgent
-    bodies: IPayloadSource<FromScheduler>
-    /// None: bytes always travel.
+    payloads: IPayloadSource<FromScheduler>
+    /// None: payloads are always sent as bytes.
     sharing: SharedFileTransfer voption
-    /// A path for a payload that is too large for memory; null where nobody wants it.
+    /// A path for a payload too large for memory; null if nobody wants it.
     spool: ToScheduler -> Task<string | null>
-    /// Whether a payload at this path has to outlive the scheduler.
+    /// Whether the payload at a path has to outlive the scheduler.
     isKept: string -> bool
-    /// Answers EXPLAIN and EVENTS: the message and its payload.
+    /// Answers questions: the message and its payload.
     answer: ToScheduler -> Task<struct (FromScheduler * Payload)>
-    /// Where it is said that the disk takes nothing.
+    /// Lasts while the disk takes no data.
     outage: StorageOutage
-    /// Told of a payload of a SUBMIT that found no room on the disk: where, and why.
+    /// Told of a SUBMIT whose payload found no free space: the folder, and the error.
     noRoom: string -> string -> unit
-    /// Whether no worker gets anything new, whatever it says.
+    /// Whether workers get no new tasks, even if they ask.
     isDraining: unit -> bool
     places: ConnectionSlots
     clock: Clock

@@ -9,11 +9,10 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// <summary>The places for peers of a scheduler: so many that files can still be opened, and some of them for workers
-/// alone. Who gets none is told why.</summary>
+/// <summary>Limits connections, so that files can still be opened, and keeps some for workers.</summary>
 [<Sealed>]
 type ConnectionSlots(limits: ConnectionLimits) =
-    // Of those who are listened to after they were told: what they have said would take the words back.
+    // Refused peers that are still read from, at most: closing a socket with bytes unread would discard the refusal.
     static let refusalsMax = 16
     static let refusalWithin = TimeSpan.FromSeconds 2.0
     static let unreadMax = 64 * 1024
@@ -21,13 +20,13 @@ type ConnectionSlots(limits: ConnectionLimits) =
     let mutable clients = 0
     let mutable refusals = 0
 
-    /// How many connections there may be.
+    /// The number of connections, at most.
     member _.All = limits.all
 
     member private _.Bound =
         $"try again later, or raise 'ulimit -n' of the scheduler if that is what allows no more than these (there are {ConnectionLimits.most} at the most)"
 
-    /// Gives a place to a client, or says why not.
+    /// Reserves a connection for a client, or says why not.
     member places.TryEnterClient() : Result<unit, string> =
         if Interlocked.Increment &clients <= limits.clients then
             Ok()
@@ -40,10 +39,10 @@ type ConnectionSlots(limits: ConnectionLimits) =
     member _.LeaveClient() =
         Interlocked.Decrement &clients |> ignore
 
-    /// What a peer is told when all places are taken.
+    /// The refusal when all connections are taken.
     member places.Full = $"all {limits.all} connections are taken; {places.Bound}"
 
-    /// <summary>Tells a peer that there is no place, and closes its socket.</summary>
+    /// <summary>Sends a peer the refusal, and closes its socket.</summary>
     member places.RefuseAsync(socket: Socket) : Task =
         task {
             use socket = socket

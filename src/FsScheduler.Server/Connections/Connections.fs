@@ -4,7 +4,7 @@ open System.Collections.Concurrent
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// The connections of a scheduler, by session. From any thread.
+/// The connections of a scheduler, by session. Safe for any thread.
 [<Sealed>]
 type Connections() =
     let connections = ConcurrentDictionary<SessionId, Connection>()
@@ -22,10 +22,10 @@ type Connections() =
     member _.Count = connections.Count
     member _.Sessions = connections.Keys
 
-    /// The work of the connections that are open; each completes with its connection.
+    /// The loops of the open connections; each completes with its connection.
     member _.Serving = serving.Values
 
-    /// The peer of a session; null: it has gone.
+    /// The peer of a session; null once it has gone.
     member _.Find(session: SessionId) : IPeer | null =
         match connections.TryGetValue session with
         | true, connection -> connection
@@ -34,19 +34,19 @@ type Connections() =
     /// Serves a connection until it ends.
     member _.Start(connection: Connection) =
         connections[connection.Session] <- connection
-        // In `serving` before the connection runs: whoever waits for all of them waits for this one.
+        // In `serving` before the connection runs: waiting for all connections includes this one.
         let start = new Task<Task>(fun () -> serve connection)
         serving[connection.Session] <- start.Unwrap()
         start.Start TaskScheduler.Default
 
-    /// Of the peers that have not said HELLO, the one that connected first.
+    /// The connection that is the oldest of those without a HELLO.
     member _.OldestStranger: Connection option =
         connections.Values
         |> Seq.filter _.IsStranger
         |> Seq.sortBy _.Session
         |> Seq.tryHead
 
-    /// Ends the connections whose peers keep the scheduler waiting; gives an input for each worker with a sign of life.
+    /// Ends the connections of unresponsive peers; gives an input for each worker with a sign of life.
     member _.Sweep() : Input seq =
         seq {
             for KeyValue(session, connection) in connections do
@@ -54,7 +54,7 @@ type Connections() =
                     Input.Heard session
         }
 
-    /// Ends all of them in order.
+    /// Ends all connections in order.
     member _.End() =
         for connection in connections.Values do
             connection.End()

@@ -8,7 +8,7 @@ open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Protocol
 
-/// Answers to EXPLAIN and EVENTS, from what is durable and from a look at the machine.
+/// Answers EXPLAIN, EVENTS and other questions, from durable events and queries of the machine.
 module HistoryQueries =
 
     let private options =
@@ -18,9 +18,9 @@ module HistoryQueries =
         )
 
     /// <summary>An explanation as a JSON object.</summary>
-    /// <param name="workerName">What the worker of a session was called.</param>
+    /// <param name="workerName">The name of the worker of a session.</param>
     /// <param name="recorded">The events of the task.</param>
-    /// <param name="explained">What is said of it.</param>
+    /// <param name="explained">The explanation by the machine.</param>
     let explanation
         (workerName: SessionId -> string)
         (recorded: RecordedEvent[])
@@ -90,7 +90,7 @@ module HistoryQueries =
                 |> Array.truncate query.most
                 |> listed history query.after
 
-    /// <summary>The answer to a question, and its payload, which stays ours.</summary>
+    /// <summary>The answer to a question, and its payload, which the connection must not discard.</summary>
     let answer
         (journal: IJournal)
         (history: IHistory)
@@ -103,5 +103,5 @@ module HistoryQueries =
         | ToScheduler.Events query -> Task.Run(fun () -> events history query)
         | ToScheduler.List query -> Listings.tasks journal history agent query
         | ToScheduler.Stages -> Listings.stages agent
-        | ToScheduler.Fetch task -> Task.Run(fun () -> Fetching.answer history targetOf task)
-        | _ -> invalidOp "not a question"
+        | ToScheduler.Fetch task -> Task.Run(fun () -> FetchQueries.answer history targetOf task)
+        | _ -> invalidOp "the message is no question"

@@ -12,8 +12,7 @@ open FsScheduler.Journal
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// Answers to LIST and STAGES: a page from a look at the machine, one from the journal, and the names that only the
-/// journal has.
+/// Answers LIST and STAGES from a query of the machine, a page of the journal, and the names that only the journal has.
 module Listings =
 
     let private options =
@@ -22,7 +21,7 @@ module Listings =
             SkipValidation = true
         )
 
-    /// JSON lines, one for each item.
+    /// One JSON line for each item.
     let private lines (write: Utf8JsonWriter -> 'item -> unit) (items: 'item seq) : byte[] =
         let output = ArrayBufferWriter<byte>()
         use writer = new Utf8JsonWriter(output, options)
@@ -75,7 +74,7 @@ module Listings =
         error = finished.reason
         whole = None
         since = max 0L (int64 (DateTimeOffset.UtcNow - finished.at).TotalMilliseconds) * 1L<ms>
-        home = 0L
+        submissionEvent = 0L
     }
 
     let private isFinished phase =
@@ -89,10 +88,10 @@ module Listings =
         else
             agent.QueryAsync(fun scheduler -> Listing.tasks query agent.Now scheduler)
 
-    /// Numbers of tasks that are looked at for one page.
+    /// Task numbers examined for one page.
     let private windowMax = 10_000L
 
-    /// A part of the numbers, and which of them are unfinished.
+    /// A range of task numbers, and the unfinished tasks in it.
     let private windowOf (agent: SchedulerAgent) (query: TaskQuery) =
         agent.QueryAsync(fun scheduler ->
             let last =
@@ -124,18 +123,18 @@ module Listings =
                         })
         }
 
-    /// Of a submission that waits, the journal alone may have the name.
+    /// Adds the name of a waiting submission, which may be in the journal alone.
     let private withName (journal: IJournal) (row: TaskRow) =
         if row.name <> "" then
             row
         else
             try
-                { row with name = (journal.ReadSubmission row.home).Name }
+                { row with name = (journal.ReadSubmission row.submissionEvent).Name }
             with :? IOException ->
                 row
 
     let private page (journal: IJournal) (query: TaskQuery) live ended =
-        // Names are looked at once all are there: a page may be left with few rows, or none.
+        // Names are compared once all rows are there: a page may be left with few rows, or none.
         let whole = Listing.merge query.most live ended
         let named = whole.rows |> Array.map (withName journal)
 

@@ -7,12 +7,12 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// <summary>What a peer's messages mean: inputs of the machine, or an answer at once.</summary>
-/// <param name="session">The peer's.</param>
+/// <summary>Turns the messages of a peer into inputs of the machine, or answers them at once.</summary>
+/// <param name="session">The session of the peer.</param>
 /// <param name="context">What all connections share.</param>
-/// <param name="storage">What is done where the disk takes nothing.</param>
+/// <param name="storage">Handles payloads that the disk refused.</param>
 /// <param name="postWith">Sends a message, with its payload, to the peer.</param>
-/// <param name="closing">The peer has gone.</param>
+/// <param name="closing">Cancelled when the peer has gone.</param>
 [<Sealed>]
 type internal MessageHandler
     (
@@ -46,7 +46,7 @@ type internal MessageHandler
                     $"the name '{submit.name}' cannot be used: {reason}"
         }
 
-    /// A result that is somewhere else waits for us, and with it its worker.
+    /// Waits for the check of a shared file; further messages of the worker wait too.
     let fetch (answer: Task<Input>) : Task =
         task {
             isFetching <- true
@@ -58,7 +58,7 @@ type internal MessageHandler
                 isFetching <- false
         }
 
-    /// The worker was told files for this attempt, and what it says is the last of it.
+    /// The sharing of an attempt for which the worker was given files; its current message is the last about it.
     let endsShared attempt =
         match shared with
         | ValueSome work when work.Ends attempt -> shared
@@ -68,7 +68,7 @@ type internal MessageHandler
         match endsShared attempt with
         | ValueSome work -> fetch (work.UnsharedAsync(attempt, error))
         | ValueNone ->
-            let error = $"it says that it cannot use a file, and was told none: {error}"
+            let error = $"the worker cannot use a shared file, and was given none: {error}"
             inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
             Task.CompletedTask
 
@@ -78,7 +78,7 @@ type internal MessageHandler
             work.Ends attempt |> ignore
             fetch (work.StoredAsync(attempt, size))
         | ValueNone ->
-            let error = "it says that it has stored a result, and was told no file"
+            let error = "the worker has stored a result, and was given no file"
             inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
             Task.CompletedTask
 
@@ -91,45 +91,45 @@ type internal MessageHandler
             inputs.Add said
             Task.CompletedTask
 
-    let take (arrival: IncomingMessage<ToScheduler>) : Task =
-        match arrival.message with
+    let take (incoming: IncomingMessage<ToScheduler>) : Task =
+        match incoming.message with
         | ToScheduler.Beat ->
             post FromScheduler.Beat
             Task.CompletedTask
-        | ToScheduler.Submit message when not (isNull arrival.failure) ->
+        | ToScheduler.Submit message when not (isNull incoming.failure) ->
             context.log.LogWarning(
                 "{Peer}: the payload of a SUBMIT could not be stored: {Reason}",
                 name,
-                arrival.failure
+                incoming.failure
             )
 
-            reject message RejectionCode.Busy $"the payload could not be stored: {arrival.failure}"
+            reject message RejectionCode.Busy $"the payload could not be stored: {incoming.failure}"
             Task.CompletedTask
         | ToScheduler.Submit message ->
             match context.outage.Reason with
-            | null -> submit message arrival.payload
+            | null -> submit message incoming.payload
             | reason ->
-                SpoolFile.discard arrival.payload
+                SpoolFile.discard incoming.payload
                 reject message RejectionCode.Busy $"no new work is taken now: {reason}"
                 Task.CompletedTask
-        | ToScheduler.Result(attempt, Succeeded) when not (isNull arrival.failure) ->
+        | ToScheduler.Result(attempt, Succeeded) when not (isNull incoming.failure) ->
             storage.End()
 
             context.log.LogWarning(
                 "{Peer}: the result of task {Task} could not be stored: {Reason}",
                 name,
                 attempt.task,
-                arrival.failure
+                incoming.failure
             )
 
             let error =
-                $"the result could not be stored: {arrival.failure}; it is tried again, and holds up nothing else: make room, or cancel the task"
+                $"the result could not be stored: {incoming.failure}; it is tried again, and holds up nothing else: make room, or cancel the task"
 
             inputs.Add(Input.Unstored(session, attempt, error))
             Task.CompletedTask
         | ToScheduler.Result(attempt, outcome) ->
             storage.End()
-            report attempt outcome arrival.payload
+            report attempt outcome incoming.payload
         | ToScheduler.Stored(attempt, size) -> stored attempt size
         | ToScheduler.Unshared(attempt, error) -> unshared attempt error
         | ToScheduler.Ready slots ->
@@ -174,22 +174,22 @@ type internal MessageHandler
             }
         | ToScheduler.Hello _ -> Task.CompletedTask // `AccessControl` has admitted the peer, or not
 
-    /// What the machine is to be told, in order; for the owner to clear.
+    /// Inputs of the machine, in order; cleared by the owner.
     member _.Inputs = inputs
 
-    /// What the peer is called in the log.
+    /// The name of the peer in the log.
     member _.Name
         with get () = name
         and set value = name <- value
 
-    /// Of a worker that sees the scheduler's files.
+    /// The shared files of a worker that sees the scheduler's folders.
     member _.Sharing
         with get () = shared
         and set value = shared <- value
 
-    /// Whether the peer waits for the scheduler, which looks at files.
+    /// Whether the peer waits for the scheduler, which checks shared files.
     member _.IsFetching = isFetching
 
-    /// <summary>Takes a message; adds to <c>Inputs</c>, or answers.</summary>
+    /// <summary>Handles a message: adds to <c>Inputs</c>, or answers.</summary>
     /// <returns>Completes when the next message may be taken.</returns>
-    member _.Take(arrival: IncomingMessage<ToScheduler>) : Task = take arrival
+    member _.Take(incoming: IncomingMessage<ToScheduler>) : Task = take incoming

@@ -11,51 +11,51 @@ open FsScheduler.Journal
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// <summary>Opens the payloads that a scheduler sends from files: inputs where they are, and spooled ones.</summary>
+/// <summary>Opens the payloads that a scheduler sends: inputs, spooled files, and events of the journal.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="journal">Has the payloads that are recorded.</param>
-/// <param name="reads">What is about to be read of it.</param>
-/// <param name="tell">Takes what the machine is to be told; does not wait.</param>
+/// <param name="journal">Holds the recorded payloads.</param>
+/// <param name="reads">Counts the reads of the journal.</param>
+/// <param name="report">Posts an input of the machine; does not wait.</param>
 /// <param name="unread">Told of inputs that could not be read.</param>
-/// <param name="log">For a result that is not there any more.</param>
-/// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
-/// <param name="missed">Is told of an input that is not to be seen.</param>
+/// <param name="log">Told of results that are gone.</param>
+/// <param name="reconsider">Has an input examined again whose version cannot be used.</param>
+/// <param name="missed">Told of an input that is out of sight.</param>
 [<Sealed>]
 type PayloadSource
     (
         inputs: InputFolder,
         journal: IJournal,
         reads: PendingReads,
-        tell: Input -> unit,
+        report: Input -> unit,
         reconsider: TaskName -> FileVersion -> unit,
         missed: TaskName -> unit,
         unread: UnreadInputs,
         log: ILogger
     ) =
 
-    let attemptOf (departure: OutgoingMessage<FromScheduler>) =
-        match departure.message with
+    let attemptOf (outgoing: OutgoingMessage<FromScheduler>) =
+        match outgoing.message with
         | FromScheduler.Process work -> ValueSome work.attempt
         | _ -> ValueNone
 
     let unreadable (attempt: Attempt voption) reason =
         match attempt with
-        | ValueSome attempt -> tell (Input.Unreadable(attempt, reason))
+        | ValueSome attempt -> report (Input.Unreadable(attempt, reason))
         | ValueNone -> ()
 
-    let withdraw (attempt: Attempt voption) name version =
+    let reportChanged (attempt: Attempt voption) name version =
         match attempt with
         | ValueSome attempt ->
-            reconsider name version // first: so somebody always knows of the file
-            tell (Input.FileChanged attempt)
+            reconsider name version // first, so that the file is always known to somebody
+            report (Input.FileChanged attempt)
         | ValueNone -> ()
 
-    /// Whoever deleted it, or whichever mount went: the inbox finds out, and then the task goes on or is cancelled.
-    let miss (attempt: Attempt voption) name =
+    /// Reports an input that is deleted, or whose mount is gone: the inbox finds out which.
+    let reportMissing (attempt: Attempt voption) name =
         match attempt with
         | ValueSome attempt ->
             missed name
-            tell (Input.OutOfSight(attempt, "its input is not to be seen"))
+            report (Input.OutOfSight(attempt, "its input is not to be seen"))
         | ValueNone -> ()
 
     let nameOf (submission: Submission voption) =
@@ -66,31 +66,31 @@ type PayloadSource
             | Ok name -> name
             | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
 
-    let openInput attempt submission (stamp: FileVersion) =
+    let openInput attempt submission (version: FileVersion) =
         let name = nameOf submission
 
         let opened =
-            if stamp.size <= InputFile.smallMax then
-                InputFile.tryRead inputs name stamp |> Result.map Body.OfBytes
+            if version.size <= InputFile.smallMax then
+                InputFile.tryRead inputs name version |> Result.map Body.OfBytes
             else
-                InputFile.openInput inputs name stamp
+                InputFile.openInput inputs name version
                 |> Result.map (fun file -> {
                     bytes = ReadOnlyMemory.Empty
                     file = file
                     start = 0L<B>
-                    size = stamp.size
+                    size = version.size
                 })
 
         match opened with
         | Ok body -> ValueSome body
         | Error Gone ->
-            miss attempt name
+            reportMissing attempt name
             ValueNone
         | Error(Changed | BeingWritten _) ->
-            withdraw attempt name stamp
+            reportChanged attempt name version
             ValueNone
         | Error(NotReadable _ | Failing _ | Stuck _ as failure) ->
-            unread.Note(name, stamp)
+            unread.Note(name, version)
             unreadable attempt failure.Message
             ValueNone
 
@@ -112,7 +112,7 @@ type PayloadSource
 
     let rec openPayload attempt submission payload =
         match payload with
-        | Input stamp -> openInput attempt submission stamp
+        | Input version -> openInput attempt submission version
         | Spooled(path, size) -> openSpooled attempt path size
         | Recorded(number, _) -> openRecorded attempt number
         | Slice(whole, start, size) ->
@@ -122,12 +122,12 @@ type PayloadSource
         | Journaled
         | Bytes _ -> ValueNone
 
-    /// <summary>Where the pieces of a payload end.</summary>
-    /// <param name="attempt">Of the task, for what the machine is told.</param>
-    /// <param name="submission">The task's.</param>
-    /// <param name="payload">A file; one that is read as a whole, since it is small, is one piece.</param>
-    /// <param name="pieceSize">See <c>LineCuts.find</c>.</param>
-    /// <returns>None: the payload is not to be had, which the machine is told.</returns>
+    /// <summary>Finds the ends of the pieces of a payload.</summary>
+    /// <param name="attempt">The attempt, for reports to the machine.</param>
+    /// <param name="submission">The submission of the task.</param>
+    /// <param name="payload">A file; one small enough to be read whole is one piece.</param>
+    /// <param name="pieceSize">See <c>PieceBoundaries.find</c>.</param>
+    /// <returns>None if the payload cannot be read, which the machine is told.</returns>
     member _.Cut(attempt: Attempt, submission: Submission, payload: Payload, pieceSize: Size) =
         let attempt, submission = ValueSome attempt, ValueSome submission
 
@@ -138,28 +138,29 @@ type PayloadSource
             use file = nonNull body.file
 
             try
-                ValueSome(LineCuts.find file body.start body.size pieceSize)
+                ValueSome(PieceBoundaries.find file body.start body.size pieceSize)
             with :? IOException as error ->
                 match error, payload with
-                | :? EndOfStreamException, Input stamp -> withdraw attempt (nameOf submission) stamp
+                | :? EndOfStreamException, Input version ->
+                    reportChanged attempt (nameOf submission) version
                 | _ -> unreadable attempt error.Message
 
                 ValueNone
 
     interface IPayloadSource<FromScheduler> with
-        member _.Posted departure = reads.Begin departure.payload
+        member _.Posted outgoing = reads.Begin outgoing.payload
 
-        member _.Open departure =
+        member _.Open outgoing =
             try
-                openPayload (attemptOf departure) departure.submission departure.payload
+                openPayload (attemptOf outgoing) outgoing.submission outgoing.payload
             finally
-                reads.End departure.payload
+                reads.End outgoing.payload
 
-        member _.Instead departure =
-            match departure.message with
+        member _.Instead outgoing =
+            match outgoing.message with
             | FromScheduler.Done outcome when outcome.error.IsNone ->
                 log.LogError(
-                    "the result of task {Task} cannot be read, and is not sent",
+                    "the result of task {Task} cannot be read, and is not sent to its client",
                     outcome.task
                 )
 
@@ -180,21 +181,21 @@ type PayloadSource
                 )
             | _ -> ValueNone
 
-        member _.Sent(departure, body, whole) =
+        member _.Sent(outgoing, body, whole) =
             match body.file with
             | null -> ()
             | file -> file.Dispose()
 
-            match departure.payload with
+            match outgoing.payload with
             | Spooled(path, _) ->
-                if departure.isLast then
+                if outgoing.isLast then
                     SpoolFile.delete path
-            | Input stamp
-            | Slice(Input stamp, _, _) when not (isNull body.file) ->
-                let name = nameOf departure.submission
+            | Input version
+            | Slice(Input version, _, _) when not (isNull body.file) ->
+                let name = nameOf outgoing.submission
 
-                if not whole || (InputFile.stateOf inputs name stamp).IsReplaced then
-                    withdraw (attemptOf departure) name stamp
+                if not whole || (InputFile.stateOf inputs name version).IsReplaced then
+                    reportChanged (attemptOf outgoing) name version
             | Packed
             | Journaled
             | Recorded _
@@ -202,8 +203,8 @@ type PayloadSource
             | Input _
             | Slice _ -> ()
 
-        member _.Unsent departure =
-            reads.End departure.payload
+        member _.Unsent outgoing =
+            reads.End outgoing.payload
 
-            if departure.isLast then
-                SpoolFile.discard departure.payload
+            if outgoing.isLast then
+                SpoolFile.discard outgoing.payload

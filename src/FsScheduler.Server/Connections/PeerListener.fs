@@ -9,12 +9,11 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// <summary>Accepts peers, and turns them away where there are too many.</summary>
-/// <param name="listener">Started. It is stopped at the end.</param>
-/// <param name="connections">Where accepted peers are served.</param>
-/// <param name="context">What their connections share.</param>
-/// <param name="lastSession">The number of the last session of earlier runs: numbers are not given twice, because the
-/// journal names workers by them.</param>
+/// <summary>Accepts peers, and refuses them where there are too many.</summary>
+/// <param name="listener">Started; stopped at the end.</param>
+/// <param name="connections">Serves the accepted peers.</param>
+/// <param name="context">What the connections share.</param>
+/// <param name="lastSession">The last session of earlier runs; not reused, since the journal has it.</param>
 [<Sealed>]
 type PeerListener
     (
@@ -23,7 +22,7 @@ type PeerListener
         context: ConnectionContext,
         lastSession: SessionId
     ) =
-    // Peers that are about to be closed for others; each has two seconds for its last words.
+    // Peers that leave room for others, at most; each has two seconds for its final message.
     static let leavingMax = 16
     let stop = new CancellationTokenSource()
     let slots = context.places
@@ -32,7 +31,7 @@ type PeerListener
     let mutable sessions = int64 lastSession
     let mutable fullSince = ValueNone
 
-    /// A peer that has not said HELLO yet, the first that connected, makes room for a new one.
+    /// Ends the oldest connection without a HELLO to make room for a new one.
     let hasRoom () =
         connections.Count < slots.All
         || (connections.Count < slots.All + leavingMax
@@ -42,7 +41,7 @@ type PeerListener
                    true
                | None -> false)
 
-    /// Once a minute at the most: a crowd is no reason to fill a log.
+    /// Logs a refusal, once a minute at most.
     let sayFull () =
         let now = clock.Now
 
@@ -51,7 +50,7 @@ type PeerListener
         | ValueSome _
         | ValueNone ->
             fullSince <- ValueSome now
-            log.LogWarning("peers are turned away: {Reason}", slots.Full)
+            log.LogWarning("peers are refused: {Reason}", slots.Full)
 
     let welcome (socket: Socket) =
         if not (hasRoom ()) then
@@ -78,14 +77,18 @@ type PeerListener
                     with
                     | :? SocketException
                     | :? IOException as error ->
-                        log.LogInformation("a peer was gone at once: {Reason}", error.Message)
+                        log.LogInformation(
+                            "a peer left before it was served: {Reason}",
+                            error.Message
+                        )
+
                         socket.Dispose()
                 with
                 | :? OperationCanceledException
                 | :? ObjectDisposedException -> stop.Cancel()
                 | :? SocketException as error when not stop.IsCancellationRequested ->
-                    // Too many open files, for example: connected peers go on, and new ones can come later.
-                    log.LogError("nobody can connect: {Reason}; next try in 1 s", error.Message)
+                    // Too many open files, for example: connected peers go on, and new ones can connect later.
+                    log.LogError("peers cannot connect: {Reason}; next try in 1 s", error.Message)
 
                     do!
                         Task
@@ -94,7 +97,7 @@ type PeerListener
                 | :? SocketException -> ()
         }
 
-    /// Accepts nobody any more.
+    /// Stops accepting peers.
     member _.Stop() =
         stop.Cancel()
         listener.Stop()

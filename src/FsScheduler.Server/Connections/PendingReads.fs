@@ -5,18 +5,18 @@ open System.Collections.Generic
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>Events that messages on their way will be read from, by number. What is dropped of the journal waits for them: what it
-/// has of a number is found under another one afterwards, and a message still has the old one. From any thread.</summary>
+/// <summary>The events, by number, whose payloads queued messages will read. Dropping old events waits for these reads,
+/// since the journal keeps a needed payload under a new number. Safe for any thread.</summary>
 /// <param name="drop">Drops the events before a number.</param>
-/// <param name="clock">Measures how long that has waited.</param>
+/// <param name="clock">Measures how long a drop has waited.</param>
 [<Sealed>]
 type PendingReads(drop: Action<int64>, clock: Clock) =
-    // A peer that reads nothing at all is cut off after a minute: its messages are given up then.
+    // A peer that reads nothing is disconnected after a minute, which ends its reads.
     static let waitMax = 600_000L<ms>
-    let gate = obj ()
+    let syncRoot = obj ()
     let readers = SortedDictionary<int64, int>()
 
-    /// Before which number events are to be dropped, and since when.
+    /// The drop that waits: the first number to keep, and since when.
     let mutable wanted: struct (int64 * Instant) voption = ValueNone
 
     let rec numberOf payload =
@@ -32,7 +32,7 @@ type PendingReads(drop: Action<int64>, clock: Clock) =
     let isRead before =
         readers.Count > 0 && Seq.head readers.Keys < before
 
-    let look () =
+    let dropIfDue () =
         match wanted with
         | ValueSome(struct (before, since)) when not (isRead before) || clock.Now - since >= waitMax ->
             wanted <- ValueNone
@@ -40,40 +40,40 @@ type PendingReads(drop: Action<int64>, clock: Clock) =
         | ValueSome _
         | ValueNone -> ()
 
-    /// Somebody will read what an event has.
+    /// Begins a read of an event.
     member _.Begin(number: int64) =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             let count = readers.GetValueOrDefault(number, 0)
             readers[number] <- count + 1)
 
-    /// What was to be read is read, or will not be.
+    /// Ends a read of an event, done or given up.
     member _.End(number: int64) =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             match readers.GetValueOrDefault(number, 0) with
             | 0
             | 1 -> readers.Remove number |> ignore
             | count -> readers[number] <- count - 1
 
-            look ())
+            dropIfDue ())
 
-    /// The same, of what is in the journal of a payload that will be sent.
+    /// Begins a read of the event that holds a payload, if one does.
     member reads.Begin(payload: Payload) =
         numberOf payload |> ValueOption.iter reads.Begin
 
-    /// The same, of what is in the journal of a payload that is sent, or will not be.
+    /// Ends a read of the event that holds a payload, if one does.
     member reads.End(payload: Payload) =
         numberOf payload |> ValueOption.iter reads.End
 
-    /// Has events dropped, at once or as soon as nobody is to read of them, or after ten minutes.
+    /// Drops events as soon as none of them is to be read, or after ten minutes.
     member _.Drop(before: int64) =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             wanted <-
                 match wanted with
                 | ValueSome(struct (earlier, since)) ->
                     ValueSome(struct (max earlier before, since))
                 | ValueNone -> ValueSome(struct (before, clock.Now))
 
-            look ())
+            dropIfDue ())
 
-    /// To be called from time to time.
-    member _.Check() = lock gate look
+    /// Performs a drop that is due; to be called periodically.
+    member _.Check() = lock syncRoot dropIfDue

@@ -8,28 +8,28 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
 
-/// <summary>What a connection does with a payload that the disk did not take. A result is not thrown away because the disk
-/// is full: it waits, and with it its worker, as long as its attempt is the current one. A result that is only larger than
-/// the room that is left would hold up all others: its task is tried again later. A SUBMIT is refused.</summary>
-/// <param name="context">Where the outage is told, and who knows whether an attempt is the current one.</param>
+/// <summary>What a connection does with a payload that the disk refused. A result waits for a full disk, and its worker
+/// with it, as long as its attempt is current. A result that is only larger than the free space would hold back all
+/// others: its task is retried later. A SUBMIT is refused.</summary>
+/// <param name="context">Has the outage, and knows whether an attempt is current.</param>
 /// <param name="closing">Ends the wait.</param>
 [<Sealed>]
 type internal StorageWait(context: ConnectionContext, closing: CancellationToken) =
     let mutable heldUpAt: string | null = null
 
-    /// Whether a result waits for the disk: the silence of the peer is the scheduler's doing.
+    /// Whether a result waits for the disk, which excuses the silence of the peer.
     member _.IsWaiting = not (isNull heldUpAt)
 
-    /// The result has come, or nobody wants it any more.
+    /// Ends the wait: the result is stored, or nobody wants it any more.
     member _.End() =
         match Interlocked.Exchange(&heldUpAt, null) with
         | null -> ()
         | place -> context.outage.End place
 
-    /// <summary>Waits a second where that may help.</summary>
-    /// <param name="message">What the payload came with.</param>
-    /// <param name="path">Where it was to be written.</param>
-    /// <param name="refusal">What the disk said.</param>
+    /// <summary>Waits a second where another try may help.</summary>
+    /// <param name="message">The message of the payload.</param>
+    /// <param name="path">The file that could not be written.</param>
+    /// <param name="refusal">The error of the disk.</param>
     /// <returns>Whether to try again.</returns>
     member _.RetryAsync(message: ToScheduler, path: string, refusal: exn) : Task<bool> =
         task {

@@ -7,8 +7,8 @@ open System.Text
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// What a client submits, as the machine takes it.
-/// <param name="session">The client's.</param>
+/// Makes the submissions of a client.
+/// <param name="session">The session of the client.</param>
 [<Sealed>]
 type internal SubmissionBuilder(session: SessionId) =
     let originOf want key = Origin.Client(session, want, key)
@@ -16,7 +16,7 @@ type internal SubmissionBuilder(session: SessionId) =
     let result, file, nothing =
         originOf Result None, originOf File None, originOf Nothing None
 
-    /// Tells one submission under a key from another.
+    /// A hash that tells different submissions under one key apart.
     let contentOf (submit: Submit) (payload: Payload) =
         task {
             use hash = IncrementalHash.CreateHash HashAlgorithmName.SHA256
@@ -53,7 +53,7 @@ type internal SubmissionBuilder(session: SessionId) =
                 return originOf want (Some { text = key; content = content })
             }
 
-    /// <returns>Why not, where the name is none.</returns>
+    /// <returns>The submission, or why its name is refused.</returns>
     member _.ReadAsync(submit: Submit, payload: Payload) : Task<Result<Submission, string>> =
         task {
             match TaskName.parse submit.name with

@@ -9,13 +9,13 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Folders
 
-/// <summary>Makes tasks of the files that an inbox finds. Called by the inbox alone, one call at a time.</summary>
-/// <param name="pipelines">Chooses what is done with each.</param>
-/// <param name="outage">While there is one, files wait where they are.</param>
-/// <param name="clock">For the wait.</param>
-/// <param name="activity">Is told of each file that is submitted.</param>
-/// <param name="log">Names a `pipeline.txt` that is none.</param>
-/// <param name="submit">Takes what the machine is to be told.</param>
+/// <summary>Submits the files that an inbox finds. Called by the inbox alone, one call at a time.</summary>
+/// <param name="pipelines">Chooses the pipeline of each file.</param>
+/// <param name="outage">While it lasts, files wait in their folder.</param>
+/// <param name="clock">Measures the wait.</param>
+/// <param name="activity">Told of each submitted file.</param>
+/// <param name="log">Warns of an invalid `pipeline.txt`.</param>
+/// <param name="submit">Posts inputs of the machine.</param>
 /// <param name="stop">Ends the wait.</param>
 [<Sealed>]
 type FolderSubmitter
@@ -30,7 +30,7 @@ type FolderSubmitter
     ) =
     let holdupEvery = TimeSpan.FromMilliseconds 200.0
 
-    /// Files that wait for a `pipeline.txt` to be put right, with the version that was found, by its folder.
+    /// By folder: the files that wait for a valid `pipeline.txt`, with the versions found.
     let held = Dictionary<string, Dictionary<TaskName, FileVersion>>()
     let told = Dictionary<string, string>()
     let mutable heldCount = 0
@@ -38,10 +38,10 @@ type FolderSubmitter
     let count () =
         Volatile.Write(&heldCount, held.Values |> Seq.sumBy _.Count)
 
-    let hold (name: TaskName) (stamp: FileVersion) (broken: BrokenFolder) =
+    let hold (name: TaskName) (version: FileVersion) (broken: BrokenFolder) =
         match held.TryGetValue broken.folder with
-        | true, files -> files[name] <- stamp
-        | _ -> held[broken.folder] <- Dictionary [ KeyValuePair(name, stamp) ]
+        | true, files -> files[name] <- version
+        | _ -> held[broken.folder] <- Dictionary [ KeyValuePair(name, version) ]
 
         match told.TryGetValue broken.folder with
         | true, reason when reason = broken.reason -> ()
@@ -49,21 +49,22 @@ type FolderSubmitter
             told[broken.folder] <- broken.reason
 
             log.LogError(
-                "{Folder}/{File} is no pipeline: {Reason}; the files there wait until it is put right, or removed",
+                "{Folder}/{File} is no pipeline: {Reason}; the files of the folder wait until it is corrected or deleted",
                 broken.folder,
                 Route.folderFile,
                 broken.reason
             )
 
-    let submission (name: TaskName) (stamp: FileVersion) (pipeline: Pipeline) source =
-        let submission = Submission.Create(name, "", 0, Origin.Folder, Payload.Input stamp)
+    let submission (name: TaskName) (version: FileVersion) (pipeline: Pipeline) source =
+        let submission =
+            Submission.Create(name, "", 0, Origin.Folder, Payload.Input version)
 
         match source with
         | OwnPipeline -> Input.Submit(submission, "")
         | OfRoute _
         | OfFolder _ -> Input.SubmitFile(submission, pipeline)
 
-    /// A `pipeline.txt` has come, changed or gone: the files that waited for it.
+    /// The files that waited for a `pipeline.txt` which has come, changed or gone.
     let free (changed: TaskName seq) : struct (TaskName * FileVersion) list = [
         for name in changed do
             let folder = List.head (Route.foldersOf name)
@@ -73,25 +74,25 @@ type FolderSubmitter
             | true, files ->
                 held.Remove folder |> ignore
 
-                for KeyValue(name, stamp) in files do
-                    struct (name, stamp)
+                for KeyValue(name, version) in files do
+                    struct (name, version)
             | _ -> ()
     ]
 
     let take (files: struct (TaskName * FileVersion) seq) : Task =
         let inputs = [|
-            for struct (name, stamp) in files do
+            for struct (name, version) in files do
                 match pipelines.Choose name with
                 | Ok struct (pipeline, source) ->
                     activity.Taken(name, pipeline)
-                    submission name stamp pipeline source
-                | Error broken -> hold name stamp broken
+                    submission name version pipeline source
+                | Error broken -> hold name version broken
         |]
 
         count ()
         submit inputs
 
-    /// How many files wait because a `pipeline.txt` is none.
+    /// The number of files that wait for a valid `pipeline.txt`.
     member _.Held = Volatile.Read &heldCount
 
     /// Submits files.
@@ -106,7 +107,7 @@ type FolderSubmitter
             do! take (Seq.append inputs freed)
         }
 
-    /// Tells of files that are gone.
+    /// Reports deleted files.
     member _.VanishAsync(names: TaskName[]) : Task =
         task {
             let said, inputs = Array.partition Route.isFolderFile names

@@ -4,16 +4,16 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Folders
 
-/// <summary>What becomes of an input whose result is published.</summary>
+/// <summary>Moves or deletes the inputs of published results.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="log">Told where an input stays.</param>
+/// <param name="log">Told of inputs that stay.</param>
 [<Sealed>]
 type PublishedInputs(inputs: IInputFolder, log: ILogger) =
     let mutable reconsider: TaskName -> FileVersion -> unit = fun _ _ -> ()
     let mutable unfinished = fun (_: TaskName) (_: FileVersion) -> ()
 
-    /// Asks for another look at an input that is still being written, or was not there, or not as it was, when its result was
-    /// to be published. The inbox is made later than this.
+    /// Has an input examined again that was being written, missing or changed when its result was to be published. Set
+    /// later, since the inbox is made after this.
     member _.Reconsider
         with set (ask: TaskName -> FileVersion -> unit) = reconsider <- ask
 
@@ -21,32 +21,32 @@ type PublishedInputs(inputs: IInputFolder, log: ILogger) =
     member _.Unfinished
         with set (note: TaskName -> FileVersion -> unit) = unfinished <- note
 
-    /// Asks for another look at an input.
+    /// Has an input examined again.
     member _.LookAgain(name: TaskName, version: FileVersion) = reconsider name version
 
-    /// <summary>Moves or deletes an input, or leaves it, as the folder is told to.</summary>
+    /// <summary>Moves, deletes or keeps an input.</summary>
     /// <param name="name">The name of its task.</param>
-    /// <param name="payload">Of its task; one that is no input is left alone.</param>
+    /// <param name="payload">The payload of its task; left alone unless it is an input.</param>
     member _.Finish(name: TaskName, payload: Payload) =
         match payload with
-        | Input stamp ->
-            match inputs.Finish(name, stamp) with
+        | Input version ->
+            match inputs.Finish(name, version) with
             | Ok() -> ()
             | Error(BeingWritten who) ->
                 log.LogWarning(
-                    "{Name} is done, and stays: {Reason}; it is taken again when that has ended",
+                    "{Name}: done, and not moved or deleted: {Reason}; taken again once that has ended",
                     string name,
                     who
                 )
 
-                reconsider name stamp
+                reconsider name version
             | Error Gone ->
                 log.LogInformation(
-                    "{Name} is done, and not there any more: when it comes back, it is moved or deleted",
+                    "{Name}: done, and out of sight; moved or deleted when it comes back",
                     string name
                 )
 
-                unfinished name stamp
+                unfinished name version
             | Error failure ->
                 log.LogWarning(
                     "{Name} is done and stays where it is: {Reason}",
@@ -54,7 +54,7 @@ type PublishedInputs(inputs: IInputFolder, log: ILogger) =
                     failure.Message
                 )
 
-                unfinished name stamp
+                unfinished name version
         | Packed
         | Bytes _
         | Journaled

@@ -10,37 +10,38 @@ open FsScheduler.Platform
 open FsScheduler.Folders
 open Microsoft.Extensions.Logging
 
-/// A version whose task is done, and how often it was looked at since.
+/// A version whose task is done, and how often it was examined since.
 [<Struct>]
-type private Unfinished = { stamp: FileVersion; looks: int }
+type private Unfinished = { version: FileVersion; looks: int }
 
-/// <summary>Inputs that are done and could not be moved or deleted: their folder was away, or read-only, or there was no room.
-/// It is tried again, less and less often, until it works or another version stands there. A restart forgets them.</summary>
+/// <summary>Inputs whose tasks are done and that could not be moved or deleted, since their folder was away or
+/// read-only, or the disk full. Retried less and less often, until they are, or have another version. Forgotten by a
+/// restart.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="onDone">What is to be done with them.</param>
-/// <param name="log">Told what has worked in the end.</param>
+/// <param name="onDone">Whether to move or to delete.</param>
+/// <param name="log">Told of inputs moved or deleted in the end.</param>
 [<Sealed>]
 type UnfinishedInputs(inputs: InputFolder, onDone: OnDone, log: ILogger) =
     static let every = TimeSpan.FromSeconds 2.0
 
-    /// Twice as long each time, up to about a minute.
+    /// Doubles the pause each time, up to about a minute.
     static let isDue looks =
         looks &&& (looks - 1) = 0 || looks % 32 = 0
 
     let noted = ConcurrentDictionary<TaskName, Unfinished>()
 
-    /// Remembered at once, at most; more stay where they are.
+    /// Inputs remembered at once, at most; others stay where they are.
     static member NotedMax = 10_000
 
-    /// So often a file is looked for that is not there: then it counts as deleted everywhere, see `DoubtedFiles`.
+    /// Checks for a missing file until it counts as deleted; see `DeletionDetector`.
     static member AbsentMax = 320
 
-    /// That version is still to be moved or deleted, or not to be seen.
-    member _.Note(name: TaskName, stamp: FileVersion) =
+    /// Remembers a version that is still to be moved or deleted, or that is out of sight.
+    member _.Note(name: TaskName, version: FileVersion) =
         if noted.Count < UnfinishedInputs.NotedMax then
-            noted[name] <- { stamp = stamp; looks = 0 }
+            noted[name] <- { version = version; looks = 0 }
 
-    /// Tries those that are due.
+    /// Retries the inputs that are due.
     member _.Check() =
         for KeyValue(name, was) in noted do
             let looks = was.looks + 1
@@ -54,20 +55,20 @@ type UnfinishedInputs(inputs: InputFolder, onDone: OnDone, log: ILogger) =
             if not (isDue looks) then
                 keep ()
             else
-                match FinishedInput.finish inputs onDone name was.stamp with
+                match FinishedInput.finish inputs onDone name was.version with
                 | Ok() ->
                     forget ()
 
                     log.LogInformation(
-                        "{Name}, which was done before, is moved or deleted now",
+                        "{Name}: moved or deleted at last, after its task was done",
                         string name
                     )
                 | Error Gone when looks >= UnfinishedInputs.AbsentMax -> forget ()
                 | Error(Changed | NotReadable _) -> forget ()
                 | Error(Gone | Failing _ | BeingWritten _ | Stuck _) -> keep ()
 
-    /// <summary>Looks again and again.</summary>
-    /// <param name="clock">For the time between.</param>
-    /// <param name="ct">Ends it.</param>
+    /// <summary>Checks periodically.</summary>
+    /// <param name="clock">Measures the period.</param>
+    /// <param name="ct">Ends the checks.</param>
     member unfinished.RunAsync(clock: Clock, ct: CancellationToken) : Task =
         Loops.everyAsync clock every unfinished.Check ct

@@ -9,45 +9,44 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Folders
 
-/// <summary>Inputs that could not be read, though they were there: rights that were missing, of the file or of a folder above
-/// it, or a disk that failed. As soon as one can be opened it is taken again, also out of quarantine: nobody has to say
-/// `retry`. Where the file itself was changed, its version says so already.</summary>
+/// <summary>Inputs that exist but could not be read, for lack of rights or because of a failing disk. As soon as one
+/// can be opened it is taken again, also out of quarantine, without a `retry`.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="reconsider">Has that version taken again.</param>
+/// <param name="reconsider">Has a version taken again.</param>
 [<Sealed>]
 type UnreadInputs(inputs: InputFolder, reconsider: TaskName -> FileVersion -> unit) =
     static let every = TimeSpan.FromSeconds 2.0
     let noted = ConcurrentDictionary<TaskName, FileVersion>()
 
-    /// What could not be read when an earlier run ended is known by its error.
+    /// Whether an error in the journal says that the input could not be read in an earlier run.
     static member IsUnread(error: string) =
         error.StartsWith((Failing "").Message, StringComparison.Ordinal)
 
-    /// Remembered at once, at most; more are taken again when they change, or by `retry`.
+    /// Inputs remembered at once, at most; others are taken again when they change, or by `retry`.
     static member NotedMax = 10_000
 
-    /// That version could not be read.
-    member _.Note(name: TaskName, stamp: FileVersion) =
+    /// Remembers a version that could not be read.
+    member _.Note(name: TaskName, version: FileVersion) =
         if noted.Count < UnreadInputs.NotedMax then
-            noted[name] <- stamp
+            noted[name] <- version
 
-    /// Looks at all of them once.
+    /// Tries to open each remembered input once.
     member _.Check() =
-        for KeyValue(name, stamp) in noted do
+        for KeyValue(name, version) in noted do
             let forget () =
-                noted.TryRemove(KeyValuePair(name, stamp)) |> ignore
+                noted.TryRemove(KeyValuePair(name, version)) |> ignore
 
-            match InputFile.openInput inputs name stamp with
+            match InputFile.openInput inputs name version with
             | Ok file ->
                 file.Dispose()
                 forget ()
-                reconsider name stamp
-            // Whoever scans the folder sees that.
+                reconsider name version
+            // The scan of the folder reports these.
             | Error(Gone | Changed) -> forget ()
             | Error(NotReadable _ | Failing _ | BeingWritten _ | Stuck _) -> ()
 
-    /// <summary>Looks again and again.</summary>
-    /// <param name="clock">For the time between.</param>
-    /// <param name="ct">Ends it.</param>
+    /// <summary>Checks periodically.</summary>
+    /// <param name="clock">Measures the period.</param>
+    /// <param name="ct">Ends the checks.</param>
     member unread.RunAsync(clock: Clock, ct: CancellationToken) : Task =
         Loops.everyAsync clock every unread.Check ct

@@ -4,15 +4,14 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>Tells at level `info` which files are taken and which results are published: a line for each of the first
-/// `ActivityLog.LinesMax` of a second, and one line with the counts of all others once that second is over. So a person
-/// sees each file, and a batch of a million does not drown the log. May be called from any thread.</summary>
-/// <param name="clock">Says when a second is over.</param>
+/// <summary>Logs at level `info` each file taken and each result published, at most `LinesMax` lines a second, then a
+/// count of the others: a batch of a million must not flood the log. Safe for any thread.</summary>
+/// <param name="clock">Measures the seconds.</param>
 /// <param name="log">Gets the lines.</param>
 [<Sealed>]
 type ActivityLog(clock: Clock, log: ILogger) =
     let window = 1_000L<ms>
-    let gate = obj ()
+    let syncRoot = obj ()
     let mutable windowStart = clock.Now
     let mutable lines = 0
     let mutable takenUntold = 0
@@ -29,8 +28,8 @@ type ActivityLog(clock: Clock, log: ILogger) =
         takenUntold <- 0
         publishedUntold <- 0
 
-    /// Inside the gate: whether one more line of this second may be written.
-    let mayTell () =
+    /// Under the lock: whether this second has room for one more line.
+    let hasRoom () =
         if clock.Now - windowStart >= window then
             sumUp ()
             windowStart <- clock.Now
@@ -39,16 +38,16 @@ type ActivityLog(clock: Clock, log: ILogger) =
         lines <- lines + 1
         lines <= ActivityLog.LinesMax
 
-    let tell (line: unit -> unit) (count: unit -> unit) =
+    let writeOrCount (line: unit -> unit) (count: unit -> unit) =
         if log.IsEnabled LogLevel.Information then
-            lock gate (fun () -> if mayTell () then line () else count ())
+            lock syncRoot (fun () -> if hasRoom () then line () else count ())
 
-    /// Lines in a second, at most, besides the one with the counts.
+    /// Lines a second, at most, besides the line with the counts.
     static member LinesMax = 20
 
-    /// A file of the input folder became a task with this pipeline.
+    /// Logs a file of the input folder that became a task.
     member _.Taken(name: TaskName, pipeline: Pipeline) =
-        tell
+        writeOrCount
             (fun () ->
                 log.LogInformation(
                     "{File} is taken: {Pipeline}",
@@ -57,17 +56,17 @@ type ActivityLog(clock: Clock, log: ILogger) =
                 ))
             (fun () -> takenUntold <- takenUntold + 1)
 
-    /// The result of a task has its final name.
+    /// Logs a result that has its final name.
     member _.Published(name: TaskName, target: string) =
-        tell
+        writeOrCount
             (fun () -> log.LogInformation("{File} is done: {Result}", string name, target))
             (fun () -> publishedUntold <- publishedUntold + 1)
 
-    /// Writes the counts once their second is over; to be called several times a second.
+    /// Logs the counts of a second that is over; to be called several times a second.
     member _.Sweep() =
-        lock gate (fun () ->
+        lock syncRoot (fun () ->
             if clock.Now - windowStart >= window then
                 sumUp ())
 
-    /// Writes the counts now.
-    member _.Flush() = lock gate sumUp
+    /// Logs the counts now.
+    member _.Flush() = lock syncRoot sumUp

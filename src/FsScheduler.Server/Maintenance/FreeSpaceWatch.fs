@@ -6,11 +6,11 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
 
-/// <summary>Holds new work back where a payload found no room, until there is some again. A payload that is larger than
-/// what is left holds up nothing but itself.</summary>
-/// <param name="outage">Where it says so.</param>
-/// <param name="clock">For the time between two looks.</param>
-/// <param name="stop">Ends it.</param>
+/// <summary>Holds new tasks back after a payload found no free space, until there is some again. A payload larger than
+/// the free space holds back nothing else.</summary>
+/// <param name="outage">Begins and ends with the lack of space.</param>
+/// <param name="clock">Measures the time between two checks.</param>
+/// <param name="stop">Ends the checks.</param>
 [<Sealed>]
 type FreeSpaceWatch(outage: StorageOutage, clock: Clock, stop: CancellationToken) =
     let probed = ConcurrentDictionary<string, unit>()
@@ -28,9 +28,9 @@ type FreeSpaceWatch(outage: StorageOutage, clock: Clock, stop: CancellationToken
                 ()
         }
 
-    /// <summary>There was no room.</summary>
-    /// <param name="folder">Where.</param>
-    /// <param name="reason">What the disk said.</param>
+    /// <summary>Begins the outage of a folder.</summary>
+    /// <param name="folder">Where a payload found no space.</param>
+    /// <param name="reason">The error.</param>
     member _.Begin(folder: string, reason: string) =
         if not (Disk.hasRoomForOthers folder) && probed.TryAdd(folder, ()) then
             outage.Begin(folder, reason)

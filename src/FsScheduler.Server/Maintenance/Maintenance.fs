@@ -11,11 +11,11 @@ open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Folders
 
-/// How often things are done, and how much at a time.
-type UpkeepPace = {
-    /// Between two looks at what the journal takes.
+/// How often maintenance runs, and how much it does at a time.
+type MaintenancePace = {
+    /// Between two checks of the size of the journal.
     look: TimeSpan
-    /// Between two times of all else.
+    /// Between two runs of everything else.
     period: TimeSpan
     retention: RetentionPace
 } with
@@ -26,39 +26,38 @@ type UpkeepPace = {
         retention = RetentionPace.Usual
     }
 
-/// What belongs to others, and is done with the rest.
-type UpkeepAround = {
-    /// Called once what the start decided is durable.
+/// Maintenance of other parts.
+type MaintenanceHooks = {
+    /// Called once the decisions of the start are durable.
     started: unit -> unit
-    /// Deletes what workers have left that nobody waits for.
+    /// Deletes the results of workers that no attempt waits for.
     sweep: CancellationToken -> Task
-    /// Gives memory back that is not needed. It may take long.
+    /// Returns unused memory to the system. May take long.
     trim: unit -> unit
 }
 
-/// <summary>What is done with the journal from time to time: results are flushed, so that a restart need not look at
-/// them, what is old is forgotten, and memory that is not needed is given back.</summary>
-/// <param name="journal">What is old is dropped of it.</param>
-/// <param name="retention">How long the past is remembered.</param>
+/// <summary>Flushes results, so that a restart need not check them, drops old events, and returns memory.</summary>
+/// <param name="journal">Old events are dropped.</param>
+/// <param name="retention">The limits of the journal.</param>
 /// <param name="pace">How often.</param>
-/// <param name="mailbox">Takes what the machine is to be told.</param>
+/// <param name="mailbox">Takes inputs of the machine.</param>
 /// <param name="results">The folder of results.</param>
-/// <param name="owners">Whose results have which names there.</param>
-/// <param name="flush">Brings results to the device, by their paths; raises IOException where the disk says no.</param>
-/// <param name="around">What is done with the rest.</param>
+/// <param name="owners">The owners of the names of results.</param>
+/// <param name="flush">Flushes results, by their paths; raises IOException where the disk fails.</param>
+/// <param name="around">Maintenance of other parts.</param>
 /// <param name="clock">Measures the periods.</param>
-/// <param name="log">For what is not flushed.</param>
+/// <param name="log">Told of results that are not flushed.</param>
 [<Sealed>]
 type Maintenance
     (
         journal: IJournal,
         retention: Retention,
-        pace: UpkeepPace,
+        pace: MaintenancePace,
         mailbox: IMailbox,
         results: IResultFolder,
         owners: ResultOwners,
         flush: string seq -> unit,
-        around: UpkeepAround,
+        around: MaintenanceHooks,
         clock: Clock,
         log: ILogger
     ) =
@@ -66,7 +65,7 @@ type Maintenance
     let mutable carried = 0L
     let mutable trimmed = 0L
 
-    /// Names whose owners are remembered, to be looked at again; so many in a period.
+    /// Names whose owners are to be checked, some in each period.
     let names = Queue<TaskName>()
     let namesMax = 1_000
 
@@ -82,7 +81,7 @@ type Maintenance
                 ()
         }
 
-    /// What was fetched is nobody's any more.
+    /// Forgets the owners of names whose results were taken away.
     let forgetOwners (ct: CancellationToken) : Task =
         task {
             if names.Count = 0 then
@@ -106,8 +105,7 @@ type Maintenance
                 do! posted
         }
 
-    /// Has the machine carry what is needed of old events, a part a turn, until they are dropped; or until it has to wait for
-    /// something.
+    /// Has the machine carry over needed old events, until the old ones are dropped or the machine has to wait.
     let carry (cutoff: Cutoff) (ct: CancellationToken) : Task =
         task {
             let! first = mailbox.QueryAsync(_.LastEvent, ct)
@@ -129,7 +127,7 @@ type Maintenance
                 carried <- count
         }
 
-    /// Drops what is old, or too much.
+    /// Drops events beyond the limits.
     let retain (ct: CancellationToken) : Task =
         task {
             let! struct (kept, flushedUpTo) =
@@ -146,8 +144,8 @@ type Maintenance
             | ValueNone -> ()
         }
 
-    /// What a burst has left of memory goes back to the system, once nothing has happened for a period: else a million
-    /// tasks that wait take two to three times what they are.
+    /// Returns the memory of a burst to the system once nothing has happened for a period: otherwise a million waiting
+    /// tasks take two to three times their size.
     let trim (ct: CancellationToken) : Task =
         task {
             let! number = mailbox.QueryAsync(_.LastEvent, ct)
@@ -159,11 +157,10 @@ type Maintenance
             seen <- number
         }
 
-    /// <summary>Flushes the results that there are, and has the journal remember that: a restart looks at what came later
-    /// only.</summary>
+    /// <summary>Flushes published results and records that: a restart checks later results only.</summary>
     member _.CheckpointAsync(ct: CancellationToken) : Task =
         task {
-            // The answer comes once all up to that event is durable: its results have their names.
+            // The answer comes once all events up to the number are durable: their results have their names.
             let! struct (number, unflushed) =
                 mailbox.QueryAsync(
                     (fun scheduler -> struct (scheduler.LastEvent, scheduler.Unflushed)),
@@ -181,19 +178,22 @@ type Maintenance
 
                     do! mailbox.PostAsync([| Input.Note [| Note.Flushed number |] |], ct)
                 with :? IOException as error ->
-                    log.LogWarning("the results are not flushed: {Reason}", error.Message)
+                    log.LogWarning(
+                        "results could not be flushed: {Reason}; tried again at the next checkpoint",
+                        error.Message
+                    )
         }
 
-    /// <summary>Keeps the journal within its bounds until it is stopped.</summary>
+    /// <summary>Keeps the journal within its limits until it is stopped.</summary>
     /// <param name="ct">Stops it.</param>
     member _.RetainAsync(ct: CancellationToken) : Task = every pace.look retain ct
 
-    /// <summary>Does all else until it is stopped.</summary>
+    /// <summary>Does all other maintenance until it is stopped.</summary>
     /// <param name="ct">Stops it.</param>
-    member upkeep.TidyAsync(ct: CancellationToken) : Task =
+    member maintenance.TidyAsync(ct: CancellationToken) : Task =
         let tidy (ct: CancellationToken) : Task =
             task {
-                do! upkeep.CheckpointAsync ct
+                do! maintenance.CheckpointAsync ct
                 do! forgetOwners ct
                 do! around.sweep ct
                 do! trim ct

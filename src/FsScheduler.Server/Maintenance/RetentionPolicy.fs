@@ -4,38 +4,38 @@ open System
 open FsScheduler.Core
 open FsScheduler.Journal
 
-/// How long the past is remembered: whichever of the two is reached first.
+/// How long finished tasks are remembered, until either limit is reached.
 type Retention = {
     age: Duration
-    /// What the journal takes, and the results that are kept in files.
+    /// Bytes of the journal, and of the results kept in files.
     bytes: Size
 }
 
-/// What there is beside what the journal takes.
+/// Storage used besides the journal.
 type JournalUse = {
-    /// What results take that are kept in files.
+    /// Bytes of results kept in files.
     kept: Size
-    /// How many events the last time carried.
+    /// The number of events that the last drop carried over.
     carried: int64
-    /// Events after this one stay; none: all results have reached the device.
+    /// Events after this number stay; none: all results are flushed.
     flushedUpTo: int64 voption
 }
 
 /// How much is done at a time.
 type RetentionPace = {
-    /// How many events are carried in one turn of the mailbox, about.
+    /// Events carried over in one batch of the mailbox, about.
     carriedMax: int
-    /// Fewer events than this are not dropped: each time writes something too.
+    /// The smallest number of events to drop, since each drop writes some too.
     droppedMin: int64
 } with
 
-    /// 1,000 are a few milliseconds of the mailbox.
+    /// 1,000 events take a few milliseconds of the mailbox.
     static member Usual = { carriedMax = 1_000; droppedMin = 16L }
 
-/// How much of the past is dropped.
+/// Decides how much of the journal is dropped.
 module RetentionPolicy =
 
-    /// What is carried is needed, and does not count against the bytes that may be kept.
+    /// Bytes of the carried events, which are needed and do not count against the limit.
     let private needed (size: StoreSize) (usage: JournalUse) =
         let events = size.next - size.first
 
@@ -44,13 +44,12 @@ module RetentionPolicy =
         else
             int64 (float size.bytes / float events * float usage.carried)
 
-    /// <summary>What is to be dropped now.</summary>
-    /// <param name="retention">What is kept.</param>
+    /// <summary>The cutoff for a drop now, if any.</summary>
+    /// <param name="retention">The limits.</param>
     /// <param name="pace">How much at a time.</param>
-    /// <param name="usage">What there is.</param>
+    /// <param name="usage">The storage used.</param>
     /// <param name="now">The time.</param>
-    /// <param name="sizeFor">What the journal takes, and its cutoff for so many bytes that are left and for what is older than
-    /// a time.</param>
+    /// <param name="sizeFor">The size of the journal, and its cutoff by bytes and time to keep.</param>
     let choose
         (retention: Retention)
         (pace: RetentionPace)
@@ -65,7 +64,7 @@ module RetentionPolicy =
 
         let size =
             if isTooMuch then
-                // An eighth more, so that it is not done all the time.
+                // An eighth more, so that drops are rare.
                 sizeFor (max 0L (most - int64 retention.bytes / 8L)) keptSince
             else
                 size
@@ -75,7 +74,7 @@ module RetentionPolicy =
             | ValueSome number -> min (number + 1L) size.cutoff
             | ValueNone -> size.cutoff
 
-        // What is written for it is dropped one day too: it must be less than what goes.
+        // Carried events are dropped one day too: they must be fewer than those that go now.
         if before - size.first > pace.droppedMin + 2L * usage.carried then
             ValueSome {
                 before = before

@@ -8,22 +8,21 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// What keeps the disk from taking anything, by the place where it was met. While there is something, no new work is
-/// taken: what runs is kept.
+/// The places where the disk takes no data, with reasons. While there is one, no new task is accepted.
 [<Sealed>]
 type StorageOutage(log: ILogger) =
     static let betweenTries = TimeSpan.FromSeconds 1.0
 
     let reasons = ConcurrentDictionary<string, string>()
 
-    /// A sentence with what is wrong and where, or null.
+    /// The outages, each with its place, as a sentence; null if there are none.
     member _.Reason: string | null =
         if reasons.IsEmpty then
             null
         else
             String.concat "; " reasons.Values
 
-    /// It does not work there. Said once, however often it is tried again.
+    /// Begins the outage of a place. Logged once, however often the operation is retried.
     member _.Begin(place: string, reason: string) =
         if reasons.TryAdd(place, $"{place}: {reason}") then
             log.LogError(
@@ -32,24 +31,24 @@ type StorageOutage(log: ILogger) =
                 reason
             )
 
-    /// One result is larger than the room that is left: it holds up nothing but itself.
+    /// Logs a result that is larger than the free space. No outage, since smaller results still fit.
     member _.Skip(task: TaskId, reason: string) =
         log.LogWarning("task {Task}: {Reason}", task, reason)
 
-    /// It works again.
+    /// Ends the outage of a place.
     member _.End(place: string) =
         if not reasons.IsEmpty && reasons.TryRemove(place, ref "") then
             log.LogInformation("{Place}: it works again", place)
 
-    /// The time between two tries of what the disk does not take.
+    /// The pause between two tries of an operation that the disk refused.
     static member BetweenTries = betweenTries
 
-    /// <summary>Tries again, every second, while it is the disk that takes nothing: what is there already is not computed
-    /// once more.</summary>
-    /// <param name="place">Where, for the log and STATUS.</param>
+    /// <summary>Repeats an operation every second while the disk takes no data: results are not computed
+    /// again.</summary>
+    /// <param name="place">Names the place in the log and in STATUS.</param>
     /// <param name="clock">Measures the second.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <param name="attempt">Gives a value, or as an error what the disk said that takes nothing.</param>
+    /// <param name="attempt">The operation: its value, or the error of a disk that takes no data.</param>
     /// <exception cref="T:System.OperationCanceledException">By <c>ct</c>.</exception>
     member outage.RetryAsync
         (
@@ -69,7 +68,7 @@ type StorageOutage(log: ILogger) =
                         outage.Begin(place, reason)
                         do! Task.Delay(betweenTries, clock.Provider, ct)
             finally
-                // However it ends, also where nobody wants the value any more: new work is not held back by it.
+                // Also after a cancellation: nobody else would end the outage.
                 outage.End place
 
             return answer.Value

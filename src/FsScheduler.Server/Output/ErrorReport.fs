@@ -5,13 +5,13 @@ open System.Text
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// What `NAME.err` says.
+/// The text of `NAME.err`.
 module ErrorReport =
 
-    /// <summary>Why there is no result: the task, and each thing that went wrong with it, for a person.</summary>
-    /// <param name="dateOf">The date of a moment of the machine's clock.</param>
+    /// <summary>Tells a person why there is no result: the task, and each of its failures.</summary>
+    /// <param name="dateOf">The date of an instant of the machine's clock.</param>
     /// <param name="task">The task in quarantine.</param>
-    /// <param name="name">Its name.</param>
+    /// <param name="name">The name of the task.</param>
     /// <param name="failures">Oldest first, at least one.</param>
     let write
         (dateOf: Instant -> DateTimeOffset)
@@ -42,5 +42,5 @@ module ErrorReport =
                 .Append($"stage {failure.stages}\n    {failure.error}\n")
             |> ignore
 
-        // Programs wrote the errors: they are to be read in a terminal, and not to work there.
+        // Programs wrote the errors: control sequences in them must not act on a terminal.
         Terminal.printableLines (string text)

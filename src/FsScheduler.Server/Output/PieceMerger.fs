@@ -12,26 +12,25 @@ open FsScheduler.Platform
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// Finds where the pieces of a payload end, of about this size.
+/// Finds the ends of the pieces of a payload, each of about the given size.
 type Cut =
     delegate of
         attempt: Attempt * submission: Submission * payload: Payload * pieceSize: Size ->
             Size[] voption
 
-/// Results that are put together while some of their parts are still being made. One loop's.
-type private Drafts = Dictionary<Attempt, ResultAssembly>
+/// Results that are assembled while some of their parts are still being computed. Owned by one loop.
+type private Assemblies = Dictionary<Attempt, ResultAssembly>
 
-/// <summary>Cuts payloads into pieces and puts the results of pieces together, away from the mailbox, and tells the machine
-/// how it went.</summary>
-/// <param name="journal">Has the small parts.</param>
-/// <param name="files">Has the large ones, and the results.</param>
+/// <summary>Splits payloads into pieces and merges their results, away from the mailbox.</summary>
+/// <param name="journal">Holds the small parts.</param>
+/// <param name="files">Holds the large parts, and the results.</param>
 /// <param name="merging">Merges parts.</param>
 /// <param name="smallMax">Results up to this size are held in memory, and in the journal.</param>
-/// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
-/// <param name="note">Is told what a large result holds, at its path.</param>
-/// <param name="temporary">A folder for what does not fit into memory on the way.</param>
-/// <param name="outage">Where it says that the disk takes nothing.</param>
-/// <param name="clock">For the time between two tries.</param>
+/// <param name="isKept">Whether the file at a path has to outlive the scheduler.</param>
+/// <param name="note">Told the content hash of a large result, by path.</param>
+/// <param name="temporary">The folder for data that does not fit into memory.</param>
+/// <param name="outage">Lasts while the disk takes no data.</param>
+/// <param name="clock">Measures the time between two tries.</param>
 [<Sealed>]
 type PieceMerger
     (
@@ -45,13 +44,13 @@ type PieceMerger
         outage: StorageOutage,
         clock: Clock
     ) =
-    // The larger of two works may take minutes; the other need not wait for it.
+    // One merge may take minutes; another need not wait for it.
     let threads = max 2 Environment.ProcessorCount
 
-    // Never more effects than tasks.
+    // At most one effect for each task.
     let anywhere = Channel.CreateUnbounded<PieceEffect>()
 
-    /// What is put one behind the other comes in order, and so each result has its own loop.
+    /// A result stays in one lane, each with its own loop, so that its parts are appended in order.
     let lanes = Array.init threads (fun _ -> Channel.CreateUnbounded<PieceEffect>())
 
     let laneOf (attempt: Attempt) =
@@ -59,78 +58,78 @@ type PieceMerger
 
     let parts = Parts(journal, files)
 
-    /// A lane has no more results open before all of their parts are there.
-    let draftsMax = 64
+    /// Results that a lane has open before all of their parts are there, at most.
+    let assembliesMax = 64
 
-    let take (drafts: Drafts) (attempt: Attempt) =
-        let mutable draft = Unchecked.defaultof<ResultAssembly>
+    let take (assemblies: Assemblies) (attempt: Attempt) =
+        let mutable assembly = Unchecked.defaultof<ResultAssembly>
 
-        if drafts.Remove(attempt, &draft) then
-            ValueSome draft
+        if assemblies.Remove(attempt, &assembly) then
+            ValueSome assembly
         else
             ValueNone
 
-    let drop drafts attempt =
-        take drafts attempt |> ValueOption.iter _.Drop()
+    let drop assemblies attempt =
+        take assemblies attempt |> ValueOption.iter _.Drop()
 
-    /// None where nobody wants it any more.
-    let newDraft (spool: Attempt -> Task<string | null>) attempt : Task<ResultAssembly voption> =
+    /// None if nobody wants the result any more.
+    let newAssembly (spool: Attempt -> Task<string | null>) attempt : Task<ResultAssembly voption> =
         task {
             match! spool attempt with
             | null -> return ValueNone
             | path -> return ValueSome(new ResultAssembly(path, files, parts, merging, temporary))
         }
 
-    let takeOrMake (drafts: Drafts) spool attempt : Task<ResultAssembly voption> =
-        match take drafts attempt with
-        | ValueSome draft -> Task.FromResult(ValueSome draft)
-        | ValueNone -> newDraft spool attempt
+    let takeOrMake (assemblies: Assemblies) spool attempt : Task<ResultAssembly voption> =
+        match take assemblies attempt with
+        | ValueSome assembly -> Task.FromResult(ValueSome assembly)
+        | ValueNone -> newAssembly spool attempt
 
-    /// Ahead of time. Where it cannot be done it is left, and done, or said, when all parts are there.
-    let prefetch (drafts: Drafts) spool attempt index part ct : Task =
+    /// Appends a part ahead of time. A failure is left to the merge of all parts, which tries again and reports it.
+    let prefetch (assemblies: Assemblies) spool attempt index part ct : Task =
         task {
             try
-                if index = 0 && drafts.Count < draftsMax then
-                    match! newDraft spool attempt with
-                    | ValueSome draft -> drafts.Add(attempt, draft)
+                if index = 0 && assemblies.Count < assembliesMax then
+                    match! newAssembly spool attempt with
+                    | ValueSome assembly -> assemblies.Add(attempt, assembly)
                     | ValueNone -> ()
 
-                match drafts.TryGetValue attempt with
-                | true, draft when draft.Count = index -> do! draft.AppendAsync(part, ct)
+                match assemblies.TryGetValue attempt with
+                | true, assembly when assembly.Count = index -> do! assembly.AppendAsync(part, ct)
                 | _ -> ()
             with Disk.StorageError _ ->
-                drop drafts attempt
+                drop assemblies attempt
         }
 
-    let complete (draft: ResultAssembly) stage (all: Payload[]) ct =
+    let complete (assembly: ResultAssembly) stage (all: Payload[]) ct =
         task {
             match stage with
-            | ValueSome stage -> do! draft.MergeAsync(stage, all, ct)
+            | ValueSome stage -> do! assembly.MergeAsync(stage, all, ct)
             | ValueNone ->
-                for index in draft.Count .. all.Length - 1 do
-                    do! draft.AppendAsync(all[index], ct)
+                for index in assembly.Count .. all.Length - 1 do
+                    do! assembly.AppendAsync(all[index], ct)
 
-            return draft.Finish(isKept draft.Path)
+            return assembly.Finish(isKept assembly.Path)
         }
 
-    let mergeInto attempt (draft: ResultAssembly) stage all ct : Task<Input> =
+    let mergeInto attempt (assembly: ResultAssembly) stage all ct : Task<Input> =
         task {
-            let! hash = complete draft stage all ct
+            let! hash = complete assembly stage all ct
 
             if hash.size <= smallMax then
                 let bytes: byte[] = Array.zeroCreate (int hash.size)
 
                 do!
                     task {
-                        use file = files.Open draft.Path
+                        use file = files.Open assembly.Path
                         do! file.ReadExactlyAsync(bytes.AsMemory(), ct)
                     }
 
-                Spool.discard files draft.Path
+                Spool.discard files assembly.Path
                 return Input.PartsMerged(attempt, Bytes bytes)
             else
-                note draft.Path hash
-                return Input.PartsMerged(attempt, Spooled(draft.Path, hash.size))
+                note assembly.Path hash
+                return Input.PartsMerged(attempt, Spooled(assembly.Path, hash.size))
         }
 
     let notMerged attempt reason =
@@ -139,24 +138,24 @@ type PieceMerger
             $"the results of its pieces cannot be put together: {reason}; if it is in quarantine, 'retry' makes all of them again"
         )
 
-    /// A full disk is waited for: the parts are there, and are not computed again.
-    let merge drafts spool (attempt: Attempt) stage all ct : Task<Input voption> =
+    /// Waits for a full disk: the parts are there, and are not computed again.
+    let merge assemblies spool (attempt: Attempt) stage all ct : Task<Input voption> =
         let mutable folder = temporary
 
-        let mergeOnce draft =
+        let mergeOnce assembly =
             task {
                 let mutable isMerged = false
 
                 try
-                    let! merged = mergeInto attempt draft stage all ct
+                    let! merged = mergeInto attempt assembly stage all ct
                     isMerged <- true
                     return Ok(ValueSome merged)
                 finally
                     if not isMerged then
-                        draft.Drop()
+                        assembly.Drop()
             }
 
-        // The place is the same at every try, wherever the draft is then.
+        // The name of the outage is the same at every try, wherever the file is then.
         outage.RetryAsync(
             $"the result of task {attempt.task}, put together of pieces",
             clock,
@@ -164,13 +163,13 @@ type PieceMerger
             fun () ->
                 task {
                     try
-                        match! takeOrMake drafts spool attempt with
+                        match! takeOrMake assemblies spool attempt with
                         | ValueNone -> return Ok ValueNone
-                        | ValueSome draft ->
-                            folder <- nonNull (Path.GetDirectoryName draft.Path)
-                            return! mergeOnce draft
+                        | ValueSome assembly ->
+                            folder <- nonNull (Path.GetDirectoryName assembly.Path)
+                            return! mergeOnce assembly
                     with
-                    // What there was of it is deleted by now.
+                    // The incomplete file has been deleted.
                     | error when Disk.isFull error && files.HasRoomForOthers folder ->
                         let reason =
                             $"there is no room for the result, which is put together of pieces: {error.Message}; it is tried again, and holds up nothing else: make room, or cancel the task"
@@ -195,18 +194,18 @@ type PieceMerger
         channel.Writer.TryWrite effect |> ignore
 
     /// <summary>Works until it is stopped.</summary>
-    /// <param name="cut">Where the pieces of a payload end; none where it is not to be had, which the machine is told.</param>
-    /// <param name="spool">A path for the result of an attempt; null where nobody wants it any more.</param>
-    /// <param name="tell">Takes what the machine is to be told.</param>
-    /// <param name="ct">Stops it, also in the middle of a result.</param>
+    /// <param name="cut">Finds the ends of the pieces of a payload; none if the payload cannot be read.</param>
+    /// <param name="spool">A path for the result of an attempt; null if nobody wants it any more.</param>
+    /// <param name="report">Posts inputs of the machine.</param>
+    /// <param name="ct">Stops the work, also in the middle of a result.</param>
     member _.RunAsync
         (
             cut: Cut,
             spool: Attempt -> Task<string | null>,
-            tell: Input[] -> Task,
+            report: Input[] -> Task,
             ct: CancellationToken
         ) : Task =
-        let perform drafts effect ct : Task<Input voption> =
+        let perform assemblies effect ct : Task<Input voption> =
             task {
                 match effect with
                 | PieceEffect.Cut(attempt, submission, payload, pieceSize) ->
@@ -214,32 +213,32 @@ type PieceMerger
                         cut.Invoke(attempt, submission, payload, pieceSize)
                         |> ValueOption.map (fun cuts -> Input.Cut(attempt, cuts))
                 | PieceEffect.MergeParts(attempt, stage, all) ->
-                    return! merge drafts spool attempt stage all ct
+                    return! merge assemblies spool attempt stage all ct
                 | PieceEffect.PrefetchPart(attempt, index, part) ->
-                    do! prefetch drafts spool attempt index part ct
+                    do! prefetch assemblies spool attempt index part ct
                     return ValueNone
                 | PieceEffect.DropPrefetch attempt ->
-                    drop drafts attempt
+                    drop assemblies attempt
                     return ValueNone
             }
 
         let work (channel: Channel<PieceEffect>) (ct: CancellationToken) : Task =
             task {
-                let drafts = Drafts()
+                let assemblies = Assemblies()
 
                 try
                     try
                         while not ct.IsCancellationRequested do
                             let! effect = channel.Reader.ReadAsync ct
 
-                            match! perform drafts effect ct with
-                            | ValueSome input -> do! tell [| input |]
+                            match! perform assemblies effect ct with
+                            | ValueSome input -> do! report [| input |]
                             | ValueNone -> ()
                     with :? OperationCanceledException ->
                         ()
                 finally
-                    for draft in drafts.Values do
-                        draft.Drop()
+                    for assembly in assemblies.Values do
+                        assembly.Drop()
             }
 
         let channels = [ yield! List.replicate threads anywhere; yield! lanes ]

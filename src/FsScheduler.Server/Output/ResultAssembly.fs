@@ -9,9 +9,9 @@ open FsScheduler.Journal
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// Where parts of results are.
-/// <param name="journal">Has the small ones.</param>
-/// <param name="files">Has the large ones.</param>
+/// Opens the parts of results.
+/// <param name="journal">Holds the small parts.</param>
+/// <param name="files">Holds the large parts.</param>
 [<Sealed>]
 type Parts(journal: IJournal, files: ISpool) =
     member _.Open(part: Payload) : Stream =
@@ -22,10 +22,10 @@ type Parts(journal: IJournal, files: ISpool) =
         | Packed
         | Journaled
         | Input _
-        | Slice _ -> invalidOp "a part is a result"
+        | Slice _ -> invalidOp "a part of a result cannot be a slice of a payload"
 
-/// <summary>Makes of the results of a stage over the pieces of a payload what it would have given over the whole; as
-/// `StageMerge.runAsync` has it; the folder is for what does not fit into memory.</summary>
+/// <summary>Merges the results of a stage over the pieces of a payload into the result over the whole payload, as
+/// `StageMerge.runAsync`. The folder is for data that does not fit into memory.</summary>
 type Merge =
     delegate of
         stage: Stage *
@@ -41,17 +41,17 @@ module Merge =
         Merge(fun stage parts place output temporary ct ->
             StageMerge.runAsync stage parts place output temporary ct)
 
-/// <summary>A result that is being put together of its parts, in a file.</summary>
-/// <param name="path">Replaced, if it is there. It is whoever's the result is, unless the draft is dropped.</param>
-/// <param name="files">Makes it.</param>
-/// <param name="parts">Opens them.</param>
-/// <param name="merging">Merges them.</param>
-/// <param name="temporary">A folder for what does not fit into memory on the way.</param>
+/// <summary>A result file that is assembled from its parts.</summary>
+/// <param name="path">The file; replaced if it exists. Deleted by `Drop` alone.</param>
+/// <param name="files">Creates the file.</param>
+/// <param name="parts">Opens the parts.</param>
+/// <param name="merging">Merges the parts.</param>
+/// <param name="temporary">The folder for data that does not fit into memory.</param>
 [<Sealed>]
 type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, temporary: string) =
     let output = files.Create path
 
-    /// Parts that are open at a time.
+    /// Parts that are open at once, at most.
     let openMax = 256
 
     let bufferSize = 1024 * 1024
@@ -67,7 +67,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
                     stream.Dispose()
         }
 
-    /// Neighbours first, where there are too many to be open at once.
+    /// Merges neighbours first where there are too many parts to be open at once.
     let rec merge stage (all: Payload[]) (output: Stream) ct : Task =
         task {
             if all.Length <= openMax then
@@ -97,23 +97,23 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
 
     member _.Path = path
 
-    /// How many parts stand in it.
+    /// The number of parts in the file.
     member val Count = 0 with get, set
 
-    /// Puts the next part behind those that stand in it.
-    member draft.AppendAsync(part: Payload, ct: CancellationToken) : Task =
+    /// Appends the next part.
+    member assembly.AppendAsync(part: Payload, ct: CancellationToken) : Task =
         task {
             use input = parts.Open part
             do! input.CopyToAsync(output, bufferSize, ct)
-            draft.Count <- draft.Count + 1
+            assembly.Count <- assembly.Count + 1
         }
 
-    /// Merges parts, of which none stands in it.
+    /// Merges parts into the file, which has none yet.
     member _.MergeAsync(stage: Stage, all: Payload[], ct: CancellationToken) : Task =
         merge stage all output ct
 
-    /// <summary>Closes what is complete.</summary>
-    /// <param name="isKept">Whether it has to outlive the scheduler.</param>
+    /// <summary>Closes the complete file.</summary>
+    /// <param name="isKept">Whether the file has to outlive the scheduler.</param>
     member _.Finish(isKept: bool) : ContentHash =
         if isKept then
             output.FlushToDisk()
@@ -122,7 +122,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
         output.Dispose()
         hash
 
-    /// Closes and deletes it.
+    /// Closes and deletes the file.
     member _.Drop() =
         output.Dispose()
         Spool.discard files path

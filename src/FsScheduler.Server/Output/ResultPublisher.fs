@@ -13,30 +13,30 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// A result that has its final name.
+/// A result under its final name.
 [<Struct>]
 type private Stored = {
     attempt: Attempt
     submission: Submission
-    /// Of the task.
+    /// The name of the task.
     name: TaskName
-    /// Under which the result stands.
+    /// The name that the result was given.
     place: TaskName
     hash: ContentHash
 }
 
-/// <summary>Does on the disk what effects ask for, away from the mailbox, and tells the machine how it went.</summary>
+/// <summary>Performs the effects that need the disk, and reports their outcomes to the machine.</summary>
 /// <param name="inputs">The folder of inputs.</param>
 /// <param name="results">The folder of results.</param>
-/// <param name="files">Has the results that are too large for memory.</param>
-/// <param name="owners">Whose results have which names there.</param>
-/// <param name="onDone">What becomes of an input whose result is published.</param>
+/// <param name="files">Holds the results too large for memory.</param>
+/// <param name="owners">The owners of the names of results.</param>
+/// <param name="onDone">What to do with an input whose result is published.</param>
 /// <param name="sync">When results are flushed to the device.</param>
-/// <param name="flush">Does that, for results by their paths; raises IOException where the disk says no.</param>
-/// <param name="clock">For the dates in `NAME.err`, and for the time between two tries.</param>
-/// <param name="outage">Where it says that the disk takes nothing.</param>
-/// <param name="activity">Is told of each result that has its name.</param>
-/// <param name="log">For what nobody else is told.</param>
+/// <param name="flush">Flushes results, by their paths; raises IOException where the disk fails.</param>
+/// <param name="clock">For the dates in `NAME.err`, and the time between two tries.</param>
+/// <param name="outage">Lasts while the disk takes no data.</param>
+/// <param name="activity">Told of each published result.</param>
+/// <param name="log">For failures that are reported nowhere else.</param>
 [<Sealed>]
 type ResultPublisher
     (
@@ -54,12 +54,12 @@ type ResultPublisher
     ) =
     let finished = PublishedInputs(inputs, log)
     let batchMax = 64
-    // Results of one folder wait for each other in the file system, and spin while they do.
+    // Writers to one folder wait for each other in the file system, spinning.
     let threads = max 1 (Environment.ProcessorCount / 2)
-    // Never more of them than tasks. The number is that of an error.
+    // At most one for each task. The number is that of an error.
     let effects = Channel.CreateUnbounded<struct (DiskEffect * int64)>()
 
-    /// What results hold, by path, where whoever wrote them knows.
+    /// Content hashes of result files, by path, as their writers told them.
     let hashes = ConcurrentDictionary<string, ContentHash>()
 
     let discard path =
@@ -92,8 +92,7 @@ type ResultPublisher
         | true, hash -> Ok hash
         | _ -> results.TryContentHash path
 
-    /// Errors that wait to be written, by whose they are, with the number of the latest: what comes later of the same
-    /// source makes them void.
+    /// By source: the number of the latest error that waits to be written. Later outcomes void earlier errors.
     let errors = ConcurrentDictionary<ResultSource, int64>()
     let mutable errorCount = 0L
 
@@ -103,21 +102,21 @@ type ResultPublisher
         | Origin.Client _
         | Origin.Piece _ -> OfTask task
 
-    /// Nothing is told apart without a word.
-    let tell (task: TaskId) (name: TaskName) (place: TaskName) ending =
+    /// Logs a result or an error that gets another name than its task.
+    let logOtherName (task: TaskId) (name: TaskName) (place: TaskName) ending =
         if place <> name then
             log.LogWarning(
-                "task {Task}, {Name}: goes to {Place}, because {Taken} is that of another source, which stays",
+                "task {Task}, {Name}: published as {Place}, because {Taken} belongs to another source",
                 task,
                 string name,
                 string place + ending,
                 string name + ending
             )
 
-    /// Whose the name is, is told before the result that has it: then it is recorded before.
-    let noteOwner (told: List<Input>) (owner: ResultOwner voption) =
+    /// Reports the owner of a name before the result, so that the owner is recorded first.
+    let noteOwner (outcomes: List<Input>) (owner: ResultOwner voption) =
         match owner with
-        | ValueSome owner -> told.Add(Input.Note [| Note.Owner(owner.name, owner.owner) |])
+        | ValueSome owner -> outcomes.Add(Input.Note [| Note.Owner(owner.name, owner.owner) |])
         | ValueNone -> ()
 
     let store source name result =
@@ -138,8 +137,8 @@ type ResultPublisher
         | Input _
         | Slice _ -> invalidOp "a result is in memory or in a file of its own"
 
-    /// A result that is there is not computed once more because the disk takes nothing.
-    let insist (ct: CancellationToken) (attempt: unit -> Result<'T, PublishFailure>) =
+    /// Retries while the disk takes no data, so that an existing result is not computed again.
+    let retrying (ct: CancellationToken) (attempt: unit -> Result<'T, PublishFailure>) =
         outage.RetryAsync(
             results.Path,
             clock,
@@ -157,16 +156,16 @@ type ResultPublisher
         mayBeOlder
         ct
         (stored: List<Stored>)
-        (told: List<Input>)
+        (outcomes: List<Input>)
         : Task =
         task {
             let name = nameOf submission
 
-            /// While the disk takes nothing, the input may change: then nobody wants the result any more.
-            /// One that is out of sight may come back; and should it have been deleted, a result stays.
+            /// Whether the result is still wanted: the input may be replaced while the disk takes no data. An input out
+            /// of sight may come back; if it was deleted, its result stays.
             let isWanted () =
                 match submission.Payload with
-                | Input stamp -> mayBeOlder || not (inputs.StateOf(name, stamp)).IsReplaced
+                | Input version -> mayBeOlder || not (inputs.StateOf(name, version)).IsReplaced
                 | Packed
                 | Journaled
                 | Recorded _
@@ -180,10 +179,10 @@ type ResultPublisher
                 else
                     Ok ValueNone
 
-            match! insist ct attemptOnce with
+            match! retrying ct attemptOnce with
             | Ok(ValueSome(struct (struct (place, owner), hash))) ->
-                noteOwner told owner
-                tell attempt.task name place ".out"
+                noteOwner outcomes owner
+                logOtherName attempt.task name place ".out"
 
                 stored.Add {
                     attempt = attempt
@@ -195,9 +194,9 @@ type ResultPublisher
             | Ok ValueNone ->
                 discardPayload result
 
-                // First, so that somebody always knows of the file: it may be back already, as it was.
+                // First, so that the file is always known to somebody: it may be back already, unchanged.
                 match submission.Payload with
-                | Input stamp -> finished.LookAgain(name, stamp)
+                | Input version -> finished.LookAgain(name, version)
                 | Packed
                 | Journaled
                 | Recorded _
@@ -205,14 +204,14 @@ type ResultPublisher
                 | Spooled _
                 | Slice _ -> ()
 
-                told.Add(Input.Outdated attempt)
+                outcomes.Add(Input.Outdated attempt)
             | Error failure ->
                 discardPayload result
                 log.LogWarning("{Name}: {Reason}", string name, failure.Message)
-                told.Add(Input.Unpublished(attempt, failure.Message))
+                outcomes.Add(Input.Unpublished(attempt, failure.Message))
         }
 
-    let publishError id (submission: Submission) failures number ct (told: List<Input>) : Task =
+    let publishError id (submission: Submission) failures number ct (outcomes: List<Input>) : Task =
         task {
             let text = ErrorReport.write clock.DateOf id submission.Name failures
             let name = nameOf submission
@@ -224,7 +223,7 @@ type ResultPublisher
                 (List.last failures).error
             )
 
-            // Looked at under the lock of the name: a result that comes later finds the error, and removes it.
+            // Checked under the lock of the name: a later result finds the error, and removes it.
             let isLatest () =
                 match errors.TryGetValue source with
                 | true, latest -> latest = number
@@ -242,10 +241,10 @@ type ResultPublisher
                 else
                     Ok ValueNone
 
-            match! insist ct attemptOnce with
+            match! retrying ct attemptOnce with
             | Ok(ValueSome(struct (place, owner))) ->
-                noteOwner told owner
-                tell id name place ".err"
+                noteOwner outcomes owner
+                logOtherName id name place ".err"
             | Ok ValueNone -> ()
             | Error failure ->
                 log.LogError("{Name}.err: {Reason}", submission.Name, failure.Message)
@@ -253,7 +252,7 @@ type ResultPublisher
             errors.TryRemove(KeyValuePair(source, number)) |> ignore
         }
 
-    /// Results whose inputs may not be there any more could not be computed again: those are flushed first.
+    /// Whether to flush first, because the result could not be computed again once its input is gone.
     let needsFlush (stored: Stored) =
         match sync, stored.submission.Origin, onDone with
         | Sync.Full, _, _
@@ -263,14 +262,14 @@ type ResultPublisher
         | Sync.Off, Origin.Client _, _
         | _, Origin.Piece _, _ -> false // pieces are not published
 
-    /// One flush for all that have been renamed; then, and not before, they count as published.
-    let settle (stored: List<Stored>) (told: List<Input>) ct : Task =
+    /// Flushes all renamed results at once; only then they count as published.
+    let confirm (stored: List<Stored>) (outcomes: List<Input>) ct : Task =
         task {
             if Seq.exists needsFlush stored then
                 let paths = stored |> Seq.map (fun stored -> results.TargetOf stored.place)
 
                 let! _ =
-                    insist ct (fun () ->
+                    retrying ct (fun () ->
                         try
                             Ok(flush paths)
                         with :? IOException as error ->
@@ -281,17 +280,17 @@ type ResultPublisher
             for result in stored do
                 finished.Finish(result.name, result.submission.Payload)
                 activity.Published(result.name, results.TargetOf result.place)
-                told.Add(Input.Published(result.attempt, result.hash))
+                outcomes.Add(Input.Published(result.attempt, result.hash))
 
             stored.Clear()
         }
 
-    let perform effect number (stored: List<Stored>) (told: List<Input>) ct : Task =
+    let perform effect number (stored: List<Stored>) (outcomes: List<Input>) ct : Task =
         match effect with
         | DiskEffect.Publish(attempt, submission, result) ->
-            publish attempt submission result false ct stored told
+            publish attempt submission result false ct stored outcomes
         | DiskEffect.PublishOlder(attempt, submission, result) ->
-            publish attempt submission result true ct stored told
+            publish attempt submission result true ct stored outcomes
         | DiskEffect.ConfirmPublished(attempt, submission, hash) ->
             let name = nameOf submission
 
@@ -305,20 +304,20 @@ type ResultPublisher
 
             Task.CompletedTask
         | DiskEffect.PublishError(id, submission, failures) ->
-            publishError id submission failures number ct told
+            publishError id submission failures number ct outcomes
         | DiskEffect.Discard payload ->
             discardPayload payload
             Task.CompletedTask
 
-    /// Told what is in a file of the folder of results that is to be published, or discarded: it is not read again.
+    /// Notes the content hash of a result file, so that publishing does not read the file again.
     member _.Note(path: string, hash: ContentHash) =
         if path.StartsWith(results.Path + "/", StringComparison.Ordinal) then
             hashes[path] <- hash
 
-    /// What becomes of the inputs of published results.
+    /// Handles the inputs of published results.
     member _.Finished = finished
 
-    /// Posts an effect that is a matter of the disk.
+    /// Queues an effect that needs the disk.
     member _.Post(effect: DiskEffect) =
         let number =
             match effect with
@@ -335,12 +334,12 @@ type ResultPublisher
         effects.Writer.TryWrite(struct (effect, number)) |> ignore
 
     /// <summary>Works until it is stopped.</summary>
-    /// <param name="tell">Takes what the machine is to be told.</param>
-    /// <param name="ct">Stops it, between two files, or while the disk takes nothing.</param>
-    member _.RunAsync(tell: Input[] -> Task, ct: CancellationToken) : Task =
+    /// <param name="report">Posts inputs of the machine.</param>
+    /// <param name="ct">Stops the work, between two files or while the disk takes no data.</param>
+    member _.RunAsync(report: Input[] -> Task, ct: CancellationToken) : Task =
         let work (ct: CancellationToken) : Task =
             task {
-                let told = List<Input>()
+                let outcomes = List<Input>()
                 let stored = List<Stored>()
                 let mutable goOn = true
 
@@ -349,17 +348,17 @@ type ResultPublisher
                     goOn <- more
                     let mutable next = Unchecked.defaultof<struct (DiskEffect * int64)>
 
-                    while told.Count + stored.Count < batchMax && effects.Reader.TryRead(&next) do
+                    while outcomes.Count + stored.Count < batchMax && effects.Reader.TryRead(&next) do
                         let struct (effect, number) = next
-                        do! perform effect number stored told ct
+                        do! perform effect number stored outcomes ct
 
                     if stored.Count > 0 then
-                        do! settle stored told ct
+                        do! confirm stored outcomes ct
 
-                    if told.Count > 0 then
-                        let batch = told.ToArray()
-                        told.Clear()
-                        do! tell batch
+                    if outcomes.Count > 0 then
+                        let batch = outcomes.ToArray()
+                        outcomes.Clear()
+                        do! report batch
             }
 
         Loops.runAsync (List.replicate threads work) ct

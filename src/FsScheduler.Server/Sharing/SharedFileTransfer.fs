@@ -10,19 +10,19 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
 
-/// <summary>Payloads and results as files, for workers that see what the scheduler sees: a PROCESS names a range of a
-/// file and a path, and the RESULT says that the result is there. Each attempt has a path of its own, made of its
-/// numbers: a late worker writes where nobody looks any more, and one that goes on after a restart is understood. What
-/// is taken over is renamed, so that no later attempt to write under that path reaches it.</summary>
+/// <summary>Payloads and results as files, for workers that see the scheduler's folders: a PROCESS names a range of a
+/// file and a path for the result, and a message says that the result is stored there. Each attempt has a path of its
+/// own, made of its numbers: a late worker writes where nobody looks any more, and an attempt that goes on after a
+/// restart is recognized. A result taken over is renamed, out of reach of later writes.</summary>
 /// <param name="inputs">The folder of inputs.</param>
-/// <param name="state">Has the paths of results.</param>
-/// <param name="agent">Knows what attempts are.</param>
-/// <param name="place">A path for a result of that destination.</param>
-/// <param name="isKept">Whether what is at a path has to outlive the scheduler.</param>
-/// <param name="reconsider">Asks for another look at an input, of which this version cannot be used.</param>
-/// <param name="missed">Is told of an input that is not to be seen.</param>
-/// <param name="outage">Is told while the disk takes nothing.</param>
-/// <param name="clock">For the time between two tries then.</param>
+/// <param name="state">Gives the paths of results.</param>
+/// <param name="agent">Knows the current attempts.</param>
+/// <param name="place">A path for a result of a target.</param>
+/// <param name="isKept">Whether the file at a path has to outlive the scheduler.</param>
+/// <param name="reconsider">Has an input examined again whose version cannot be used.</param>
+/// <param name="missed">Told of an input that is out of sight.</param>
+/// <param name="outage">Lasts while the disk takes no data.</param>
+/// <param name="clock">Measures the time between two tries.</param>
 [<Sealed>]
 type SharedFileTransfer
     (
@@ -36,14 +36,14 @@ type SharedFileTransfer
         outage: StorageOutage,
         clock: Clock
     ) =
-    /// What is not larger travels: that is faster than to open a file.
+    /// Payloads up to this size are sent as bytes, which is faster than opening a file.
     static let smallMax = 64L * 1024L * 1L<B>
 
 
     let fits (path: string) =
         Encoding.UTF8.GetByteCount path <= ProtocolLimits.sharedPathBytesMax
 
-    /// Where a payload is, without a target.
+    /// The file and range of a payload, without a target.
     let rec filesOf (submission: Submission) payload : SharedFiles voption =
         let at path version = {
             source = path
@@ -55,8 +55,8 @@ type SharedFileTransfer
 
         match payload with
         | Spooled(path, _) -> ValueSome(at path ValueNone)
-        | Input stamp ->
-            ValueSome(at (inputs.Locate submission.Name) (SharedFileVersion.ofVersion stamp))
+        | Input version ->
+            ValueSome(at (inputs.Locate submission.Name) (SharedFileVersion.ofVersion version))
         | Slice(whole, start, size) ->
             filesOf submission whole
             |> ValueOption.map (fun files -> { files with start = start; size = size })
@@ -65,24 +65,24 @@ type SharedFileTransfer
         | Bytes _
         | Recorded _ -> ValueNone
 
-    /// The input that an attempt was given, if it is not that any more, and what has become of it.
+    /// The input of an attempt whose version is not current any more, with its state.
     let rec outdated (submission: Submission) payload =
         match payload with
-        | Input stamp
-        | Slice(Input stamp, _, _) ->
+        | Input version
+        | Slice(Input version, _, _) ->
             match TaskName.parse submission.Name with
             | Ok name ->
-                match InputFile.stateOf inputs name stamp with
+                match InputFile.stateOf inputs name version with
                 | InputState.Current -> ValueNone
-                | state -> ValueSome(struct (name, stamp, state))
+                | state -> ValueSome(struct (name, version, state))
             | Error _ -> ValueNone
         | _ -> ValueNone
 
-    let withdraw attempt (struct (name, stamp, inputState: InputState)) =
+    let reportChanged attempt (struct (name, version, inputState: InputState)) =
         SpoolFile.delete (state.SharedFile attempt)
 
         if inputState.IsReplaced then
-            reconsider name stamp // first: so somebody always knows of the file
+            reconsider name version // first, so that the file is always known to somebody
             Input.FileChanged attempt
         else
             missed name
@@ -91,10 +91,10 @@ type SharedFileTransfer
     let expect (size: Size) (path: string) =
         match Disk.sizeOfFile path with
         | ValueSome found when found = size -> ()
-        | ValueSome found -> raise (IOException $"there are {found} bytes of a result of {size}")
-        | ValueNone -> raise (IOException "what the worker has stored is no file")
+        | ValueSome found -> raise (IOException $"the stored result has {found} bytes, not {size}")
+        | ValueNone -> raise (IOException "the worker has stored no file")
 
-    /// A file that was made for a result lends it what may be done with it.
+    /// Replaces the file that was created for a result, and takes over its rights.
     let move (path: string) (target: string) =
         let mode =
             if not (OperatingSystem.IsWindows()) && File.Exists target then
@@ -112,14 +112,14 @@ type SharedFileTransfer
                 () // it stays the worker's
         | _ -> ()
 
-    /// What lies at the path of an attempt becomes its result. It stays there if the disk takes nothing now.
+    /// Makes the file at the path of an attempt its result. The file stays there if the disk takes no data.
     let takeOver (path: string) (target: string) (size: Size) : Payload =
         try
-            // A move between file systems is a copy, which would follow a link, and wait at a fifo.
+            // A move between file systems copies: it would follow a link, and block at a fifo.
             expect size path
-            File.OpenHandle(path).Dispose() // one that cannot be read would be found out too late
+            File.OpenHandle(path).Dispose() // an unreadable file would be found out too late
             move path target
-            expect size target // nobody has that name but us
+            expect size target // no worker knows this name
 
             if size <= smallMax then
                 let bytes = File.ReadAllBytes target
@@ -138,14 +138,14 @@ type SharedFileTransfer
 
             reraise ()
 
-    /// What an attempt is to this worker. What it has stored of one that is nobody's any more is deleted.
+    /// The assignment of an attempt to this worker. A result stored for an attempt that is not current is deleted.
     let assignmentOf session attempt =
         task {
-            let look scheduler =
+            let query scheduler =
                 struct (ResultTarget.ofWorker session attempt scheduler,
                         (ResultTarget.ofResult attempt scheduler).IsNowhere)
 
-            let! struct (assignment, isOver) = agent.QueryAsync look
+            let! struct (assignment, isOver) = agent.QueryAsync query
 
             if isOver then
                 SpoolFile.delete (state.SharedFile attempt)
@@ -153,7 +153,7 @@ type SharedFileTransfer
             return assignment
         }
 
-    /// Once; whatever the disk says is thrown.
+    /// Tries once; throws the errors of the disk.
     let take session attempt size (target: string ref) : Task<Input> =
         task {
             match! assignmentOf session attempt with
@@ -161,17 +161,17 @@ type SharedFileTransfer
             | ValueSome work ->
                 match outdated work.submission work.payload with
                 | ValueSome(struct (_, _, inputState) as version) when inputState.IsReplaced ->
-                    return withdraw attempt version
+                    return reportChanged attempt version
                 | _ ->
                     target.Value <- nonNull (place work.destination)
                     let result = takeOver (state.SharedFile attempt) target.Value size
                     return Input.Report(session, attempt, Succeeded, result)
         }
 
-    /// <summary>What is sent to a worker that shares files.</summary>
-    /// <param name="work">Where it is small, or in no file, it is as it was, and the payload travels.</param>
-    /// <param name="submission">The task's.</param>
-    /// <param name="payload">Its payload.</param>
+    /// <summary>The PROCESS for a worker that shares files.</summary>
+    /// <param name="work">Returned as it is if the payload is small or in no file, and is sent as bytes.</param>
+    /// <param name="submission">The submission of the task.</param>
+    /// <param name="payload">The payload of the task.</param>
     member _.Refer(work: Process, submission: Submission, payload: Payload) : Process =
         match filesOf submission payload with
         | ValueSome files when files.size > smallMax ->
@@ -183,13 +183,12 @@ type SharedFileTransfer
                 work
         | _ -> work
 
-    /// <summary>Takes over a result that a worker has stored. While the disk takes nothing it waits, as with a result that
-    /// travels.</summary>
-    /// <param name="session">The worker's.</param>
-    /// <param name="attempt">Whose result it says it is.</param>
-    /// <param name="size">How long it says it is.</param>
-    /// <param name="ct">Ends the waiting.</param>
-    /// <returns>What the machine is to be told, and why files are not to be shared with that worker, if they are not.</returns>
+    /// <summary>Takes over a result that a worker has stored. Waits while the disk takes no data.</summary>
+    /// <param name="session">The session of the worker.</param>
+    /// <param name="attempt">The attempt that the worker names.</param>
+    /// <param name="size">The size that the worker names.</param>
+    /// <param name="ct">Ends the wait.</param>
+    /// <returns>The input of the machine, and why the worker should share no more files, if it should not.</returns>
     member _.TakeAsync
         (session: SessionId, attempt: Attempt, size: Size, ct: CancellationToken)
         : Task<struct (Input * string voption)> =
@@ -206,7 +205,7 @@ type SharedFileTransfer
                         let! input = take session attempt size target
                         return Ok(struct (input, ValueNone))
                     with
-                    // Larger than what is left: it holds up nothing but itself.
+                    // Larger than the free space: holds back nothing else.
                     | error when
                         Disk.isFull error
                         && Disk.hasRoomForOthers (nonNull (Path.GetDirectoryName target.Value))
@@ -226,11 +225,11 @@ type SharedFileTransfer
                 }
         )
 
-    /// <summary>What a worker says of an attempt that it was told a file for.</summary>
-    /// <param name="session">The worker's.</param>
-    /// <param name="attempt">Which.</param>
-    /// <param name="said">What the machine is to be told of it.</param>
-    /// <returns>That, unless the worker has seen another version of the input than it was given: then it is withdrawn.</returns>
+    /// <summary>Checks the outcome of an attempt for which the worker was given a file.</summary>
+    /// <param name="session">The session of the worker.</param>
+    /// <param name="attempt">The attempt.</param>
+    /// <param name="said">The input of the machine that reports the outcome.</param>
+    /// <returns>That input, or a withdrawal if the worker has read another version of the file.</returns>
     member _.JudgeAsync(session: SessionId, attempt: Attempt, said: Input) : Task<Input> =
         let isSuccess =
             match said with
@@ -242,15 +241,15 @@ type SharedFileTransfer
             | ValueNone -> return said
             | ValueSome work ->
                 match outdated work.submission work.payload with
-                // What was made of an input that is out of sight by now is as good as any.
+                // A result of an input that is out of sight by now is valid.
                 | ValueSome(struct (_, _, inputState)) when isSuccess && not inputState.IsReplaced ->
                     return said
-                | ValueSome version -> return withdraw attempt version
+                | ValueSome version -> return reportChanged attempt version
                 | ValueNone -> return said
         }
 
-    /// <summary>What follows where a worker cannot use the files that it was told.</summary>
-    /// <returns>As of `TakeAsync`.</returns>
+    /// <summary>Handles a worker that cannot use the files it was given.</summary>
+    /// <returns>See `TakeAsync`.</returns>
     member _.RefusedAsync
         (session: SessionId, attempt: Attempt, error: string)
         : Task<struct (Input * string voption)> =
@@ -259,15 +258,14 @@ type SharedFileTransfer
             | ValueNone -> return struct (Input.Heard session, ValueNone)
             | ValueSome work ->
                 match outdated work.submission work.payload with
-                | ValueSome version -> return struct (withdraw attempt version, ValueNone)
+                | ValueSome version -> return struct (reportChanged attempt version, ValueNone)
                 | ValueNone ->
                     let error = $"the worker cannot use shared files: {error}"
                     return struct (Input.Unstored(session, attempt, error), ValueSome error)
         }
 
-    /// <summary>Deletes what workers have left that nobody waits for. Where the folder cannot be read, nothing: the next
-    /// one may.</summary>
-    /// <param name="ct">Ends it.</param>
+    /// <summary>Deletes the results of workers that no attempt waits for, if the folder can be read.</summary>
+    /// <param name="ct">Ends the sweep.</param>
     member _.SweepAsync(ct: CancellationToken) : Task =
         task {
             let attempts =
@@ -276,12 +274,12 @@ type SharedFileTransfer
                 with Disk.StorageError _ -> [||]
 
             if attempts.Length > 0 then
-                let look scheduler =
+                let query scheduler =
                     attempts
                     |> Array.filter (fun attempt ->
                         (ResultTarget.ofResult attempt scheduler).IsNowhere)
 
-                let! over = agent.QueryAsync(look).WaitAsync ct
+                let! over = agent.QueryAsync(query).WaitAsync ct
 
                 for attempt in over do
                     SpoolFile.delete (state.SharedFile attempt)

@@ -4,9 +4,9 @@ open System.Collections.Generic
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>Which attempts a worker was told a file for, and whether it is told any. Safe for any thread.</summary>
-/// <param name="clock">For pauses.</param>
-/// <param name="holding">What the worker still holds of a connection before: it may have been told one.</param>
+/// <summary>Which attempts of a worker use shared files, and whether new ones may. Safe for any thread.</summary>
+/// <param name="clock">Measures the pauses.</param>
+/// <param name="holding">Attempts of an earlier connection, which may use shared files.</param>
 [<Sealed>]
 type internal SharingBackoff(clock: Clock, holding: Attempt[]) =
     static let pauseMin = 5L * 60_000L<ms>
@@ -15,18 +15,18 @@ type internal SharingBackoff(clock: Clock, holding: Attempt[]) =
     let mutable pause = pauseMin
     let mutable onFrom = clock.Now
 
-    /// Whether it is to be told files. Not for a while after what they were good for has failed: a disk that was full has
-    /// room again; and who sees other files pays for that with an attempt now and then.
+    /// Whether the worker is given files. Paused after a failure, since a full disk gets space again; a worker that
+    /// sees other files loses an attempt now and then.
     member _.IsOn = lock referred (fun () -> clock.Now - onFrom >= 0L<ms>)
 
     member _.Add(attempt: Attempt) =
         lock referred (fun () -> referred.Add attempt |> ignore)
 
-    /// Whether it was told a file for that attempt, of which it says nothing more.
+    /// Whether the attempt, which has ended, used a shared file.
     member _.Remove(attempt: Attempt) : bool =
         lock referred (fun () -> referred.Remove attempt)
 
-    /// <returns>How long it is told none: five minutes, then twice as long each time, an hour at most.</returns>
+    /// <returns>The length of the pause: five minutes, doubled each time, one hour at most.</returns>
     member _.Pause() : Duration =
         lock referred (fun () ->
             let long = pause
@@ -34,6 +34,6 @@ type internal SharingBackoff(clock: Clock, holding: Attempt[]) =
             pause <- min pauseMax (2L * pause)
             long)
 
-    /// A file was of use.
+    /// Ends the doubling, after a file was of use.
     member _.Succeed() =
         lock referred (fun () -> pause <- pauseMin)

@@ -6,12 +6,12 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// <summary>What goes to one worker and comes from it as files.</summary>
-/// <param name="session">The worker's.</param>
-/// <param name="sharing">Knows the files.</param>
-/// <param name="references">The attempts for which the worker was told some.</param>
-/// <param name="warn">Told why it gets bytes from now on, and for how many minutes.</param>
-/// <param name="ct">The worker has gone.</param>
+/// <summary>The payloads and results of one worker that are shared as files.</summary>
+/// <param name="session">The session of the worker.</param>
+/// <param name="sharing">Takes files over.</param>
+/// <param name="references">The attempts that use shared files.</param>
+/// <param name="warn">Told why the worker is sent bytes from now on, and for how many minutes.</param>
+/// <param name="ct">Cancelled when the worker has left.</param>
 [<Sealed>]
 type internal WorkerSharing
     (
@@ -29,40 +29,40 @@ type internal WorkerSharing
 
         input
 
-    /// What is taken over when the worker has gone is for nobody.
-    let letGo (taking: Task<struct (Input * string voption)>) =
+    /// Deletes a result that arrives after its worker has left.
+    let discardLate (taking: Task<struct (Input * string voption)>) =
         task {
             match! taking with
             | struct (Input.Report(_, _, _, result), _) -> SpoolFile.discard result
             | _ -> ()
         }
 
-    /// What a message is once it is said where its payload lies, if that need not travel.
-    member _.Refer(departure: OutgoingMessage<FromScheduler>) : OutgoingMessage<FromScheduler> =
-        match departure.message, departure.submission with
+    /// The message with a file in place of its payload, where the payload need not be sent.
+    member _.Refer(outgoing: OutgoingMessage<FromScheduler>) : OutgoingMessage<FromScheduler> =
+        match outgoing.message, outgoing.submission with
         | FromScheduler.Process work, ValueSome submission when references.IsOn ->
-            let referring = sharing.Refer(work, submission, departure.payload)
+            let referring = sharing.Refer(work, submission, outgoing.payload)
 
             if referring.files.IsNone then
-                departure
+                outgoing
             else
                 references.Add work.attempt
 
                 {
-                    departure with
+                    outgoing with
                         message = FromScheduler.Process referring
                         payload = Payload.empty
                 }
         | FromScheduler.Cancel attempt, _ ->
             references.Remove attempt |> ignore
-            departure
-        | _ -> departure
+            outgoing
+        | _ -> outgoing
 
-    /// Whether the worker was told a file for this attempt, by this connection or one before it. It says what became of
-    /// it, once.
+    /// Whether the worker was given a file for this attempt, over this connection or an earlier one. True once, for the
+    /// last message about the attempt.
     member _.Ends(attempt: Attempt) : bool = references.Remove attempt
 
-    /// The worker has stored a result.
+    /// Takes over a result that the worker has stored.
     member _.StoredAsync(attempt: Attempt, size: Size) : Task<Input> =
         task {
             let taking = sharing.TakeAsync(session, attempt, size, ct)
@@ -74,20 +74,20 @@ type internal WorkerSharing
                 return hear answer
             finally
                 if not isTaken then
-                    letGo taking |> ignore
+                    discardLate taking |> ignore
         }
 
-    /// The worker cannot use the files that it was told.
+    /// Handles a worker that cannot use the files it was given.
     member _.UnsharedAsync(attempt: Attempt, error: string) : Task<Input> =
         task {
             let! answer = sharing.RefusedAsync(session, attempt, error).WaitAsync ct
             return hear answer
         }
 
-    /// <summary>The worker has sent the outcome of an attempt for which it was told files.</summary>
-    /// <param name="attempt">Which.</param>
-    /// <param name="said">What the machine is to be told of it.</param>
-    /// <param name="payload">What came with it.</param>
+    /// <summary>Checks the outcome of an attempt for which the worker was given files.</summary>
+    /// <param name="attempt">The attempt.</param>
+    /// <param name="said">The input of the machine that reports the outcome.</param>
+    /// <param name="payload">The payload of the outcome.</param>
     member _.JudgeAsync(attempt: Attempt, said: Input, payload: Payload) : Task<Input> =
         task {
             let! judged = sharing.JudgeAsync(session, attempt, said).WaitAsync ct

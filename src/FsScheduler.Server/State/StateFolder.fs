@@ -10,35 +10,33 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
 
-/// The scheduler's own folder, as its parts see it. From any thread.
+/// The state folder, as the parts of a scheduler see it. Safe for any thread.
 type IStateFolder =
-    /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed or
-    /// not.
+    /// Whether there was no reboot since the folder was last locked: unflushed writes are still there.
     abstract IsSameBoot: bool
 
-    /// What the disk was found to lack is recorded by now: from here on the machine has run on.
+    /// Remembers the current boot; to be called once the losses of a reboot are in the journal.
     abstract NoteBoot: unit -> unit
 
-    /// A path for a payload that is too large for memory, which has to outlive the scheduler, or is gone with this run.
+    /// A new path for a payload too large for memory, which outlives the scheduler or is deleted by the next start.
     abstract NewSpool: isKept: bool -> string | null
 
-    /// A path for the result of a piece. It outlives the scheduler, though not a power cut. No other was ever called the same.
+    /// A new path for the result of a piece, which outlives the scheduler but not a power cut. Never reused.
     abstract NewPart: unit -> string | null
 
-    /// Whether a payload of this path has to outlive the scheduler, and a power cut.
+    /// Whether the payload at a path has to outlive the scheduler and a power cut.
     abstract IsKept: path: string -> bool
 
-    /// For what a merge cannot hold in memory.
+    /// The folder for data that a merge cannot hold in memory.
     abstract Temporary: string
 
-    /// Deletes what an earlier run left and nobody needs.
+    /// Deletes the payloads of earlier runs that are not needed.
     abstract Sweep: needed: IReadOnlySet<string> -> unit
 
-/// <summary>The scheduler's own folder, held by one scheduler at a time: the journal, and the payloads that are too
-/// large for memory.</summary>
-/// <param name="path">Made if it is missing.</param>
-/// <exception cref="T:System.IO.IOException">It cannot be written, or another scheduler holds it.</exception>
-/// <exception cref="T:System.UnauthorizedAccessException">It may not be written.</exception>
+/// <summary>The folder of one scheduler at a time: the journal, and payloads too large for memory.</summary>
+/// <param name="path">The folder; created if missing.</param>
+/// <exception cref="T:System.IO.IOException">The folder cannot be written, or another scheduler has it.</exception>
+/// <exception cref="T:System.UnauthorizedAccessException">The rights forbid writing to the folder.</exception>
 [<Sealed>]
 type StateFolder(path: string) =
     let path = Path.GetFullPath path
@@ -48,7 +46,7 @@ type StateFolder(path: string) =
         if File.Exists path then
             raise (IOException $"'{path}' is a file; name a folder with --state")
 
-    // Whose it is decides who can put links and other journals into it.
+    // The owner of the folder decides who can put links and other journals into it.
     let refuseOthers (folder: string) =
         if OperatingSystem.IsLinux() then
             match Linux.statusOfTarget folder with
@@ -60,7 +58,7 @@ type StateFolder(path: string) =
             | Ok _
             | Error _ -> ()
 
-    /// What a scheduler puts into its folder.
+    /// Whether a scheduler makes an entry of this name in its state folder.
     let isOurs (entry: string) =
         let name = nonNull (Path.GetFileName entry)
 
@@ -75,12 +73,13 @@ type StateFolder(path: string) =
         if Rights.isOpenToOthers path then
             if Directory.EnumerateFileSystemEntries path |> Seq.forall isOurs then
                 if Rights.close path then
-                    notice <- $"others could look into the folder '{path}': not any more"
+                    notice <-
+                        $"the folder '{path}' was open to other users; its rights are now its owner's alone"
                 else
                     notice <-
-                        $"others may look into the folder '{path}', whose file system knows no rights"
+                        $"other users may read the folder '{path}', whose file system has no rights"
             else
-                // A home, or /tmp: not ours to close.
+                // The rights of a home folder, or of /tmp, are left as they are.
                 notice <-
                     $"others may look into the folder '{path}', which has more in it than the state of a scheduler: what the scheduler puts there is its owner's alone, but name a folder of its own with --state"
 
@@ -116,7 +115,7 @@ type StateFolder(path: string) =
                     $"the folder '{path}' cannot be locked ({reason}), and two schedulers would damage its journal; name a folder on a disk of this machine with --state"
             )
 
-    // The folder too: who deletes the file 'lock' does not let a second scheduler in.
+    // The folder is locked too: a deleted file 'lock' must not let a second scheduler in.
     let folderLock =
         match FileLock.TryTakeFolder path with
         | Ok folderLock -> Some folderLock
@@ -125,7 +124,7 @@ type StateFolder(path: string) =
             heldElsewhere ()
         | Error(NoLocks _) -> None
 
-    let letGo () =
+    let unlock () =
         folderLock
         |> Option.iter (fun folderLock -> (folderLock :> IDisposable).Dispose())
 
@@ -133,7 +132,7 @@ type StateFolder(path: string) =
 
     do makePrivate ()
 
-    // Else the first large payload would find out. An empty file, so that a full disk is waited for where it matters.
+    // Otherwise the first large payload would find out. An empty file, since a full disk is waited for elsewhere.
     do
         let probe = Path.Combine(spool, ".probe")
 
@@ -143,14 +142,14 @@ type StateFolder(path: string) =
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
-            letGo ()
+            unlock ()
             raise (IOException $"the folder '{spool}' cannot be written: {error.Message}")
 
     let journal = Path.Combine(path, "journal.db")
-    let lookEvery = TimeSpan.FromSeconds 1.0
+    let checkEvery = TimeSpan.FromSeconds 1.0
 
-    /// Which file the journal is now. None: there is none. What cannot be looked at for now is as it was.
-    let lookAtJournal (before: struct (uint64 * uint64) voption) =
+    /// Device and inode of the journal; none if it is missing. If it cannot be examined, as before.
+    let journalId (before: struct (uint64 * uint64) voption) =
         if OperatingSystem.IsLinux() then
             match Linux.inodeOf journal with
             | Ok inode -> ValueSome inode
@@ -177,7 +176,7 @@ type StateFolder(path: string) =
         | true, number -> number
         | _ -> 0L
 
-    // What an earlier run left may still be somebody's: its numbers are not given again.
+    // Files of earlier runs may be in use: their numbers are not given again.
     let mutable count =
         Directory.EnumerateFiles spool |> Seq.map numberOf |> Seq.fold max 0L
 
@@ -193,18 +192,15 @@ type StateFolder(path: string) =
     let isSameBoot =
         boot <> "" && File.Exists bootFile && File.ReadAllText bootFile = boot
 
-    /// The folder, absolute.
+    /// The absolute path of the folder.
     member _.Path = path
 
-    /// What there is to say about who may look into it; null: nothing.
+    /// A warning about others who may read the folder, or null.
     member _.Notice = notice
 
-    /// Whether the machine has run on since the folder was last held: what a process wrote then is still there, flushed
-    /// or not. False where the system does not tell.
     member _.IsSameBoot = isSameBoot
 
-    /// What the disk was found to lack is recorded by now: from here on the machine has run on. Where it cannot be noted,
-    /// the next start looks closer than it needs to.
+    /// Remembers the current boot. If that fails, the next start checks more than it needs to.
     member _.NoteBoot() =
         try
             use file =
@@ -218,21 +214,21 @@ type StateFolder(path: string) =
         | :? IOException
         | :? UnauthorizedAccessException -> ()
 
-    /// <summary>Waits until the journal, which is open, is not in the folder any more: somebody has removed or replaced the
-    /// folder, and what is recorded would be found by nobody.</summary>
-    /// <returns>A sentence.</returns>
+    /// <summary>Waits until the open journal is no longer in the folder, because the folder was removed or replaced: no
+    /// restart would find what is recorded from then on.</summary>
+    /// <returns>The reason, as a sentence.</returns>
     member _.UntilGoneAsync(ct: CancellationToken) : Task<string> =
         task {
-            use timer = new PeriodicTimer(lookEvery)
-            let first = lookAtJournal ValueNone
+            use timer = new PeriodicTimer(checkEvery)
+            let first = journalId ValueNone
             let mutable goneFor = 0
 
-            // Twice in a row: a folder may be replaced by renames, and put back.
+            // Twice in a row, since a folder may be replaced by renames and put back.
             while goneFor < 2 do
                 let! _ = timer.WaitForNextTickAsync ct
 
                 goneFor <-
-                    match lookAtJournal first with
+                    match journalId first with
                     | ValueSome _ as now when now = first -> 0
                     | _ -> goneFor + 1
 
@@ -240,29 +236,26 @@ type StateFolder(path: string) =
                 $"the folder '{path}' was removed or replaced while this scheduler worked with it: what it accepts would not outlive it. Start it again; it takes the inputs anew"
         }
 
-    /// <summary>A path for a payload that is too large for memory.</summary>
-    /// <param name="isKept">Whether it has to outlive the scheduler; else it is gone with this run.</param>
     member _.NewSpool(isKept: bool) : string | null =
         let number = Interlocked.Increment &count
         Path.Combine(spool, (if isKept then string number else $"{number}{passing}"))
 
-    /// A path for the result of a piece. It outlives the scheduler, though not a power cut: then its piece is run again.
-    /// The journal goes on to name it when it is deleted for that, so no other part is ever called the same.
+    /// A new path for the result of a piece, which outlives the scheduler but not a power cut: then the piece is run
+    /// again. Never the same path twice, since the journal still names the deleted file.
     member _.NewPart() : string | null =
         Path.Combine(spool, $"{Guid.NewGuid():N}{part}")
 
-    /// Whether a payload of this path has to outlive the scheduler, and a power cut.
     member _.IsKept(file: string) =
         file.StartsWith(spool, StringComparison.Ordinal)
         && not (file.EndsWith(passing, StringComparison.Ordinal))
         && not (file.EndsWith(part, StringComparison.Ordinal))
 
-    /// Where a worker that sees this folder puts the result of an attempt. Told from the attempt alone: also what was
-    /// begun before a restart is found.
+    /// Where a worker that shares this folder puts the result of an attempt. Made from the attempt alone, so that
+    /// results begun before a restart are found.
     member _.SharedFile(attempt: Attempt) =
         Path.Combine(spool, $"{attempt.task}-{attempt.number}{shared}")
 
-    /// <summary>The attempts of which there are such files.</summary>
+    /// <summary>The attempts that have such a file.</summary>
     /// <exception cref="T:System.IO.IOException">The folder cannot be read.</exception>
     member _.SharedAttempts() : Attempt[] = [|
         for file in Directory.EnumerateFiles(spool, "*" + shared) do
@@ -274,12 +267,11 @@ type StateFolder(path: string) =
                 | _ -> ()
     |]
 
-    /// For what a merge cannot hold in memory.
     member _.Temporary = spool
 
-    /// <summary>Deletes what an earlier run left and nobody needs, but for results that workers may still be writing.
-    /// To be called before any payload comes.</summary>
-    /// <param name="needed">The paths that are needed.</param>
+    /// <summary>Deletes the payloads of earlier runs that are not needed, except results that workers may still be
+    /// writing. To be called before any payload comes.</summary>
+    /// <param name="needed">The paths to keep.</param>
     member _.Sweep(needed: IReadOnlySet<string>) =
         for file in Directory.EnumerateFiles spool do
             if not (needed.Contains file || file.EndsWith(shared, StringComparison.Ordinal)) then
@@ -295,4 +287,4 @@ type StateFolder(path: string) =
         member this.Sweep needed = this.Sweep needed
 
     interface IDisposable with
-        member _.Dispose() = letGo ()
+        member _.Dispose() = unlock ()

@@ -8,28 +8,27 @@ open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Folders
 
-/// The journal of a scheduler.
+/// Opens the journal of a scheduler.
 module StateJournal =
 
-    /// The name of the file in the state folder.
+    /// The name of the journal in the state folder.
     let name = "journal.db"
 
     let pathIn (folder: string) = Path.Combine(folder, name)
 
-    /// How long is waited before a disk that took nothing is asked again.
-    /// A Unix time in milliseconds as a moment of a clock; before its making, it is negative.
+    /// A Unix time in milliseconds as an instant of a clock; negative before the clock was made.
     let private toInstant (clock: Clock) =
         let start = clock.DateOf(Instant.zero).ToUnixTimeMilliseconds()
         fun (at: int64) -> { sinceStart = (at - start) * 1L<ms> }
 
-    /// Takes from others what they may do with a file of the journal.
+    /// Takes all rights to a file of the journal from other users.
     let restrict (file: string) = Rights.close file |> ignore
 
     /// <summary>A journal over a store.</summary>
-    /// <param name="store">From now on the journal's.</param>
-    /// <param name="owner">Who writes from now on.</param>
-    /// <param name="folder">The folder of the scheduler's own files.</param>
-    /// <param name="outage">Told while the disk takes nothing.</param>
+    /// <param name="store">Owned by the journal from now on.</param>
+    /// <param name="owner">Identifies this run as the writer.</param>
+    /// <param name="folder">The state folder.</param>
+    /// <param name="outage">Lasts while the disk takes no data.</param>
     /// <param name="clock">The time of events.</param>
     let over
         (store: IJournalStore)
@@ -48,13 +47,13 @@ module StateJournal =
                 toUnix = fun at -> clock.DateOf(at).ToUnixTimeMilliseconds()
                 toInstant = toInstant clock
                 mark = ResultMark.ofPayload
-                heldUp = fun reason -> outage.Begin(place, reason)
-                goesOn = fun () -> outage.End place
+                storageFailed = fun reason -> outage.Begin(place, reason)
+                storageRecovered = fun () -> outage.End place
                 betweenTries = StorageOutage.BetweenTries
             }
         )
 
-    /// <summary>Does what belongs to opening a journal; while the disk is full, that waits.</summary>
+    /// <summary>Runs a step of opening the journal, again and again while the disk is full.</summary>
     let rec private whilePassing (outage: StorageOutage) place (action: unit -> 'T) : 'T =
         let outcome =
             try
@@ -72,14 +71,14 @@ module StateJournal =
             whilePassing outage place action
 
     /// <summary>Opens the journal of a state folder, new or old.</summary>
-    /// <param name="folder">The state folder, which is held.</param>
-    /// <param name="sync">Whether it is flushed.</param>
-    /// <param name="acceptLoss">Goes on from what is there when its end is lost.</param>
-    /// <param name="outage">Told while the disk takes nothing.</param>
+    /// <param name="folder">The locked state folder.</param>
+    /// <param name="sync">When events are flushed.</param>
+    /// <param name="acceptLoss">Whether to go on with what is left when the end of the journal is lost.</param>
+    /// <param name="outage">Lasts while the disk takes no data.</param>
     /// <param name="clock">The time of events.</param>
-    /// <param name="log">For what an operator should know.</param>
-    /// <exception cref="T:FsScheduler.Journal.JournalRefused">It is damaged, or of another version.</exception>
-    /// <exception cref="T:System.IO.IOException">It cannot be opened. A disk that is full is waited for.</exception>
+    /// <param name="log">Warns the operator.</param>
+    /// <exception cref="T:FsScheduler.Journal.JournalRefused">The journal is damaged, or of another version.</exception>
+    /// <exception cref="T:System.IO.IOException">The journal cannot be opened. A full disk is waited for.</exception>
     let openIn
         (folder: string)
         (sync: Sync)
@@ -98,7 +97,7 @@ module StateJournal =
                 acceptLoss = acceptLoss
                 restrict = restrict
                 log = fun sentence -> log.LogWarning("{Sentence}", sentence)
-                held =
+                checkpointBlocked =
                     function
                     | Some reason -> outage.Begin(reader, reason)
                     | None -> outage.End reader

@@ -1,9 +1,9 @@
 namespace FsScheduler.Server
 
-/// When what was written is flushed to the device.
+/// When written files are flushed to the device.
 [<RequireQualifiedAccess>]
 type Sync =
-    /// Never: survives a process that is killed, not a machine that loses power.
+    /// Never: files survive a killed process, not a power cut.
     | Off
     /// The journal always, results only where they could not be computed again.
     | Normal

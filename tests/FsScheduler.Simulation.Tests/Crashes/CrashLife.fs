@@ -26,7 +26,7 @@ type CrashSettings = {
     /// Results that are put together are files above this.
     smallMax: Size
     retention: Retention
-    pace: UpkeepPace
+    pace: MaintenancePace
 }
 
 /// What outlives the process.
@@ -247,7 +247,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         for path in scheduler.Spools do
             must (files.Has path) $"{path} is needed, and not there"
 
-        for note in host.Beginning.notes do
+        for note in host.InitialState.notes do
             if note.IsDamaged then
                 coverage.Count "seen: damaged result found"
 
@@ -265,7 +265,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
         host.Release effects
 
-    let turns = Turns(host.Beginning, watched, Release released, world.clock)
+    let turns = BatchPipeline(host.InitialState, watched, Release released, world.clock)
 
     /// Its key may be forgotten: it ended before the time after which all are kept, and nobody waits for its result.
     let mayForget (cutoff: Cutoff) (job: Job) =
@@ -325,7 +325,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         | ValueNone -> tell (Input.Unreadable(attempt, "not there"))
 
     let around = {
-        upkeep = SimHost.upkeep (world.state :> IStateFolder).NoteBoot
+        maintenance = SimHost.upkeep (world.state :> IStateFolder).NoteBoot
         cut = Cut(fun attempt submission payload size -> cut attempt submission payload size)
         heard = fun () -> Seq.empty
         awaited = fun () -> null

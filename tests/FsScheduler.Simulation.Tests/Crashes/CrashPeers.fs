@@ -91,7 +91,7 @@ type CrashPeers
             must (history.IsEnded ended.task) $"task {ended.task} is over before that is durable"
 
             must
-                (not (obj.ReferenceEquals(ended.ref, Submission.FiledRef)))
+                (not (obj.ReferenceEquals(ended.ref, Submission.JournaledRef)))
                 $"the client is told of task {ended.task} without its reference"
 
             let content =

@@ -1,68 +1,67 @@
 namespace FsScheduler.Core
 
-/// What is said to the peer of a session. One that is gone is passed over.
+/// Messages to the peer of a session. A session that has ended is skipped.
 [<RequireQualifiedAccess>]
 type PeerEffect =
     | Assign of SessionId * Process * Submission * Payload
     | Revoke of SessionId * Attempt
-    /// Welcome a worker, which may keep these of what it holds.
+    /// Welcome a worker, which may keep these of the attempts that it holds.
     | Welcome of SessionId * keep: Attempt[]
-    /// Ask a worker to finish what it has and go.
+    /// Ask a worker to finish its tasks and leave.
     | Dismiss of SessionId
-    /// The payload, if it is a file, is the receiver's to delete, unless it is kept.
-    /// A later effect may discard one that is kept: open it before.
+    /// Send a message. A payload in a file is then deleted, unless it is kept. A later effect may discard a kept file:
+    /// open it before that effect.
     | Reply of SessionId * FromScheduler * Payload * kept: bool
     | Disconnect of SessionId * reason: string
 
-/// What is done with results, and with payloads that are files.
+/// Work on results, and on payloads in files.
 [<RequireQualifiedAccess>]
 type DiskEffect =
-    /// Give the result its final name. From here on the payload is the publisher's.
+    /// Rename the result to its final name. From here on the payload is the publisher's.
     | Publish of Attempt * Submission * Payload
-    /// The same, of a version of a file that would otherwise never have a result: it counts although the file has changed
-    /// since.
+    /// `Publish` although the file may have changed since: a file that changes often would never have a result.
     | PublishOlder of Attempt * Submission * Payload
-    /// Its result has its final name already, since before a restart: do the rest, and say `Published`.
+    /// The result has had its final name since before a restart: finish publishing, and answer `Published`.
     | ConfirmPublished of Attempt * Submission * ContentHash
-    /// Tell, beside the results, why there is none.
+    /// Write why there is no result, beside the results.
     | PublishError of TaskId * Submission * Failure list
-    /// A payload that nobody needs any more.
+    /// Delete a payload that is not needed any more.
     | Discard of Payload
 
-/// What is done with payloads that are split.
+/// Work on payloads in pieces.
 [<RequireQualifiedAccess>]
 type PieceEffect =
-    /// Look for line ends in a payload, so that pieces of about this size end there, for `Cut`.
+    /// Find line ends in a payload, so that pieces of about this size end there; answered by `Input.Cut`.
     | Cut of Attempt * Submission * Payload * pieceSize: Size
-    /// Put the results of pieces together, in order: one behind the other, or by the merge of the stage that gave them,
-    /// for `PartsMerged`. The parts stay the machine's.
+    /// Merge the parts in order: concatenated, or by the merge of their stage; answered by `PartsMerged`. The machine
+    /// keeps the parts.
     | MergeParts of Attempt * merge: Stage voption * parts: Payload[]
-    /// The next part, counted from 0, of what `MergeParts` will ask for without a merge: to put it behind those before it saves
-    /// time then, and need not be done. The part stays the machine's.
+    /// The next part, counted from 0, of a later `MergeParts` without a merge stage: to append it to the parts before
+    /// it now saves time then, but need not be done. The part stays the machine's.
     | PrefetchPart of Attempt * index: int * part: Payload
-    /// What was gathered for this attempt is not joined any more.
+    /// The prefetched parts of this attempt will not be merged.
     | DropPrefetch of Attempt
 
-/// What the journal has to give, or to let go.
+/// Work of the journal.
 [<RequireQualifiedAccess>]
 type JournalEffect =
-    /// Read what this task was submitted with, for `SubmissionLoaded`: the journal has it at the event of this number.
+    /// Read the submission of this task from the event of this number; answered by `SubmissionLoaded`.
     | LoadSubmission of Attempt * number: int64
-    /// Tell how a task ended, with the reference that it was submitted with: the journal has that at the event of this number.
+    /// Send the outcome with the reference that the task was submitted with, from the event of this number.
     | ReplyLoaded of SessionId * Done * number: int64
-    /// What is needed of the events before this number is carried, and nobody reads them any more: the journal may drop them.
+    /// Drop the events before this number: what is needed of them is carried, and no read of them is under way.
     | Drop of before: int64
 
-/// What is told to whoever looks after the workers.
+/// Messages for the operator.
 [<RequireQualifiedAccess>]
 type LogEffect =
-    /// So many tasks wait for a stage that no worker offers. Once, until one does.
+    /// So many tasks wait for a stage that no worker offers. Logged once, until a worker does.
     | StageUnavailable of stage: string * tasks: int
-    /// The workers of this name only fail these stages, and are given them now and then only; and that they do them again.
+    /// The workers of this name fail these stages in a row, and get trials only. `TakenUp`: they succeed again.
     | HeldBack of worker: string * stages: string[] * error: string
     | TakenUp of worker: string * stages: string[]
 
-/// What the world outside is asked to do, by who is asked.
+/// What the shell is asked to do, by the part of the shell that does it.
 [<RequireQualifiedAccess>]
 type Effect =
     | ToPeer of PeerEffect
@@ -71,12 +70,12 @@ type Effect =
     | ToJournal of JournalEffect
     | ToLog of LogEffect
 
-/// What follows from inputs: events to record, then effects to let out. Cleared and used again.
+/// The output of `Step`: events to record, then effects to carry out. Cleared and used again.
 [<Sealed>]
 type StepOutput() =
     member val Events = ResizeArray<Event>()
     member val Effects = ResizeArray<Effect>()
 
-    member decisions.Clear() =
-        decisions.Events.Clear()
-        decisions.Effects.Clear()
+    member output.Clear() =
+        output.Events.Clear()
+        output.Effects.Clear()

@@ -1,25 +1,24 @@
 namespace FsScheduler.Core
 
-/// Whose fault a failure is, and so what it counts for.
+/// The cause of a failure, which says what the failure counts against.
 type Cause =
-    /// The attempt failed: after so many, the task is in quarantine.
+    /// The attempt failed: after `maxAttempts`, the task is quarantined.
     | TaskError
-    /// Its worker was lost: after so many, the task is poison.
+    /// The worker was lost: after `lossesMax` of these, the task is quarantined as poison.
     | WorkerLost
-    /// Its worker left, having said so before, or was not seen again after a restart. Counts for nothing.
+    /// The worker left as announced, or did not come back after a restart. Does not count.
     | WorkerLeft
-    /// The scheduler could not store its result, or its input was out of sight. Counts for nothing.
+    /// The scheduler could not store the result, or the input was out of sight. Does not count.
     | StorageError
-    /// Its worker could not run it, nor maybe anything else. Counts against the worker, and for nothing against the task.
+    /// The worker could not run the attempt, perhaps no other either. Counts against the worker, not the task.
     | WorkerUnable
 
-/// One thing that went wrong with a task.
 type Failure = {
     attempt: int
     cause: Cause
-    /// The stages that ran, or the first of them where that is not known.
+    /// The stages that ran, or the first of them where the others are unknown.
     stages: string
-    /// The name of the worker; empty when it was not a worker that failed.
+    /// The name of the worker; empty where no worker failed.
     worker: string
     error: string
     at: Instant

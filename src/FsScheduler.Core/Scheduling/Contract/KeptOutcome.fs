@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// What a stored result was: enough to tell later whether the disk still holds all of it.
+/// Size and hash of a stored result, to tell later whether the disk still holds all of it.
 [<Struct>]
 type ContentHash = {
     size: Size
@@ -8,25 +8,25 @@ type ContentHash = {
     hash: uint64
 }
 
-/// By what a result is told from every other before it has its final name: what it holds, where it is in memory; where it is
-/// a large file, which file that is, since a rename does not change when it was last written.
+/// What identifies a result before it has its final name: the content hash of one in memory; size and modification
+/// time, which a rename keeps, of one in a large file.
 type ResultMark =
     | Holding of hash: ContentHash
-    /// The time of its last change, in ticks.
+    /// Last write, in ticks.
     | Written of size: Size * modified: int64
-    /// It was not there to be marked.
+    /// The result was not there to be marked.
     | Unmarked
 
-/// A result that counts and is being published: the payload itself, or what the journal keeps of it.
+/// The current result, being published: its payload, or what the journal keeps of it.
 type AcceptedResult =
     | AcceptedPayload of Payload
     | AcceptedMark of ResultMark
 
-/// What is left of a task that is done.
+/// What is kept of a finished task.
 type KeptOutcome =
-    /// Its result went to its client, or nobody wanted it.
+    /// The result was sent to its client, or was not wanted.
     | NothingKept
-    /// Its result is kept, for those who come with its key.
+    /// The result is kept for submissions with the same key.
     | KeptResult of Payload
-    /// Its result is a file of `resultados/`.
+    /// The result is a file of `resultados/`.
     | StoredResult of ContentHash

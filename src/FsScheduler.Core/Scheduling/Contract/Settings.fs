@@ -1,43 +1,42 @@
 namespace FsScheduler.Core
 
-/// What the scheduler's rules are set to.
+/// The settings of the scheduler's rules.
 type Settings = {
-    /// For files, and for a SUBMIT that names none.
+    /// The pipeline of files, and of a SUBMIT that names none.
     pipeline: Pipeline
-    /// What is known before a worker offers it: names of stages, and `exec:PROGRAM`.
+    /// Offers that pipelines may name before a worker makes them: stage names, and `exec:PROGRAM`.
     expected: string[]
-    /// A task that has failed this often is put into quarantine; from 1.
+    /// A task that has failed this often is quarantined; from 1.
     maxAttempts: int
-    /// A running attempt is given up after this time.
+    /// A running attempt is revoked after this time.
     taskTimeout: Duration
-    /// A worker that was silent for this long is lost.
+    /// A worker that is silent for longer is lost.
     lostAfter: Duration
-    /// How much of what is queued is held in memory; the rest is only in the journal, and recalled. The largest
-    /// number where the journal cannot be read.
+    /// How much of the queued submissions is held in memory; the journal alone has the others, which are loaded when
+    /// needed. `unlimited` where the journal cannot be read.
     memory: Size
-    /// When the results of stages that wait for one further stage take so much, no task is begun that would come to wait
-    /// there too.
+    /// When the results that wait for one stage take this much, no task is begun that would come to wait there too.
     spoolBytes: Size
-    /// Payloads in files that are larger than this are worked on in pieces of this size, where their stages allow it.
+    /// Larger payloads in files are worked on in pieces of this size, where their stages allow it.
     split: Size
-    /// A piece that takes so many times as long as most took is given to a second worker too; 0: never.
+    /// A piece that takes this many times the median is given to a second worker too; 0: never.
     speculate: float
-    /// Where every worker that could run a task is held back for so long, the task is not waited with any more: it goes
-    /// into quarantine. The largest number: it waits, and they are tried now and then.
+    /// A task whose possible workers are all held back for this long is quarantined. `patient`: the task waits, and
+    /// they are tried now and then.
     unableAfter: Duration
-    /// Any number. The same seed and the same inputs give the same decisions.
+    /// Seeds the jitter of delays: the same seed and the same inputs give the same decisions.
     seed: uint64
 }
 
 module Settings =
 
-    /// Of `memory`: everything is held there. Of `split`: nothing is split. Of `spoolBytes`: nothing is held back.
+    /// Of `memory`: all is held there. Of `split`: nothing is split. Of `spoolBytes`: no task is held back.
     let unlimited = System.Int64.MaxValue * 1L<B>
 
-    /// Of `unableAfter`: tasks wait for a worker that can run them for as long as it takes.
+    /// Of `unableAfter`: tasks wait without limit.
     let patient: Duration = System.Int64.MaxValue * 1L<ms>
 
-    /// What holds where nobody says otherwise: nothing is left to the journal, split, held back, speculated on or given up.
+    /// Defaults: all in memory, nothing split, held back, speculated on or given up.
     let defaults (pipeline: Pipeline) : Settings = {
         pipeline = pipeline
         expected = [||]

@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// A task is given to a worker.
+/// Assigns a task to a worker.
 module internal Assign =
 
-    /// Sends an attempt to its worker, once all that it needs is at hand.
+    /// Sends an attempt to its worker, once its submission is loaded.
     let private send (state: State) (worker: Worker) (task: Task) =
         let stages = task.Pipeline.stages
         let first, last = task.Stage, task.StageEnd
@@ -29,7 +29,7 @@ module internal Assign =
             Effect.ToPeer(PeerEffect.Assign(worker.Session, message, task.Submission, task.Payload))
         )
 
-    /// Gives a task to a worker: its next stage, and as many of the following ones as it can run.
+    /// Assigns the next stage of a task, and as many of the following ones as the worker can run.
     let private give (state: State) (worker: Worker) (task: Task) =
         let stages = task.Pipeline.stages
         let first = task.Stage
@@ -42,25 +42,25 @@ module internal Assign =
         state.Record(Event.Assigned(attempt, worker.Session, struct (first, last)))
         state.DiscardReleased()
 
-        if state.Probation.HeldBackCount > 0 then
+        if state.CircuitBreakers.HeldBackCount > 0 then
             let given = stages[first .. last - 1] |> Array.map _.demand
-            state.Probation.Given(worker, given, task.Id)
+            state.CircuitBreakers.Given(worker, given, task.Id)
 
         if task.Submission.IsJournaled then
             state.Ask(Effect.ToJournal(JournalEffect.LoadSubmission(attempt, task.Number)))
         else
             send state worker task
 
-    /// It is the turn of a queued task: what is too large for one worker is cut, and its pieces are served next.
+    /// Serves a queued task: a payload that is too large for one worker is split, and its pieces are served next.
     let assign (state: State) (worker: Worker) (task: Task) =
         if Split.isDue state task then
             Split.start state task
         else
             give state worker task
 
-    /// What the journal had of a task that is given out, or to be split, is at hand.
+    /// The submission of an assigned task, or of one to be split, is loaded.
     let loaded (state: State) (task: Task) (submission: Submission) =
-        state.Recall(task, submission)
+        state.SetSubmission(task, submission)
 
         match task.State with
         | TaskState.Running worker -> send state worker task

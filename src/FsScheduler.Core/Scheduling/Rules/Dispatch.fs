@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// Who runs what: the queued tasks and the idle workers are brought together.
+/// Matches queued tasks with idle workers.
 module internal Dispatch =
 
-    /// Those that were lost twice with their worker are run alone, so that a third loss tells whose fault it is.
+    /// Tasks that were lost twice with their worker run alone, so that a third loss tells the cause.
     let private serveSuspects (state: State) =
         for task in Seq.toArray (state.Queues.Suspects.ToSeq()) do
             match state.Workers.ReservedFor task with
@@ -12,7 +12,7 @@ module internal Dispatch =
                 if worker.Held.Count = 0 then
                     Assign.assign state worker task
 
-    /// The idle workers in turn, until no one of them can run anything that is queued.
+    /// Serves the idle workers in turn, until none can run a queued task.
     let private serveIdle (state: State) =
         let idle = state.Workers.Idle
         let mutable unserved = 0

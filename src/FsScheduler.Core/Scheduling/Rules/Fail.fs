@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// A task fails: it is tried again after a while, or goes into quarantine.
+/// Failures of a task: a retry after a delay, or quarantine.
 module internal Fail =
 
     let private quarantineAlone (state: State) (task: Task) (failure: Failure) =
@@ -24,8 +24,8 @@ module internal Fail =
         if not (Finish.giveWay state task) then
             quarantineAlone state task failure
 
-    /// Of a piece, the whole goes into quarantine, and keeps the parts that are there: `retry` runs the others. Unless
-    /// another task does the same piece.
+    /// Quarantines a task. With a piece the whole is quarantined, and keeps its parts: `retry` runs the others. But if
+    /// another task does the same piece, only this one ends.
     let quarantine (state: State) (task: Task) (failure: Failure) =
         quarantineOne state task failure
 
@@ -44,8 +44,8 @@ module internal Fail =
                 }
         | ValueNone -> ()
 
-    /// A worker fails the task that it holds. One that cannot run this one, again and again, and does well otherwise, is no
-    /// worker that cannot: then it is the task.
+    /// Counts a failure against the worker. A worker that is unable to run this task again and again, but runs others
+    /// well, shows that the task is the cause: then it counts as a task error.
     let private blame (state: State) (worker: Worker) (task: Task) (failure: Failure) : Failure =
         HoldingBack.failed state worker task failure
 
@@ -64,11 +64,11 @@ module internal Fail =
         else
             failure
 
-    /// With this failure, the task is tried no more.
+    /// Whether the task is quarantined after this failure.
     let private isOver (state: State) (task: Task) (failure: Failure) retry =
         match failure.cause with
         | TaskError -> not retry || task.Failures + 1 >= state.Settings.maxAttempts
-        // A suspect has no queue in which it would be given up.
+        // A suspect is in no queue that `giveUp` would look at.
         | WorkerUnable ->
             task.Losses >= SchedulerLimits.lossesMax - 1
             && state.Settings.unableAfter < Settings.patient
@@ -77,7 +77,7 @@ module internal Fail =
         | WorkerLeft
         | StorageError -> false
 
-    /// How often it has failed like this, this time too: so long it waits.
+    /// How many failures like this one, itself included, determine the delay.
     let private failuresCounted (task: Task) (failure: Failure) =
         match failure.cause with
         | TaskError -> task.Failures + 1
@@ -111,11 +111,11 @@ module internal Fail =
 
     let private giveUpAll (state: State) (queue: ReadyQueue) why =
         for task in Seq.toArray (queue.ToSeq()) do
-            // With a piece, the others of its file have left.
+            // Quarantining a piece takes the other pieces of its file out of the queue.
             if task.State = TaskState.Queued then
                 quarantine state task (state.NewFailure(task, WorkerUnable, "", why))
 
-    /// Puts what nobody has been able to run for so long into quarantine, where that is not waited for.
+    /// Quarantines tasks that no worker has been able to run for `unableAfter`.
     let giveUp (state: State) =
         for queue in Seq.toArray state.Queues.All do
             match HoldingBack.whyNobody state queue.Stages with
@@ -124,7 +124,7 @@ module internal Fail =
                 if queue.StuckFor state.Now >= state.Settings.unableAfter then
                     giveUpAll state queue why
 
-    /// The pieces of a task wait for stages that nobody runs any more: it is back in its queue, for whoever runs its own.
+    /// Puts a task back into its queue for its own stages, since no worker runs those of its pieces any more.
     let putBack (state: State) (whole: Task) reason =
         if not (Finish.giveWay state whole) then
             let failure = state.NewFailure(whole, WorkerLeft, "", reason)

@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// What becomes of the tasks of files that change or go.
+/// Input files that change or are deleted.
 module internal FileChanges =
 
-    /// Cancels the task of an attempt that is in such a state: a publishing one has to end before the next version may be
+    /// Cancels the task of an attempt in these states; a publishing version has to end before the next one is
     /// published.
     let private cancelIn (state: State) attempt (isThere: TaskState -> bool) =
         match state.Current attempt with
@@ -12,11 +12,11 @@ module internal FileChanges =
             if isThere task.State then
                 Finish.cancel state (Finish.wholeOf state task) "the file changed or went"
 
-    /// The file that an attempt reads, or has read, is no longer the version that its task was made from.
+    /// The file of an attempt is no longer the version that its task was made from.
     let changed (state: State) attempt =
         cancelIn state attempt (fun state -> state.IsRunning || state.IsSplit)
 
-    /// The file of a result that was to be published has changed.
+    /// The file of a result to be published has changed.
     let outdated (state: State) attempt =
         match state.Current attempt with
         | null -> ()
@@ -26,12 +26,12 @@ module internal FileChanges =
 
         cancelIn state attempt _.IsPublishing
 
-    /// The file is gone.
+    /// The file was deleted.
     let deleted (state: State) name =
         state.Record(Event.Gone name)
         state.Overtaken.Remove name |> ignore
 
-        // The newest version, and then the one that it waits for, if there is one.
+        // The newest version, then the one that it waits for, if any.
         let rec forget () =
             match state.Files.TryGetValue name with
             | true, task when task.State <> TaskState.Publishing ->

@@ -1,11 +1,11 @@
 namespace FsScheduler.Core
 
-/// Versions of a file that come while an older one is worked on: the older ones give way, but not for ever.
+/// Newer versions of a file supersede the one that is worked on, but only `overtakenMax` times in a row.
 module internal FileVersions =
 
     let superseded = "superseded by a newer version of the file"
 
-    /// A version that was begun gives way to a newer one.
+    /// Counts a begun version that is superseded.
     let overtake (state: State) (task: Task) =
         let name = task.Submission.Name
 
@@ -15,7 +15,7 @@ module internal FileVersions =
             state.Overtaken[name] <- 1
         | _ -> ()
 
-    /// Whether a version of a file may end, though there is a newer one: too many before it could not.
+    /// Whether a version may finish although there is a newer one: too many before it were superseded.
     let mayFinish (state: State) (task: Task) =
         task.Submission.Origin = Folder
         && match state.Overtaken.TryGetValue task.Submission.Name with

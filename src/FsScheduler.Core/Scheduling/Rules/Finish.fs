@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// What is done goes to its next stage, under its name or to its client; and a task ends.
+/// Ends attempts and tasks: a result goes to the next stage, to its final name or to its client.
 module internal Finish =
 
-    /// The task that this one does a piece of, and which piece; none: it is a whole itself.
+    /// The whole and the index of a piece; none: the task is no piece.
     let pieceOf (state: State) (task: Task) : struct (Task * int) voption =
         match task.Submission.Origin with
         | Piece(whole, index) ->
@@ -13,14 +13,13 @@ module internal Finish =
         | Folder
         | Client _ -> ValueNone
 
-    /// Of a piece, the task that it is a piece of: there is no result without it.
+    /// The whole of a piece, whose cancellation ends all pieces; another task itself.
     let wholeOf (state: State) (task: Task) : Task =
         match pieceOf state task with
         | ValueSome(struct (whole, _)) -> whole
         | ValueNone -> task
 
-    /// A task has ended. The version of its file that waited for it has its place in the queue from here on, and keeps it over
-    /// a restart.
+    /// Queues the version that waited for an ended one by its own event, to keep its place over a restart.
     let private release (state: State) (task: Task) =
         state.DiscardReleased()
 
@@ -38,14 +37,14 @@ module internal Finish =
 
         let entry = Replies.entryOf state task
 
-        let remainder =
+        let kept =
             match stored with
             | ValueSome hash -> StoredResult hash
             | ValueNone when entry.IsSome -> KeptResult result
             | ValueNone -> NothingKept
 
-        state.Record(Event.Completed(state.AttemptOf task, remainder))
-        state.Rates.Add state.Now
+        state.Record(Event.Completed(state.AttemptOf task, kept))
+        state.Throughput.Add state.Now
         release state task
         Replies.complete state task entry result
 
@@ -67,17 +66,17 @@ module internal Finish =
         release state task
         Replies.cancel state task entry reason
 
-    /// Ends the pieces of a task that have no result yet.
+    /// Cancels the pieces that have no result yet.
     and cancelPieces (state: State) (whole: Task) reason =
         match whole.Pieces with
         | null -> ()
         | pieces ->
-            Split.abandon state whole pieces
+            Split.dropPrefetch state whole pieces
 
             for piece in pieces.Tasks do
                 cancel state piece reason
 
-    /// A version that a newer one waits for is not tried again: the newer one has its turn.
+    /// Cancels a task that a newer version waits for, in place of a retry. True: it was.
     let giveWay (state: State) (task: Task) : bool =
         let isAwaited = state.Successors.ContainsKey task.Id
 
@@ -86,12 +85,12 @@ module internal Finish =
 
         isAwaited
 
-    /// Some stages are done, and another worker goes on from their result.
+    /// Some stages are done: the task is queued for the next one with their result.
     let advance (state: State) (task: Task) stage result =
         state.Record(Event.Advanced(state.AttemptOf task, stage, result))
         state.DiscardReleased()
 
-    /// A piece is done, and so is whatever else was to do it.
+    /// Stores the part of a finished piece, and cancels the other task of that piece.
     let private fill (state: State) (piece: Task) (whole: Task) index result =
         let pieces = nonNull whole.Pieces
         state.Record(Event.Part(whole.Id, index, result))
@@ -101,9 +100,9 @@ module internal Finish =
         for other in pieces.TasksOf index do
             cancel state other "another worker was faster with this piece"
 
-        Split.join state whole
+        Split.mergeOrPrefetch state whole
 
-    /// The last stage is done. The result goes on before what it was made of goes: to let go of large parts takes a while.
+    /// The last stage is done. The result is passed on before its inputs are deleted: large parts take a while.
     let publish (state: State) (task: Task) result =
         match task.Submission.Origin with
         | Piece _ ->
@@ -123,7 +122,7 @@ module internal Finish =
 
             state.DiscardReleased()
 
-    /// What the stages give for the whole is there.
+    /// The merged result of the whole has come.
     let merged (state: State) (task: Task) result =
         let next = PieceStages.next task (nonNull task.Pieces)
 

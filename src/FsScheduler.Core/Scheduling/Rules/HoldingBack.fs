@@ -2,98 +2,98 @@ namespace FsScheduler.Core
 
 open System
 
-/// A worker that only fails is held back, so that tasks do not lose their attempts there: it is given a task now and then,
-/// until it does one. What it is held back for are the stages that it was given together: who cannot run a program may
-/// well run others.
+/// Holds back a worker that fails again and again, so that tasks do not lose their attempts there: it is tried with a
+/// task now and then, until one succeeds. It is held back for the stages of those attempts together: a worker that
+/// cannot run one program may well run others.
 module internal HoldingBack =
 
-    /// What a running task was given to its worker for.
+    /// The offers of the stages that a running task was assigned for.
     let private stagesOf (task: Task) =
         let progress = task.Progress
 
         task.Pipeline.stages[int progress.Stage .. int progress.StageEnd - 1]
         |> Array.map _.demand
 
-    /// What is left of a task.
+    /// The offers of a task's remaining stages.
     let restOf (task: Task) =
         task.Pipeline.stages[task.Stage ..] |> Array.map _.demand
 
-    /// Whoever was kept from a task may have it now.
+    /// Opens all queues, since workers may have become able to take tasks.
     let reopen (state: State) =
         state.Queues.OpenAll()
         state.IsChanged <- true
 
-    let private forget (state: State) (conduct: Conduct) =
-        state.Probation.Forget conduct
+    let private forget (state: State) (breaker: CircuitBreaker) =
+        state.CircuitBreakers.Forget breaker
 
-        if conduct.IsHeldBack then
-            state.Ask(Effect.ToLog(LogEffect.TakenUp(conduct.Worker, conduct.Stages)))
+        if breaker.IsHeldBack then
+            state.Ask(Effect.ToLog(LogEffect.TakenUp(breaker.Worker, breaker.Stages)))
             reopen state
 
-    /// A worker has done some stages: whatever it failed before is forgotten.
+    /// A worker has run some stages with success: its failures at them are forgotten.
     let succeeded (state: State) (worker: Worker) (task: Task) =
-        match state.Probation.Find(worker, stagesOf task) with
+        match state.CircuitBreakers.Find(worker, stagesOf task) with
         | null -> ()
-        | conduct -> forget state conduct
+        | breaker -> forget state breaker
 
-    /// A second worker fails a task: it says nothing of the first one any more.
+    /// A second worker has failed the task: it does not count against the first one any more.
     let private exonerate (state: State) (task: Task) =
-        for conduct in state.Probation.All do
-            if List.contains task.Id conduct.Failed then
-                conduct.Failed <- conduct.Failed |> List.filter (fun id -> id <> task.Id)
+        for breaker in state.CircuitBreakers.All do
+            if List.contains task.Id breaker.Failed then
+                breaker.Failed <- breaker.Failed |> List.filter (fun id -> id <> task.Id)
 
                 if
-                    conduct.InARow <
-                        (if conduct.IsHeldBack then
+                    breaker.InARow <
+                        (if breaker.IsHeldBack then
                              SchedulerLimits.failuresInARow
                          else
                              1)
                 then
-                    forget state conduct
+                    forget state breaker
 
-    /// A trial that fails makes the next one rarer.
-    let private putOff (state: State) (conduct: Conduct) =
-        conduct.Delay <- min SchedulerLimits.trialDelayMax (2L * conduct.Delay)
-        conduct.Next <- state.Now + conduct.Delay
+    /// A failed trial doubles the delay before the next one.
+    let private putOff (state: State) (breaker: CircuitBreaker) =
+        breaker.Delay <- min SchedulerLimits.trialDelayMax (2L * breaker.Delay)
+        breaker.Next <- state.Now + breaker.Delay
 
-    /// Those that fail by themselves are held back whoever else is there. Of the others that is only certain where somebody
-    /// else may do what they failed: if nobody can, it is the tasks, and these go into quarantine as ever.
-    let private isToBeHeldBack (state: State) (conduct: Conduct) =
-        conduct.Unable >= SchedulerLimits.failuresInARow
-        || conduct.InARow >= SchedulerLimits.failuresInARow
-           && state.Workers.IsAnotherAble(conduct.Stages, [| conduct.Worker |])
+    /// A worker that reports to be unable is held back whichever others there are. One that fails tasks is held back
+    /// only where another worker may do better: if none can, the tasks are the cause, and are quarantined as usual.
+    let private isToBeHeldBack (state: State) (breaker: CircuitBreaker) =
+        breaker.Unable >= SchedulerLimits.failuresInARow
+        || breaker.InARow >= SchedulerLimits.failuresInARow
+           && state.Workers.IsAnotherAble(breaker.Stages, [| breaker.Worker |])
 
     let private isOfAnother (worker: Worker) (past: Failure) =
         past.worker <> ""
         && past.worker <> worker.Name
         && (past.cause = TaskError || past.cause = WorkerLost)
 
-    let private count (state: State) (conduct: Conduct) (task: Task) (failure: Failure) =
-        conduct.Error <- failure.error
+    let private count (state: State) (breaker: CircuitBreaker) (task: Task) (failure: Failure) =
+        breaker.Error <- failure.error
 
         if failure.cause = WorkerUnable then
-            conduct.Unable <- conduct.Unable + 1
-        elif not (List.contains task.Id conduct.Failed) then
-            conduct.Failed <-
-                List.truncate SchedulerLimits.failuresInARow (task.Id :: conduct.Failed)
+            breaker.Unable <- breaker.Unable + 1
+        elif not (List.contains task.Id breaker.Failed) then
+            breaker.Failed <-
+                List.truncate SchedulerLimits.failuresInARow (task.Id :: breaker.Failed)
 
-        if conduct.IsHeldBack then
-            if conduct.Trial = ValueSome task.Id then
-                putOff state conduct
-        elif isToBeHeldBack state conduct then
-            state.Probation.HoldBack(conduct, state.Now)
+        if breaker.IsHeldBack then
+            if breaker.Trial = ValueSome task.Id then
+                putOff state breaker
+        elif isToBeHeldBack state breaker then
+            state.CircuitBreakers.HoldBack(breaker, state.Now)
 
             state.Ask(
-                Effect.ToLog(LogEffect.HeldBack(conduct.Worker, conduct.Stages, failure.error))
+                Effect.ToLog(LogEffect.HeldBack(breaker.Worker, breaker.Stages, failure.error))
             )
 
             reopen state
 
-    /// <summary>A worker has failed a task that it holds, or is lost with it.</summary>
+    /// <summary>Counts a failure of a worker, or its loss, at a task that it holds.</summary>
     /// <param name="state">Changed.</param>
-    /// <param name="worker">That one.</param>
-    /// <param name="task">With what went wrong before, and without this.</param>
-    /// <param name="failure">A fault, a loss or an inability.</param>
+    /// <param name="worker">The worker.</param>
+    /// <param name="task">The task, without this failure in its list.</param>
+    /// <param name="failure">A task error, a lost worker or an inability.</param>
     let failed (state: State) (worker: Worker) (task: Task) (failure: Failure) =
         if
             failure.cause <> WorkerUnable
@@ -101,27 +101,27 @@ module internal HoldingBack =
         then
             exonerate state task
         else
-            match state.Probation.FindOrAdd(worker, stagesOf task) with
+            match state.CircuitBreakers.FindOrAdd(worker, stagesOf task) with
             | null -> ()
-            | conduct -> count state conduct task failure
+            | breaker -> count state breaker task failure
 
-    /// Whether a worker is held back for what it was given this task for.
+    /// Whether a worker is held back for the stages that it was given with this task.
     let isHeldBack (state: State) (worker: Worker) (task: Task) =
-        match state.Probation.Find(worker, stagesOf task) with
+        match state.CircuitBreakers.Find(worker, stagesOf task) with
         | null -> false
-        | conduct -> conduct.IsHeldBack
+        | breaker -> breaker.IsHeldBack
 
-    /// A worker is lost. However much it held, that is one failure, of the oldest task for each of its stages.
+    /// Counts a lost worker as one failure for each list of stages among its tasks, at the oldest task of each.
     let lost (state: State) (worker: Worker) (held: Task seq) (failure: Task -> Failure) =
         for task in held |> Seq.distinctBy stagesOf |> Seq.toArray do
             failed state worker task (failure task)
 
-    /// What keeps every worker that could run these stages from them, if there is one and all are held back.
-    let holdsOfAll (state: State) (stages: string[]) : Conduct list =
+    /// The breakers that hold back all workers of these stages; empty if one is not held back, or there is none.
+    let holdsOfAll (state: State) (stages: string[]) : CircuitBreaker list =
         let holds = [
             for worker in state.Workers.All |> Seq.sortBy _.Session do
                 if worker.Slots > 0 && worker.Can stages[0] then
-                    state.Probation.HoldOf(worker, stages)
+                    state.CircuitBreakers.HoldOf(worker, stages)
         ]
 
         if List.exists isNull holds then
@@ -129,10 +129,10 @@ module internal HoldingBack =
         else
             List.map nonNull holds
 
-    /// Why nobody runs these stages, if whoever could is held back.
+    /// Why no worker runs these stages, if all that could are held back.
     let whyNobody (state: State) (stages: string[]) : string voption =
         match
-            (if state.Probation.HeldBackCount = 0 then
+            (if state.CircuitBreakers.HeldBackCount = 0 then
                  []
              else
                  holdsOfAll state stages)
@@ -146,7 +146,7 @@ module internal HoldingBack =
                 $"no worker runs '{stages}' without failing: {first.Worker}{others}: {first.Error}"
         | [] -> ValueNone
 
-    /// Looks at the time: who is tried again, and who has waited long enough for a worker that has not failed it.
+    /// At a tick: makes trials due, and reopens queues for tasks that waited long enough for another worker.
     let tick (state: State) =
         state.Queues.TickedAt <- state.Now
 
@@ -156,12 +156,12 @@ module internal HoldingBack =
         then
             reopen state
 
-        for conduct in state.Probation.All do
+        for breaker in state.CircuitBreakers.All do
             if
-                conduct.IsHeldBack
-                && not conduct.IsDue
-                && conduct.Trial.IsNone
-                && state.Now - conduct.Next >= 0L<ms>
+                breaker.IsHeldBack
+                && not breaker.IsDue
+                && breaker.Trial.IsNone
+                && state.Now - breaker.Next >= 0L<ms>
             then
-                conduct.IsDue <- true
+                breaker.IsDue <- true
                 reopen state

@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 open System
 
-/// Who waits for a task, and what they are told.
+/// Replies to clients: outcomes, refusals and the status.
 module internal Replies =
 
     let private doneOf (task: Task) ref outcome error = {
@@ -13,13 +13,13 @@ module internal Replies =
         error = error
     }
 
-    /// <summary>Tells one who waits how a task ended.</summary>
+    /// <summary>Tells a waiting request how its task ended.</summary>
     /// <param name="state">The scheduler's.</param>
-    /// <param name="waiter">Gets the payload if it wants the result, and there is one.</param>
-    /// <param name="outcome">The end, with any reference.</param>
+    /// <param name="waiter">The request; it is sent the payload if it wants the result.</param>
+    /// <param name="outcome">The outcome, with the reference of the request.</param>
     /// <param name="payload">The result.</param>
-    /// <param name="kept">Whether the result stays ours.</param>
-    /// <param name="number">The event that has the reference, where that is left to the journal.</param>
+    /// <param name="kept">Whether the result is also kept for a key.</param>
+    /// <param name="number">The event that has the reference, where only the journal has it.</param>
     let private tell (state: State) (waiter: Waiter) (outcome: Done) payload kept number =
         let message = FromScheduler.Done outcome
 
@@ -28,7 +28,7 @@ module internal Replies =
             state.Ask(Effect.ToPeer(PeerEffect.Reply(waiter.session, message, payload, kept)))
         | Result
         | File
-        | Nothing when obj.ReferenceEquals(outcome.ref, Submission.FiledRef) ->
+        | Nothing when obj.ReferenceEquals(outcome.ref, Submission.JournaledRef) ->
             state.Ask(Effect.ToJournal(JournalEffect.ReplyLoaded(waiter.session, outcome, number)))
         | Result
         | File
@@ -41,7 +41,7 @@ module internal Replies =
         | Client(session, want, _) ->
             ValueSome { session = session; ref = task.Submission.Ref; want = want }
 
-    /// What is known of the key of a task that has not ended, if it has one.
+    /// The entry of the key of an unfinished task, if it has one.
     let entryOf (state: State) (task: Task) : KeyEntry voption =
         match task.Submission.Origin with
         | Client(_, _, Some key) -> state.Keys.Find key
@@ -49,7 +49,7 @@ module internal Replies =
         | Folder
         | Piece _ -> ValueNone
 
-    /// Tells all who wait for a task, without forgetting them.
+    /// Tells all requests that wait for a task, without forgetting them.
     let private tellAll state (task: Task) (entry: KeyEntry voption) outcome error payload kept =
         match submitter task with
         | ValueSome waiter ->
@@ -71,17 +71,18 @@ module internal Replies =
                         task.Number
         | ValueNone -> ()
 
-    /// Tells all who wait for a task that it is in quarantine.
+    /// Tells the requests that wait for a task that it is in quarantine.
     let tellQuarantined (state: State) (task: Task) (entry: KeyEntry voption) error =
         tellAll state task entry TaskOutcome.Quarantined (Some error) Payload.empty false
 
-    /// Where too much is kept for those who come with the keys of finished tasks, the oldest of that goes.
+    /// Discards the oldest results that are kept for the keys of finished tasks, where there are too many.
     let evict (state: State) =
         for forgotten in state.Keys.Evict() do
             state.Discard forgotten
 
-    /// Puts the result of a task that has ended in the hands of those who wait for it. Whoever keeps it last, discards it.
-    let private settle (state: State) (task: Task) (entry: KeyEntry voption) outcome error payload =
+    /// Sends the outcome of an ended task to the requests that wait for it. A result that no key or reply keeps is
+    /// discarded.
+    let private finish (state: State) (task: Task) (entry: KeyEntry voption) outcome error payload =
         match entry with
         | ValueSome waited ->
             tellAll state task entry outcome error payload true
@@ -95,16 +96,16 @@ module internal Replies =
             | ValueSome _
             | ValueNone -> state.Discard payload
 
-    /// Gives the result of a task to those who wait for it.
+    /// Sends the result of a task to the requests that wait for it.
     let complete (state: State) (task: Task) (entry: KeyEntry voption) result =
-        settle state task entry TaskOutcome.Completed None result
+        finish state task entry TaskOutcome.Completed None result
 
-    /// Tells those who wait for a task that it was cancelled, and why.
+    /// Tells the requests that wait for a task why it was cancelled.
     let cancel (state: State) (task: Task) (entry: KeyEntry voption) reason =
-        settle state task entry TaskOutcome.Cancelled (Some reason) Payload.empty
+        finish state task entry TaskOutcome.Cancelled (Some reason) Payload.empty
 
-    /// Adds one who comes later, with the key of a task, and tells it at once what is known of the end.
-    let join (state: State) (entry: KeyEntry) (waiter: Waiter) =
+    /// Attaches a later request with the key of a task, and tells it at once if the task ended or is in quarantine.
+    let attach (state: State) (entry: KeyEntry) (waiter: Waiter) =
         match entry.outcome with
         | ValueSome(struct (outcome, payload)) ->
             tell state waiter { outcome with ref = waiter.ref } payload true 0L
@@ -134,19 +135,19 @@ module internal Replies =
     let error (state: State) session message =
         state.Reply(session, FromScheduler.Error(ErrorCode.BadField, message))
 
-    /// The connected workers that only fail, for people.
+    /// The held-back workers, for people.
     let private heldBack (state: State) : string[] =
-        if state.Probation.HeldBackCount = 0 then
+        if state.CircuitBreakers.HeldBackCount = 0 then
             [||]
         else
             state.Workers.All
             |> Seq.sortBy _.Session
-            |> Seq.collect state.Probation.HoldsOf
+            |> Seq.collect state.CircuitBreakers.HoldsOf
             |> Seq.distinct
             |> Seq.truncate ProtocolLimits.heldBackMax
-            |> Seq.map (fun conduct ->
-                let stages = String.Join(" | ", conduct.Stages)
-                $"{conduct.Worker} for '{stages}': {conduct.Error}")
+            |> Seq.map (fun breaker ->
+                let stages = String.Join(" | ", breaker.Stages)
+                $"{breaker.Worker} for '{stages}': {breaker.Error}")
             |> Seq.toArray
 
     let private reportOf (worker: Worker) = {
@@ -158,7 +159,7 @@ module internal Replies =
         failed = worker.Failed
     }
 
-    /// Stages that tasks wait for, and no worker offers, with how many wait.
+    /// Stages that tasks wait for and no worker offers, with the number of tasks.
     let missing (state: State) : struct (string * int)[] =
         state.Queues.Suspects.ToSeq()
         |> Seq.map (fun task -> struct (task.Demand, 1))
@@ -186,8 +187,8 @@ module internal Replies =
             match state.Queues.Oldest with
             | null -> 0L<ms>
             | task -> state.Now - task.Since
-        finished10s = state.Rates.Last(10, state.Now)
-        finished60s = state.Rates.Last(60, state.Now)
+        finished10s = state.Throughput.Last(10, state.Now)
+        finished60s = state.Throughput.Last(60, state.Now)
         trouble = None
         awaited = None
         missing =

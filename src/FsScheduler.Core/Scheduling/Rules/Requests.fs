@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// What clients ask of tasks and workers.
+/// Requests of clients about tasks and workers.
 module internal Requests =
 
     let private unknown (state: State) session (id: TaskId) =

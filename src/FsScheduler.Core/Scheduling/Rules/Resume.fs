@@ -3,10 +3,10 @@ namespace FsScheduler.Core
 open System
 open System.Collections.Generic
 
-/// The events of earlier runs are applied, and the scheduler goes on.
+/// Resumes the scheduler after the events of earlier runs were applied.
 module internal Resume =
 
-    /// Whoever had work before is expected back, and has from now on as long as a silent worker has.
+    /// Expects the workers with tasks back, within the time that a silent worker has.
     let private expectBack (state: State) =
         state.Workers.Forgive(fun _ -> state.Now)
 
@@ -14,10 +14,10 @@ module internal Resume =
             if worker.Held.Count = 0 then
                 let reason = "the scheduler was started again"
                 state.Record(Event.Left(worker.Session, worker.Name, reason))
-                // Who comes back first is not to be given what it has failed because the others come a little later.
+                // Else the first worker to come back would be given tasks that it has failed.
                 state.Workers.Expect(worker, state.Now)
 
-    /// What was being published is run again, unless its result has been found.
+    /// Requeues tasks that were publishing, unless their results were found.
     let private publishAgain (state: State) (found: IReadOnlyDictionary<Attempt, ContentHash>) =
         let publishing =
             state.Tasks.ToSeq()
@@ -38,7 +38,7 @@ module internal Resume =
                 let failure = state.NewFailure(task, WorkerLeft, "", error)
                 state.Record(Event.Requeued(task.Id, failure))
 
-    /// What was to be cut, and was not yet, is in its queue again, where a version that a newer one waits for has no place.
+    /// A task that was about to be cut is queued again, where a version that a newer one waits for has no place.
     let private giveWayAgain (state: State) =
         for older in Seq.toArray state.Successors.Keys |> Seq.sort do
             match state.Tasks.Find older with

@@ -1,16 +1,16 @@
 namespace FsScheduler.Core
 
-/// The oldest events are dropped, once what is needed of them is carried to the head of the journal, a bounded part a turn, and
-/// nobody reads them any more. A submission or a part that was asked for before it was carried is read at the old number, and
-/// would be missed as if the disk had failed.
+/// Drops the oldest events, once the state that is needed of them is carried to the head of the journal, a bounded part
+/// a step, and no read of them is under way: a submission or a part asked for before it was carried is read at its old
+/// event, and would be missed as if the disk had failed.
 module internal Retention =
 
-    /// Tasks that are looked at in one turn.
+    /// Tasks that are examined in one step.
     let private examinedMax = 20_000
 
     let private carry (state: State) carried =
         state.Record(Event.Carried carried)
-        state.Retaining.Carried <- state.Retaining.Carried + 1L
+        state.Retention.Carried <- state.Retention.Carried + 1L
 
     let private carryFile (state: State) name (file: TakenFile) =
         carry
@@ -24,7 +24,7 @@ module internal Retention =
                 unflushed = state.Taken.UnflushedOf name
             })
 
-    /// Nothing, where no event tells that it was begun: where a place was looked for to cut it.
+    /// None, where no event tells that the task was begun: the places to cut it are being found.
     let private progressOf (task: Task) : CarriedProgress voption =
         if task.Attempt = 0 && task.PastFailures.IsEmpty then
             ValueNone
@@ -54,8 +54,8 @@ module internal Retention =
                         }
             }
 
-    /// A task, and behind it what is made on restart from it: its parts, its pieces, the version of its file that waits for it.
-    /// Before it its file: the end of the task counts for both.
+    /// Carries a task, and after it what a restart builds on it: parts, pieces, and the version of its file that waits
+    /// for it. Its file goes before it, since the end of the task changes both.
     let rec private carryTask (state: State) (task: Task) =
         if task.Submission.Origin.IsFolder then
             let name = task.Submission.Name
@@ -74,7 +74,7 @@ module internal Retention =
                 since = task.Since
                 place = task.Place
                 progress = progressOf task
-                home = task.Number
+                submissionEvent = task.Number
             })
 
         match task.Pieces with
@@ -92,16 +92,16 @@ module internal Retention =
         | true, successor -> carryTask state successor
         | _ -> ()
 
-    /// By what its result is known is in the journal only: it is waited for.
+    /// Whether the mark of a result being published is in these events only: then retention waits for its end.
     let private isBlocked before (task: Task) =
         task.State = TaskState.Publishing && abs task.Place < before
 
-    /// <returns>Whether there are no more.</returns>
+    /// <returns>Whether all tasks are carried.</returns>
     let private carryTasks (state: State) before (isEnough: unit -> bool) : bool =
-        let retaining = state.Retaining
+        let progress = state.Retention
         let mutable examined = 0
         let mutable goOn = true
-        use tasks = (state.Tasks.After retaining.Task).GetEnumerator()
+        use tasks = (state.Tasks.After progress.Task).GetEnumerator()
         let mutable more = tasks.MoveNext()
 
         while more && goOn do
@@ -115,37 +115,37 @@ module internal Retention =
                     carryTask state task
 
             if goOn then
-                retaining.Task <- task.Id
+                progress.Task <- task.Id
                 goOn <- examined < examinedMax && not (isEnough ())
                 more <- tasks.MoveNext()
 
         not more
 
-    /// <summary>Looks at the entries of some homes.</summary>
-    /// <returns>The position behind them, and whether there are no more.</returns>
-    let private carryHomes
-        (homes: Homes<'item>)
+    /// <summary>Carries the items of an index before a number.</summary>
+    /// <returns>The position of the next item, and whether all are carried.</returns>
+    let private carryIndexed
+        (index: EventIndex<'item>)
         position
         before
         (isEnough: unit -> bool)
         (carryItem: int64 -> 'item -> unit)
         : struct (int64 * bool) =
-        let mutable position = max position homes.Dropped
-        let mutable home = homes.TryGet(position, before)
+        let mutable position = max position index.Dropped
+        let mutable next = index.TryGet(position, before)
 
-        while home.IsSome && not (isEnough ()) do
-            let struct (number, item) = home.Value
+        while next.IsSome && not (isEnough ()) do
+            let struct (number, item) = next.Value
             carryItem number item
             position <- position + 1L
-            home <- homes.TryGet(position, before)
+            next <- index.TryGet(position, before)
 
-        struct (position, home.IsNone)
+        struct (position, next.IsNone)
 
     let private carryWorkers (state: State) before isEnough =
         let struct (position, isDone) =
-            carryHomes
-                state.WorkerHomes
-                state.Retaining.Worker
+            carryIndexed
+                state.WorkerIndex
+                state.Retention.Worker
                 before
                 isEnough
                 (fun number session ->
@@ -156,26 +156,26 @@ module internal Retention =
                             let stages = worker.Offers |> Seq.sort |> Seq.toArray
                             carry state (Carried.Worker(session, worker.Name, stages)))
 
-        state.Retaining.Worker <- position
+        state.Retention.Worker <- position
         isDone
 
     let private carryOwners (state: State) before isEnough =
         let struct (position, isDone) =
-            carryHomes state.OwnerHomes state.Retaining.Owner before isEnough (fun number name ->
+            carryIndexed state.OwnerIndex state.Retention.Owner before isEnough (fun number name ->
                 match state.Owners.TryGetValue name with
                 | true, struct (source, at) when at = number ->
                     carry state (Carried.Owner(name, source))
                 | _ -> ())
 
-        state.Retaining.Owner <- position
+        state.Retention.Owner <- position
         isDone
 
-    /// After the tasks. A file whose task has not ended has it behind it at any event.
+    /// Runs after `carryTasks`. The file of an unfinished task is carried together with its task.
     let private carryFiles (state: State) before isEnough =
         let taken = state.Taken
 
         let struct (position, isDone) =
-            carryHomes taken.Homes state.Retaining.File before isEnough (fun number name ->
+            carryIndexed taken.Index state.Retention.File before isEnough (fun number name ->
                 match taken.Find name with
                 | ValueSome file when file.number = number ->
                     match state.Tasks.Find file.task with
@@ -183,14 +183,14 @@ module internal Retention =
                     | task -> carryTask state task
                 | _ -> ())
 
-        state.Retaining.File <- position
+        state.Retention.File <- position
         isDone
 
     let private carryKeys (state: State) (cutoff: Cutoff) isEnough =
         let keys = state.Keys
 
         let struct (position, isDone) =
-            carryHomes keys.Homes state.Retaining.Key cutoff.before isEnough (fun number entry ->
+            carryIndexed keys.Index state.Retention.Key cutoff.before isEnough (fun number entry ->
                 match entry.outcome with
                 | ValueSome(struct (outcome, result)) when
                     keys.IsAt(entry, number)
@@ -211,20 +211,20 @@ module internal Retention =
                         })
                 | _ -> ())
 
-        state.Retaining.Key <- position
+        state.Retention.Key <- position
         isDone
 
     let private start (state: State) before =
-        let retaining = state.Retaining
-        retaining.Before <- before
-        retaining.Carried <- 0L
-        retaining.Task <- 0L<taskId>
-        retaining.Worker <- state.WorkerHomes.Dropped
-        retaining.Owner <- state.OwnerHomes.Dropped
-        retaining.File <- state.Taken.Homes.Dropped
-        retaining.Key <- state.Keys.Homes.Dropped
+        let progress = state.Retention
+        progress.Before <- before
+        progress.Carried <- 0L
+        progress.Task <- 0L<taskId>
+        progress.Worker <- state.WorkerIndex.Dropped
+        progress.Owner <- state.OwnerIndex.Dropped
+        progress.File <- state.Taken.Index.Dropped
+        progress.Key <- state.Keys.Index.Dropped
 
-    /// Whether the answer to `JournalEffect.LoadSubmission` or `PieceEffect.MergeParts` is awaited.
+    /// Whether a task awaits an answer to `LoadSubmission` or `MergeParts`.
     let private isRead (task: Task) =
         match task.State with
         | TaskState.Running _ -> task.Submission.IsJournaled
@@ -250,7 +250,7 @@ module internal Retention =
                 state.AttemptOf task
     ]
 
-    /// All that is needed is carried. What is read from here on is read where it was carried to.
+    /// All needed state is carried: reads from here on go to the new events.
     let private release (state: State) before =
         let totals = {
             completed = state.Finished
@@ -262,19 +262,19 @@ module internal Retention =
 
         state.Record(Event.Dropped(before, totals))
         state.DiscardReleased()
-        state.Retaining.Before <- 0L
+        state.Retention.Before <- 0L
 
-        state.Retaining.Dropping <-
+        state.Retention.Dropping <-
             ValueSome {
                 before = before
                 at = state.Now + SchedulerLimits.readWithin
                 reading = reading state
             }
 
-    /// <summary>Carries the next part of what is needed of the events before a number. Where that is all, they go some time
-    /// later, and before that no others.</summary>
+    /// <summary>Carries the next part of the state that is needed of the events before a number. Once all is carried,
+    /// the events are dropped some time later; until then no others are carried.</summary>
     /// <param name="state">The scheduler's.</param>
-    /// <param name="cutoff">Events whose results have not reached the device stay.</param>
+    /// <param name="cutoff">The cutoff; events whose results have not reached the device stay.</param>
     let run (state: State) (cutoff: Cutoff) =
         let before = min cutoff.before (state.LastEvent + 1L)
         let first = state.LastEvent
@@ -282,8 +282,8 @@ module internal Retention =
         let isEnough () =
             state.LastEvent - first >= int64 cutoff.most
 
-        if state.Retaining.Dropping.IsNone then
-            if state.Retaining.Before <> before then
+        if state.Retention.Dropping.IsNone then
+            if state.Retention.Before <> before then
                 start state before
 
             if
@@ -296,9 +296,9 @@ module internal Retention =
             then
                 release state before
 
-    /// Looks at the time: lets events go that nobody reads any more.
+    /// At a tick: drops carried events that no read needs any more.
     let tick (state: State) =
-        match state.Retaining.Dropping with
+        match state.Retention.Dropping with
         | ValueSome dropping when state.Now - dropping.at >= 0L<ms> ->
             dropping.reading <-
                 dropping.reading
@@ -308,6 +308,6 @@ module internal Retention =
                     | task -> isRead task)
 
             if dropping.reading.IsEmpty then
-                state.Retaining.Dropping <- ValueNone
+                state.Retention.Dropping <- ValueNone
                 state.Ask(Effect.ToJournal(JournalEffect.Drop dropping.before))
         | _ -> ()

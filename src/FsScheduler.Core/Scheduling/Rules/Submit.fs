@@ -1,6 +1,6 @@
 namespace FsScheduler.Core
 
-/// What clients submit, and what is found in the folder.
+/// Submissions of clients, and of files in the folder.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module internal Submit =
 
@@ -24,8 +24,8 @@ module internal Submit =
         state.Record(Event.Submitted(id, submission, pipeline))
         id
 
-    /// A version of a file: the older ones give way, but for one whose result is on its way to the name
-    /// that this one's will have, and for one that may finish. This one comes after it.
+    /// Submits a version of a file, after cancelling the older ones: but not one whose result is on its way to the same
+    /// final name, nor one that may finish. The new version waits for these.
     let submitFile (state: State) (submission: Submission) pipeline =
         match state.Files.TryGetValue submission.Name with
         | true, older when older.State = TaskState.Publishing -> ()
@@ -51,8 +51,8 @@ module internal Submit =
             let id = record state submission pipeline
             state.Reply(session, FromScheduler.Accepted(submission.Ref, id))
 
-    /// A key that was used before: the task is the one of that time.
-    let private joinKey
+    /// Attaches a submission to the task that has its key already.
+    let private attachKey
         (state: State)
         (submission: Submission)
         session
@@ -67,7 +67,7 @@ module internal Submit =
                 RejectionCode.BadKey
                 $"the key '{key.text}' was used for other content, in task {entry.task}"
         elif entry.want.IsFile <> want.IsFile then
-            // A stored result cannot be sent any more, and one that was sent is not stored.
+            // A stored result cannot be sent any more, and a sent one is not stored.
             refuse
                 RejectionCode.BadKey
                 $"the key '{key.text}' was used with another 'want', in task {entry.task}"
@@ -81,10 +81,9 @@ module internal Submit =
         else
             state.Discard submission.Payload
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
-            Replies.join state entry { session = session; ref = submission.Ref; want = want }
+            Replies.attach state entry { session = session; ref = submission.Ref; want = want }
 
-    /// A file that is in quarantine is tried again with another pipeline: as a new task, since what was done of the old one
-    /// is worth nothing.
+    /// Retries a file in quarantine with another pipeline, as a new task: results of the old stages are useless.
     let retryWith (state: State) (task: Task) (text: string) by =
         let refuse message = Replies.error state by message
 
@@ -101,10 +100,10 @@ module internal Submit =
         | Ok _, Piece _ ->
             refuse $"task {task.Id} is a piece of a file: say it of the task of the file"
 
-    /// <summary>Takes what was submitted, or says why not.</summary>
+    /// <summary>Accepts a submission, or refuses it with a reply.</summary>
     /// <param name="state">Changed.</param>
-    /// <param name="submission">By a client, or found in the folder.</param>
-    /// <param name="text">Its pipeline. Empty: the one of the scheduler.</param>
+    /// <param name="submission">Of a client, or of a file in the folder.</param>
+    /// <param name="text">The pipeline. Empty: the one of the scheduler.</param>
     let submit (state: State) (submission: Submission) (text: string) =
         match resolve state text, submission.Origin with
         | Ok pipeline, Folder -> submitFile state submission pipeline
@@ -112,7 +111,7 @@ module internal Submit =
         | Ok pipeline, Client(session, want, Some key) ->
             match state.Keys.Find key with
             | ValueNone -> accept state submission pipeline session
-            | ValueSome entry -> joinKey state submission session want key entry
+            | ValueSome entry -> attachKey state submission session want key entry
         | Error error, Client(session, _, _) ->
             Replies.refuse state session submission RejectionCode.BadPipeline error.message
         | Error error, Folder ->

@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// What follows from time alone.
+/// The rules of time: silent workers, late attempts, retries, missing stages.
 module internal Timers =
 
     let private forgive (state: State) (slept: Duration) =
@@ -23,7 +23,7 @@ module internal Timers =
             Fail.fail state task (state.NewFailure(task, TaskError, worker.Name, error)) true
             late <- worker.Held.First
 
-    /// Tries the waiting tasks again whose time has come.
+    /// Queues the waiting tasks whose time has come.
     let private wake (state: State) =
         let mutable due = state.TryTakeDue()
 
@@ -31,7 +31,7 @@ module internal Timers =
             state.Record(Event.Woken due.Value.Id)
             due <- state.TryTakeDue()
 
-    /// Says once of each stage that nobody offers it, if that lasts: workers may only be on their way.
+    /// Logs once that no worker offers a stage, if that lasts for `lostAfter`: workers may be on their way.
     let private lookForMissing (state: State) =
         let missing = Replies.missing state
         let named = HashSet(missing |> Seq.map (fun (struct (stage, _)) -> stage))
@@ -48,8 +48,8 @@ module internal Timers =
             | true, _ -> ()
             | false, _ -> state.Missing[stage] <- struct (state.Now, false)
 
-    /// Of pieces that wait for a stage that nobody has run for long, one that stands for another of their whole, which
-    /// somebody runs.
+    /// The stage, if any, that pieces have waited for in vain for `lostAfter`, though a worker runs the stage of the
+    /// whole that it stands for.
     let private unrunnable (state: State) (whole: Task) (pieces: Pieces) : string voption =
         pieces.Tasks
         |> Seq.tryFind (fun piece ->
@@ -75,7 +75,6 @@ module internal Timers =
                     Fail.putBack state whole $"nobody runs '{stage}' on its pieces any more"
                 | ValueNone -> ()
 
-    /// Looks at the time: who was silent for too long, what is late, and whose delay is over.
     let tick (state: State) =
         let slept = state.Now - state.LastTick
         state.LastTick <- state.Now

@@ -1,15 +1,15 @@
 namespace FsScheduler.Core
 
-/// Workers that go, and what they held; and those that come back after a restart.
+/// Lost workers and their tasks, and workers that come back after a restart.
 module internal WorkerLoss =
 
-    /// Takes back what a worker holds, and forgets the worker. One that took no more work may leave before
-    /// it has finished, and one that never came back after a restart says nothing: neither is held against its tasks.
+    /// Requeues the tasks of a worker, and forgets the worker. A worker without slots may leave before it has finished,
+    /// and one that never came back after a restart tells nothing: neither counts against its tasks.
     let lose (state: State) (worker: Worker) reason =
         let cause = if worker.Slots = 0 then WorkerLeft else WorkerLost
 
-        // The latest first, so that the oldest comes to the very front.
-        // With a piece that is given up, the others of its file end too, and those are no longer held.
+        // The latest first, so that the oldest comes to the very front. Quarantining a piece cancels the other pieces
+        // of its file, which the worker then holds no more.
         let held = Array.rev (Seq.toArray (worker.Held.ToSeq()))
         let error = $"the worker {worker.Name} was lost: {reason}"
 
@@ -34,14 +34,14 @@ module internal WorkerLoss =
 
         HoldingBack.reopen state
 
-    /// Whether a worker that says that it holds a task can be the one that was given it.
+    /// Whether a worker that claims a task can be the one that was assigned it.
     let private isSame (worker: Worker) (task: Task) (absent: Worker) =
         worker.Name = absent.Name
         && Seq.forall
             (fun index -> worker.Can task.Pipeline.stages[index].demand)
             (seq { task.Stage .. task.StageEnd - 1 })
 
-    /// A worker that comes back keeps what nobody has been given since. What it does not keep it is to drop.
+    /// A worker that comes back keeps the attempts that no other worker was given since, and is to drop the others.
     let claim (state: State) (worker: Worker) (holding: Attempt[]) =
         let mayKeep (attempt: Attempt) =
             match state.Current attempt with

@@ -2,8 +2,8 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// What stages gave and the next ones have not taken: how much lies before each stage.
-/// <param name="limit">From so much on, a stage has enough.</param>
+/// Back-pressure between stages: the bytes of results that wait before each stage.
+/// <param name="limit">Bytes from which on a stage is full.</param>
 type internal Backpressure(limit: Size) =
     let sizes = Dictionary<string, Size>()
     let mutable fullCount = 0
@@ -26,17 +26,15 @@ type internal Backpressure(limit: Size) =
         elif before >= limit && after < limit then
             fullCount <- fullCount - 1
 
-    /// How many stages have enough.
     member _.FullCount = fullCount
 
-    /// Whether enough lies before this stage.
+    /// Whether the results that wait for this stage reach the limit.
     member _.IsFull(stage: string) =
         match sizes.TryGetValue stage with
         | true, size -> size >= limit
         | false, _ -> false
 
-    /// The payload of a task is the result of a stage, and waits for the next one. What is in quarantine waits for somebody,
-    /// and holds nobody back.
+    /// Counts a task whose payload is the result of a stage. A quarantined task holds back no other.
     member _.Add(task: Task) =
         if task.IsResult && not task.State.IsQuarantined then
             change task.Demand (Payload.size task.Payload)
@@ -45,17 +43,16 @@ type internal Backpressure(limit: Size) =
         if task.IsResult && not task.State.IsQuarantined then
             change task.Demand (-(Payload.size task.Payload))
 
-    /// By stage, where something lies.
+    /// Waiting bytes by stage, where there are any.
     member _.ToSeq() =
         sizes |> Seq.map (fun (KeyValue(stage, size)) -> struct (stage, size))
 
-    /// <summary>The stage that keeps a worker from a task: enough lies before it, and what is begun would come to lie there too.</summary>
-    /// <param name="worker">Runs as many of the stages as it can, and hands the task over then.</param>
-    /// <param name="stages">What is left of the task's, the next one first.</param>
-    /// <param name="downstream">What comes after those. Null: the task has come out of what lies between stages, and nothing
-    /// keeps anybody from it. So what lies before a full stage can always go on, and pipelines that cross cannot wait for
-    /// each other.</param>
-    member backlog.HoldsBack
+    /// <summary>The full stage that holds a task back from a worker: the task would come to wait there.</summary>
+    /// <param name="worker">Runs as many of the stages as it can, and then hands the task over.</param>
+    /// <param name="stages">The remaining stages of the task, the next one first.</param>
+    /// <param name="downstream">The stages after those. Null: the task itself waits between stages and is never held
+    /// back, so that full stages always drain and crossing pipelines cannot deadlock.</param>
+    member backpressure.HoldsBack
         (worker: Worker, stages: string[], downstream: string[] | null)
         : string voption =
         match downstream with
@@ -65,5 +62,5 @@ type internal Backpressure(limit: Size) =
             let handedOver = stages |> Seq.skip 1 |> Seq.skipWhile worker.Can
 
             Seq.append handedOver downstream
-            |> Seq.tryFind backlog.IsFull
+            |> Seq.tryFind backpressure.IsFull
             |> ValueOption.ofOption

@@ -2,34 +2,34 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// Somebody who waits for the end of a task.
+/// A request that waits for the end of a task.
 [<Struct>]
 type internal Waiter = { session: SessionId; ref: string; want: Want }
 
-/// A key that was used: its task, and how that ended.
+/// A key in use: its task, and the outcome of the task.
 type internal KeyEntry = {
     key: Key
     task: TaskId
-    /// Where the result was to go: whoever wants a stored one sent comes too late.
+    /// Where the result goes: a request that wants a stored result sent comes too late.
     want: Want
-    /// The event that the journal has the key at.
+    /// The number of the event that has the key.
     mutable number: int64
-    /// Beside the submitter: those who came later with the same key.
+    /// Requests that came later with the same key; the submitter is not among them.
     mutable waiters: ResizeArray<Waiter> | null
     mutable outcome: struct (Done * Payload) voption
     /// When the task ended.
     mutable finished: Instant
-    /// When the result was first handed to somebody.
+    /// When the result was first sent to a client.
     mutable delivered: Instant voption
 }
 
-/// <summary>The keys in use, and the latest of those whose tasks are finished.</summary>
-/// <param name="isJournaled">Results that are kept are the journal's, and bounded there.</param>
+/// <summary>The idempotency keys of unfinished tasks, and of the latest finished ones.</summary>
+/// <param name="isJournaled">Whether the journal keeps the results, and bounds them.</param>
 type internal IdempotencyKeys(isJournaled: bool) =
     let entries = Dictionary<string, KeyEntry>()
-    let homes = Homes<KeyEntry>()
+    let index = EventIndex<KeyEntry>()
     let finished = Queue<KeyEntry>()
-    // Those whose results nobody has fetched yet.
+    // Finished tasks whose results no client has fetched yet.
     let unfetched = Dictionary<TaskId, KeyEntry>()
     let mutable keptBytes = 0L<B>
     let mutable spooledBytes = 0L<B>
@@ -57,9 +57,9 @@ type internal IdempotencyKeys(isJournaled: bool) =
         unfetched.Remove entry.task |> ignore
         count payload -1L
 
-    member _.Homes = homes
+    member _.Index = index
 
-    /// What the results that are kept in files take.
+    /// Bytes of the kept results that are in files.
     member _.SpooledBytes = spooledBytes
 
     member _.Find(key: Key) : KeyEntry voption =
@@ -67,7 +67,7 @@ type internal IdempotencyKeys(isJournaled: bool) =
         | true, entry -> ValueSome entry
         | _ -> ValueNone
 
-    /// A key that comes with a task, at an event.
+    /// Adds the key of a submission, which has this event number.
     member _.Add(key: Key, task: TaskId, want: Want, number: int64) : KeyEntry =
         let entry = {
             key = key
@@ -81,24 +81,24 @@ type internal IdempotencyKeys(isJournaled: bool) =
         }
 
         entries[key.text] <- entry
-        homes.Add(number, entry)
+        index.Add(number, entry)
         entry
 
-    /// The journal has the key at a later event too.
+    /// A later event has the key too.
     member _.CarryTo(entry: KeyEntry, number: int64) =
         entry.number <- number
-        homes.Add(number, entry)
+        index.Add(number, entry)
 
-    /// Whether the journal has this key, which is in use, at this event and at no later one.
+    /// Whether the key is in use, and this event is the latest that has it.
     member _.IsAt(entry: KeyEntry, number: int64) =
         entry.number = number && isCurrent entry
 
-    /// Every key in use, with its task and what is known of the end.
+    /// Every key in use, with its task and outcome.
     member _.ToSeq() =
         entries.Values
         |> Seq.map (fun entry -> struct (entry.key, entry.task, entry.outcome))
 
-    /// Keeps the outcome for those who come back with the key.
+    /// Keeps the outcome for later submissions with the key.
     member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload, at: Instant) =
         entry.outcome <- ValueSome(struct (outcome, payload))
         entry.finished <- at
@@ -108,7 +108,7 @@ type internal IdempotencyKeys(isJournaled: bool) =
         if entry.want = Result && outcome.error.IsNone then
             unfetched[entry.task] <- entry
 
-    /// The result of a task has reached somebody: the first time counts.
+    /// The result of a task has reached a client: the first time counts.
     member _.Deliver(task: TaskId, at: Instant) =
         match unfetched.TryGetValue task with
         | true, entry ->
@@ -116,7 +116,7 @@ type internal IdempotencyKeys(isJournaled: bool) =
             unfetched.Remove task |> ignore
         | _ -> ()
 
-    /// Whether the outcome of a finished task is still to be kept, with a time up to which everything is kept.
+    /// Whether the outcome of a finished task is still to be kept: it ended, or was first delivered, after `keptSince`.
     member _.IsKept(entry: KeyEntry, keptSince: Instant) =
         let isNewer (at: Instant) = at - keptSince >= 0L<ms>
 
@@ -124,17 +124,16 @@ type internal IdempotencyKeys(isJournaled: bool) =
         | ValueSome at -> isNewer at
         | ValueNone -> unfetched.ContainsKey entry.task || isNewer entry.finished
 
-    /// All who waited know how it ended.
     member _.ForgetWaiters(entry: KeyEntry) = entry.waiters <- null
 
     /// <summary>Forgets the keys of finished tasks that the journal drops.</summary>
-    /// <param name="before">It drops the events before this number.</param>
-    /// <returns>What was kept of them.</returns>
+    /// <param name="before">The journal drops the events before this number.</param>
+    /// <returns>The results that were kept for these keys.</returns>
     member keys.Drop(before: int64) : Payload list = [
-        let mutable home = homes.TryTake before
+        let mutable next = index.TryTake before
 
-        while home.IsSome do
-            let struct (number, entry) = home.Value
+        while next.IsSome do
+            let struct (number, entry) = next.Value
 
             match entry.outcome with
             | ValueSome(struct (_, payload)) when keys.IsAt(entry, number) ->
@@ -142,11 +141,11 @@ type internal IdempotencyKeys(isJournaled: bool) =
                 payload
             | _ -> ()
 
-            home <- homes.TryTake before
+            next <- index.TryTake before
     ]
 
-    /// <summary>Forgets the oldest outcomes, where there are too many.</summary>
-    /// <returns>The payloads of those.</returns>
+    /// <summary>Forgets the oldest outcomes beyond the limits.</summary>
+    /// <returns>The results that were kept for them.</returns>
     member _.Evict() : Payload list = [
         while finished.Count > SchedulerLimits.keysMax
               || keptBytes > SchedulerLimits.keptBytesMax do

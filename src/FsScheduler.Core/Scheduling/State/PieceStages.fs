@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// A payload is worked on in pieces: in place of their own stages workers run what they offer for pieces.
+/// The stages of pieces: in place of their own stages workers run the forms that they offer for pieces.
 module internal PieceStages =
 
-    /// The stages of pieces, from the first on as far as they can be run on pieces.
+    /// The stages of a piece: from the first one on, as many as can run on pieces.
     let rec private expand (isOffered: Stage -> bool) (stages: Stage list) : Stage list =
         match stages with
         | [] -> []
@@ -15,7 +15,7 @@ module internal PieceStages =
 
             match stage.kind with
             | PerLine -> stage :: expand isOffered others
-            // The results of its pieces are merged, and what comes next runs on that.
+            // Aggregating: the results of the pieces are merged, and the next stage runs on the merged result.
             | Aggregating -> [ stage ]
             | WholeFile ->
                 match tryForm Stage.linesForm with
@@ -27,8 +27,8 @@ module internal PieceStages =
 
     let private isRun (state: State) (stage: Stage) = state.Workers.Run stage.demand
 
-    /// <summary>What would be run on the pieces of a task's payload, as workers are now.</summary>
-    /// <returns>As many stages as it stands for of the task's, from its next one on; none: it cannot be cut.</returns>
+    /// <summary>The pipeline that would run on the pieces of a task's payload, with the present workers.</summary>
+    /// <returns>A stage for each of the task's next stages that it replaces; none: the payload cannot be cut.</returns>
     let find (state: State) (task: Task) : Pipeline voption =
         let next = List.ofArray task.Pipeline.stages[task.Stage ..]
         let stages = expand (isRun state) next
@@ -42,12 +42,12 @@ module internal PieceStages =
         | Some pipeline when pipeline.stages.Length > 0 -> ValueSome pipeline
         | _ -> ValueNone
 
-    /// Whether somebody runs each stage of pieces that is not the task's own: those that are may come at any time.
+    /// Whether a worker runs each stage of the pieces that is not the task's own: for these a worker may always come.
     let isRunnable (state: State) (whole: Task) (pieces: Pieces) =
         let own = whole.Pipeline.stages[whole.Stage .. pieces.Last - 1]
         Array.forall2 (fun own stage -> own = stage || isRun state stage) own pieces.Pipeline.stages
 
-    /// What makes the result of the parts, if they are those of a worker's own stage that aggregates.
+    /// The stage that merges the parts, where they come from a worker's own aggregating stage.
     let private mergeOf (whole: Task) (last: int) (pipeline: Pipeline) : Stage voption =
         let own = whole.Pipeline.stages[last - 1]
 
@@ -56,11 +56,11 @@ module internal PieceStages =
         else
             ValueNone
 
-    /// <summary>The pieces of a task's payload.</summary>
+    /// <summary>The pieces of a task's payload, without any part.</summary>
     /// <param name="whole">The task.</param>
-    /// <param name="cuts">Where each ends.</param>
-    /// <param name="last">Its stages that are run on them end before this index.</param>
-    /// <param name="pipeline">What is run in place of those.</param>
+    /// <param name="cuts">Where each piece ends, in bytes.</param>
+    /// <param name="last">The stages that run on pieces end before this index.</param>
+    /// <param name="pipeline">The stages that run in place of those.</param>
     let pieces (whole: Task) (cuts: Size[]) (last: int) (pipeline: Pipeline) : Pieces =
         let downstream: string[] | null =
             if whole.IsResult then
@@ -74,17 +74,16 @@ module internal PieceStages =
 
         Pieces(cuts, last, pipeline, downstream)
 
-    /// <summary>The parts are there, one behind the other, and what comes next runs on that.</summary>
+    /// <summary>The next stage of the task once its parts are concatenated.</summary>
     /// <param name="whole">The task.</param>
-    /// <param name="pieces">Its.</param>
-    /// <returns>The index of the stage that comes next in `merging`.</returns>
+    /// <param name="pieces">The pieces of the task.</param>
+    /// <returns>The index of the stage in `merging`.</returns>
     let next (whole: Task) (pieces: Pieces) : int =
         match mergeOf whole pieces.Last pieces.Pipeline with
         | ValueNone -> pieces.Last
         | ValueSome _ -> pieces.Last - 1
 
-    /// What the pipeline of a task is from when its parts are there: where a worker's own stage aggregates, what merges them
-    /// takes its place for good.
+    /// The pipeline of a task once its parts have come: a merge stage replaces a worker's aggregating stage.
     let merging (whole: Task) (pieces: Pieces) : Pipeline =
         match mergeOf whole pieces.Last pieces.Pipeline with
         | ValueNone -> whole.Pipeline

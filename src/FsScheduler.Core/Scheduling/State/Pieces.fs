@@ -1,16 +1,16 @@
 namespace FsScheduler.Core
 
-/// How far a task that is worked on in pieces has come.
+/// The phase of a task that is worked on in pieces.
 [<RequireQualifiedAccess; Struct>]
 type internal Splitting =
-    /// It is looked for where it can be cut, or what it was submitted with is on its way.
+    /// The places to cut are being found, or the submission is being loaded.
     | Cutting
-    /// Its pieces are tasks of their own.
+    /// Its pieces run, as tasks of their own.
     | InPieces
-    /// All parts are there, and are merged.
+    /// All parts have come, and are being merged.
     | Merging
 
-/// The pieces of a payload, and what is there of the result.
+/// The pieces of a payload, and the parts of the result that have come.
 [<Sealed>]
 type internal PiecesOf<'task when 'task: not struct>
     (cuts: Size[], last: int, pipeline: Pipeline, downstream: string[] | null) =
@@ -18,57 +18,56 @@ type internal PiecesOf<'task when 'task: not struct>
     let tasks: 'task list[] = Array.create cuts.Length []
     let durations = ResizeArray<Duration>()
     let mutable missing = cuts.Length
-    let mutable gathered = 0
+    let mutable prefetched = 0
 
     /// Where each piece ends, in bytes from the beginning.
     member _.Cuts = cuts
     member _.Count = cuts.Length
 
-    /// The stages that are run on pieces end before this index.
+    /// The stages that run on pieces end before this index.
     member _.Last = last
 
-    /// What is run on them.
+    /// The stages that run on each piece.
     member _.Pipeline = pipeline
 
-    /// What comes after that; null where the payload is the result of a stage.
+    /// The stages after those of the pieces; null where the payload is the result of a stage.
     member _.Downstream = downstream
 
-    /// How many have no result yet.
+    /// Pieces without a result.
     member _.Missing = missing
 
     member _.StartOf(index: int) : Size =
         if index = 0 then 0L<B> else cuts[index - 1]
 
-    /// What a piece is of the payload of the whole.
+    /// The range of a piece in the payload of the whole.
     member pieces.SliceOf(payload: Payload, index: int) =
         let start = pieces.StartOf index
         Slice(payload, start, cuts[index] - start)
 
     member _.IsMissing(index: int) = parts[index].IsNone
 
-    /// The next part that the outside can be told of ahead of all of them: it is there, and so are those before it, of which
-    /// it was told.
-    member _.TryGather() : struct (int * Payload) voption =
-        if gathered < cuts.Length && parts[gathered].IsSome then
-            gathered <- gathered + 1
-            ValueSome(struct (gathered - 1, parts[gathered - 1].Value))
+    /// The next part to prefetch: it has come, and so have all before it, which were prefetched already.
+    member _.TryPrefetch() : struct (int * Payload) voption =
+        if prefetched < cuts.Length && parts[prefetched].IsSome then
+            prefetched <- prefetched + 1
+            ValueSome(struct (prefetched - 1, parts[prefetched - 1].Value))
         else
             ValueNone
 
-    /// <summary>The outside is told from the beginning, if at all.</summary>
-    /// <returns>Whether it was told of any.</returns>
-    member _.ForgetGathered() : bool =
-        let isAny = gathered > 0
-        gathered <- 0
+    /// <summary>Forgets what was prefetched: prefetching begins again with the first part.</summary>
+    /// <returns>Whether any part was prefetched.</returns>
+    member _.ForgetPrefetched() : bool =
+        let isAny = prefetched > 0
+        prefetched <- 0
         isAny
 
-    /// The result of a piece, if it is there.
+    /// The result of a piece; none: it has not come.
     member _.PartOf(index: int) : Payload voption = parts[index]
 
-    /// The results that are there, in order.
+    /// The parts that have come, in order.
     member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
 
-    /// The tasks that are to give the result of a piece: one, or two for a while.
+    /// The tasks that run a piece: one, or two where a second worker helps.
     member _.TasksOf(index: int) = tasks[index]
     member _.Tasks = tasks |> Seq.concat |> Seq.toArray
 
@@ -79,7 +78,7 @@ type internal PiecesOf<'task when 'task: not struct>
             tasks[index]
             |> List.filter (fun other -> not (obj.ReferenceEquals(other, task)))
 
-    /// How long a piece takes: the median of those whose result came in this run; none before the first.
+    /// The median duration of the pieces that finished in this run; none before the first.
     member _.Median: Duration voption =
         if durations.Count = 0 then
             ValueNone
@@ -96,14 +95,13 @@ type internal PiecesOf<'task when 'task: not struct>
 
         parts[index] <- ValueSome part
 
-    /// How far a task that has these is.
     member _.Splitting =
         if missing = 0 then
             Splitting.Merging
         else
             Splitting.InPieces
 
-    /// The result of a piece, if there is one, is there no more.
+    /// Forgets the result of a piece.
     member _.Lose(index: int) =
         if parts[index].IsSome then
             missing <- missing + 1

@@ -7,11 +7,10 @@ type internal QueueLevel(priority: int) =
 
     member _.Priority = priority
 
-    /// Tasks that have been given out before. They come first: what was begun is finished first, so
-    /// little is spooled, and what was lost does not wait twice.
+    /// Tasks that were assigned before. They come first: so the spool stays small, and lost tasks do not wait twice.
     member _.Begun = begun
 
-    /// The others, in the order in which they came.
+    /// Tasks never assigned, in the order of submission.
     member _.Fresh = fresh
     member _.ListOf(task: Task) = if task.IsBegun then begun else fresh
     member _.Count = begun.Count + fresh.Count
@@ -21,7 +20,7 @@ type internal QueueLevel(priority: int) =
         | null -> fresh.First
         | task -> task
 
-    /// The older of the two at the heads.
+    /// The older of the two first tasks.
     member _.Oldest: Task | null =
         match begun.First, fresh.First with
         | null, task
@@ -31,18 +30,18 @@ type internal QueueLevel(priority: int) =
     member _.ToSeq() =
         Seq.append (begun.ToSeq()) (fresh.ToSeq())
 
-/// The tasks that have the same stages before them: higher priority first, then begun before fresh, then first come, first served.
+/// Queued tasks with equal stages left: higher priority first, then begun before fresh, then first come, first served.
 /// <param name="stages">What a worker must offer for each, the next one first.</param>
 /// <param name="downstream">As that of each task.</param>
 /// <param name="failedBy">As that of each task.</param>
 type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy: string[]) =
-    // By falling priority. A few empty levels stay, since most tasks have one of a few priorities.
+    // By falling priority. Some empty levels are kept, since most tasks have one of a few priorities.
     let levels = ResizeArray<QueueLevel>()
     let levelsEmptyMax = 16
     let mutable count = 0
     let mutable stuckSince: Instant voption = ValueNone
 
-    /// The index of the level of this priority, or of the level to insert it before.
+    /// The index of the level of this priority, or of the level that it is inserted before.
     let indexOf priority =
         let mutable low = 0
         let mutable high = levels.Count
@@ -72,17 +71,17 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
     member _.Downstream = downstream
     member _.FailedBy = failedBy
 
-    /// The one that they wait for.
+    /// The stage that the tasks wait for.
     member _.Stage = stages[0]
     member _.Count = count
 
-    /// False where it is known that no idle worker can run this stage: then nobody need look.
+    /// False where no idle worker can run this stage, so that dispatch skips the queue.
     member val IsOpen = true with get, set
 
-    /// Somebody could run this.
+    /// A worker may run this queue: it is not stuck.
     member _.Unstick() = stuckSince <- ValueNone
 
-    /// Whoever could run this is held back: for how long it has been found so by now.
+    /// For how long all workers that could run this queue have been held back.
     member _.StuckFor(now: Instant) : Duration =
         match stuckSince with
         | ValueSome since -> now - since
@@ -90,10 +89,10 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
             stuckSince <- ValueSome now
             0L<ms>
 
-    /// True where it was empty, and another one would take its place.
+    /// True where the queue was empty and another one has taken its place.
     member val IsForgotten = false with get, set
 
-    /// The one to be served next.
+    /// The task to be served next.
     member _.First: Task | null =
         let mutable first: Task | null = null
         let mutable index = 0
@@ -104,7 +103,7 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
 
         first
 
-    /// The one that has been waiting longest, of those that are first of their priority.
+    /// The task that has waited longest, of the first ones of each priority.
     member _.Oldest: Task | null =
         let mutable oldest: Task | null = null
 
@@ -118,12 +117,12 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
 
         oldest
 
-    /// Behind its equals.
+    /// Adds a task behind those of its priority.
     member _.AddLast(task: Task) =
         (levelOf task).ListOf(task).AddLast task
         count <- count + 1
 
-    /// Before its equals.
+    /// Adds a task before those of its priority.
     member _.AddFirst(task: Task) =
         (levelOf task).ListOf(task).AddFirst task
         count <- count + 1
@@ -136,7 +135,7 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
         if level.Count = 0 && levels.Count > levelsEmptyMax then
             levels.RemoveAt(indexOf level.Priority)
 
-    /// How many of them go before one of them. Walks over those.
+    /// The tasks that are served before this one. Linear in the tasks of its level.
     member _.CountBefore(task: Task) : int =
         let mutable before = 0
         let mutable index = 0
@@ -158,7 +157,7 @@ type internal ReadyQueue(stages: string[], downstream: string[] | null, failedBy
 
         before
 
-    /// Brings the tasks into the order of their places.
+    /// Sorts the tasks by place.
     member _.Sort() =
         for level in levels do
             level.Begun.Sort()

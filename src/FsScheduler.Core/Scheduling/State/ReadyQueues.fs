@@ -4,23 +4,24 @@ open System
 open System.Collections.Generic
 open System.Runtime.CompilerServices
 
-/// <summary>The queued tasks, by the stages that they have before them.</summary>
-/// <param name="backlog">What lies between stages.</param>
-/// <param name="workers">Who is there.</param>
-/// <param name="probation">Those that only fail.</param>
-type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation: Probation) =
-    // Empty ones are kept up to this number: most of them will be needed again.
+/// <summary>All queued tasks: a `ReadyQueue` for each list of remaining stages.</summary>
+/// <param name="backpressure">The results that wait between stages.</param>
+/// <param name="workers">The connected workers.</param>
+/// <param name="breakers">The workers that are held back.</param>
+type internal ReadyQueues
+    (backpressure: Backpressure, workers: WorkerPool, breakers: CircuitBreakers) =
+    // Up to this number of queues, empty ones are kept: most will be needed again.
     let emptyMax = 64
     let queues = ResizeArray<ReadyQueue>()
     let byKey = Dictionary<string, ReadyQueue>()
     let ofPipelines = ConditionalWeakTable<Pipeline, string[][]>()
     let suspects = TaskList()
     let mutable count = 0
-    let mutable openCount = 0 // of those in open queues
+    let mutable openCount = 0 // tasks in open queues
     let mutable latestOf: Pipeline voption = ValueNone
     let mutable latestStage = 0
     let mutable latest = ReadyQueue([| "" |], [||], [||])
-    let mutable avoiding = 0 // tasks that somebody has failed
+    let mutable avoiding = 0 // tasks that a worker has failed
     let mutable tickedAt = Instant.zero
 
     let keyOf (stages: string[]) (downstream: string[] | null) (failedBy: string[]) =
@@ -57,7 +58,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
             queues.Add queue
             queue
 
-    /// What is left of a pipeline, from each of its stages on.
+    /// The remaining offers of a pipeline from each of its stages on.
     let restsOf (pipeline: Pipeline) =
         ofPipelines.GetValue(
             pipeline,
@@ -67,7 +68,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         )
 
     let queueOf (task: Task) =
-        // Most tasks have the same pipeline, and come to the same stage.
+        // Most tasks have the pipeline and stage of the task before.
         let isLatest =
             match latestOf with
             | ValueSome pipeline ->
@@ -87,23 +88,23 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         latest
 
     let heldBackBy (worker: Worker) (queue: ReadyQueue) =
-        backlog.HoldsBack(worker, queue.Stages, queue.Downstream)
+        backpressure.HoldsBack(worker, queue.Stages, queue.Downstream)
 
-    /// Whether it is not left to a worker that has not failed it. That is waited for if there is one, however busy it is, but
-    /// not for ever; but whoever only fails these stages gets it only if there is nobody else.
+    /// Whether a worker may run a task. A task waits for a worker that has not failed it, however busy, but not longer
+    /// than `agingAfter`; a held-back worker gets it only if there is no other.
     let mayHave (worker: Worker) (queue: ReadyQueue) (task: Task) =
         not (Array.contains worker.Name queue.FailedBy)
         || not (workers.IsAnotherAble(queue.Stages, queue.FailedBy))
         || tickedAt - task.Since >= SchedulerLimits.agingAfter
-           && not (probation.IsHeldBack(worker, queue.Stages))
+           && not (breakers.IsHeldBack(worker, queue.Stages))
 
     let mayTry (worker: Worker) (queue: ReadyQueue) =
         queue.Count > 0
         && worker.Can queue.Stage
-        && probation.MayTry(worker, queue.Stages)
+        && breakers.MayTry(worker, queue.Stages)
         && (heldBackBy worker queue).IsNone
 
-    /// The first that a worker may be given of a queue.
+    /// The first task of a queue that a worker may be given.
     let firstOf (worker: Worker) (queue: ReadyQueue) : Task | null =
         if mayTry worker queue then
             match queue.First with
@@ -112,7 +113,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         else
             null
 
-    /// Whether a task goes before another that is also first in its queue.
+    /// Whether a task is served before another one that is first in its own queue.
     let precedes (task: Task) (other: Task) =
         let priority, otherPriority = task.Submission.Priority, other.Submission.Priority
 
@@ -120,10 +121,10 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         elif task.IsBegun <> other.IsBegun then task.IsBegun
         else task.Id < other.Id
 
-    /// Whether a worker on trial has failed it before: what it has not failed tells more, and may be done.
+    /// Whether a worker on trial has failed this queue before: a task that it has not failed is the better trial.
     let isToldAlready (worker: Worker) (queue: ReadyQueue) =
         Array.contains worker.Name queue.FailedBy
-        && probation.IsHeldBack(worker, queue.Stages)
+        && breakers.IsHeldBack(worker, queue.Stages)
 
     let first (worker: Worker) : Task | null =
         let mutable best: Task | null = null
@@ -148,7 +149,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
 
         best
 
-    /// The oldest of those that a worker could run, if it has been waiting too long.
+    /// The oldest task that a worker could run, if the task has waited for `agingAfter`.
     let aged (worker: Worker) (now: Instant) : Task | null =
         let mutable oldest: Task | null = null
 
@@ -177,20 +178,20 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         if queue.IsOpen then
             openCount <- openCount + difference
 
-    /// All that wait in a queue, without the suspects.
+    /// Queued tasks without the suspects.
     member _.Count = count
 
-    /// Whether an idle worker may be able to run something.
+    /// Whether an idle worker may be able to run a task.
     member _.IsAnyOpen = openCount > 0
 
-    /// A worker is idle that was not: it may run what nobody could.
+    /// Opens the queues that a newly idle worker can run.
     member _.OpenFor(worker: Worker) =
         for queue in queues do
             if not queue.IsOpen && worker.Can queue.Stage then
                 queue.IsOpen <- true
                 openCount <- openCount + queue.Count
 
-    /// Less lies before a stage: whoever was held back may go on.
+    /// Opens all queues, after a stage is full no longer or a worker held back no longer.
     member _.OpenAll() =
         for queue in queues do
             queue.IsOpen <- true
@@ -201,28 +202,27 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
     member _.MayServe(worker: Worker) =
         queues.Exists(fun queue -> not (isNull (firstOf worker queue)))
 
-    /// Whether tasks may wait for a worker that has not failed them.
     member _.IsAnyAvoiding = avoiding > 0
 
-    /// Since when tasks wait is looked at no later than then, so that nothing becomes possible between two ticks.
+    /// The last tick. Waits are measured up to it, so that no task becomes assignable between two ticks.
     member _.TickedAt
         with get () = tickedAt
         and set (at: Instant) = tickedAt <- at
 
-    /// The stage, if there is one, that keeps a worker from a queued task, which it could run.
+    /// The full stage, if any, that holds a queued task back from a worker that could run the task.
     member _.HeldBackBy(worker: Worker, task: Task) = heldBackBy worker (queueOf task)
 
-    /// Brings the tasks of each queue into the order of their places.
+    /// Sorts the tasks of each queue by place.
     member _.Sort() =
         suspects.Sort()
 
         for queue in queues do
             queue.Sort()
 
-    /// In the order in which they were first needed, with some that are empty.
+    /// The queues in the order of their first use, some of them empty.
     member _.All: seq<ReadyQueue> = queues
 
-    /// No idle worker can run anything. A thousand of them need not be asked again at every step.
+    /// Closes all queues, as no idle worker can run any task: a thousand workers need not be asked again at every step.
     member _.Close() =
         for queue in queues do
             if queue.Count > 0 then
@@ -232,7 +232,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
 
     member _.Suspects = suspects
 
-    /// The stages that tasks wait for, with how many those are; without the suspects.
+    /// The stages that tasks wait for, with their numbers of tasks; without the suspects.
     member _.Stages: seq<struct (string * int)> =
         queues
         |> Seq.filter (fun queue -> queue.Count > 0)
@@ -253,8 +253,8 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
         queue.Remove task
         counted queue -1
 
-    /// What a worker should run next: the first of the highest priority; and once in so many times, so
-    /// that no task starves, the one that has been waiting too long.
+    /// The next task for a worker: the first of the highest priority; every `agingTurns`th time the one that has waited
+    /// too long, so that no task starves.
     member _.Next(worker: Worker, now: Instant) : Task | null =
         let task =
             if worker.Turn < SchedulerLimits.agingTurns - 1 then
@@ -269,7 +269,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
 
         task
 
-    /// The one that has been waiting longest, of those that are first of their kind.
+    /// The task that has waited longest, of the first ones of each queue and priority.
     member _.Oldest: Task | null =
         let mutable oldest = suspects.First
 
@@ -283,7 +283,7 @@ type internal ReadyQueues(backlog: Backpressure, workers: WorkerPool, probation:
 
         oldest
 
-    /// How many tasks with the same stages before them go before a queued one.
+    /// The tasks of its queue that are served before a task.
     member _.CountBefore(task: Task) : int = (queueOf task).CountBefore task
 
     member _.ToSeq() = queues |> Seq.collect _.ToSeq()

@@ -3,64 +3,63 @@ namespace FsScheduler.Core
 open System
 open System.Collections.Generic
 
-/// What the scheduler knows between inputs, and what it has decided on the present one.
+/// The state of the scheduler between inputs, and the output of the present one.
 [<Sealed>]
 type internal State(settings: Settings, tasksMax: int) =
-    let backlog = Backpressure settings.spoolBytes
-    let probation = Probation()
-    let workers = WorkerPool probation
-    let queues = ReadyQueues(backlog, workers, probation)
+    let backpressure = Backpressure settings.spoolBytes
+    let breakers = CircuitBreakers()
+    let workers = WorkerPool breakers
+    let queues = ReadyQueues(backpressure, workers, breakers)
     member _.Settings = settings
     member _.TasksMax = tasksMax
     member val Tasks = TaskTable()
     member _.Workers = workers
-    member _.Probation = probation
-    member _.Backlog = backlog
+    member _.CircuitBreakers = breakers
+    member _.Backpressure = backpressure
     member _.Queues = queues
 
-    /// Failed tasks by the moment of their next attempt, with some that wait no longer.
+    /// Failed tasks by the time of their next attempt, with some that wait no longer.
     member val Waiting = PriorityQueue<Task, struct (Duration * TaskId)>()
 
-    /// Tasks that are worked on in pieces.
+    /// Tasks worked on in pieces.
     member val Splits = SortedDictionary<TaskId, Task>()
 
     /// The newest version of each file.
     member val Files = Dictionary<string, Task>()
 
-    /// By file: how many versions in a row were begun and overtaken. A restart forgets it.
+    /// How many begun versions of a file in a row were superseded, by file. Lost at a restart.
     member val Overtaken = Dictionary<string, int>()
 
-    /// By the task that is to end first: the newer version of its file.
+    /// The newer version of a file, by the task of the older version that it waits for.
     member val Successors = Dictionary<TaskId, Task>()
     member val Keys = IdempotencyKeys(settings.memory < Settings.unlimited)
 
-    /// What was taken of the folder of inputs.
     member val Taken = TakenFiles()
 
-    /// Whose the names of results are that do not tell it, each with the event that the journal has it at.
+    /// Owners of result names that differ from the name of their source, each with the number of its event.
     member val Owners = Dictionary<TaskName, struct (ResultSource * int64)>()
 
-    member val OwnerHomes = Homes<TaskName>()
-    member val WorkerHomes = Homes<SessionId>()
+    member val OwnerIndex = EventIndex<TaskName>()
+    member val WorkerIndex = EventIndex<SessionId>()
 
-    /// Of earlier runs: results that were accepted, by which they are known in their places.
+    /// The marks of results that earlier runs accepted, to recognize them under their final names.
     member val Marks = Dictionary<Attempt, ResultMark>()
 
     /// The results of events up to this number have reached the device.
     member val FlushedUpTo = 0L with get, set
 
-    member val Retaining = Retaining()
+    member val Retention = RetentionProgress()
 
-    /// Whether tasks that were carried stand behind others that they belong before: see `Sort`.
+    /// Whether carried tasks stand behind others that they belong before; see `Sort`.
     member val IsUnsorted = false with get, set
 
-    /// Stages that a pipeline may name.
+    /// The offers that a pipeline may name.
     member val Known = HashSet<string>(settings.expected)
 
-    /// Stages that tasks wait for and no worker offers: since when, and whether it was told.
+    /// Stages that tasks wait for and no worker offers: since when, and whether this was logged.
     member val Missing = Dictionary<string, struct (Instant * bool)>()
 
-    /// Pipelines that were parsed, by their text.
+    /// Parsed pipelines by their text.
     member val Pipelines = Dictionary<string, Pipeline>()
 
     member val StepOutput = StepOutput() with get, set
@@ -69,10 +68,10 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Started: Instant voption = ValueNone with get, set
     member val LastId = 0L<taskId> with get, set
 
-    /// Where the random sequence is.
+    /// The state of the random sequence for jitter.
     member val Chance = settings.seed with get, set
 
-    /// Whether somebody idle may now have something to do.
+    /// Whether an idle worker may now have a task to run.
     member val IsChanged = false with get, set
 
     member val Running = 0 with get, set
@@ -80,38 +79,38 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Publishing = 0 with get, set
     member val Quarantined = 0 with get, set
     member val Finished = 0L with get, set
-    member val Rates = Throughput()
+    member val Throughput = Throughput()
     member val Cancelled = 0L with get, set
 
     /// The number of the latest event.
     member val LastEvent = 0L with get, set
 
-    /// The latest session that the journal has heard of.
+    /// The latest session in the journal.
     member val LastSession = 0L<sessionId> with get, set
 
-    /// What the submissions of unfinished tasks take in memory.
+    /// Memory that the submissions of unfinished tasks take.
     member val Held = 0L<B> with get, set
 
-    /// Files of payloads that what has happened has no use for any more.
+    /// Payload files that the applied events have made useless.
     member val Released = ResizeArray<Payload>()
 
     member state.Ask effect = state.StepOutput.Effects.Add effect
 
-    /// Stages that a worker offers: pipelines may name them from now on.
+    /// Adds the offers of a worker: pipelines may name them from now on.
     member state.Learn(stages: string[]) =
         for stage in stages do
             if state.Known.Count < SchedulerLimits.stagesMax then
                 state.Known.Add stage |> ignore
 
-    /// A worker of the latest event, which is absent until a connection speaks for it.
+    /// Adds the worker of the latest event, which is absent until a connection speaks for it.
     member state.Introduce(session, name, stages: string[]) =
         state.Learn stages
         let worker = state.WorkerOf session
         worker.Introduce(name, stages)
         worker.Number <- state.LastEvent
-        state.WorkerHomes.Add(state.LastEvent, session)
+        state.WorkerIndex.Add(state.LastEvent, session)
 
-    /// The worker of a session; one whose event was dropped is introduced later, or was forgotten.
+    /// The worker of a session. One whose event was dropped is created without offers, for a later event.
     member state.WorkerOf session : Worker =
         match workers.Find session with
         | null ->
@@ -119,13 +118,12 @@ type internal State(settings: Settings, tasksMax: int) =
             workers.Join(session, $"session {session}", [||], state.Now)
         | worker -> worker
 
-    /// Whose the name of a result is, by the latest event.
+    /// Sets the owner of a result name, by the latest event.
     member state.Own(name, source) =
         state.Owners[name] <- struct (source, state.LastEvent)
-        state.OwnerHomes.Add(state.LastEvent, name)
+        state.OwnerIndex.Add(state.LastEvent, name)
 
-    /// A payload that an event was recorded with, as it is kept: in the journal, if that can be read. One without bytes may
-    /// be that of no event.
+    /// The payload of an event as it is kept: in the journal, if that can be read. An empty one may be in no event.
     member _.Kept(number: int64, payload: Payload) =
         match payload with
         | Bytes bytes when bytes.Length > 0 && settings.memory < Settings.unlimited ->
@@ -133,7 +131,7 @@ type internal State(settings: Settings, tasksMax: int) =
         | Recorded(_, size) -> Recorded(number, size)
         | _ -> payload
 
-    /// Brings tasks that were carried into their places.
+    /// Sorts carried tasks into their places.
     member state.Sort() =
         if state.IsUnsorted then
             queues.Sort()
@@ -146,7 +144,7 @@ type internal State(settings: Settings, tasksMax: int) =
     member state.Reply(session, message) =
         state.Ask(Effect.ToPeer(PeerEffect.Reply(session, message, Payload.empty, false)))
 
-    /// Lets go of a payload that nobody needs any more.
+    /// Deletes the file of a payload that is not needed any more.
     member state.Discard payload =
         match payload with
         | Spooled _ -> state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
@@ -157,7 +155,7 @@ type internal State(settings: Settings, tasksMax: int) =
         | Input _
         | Slice _ -> ()
 
-    /// A payload that no task has any more, for `DiscardReleased`.
+    /// Marks a payload as unused, for `DiscardReleased`.
     member state.Release payload =
         match payload with
         | Spooled _ -> state.Released.Add payload
@@ -168,7 +166,6 @@ type internal State(settings: Settings, tasksMax: int) =
         | Input _
         | Slice _ -> ()
 
-    /// Lets go of all that was released.
     member state.DiscardReleased() =
         if state.Released.Count > 0 then
             for payload in state.Released do
@@ -176,38 +173,35 @@ type internal State(settings: Settings, tasksMax: int) =
 
             state.Released.Clear()
 
-    /// The result of a stage that a task has brought there waits for the next one no longer.
+    /// The payload of a task waits for its next stage no longer.
     member state.Unload(task: Task) =
-        let full = backlog.FullCount
-        backlog.Remove task
+        let full = backpressure.FullCount
+        backpressure.Remove task
 
-        if backlog.FullCount < full then
+        if backpressure.FullCount < full then
             state.Queues.OpenAll()
             state.IsChanged <- true
 
-    /// A worker may have become able to take a task.
+    /// Notes that a worker may have become able to take a task.
     member state.Offer(worker: Worker) =
         state.IsChanged <- true
 
         if worker.IsIdle && isNull worker.Reserved then
             state.Queues.OpenFor worker
 
-    /// The latest attempt of a task.
     member _.AttemptOf(task: Task) = { task = task.Id; number = task.Attempt }
 
-    /// The one that comes after it.
     member _.NextAttemptOf(task: Task) = { task = task.Id; number = task.Attempt + 1 }
 
-    /// What a task was submitted with is held in another way: what the journal had of it is here.
-    member state.Recall(task: Task, submission: Submission) =
+    /// Replaces the submission of a task, as when the journal has loaded it.
+    member state.SetSubmission(task: Task, submission: Submission) =
         state.Held <- state.Held + submission.MemorySize - task.Submission.MemorySize
         task.Submission <- submission.From task.Submission.Origin
 
         if task.Progress.Payload.IsJournaled then
             task.Progress.Payload <- submission.Payload
 
-    /// Takes a task from those that wait, if there is one whose time has come: it waits no longer if it was cancelled, or
-    /// retried, meanwhile.
+    /// Takes a waiting task whose time has come. Entries of tasks that were cancelled or retried meanwhile are skipped.
     member state.TryTakeDue() : Task voption =
         let mutable task = Unchecked.defaultof<Task>
         let mutable due = struct (0L<ms>, 0L<taskId>)
@@ -224,13 +218,13 @@ type internal State(settings: Settings, tasksMax: int) =
 
         found
 
-    /// The task, if this attempt of it is the current one: the fence.
+    /// The task, if this attempt is its current one: the fence.
     member state.Current(attempt: Attempt) : Task | null =
         match state.Tasks.Find attempt.task with
         | null -> null
         | task -> if task.Attempt = attempt.number then task else null
 
-    /// What went wrong with a task's latest attempt.
+    /// A failure of the latest attempt of a task.
     member state.NewFailure(task: Task, cause, worker, error) =
         let first = task.Stage
         let last = max first (task.StageEnd - 1)

@@ -2,27 +2,26 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// What the journal knows of a file.
+/// A file of `entrada/`, by the journal.
 type TakenFile = {
     /// The version that was taken last.
     version: FileVersion
     /// The task of that version.
     task: TaskId
-    /// What it was submitted for.
+    /// The pipeline that the version was submitted with.
     pipeline: Pipeline
-    /// Whether that task is done.
     isDone: bool
-    /// The event that the journal has this at.
+    /// The number of the event that has this.
     number: int64
 }
 
-/// The versions of files that were taken, and the results of them that may not have reached the device.
+/// The versions of files that were taken, and their results that may not have reached the device.
 type internal TakenFiles() =
     let files = Dictionary<string, TakenFile>()
-    let homes = Homes<string>()
+    let index = EventIndex<string>()
     let unflushed = Dictionary<string, struct (int64 * ContentHash)>()
 
-    member _.Homes = homes
+    member _.Index = index
     member _.All: IReadOnlyDictionary<string, TakenFile> = files
 
     member _.Find(name: string) : TakenFile voption =
@@ -30,28 +29,27 @@ type internal TakenFiles() =
         | true, file -> ValueSome file
         | _ -> ValueNone
 
-    /// A version is taken, at an event, or carried to it. The result of an older one is of no use any more.
+    /// Records the version of a file that an event took or carried. The result of an older version needs no flush.
     member _.Take(name: string, file: TakenFile) =
         files[name] <- file
         unflushed.Remove name |> ignore
-        homes.Add(file.number, name)
+        index.Add(file.number, name)
 
-    /// The result of a file, if it may not have reached the device, and the event that it came with.
+    /// The result of a file that may not have reached the device, with the number of its event.
     member _.UnflushedOf(name: string) : struct (int64 * ContentHash) voption =
         match unflushed.TryGetValue name with
         | true, result -> ValueSome result
         | _ -> ValueNone
 
-    /// A result may not have reached the device.
     member _.AddUnflushed(name: string, result: struct (int64 * ContentHash)) =
         unflushed[name] <- result
 
-    /// The file is gone, or is to be taken again.
+    /// Forgets a file that was deleted, or is to be taken again.
     member _.Forget(name: string) =
         files.Remove name |> ignore
         unflushed.Remove name |> ignore
 
-    /// A task of a file is done, at an event. A newer version has, or will have, a result of its own.
+    /// Records that the task of a file is finished. A newer version has, or will have, a result of its own.
     member taken.Done(name: string, task: TaskId, number: int64, hash: ContentHash) =
         match taken.Find name with
         | ValueSome file when file.task = task ->
@@ -59,7 +57,7 @@ type internal TakenFiles() =
             unflushed[name] <- struct (number, hash)
         | _ -> ()
 
-    /// The results of events up to this number have reached the device.
+    /// Records that the results of events up to this number have reached the device.
     member _.Flush(number: int64) =
         let flushed = [|
             for KeyValue(name, struct (at, _)) in unflushed do
@@ -74,10 +72,10 @@ type internal TakenFiles() =
     member _.IsUnflushed(before: int64) =
         unflushed.Values |> Seq.exists (fun (struct (number, _)) -> number < before)
 
-    /// All results are on the device.
+    /// Whether all results have reached the device.
     member _.IsFlushed = unflushed.Count = 0
 
-    /// Results by file that may not have reached the device.
+    /// The results that may not have reached the device, by file.
     member _.Unflushed: struct (string * ContentHash)[] = [|
         for KeyValue(name, struct (_, hash)) in unflushed do
             struct (name, hash)

@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// A task, as the scheduler keeps it: 72 bytes beside its submission.
+/// A task in the scheduler's memory: 72 bytes beside its submission.
 [<Sealed>]
 type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: Pipeline) =
     let mutable number = number
@@ -10,51 +10,50 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
     let mutable pipeline = pipeline
     let mutable previous: Task | null = null
     let mutable next: Task | null = null
-    // Its progress, which has its state; before the first attempt its state alone, or with its place where that is another
-    // than its number.
-    let mutable standing: obj = TaskState.Queued
+    // A `Progress`; before the first attempt a `TaskState`, or a `Placed` where the place is not `number`.
+    let mutable progressOrState: obj = TaskState.Queued
 
     let progress () : Progress | null =
-        match standing with
+        match progressOrState with
         | :? Progress as progress -> progress
         | _ -> null
 
     member _.Id = id
 
-    /// The event that has its submission: the one that it came with, until it is carried.
+    /// The number of the event that has the submission: `Submitted`, or the latest that carried it.
     member _.Number = number
 
-    /// Its submission is in the journal at a later event too.
+    /// A later event has the submission too.
     member task.CarryTo(later: int64) =
         let place = task.Place
         number <- later
         task.Place <- place
 
-    /// The number of the event that brought it where it is; negative where it came to the front of its queue.
+    /// The number of the event that brought the task here; negative at the front of its queue.
     member _.Place
         with get (): int64 =
-            match standing with
+            match progressOrState with
             | :? Progress as progress -> progress.Place
             | :? Placed as placed -> placed.Place
             | _ -> number
         and set (place: int64) =
-            match standing with
+            match progressOrState with
             | :? Progress as progress -> progress.Place <- place
             | :? Placed as placed -> placed.Place <- place
             | state ->
                 if place <> number then
-                    standing <- Placed(downcast state, place)
+                    progressOrState <- Placed(downcast state, place)
 
     member _.Submission
         with get () = submission
-        and set (recalled: Submission) = submission <- recalled
+        and set (loaded: Submission) = submission <- loaded
 
-    /// Another one only from `PieceStages`.
+    /// Only `PieceStages.merging` replaces the pipeline.
     member _.Pipeline
         with get () = pipeline
         and set (expanded: Pipeline) = pipeline <- expanded
 
-    /// Neighbours in the list that the task is in, if it is in one.
+    /// Neighbours in the list that the task is in.
     member _.Previous
         with get () = previous
         and set (task: Task | null) = previous <- task
@@ -65,35 +64,35 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
 
     member _.State
         with get (): TaskState =
-            match standing with
+            match progressOrState with
             | :? Progress as progress -> progress.State
             | :? Placed as placed -> placed.State
             | state -> downcast state
         and set (state: TaskState) =
-            match standing with
+            match progressOrState with
             | :? Progress as progress -> progress.State <- state
             | :? Placed as placed -> placed.State <- state
-            | _ -> standing <- state
+            | _ -> progressOrState <- state
 
-    /// When it came into its state.
+    /// When the task came into its state.
     member val Since = Instant.zero with get, set
 
-    /// Whether it was ever given out.
+    /// Whether the task was ever assigned.
     member _.IsBegun = not (isNull (progress ()))
 
-    /// Only of a task that is begun.
+    /// Only of a begun task.
     member _.Progress: Progress = nonNull (progress ())
 
-    /// Its progress, from the first attempt on.
+    /// Creates the progress, if there is none.
     member task.Begin() : Progress =
-        match standing with
+        match progressOrState with
         | :? Progress as progress -> progress
         | _ ->
             let made = Progress(submission.Payload, task.State, task.Place)
-            standing <- made
+            progressOrState <- made
             made
 
-    /// The input of its next stage.
+    /// The input of the next stage.
     member _.Payload =
         match progress () with
         | null -> submission.Payload
@@ -105,7 +104,7 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
         | null -> 0
         | progress -> progress.Attempt
 
-    /// How often it has failed, since it was last retried.
+    /// Failures since the last manual retry.
     member _.Failures =
         match progress () with
         | null -> 0
@@ -116,54 +115,53 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
         | null -> 0
         | progress -> int progress.Losses
 
-    /// What went wrong with it, the latest first.
+    /// The failures, the latest first.
     member _.PastFailures =
         match progress () with
         | null -> []
         | progress -> progress.PastFailures
 
-    /// The index of its next stage.
     member _.Stage =
         match progress () with
         | null -> 0
         | progress -> int progress.Stage
 
-    /// The stages given to its worker end before this index.
+    /// The stages given to the worker end before this index.
     member _.StageEnd =
         match progress () with
         | null -> 0
         | progress -> int progress.StageEnd
 
-    /// What comes after the stages of its pipeline: none, or, of a piece, the stages of the file after those of its pieces.
-    /// Null where it has the result of a stage, or is a piece of one: what has come so far is not held back.
+    /// The stages after those of the pipeline: none, or for a piece the stages of the file after the pieces. Null for a
+    /// task with the result of a stage, or a piece of one: back-pressure does not hold back such tasks.
     member task.Downstream: string[] | null =
         match progress () with
         | null -> Array.empty
         | progress when progress.IsResult -> null
         | progress -> progress.Downstream
 
-    /// The workers that have failed it, by name and in order, as of when it came into its queue.
+    /// The names of the workers that failed the task, sorted, as of when it came into its queue.
     member _.FailedBy =
         match progress () with
         | null -> Array.empty
         | progress -> progress.FailedBy
 
-    /// Whether its payload is the result of a stage.
+    /// Whether the payload is the result of a stage.
     member _.IsResult =
         match progress () with
         | null -> false
         | progress -> progress.IsResult
 
-    /// What a worker must offer to be given its next stage.
+    /// The offer that a worker must make to run the next stage.
     member task.Demand = pipeline.stages[task.Stage].demand
 
-    /// The pieces of its payload, if it was cut.
+    /// The pieces of the payload; null: it is not cut.
     member _.Pieces: PiecesOf<Task> | null =
         match progress () with
         | null -> null
         | progress -> progress.Pieces
 
-    /// Whether it is worked on, and what was read of its file is still good: it can end without the file being read anew.
+    /// Whether the task is worked on, and can end without reading its file again.
     member task.IsUnderWay =
         match task.State with
         | TaskState.Running _
@@ -176,71 +174,69 @@ type internal Task(id: TaskId, number: int64, submission: Submission, pipeline: 
         | TaskState.Quarantined
         | TaskState.Ended -> false
 
-/// Where a task is that was never given out, and is not in the order in which tasks were submitted.
+/// The place of a task that was never assigned and is not in the order of submission.
 and [<Sealed>] internal Placed(state: TaskState, place: int64) =
     member val State = state with get, set
     member val Place = place with get, set
 
-/// How far a task has come. What was never given out has none, and a million of those may wait.
+/// The progress of a task that was assigned. A task that never was has none, since a million of those may wait.
 and [<Sealed>] internal Progress(payload: Payload, state: TaskState, place: int64) =
     let mutable pieces: PiecesOf<Task> | null = null
 
     member val State = state with get, set
 
-    /// See the task's.
+    /// As `Task.Place`.
     member val Place = place with get, set
 
-    /// The input of its next stage.
+    /// The input of the next stage.
     member val Payload = payload with get, set
 
-    /// Whether that is the result of a stage. Of the first as well, where its parts are to be merged by another.
+    /// Whether the payload is the result of a stage; or its parts are to be merged by another.
     member val IsResult = false with get, set
 
     /// The latest first, at most `SchedulerLimits.pastFailuresMax`.
     member val PastFailures: Failure list = [] with get, set
 
-    /// See the task's.
+    /// As `Task.FailedBy`.
     member val FailedBy: string[] = Array.empty with get, set
 
-    /// The number of its latest attempt.
     member val Attempt = 0 with get, set
     member val Failures = 0 with get, set
 
-    /// How often a worker was lost that held it.
+    /// Workers that were lost while they held the task.
     member val Losses = 0uy with get, set
 
-    /// The index of its next stage.
     member val Stage = 0uy with get, set
 
-    /// The stages given to its worker end before this index.
+    /// The stages given to the worker end before this index.
     member val StageEnd = 0uy with get, set
 
-    /// As that of the task, until it has the result of a stage.
+    /// As `Task.Downstream`, until the task has the result of a stage.
     member val Downstream: string[] | null = Array.empty with get, set
 
-    /// The pieces of its payload, from when it was cut until their results are joined.
+    /// The pieces of the payload, from the cut until their parts are merged.
     member _.Pieces
         with get () = pieces
         and set (cut: PiecesOf<Task> | null) = pieces <- cut
 
-/// Where a task is. Each case carries what is true there and nowhere else.
+/// The state of a task. Each case carries what is true in that state alone.
 and [<RequireQualifiedAccess; ReferenceEquality>] internal TaskState =
     | Queued
-    /// Queued, to be run by a worker that has nothing else: twice lost with its worker.
+    /// Queued, to be run by a worker that has no other task: lost twice with its worker.
     | Suspected
     | Running of Worker
     /// Worked on in pieces.
     | Split of Splitting
-    /// Failed; tried again at this moment.
+    /// Failed; retried at this moment.
     | Waiting of until: Instant
     | Publishing
-    /// A newer version of a file whose older version, this one, is being published, or may finish first.
+    /// A newer version of a file, which waits for this older version that is being published or may finish first.
     | Succeeding of Task
     | Quarantined
-    /// Completed or cancelled: out of the table, though somebody may still hold a reference.
+    /// Completed or cancelled: removed from the table, though a reference may remain.
     | Ended
 
-/// A worker, and what it holds, oldest first.
+/// A connected worker and its tasks, oldest first.
 and internal Worker(session: SessionId, name: string, offers: string[]) =
     let mutable name = name
     let mutable offers = HashSet<string> offers
@@ -250,10 +246,10 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
     member _.Session = session
     member _.Name = name
 
-    /// The event that has its name and what it offers.
+    /// The number of the event that has its name and offers.
     member val Number = 0L with get, set
 
-    /// What it is called, and what it offers, was known from no event until now.
+    /// Sets name and offers, which no earlier event had.
     member _.Introduce(called: string, offered: string[]) =
         name <- called
         offers <- HashSet<string> offered
@@ -270,39 +266,37 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
         with get () = next
         and set (worker: Worker | null) = next <- worker
 
-    /// The state of every task that it holds: one object serves them all.
+    /// The state of each of its tasks: one object serves them all.
     member val Running = Unchecked.defaultof<TaskState> with get, set
     member val Held = TaskList()
     member val Slots = 0 with get, set
 
-    /// It never holds more: its slots, or what it held when they were lowered.
+    /// The most tasks that it may hold: its slots, or its tasks when the slots were lowered.
     member val Ceiling = 0 with get, set
     member val IsIdle = false with get, set
 
-    /// Asked to finish what it has and go: it gets nothing new, whatever it says.
+    /// Asked to finish its tasks and leave: it gets no new tasks.
     member val IsDismissed = false with get, set
 
-    /// Known from its events only, until a connection speaks for it: after a restart of the scheduler it has not come back.
+    /// Known from events only: after a restart of the scheduler it has not connected yet.
     member val IsAbsent = true with get, set
 
-    /// The suspected task that it is kept free for, or that it runs.
+    /// The suspected task that the worker is kept free for, or that it runs.
     member val Reserved: Task | null = null with get, set
     member val LastHeard = Instant.zero with get, set
 
-    /// Counts what it was given, up to the turn of a task that has waited too long. Its own count: with one for
-    /// all, workers in lockstep would give that turn always to the same of them.
+    /// Counts assigned tasks, up to the turn of a task that has waited too long. A count for each worker: with one for
+    /// all, workers in lockstep would leave that turn always to the same one.
     member val Turn = 0 with get, set
 
     member val Finished = 0L with get, set
     member val Failed = 0L with get, set
 
-    /// A sign of life.
     member worker.Hear(now: Instant) = worker.LastHeard <- now
 
-    /// A connection speaks for it.
     member worker.Connect() = worker.IsAbsent <- false
 
-    /// It has done what it was given, or not.
+    /// Counts a finished or failed attempt.
     member worker.Count(isDone: bool) =
         if isDone then
             worker.Finished <- worker.Finished + 1L
@@ -314,7 +308,7 @@ and internal Worker(session: SessionId, name: string, offers: string[]) =
         worker.Running <- TaskState.Running worker
         worker
 
-/// Tasks in a row, linked through the tasks themselves: no allocation, and any of them leaves in constant time.
+/// A doubly linked list through the tasks themselves: no allocation, and removal in constant time.
 and internal TaskList() =
     let mutable first: Task | null = null
     let mutable last: Task | null = null
@@ -369,7 +363,7 @@ and internal TaskList() =
                 task
         }
 
-    /// Brings the tasks into the order of their places.
+    /// Sorts the tasks by place.
     member list.Sort() =
         let tasks: Task[] =
             list.ToSeq() |> Seq.sortBy (fun (task: Task) -> task.Place) |> Seq.toArray

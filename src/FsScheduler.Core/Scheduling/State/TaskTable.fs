@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// Tasks by id. Ids are given in order, so a page of them is an array: 8 bytes a task, and a page goes when its last task goes.
+/// Tasks by number. Numbers ascend, so a page of them is an array: 8 bytes a task. A page is freed with its last task.
 type internal TaskTable() =
     static let pageBits = 12
     static let pageSize = 1 <<< pageBits
@@ -14,7 +14,7 @@ type internal TaskTable() =
     let page (id: TaskId) = int (int64 id >>> pageBits)
     let index (id: TaskId) = int (int64 id &&& int64 (pageSize - 1))
 
-    /// Lets a page go that is empty.
+    /// Frees a page that is empty.
     let letGo page =
         if page >= 0 && counts[page] = 0 then
             pages[page] <- null
@@ -56,11 +56,11 @@ type internal TaskTable() =
             counts[page] <- counts[page] - 1
             count <- count - 1
 
-            // More tasks will come into the last one: it is not made again for each of them.
+            // More tasks will come into the last page: it is not freed.
             if page < pages.Count - 1 then
                 letGo page
 
-    /// Those of a higher number, in order. A page that has gone costs nothing.
+    /// The tasks of higher numbers, in order. Freed pages cost nothing.
     member _.After(id: TaskId) : Task seq =
         seq {
             let first = min (int64 pages.Count) (max 0L (int64 id) >>> pageBits)
@@ -74,7 +74,7 @@ type internal TaskTable() =
                             task
         }
 
-    /// Does something with each, in order; faster than `ToSeq`.
+    /// Runs an action on each task, in order; faster than `ToSeq`.
     member _.Iter(action: Task -> unit) =
         for page in pages do
             match page with

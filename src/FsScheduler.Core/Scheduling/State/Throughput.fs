@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// How many tasks were done lately: one count for each of the last sixty seconds.
+/// Finished tasks of the last sixty seconds, counted by the second.
 type internal Throughput() =
     let counts = Array.zeroCreate<int64> 60
-    let mutable second = 0L // that of the newest count
+    let mutable second = 0L // of the newest count
 
     let advance (now: Instant) =
         let current = int64 now.sinceStart / 1_000L
@@ -16,13 +16,12 @@ type internal Throughput() =
             second <- second + 1L
             counts[int (second % 60L)] <- 0L
 
-    /// One more is done.
     member _.Add(now: Instant) =
         advance now
         let at = int (second % 60L)
         counts[at] <- counts[at] + 1L
 
-    /// Done in the last seconds, of which the present one is the last; at most sixty.
+    /// Tasks finished in the last `seconds`, at most 60, the present second included.
     member _.Last(seconds: int, now: Instant) : int64 =
         advance now
         let mutable sum = 0L

@@ -2,16 +2,16 @@ namespace FsScheduler.Core
 
 open System
 
-/// Where a task comes back into its queue.
+/// The end of the queue that a task is added to.
 [<Struct>]
 type internal Place =
     | Front
     | Back
 
-/// Where a task is, and how it comes there. For `Apply` and `ApplyCarried` alone.
+/// Moves tasks between states. For `Apply` and `ApplyCarried` alone.
 module internal Transition =
 
-    /// Undoes what `enter` did: a task is in one state at a time.
+    /// Undoes `enter`: a task is in one state at a time.
     let leave (state: State) (task: Task) =
         match task.State with
         | TaskState.Queued -> state.Queues.Remove task
@@ -32,7 +32,7 @@ module internal Transition =
         | TaskState.Quarantined ->
             state.Quarantined <- state.Quarantined - 1
             task.State <- TaskState.Ended
-            state.Backlog.Add task
+            state.Backpressure.Add task
         | TaskState.Ended -> ()
 
     let enter (state: State) (task: Task) (taskState: TaskState) =
@@ -42,7 +42,7 @@ module internal Transition =
         task.State <- taskState
 
         match taskState with
-        // No event tells of it: the journal has the task in its queue, where it was and since when.
+        // No event records this state: in the journal the task keeps its place in its queue.
         | TaskState.Split Splitting.Cutting -> ()
         | TaskState.Queued
         | TaskState.Suspected -> task.Since <- state.Now
@@ -73,7 +73,7 @@ module internal Transition =
         | TaskState.Quarantined -> state.Quarantined <- state.Quarantined + 1
         | TaskState.Ended -> ()
 
-    /// The workers that have failed a task, by name.
+    /// The names of the workers that failed a task.
     let private failedBy (task: Task) : string[] =
         match task.PastFailures with
         | [] -> Array.empty
@@ -92,8 +92,8 @@ module internal Transition =
             |> Seq.sortWith (fun one other -> String.CompareOrdinal(one, other))
             |> Seq.toArray
 
-    /// A new task, in no list yet, whose submission is at the latest event. While more waits than is to be held in memory, it is
-    /// left to the journal.
+    /// Adds a new task, in no list yet, whose submission is at the latest event. Beyond `Settings.memory` the
+    /// submission is left to the journal.
     let add (state: State) id (submission: Submission) pipeline : Task =
         state.LastId <- max state.LastId id
 
@@ -103,7 +103,7 @@ module internal Transition =
                 submission.Payload.IsPacked
                 && state.Held + submission.MemorySize > state.Settings.memory
                 ->
-                submission.File()
+                submission.ToJournaled()
             | Client _
             | Folder
             | Piece _ -> submission
@@ -133,7 +133,7 @@ module internal Transition =
              else
                  TaskState.Queued)
 
-    /// Puts a task that is in no list into its queue, for the latest event.
+    /// Adds a task that is in no list to its queue, by the latest event.
     let enqueue (state: State) (task: Task) place =
         task.Place <-
             match place with
@@ -146,19 +146,19 @@ module internal Transition =
         leave state task
         enqueue state task place
 
-    /// Puts a task that no event took out of its queue back into it: it was the first there.
+    /// Puts a task that no event took out of its queue back to the front.
     let putBack state (task: Task) =
         let since = task.Since
         leave state task
         put state task Front
         task.Since <- since
 
-    /// Puts a task into its queue that has its place already: `State.Sort` brings it there.
+    /// Adds a task that has its place already; `State.Sort` moves it there.
     let putUnsorted (state: State) task =
         state.IsUnsorted <- true
         put state task Back
 
-    /// A part of the result of a task in pieces is there, at an event.
+    /// Stores a part of the result of a task in pieces, which came with event `number`.
     let fill (state: State) number (whole: Task) index part =
         match whole.Pieces with
         | null -> ()
@@ -168,7 +168,7 @@ module internal Transition =
             if whole.State.IsSplit then
                 whole.State <- TaskState.Split pieces.Splitting
 
-    /// Where a task is, as it is carried.
+    /// The state of a task as it is carried.
     let stateOf (task: Task) : CarriedState =
         match task.State with
         | TaskState.Queued

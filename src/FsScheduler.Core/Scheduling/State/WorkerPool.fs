@@ -2,7 +2,7 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// The workers that hold fewer tasks than they have slots, in the order in which they are served.
+/// The workers with free slots, in the order in which they are served.
 type internal IdleWorkers() =
     let mutable first: Worker | null = null
     let mutable last: Worker | null = null
@@ -42,15 +42,15 @@ type internal IdleWorkers() =
             idle.Add worker
 
 /// <summary>The connected workers, idle and busy.</summary>
-/// <param name="probation">Those that only fail.</param>
-type internal WorkerPool(probation: Probation) =
+/// <param name="breakers">The workers that are held back.</param>
+type internal WorkerPool(breakers: CircuitBreakers) =
     let all = Dictionary<SessionId, Worker>()
     let idle = IdleWorkers()
     let reservations = Dictionary<TaskId, Worker>()
-    // Lost a moment ago, by name, with the moment: they may be on their way back.
+    // Recently lost workers by name, with the time of the loss: they may reconnect.
     let expected = Dictionary<string, struct (Worker * Instant)>()
 
-    let settle (worker: Worker) =
+    let updateIdle (worker: Worker) =
         let isIdle = worker.Held.Count < worker.Slots
 
         if isIdle && not worker.IsIdle then
@@ -65,10 +65,9 @@ type internal WorkerPool(probation: Probation) =
             reservations.Remove task.Id |> ignore
             worker.Reserved <- null
 
-    /// Of two that could run a suspected task: one that only fails, or has failed it, is the last choice; then who has least to
-    /// do, and of those who came first.
+    /// The rank of a worker for a suspected task: not held back, has not failed it, fewest tasks, oldest.
     let suits (task: Task) (stages: string[]) (worker: Worker) =
-        struct (probation.IsHeldBack(worker, stages),
+        struct (breakers.IsHeldBack(worker, stages),
                 Array.contains worker.Name task.FailedBy,
                 worker.Held.Count,
                 worker.Session)
@@ -81,35 +80,34 @@ type internal WorkerPool(probation: Probation) =
         | true, worker -> worker
         | _ -> null
 
-    /// Whether a worker that takes work, or is expected back, runs this stage.
+    /// Whether a worker that takes tasks, or is expected back, runs this stage.
     member _.Offers(stage: string) =
         all.Values
         |> Seq.exists (fun worker -> not worker.IsDismissed && worker.Can stage)
 
-    /// Whether a worker that takes work runs this stage. One that is not back after a restart has no slots.
+    /// Whether a worker that takes tasks runs this stage. One that is not back after a restart has no slots.
     member _.Run(stage: string) =
         all.Values |> Seq.exists (fun worker -> worker.Slots > 0 && worker.Can stage)
 
-    /// Whether a worker of another name takes work, or is expected back, runs the first of these stages, and is not held
-    /// back for them.
+    /// Whether a worker of another name, present or expected, runs the first of these stages and is not held back.
     member _.IsAnotherAble(stages: string[], but: string[]) =
         let isAble (worker: Worker) =
             worker.Can stages[0]
             && not (Array.contains worker.Name but)
-            && not (probation.IsHeldBack(worker, stages))
+            && not (breakers.IsHeldBack(worker, stages))
 
         all.Values
         |> Seq.exists (fun worker -> (worker.Slots > 0 || worker.IsAbsent) && isAble worker)
         || expected.Count > 0
            && expected.Values |> Seq.exists (fun (struct (worker, _)) -> isAble worker)
 
-    /// A worker is lost, and may come back at once.
+    /// Expects a lost worker to reconnect.
     member _.Expect(worker: Worker, now: Instant) =
         if expected.Count < SchedulerLimits.expectedMax then
             expected[worker.Name] <- struct (worker, now)
 
-    /// <summary>Whoever has been away for so long is not expected any more.</summary>
-    /// <returns>Whether there was anybody.</returns>
+    /// <summary>Forgets expected workers that were lost this long ago.</summary>
+    /// <returns>Whether there were any.</returns>
     member _.GiveUpExpected(now: Instant, after: Duration) : bool =
         expected.Count > 0
         && (let late = [
@@ -123,15 +121,15 @@ type internal WorkerPool(probation: Probation) =
 
             not late.IsEmpty)
 
-    /// It is absent, until a connection speaks for it.
+    /// Adds a worker, which is absent until `Connect`.
     member _.Join(session, name, stages, now) : Worker =
         let worker = Worker.Create(session, name, stages)
         worker.LastHeard <- now
         all.Add(session, worker)
         worker
 
-    /// <summary>Who was not looking cannot say that a worker was silent, or that a task took too long.</summary>
-    /// <param name="later">Since when either is so, from when it was.</param>
+    /// <summary>Moves the start of silences and attempts after a time in which the scheduler was suspended.</summary>
+    /// <param name="later">The new start, from the old one.</param>
     member _.Forgive(later: Instant -> Instant) =
         for worker in all.Values do
             worker.LastHeard <- later worker.LastHeard
@@ -139,7 +137,7 @@ type internal WorkerPool(probation: Probation) =
             for task in worker.Held.ToSeq() do
                 task.Since <- later task.Since
 
-    /// Forgets a worker. What it holds is the caller's to take back.
+    /// Forgets a worker. The caller takes its tasks back.
     member _.Remove(worker: Worker) =
         unreserve worker
 
@@ -150,34 +148,33 @@ type internal WorkerPool(probation: Probation) =
 
     member _.SetSlots(worker: Worker, slots: int) =
         worker.Slots <- slots
-        // What was given before the slots were lowered may stay.
+        // Tasks beyond the new slots may stay.
         worker.Ceiling <- max slots worker.Held.Count
 
         if slots = 0 && worker.Held.Count = 0 then
             unreserve worker
 
-        settle worker
+        updateIdle worker
 
-    /// Asks a worker to finish what it has and go.
     member pool.Dismiss(worker: Worker) =
         worker.IsDismissed <- true
         pool.SetSlots(worker, 0)
 
     member _.Give(worker: Worker, task: Task) =
         worker.Held.AddLast task
-        settle worker
+        updateIdle worker
 
     member _.TakeBack(worker: Worker, task: Task) =
         worker.Held.Remove task
-        probation.TakenBack(worker, task.Id)
+        breakers.TakenBack(worker, task.Id)
         worker.Ceiling <- max worker.Slots worker.Held.Count
 
         if obj.ReferenceEquals(worker.Reserved, task) then
             unreserve worker
 
-        settle worker
+        updateIdle worker
 
-    /// The worker that is kept free for a suspected task, if there is one that can run it.
+    /// The worker that is kept free for a suspected task; chosen now if need be. Null: no worker can run the task.
     member _.ReservedFor(task: Task) : Worker | null =
         match reservations.TryGetValue task.Id with
         | true, worker when worker.Slots > 0 -> worker
@@ -205,7 +202,7 @@ type internal WorkerPool(probation: Probation) =
                 reservations[task.Id] <- worker
                 worker
 
-    /// Keeps a worker free of anything else than this suspected task.
+    /// Keeps a worker free for this suspected task alone.
     member _.Reserve(worker: Worker, task: Task) =
         unreserve worker
         worker.Reserved <- task
@@ -213,7 +210,7 @@ type internal WorkerPool(probation: Probation) =
 
     member _.IsReservedFor(task: Task) = reservations.ContainsKey task.Id
 
-    /// A suspected task has left the queue. Gives back the worker that was kept for it.
+    /// Frees and returns the worker that was kept free for a task.
     member _.Unreserve(task: Task) : Worker | null =
         match reservations.TryGetValue task.Id with
         | true, worker ->

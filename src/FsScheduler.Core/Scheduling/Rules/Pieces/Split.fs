@@ -1,9 +1,9 @@
 namespace FsScheduler.Core
 
-/// Large payloads, which many workers work on at once: in pieces, each a task of its own.
+/// Splits large payloads into pieces, each a task of its own, for many workers at once.
 module internal Split =
 
-    /// Others are too small to be cut.
+    /// Payloads in memory are too small to be cut.
     let private isFile payload =
         match payload with
         | Input _
@@ -24,15 +24,15 @@ module internal Split =
         && not task.Submission.Origin.IsPiece
         && (PieceStages.find state task).IsSome
 
-    /// So that there are not too many pieces.
+    /// At most `piecesMax` pieces of a payload.
     let private pieceSize (state: State) (size: Size) : Size =
         max state.Settings.split (1L<B> + size / int64 SchedulerLimits.piecesMax)
 
-    /// <summary>A further task for a piece.</summary>
+    /// <summary>Submits a task for a piece.</summary>
     /// <param name="state">The scheduler's.</param>
-    /// <param name="whole">What it is a piece of.</param>
-    /// <param name="named">Has the name: the submission of the whole, which must be at hand, or that of a piece.</param>
-    /// <param name="index">Which piece.</param>
+    /// <param name="whole">The task that it is a piece of.</param>
+    /// <param name="named">Has the name: the submission of the whole, if it is loaded, or that of a piece.</param>
+    /// <param name="index">The index of the piece.</param>
     let submit (state: State) (whole: Task) (named: Submission) index : Task =
         let pieces = nonNull whole.Pieces
         let id = state.LastId + 1L<taskId>
@@ -40,7 +40,7 @@ module internal Split =
         state.Record(Event.Submitted(id, piece, pieces.Pipeline))
         nonNull (state.Tasks.Find id)
 
-    /// What merges its parts; none where they are put one behind the other.
+    /// The stage that merges the parts; none where they are concatenated.
     let private mergeOf (pieces: Pieces) =
         let last = Array.last pieces.Pipeline.stages
 
@@ -49,18 +49,18 @@ module internal Split =
         else
             ValueNone
 
-    /// Parts that have those before them may be put there at once.
-    let private gather (state: State) (whole: Task) (pieces: Pieces) =
+    /// Asks to prefetch the parts before which none is missing.
+    let private prefetch (state: State) (whole: Task) (pieces: Pieces) =
         let attempt = state.AttemptOf whole
-        let mutable next = pieces.TryGather()
+        let mutable next = pieces.TryPrefetch()
 
         while next.IsSome do
             let struct (index, part) = next.Value
             state.Ask(Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)))
-            next <- pieces.TryGather()
+            next <- pieces.TryPrefetch()
 
-    /// Asks for what can be done with the parts that are there.
-    let join (state: State) (whole: Task) =
+    /// Asks to merge the parts if all have come, else to prefetch the first ones.
+    let mergeOrPrefetch (state: State) (whole: Task) =
         let pieces = nonNull whole.Pieces
         let merge = mergeOf pieces
 
@@ -69,16 +69,16 @@ module internal Split =
                 Effect.ToPieces(PieceEffect.MergeParts(state.AttemptOf whole, merge, pieces.Parts))
             )
 
-            pieces.ForgetGathered() |> ignore
+            pieces.ForgetPrefetched() |> ignore
         elif merge.IsNone then
-            gather state whole pieces
+            prefetch state whole pieces
 
-    /// Nothing comes of the parts that are there in this attempt.
-    let abandon (state: State) (whole: Task) (pieces: Pieces) =
-        if pieces.ForgetGathered() then
+    /// The parts that have come are not merged in this attempt.
+    let dropPrefetch (state: State) (whole: Task) (pieces: Pieces) =
+        if pieces.ForgetPrefetched() then
             state.Ask(Effect.ToPieces(PieceEffect.DropPrefetch(state.AttemptOf whole)))
 
-    /// Has neither a result nor a task that will give it.
+    /// Whether a piece has neither a result nor a task that will give one.
     let private isIdle (pieces: Pieces) index =
         pieces.IsMissing index && (pieces.TasksOf index).IsEmpty
 
@@ -87,11 +87,11 @@ module internal Split =
         | null -> false
         | pieces -> Seq.exists (isIdle pieces) (seq { 0 .. pieces.Count - 1 })
 
-    /// Submits the pieces that have no result yet.
+    /// Begins the attempt: submits the pieces that have no result yet.
     let private launch (state: State) (whole: Task) last (pipeline: Pipeline) (cuts: Size[]) =
         match whole.Pieces with
         | null -> ()
-        | pieces -> abandon state whole pieces
+        | pieces -> dropPrefetch state whole pieces
 
         let own = whole.Pipeline.wire[whole.Stage .. last - 1]
 
@@ -108,15 +108,15 @@ module internal Split =
             if isIdle pieces index then
                 submit state whole whole.Submission index |> ignore
 
-        join state whole
+        mergeOrPrefetch state whole
 
-    /// Goes on after a restart: parts that were not kept are missing again.
+    /// Goes on after a restart, which may have lost parts.
     let resume (state: State) (whole: Task) =
         let pieces = nonNull whole.Pieces
 
         match List.filter (isIdle pieces) [ 0 .. pieces.Count - 1 ] with
-        | [] -> join state whole
-        // It is another attempt then: what is gathered for this one would be for nobody.
+        | [] -> mergeOrPrefetch state whole
+        // `launch` will begin another attempt, so that prefetching for this one would be wasted.
         | _ when whole.Submission.IsJournaled ->
             state.Ask(
                 Effect.ToJournal(JournalEffect.LoadSubmission(state.AttemptOf whole, whole.Number))
@@ -125,9 +125,9 @@ module internal Split =
             for index in idle do
                 submit state whole whole.Submission index |> ignore
 
-            join state whole
+            mergeOrPrefetch state whole
 
-    /// What it was submitted with is at hand.
+    /// Goes on once the submission of the whole is loaded.
     let goOn (state: State) (whole: Task) =
         match whole.Pieces with
         | null ->
@@ -141,8 +141,8 @@ module internal Split =
             )
         | pieces -> launch state whole pieces.Last pieces.Pipeline pieces.Cuts
 
-    /// Takes a queued task out of its queue, to be worked on in pieces. There may be parts from before, and among them some
-    /// of pieces that nobody can complete any more.
+    /// Takes a queued task out of its queue, to be worked on in pieces. Parts of an earlier attempt are kept if workers
+    /// can still run its pieces.
     let start (state: State) (task: Task) =
         let areParts =
             match task.Pieces with
@@ -159,14 +159,14 @@ module internal Split =
         else
             goOn state task
 
-    /// It is known where its pieces end.
+    /// The places to cut are found.
     let cut (state: State) (whole: Task) (cuts: Size[]) =
         match PieceStages.find state whole with
-        | ValueNone -> Apply.uncut state whole // whoever ran that on pieces has left meanwhile
+        | ValueNone -> Apply.uncut state whole // the workers for pieces have left meanwhile
         | ValueSome pipeline ->
             launch state whole (whole.Stage + pipeline.stages.Length) pipeline cuts
 
-    /// What a piece is called in messages about the whole.
+    /// The name of a piece in messages about the whole.
     let nameOf (whole: Task) index =
         let pieces = nonNull whole.Pieces
 

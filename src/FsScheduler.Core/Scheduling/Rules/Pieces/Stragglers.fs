@@ -1,12 +1,12 @@
 namespace FsScheduler.Core
 
-/// Stragglers: when most pieces of a payload are done and one takes much longer, a second worker does the same. The first
-/// result wins, and the other task is cancelled: which one that is makes no difference to the result.
+/// Speculation on stragglers: when most pieces of a payload are finished and one takes much longer, a second worker
+/// runs it too. The first part wins, and the other task is cancelled; both would give the same result.
 module internal Stragglers =
 
-    /// An idle worker that can run the first stage of a piece, other than the one that is slow with it.
+    /// An idle worker, other than the slow one, that can run the first stage of a piece.
     let private helper (state: State) (piece: Task) (slow: Worker) : Worker | null =
-        // It begins with the first stage, however far the slow one is.
+        // The helper begins with the first stage, however far the slow worker is.
         let stages = piece.Pipeline.stages |> Array.map _.demand
         let mutable found: Worker | null = null
         let mutable at = state.Workers.Idle.First
@@ -18,7 +18,7 @@ module internal Stragglers =
                 isNull worker.Reserved
                 && worker.Can stages[0]
                 && not (obj.ReferenceEquals(worker, slow))
-                && not (state.Probation.IsHeldBack(worker, stages))
+                && not (state.CircuitBreakers.IsHeldBack(worker, stages))
             then
                 found <- worker
 

@@ -6,12 +6,12 @@ open System.IO
 open Microsoft.Win32.SafeHandles
 open FsScheduler.Core
 
-/// Where a payload can be cut, so that its pieces are whole lines.
-module LineCuts =
+/// Finds where a payload can be split into whole lines.
+module PieceBoundaries =
 
     let private bufferSize = 64 * 1024
 
-    /// Behind the first newline from there on; the size, if there is none.
+    /// The position behind the first newline from `start` on; the size if there is none.
     let private behindNewline (file: SafeFileHandle) (buffer: byte[]) (start: int64) (size: int64) =
         let mutable at = start
         let mutable found = -1L
@@ -21,7 +21,7 @@ module LineCuts =
             let read = RandomAccess.Read(file, Span(buffer, 0, most), at)
 
             if read = 0 then
-                raise (EndOfStreamException "it is shorter than it was")
+                raise (EndOfStreamException "the file is shorter than its payload")
 
             match Span(buffer, 0, read).IndexOf(byte '\n') with
             | -1 -> at <- at + int64 read
@@ -29,14 +29,14 @@ module LineCuts =
 
         if found < 0L then size else found
 
-    /// <summary>Finds where pieces end: each behind the first newline that makes it at least so large, so that a line that
-    /// is longer stays whole, and neither a CRLF nor a character of UTF-8 is cut.</summary>
-    /// <param name="file">Read at the places where pieces may end only.</param>
+    /// <summary>Finds the ends of pieces: each behind the first newline that makes the piece large enough, so that
+    /// longer lines stay whole, and neither a CRLF nor a UTF-8 character is split.</summary>
+    /// <param name="file">Read only where pieces may end.</param>
     /// <param name="start">Where in the file the payload begins, in bytes.</param>
-    /// <param name="size">Of the payload, from 1.</param>
-    /// <param name="pieceSize">Of a piece, at least, but for the last; from 1.</param>
+    /// <param name="size">The size of the payload, from 1.</param>
+    /// <param name="pieceSize">The least size of a piece, except the last; from 1.</param>
     /// <returns>The ends of the pieces in the payload, in ascending order; the last is its size.</returns>
-    /// <exception cref="T:System.IO.IOException">It cannot be read, or is shorter than that.</exception>
+    /// <exception cref="T:System.IO.IOException">The file cannot be read, or is too short.</exception>
     let find (file: SafeFileHandle) (start: Size) (size: Size) (pieceSize: Size) : Size[] =
         let cuts = List<Size>()
         let buffer = Array.zeroCreate bufferSize
@@ -47,7 +47,7 @@ module LineCuts =
                 if size - behind <= pieceSize then
                     size
                 else
-                    // The newline may be the very last byte of the piece.
+                    // The last byte of the piece may be the newline.
                     let from = int64 (start + behind + pieceSize) - 1L
                     let found = behindNewline file buffer from (int64 (start + size))
                     found * 1L<B> - start

@@ -6,15 +6,15 @@ open System.Threading
 open FsScheduler.Core
 open Microsoft.Extensions.Logging
 
-/// <summary>What is seen in the input folder, told to a <c>FileTracker</c>: by looks at single paths and by scans. Tells
-/// in the log what cannot be taken, and what is out of sight. Has one owner; <c>Refused</c> may be read by anybody.</summary>
+/// <summary>Tells a <c>FileTracker</c> what is in the input folder, by looks at single paths and by scans. Logs files
+/// that cannot be taken or are out of sight. Has one owner; any thread may read <c>Refused</c>.</summary>
 /// <param name="folder">The input folder.</param>
-/// <param name="tracker">Is told of what is there, and of what is gone.</param>
-/// <param name="now">The time for the tracker.</param>
-/// <param name="clock">The clock that stamps files.</param>
-/// <param name="log">Names what cannot be taken.</param>
+/// <param name="tracker">Told of present and missing files.</param>
+/// <param name="now">The time of the tracker.</param>
+/// <param name="clock">The clock that file times are compared with.</param>
+/// <param name="log">Told of files that cannot be taken.</param>
 [<Sealed>]
-type FolderSights
+type FolderObserver
     (
         folder: InputFolder,
         tracker: FileTracker,
@@ -22,12 +22,12 @@ type FolderSights
         clock: TimeProvider,
         log: ILogger
     ) =
-    let refusals = Refusals FolderSights.RefusedMax
-    let doubts = DoubtedFiles()
+    let refusals = Refusals FolderObserver.RefusedMax
+    let doubts = DeletionDetector()
     let vanished = List<TaskName>()
     let mutable refusedCount = 0
     let mutable isFirstScan = true
-    /// Of the last scan, not told yet.
+    /// The doubt of the last scan, not logged yet.
     let mutable untold: struct (Doubt * Duration) voption = ValueNone
     let mutable isDoubtTold = false
 
@@ -39,9 +39,9 @@ type FolderSights
             countRefused ()
             log.LogWarning("{Path} is refused: {Reason}", path, refusal.Message)
 
-            if refusals.Count = FolderSights.RefusedMax then
+            if refusals.Count = FolderObserver.RefusedMax then
                 log.LogWarning(
-                    "{Count} files are refused; further ones are not named",
+                    "{Count} paths are refused; further ones are not logged",
                     refusals.Count
                 )
 
@@ -50,19 +50,19 @@ type FolderSights
         countRefused ()
 
     let vanish (name: TaskName) =
-        doubts.Settle name
+        doubts.Confirm name
 
         if tracker.Vanish name then
             vanished.Add name
 
-    let sight name stamp how =
-        tracker.Sight(name, stamp, how, now (), clock.GetUtcNow().UtcTicks)
+    let sight name version how =
+        tracker.Sight(name, version, how, now (), clock.GetUtcNow().UtcTicks)
 
-    /// <summary>Looks at one path, and tells the tracker.</summary>
+    /// <summary>Examines one path, and tells the tracker.</summary>
     /// <param name="path">Relative to the folder.</param>
-    /// <param name="how">How it came to be seen, if it is there.</param>
-    /// <param name="isRemoved">Whether an event said that it is gone. Without one, a file that was taken and is not there
-    /// may be out of sight: the next scan judges.</param>
+    /// <param name="how">How an existing file was noticed.</param>
+    /// <param name="isRemoved">Whether an event said that the file is gone. Without one, a missing file that was taken
+    /// may be out of sight: the next scan decides.</param>
     let lookAt (path: string) (how: Sighting) (isRemoved: bool) =
         if not (folder.Ignored.IsIgnored path) then
             match folder.Examine path, TaskName.parse path with
@@ -72,12 +72,12 @@ type FolderSights
                 if isRemoved || not (tracker.IsTaken name) then
                     vanish name
             | Absent, Error _ -> accept path
-            | Present stamp, Ok name ->
+            | Present version, Ok name ->
                 accept path
-                sight name stamp how
+                sight name version how
             | (Present _ | Unknown _), Error reason -> refuse path (BadName reason)
             | Unknown reason, Ok name ->
-                log.LogDebug("{Path} cannot be looked at now: {Reason}", path, reason)
+                log.LogDebug("{Path} cannot be examined now: {Reason}", path, reason)
                 tracker.Postpone(name, now ())
             | Refused refusal, Ok name ->
                 vanish name
@@ -89,7 +89,7 @@ type FolderSights
     let lookAgain (name: TaskName) =
         lookAt (TaskName.toString name) Listed false
 
-    /// What lies in one folder is one line of the log.
+    /// One line of the log for each folder.
     let refuseUnknown (unknown: struct (string * string) seq) =
         let folderOf (path: string) =
             match path.LastIndexOf '/' with
@@ -103,14 +103,14 @@ type FolderSights
 
             for struct (path, _) in inIt do
                 match TaskName.parse path with
-                // Not seen to be whole, and it cannot be: a later scan finds it anew.
+                // Never seen complete, and out of reach: a later scan finds the file anew.
                 | Ok name when not (tracker.IsTaken name) -> vanish name
                 | Ok _
                 | Error _ -> ()
 
     let absorb (listing: Listing) (how: Sighting) =
-        for struct (name, stamp) in listing.files do
-            sight name stamp how
+        for struct (name, version) in listing.files do
+            sight name version how
 
         for struct (path, refusal) in listing.refused do
             refuse path refusal
@@ -124,8 +124,8 @@ type FolderSights
         let place, why =
             match doubt with
             | Doubt.OtherDevice below ->
-                locate below, "another file system is there, or none any more"
-            | Doubt.OtherFolder below -> locate below, "it is not the folder that it was"
+                locate below, "another file system is mounted there, or none"
+            | Doubt.OtherFolder below -> locate below, "it is another folder than before"
             | Doubt.NothingKept below -> locate below, "nothing that was known is left in it"
 
         isDoubtTold <- true
@@ -138,7 +138,7 @@ type FolderSights
             int64 patience / 1_000L
         )
 
-    /// Files that were known and not listed: deleted, or out of sight.
+    /// Decides whether known files that were not listed are deleted or out of sight.
     let judgeMissing (listing: Listing) =
         let isAbsent (name: TaskName) =
             match folder.Examine(TaskName.toString name) with
@@ -147,8 +147,8 @@ type FolderSights
                 lookAgain name
                 false
 
-        let verdict =
-            doubts.Judge(
+        let outcome =
+            doubts.Evaluate(
                 {
                     missing = tracker.Missing() |> Array.filter isAbsent
                     remaining = tracker.Remaining
@@ -157,7 +157,7 @@ type FolderSights
                 now ()
             )
 
-        Array.iter vanish verdict.gone
+        Array.iter vanish outcome.gone
 
         match untold with
         | ValueSome(struct (doubt, patience)) when doubts.Count > 0 ->
@@ -167,7 +167,7 @@ type FolderSights
 
         untold <- ValueNone
 
-        match verdict.doubted with
+        match outcome.doubted with
         // The events of deletions may be on their way, those of what was done and is deleted here among them.
         | ValueSome(struct (_, (Doubt.NothingKept _ as doubt), patience)) when not isFirstScan ->
             untold <- ValueSome(struct (doubt, patience))
@@ -176,61 +176,60 @@ type FolderSights
 
         isFirstScan <- false
 
-        if verdict.returned > 0 && isDoubtTold then
+        if outcome.returned > 0 && isDoubtTold then
             log.LogInformation(
-                "{Folder}: {Count} files that were gone are back",
+                "{Folder}: {Count} missing files are back",
                 folder.Path,
-                verdict.returned
+                outcome.returned
             )
 
         isDoubtTold <- isDoubtTold && doubts.Count > 0
 
-    /// Refused paths that are remembered, and named in the log, at most.
+    /// Refused paths that are remembered and logged, at most.
     static member RefusedMax = 10_000
 
     member _.Tracker = tracker
 
-    /// How many paths are refused, as they stood when they were last looked at; up to `RefusedMax`.
+    /// The number of refused paths, as of the last look at each; up to `RefusedMax`.
     member _.Refused = Volatile.Read &refusedCount
 
-    /// A version that was taken in an earlier run; of a name that is left alone by now nobody is to know any more.
-    member _.Remember(name: TaskName, stamp: FileVersion) : unit =
+    /// Restores a version that an earlier run took, unless its name is left alone by now.
+    member _.Remember(name: TaskName, version: FileVersion) : unit =
         if folder.Ignored.IsIgnored(TaskName.toString name) then
             vanished.Add name
         else
-            tracker.Remember(name, stamp)
+            tracker.Remember(name, version)
 
-    /// As `lookAt`.
     member _.LookAt(path: string, how: Sighting, isRemoved: bool) : unit = lookAt path how isRemoved
 
-    /// Looks at a file that is known, which nobody said is gone.
+    /// Examines a known file without an event.
     member _.LookAgain(name: TaskName) : unit = lookAgain name
 
-    /// A folder has come: lists it and all below it.
+    /// Lists a new folder and all below it.
     member _.ScanBelow(path: string, how: Sighting) : unit =
         if not (folder.Ignored.IsIgnored path) then
             match Scanner.scan folder path with
             | ValueSome listing -> absorb listing how
             | ValueNone -> ()
 
-    /// A scan of the whole folder begins.
+    /// Begins a scan of the whole folder.
     member _.BeginScan() : unit =
         tracker.BeginScan()
         refusals.BeginScan()
 
-    /// What it has found.
+    /// Ends a scan of the whole folder.
     member _.EndScan(listing: Listing) : unit =
         absorb listing Listed
         judgeMissing listing
         refusals.EndScan()
         countRefused ()
 
-    /// Somebody could not find a file that was taken: if it is not known here any more, it has vanished.
+    /// Handles a file that was taken and could not be found: unless the tracker knows it, it has vanished.
     member _.Miss(name: TaskName) : unit =
         if not (tracker.Knows name) then
             vanished.Add name
 
-    /// The files that were given out and are gone since the last call.
+    /// The files that were taken and have vanished since the last call.
     member _.TakeVanished() : TaskName[] =
         let names = vanished.ToArray()
         vanished.Clear()

@@ -2,85 +2,82 @@ namespace FsScheduler.Core
 
 open System.Collections.Generic
 
-/// Which folder of which file system is at a path. Where the system does not tell, all are the same one.
+/// Device and inode of a folder. On a system that has no such numbers all folders are equal.
 [<Struct>]
 type FolderIdentity = { device: uint64; inode: uint64 }
 
-/// Why files that a scan did not find are not taken for deleted.
+/// Why files that a scan did not find may still exist.
 [<RequireQualifiedAccess>]
 type Doubt =
     /// The path leads to a folder of another file system: a mount came or went.
     | OtherDevice of folder: string
     /// The path leads to another folder, or to none.
     | OtherFolder of folder: string
-    /// Of what was known in the folder, nothing is left.
+    /// No known file of the folder is left.
     | NothingKept of folder: string
 
-/// What a scan of the whole folder has found, as far as deletions are concerned.
+/// What a scan of the whole folder of inputs has found, as far as deletions are concerned.
 type ScanResult = {
-    /// Files that were taken and are not there. Nobody was told that they were removed.
+    /// Files that were taken and are not found, without a deletion event for any.
     missing: TaskName[]
-    /// Files that were known before the scan, and are there.
+    /// Files that were known before the scan, and were found.
     remaining: TaskName seq
-    /// The folders that were scanned, relative to the folder of inputs, which is the empty one.
+    /// The scanned folders, relative to the folder of inputs, whose own path is empty.
     folders: IReadOnlyDictionary<string, FolderIdentity>
 }
 
-/// What follows from a scan.
-type ScanVerdict = {
-    /// Deleted, as far as can be known.
+type ScanOutcome = {
+    /// Files that count as deleted.
     gone: TaskName[]
-    /// How many files are in doubt since this scan, why, and for how long at most.
+    /// How many files are newly in doubt, why, and for how long at most.
     doubted: struct (int * Doubt * Duration) voption
-    /// How many were in doubt and are there again.
+    /// How many files that were in doubt were found again.
     returned: int
 }
 
-/// <summary>
-/// Tells files that were deleted from those that are out of sight: another file system is mounted over their folder, or
-/// theirs is not mounted, or the folder was replaced, or a server shows none of them for a while. All of these lose
-/// all files of a folder at once, and without an event for any. Such files are doubted: they count as there until they
-/// are back, or were away for so long that it is certain. A deterministic state machine, without disk and clock.
-/// </summary>
+/// <summary>Tells deleted files from files that are out of sight: another file system is mounted over their folder,
+/// theirs is not mounted, the folder was replaced, or a file server shows none of them for a while. All of these lose
+/// every file of a folder at once, without a deletion event. Such files are in doubt: they count as present until they
+/// are found again, or were missing for `CertainAfter`. Deterministic, without disk and clock.</summary>
 [<Sealed>]
-type DoubtedFiles() =
-    /// Where each folder was when nothing in it was in doubt.
+type DeletionDetector() =
+    /// The identity of each folder when no file in it was in doubt.
     let places = Dictionary<string, FolderIdentity>()
 
-    /// When each will be certain to be gone.
+    /// The files in doubt, each with the time from which it counts as deleted.
     let doubted = Dictionary<TaskName, Instant>()
     let mutable isFirst = true
 
-    /// How long files stay in doubt.
+    /// How long a file stays in doubt.
     static member CertainAfter: Duration = 60_000L<ms>
 
-    /// How long where a mount came or went: nobody deletes files that way.
+    /// How long a file stays in doubt where a mount came or went: nobody deletes files that way.
     static member CertainOnOtherDeviceAfter: Duration = 600_000L<ms>
 
-    /// A single file that is gone leaves its folder empty often enough: so many are doubted. At the first scan, which
-    /// no event can have come before, one is enough.
+    /// A folder that loses this many files, and thus all, at once puts them in doubt; a single deletion empties folders
+    /// often enough. At the first scan, before which no events came, one file is enough.
     static member AtOnceMin = 2
 
-    /// The folders that a file is in, that of inputs last.
+    /// The folders of a file from its own up to the folder of inputs.
     static member private FoldersOf(name: TaskName) = Route.foldersOf name @ [ "" ]
 
     /// Files in doubt.
     member _.Count = doubted.Count
 
-    /// A file is seen, or somebody was told that it was removed: there is no doubt about it.
-    member _.Settle(name: TaskName) : unit =
+    /// A file was found, or its deletion was told by an event: it is not in doubt any more.
+    member _.Confirm(name: TaskName) : unit =
         if doubted.Count > 0 then
             doubted.Remove name |> ignore
 
-    /// <summary>Judges what a scan of the whole folder has not found.</summary>
-    /// <param name="scan">What it has.</param>
-    /// <param name="now">The time; never before that of an earlier call.</param>
-    member _.Judge(scan: ScanResult, now: Instant) : ScanVerdict =
+    /// <summary>Decides which files that a scan has not found are deleted, and which are in doubt.</summary>
+    /// <param name="scan">What the scan found.</param>
+    /// <param name="now">The time of the scan; never before that of an earlier call.</param>
+    member _.Evaluate(scan: ScanResult, now: Instant) : ScanOutcome =
         let count (names: TaskName seq) =
             let counts = Dictionary<string, int>()
 
             for name in names do
-                for folder in DoubtedFiles.FoldersOf name do
+                for folder in DeletionDetector.FoldersOf name do
                     counts[folder] <- counts.GetValueOrDefault(folder, 0) + 1
 
             counts
@@ -101,7 +98,7 @@ type DoubtedFiles() =
                 count scan.remaining
 
         let lost = count scan.missing
-        let atOnceMin = if isFirst then 1 else DoubtedFiles.AtOnceMin
+        let atOnceMin = if isFirst then 1 else DeletionDetector.AtOnceMin
 
         let doubtOf (folder: string) =
             match places.TryGetValue folder, scan.folders.TryGetValue folder with
@@ -112,7 +109,7 @@ type DoubtedFiles() =
                 Some(Doubt.NothingKept folder)
             | _ -> None
 
-        // Of the folder of inputs first: it says most.
+        // The folder of inputs comes first: a change of it explains the loss of all files below.
         let doubts = Dictionary<string, Doubt option>()
 
         let doubtIn (folder: string) =
@@ -134,14 +131,14 @@ type DoubtedFiles() =
                 gone.Add name
             | true, _ -> ()
             | _ ->
-                match DoubtedFiles.FoldersOf name |> List.rev |> List.tryPick doubtIn with
+                match DeletionDetector.FoldersOf name |> List.rev |> List.tryPick doubtIn with
                 | None -> gone.Add name
                 | Some doubt ->
                     let patience =
                         match doubt with
-                        | Doubt.OtherDevice _ -> DoubtedFiles.CertainOnOtherDeviceAfter
+                        | Doubt.OtherDevice _ -> DeletionDetector.CertainOnOtherDeviceAfter
                         | Doubt.OtherFolder _
-                        | Doubt.NothingKept _ -> DoubtedFiles.CertainAfter
+                        | Doubt.NothingKept _ -> DeletionDetector.CertainAfter
 
                     doubted[name] <- now + patience
                     newly <- newly + 1
@@ -149,7 +146,7 @@ type DoubtedFiles() =
                     if reason.IsNone then
                         reason <- ValueSome(struct (doubt, patience))
 
-        // A folder of which something is in doubt is still expected where it was.
+        // The identity of a folder with a file in doubt stays the one from before the doubt.
         let expected = count doubted.Keys
 
         for folder in Seq.toArray places.Keys do

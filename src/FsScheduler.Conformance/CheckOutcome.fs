@@ -2,29 +2,27 @@ namespace FsScheduler.Conformance
 
 open System
 
-/// How a worker did in one row.
-type Verdict =
+type CheckOutcome =
     | Passed
     | Failed of expected: string * seen: string
-    /// It was not checked, and why.
+    /// The check does not apply to this worker, for a reason.
     | NotApplicable of reason: string
 
-/// A row ends with it: the worker does what it should not.
+/// Fails a check: the worker does what it should not.
 exception Unfit of expected: string * seen: string
 
-/// A row ends with it: it is about something that this worker does not do, and need not.
+/// Skips a check of something that this worker does not do, and need not.
 exception Inapplicable of reason: string
 
-/// The worker cannot be started at all.
+/// The command of the worker cannot be started.
 exception Unstartable of message: string
 
-/// The command of a worker.
 type Command = { program: string; arguments: string list }
 
 module Command =
 
-    /// <summary>The arguments with the address in them: wherever one has <c>{connect}</c>, <c>{host}</c> or
-    /// <c>{port}</c>; if none has, as a last one.</summary>
+    /// <summary>The arguments with the address: in place of <c>{connect}</c>, <c>{host}</c> and <c>{port}</c>; if none
+    /// of these is there, as the last argument.</summary>
     let withAddress (host: string) (port: int) (arguments: string list) : string list =
         let names = [ "{connect}", $"{host}:{port}"; "{host}", host; "{port}", string port ]
 
@@ -39,11 +37,11 @@ module Command =
         else
             replaced
 
-/// What all rows of one run share.
+/// What all checks of one run share.
 type Examination = {
     command: Command
-    /// The stage that is asked for, as `name` or `name:argument`. None: one that the worker offers.
+    /// The stage to ask for, as `name` or `name:argument`. None: one that the worker offers.
     stage: string option
-    /// The longest wait for anything that is to come.
+    /// The longest wait for each expected message.
     patience: TimeSpan
 }

@@ -3,16 +3,16 @@ namespace FsScheduler.Journal
 open System
 open System.IO
 
-/// A file that holds some room of the disk, `journal.reserve` beside `journal.db`. On a full disk the journal gives it up, so
-/// that its log can still be moved.
-module internal Reserve =
+/// A file that reserves disk space, `journal.reserve` beside `journal.db`. On a full disk it is deleted, so that the
+/// WAL of the journal can still be checkpointed.
+module internal SpaceReserve =
 
     let private bytes = 4L * 1024L * 1024L
 
     let pathOf (journal: string) : string =
         nonNull (Path.ChangeExtension(journal, ".reserve"))
 
-    /// Takes the room, if it is not taken; not on a disk that has none.
+    /// Creates the file, if it is missing and the disk has space.
     let make (journal: string) (restrict: string -> unit) : unit =
         try
             let path = pathOf journal
@@ -37,8 +37,8 @@ module internal Reserve =
         | :? IOException
         | :? UnauthorizedAccessException -> ()
 
-    /// Gives the room back. Whether there was any.
-    let give (journal: string) : bool =
+    /// Deletes the file. Returns whether there was one.
+    let release (journal: string) : bool =
         try
             let path = pathOf journal
             let isThere = File.Exists path

@@ -1,4 +1,4 @@
-module FsScheduler.Core.Tests.DoubtedFilesTests
+module FsScheduler.Core.Tests.DeletionDetectorTests
 
 open System.Collections.Generic
 open Expecto
@@ -26,40 +26,40 @@ let private scan (missing: string list) (remaining: string list) folders : ScanR
 
 /// A first scan that found these, so that the next one has something to miss.
 let private started (files: string list) folders =
-    let doubted = DoubtedFiles()
-    doubted.Judge(scan [] files folders, at 0L) |> ignore
-    doubted
+    let detector = DeletionDetector()
+    detector.Evaluate(scan [] files folders, at 0L) |> ignore
+    detector
 
-let private gone (verdict: ScanVerdict) = [ for name in verdict.gone -> string name ]
+let private gone (outcome: ScanOutcome) = [ for name in outcome.gone -> string name ]
 
-let private reason (verdict: ScanVerdict) =
-    match verdict.doubted with
+let private reason (outcome: ScanOutcome) =
+    match outcome.doubted with
     | ValueSome(struct (count, doubt, _)) -> Some(count, doubt)
     | ValueNone -> None
 
 let private examples = [
     test "a few files of many are gone at once" {
-        let doubted = started [ "a"; "b"; "d/c"; "d/e" ] [ "", here; "d", here ]
+        let detector = started [ "a"; "b"; "d/c"; "d/e" ] [ "", here; "d", here ]
 
-        let verdict =
-            doubted.Judge(scan [ "a"; "d/c" ] [ "b"; "d/e" ] [ "", here; "d", here ], at 1L)
+        let outcome =
+            detector.Evaluate(scan [ "a"; "d/c" ] [ "b"; "d/e" ] [ "", here; "d", here ], at 1L)
 
-        Expect.equal "both" [ "a"; "d/c" ] (gone verdict)
-        Expect.equal "no doubt" None (reason verdict)
+        Expect.equal "both" [ "a"; "d/c" ] (gone outcome)
+        Expect.equal "no doubt" None (reason outcome)
     }
 
     test "a single file that leaves its folder empty is gone at once" {
-        let doubted = started [ "a" ] [ "", here ]
-        let verdict = doubted.Judge(scan [ "a" ] [] [ "", here ], at 1L)
-        Expect.equal "gone" [ "a" ] (gone verdict)
+        let detector = started [ "a" ] [ "", here ]
+        let outcome = detector.Evaluate(scan [ "a" ] [] [ "", here ], at 1L)
+        Expect.equal "gone" [ "a" ] (gone outcome)
     }
 
     test "all of a folder at once is doubted for a minute" {
-        let doubted =
+        let detector =
             started [ "a"; "b"; "d/c"; "d/e"; "x/y" ] [ "", here; "d", here; "x", here ]
 
         let again now =
-            doubted.Judge(
+            detector.Evaluate(
                 scan [ "d/c"; "d/e" ] [ "a"; "b"; "x/y" ] [ "", here; "d", here; "x", here ],
                 at now
             )
@@ -70,27 +70,27 @@ let private examples = [
 
         Expect.equal "told once" (None, []) (let next = again 60_999L in reason next, gone next)
         Expect.equal "then it is certain" [ "d/c"; "d/e" ] (gone (again 61_000L))
-        Expect.equal "no longer in doubt" 0 doubted.Count
+        Expect.equal "no longer in doubt" 0 detector.Count
     }
 
     test "a folder that was replaced is doubted, however few files it had" {
-        let doubted = started [ "a" ] [ "", here ]
-        let verdict = doubted.Judge(scan [ "a" ] [] [ "", replaced ], at 1L)
-        Expect.equal "why" (Some(1, Doubt.OtherFolder "")) (reason verdict)
+        let detector = started [ "a" ] [ "", here ]
+        let outcome = detector.Evaluate(scan [ "a" ] [] [ "", replaced ], at 1L)
+        Expect.equal "why" (Some(1, Doubt.OtherFolder "")) (reason outcome)
         // There are new files in it by now, and it looks like any other folder.
-        let next = doubted.Judge(scan [ "a" ] [ "new" ] [ "", replaced ], at 2_000L)
+        let next = detector.Evaluate(scan [ "a" ] [ "new" ] [ "", replaced ], at 2_000L)
         Expect.equal "still doubted" [] (gone next)
-        let back = doubted.Judge(scan [] [ "a" ] [ "", here ], at 4_000L)
+        let back = detector.Evaluate(scan [] [ "a" ] [ "", here ], at 4_000L)
         Expect.equal "back" (1, []) (back.returned, gone back)
-        let deleted = doubted.Judge(scan [ "a" ] [ "b" ] [ "", here ], at 6_000L)
+        let deleted = detector.Evaluate(scan [ "a" ] [ "b" ] [ "", here ], at 6_000L)
         Expect.equal "now it is deleted" [ "a" ] (gone deleted)
     }
 
     test "a mount that came over a folder is doubted for longer" {
-        let doubted = started [ "a"; "b" ] [ "", here ]
+        let detector = started [ "a"; "b" ] [ "", here ]
 
         let judge now =
-            doubted.Judge(scan [ "a"; "b" ] [] [ "", mounted ], at now)
+            detector.Evaluate(scan [ "a"; "b" ] [] [ "", mounted ], at now)
 
         Expect.equal "why" (Some(2, Doubt.OtherDevice "")) (reason (judge 0L))
         Expect.equal "not yet" [] (gone (judge 599_999L))
@@ -98,49 +98,49 @@ let private examples = [
     }
 
     test "a mount below the folder concerns only what is in it" {
-        let doubted = started [ "a"; "b"; "m/c" ] [ "", here; "m", mounted ]
+        let detector = started [ "a"; "b"; "m/c" ] [ "", here; "m", mounted ]
 
-        let verdict =
-            doubted.Judge(scan [ "a"; "m/c" ] [ "b" ] [ "", here; "m", here ], at 1L)
+        let outcome =
+            detector.Evaluate(scan [ "a"; "m/c" ] [ "b" ] [ "", here; "m", here ], at 1L)
 
-        Expect.equal "the other one is deleted" [ "a" ] (gone verdict)
-        Expect.equal "why" (Some(1, Doubt.OtherDevice "m")) (reason verdict)
+        Expect.equal "the other one is deleted" [ "a" ] (gone outcome)
+        Expect.equal "why" (Some(1, Doubt.OtherDevice "m")) (reason outcome)
     }
 
     test "a mount over the folder is what concerns the folders in it, too" {
-        let doubted = started [ "a"; "d/c" ] [ "", here; "d", here ]
+        let detector = started [ "a"; "d/c" ] [ "", here; "d", here ]
 
         let judge now =
-            doubted.Judge(scan [ "a"; "d/c" ] [] [ "", mounted ], at now)
+            detector.Evaluate(scan [ "a"; "d/c" ] [] [ "", mounted ], at now)
 
         Expect.equal "why" (Some(2, Doubt.OtherDevice "")) (reason (judge 0L))
         Expect.equal "neither" [] (gone (judge 599_999L))
     }
 
     test "a folder that is there no more is doubted, however few files it had" {
-        let doubted = started [ "a"; "d/c" ] [ "", here; "d", here ]
-        let verdict = doubted.Judge(scan [ "d/c" ] [ "a" ] [ "", here ], at 1L)
-        Expect.equal "why" (Some(1, Doubt.OtherFolder "d")) (reason verdict)
+        let detector = started [ "a"; "d/c" ] [ "", here; "d", here ]
+        let outcome = detector.Evaluate(scan [ "d/c" ] [ "a" ] [ "", here ], at 1L)
+        Expect.equal "why" (Some(1, Doubt.OtherFolder "d")) (reason outcome)
     }
 
     test "while a folder is another one, what is missed in it later is doubted as well" {
-        let doubted = started [ "a"; "b" ] [ "", here ]
-        doubted.Judge(scan [ "a" ] [ "b" ] [ "", replaced ], at 1L) |> ignore
-        let verdict = doubted.Judge(scan [ "a"; "b" ] [ "new" ] [ "", replaced ], at 2L)
-        Expect.equal "why" (Some(1, Doubt.OtherFolder "")) (reason verdict)
+        let detector = started [ "a"; "b" ] [ "", here ]
+        detector.Evaluate(scan [ "a" ] [ "b" ] [ "", replaced ], at 1L) |> ignore
+        let outcome = detector.Evaluate(scan [ "a"; "b" ] [ "new" ] [ "", replaced ], at 2L)
+        Expect.equal "why" (Some(1, Doubt.OtherFolder "")) (reason outcome)
     }
 
     test "at the first scan a single file is doubted: no event could tell of it" {
-        let doubted = DoubtedFiles()
-        let verdict = doubted.Judge(scan [ "a" ] [] [ "", here ], at 1L)
-        Expect.equal "why" (Some(1, Doubt.NothingKept "")) (reason verdict)
+        let detector = DeletionDetector()
+        let outcome = detector.Evaluate(scan [ "a" ] [] [ "", here ], at 1L)
+        Expect.equal "why" (Some(1, Doubt.NothingKept "")) (reason outcome)
     }
 
     test "what an event tells is beyond doubt" {
-        let doubted = started [ "a"; "b" ] [ "", here ]
-        doubted.Judge(scan [ "a"; "b" ] [] [ "", mounted ], at 1L) |> ignore
-        doubted.Settle(name "a")
-        Expect.equal "one less" 1 doubted.Count
+        let detector = started [ "a"; "b" ] [ "", here ]
+        detector.Evaluate(scan [ "a"; "b" ] [] [ "", mounted ], at 1L) |> ignore
+        detector.Confirm(name "a")
+        Expect.equal "one less" 1 detector.Count
     }
 ]
 
@@ -167,10 +167,10 @@ let private looks =
     |> Gen.resize 30
 
 /// Runs looks; what was judged to be gone is not known any more until it is seen again.
-let private run (looks: Look list) (check: Look -> Set<string> -> int64 -> ScanVerdict -> bool) =
+let private run (looks: Look list) (check: Look -> Set<string> -> int64 -> ScanOutcome -> bool) =
     let folders isReplaced = [ "", (if isReplaced then replaced else here); "d", here; "g", here ]
 
-    let doubted = started files (folders false)
+    let detector = started files (folders false)
     let known = HashSet files
     let mutable now = 0L
 
@@ -190,12 +190,12 @@ let private run (looks: Look list) (check: Look -> Set<string> -> int64 -> ScanV
                     file
         ]
 
-        let verdict =
-            doubted.Judge(scan missing remaining (folders look.isReplaced), at now)
+        let outcome =
+            detector.Evaluate(scan missing remaining (folders look.isReplaced), at now)
 
-        let holds = check look (set known) now verdict
+        let holds = check look (set known) now outcome
 
-        for file in gone verdict do
+        for file in gone outcome do
             known.Remove file |> ignore
 
         for file in files do
@@ -212,7 +212,7 @@ let private property label (check: Look list -> bool) =
 
 let private properties = [
     property "only what is missing is gone" (fun looks ->
-        run looks (fun look _ _ verdict -> Set.isSubset (set (gone verdict)) look.missing))
+        run looks (fun look _ _ outcome -> Set.isSubset (set (gone outcome)) look.missing))
 
     property "nothing of a folder that lost all it had is gone before a minute" (fun looks ->
         let seen = Dictionary<string, int64>()
@@ -220,7 +220,7 @@ let private properties = [
         for file in files do
             seen[file] <- 0L
 
-        run looks (fun look known now verdict ->
+        run looks (fun look known now outcome ->
             let isLost (folder: string list) =
                 folder |> List.forall look.missing.Contains
                 && List.length (List.filter known.Contains folder) >= 2
@@ -237,19 +237,19 @@ let private properties = [
                 if not (look.missing.Contains file) then
                     seen[file] <- now
 
-            gone verdict
+            gone outcome
             |> List.forall (fun file ->
                 not (List.contains file lost)
-                || now - seen[file] >= int64 DoubtedFiles.CertainAfter)))
+                || now - seen[file] >= int64 DeletionDetector.CertainAfter)))
 
     property "what stays away is gone in the end, once" (fun looks ->
         let away = { missing = set files; isReplaced = true; wait = 40_000 }
         let mutable left = set files
         let mutable isOnce = true
 
-        run (looks @ List.replicate 20 away) (fun look known _ verdict ->
-            isOnce <- isOnce && Set.isSubset (set (gone verdict)) known
-            left <- known - set (gone verdict)
+        run (looks @ List.replicate 20 away) (fun look known _ outcome ->
+            isOnce <- isOnce && Set.isSubset (set (gone outcome)) known
+            left <- known - set (gone outcome)
             true)
         && isOnce
         && Set.isEmpty left)
@@ -265,8 +265,8 @@ let private properties = [
                         isReplaced = false
                 })
 
-            run few (fun look known _ verdict ->
-                set (gone verdict) = Set.intersect look.missing known))
+            run few (fun look known _ outcome ->
+                set (gone outcome) = Set.intersect look.missing known))
 ]
 
 let private refusals = [
@@ -301,4 +301,4 @@ let private refusals = [
 ]
 
 [<Tests>]
-let tests = testList "DoubtedFilesTests" (examples @ properties @ refusals)
+let tests = testList "DeletionDetectorTests" (examples @ properties @ refusals)

@@ -5,10 +5,10 @@ open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Folders
 
-/// Answers to FETCH: the result of a task that is done, wherever it was put.
-module Fetching =
+/// Answers FETCH: the result of a finished task, wherever it is.
+module FetchQueries =
 
-    /// A result that is read into memory, and so is surely the one that was checked.
+    /// Results up to this size are read into memory: the bytes sent are surely those that were checked.
     let private memoryMax = 1024L * 1024L * 1L<B>
 
     let private no (message: string) =
@@ -38,7 +38,7 @@ module Fetching =
         | :? System.UnauthorizedAccessException as error ->
             no $"the result of task {task}, {path}, cannot be read: {error.Message}"
 
-    /// What it is called, and whose results it gives.
+    /// The name of a task, and the source of its results.
     let private submissionOf (task: TaskId) (events: PastEvent[]) =
         events
         |> Array.tryPick (fun (struct (_, _, event)) ->
@@ -52,7 +52,7 @@ module Fetching =
             | _ -> submission.Name, OfTask task)
         |> Option.defaultValue ("", OfTask task)
 
-    /// The last that was told of it.
+    /// The latest event of a task, notes left out.
     let private lastOf (events: PastEvent[]) =
         events
         |> Array.tryFindBack (fun (struct (_, _, event)) ->
@@ -61,9 +61,9 @@ module Fetching =
             | _ -> true)
         |> Option.map (fun (struct (_, _, event)) -> event)
 
-    /// <summary>The result of a task, as the payload of an answer; it stays where it is.</summary>
-    /// <param name="history">Knows how it ended.</param>
-    /// <param name="targetOf">Where the result of a source goes that has this name.</param>
+    /// <summary>The result of a task, as the payload of an answer; the file stays.</summary>
+    /// <param name="history">Knows how the task ended.</param>
+    /// <param name="targetOf">The path of a result, by source and name.</param>
     /// <param name="task">The task.</param>
     let answer (history: IHistory) (targetOf: ResultSource -> TaskName -> string) (task: TaskId) =
         let struct (events, _) = history.EventsOf task

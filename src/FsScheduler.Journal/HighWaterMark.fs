@@ -7,37 +7,37 @@ open System.IO.Hashing
 open System.Text
 open System.Threading
 
-/// Where a journal ended a moment ago, as a small file beside it says: a journal that ends earlier has lost something.
-type EndMark = {
+/// The durable end of a journal a moment ago, kept in a small file beside it: one that ends earlier has lost events.
+type HighWaterMark = {
     /// The first event of its last batch.
     first: int64
     /// The number that follows the last batch.
     next: int64
     /// The sum of the last batch.
     sum: int64
-    /// Whether the journal is flushed: if not, a machine that loses its power may lose the end of it.
+    /// Whether appends are flushed: if not, a power failure may cost the end of the journal.
     isFlushed: bool
 }
 
 type internal MarkFound =
     | Missing
-    /// Torn, or from elsewhere.
+    /// The file is torn, or is something else.
     | Unreadable
-    | Found of EndMark
+    | Found of HighWaterMark
 
-module EndMark =
+module HighWaterMark =
 
     let private title = "fs-scheduler journal mark 1"
 
-    /// The mark of a journal: `journal.mark` beside `journal.db`.
+    /// The file of the mark: `journal.mark` beside `journal.db`.
     let pathOf (journal: string) : string =
         nonNull (Path.ChangeExtension(journal, ".mark"))
 
     let private sumOf (text: string) =
         XxHash3.HashToUInt64(ReadOnlySpan(Encoding.ASCII.GetBytes text))
 
-    // Of one length whatever it says: it is written over the old one.
-    let private print (mark: EndMark) =
+    // The text always has one length, since it overwrites the old one.
+    let private print (mark: HighWaterMark) =
         let flushed = if mark.isFlushed then "yes" else "no "
 
         let text =
@@ -66,7 +66,6 @@ module EndMark =
             | :? ArgumentException -> Unreadable
         | _ -> Unreadable
 
-    /// What the mark of a journal says.
     let internal read (journal: string) : MarkFound =
         try
             parse (File.ReadAllText(pathOf journal))
@@ -76,11 +75,11 @@ module EndMark =
         | :? IOException
         | :? UnauthorizedAccessException -> Unreadable
 
-    /// <summary>Writes the mark of a journal, without a flush: less than a sector over the old one, which needs no room on a
-    /// full disk and is never seen in part.</summary>
-    /// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be written.</exception>
-    let internal write (journal: string) (mark: EndMark) : unit =
+    /// <summary>Writes the mark of a journal, without a flush: less than a sector in place of the old mark, which needs
+    /// no space on a full disk and is never seen in part.</summary>
+    /// <exception cref="T:System.IO.IOException">The file cannot be written.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The file may not be written.</exception>
+    let internal write (journal: string) (mark: HighWaterMark) : unit =
         let options =
             FileStreamOptions(
                 Mode = FileMode.OpenOrCreate,
@@ -99,35 +98,35 @@ module EndMark =
         if RandomAccess.GetLength file.SafeFileHandle > bytes.LongLength then
             RandomAccess.SetLength(file.SafeFileHandle, bytes.LongLength)
 
-/// <summary>Keeps the mark of a journal: at most a second behind, never ahead.</summary>
+/// <summary>Updates the mark of a journal: at most a second behind, never ahead.</summary>
 /// <param name="journal">The file of the journal.</param>
 [<Sealed>]
 type internal MarkWriter(journal: string) as this =
-    let gate = obj ()
-    let mutable latest: EndMark voption = ValueNone
+    let sync = obj ()
+    let mutable latest: HighWaterMark voption = ValueNone
     let mutable isDue = false
 
     let timer =
         new Timer((fun _ -> this.Write()), null, Timeout.Infinite, Timeout.Infinite)
 
-    /// Writes what is not written yet. A disk that does not take it leaves the mark behind, which is as good as a crash.
+    /// Writes a pending mark. A disk that takes nothing leaves the mark behind, which is as good as a crash.
     member _.Write() =
-        lock gate (fun () ->
+        lock sync (fun () ->
             isDue <- false
 
             match latest with
             | ValueNone -> ()
             | ValueSome mark ->
                 try
-                    EndMark.write journal mark
+                    HighWaterMark.write journal mark
                     latest <- ValueNone
                 with
                 | :? IOException
                 | :? UnauthorizedAccessException -> ())
 
-    /// Where the journal ends now, durably.
-    member _.Set(mark: EndMark) =
-        lock gate (fun () ->
+    /// Sets the present durable end of the journal.
+    member _.Set(mark: HighWaterMark) =
+        lock sync (fun () ->
             latest <- ValueSome mark
 
             if not isDue then

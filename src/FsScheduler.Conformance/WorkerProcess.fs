@@ -9,13 +9,10 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
 
-/// <summary>The process of a worker, for one row. It does not outlive it.</summary>
-/// <param name="command">What to start.</param>
-/// <param name="host">Where the kit listens.</param>
-/// <param name="port">Where the kit listens.</param>
+/// <summary>The process of a worker, for one check. Killed when it is disposed.</summary>
 /// <exception cref="T:FsScheduler.Conformance.Unstartable">The command cannot be started.</exception>
 [<Sealed>]
-type Child(command: Command, host: string, port: int) =
+type WorkerProcess(command: Command, host: string, port: int) =
     static let linesMax = 5
     static let lineCharsMax = 300
 
@@ -29,7 +26,7 @@ type Child(command: Command, host: string, port: int) =
             if words.Count > linesMax then
                 words.Dequeue() |> ignore)
 
-    let child =
+    let worker =
         let info =
             ProcessStartInfo(
                 command.program,
@@ -63,21 +60,20 @@ type Child(command: Command, host: string, port: int) =
             TaskScheduler.Default
         )
 
-    // Somebody has to read what it says, or it would wait for that once the pipe is full.
-    let readings = [| read child.StandardOutput; read child.StandardError |]
+    // Somebody has to read the output: a full pipe would block the worker.
+    let readings = [| read worker.StandardOutput; read worker.StandardError |]
 
     let ended =
         task {
-            do! child.WaitForExitAsync()
-            // A child of its own may hold the pipes open.
+            do! worker.WaitForExitAsync()
+            // Processes started by the worker may hold the pipes open.
             let! _ = Task.WhenAny(Task.WhenAll readings, Task.Delay 200)
-            return child.ExitCode
+            return worker.ExitCode
         }
 
-    /// Completes with the exit code.
     member _.Ended: Task<int> = ended
 
-    /// How it ended, or that it runs, and the last that it has said; for people.
+    /// Whether the process runs, or its exit code, with its last line of output; for people.
     member _.State =
         let said =
             match lock words (fun () -> Seq.tryLast words) with
@@ -93,12 +89,12 @@ type Child(command: Command, host: string, port: int) =
         member _.DisposeAsync() =
             task {
                 try
-                    child.Kill(entireProcessTree = true)
+                    worker.Kill(entireProcessTree = true)
                 with
                 | :? InvalidOperationException
-                | :? Win32Exception -> () // it has just ended by itself
+                | :? Win32Exception -> () // the process has just ended
 
                 let! _ = Task.WhenAny(ended, Task.Delay 10_000)
-                child.Dispose()
+                worker.Dispose()
             }
             |> ValueTask
