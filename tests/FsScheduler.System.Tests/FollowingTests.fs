@@ -6,6 +6,7 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Text.Json
+open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
@@ -146,5 +147,55 @@ let private pausedScheduler =
             Expect.isEmpty watch.Errors.All "nothing was wrong"
         }
 
+let private welcome =
+    """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":100,"maxResult":100}"""
+
+let private refusedAgain =
+    scenario "a file that is refused after a reconnect has failed, and is not waited for"
+    <| fun () ->
+        task {
+            use place = new Workplace()
+            File.WriteAllText(place.At "a.txt", "A")
+            use listener = new TcpListener(IPAddress.Loopback, 0)
+            listener.Start()
+            let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+
+            use submit =
+                fsScheduler place.Path [ "submit"; "a.txt"; "--connect"; $"127.0.0.1:{port}" ]
+
+            let meet (answer: Peer -> Received -> Task) =
+                task {
+                    let! socket = listener.AcceptSocketAsync()
+                    use peer = new Peer(socket)
+                    let! _ = peer.Expect "HELLO"
+                    do! peer.Send welcome
+                    let! file = peer.Expect "SUBMIT"
+                    do! answer peer file
+                }
+
+            do!
+                meet (fun peer file ->
+                    let ref = file.Text "ref"
+                    peer.Send $$"""{"type":"ACCEPTED","ref":"{{ref}}","task":1}""")
+
+            do!
+                meet (fun peer file ->
+                    task {
+                        let ref = file.Text "ref"
+
+                        do!
+                            peer.Send
+                                $$"""{"type":"REJECTED","ref":"{{ref}}","code":"bad-pipeline","message":"unknown stage 'x'"}"""
+
+                        let! _ = awaited "the end" submit.Exit
+                        ()
+                    })
+
+            let! code = submit.Exit
+            Expect.equal code 1 submit.Said
+            Expect.stringContains submit.Said "unknown stage 'x'" "why"
+        }
+
 [<Tests>]
-let tests = testList "following" [ restarts; otherJournal; pausedScheduler ]
+let tests =
+    testList "following" [ restarts; otherJournal; refusedAgain; pausedScheduler ]

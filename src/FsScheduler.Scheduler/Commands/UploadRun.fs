@@ -223,7 +223,9 @@ type UploadRun
                 finish upload (Failed(Some failed.TaskId, failed.Error)) 0L
             | :? Outcome.Cancelled as cancelled ->
                 finish upload (Failed(Some cancelled.TaskId, "cancelled")) 0L
-            | _ -> ()
+            // It was accepted, and is not taken again after a reconnect.
+            | :? Outcome.Rejected as rejected -> finish upload (Failed(None, rejected.Message)) 0L
+            | other -> invalidOp $"an outcome that is none of ours: {other}"
         | Broken(upload, id, error) -> breakOff upload id error
         | Slots slots -> window <- slots |> max 1 |> min UploadRun.WindowMax
         | Noticed(:? SchedulerNotice.Back) -> askForSlots client ct
