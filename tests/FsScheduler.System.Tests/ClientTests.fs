@@ -70,9 +70,9 @@ let private dialogue =
             // Nobody at hand can run it, so it waits.
             do! submit client "g" "\"name\":\"n\",\"pipeline\":\"ocr\"," ""B
             do! tell "ACCEPTED, ref g, task 3"
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}"
             do! tell "DONE, ref g, task 3, ok False, error cancelled, outcome cancelled, attempts 0"
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}\n"
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":3}"
             do! tell "ERROR, code bad-field"
             do! submit client "h" "\"name\":\"n\"," [| 'A'B; 0xFFuy |]
             do! tell "ACCEPTED, ref h, task 4"
@@ -81,13 +81,13 @@ let private dialogue =
                 tell
                     "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, outcome quarantined, attempts 1"
 
-            do! client.Send "{\"type\":\"RETRY\",\"task\":4}\n"
+            do! client.Send "{\"type\":\"RETRY\",\"task\":4}"
 
             do!
                 tell
                     "DONE, ref h, task 4, ok False, error invalid UTF-8 at byte 1, outcome quarantined, attempts 2"
 
-            do! client.Send "{\"type\":\"CANCEL\",\"task\":4}\n"
+            do! client.Send "{\"type\":\"CANCEL\",\"task\":4}"
             do! tell "DONE, ref h, task 4, ok False, error cancelled, outcome cancelled, attempts 2"
             do! submit client "i" "\"name\":\"sub/n\",\"want\":\"file\"," "FIM"B
             do! tell "ACCEPTED, ref i, task 5"
@@ -96,7 +96,7 @@ let private dialogue =
             do! submit client "j" "\"name\":\"n\",\"want\":\"none\"," "FIM"B
             do! tell "ACCEPTED, ref j, task 6"
             do! tell "DONE, ref j, task 6, ok True, outcome completed, attempts 1"
-            do! client.Send "{\"type\":\"STATUS\"}\n"
+            do! client.Send "{\"type\":\"STATUS\"}"
             let! status = client.Expect "STATUS"
 
             for field, count in
