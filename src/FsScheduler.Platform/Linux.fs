@@ -10,7 +10,7 @@ open System.Text
 open Microsoft.FSharp.NativeInterop
 
 /// Calls of Linux that .NET has no equal for: what kind of thing a path is, opening without
-/// waiting, and inotify. Everywhere else `OperatingSystem.IsLinux()` is false and nobody calls them.
+/// waiting. Everywhere else `OperatingSystem.IsLinux()` is false and nobody calls them.
 /// The flags are those of every Linux that .NET runs on.
 module internal Linux =
 
@@ -46,20 +46,12 @@ module internal Linux =
                 ESTALE
             ]
 
-    [<Struct; StructLayout(LayoutKind.Sequential)>]
-    type PollFd = { fd: int; events: int16; happened: int16 }
-
-    let private POLLIN = 1s
-
     module private Native =
         [<DllImport("libc", SetLastError = true)>]
         extern int ``open``([<MarshalAs(Utf8)>] string path, int flags, int mode)
 
         [<DllImport("libc")>]
         extern int close(int fd)
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern int fcntl(int fd, int command, int argument)
 
         [<DllImport("libc", SetLastError = true)>]
         extern int rename([<MarshalAs(Utf8)>] string source, [<MarshalAs(Utf8)>] string target)
@@ -105,24 +97,6 @@ module internal Linux =
 
         [<DllImport("libc")>]
         extern uint geteuid()
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern int inotify_init1(int flags)
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern int inotify_add_watch(int fd, [<MarshalAs(Utf8)>] string path, uint mask)
-
-        [<DllImport("libc")>]
-        extern int inotify_rm_watch(int fd, int watch)
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern int eventfd(uint initial, int flags)
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern nativeint write(int fd, uint64& value, nativeint count)
-
-        [<DllImport("libc", SetLastError = true)>]
-        extern int poll(PollFd[] fds, unativeint count, int timeoutMs)
 
     /// What the last call that failed said, as a text for people.
     let message (errno: int) = Marshal.GetPInvokeErrorMessage errno
@@ -409,88 +383,3 @@ module internal Linux =
                 if Native.fsync fd = 0 then Ok() else Error(lastError ())
             finally
                 close fd
-
-    /// A lease for reading is had only while nobody has the file open for writing, or mapped so; whoever opens it for
-    /// writing takes the lease away, and waits until it is given back.
-    module Lease =
-        let private F_SETSIG = 10
-        let private F_SETLEASE = 1024
-        let private F_GETLEASE = 1025
-        let private F_RDLCK = 0
-        let private F_UNLCK = 2
-        /// Nobody handles it, and nothing happens by default; the one that comes otherwise ends the process.
-        let private SIGURG = 23
-
-        /// For a descriptor that is open for reading alone: Ok, or an errno. EAGAIN: somebody has it open for writing.
-        let tryTake (fd: int) : Result<unit, int> =
-            if
-                Native.fcntl (fd, F_SETSIG, SIGURG) = 0
-                && Native.fcntl (fd, F_SETLEASE, F_RDLCK) = 0
-            then
-                Ok()
-            else
-                Error(lastError ())
-
-        /// Whether nobody has opened it for writing since it was taken.
-        let isHeld (fd: int) =
-            Native.fcntl (fd, F_GETLEASE, 0) = F_RDLCK
-
-        let release (fd: int) =
-            Native.fcntl (fd, F_SETLEASE, F_UNLCK) |> ignore
-
-    module Inotify =
-        let IN_MODIFY = 0x2u
-        let IN_ATTRIB = 0x4u
-        let IN_CLOSE_WRITE = 0x8u
-        let IN_MOVED_FROM = 0x40u
-        let IN_MOVED_TO = 0x80u
-        let IN_CREATE = 0x100u
-        let IN_DELETE = 0x200u
-        let IN_DELETE_SELF = 0x400u
-        let IN_MOVE_SELF = 0x800u
-        let IN_UNMOUNT = 0x2000u
-        let IN_Q_OVERFLOW = 0x4000u
-        let IN_IGNORED = 0x8000u
-        let IN_ONLYDIR = 0x1000000u
-        let IN_DONT_FOLLOW = 0x2000000u
-        let IN_ISDIR = 0x40000000u
-
-        let init () : Result<int, int> =
-            match Native.inotify_init1 (O_NONBLOCK ||| O_CLOEXEC) with
-            | -1 -> Error(lastError ())
-            | fd -> Ok fd
-
-        let addWatch (fd: int) (path: string) (mask: uint) : Result<int, int> =
-            match Native.inotify_add_watch (fd, path, mask) with
-            | -1 -> Error(lastError ())
-            | watch -> Ok watch
-
-        let removeWatch (fd: int) (watch: int) =
-            Native.inotify_rm_watch (fd, watch) |> ignore
-
-    /// A descriptor that another thread can make readable.
-    module Wake =
-        let create () : Result<int, int> =
-            match Native.eventfd (0u, O_NONBLOCK ||| O_CLOEXEC) with
-            | -1 -> Error(lastError ())
-            | fd -> Ok fd
-
-        let signal (fd: int) =
-            let mutable one = 1UL
-            Native.write (fd, &one, 8n) |> ignore
-
-        /// It cannot be read any more, until the next signal.
-        let clear (fd: int) =
-            let mutable buffer = 0UL
-            Native.read (fd, &Unsafe.As<uint64, byte>(&buffer), 8n) |> ignore
-
-    /// Waits until one of some descriptors can be read, so many milliseconds have passed (-1: for ever), or a signal
-    /// interrupts.
-    let waitForAny (fds: int[]) (timeoutMs: int) : unit =
-        let readable fd = { fd = fd; events = POLLIN; happened = 0s }
-        Native.poll (Array.map readable fds, unativeint fds.Length, timeoutMs) |> ignore
-
-    /// Waits until one of two descriptors can be read, or a signal interrupts; the caller tries again.
-    let waitForEither (first: int) (second: int) : unit =
-        let readable fd = { fd = fd; events = POLLIN; happened = 0s }
-        Native.poll ([| readable first; readable second |], 2un, -1) |> ignore

@@ -82,7 +82,7 @@ type internal Children private () =
     static let coming = ConcurrentQueue<struct (Child * int)>()
 
     static let wake =
-        match Linux.Wake.create () with
+        match Wakeup.create () with
         | Ok fd -> fd
         | Error _ -> -1
 
@@ -108,8 +108,8 @@ type internal Children private () =
                     fd
             |]
 
-            Linux.waitForAny fds (if isFirst then orphansEvery else -1)
-            Linux.Wake.clear wake
+            Wakeup.waitForAny fds (if isFirst then orphansEvery else -1)
+            Wakeup.clear wake
 
             for index in watched.Count - 1 .. -1 .. 0 do
                 let struct (child, fd) = watched[index]
@@ -153,7 +153,7 @@ type internal Children private () =
             match Posix.tryDescriptorOf pid with
             | ValueSome fd ->
                 coming.Enqueue(struct (child, fd))
-                Linux.Wake.signal wake
+                Wakeup.signal wake
             | ValueNone ->
                 // No descriptor is left: use the signal.
                 registration.Force() |> ignore

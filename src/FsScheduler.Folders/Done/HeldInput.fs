@@ -26,7 +26,7 @@ type HeldInput
             && found.modified = held.modified
         | ValueNone -> false
 
-    let isUnwritten () = not isLeased || Linux.Lease.isHeld fd
+    let isUnwritten () = not isLeased || FileLease.isHeld fd
 
     /// The open file.
     member _.File = file
@@ -39,7 +39,7 @@ type HeldInput
         if isLeased && link.IsNone then
             match Linux.statusOfOpen fd with
             // Nobody can have written before the status was read if nobody has opened the file by now.
-            | Ok status when status.links > names && Linux.Lease.isHeld fd ->
+            | Ok status when status.links > names && FileLease.isHeld fd ->
                 OwnChanges.note version status
             | Ok _
             | Error _ -> ()
@@ -79,7 +79,7 @@ type HeldInput
             let file = new SafeFileHandle(nativeint fd, ownsHandle = true)
 
             let refuse failure =
-                Linux.Lease.release fd
+                FileLease.release fd
                 file.Dispose()
                 Error failure
 
@@ -91,5 +91,5 @@ type HeldInput
 
     interface IDisposable with
         member _.Dispose() =
-            Linux.Lease.release fd
+            FileLease.release fd
             file.Dispose()

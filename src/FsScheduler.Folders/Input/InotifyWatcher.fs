@@ -183,7 +183,7 @@ type InotifyWatcher
 
         try
             while alive && not (Volatile.Read &stopping) do
-                waitForEither fd wake
+                Wakeup.waitForEither fd wake
 
                 match read fd (buffer.AsSpan()) with
                 | Ok count when count > 0 ->
@@ -222,7 +222,7 @@ type InotifyWatcher
         match Inotify.init () with
         | Error errno -> Error(message errno)
         | Ok fd ->
-            match Wake.create () with
+            match Wakeup.create () with
             | Error errno ->
                 close fd
                 Error(message errno)
@@ -244,4 +244,4 @@ type InotifyWatcher
             lock closing (fun () ->
                 if alive && not stopping then
                     stopping <- true
-                    Wake.signal wake)
+                    Wakeup.signal wake)

@@ -121,7 +121,7 @@ module OpenWriters =
     /// <summary>Whether an open file has a writer.</summary>
     /// <param name="fd">Open for reading. Has a lease afterwards where possible, which the caller releases.</param>
     let internal ofOpen (fd: int) : Writers =
-        match Linux.Lease.tryTake fd with
+        match FileLease.tryTake fd with
         | Ok() -> NoWriter
         | Error errno when errno = Linux.Errno.EAGAIN && hasReliableLeases fd -> Writer somebody
         | Error errno -> withoutLease fd errno
@@ -135,7 +135,7 @@ module OpenWriters =
             | Ok fd ->
                 try
                     let writers = ofOpen fd
-                    Linux.Lease.release fd
+                    FileLease.release fd
                     writers
                 finally
                     Linux.close fd
