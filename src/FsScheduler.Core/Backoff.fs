@@ -1,6 +1,7 @@
 namespace FsScheduler.Core
 
-/// When a failed task is tried again.
+/// The delay before another try: of a failed task (`Rules/Fail`), of a worker that reconnects, of a local worker that is
+/// started again.
 module Backoff =
 
     /// The delay after the first failure, before jitter.

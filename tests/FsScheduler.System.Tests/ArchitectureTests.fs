@@ -96,6 +96,25 @@ let tests =
                 Expect.equal (unknown text) [] "nothing has these names"
             }
 
+        for document in [ "README.md"; "README.pt-BR.md"; "ARCHITECTURE.md"; "CONTRIBUTING.md" ] do
+            test $"{document} names folders that are there" {
+                let text = File.ReadAllText(Path.Combine(Repository.root, document))
+
+                let missing = [
+                    for found in
+                        Regex.Matches(
+                            text,
+                            @"`((?:src|tests|docs|bench|scripts|examples)/[\w./-]*)`"
+                        ) do
+                        let path = Path.Combine(Repository.root, found.Groups[1].Value)
+
+                        if not (File.Exists path || Directory.Exists path) then
+                            found.Groups[1].Value
+                ]
+
+                Expect.equal missing [] "nothing is there"
+            }
+
         test "a name that is gone is found" {
             let text = "`Folders/Input/Inbox`, `Finish.fill`, `Apply`, `Input.Claim`"
             Expect.isEmpty (unknown text) "all of them are there"

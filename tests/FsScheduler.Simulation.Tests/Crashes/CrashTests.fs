@@ -45,12 +45,16 @@ let private large = lazy (many 1UL seeds)
 let describe (run: CrashRun) =
     $"seed {run.seed}, %A{run.plan}: {Option.get run.failure}"
 
-let private expectNoFailure (runs: CrashRun seq) =
+/// `again` is the command that runs one of them again; "": there is none.
+let private expectNoFailure (again: CrashRun -> string) (runs: CrashRun seq) =
     match runs |> Seq.filter _.failure.IsSome |> Seq.toList with
     | [] -> ()
     | failed ->
         let described =
-            failed |> List.truncate 20 |> List.map describe |> String.concat "\n"
+            failed
+            |> List.truncate 20
+            |> List.map (fun run -> $"{describe run}\n{again run}")
+            |> String.concat "\n"
 
         failtest $"{failed.Length} runs failed\n{described}"
 
@@ -139,13 +143,16 @@ let tests =
     testList "crashes" [
         test "wherever a small history is cut, it comes to its end" {
             let runs = exhaustive 1UL histories
-            expectNoFailure runs
+            expectNoFailure (fun _ -> "") runs
             Expect.isGreaterThan runs.Length 1_000 "boundaries"
             expectSeen requiredOfSmall runs
         }
 
         test $"{seeds} large histories with crashes come to their ends" {
-            expectNoFailure large.Value
+            expectNoFailure
+                (fun run ->
+                    $"again: dotnet run --project tests/FsScheduler.Simulation.Tests -- --crash {run.seed} --lines 200")
+                large.Value
         }
 
         test "the same seed gives the same run" {
