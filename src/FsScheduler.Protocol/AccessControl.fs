@@ -3,7 +3,7 @@ namespace FsScheduler.Protocol
 open System.Net
 open FsScheduler.Core
 
-/// What the gate needs to know of its scheduler.
+/// What a scheduler admits.
 type AccessRules = {
     /// None: everybody may come in.
     tokens: Tokens option
@@ -42,11 +42,11 @@ module AccessControl =
     /// Without a byte, in the middle of a frame.
     let frameSilenceMax: Duration = 30_000L<ms>
 
-    /// The verdict when `helloWithin` is over.
+    /// The answer when `helloWithin` is over.
     let helloIsLate =
         Admission.Close(ErrorCode.Timeout, $"no HELLO within {helloWithin / 1_000L<ms>} s")
 
-    /// The verdict when `frameSilenceMax` is over.
+    /// The answer when `frameSilenceMax` is over.
     let frameIsStuck =
         Admission.Close(
             ErrorCode.Timeout,
@@ -58,7 +58,7 @@ module AccessControl =
         match message with
         | ToScheduler.Submit _
         | ToScheduler.Result(_, Succeeded) -> true
-        | _ -> false
+        | _ -> false // every other message stands in its line
 
     let private tooLarge (bytes: Size) (most: Size) =
         Admission.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
@@ -130,7 +130,7 @@ module AccessControl =
             match message rules role frame.message with
             | Admission.Open _
             | Admission.Deliver when bytes > bytesMax -> tooLarge bytes bytesMax
-            | verdict -> verdict
+            | admission -> admission
 
     /// <summary>Whether a scheduler may listen at this address.</summary>
     /// <returns>Ok, or what to do about it: beyond this machine, it needs tokens.</returns>

@@ -6,7 +6,7 @@ open System.Collections.Generic
 open System.Text.Json
 open FsScheduler.Core
 
-/// Reads lines, and writes them, of one direction.
+/// Reads the messages of every task, of one direction.
 type private ReadHot<'union> =
     delegate of JsonObjectReader * ReadOnlySpan<byte> * HotKind -> 'union voption
 
@@ -151,12 +151,12 @@ module Codec =
     /// Whether a client says this, and no worker.
     let internal isForClient (message: ToScheduler) : bool =
         message.IsSubmit
-        || ToSchedulerMessages.ofClient
+        || ToSchedulerMessages.ofClients
            |> List.exists (fun declaration -> (declaration.tryWrite message).IsSome)
 
     /// What a client may say, as a list in a sentence.
     let internal wordsOfClient =
-        let words = [ for declaration in ToSchedulerMessages.ofClient -> declaration.word ]
+        let words = [ for declaration in ToSchedulerMessages.ofClients -> declaration.word ]
         let last = List.last words
 
         "HELLO, SUBMIT, "

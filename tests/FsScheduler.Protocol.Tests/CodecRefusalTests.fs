@@ -269,6 +269,23 @@ let private peculiar =
                 })
                 "its version"
         }
+        test "the HELLO of a client without looking at fields that workers have" {
+            let said =
+                toScheduler
+                    """{"type":"HELLO","protocol":1,"role":"client","name":"c","stages":0,"holding":[[1,2]],"sharedFiles":"x"}"""
+
+            Expect.equal
+                (messageOf said)
+                (ToScheduler.Hello {
+                    protocol = 1
+                    role = Client
+                    name = "c"
+                    token = None
+                    holding = [||]
+                    sharedFiles = false
+                })
+                "a client"
+        }
         test "a failure that says no more as one to try again" {
             let said = toScheduler """{"type":"RESULT","task":1,"attempt":1,"ok":false}"""
             let attempt = { task = 1L<taskId>; number = 1 }

@@ -17,41 +17,53 @@ let private stagesOf (fields: MessageFields) =
 
     stages
 
+let private isWorker (fields: MessageFields) = fields.Choice("role", JsonNames.roles)
+
 /// The fields `role` and `stages`: only a worker has stages.
 let private role: Shape<Hello, Role> = {
     read =
         fun fields ->
-            if not (fields.Choice("role", JsonNames.roles)) then
-                Client
-            else
+            if isWorker fields then
                 Worker(if fields.Has "stages" then Some(stagesOf fields) else None)
+            else
+                Client
     write =
         fun writer hello ->
+            (choice JsonNames.roles).write writer "role" hello.role.IsWorker
+
             match hello.role with
-            | Client -> (choice JsonNames.roles).write writer "role" false
-            | Worker stages ->
-                (choice JsonNames.roles).write writer "role" true
-                Option.iter (texts.write writer "stages") stages
+            | Worker(Some stages) -> texts.write writer "stages" stages
+            | Worker None
+            | Client -> ()
 }
+
+/// A field that workers have: in the HELLO of a client it is a field that nobody knows, whatever it holds.
+let private ofWorker (missing: 'value) (shape: Shape<Hello, 'value>) : Shape<Hello, 'value> = {
+    read = fun fields -> if isWorker fields then shape.read fields else missing
+    write =
+        fun writer hello ->
+            if hello.role.IsWorker then
+                shape.write writer hello
+}
+
+let private version = int System.Int32.MinValue System.Int32.MaxValue
 
 let private helloOfThisVersion: Shape<Hello, Hello> =
     message {
-        let! protocol =
-            required "protocol" (int System.Int32.MinValue System.Int32.MaxValue) _.protocol
-
+        let! protocol = required "protocol" version _.protocol
         and! role = role
         and! name = required "name" (text ProtocolLimits.peerNameBytesMax) _.name
         and! token = optional "token" (text ProtocolLimits.tokenBytesMax) _.token
-        and! holding = unless "holding" attempts [||] _.holding
-        and! sharedFiles = unless "sharedFiles" bool false _.sharedFiles
+        and! holding = unless "holding" attempts [||] _.holding |> ofWorker [||]
+        and! sharedFiles = unless "sharedFiles" bool false _.sharedFiles |> ofWorker false
 
         return {
             protocol = protocol
             role = role
             name = name
             token = token
-            holding = if role = Client then [||] else holding
-            sharedFiles = role <> Client && sharedFiles
+            holding = holding
+            sharedFiles = sharedFiles
         }
     }
 
@@ -60,8 +72,7 @@ let private helloShape: Shape<Hello, Hello> = {
     helloOfThisVersion with
         read =
             fun fields ->
-                let protocol =
-                    (int System.Int32.MinValue System.Int32.MaxValue).read fields "protocol"
+                let protocol = version.read fields "protocol"
 
                 if protocol = ProtocolLimits.protocolVersion then
                     helloOfThisVersion.read fields
@@ -229,10 +240,10 @@ let private fetch =
 let opening = [ hello ]
 
 /// What workers say.
-let ofWorker = [ ready ]
+let ofWorkers = [ ready ]
 
 /// What clients say.
-let ofClient = [
+let ofClients = [
     Declaration.bare "STATUS" ToScheduler.Status
     cancel
     retry
@@ -244,4 +255,4 @@ let ofClient = [
     fetch
 ]
 
-let all = opening @ ofWorker @ ofClient
+let all = opening @ ofWorkers @ ofClients
