@@ -172,6 +172,7 @@ module Pipeline =
         | None -> false
 
     let private parseKnowing
+        charsMax
         isKnown
         isOwn
         offered
@@ -198,8 +199,8 @@ module Pipeline =
                         let stages = stages.ToArray()
                         Ok { stages = stages; wire = Array.map Stage.toWire stages }
 
-        if text.Length > lengthMax then
-            fail lengthMax $"a pipeline has at most {lengthMax} characters"
+        if text.Length > charsMax then
+            fail charsMax $"a pipeline has at most {charsMax} characters"
         elif String.IsNullOrWhiteSpace text then
             fail 0 "the pipeline is empty"
         else
@@ -212,15 +213,16 @@ module Pipeline =
     /// `name:argument`. An argument in double quotes keeps its blanks and `|`; `""` in it is a quote.
     /// </param>
     let parse (offered: IReadOnlySet<string>) (text: string) : Result<Pipeline, PipelineError> =
-        parseKnowing offered.Contains offered.Contains offered text
+        parseKnowing lengthMax offered.Contains offered.Contains offered text
 
-    /// Reads a pipeline that was accepted before, whatever workers offer now.
+    /// Reads a pipeline that was accepted before, whatever workers offer now. `print` may give more characters than were
+    /// accepted, so there is no bound.
     let parseRecorded (text: string) : Result<Pipeline, PipelineError> =
-        parseKnowing (fun _ -> true) (fun _ -> true) (HashSet<string>()) text
+        parseKnowing Int32.MaxValue (fun _ -> true) (fun _ -> true) (HashSet<string>()) text
 
     /// Reads a pipeline whose stages may be offered later. Names of encodings mean built-in stages.
     let parseAwaiting (text: string) : Result<Pipeline, PipelineError> =
-        parseKnowing (fun _ -> true) (fun _ -> false) (HashSet<string>()) text
+        parseKnowing lengthMax (fun _ -> true) (fun _ -> false) (HashSet<string>()) text
 
     let private printArgument (argument: string) =
         if argument.Contains '|' || argument[0] = '"' || argument.Trim() <> argument then

@@ -1,5 +1,6 @@
 module FsScheduler.Core.Tests.PipelineTests
 
+open System
 open System.Collections.Generic
 open Expecto
 open FsCheck.FSharp
@@ -306,5 +307,20 @@ let private properties =
                 "")
     ]
 
+let private recorded = [
+    test "what was accepted is read again as it is printed, also where that is longer" {
+        let argument = String('x', Pipeline.lengthMax - "grep:|lower|lower".Length)
+        let text = $"grep:{argument}|lower|lower"
+
+        match Pipeline.parseAwaiting text with
+        | Ok pipeline ->
+            let printed = Pipeline.print pipeline
+            Expect.isGreaterThan printed.Length Pipeline.lengthMax "blanks around each bar"
+            Expect.equal (Pipeline.parseRecorded printed) (Ok pipeline) "the same"
+        | Error error -> failtest error.message
+    }
+]
+
 [<Tests>]
-let tests = testList "pipeline" [ reading; refusals; wireForm; properties ]
+let tests =
+    testList "pipeline" [ reading; refusals; wireForm; testList "recorded" recorded; properties ]
