@@ -4,6 +4,7 @@ open System
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Stages
+open FsScheduler.TestKit
 open FsScheduler.Stages.Tests.StageReference
 
 /// For each stage: a payload, and what it becomes.

@@ -8,6 +8,7 @@ open Expecto
 open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.Stages
+open FsScheduler.TestKit
 open FsScheduler.Stages.Tests.StageReference
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 100 }

@@ -5,8 +5,9 @@ open System.Text
 open System.Text.Unicode
 open Expecto
 open FsCheck.FSharp
-open FsScheduler.Stages.Tests.StageReference
 open FsScheduler.Stages
+open FsScheduler.TestKit
+open FsScheduler.Stages.Tests.StageReference
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 200 }
 

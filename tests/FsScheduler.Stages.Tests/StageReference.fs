@@ -3,15 +3,13 @@ module FsScheduler.Stages.Tests.StageReference
 
 open System
 open System.Buffers
-open System.Globalization
 open System.Numerics
 open System.Text
 open System.Text.RegularExpressions
 open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.Stages
-
-let utf8 (text: string) = Encoding.UTF8.GetBytes text
+open FsScheduler.TestKit
 
 /// A letter with case, and what is looked past between it and a sigma, as far as the texts here have them.
 let private cased = @"(?:[\p{Lu}\p{Ll}\p{Lt}ªºⅠⅰⒶⓐ]|𐐀|𝐀)"

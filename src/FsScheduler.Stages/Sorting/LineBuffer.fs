@@ -69,7 +69,7 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
         let entry = (entriesOf count)[index]
         ReadOnlySpan(bytes, entry.offset, entry.length)
 
-    /// Keeps so many lines of those that come first, once they are sorted. Not for descending orders.
+    /// Keeps so many lines of those that come first, once they are sorted.
     member _.KeepFirst(kept: int) =
         let entries = (entriesOf count).Slice(0, kept)
         entries.Sort(fun left right -> left.offset.CompareTo right.offset)

@@ -148,6 +148,9 @@ module internal LineKey =
         let zero = 1UL <<< 63
         if number.isNegative then zero - size else zero + size
 
+    /// Whether the key of a number says all of it: lines with this key have equal numbers.
+    let isWholeNumber (key: uint64) = key &&& 1UL = 0UL
+
 /// An order of lines. In each, only lines that are equal in whole have the same place.
 [<RequireQualifiedAccess>]
 type internal LineOrder =
@@ -170,9 +173,18 @@ module internal LineOrder =
         | true, false -> LineOrder.Number
         | true, true -> LineOrder.NumberDescending
 
-    /// Whether lines are compared by their leading numbers first.
-    let isNumeric (order: LineOrder) =
-        order <> LineOrder.Text && order <> LineOrder.TextDescending
+    /// The order of lines with equal leading numbers; none: the order goes by text alone.
+    let afterNumber (order: LineOrder) : LineOrder voption =
+        match order with
+        | LineOrder.Text
+        | LineOrder.TextDescending -> ValueNone
+        | LineOrder.Number
+        | LineOrder.Greatest -> ValueSome LineOrder.Text
+        | LineOrder.NumberDescending -> ValueSome LineOrder.TextDescending
+
+    /// Whether a key of an order by number says all of the number.
+    let isWholeNumber (order: LineOrder) (key: uint64) =
+        LineKey.isWholeNumber (if order = LineOrder.Number then key else ~~~key)
 
     /// A key that is smaller for a line that comes first, and the same for some that do not.
     let keyOf (order: LineOrder) (line: ReadOnlySpan<byte>) : uint64 =

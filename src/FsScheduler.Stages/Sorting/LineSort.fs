@@ -26,6 +26,34 @@ module internal LineSort =
     /// Bytes that lines are sorted by in keys; lines that have more in common are compared.
     let private keyedMax = 16 * LineKey.textLength
 
+    /// Gives the entries the keys of their lines from a byte on.
+    let private load (buffer: byte[]) order depth (entries: Span<Entry>) =
+        for index in 0 .. entries.Length - 1 do
+            let entry = &entries[index]
+            let rest = ReadOnlySpan(buffer, entry.offset + depth, entry.length - depth)
+            entry.key <- LineOrder.keyOf order rest
+
+    let private areKeysDifferent (entries: Span<Entry>) =
+        let mutable index = 1
+
+        while index < entries.Length && entries[index].key = entries[0].key do
+            index <- index + 1
+
+        index < entries.Length
+
+    /// One long line many times need not be sorted.
+    let private areLinesDifferent (buffer: byte[]) (entries: Span<Entry>) =
+        let first = ReadOnlySpan(buffer, entries[0].offset, entries[0].length)
+        let mutable index = 1
+
+        while index < entries.Length
+              && first.SequenceEqual(
+                  ReadOnlySpan(buffer, entries[index].offset, entries[index].length)
+              ) do
+            index <- index + 1
+
+        index < entries.Length
+
     /// <summary>Sorts by the keys, then lines with equal keys by the bytes that follow.</summary>
     /// <param name="buffer">The bytes of the lines.</param>
     /// <param name="order">The order of which the entries have the keys.</param>
@@ -39,7 +67,9 @@ module internal LineSort =
         (compare: Comparison<Entry>)
         (entries: Span<Entry>)
         =
-        entries.Sort()
+        if areKeysDifferent entries then
+            entries.Sort()
+
         let mutable first = 0
 
         while first < entries.Length do
@@ -51,15 +81,18 @@ module internal LineSort =
             let tied = entries.Slice(first, next - first)
 
             if tied.Length > 1 then
-                if LineOrder.isNumeric order || depth >= keyedMax then
-                    tied.Sort compare
-                elif tied[0].length > depth then
-                    for index in 0 .. tied.Length - 1 do
-                        let entry = &tied[index]
-                        let rest = ReadOnlySpan(buffer, entry.offset + depth, entry.length - depth)
-                        entry.key <- LineOrder.keyOf order rest
-
-                    sortFrom buffer order (depth + LineKey.textLength) compare tied
+                match LineOrder.afterNumber order with
+                | ValueSome textOrder when LineOrder.isWholeNumber order tied[0].key ->
+                    load buffer textOrder 0 tied
+                    sortFrom buffer textOrder LineKey.textLength compare tied
+                | ValueNone when depth < keyedMax ->
+                    if tied[0].length > depth then
+                        load buffer order depth tied
+                        sortFrom buffer order (depth + LineKey.textLength) compare tied
+                | ValueSome _
+                | ValueNone ->
+                    if areLinesDifferent buffer tied then
+                        tied.Sort compare
 
             first <- next
 

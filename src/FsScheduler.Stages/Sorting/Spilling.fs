@@ -2,10 +2,7 @@ namespace FsScheduler.Stages
 
 open System
 open System.Buffers
-open System.Collections.Generic
 open System.IO
-open System.Threading
-open System.Threading.Tasks
 open Microsoft.Win32.SafeHandles
 
 /// Where stages put what does not fit into memory, and how much does.
