@@ -35,6 +35,7 @@ type private Known = {
 type FileTracker(settle: Duration) =
     do ArgumentOutOfRangeException.ThrowIfNegative(int64 settle)
 
+    // The shortest wait before a file that could not be read is tried again.
     static let reconsiderMin: Duration = 500L<ms>
 
     let known = Dictionary<TaskName, Known>()
@@ -86,9 +87,6 @@ type FileTracker(settle: Duration) =
 
     let isOld (version: FileVersion) (wallNow: int64) =
         version.modified <= wallNow - int64 settle * ticksPerMs
-
-    /// The shortest wait before a file that could not be read is tried again.
-    static member ReconsiderMin: Duration = reconsiderMin
 
     /// How many files have a newest version that is not taken.
     member _.Pending = waiting.Count + ready.Count
@@ -175,7 +173,7 @@ type FileTracker(settle: Duration) =
             known.Remove name |> ignore
             given
 
-    /// Reports that a taken version could not be used: the file settles anew, for at least `ReconsiderMin`, and is then
+    /// Reports that a taken version could not be used: the file settles anew, for at least half a second, and is then
     /// taken even if unchanged. Does nothing where a newer version is known.
     member _.Reconsider(name: TaskName, version: FileVersion, now: Instant) : unit =
         match known.TryGetValue name with

@@ -90,7 +90,7 @@ type TaskRunner
                 return raise (NotShared reason)
         }
 
-    /// Copies a shared payload to a file of the worker.
+    /// Copies a shared payload to memory, or to a file of the worker.
     let fetch (files: SharedFiles) (ct: CancellationToken) : Task<Payload> =
         task {
             use input = shared.Open files
@@ -230,7 +230,6 @@ type TaskRunner
 
                         return result
                 }
-
 
             SpoolFile.discard assigned.payload
             finish assigned result

@@ -40,8 +40,3 @@ module internal Wakeup =
     let waitForAny (fds: int[]) (timeoutMs: int) : unit =
         let readable fd = { fd = fd; events = POLLIN; happened = 0s }
         Native.poll (Array.map readable fds, unativeint fds.Length, timeoutMs) |> ignore
-
-    /// Waits until one of two descriptors can be read, or a signal interrupts; the caller tries again.
-    let waitForEither (first: int) (second: int) : unit =
-        let readable fd = { fd = fd; events = POLLIN; happened = 0s }
-        Native.poll ([| readable first; readable second |], 2un, -1) |> ignore

@@ -59,7 +59,7 @@ type EffectDispatcher
         | _ -> ()
 
     /// Adds the outage and the file that is waited for to a STATUS.
-    let withFailure message =
+    let withOutage message =
         match message with
         | FromScheduler.Status report ->
             FromScheduler.Status {
@@ -95,7 +95,7 @@ type EffectDispatcher
         | PeerEffect.Reply(session, message, payload, kept) ->
             let isSent =
                 trySend session {
-                    message = withFailure message
+                    message = withOutage message
                     payload = payload
                     submission = ValueNone
                     isLast = not kept

@@ -1,7 +1,6 @@
 namespace FsScheduler.Server
 
 open System
-open System.Collections.Concurrent
 open System.Collections.Generic
 open System.IO
 open System.Net
@@ -36,6 +35,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let quarantined = scheduler.QuarantinedInputs
     let takenBefore = Dictionary scheduler.TakenFiles
     let finishedBefore = scheduler.Status.finished
+    let lastSession = scheduler.LastSession
     let unfinishedBefore = HashSet scheduler.UnfinishedFiles
     let inputs = InputFolder(options.entrada, options.ignored)
     let publisher = ResultStore options.resultados
@@ -189,7 +189,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
         log = log
     }
 
-    let peers = PeerListener(listener, connections, context, scheduler.LastSession)
+    let peers = PeerListener(listener, connections, context, lastSession)
 
     let around = {
         maintenance = {

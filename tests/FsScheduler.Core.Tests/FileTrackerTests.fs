@@ -7,11 +7,7 @@ open Expecto.Flip
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
-
-let private name text =
-    match TaskName.parse text with
-    | Ok name -> name
-    | Error reason -> failwith $"{text}: {reason}"
+open FsScheduler.TestKit
 
 let private at ms : Instant = { sinceStart = ms * 1L<ms> }
 

@@ -4,7 +4,6 @@ module FsScheduler.Core.Tests.SchedulerRun
 open System.Collections.Generic
 open Expecto
 open FsCheck
-open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.TestKit.SchedulerHistory

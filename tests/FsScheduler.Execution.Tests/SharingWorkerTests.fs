@@ -3,7 +3,6 @@ module FsScheduler.Execution.Tests.SharingWorkerTests
 
 open System
 open System.IO
-open System.Text
 open System.Text.Json
 open System.Threading
 open System.Threading.Tasks

@@ -2,11 +2,9 @@ module FsScheduler.Execution.Tests.WorkerTests
 
 open System
 open System.Collections.Concurrent
-open System.Collections.Generic
 open System.IO
 open System.Net
 open System.Net.Sockets
-open System.Text
 open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
@@ -17,8 +15,6 @@ open FsScheduler.Protocol
 open FsScheduler.Execution
 open FsScheduler.TestKit
 open FsScheduler.Execution.Tests.RunningWorker
-
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 let welcomeOf (beatMs: int) (lostAfterMs: int) (maxResult: int) =
     $"""{{"type":"WELCOME","protocol":1,"session":"1","beatMs":{beatMs},"lostAfterMs":{lostAfterMs},"maxPayload":1000000000,"maxResult":{maxResult}}}"""

@@ -2,7 +2,6 @@ module FsScheduler.Journal.Tests.DamageTests
 
 open System
 open System.IO
-open System.Text
 open Expecto
 open FsScheduler.Journal
 open FsScheduler.TestKit

@@ -4,7 +4,6 @@ open System
 open System.IO
 open System.Net
 open System.Net.Sockets
-open System.Text
 open System.Text.Json
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -42,8 +41,6 @@ let private submit ref want bytes =
 let private expectError (code: string) (json: JsonElement) =
     Expect.equal (text json "type", text json "code") ("ERROR", code) $"{json}"
     Expect.isNotEmpty (text json "message") "says what is wrong"
-
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 /// What a stranger, a worker or a client says, and how it is sent away.
 let private refusals
@@ -254,7 +251,7 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
             let listener = new TcpListener(IPAddress.Loopback, 0)
             listener.Start()
             let peer = new Peer(listener.LocalEndpoint :?> IPEndPoint)
-            let! (socket: Socket) = listener.AcceptSocketAsync()
+            let! (socket: Socket) = within (listener.AcceptSocketAsync())
             listener.Stop()
             let made = Connection(1L<sessionId>, socket, context)
             connection <- ValueSome made

@@ -5,7 +5,6 @@ open System
 open System.Collections.Generic
 open System.IO
 open System.Text.Json
-open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Execution

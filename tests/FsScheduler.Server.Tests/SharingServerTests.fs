@@ -6,15 +6,12 @@ open System.Diagnostics
 open System.IO
 open System.Text
 open System.Text.Json
-open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Server
 open FsScheduler.TestKit
 open FsScheduler.Server.Tests.Cluster
-
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 /// More than what travels, in lines of 14 bytes.
 let private content =

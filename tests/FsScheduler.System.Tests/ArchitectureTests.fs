@@ -1,4 +1,4 @@
-/// The names of code in ARCHITECTURE.md and CONTRIBUTING.md: files, modules, types, functions.
+/// The names of code in documents: files, modules, types, functions.
 module FsScheduler.System.Tests.ArchitectureTests
 
 open System
@@ -15,13 +15,14 @@ let private words pattern (text: string) =
 
 let private sources: Lazy<Source[]> =
     let sourceOf (file: string) (text: string) =
-        let cases = words @"\| (\w+)" text
+        let text = Regex.Replace(text, "(?m)//.*$", "")
+        let cases = words @"(?m)^\s*\| (\w+)(?= of |\s*$)" text
 
         {
             path = "/" + file
             types =
                 words
-                    @"\b(?:type|module|and|class|record|struct|interface|enum) (?:internal |private |rec )*(?:[\w.]+\.)?(\w+)"
+                    @"(?m)^\s*(?:\[<[^\n]*>\] ?)?(?:public |internal |private |sealed |static |abstract |partial )*(?:type|module|and|class|record|struct|interface|enum) (?:\[<[^\n]*>\] ?)?(?:internal |private |rec )*(?:[\w.]+\.)?(\w+)"
                     text
                 + cases
             members =
@@ -90,7 +91,14 @@ let unknown (text: string) : string list = [
 [<Tests>]
 let tests =
     testList "names in documents" [
-        for document in [ "ARCHITECTURE.md"; "CONTRIBUTING.md" ] do
+        for document in
+            [
+                "ARCHITECTURE.md"
+                "CONTRIBUTING.md"
+                "docs/stages.md"
+                "docs/pipelines.md"
+                "docs/sdk.md"
+            ] do
             test $"{document} names files and functions that are there" {
                 let text = File.ReadAllText(Path.Combine(Repository.root, document))
                 Expect.equal (unknown text) [] "nothing has these names"

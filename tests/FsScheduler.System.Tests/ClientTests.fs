@@ -4,7 +4,6 @@ module FsScheduler.System.Tests.ClientTests
 open System
 open System.IO
 open System.Text
-open System.Text.Json
 open System.Text.RegularExpressions
 open Expecto
 open FsScheduler.Core

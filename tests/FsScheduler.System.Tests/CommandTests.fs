@@ -272,7 +272,7 @@ let private answerTooLarge =
             let listing =
                 runWith place [ "TMPDIR=none" ] [ "tasks"; "--connect"; $"127.0.0.1:{port}" ]
 
-            use! peer = listener.AcceptTcpClientAsync()
+            use! peer = awaited "a connection" (listener.AcceptTcpClientAsync())
             use stream = peer.GetStream()
 
             let say (line: string) =
@@ -283,9 +283,9 @@ let private answerTooLarge =
                     """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":1,"maxResult":1}"""
 
             use asked = new StreamReader(stream, leaveOpen = true)
-            let! hello = asked.ReadLineAsync()
+            let! hello = awaited "HELLO" (asked.ReadLineAsync())
             Expect.stringContains (nonNull hello) "HELLO" "who asks"
-            let! question = asked.ReadLineAsync()
+            let! question = awaited "LIST" (asked.ReadLineAsync())
             Expect.stringContains (nonNull question) "LIST" "what is asked"
             do! say """{"type":"LIST","after":1,"more":false,"bytes":2000000}"""
             do! stream.WriteAsync(ReadOnlyMemory(Array.create 2_000_000 (byte '\n')))

@@ -165,7 +165,7 @@ let private refusedAgain =
 
             let meet (answer: Peer -> Received -> Task) =
                 task {
-                    let! socket = listener.AcceptSocketAsync()
+                    let! socket = awaited "a connection" (listener.AcceptSocketAsync())
                     use peer = new Peer(socket)
                     let! _ = peer.Expect "HELLO"
                     do! peer.Send welcome

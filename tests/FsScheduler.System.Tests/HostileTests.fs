@@ -15,8 +15,6 @@ let private client =
 let private worker =
     "{\"type\":\"HELLO\",\"protocol\":1,\"role\":\"worker\",\"name\":\"n\"}\n"
 
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
-
 /// What is sent at once, the code of the ERROR that follows, and a part of its message. Then it is closed.
 let private closing: (string * byte[] * string * string) list = [
     "no JSON", "GET / HTTP/1.1\n"B, "bad-frame", "JSON"

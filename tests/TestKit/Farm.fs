@@ -6,6 +6,11 @@ open System.IO
 open System.Threading.Tasks
 open Expecto
 
+// With processes these wait longer than in one.
+let patience = processPatience
+let awaited what (work: Task<'T>) = awaitedWithin patience what work
+let eventually what holds = eventuallyWithin patience what holds
+
 let private executable (project: string) (name: string) =
     let suffix = if OperatingSystem.IsWindows() then ".exe" else ""
     Path.Combine(Repository.root, "src", project, "bin", "Release", "net10.0", name + suffix)

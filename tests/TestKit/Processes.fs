@@ -132,7 +132,7 @@ type Program(path: string, args: string list, folder: string) =
         child.WorkingSet64
 
     /// Its exit code, once it and all that write to its outputs have ended.
-    member program.Exit: Task<int> = program.ExitWithin patience
+    member program.Exit: Task<int> = program.ExitWithin processPatience
 
     member program.ExitWithin(limit: TimeSpan) : Task<int> =
         task {
@@ -151,7 +151,7 @@ type Program(path: string, args: string list, folder: string) =
     member program.Says(text: string) : Task<string> =
         task {
             let line = errors.First(fun line -> line.Contains text)
-            let! first = Task.WhenAny(line :> Task, ended, Task.Delay patience)
+            let! first = Task.WhenAny(line :> Task, ended, Task.Delay processPatience)
 
             return
                 if line.IsCompleted then

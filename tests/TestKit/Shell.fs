@@ -14,7 +14,10 @@ let shell (folder: string) (command: string) =
         ProcessStartInfo("/bin/sh", [ "-c"; command ], WorkingDirectory = folder)
 
     use child = nonNull (Process.Start start)
-    child.WaitForExit()
+
+    if not (child.WaitForExit patience) then
+        child.Kill true
+        failwith $"{command}: it has not ended within {patience.TotalSeconds} s"
 
     if child.ExitCode <> 0 then
         failwith $"{command}: exit code {child.ExitCode}"

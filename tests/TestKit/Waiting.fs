@@ -8,8 +8,11 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 
-/// No test waits longer for anything. Far more than is needed: a test that reaches this limit fails.
-let patience = TimeSpan.FromSeconds 90.0
+/// No test of one process waits longer for anything. Far more than is needed: a test that reaches this limit fails.
+let patience = TimeSpan.FromSeconds 60.0
+
+/// The same of tests with processes, which take their time to start.
+let processPatience = TimeSpan.FromSeconds 90.0
 
 /// Fails a test that would wait for ever.
 let within (work: Task<'T>) = work.WaitAsync patience
@@ -18,13 +21,15 @@ let within (work: Task<'T>) = work.WaitAsync patience
 let ended (work: Task) = work.WaitAsync patience
 
 /// Fails with a clear message what would wait for ever.
-let awaited (what: string) (work: Task<'T>) =
+let awaitedWithin (limit: TimeSpan) (what: string) (work: Task<'T>) =
     task {
         try
-            return! work.WaitAsync patience
+            return! work.WaitAsync limit
         with :? TimeoutException ->
-            return failtest $"{what}: not within {patience.TotalSeconds} s"
+            return failtest $"{what}: not within {limit.TotalSeconds} s"
     }
+
+let awaited what (work: Task<'T>) = awaitedWithin patience what work
 
 /// Waits for what no event tells, as what other processes do on the disk; looks every 5 ms.
 let eventuallyWithin (limit: TimeSpan) (what: string) (holds: unit -> bool) =

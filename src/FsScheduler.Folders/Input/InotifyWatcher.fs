@@ -183,7 +183,7 @@ type InotifyWatcher
 
         try
             while alive && not (Volatile.Read &stopping) do
-                Wakeup.waitForEither fd wake
+                Wakeup.waitForAny [| fd; wake |] -1
 
                 match read fd (buffer.AsSpan()) with
                 | Ok count when count > 0 ->

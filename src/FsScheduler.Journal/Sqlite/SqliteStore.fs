@@ -197,7 +197,6 @@ module SqliteJournal =
                 member _.Drop(_, _) = onlyRead ()
                 member _.Read from = reader.Read from
 
-
                 member _.Size(keep, since) = reader.Size(keep, since)
                 member _.Dispose() = (reader :> IDisposable).Dispose()
         }

@@ -86,7 +86,7 @@ type SchedulerAgent(initial: InitialState, journal: IJournal, release: Release, 
     new(scheduler, journal, release, clock) =
         SchedulerAgent(InitialState.OfNew scheduler, journal, release, clock)
 
-    /// The status of at most half a second before the latest batch: the answer to STATUS while the journal is held up.
+    /// The status of at most half a second before the latest batch: the answer to STATUS while the journal waits for the disk.
     member _.LatestStatus = status
 
     /// The time of the machine's next step.

@@ -1,7 +1,6 @@
 namespace FsScheduler.Server
 
 open System
-open System.Buffers
 open System.Collections.Generic
 open System.IO
 open System.IO.Pipelines

@@ -2,7 +2,6 @@ namespace FsScheduler.Server
 
 open System
 open System.IO
-open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open Microsoft.Win32.SafeHandles

@@ -15,14 +15,14 @@ open FsScheduler.Protocol
 /// <param name="closing">Ends the wait.</param>
 [<Sealed>]
 type internal StorageWait(context: ConnectionContext, closing: CancellationToken) =
-    let mutable heldUpAt: string | null = null
+    let mutable waitsAt: string | null = null
 
     /// Whether a result waits for the disk, which excuses the silence of the peer.
-    member _.IsWaiting = not (isNull heldUpAt)
+    member _.IsWaiting = not (isNull waitsAt)
 
     /// Ends the wait: the result is stored, or nobody wants it any more.
     member _.End() =
-        match Interlocked.Exchange(&heldUpAt, null) with
+        match Interlocked.Exchange(&waitsAt, null) with
         | null -> ()
         | place -> context.outage.End place
 
@@ -39,7 +39,7 @@ type internal StorageWait(context: ConnectionContext, closing: CancellationToken
             | ToScheduler.Result _ when Disk.isFull refusal && Disk.hasRoomForOthers folder ->
                 return false
             | ToScheduler.Result(attempt, _) when Disk.passes refusal ->
-                heldUpAt <- path
+                waitsAt <- path
                 context.outage.Begin(path, refusal.Message)
 
                 try

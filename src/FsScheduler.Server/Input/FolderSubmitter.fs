@@ -28,7 +28,7 @@ type FolderSubmitter
         submit: Input[] -> Task,
         stop: CancellationToken
     ) =
-    let holdupEvery = TimeSpan.FromMilliseconds 200.0
+    let outageEvery = TimeSpan.FromMilliseconds 200.0
 
     /// By folder: the files that wait for a valid `pipeline.txt`, with the versions found.
     let held = Dictionary<string, Dictionary<TaskName, FileVersion>>()
@@ -99,7 +99,7 @@ type FolderSubmitter
     member _.TakeAsync(files: struct (TaskName * FileVersion)[]) : Task =
         task {
             while not (isNull outage.Reason) do
-                do! Task.Delay(holdupEvery, clock.Provider, stop)
+                do! Task.Delay(outageEvery, clock.Provider, stop)
 
             let isFolderFile (struct (name, _)) = Route.isFolderFile name
             let said, inputs = Array.partition isFolderFile files

@@ -67,9 +67,12 @@ type StorageOutage(log: ILogger) =
                     | Error reason ->
                         outage.Begin(place, reason)
                         do! Task.Delay(betweenTries, clock.Provider, ct)
-            finally
-                // Also after a cancellation: nobody else would end the outage.
+
                 outage.End place
+            finally
+                // A wait that was cancelled holds nothing back any more, and says nothing of the disk.
+                if answer.IsNone then
+                    reasons.TryRemove(place, ref "") |> ignore
 
             return answer.Value
         }

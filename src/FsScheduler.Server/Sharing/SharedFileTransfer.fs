@@ -39,7 +39,6 @@ type SharedFileTransfer
     /// Payloads up to this size are sent as bytes, which is faster than opening a file.
     static let smallMax = 64L * 1024L * 1L<B>
 
-
     let fits (path: string) =
         Encoding.UTF8.GetByteCount path <= ProtocolLimits.sharedPathBytesMax
 

@@ -2,7 +2,6 @@ namespace FsScheduler.Server
 
 open System.Threading
 open System.Threading.Tasks
-open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Protocol
 

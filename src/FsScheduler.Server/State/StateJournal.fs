@@ -54,7 +54,7 @@ module StateJournal =
         )
 
     /// <summary>Runs a step of opening the journal, again and again while the disk is full.</summary>
-    let rec private whilePassing (outage: StorageOutage) place (action: unit -> 'T) : 'T =
+    let rec private retryOpening (outage: StorageOutage) place (action: unit -> 'T) : 'T =
         let outcome =
             try
                 Ok(action ())
@@ -68,7 +68,7 @@ module StateJournal =
         | Error message ->
             outage.Begin(place, message)
             Threading.Thread.Sleep StorageOutage.BetweenTries
-            whilePassing outage place action
+            retryOpening outage place action
 
     /// <summary>Opens the journal of a state folder, new or old.</summary>
     /// <param name="folder">The locked state folder.</param>
@@ -104,7 +104,7 @@ module StateJournal =
         }
 
         try
-            let store = whilePassing outage place (fun () -> new SqliteStore(options))
+            let store = retryOpening outage place (fun () -> new SqliteStore(options))
             over store (Guid.NewGuid()) folder outage clock
         with StoreError(_, message) ->
             raise (IOException message)

@@ -2,7 +2,6 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System
 open System.Collections.Generic
-open System.IO
 open FsScheduler.Core
 open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
