@@ -23,6 +23,7 @@ internal static class RequestTests
         Check.Case("fail when the answer takes too long", Unanswered),
         Check.Case("are told apart from what the scheduler says unasked", Unasked),
         Check.Case("do not go on for ever where each connection is closed", ClosedAgain),
+        Check.Case("end where each connection is closed over them", ClosedOverRequest),
         Check.Case("keep large results in the folder that is given, through a restart", KeepsResults),
         Check.Case("send the file that a link leads to", Link),
     ]);
@@ -169,6 +170,10 @@ internal static class RequestTests
         await using var client = await Check.Within(connecting);
         var error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => client.ExplainAsync(1));
         Check.Contains("does not answer within 0.05 s", error.Message);
+
+        // The first one has its turn until it is answered.
+        error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => client.GetStatusAsync());
+        Check.Contains("does not answer within 0.05 s", error.Message);
     }
 
     private static async Task Unasked()
@@ -193,6 +198,13 @@ internal static class RequestTests
         Check.Contains("\"task\":2", await peer.ReadAsync());
         await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"the second"}""");
         Check.Equal("the second", (await Check.ThrowsAsync<RequestRefusedException>(() => next)).Message, "the answer");
+
+        // STATUS has no errors.
+        var status = client.GetStatusAsync();
+        Check.Contains("STATUS", await peer.ReadAsync());
+        await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"of a submission"}""");
+        refused = Check.Is<SchedulerNotice.Refused>(await Check.Within(notices.Reader.ReadAsync().AsTask()));
+        Check.Equal("of a submission", refused.Message, "the other notice");
     }
 
     private static async Task ClosedAgain()
@@ -203,9 +215,10 @@ internal static class RequestTests
         await using var client = await Check.Within(connecting);
         var submitting = client.SubmitAsync(Lower("A"));
 
-        while (!submitting.IsCompleted)
+        // The time may be over between the welcome and the message: then there is none.
+        while (!submitting.IsCompleted && await peer.TryReadAsync() is { } line)
         {
-            Check.Contains("SUBMIT", await peer.ReadAsync());
+            Check.Contains("SUBMIT", line);
             await peer.SayAsync("""{"type":"ERROR","code":"bad-frame","message":"never"}""");
             peer.Dispose();
             var next = played.AcceptAsync();
@@ -218,6 +231,34 @@ internal static class RequestTests
         }
 
         Check.Contains("was away for", (await Check.ThrowsAsync<SchedulerUnavailableException>(() => submitting)).Message);
+    }
+
+    private static async Task ClosedOverRequest()
+    {
+        using var played = new PlayedScheduler();
+        var connecting = SchedulerClient.ConnectAsync(played.Options with { ReconnectTimeout = TimeSpan.FromMilliseconds(300) });
+        var peer = await played.AcceptAsync();
+        await using var client = await Check.Within(connecting);
+        var asking = client.DrainAsync(["w"]);
+
+        // The time may be over between the welcome and the message: then there is none.
+        while (!asking.IsCompleted && await peer.TryReadAsync() is { } line)
+        {
+            Check.Contains("DRAIN", line);
+            await peer.SayAsync("""{"type":"ERROR","code":"bad-frame","message":"never"}""");
+            peer.Dispose();
+            var next = played.AcceptAsync();
+            await Task.WhenAny(next, asking);
+
+            if (!asking.IsCompleted)
+            {
+                peer = await next;
+            }
+        }
+
+        var error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => asking);
+        Check.Contains("was away for", error.Message);
+        Check.Contains("never", error.Message);
     }
 
     private static async Task KeepsResults()
@@ -274,7 +315,7 @@ internal static class RequestTests
         /// <summary>Takes a connection, and says welcome.</summary>
         public async Task<PlayedPeer> AcceptAsync()
         {
-            var peer = new PlayedPeer(await listener.AcceptTcpClientAsync());
+            var peer = new PlayedPeer(await Check.Within(listener.AcceptTcpClientAsync()));
             Check.Contains("HELLO", await peer.ReadAsync());
             await peer.SayAsync(Welcome);
             return peer;
@@ -288,7 +329,20 @@ internal static class RequestTests
     {
         private readonly StreamReader lines = new(client.GetStream());
 
-        public async Task<string> ReadAsync() => await Check.Within(lines.ReadLineAsync()) ?? throw new AssertException("it is closed");
+        public async Task<string> ReadAsync() => await TryReadAsync() ?? throw new AssertException("it is closed");
+
+        /// <summary>The next line; null where the client has closed the connection.</summary>
+        public async Task<string?> TryReadAsync()
+        {
+            try
+            {
+                return await Check.Within(lines.ReadLineAsync());
+            }
+            catch (IOException)
+            {
+                return null;
+            }
+        }
 
         public async Task SayAsync(string line) => await client.GetStream().WriteAsync(Encoding.UTF8.GetBytes(line + "\n"));
 

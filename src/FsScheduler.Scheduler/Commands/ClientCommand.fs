@@ -2,6 +2,7 @@ namespace FsScheduler.Scheduler
 
 open System
 open System.IO
+open System.Text
 open System.Text.Encodings.Web
 open System.Text.Json
 open System.Threading
@@ -11,6 +12,9 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Cli
 open FsScheduler.Sdk
+
+/// The scheduler would refuse something again and again.
+exception Refusal of message: string
 
 /// What the commands share that ask a running scheduler: arguments, the connection, messages.
 module ClientCommand =
@@ -23,9 +27,27 @@ module ClientCommand =
         | Ok _ -> address
         | Error message -> raise (WrongArguments $"--connect: {message}")
 
+    let private bounded (what: string) (bytesMax: int) (text: string) =
+        if Encoding.UTF8.GetByteCount text > bytesMax then
+            raise (Refusal $"{what} has at most {bytesMax} bytes")
+
+        text
+
     /// The token in the file of `--token-file`.
     let tokenOf (file: string option) =
-        file |> Option.map (CommandLine.tokenFor "client" "--token-file")
+        file
+        |> Option.map (
+            CommandLine.tokenFor "client" "--token-file"
+            >> bounded "a token" ProtocolLimits.tokenBytesMax
+        )
+
+    /// The stages of `--pipeline`.
+    let pipelineOf (text: string) =
+        bounded "a pipeline" ProtocolLimits.pipelineBytesMax text
+
+    /// The name or session of a worker.
+    let workerOf (text: string) =
+        bounded "the name of a worker" ProtocolLimits.peerNameBytesMax text
 
     /// What `--connect`, `--token-file` and `--json` say of themselves.
     let connectUsage = "where the scheduler listens (default: 127.0.0.1:7070)"
@@ -62,14 +84,7 @@ module ClientCommand =
         task {
             try
                 return! SchedulerClient.ConnectAsync(options, ct)
-            with
-            | :? SchedulerRefusedException as refused when refused.NeedsToken ->
-                return
-                    raise (
-                        SchedulerRefusedException
-                            $"the scheduler at {options.Address} wants a client's token: name a file with a line 'client TOKEN' with --token-file"
-                    )
-            | :? SchedulerUnavailableException as away when not (isNull away.InnerException) ->
+            with :? SchedulerUnavailableException as away when not (isNull away.InnerException) ->
                 return
                     raise (
                         SchedulerUnavailableException(
@@ -89,7 +104,8 @@ module ClientCommand =
         SchedulerClientOptions(
             Address = addressOf address,
             Token = Option.toObj (tokenOf tokenFile),
-            AnswerTimeout = answerTimeout,
+            // Where a lost connection is waited for, so is an answer: after silence the connection is made anew.
+            AnswerTimeout = max answerTimeout reconnectTimeout,
             ReconnectTimeout = reconnectTimeout,
             TemporaryFolder = Path.GetTempPath(),
             OnNotice = hear

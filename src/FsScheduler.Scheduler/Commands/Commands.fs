@@ -26,6 +26,13 @@ module Commands =
             | StoreError(_, message) ->
                 ClientCommand.complain name message
                 ExitCode.cannotStart
+            // The SDK names its own option.
+            | :? SchedulerRefusedException as error when error.NeedsToken ->
+                ClientCommand.complain
+                    name
+                    "the scheduler wants a client's token: name a file with a line 'client TOKEN' with --token-file"
+
+                ExitCode.cannotStart
             | :? SchedulerException as error ->
                 ClientCommand.complain name error.Message
                 ExitCode.cannotStart

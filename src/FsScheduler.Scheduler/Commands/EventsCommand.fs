@@ -3,6 +3,7 @@ namespace FsScheduler.Scheduler
 open System
 open System.Threading
 open Argu
+open FsScheduler.Core
 open FsScheduler.Cli
 open FsScheduler.Sdk
 
@@ -56,7 +57,7 @@ module EventsCommand =
 
         let first = arguments.GetResult(EventsArguments.After, 0L)
 
-        if first < 0L then
+        if first < 0L || first > ProtocolLimits.integerMax then
             raise (WrongArguments "--after: the number of an event, or 0")
 
         let isFollowing = arguments.Contains EventsArguments.Follow

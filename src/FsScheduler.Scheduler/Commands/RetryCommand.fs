@@ -153,7 +153,9 @@ module RetryCommand =
         }
 
     let run (arguments: ParseResults<RetryArguments>) : int =
-        let pipeline = arguments.TryGetResult RetryArguments.Pipeline
+        let pipeline =
+            arguments.TryGetResult RetryArguments.Pipeline
+            |> Option.map ClientCommand.pipelineOf
 
         if pipeline |> Option.exists (fun text -> text.Trim() = "") then
             raise (WrongArguments "--pipeline: the pipeline is empty")

@@ -62,7 +62,7 @@ module TaskCommands =
         command "cancel" arguments (fun client ct -> client.CancelAsync(ids, ct))
 
     let drain (arguments: ParseResults<TaskArguments>) : int =
-        let workers = whats arguments
+        let workers = whats arguments |> List.map ClientCommand.workerOf
         command "drain" arguments (fun client ct -> client.DrainAsync(workers, ct))
 
     /// Shows an explanation, as a scheduler or `HistoryQueries` makes it.

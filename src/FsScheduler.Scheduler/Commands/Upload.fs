@@ -8,9 +8,6 @@ open FsScheduler.Folders
 open FsScheduler.Cli
 open FsScheduler.Sdk
 
-/// The scheduler would refuse something again and again.
-exception Refusal of message: string
-
 /// A file to be submitted.
 type Upload = {
     /// Which of the files, from 1.
@@ -190,10 +187,8 @@ module Upload =
             | [ _ ] -> true
             | _ -> false
 
-        let pipeline = arguments.GetResult(SubmitArguments.Pipeline, "")
-
-        if Text.Encoding.UTF8.GetByteCount pipeline > ProtocolLimits.pipelineBytesMax then
-            raise (Refusal $"a pipeline has at most {ProtocolLimits.pipelineBytesMax} bytes")
+        let pipeline =
+            ClientCommand.pipelineOf (arguments.GetResult(SubmitArguments.Pipeline, ""))
 
         let upload index (found: Found) =
             let given = templated found index

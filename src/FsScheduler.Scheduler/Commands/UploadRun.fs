@@ -69,10 +69,13 @@ type UploadRun
     let total = uploads.Length
     let toSubmit = Queue uploads
     let underway = Dictionary<int, Underway>()
-    let events = Channel.CreateUnbounded<UploadEvent>() // bounded by the window
+    // Bounded by the window; notices come one by one.
+    let events = Channel.CreateUnbounded<UploadEvent>()
     let mutable failed = 0
     let mutable ended = 0
     let mutable left = 0
+    // Reconnects since a file has ended, or since the scheduler said that it is too busy.
+    let mutable returns = 0
     let mutable halted: HaltRule option = None
     // With a rule no more are on their way than workers have slots, so that there is something left to stop.
     let mutable window = if halt.IsSome then 1 else UploadRun.WindowMax
@@ -85,7 +88,9 @@ type UploadRun
         | Some rule -> rule.whenever = HaltWhen.Now
         | None -> false
 
-    let tell event = events.Writer.TryWrite event |> ignore
+    let tell event =
+        if not (events.Writer.TryWrite event) then
+            UploadRun.Discard event
 
     let finish (upload: Upload) (ending: UploadEnding) (received: int64) =
         let started =
@@ -94,6 +99,7 @@ type UploadRun
             | _ -> DateTimeOffset.UtcNow
 
         underway.Remove upload.number |> ignore
+        returns <- 0
         ended <- ended + 1
         failed <- failed + (if ending.IsFailed then 1 else 0)
         report.Ended(ended, upload, ending, started, received, isCancelling () && ending.IsFailed)
@@ -228,12 +234,37 @@ type UploadRun
             | other -> invalidOp $"an outcome that is none of ours: {other}"
         | Broken(upload, id, error) -> breakOff upload id error
         | Slots slots -> window <- slots |> max 1 |> min UploadRun.WindowMax
-        | Noticed(:? SchedulerNotice.Back) -> askForSlots client ct
+        | Noticed(:? SchedulerNotice.Back) ->
+            returns <- returns + 1
+
+            if returns > UploadRun.ReturnsMax then
+                raise (
+                    SchedulerUnavailableException
+                        "the scheduler goes as often as it comes back, and no file ends: its log says why"
+                )
+
+            // What was to be cancelled may be lost with the connection.
+            for known in underway.Values do
+                known.isCancelled <- false
+
+            askForSlots client ct
+        | Noticed(:? SchedulerNotice.Busy as busy) ->
+            returns <- 0
+            report.Waiting busy.Message
         | Noticed(:? SchedulerNotice.Refused as refused) -> raise (Refusal refused.Message)
         | Noticed notice -> report.Waiting notice.Message
 
     /// Not all of a thousand files are open at once.
     static member WindowMax = 64
+
+    /// Reconnects after which a scheduler that finishes nothing in between is given up.
+    static member ReturnsMax = 60
+
+    /// A result that nobody takes is deleted.
+    static member private Discard(event: UploadEvent) =
+        match event with
+        | Ended(_, (:? Outcome.Succeeded as succeeded)) -> succeeded.Result.Dispose()
+        | _ -> ()
 
     /// What the client has to tell.
     member _.Hear(notice: SchedulerNotice) = tell (Noticed notice)
@@ -255,12 +286,11 @@ type UploadRun
 
     /// Results that came and that nobody takes any more.
     member _.DiscardResults() =
+        events.Writer.TryComplete() |> ignore // those that come later are deleted by who tells of them
         let mutable event = Unchecked.defaultof<UploadEvent>
 
         while events.Reader.TryRead &event do
-            match event with
-            | Ended(_, (:? Outcome.Succeeded as succeeded)) -> succeeded.Result.Dispose()
-            | _ -> ()
+            UploadRun.Discard event
 
     member _.Failed = failed
 

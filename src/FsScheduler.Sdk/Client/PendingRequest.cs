@@ -67,7 +67,7 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 /// <param name="Message">The answer.</param>
 /// <param name="Payload">The bytes that came with the answer.</param>
 /// <param name="Unstored">Why the payload could not be stored on this machine; null when it is there.</param>
-/// <param name="Errors">What was wrong with each message of the request, in no more messages than that has.</param>
+/// <param name="Errors">What was wrong with messages of the request.</param>
 internal sealed record Answer(
     Core.FromScheduler Message, Core.Payload Payload, string? Unstored, IReadOnlyList<string> Errors)
 {

@@ -172,13 +172,13 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
     {
         Interlocked.Increment(ref count);
 
+        var isTold = Submissions.Attach(connection);
+
         // A scheduler that closes over what it is told again is as good as away: only answers count then.
-        if (!Submissions.Attach(connection))
+        if (!Requests.Attach(connection) && !isTold)
         {
             failures = 0;
         }
-
-        Requests.Attach(connection);
     }
 
     private void Detach(Protocol.SchedulerClient connection)
@@ -216,7 +216,13 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
                 away = $"the scheduler says: {error.message}";
                 Tell(new SchedulerNotice.Refused(error.message));
                 break;
-            case Core.FromScheduler.Error:
+            case Core.FromScheduler.Error error:
+                if (!error.Item1.IsBadField && !error.Item1.IsUnknownType)
+                {
+                    away = $"the scheduler says: {error.message}"; // and closes the connection
+                }
+
+                break;
             case { IsWelcome: true } or { IsBeat: true }:
                 break;
             default:

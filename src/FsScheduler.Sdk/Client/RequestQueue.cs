@@ -13,6 +13,9 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
     private TaskCompletionSource online = NewOnline();
     private Exception? end;
 
+    /// <summary>Requests that have no answer yet, also those that wait for their turn.</summary>
+    private int waiting;
+
     /// <summary>Why there is no connection, once it has been lost for too long.</summary>
     private Exception? away;
 
@@ -46,13 +49,15 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
             : throw new SchedulerUnavailableException("the scheduler answers something else");
     }
 
-    public void Attach(Protocol.SchedulerClient connection)
+    /// <summary>Requests that were lost are sent again over a new connection. False: there are none.</summary>
+    public bool Attach(Protocol.SchedulerClient connection)
     {
         lock (gate)
         {
             wire = connection;
             away = null;
             online.TrySetResult();
+            return waiting > 0;
         }
     }
 
@@ -80,7 +85,8 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
         lock (gate)
         {
-            asked = current;
+            // STATUS alone has no errors: one that comes before its answer is about something else.
+            asked = arrival.message.IsError && current is { Messages: [{ IsStatus: true }] } ? null : current;
         }
 
         if (asked?.Take(arrival) == true)
@@ -119,9 +125,33 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
     private async Task<Answer> SendAsync(IReadOnlyList<Core.ToScheduler> messages, CancellationToken ct)
     {
+        lock (gate)
+        {
+            waiting++;
+        }
+
+        try
+        {
+            return await RepeatAsync(messages, ct).ConfigureAwait(false);
+        }
+        finally
+        {
+            lock (gate)
+            {
+                waiting--;
+            }
+        }
+    }
+
+    private async Task<Answer> RepeatAsync(IReadOnlyList<Core.ToScheduler> messages, CancellationToken ct)
+    {
         while (true)
         {
-            await turn.WaitAsync(ct).ConfigureAwait(false);
+            if (!await turn.WaitAsync(options.AnswerTimeout, ct).ConfigureAwait(false))
+            {
+                throw Unanswered();
+            }
+
             var request = new PendingRequest(messages);
             _ = EndTurnAsync(request);
             var (connection, reconnected) = Post(request);
@@ -179,8 +209,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
         catch (TimeoutException)
         {
             request.Abandon();
-            throw new SchedulerUnavailableException(
-                $"the scheduler does not answer within {options.AnswerTimeout.TotalSeconds} s; its disk may be full, or it is stopped");
+            throw Unanswered();
         }
         catch (OperationCanceledException)
         {
@@ -188,4 +217,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
             throw;
         }
     }
+
+    private SchedulerUnavailableException Unanswered() =>
+        new($"the scheduler does not answer within {options.AnswerTimeout.TotalSeconds} s; its disk may be full, or it is stopped");
 }

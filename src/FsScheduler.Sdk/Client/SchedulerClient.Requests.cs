@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace FsScheduler.Sdk;
 
 /// <content>Questions about tasks, and commands. They are put to the scheduler one at a time.</content>
@@ -35,7 +37,8 @@ public sealed partial class SchedulerClient
     public Task<CommandResult> CancelAsync(IEnumerable<long> taskIds, CancellationToken cancellationToken = default) =>
         CommandAsync(taskIds.Select(taskId => Core.ToScheduler.NewCancel(TaskId(taskId))), cancellationToken);
 
-    /// <summary>Takes a task out of quarantine.</summary>
+    /// <summary>Takes a task out of quarantine. Said again after a lost connection, as every command; the second time a task
+    /// that is out of quarantine by then is an error.</summary>
     /// <param name="taskId">Its number.</param>
     /// <param name="pipeline">Another pipeline, for the file of the task, which becomes a new task. (default: the task's
     /// own)</param>
@@ -48,7 +51,7 @@ public sealed partial class SchedulerClient
             [
                 pipeline is null
                     ? Core.ToScheduler.NewRetry(TaskId(taskId))
-                    : Core.ToScheduler.NewRetryWith(TaskId(taskId), pipeline),
+                    : Core.ToScheduler.NewRetryWith(TaskId(taskId), Pipeline(pipeline)),
             ],
             cancellationToken);
 
@@ -59,7 +62,7 @@ public sealed partial class SchedulerClient
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public Task<CommandResult> RetryAllAsync(string? pipeline = null, CancellationToken cancellationToken = default) =>
         CommandAsync(
-            [pipeline is null ? Core.ToScheduler.RetryAll : Core.ToScheduler.NewRetryAllWith(pipeline)], cancellationToken);
+            [pipeline is null ? Core.ToScheduler.RetryAll : Core.ToScheduler.NewRetryAllWith(Pipeline(pipeline))], cancellationToken);
 
     /// <summary>Has workers finish what they hold and go.</summary>
     /// <param name="workers">Names of workers, or their sessions as text.</param>
@@ -67,7 +70,7 @@ public sealed partial class SchedulerClient
     /// <returns>An error for each name that no worker has.</returns>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public Task<CommandResult> DrainAsync(IEnumerable<string> workers, CancellationToken cancellationToken = default) =>
-        CommandAsync(workers.Select(Core.ToScheduler.NewDrain), cancellationToken);
+        CommandAsync(workers.Select(worker => Core.ToScheduler.NewDrain(Worker(worker))), cancellationToken);
 
     /// <summary>Asks why a task is where it is.</summary>
     /// <param name="taskId">Its number.</param>
@@ -145,6 +148,16 @@ public sealed partial class SchedulerClient
         var (errors, report) = await connection.Requests.CommandAsync(commands, ct).ConfigureAwait(false);
         return new(errors, report.trouble?.Value);
     }
+
+    private static string Pipeline(string pipeline) =>
+        Bounded(pipeline, Core.ProtocolLimits.pipelineBytesMax, nameof(pipeline));
+
+    private static string Worker(string worker) => Bounded(worker, Core.ProtocolLimits.peerNameBytesMax, "workers");
+
+    private static string Bounded(string text, int bytesMax, string parameter) =>
+        Encoding.UTF8.GetByteCount(text) <= bytesMax
+            ? text
+            : throw new ArgumentException($"it has at most {bytesMax} bytes", parameter);
 
     private static long TaskId(long taskId)
     {

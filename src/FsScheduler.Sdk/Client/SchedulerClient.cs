@@ -72,15 +72,19 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(submission);
         var pending = await connection.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
 
-        try
-        {
-            return await pending.Accepted.WaitAsync(cancellationToken).ConfigureAwait(false);
-        }
-        finally
-        {
-            pending.Abandon();
-            connection.Submissions.Forget(pending);
-        }
+        // Not before that, also where nobody waits: until then its payload may have to be sent, or sent again.
+        var forgotten = pending.Accepted.ContinueWith(
+            accepted =>
+            {
+                pending.Abandon();
+                connection.Submissions.Forget(pending);
+                return accepted.GetAwaiter().GetResult();
+            },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default);
+
+        return await forgotten.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Submits as many tasks as there are, without waiting for one before the next, and gives their outcomes as they

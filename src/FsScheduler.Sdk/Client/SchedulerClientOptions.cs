@@ -44,7 +44,7 @@ public sealed record SchedulerClientOptions
     /// <summary>Hears of lost connections. (default: nobody)</summary>
     public ILogger? Logger { get; init; }
 
-    /// <summary>Called when the connection is lost or back, and while the scheduler is too busy, from one thread at a time.
+    /// <summary>Called when the connection is lost or back, while the scheduler is too busy, and when it refuses a submission, from one thread at a time.
     /// The connection waits for the call: return at once, and do not throw. (default: nothing)</summary>
     public Action<SchedulerNotice>? OnNotice { get; init; }
 
@@ -76,9 +76,10 @@ public sealed record SchedulerClientOptions
             throw new ArgumentException("it is zero or more, or Timeout.InfiniteTimeSpan", nameof(ReconnectTimeout));
         }
 
-        if (AnswerTimeout <= TimeSpan.Zero && AnswerTimeout != Timeout.InfiniteTimeSpan)
+        if (AnswerTimeout != Timeout.InfiniteTimeSpan && (AnswerTimeout <= TimeSpan.Zero || AnswerTimeout > TimeSpan.FromDays(1)))
         {
-            throw new ArgumentException("it is more than zero, or Timeout.InfiniteTimeSpan", nameof(AnswerTimeout));
+            throw new ArgumentException(
+                "it is more than zero, and a day at the most, or Timeout.InfiniteTimeSpan", nameof(AnswerTimeout));
         }
 
         if (MaxPending is < 1 or > 1_000_000)
