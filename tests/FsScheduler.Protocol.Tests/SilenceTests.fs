@@ -56,7 +56,7 @@ let private duplex () =
 
 /// A scheduler that is played by hand, and a client that is welcome.
 type private Meeting = {
-    client: SchedulerClient
+    client: ClientConnection
     /// What the client says.
     lines: IO.StreamReader
     say: FromScheduler -> Task
@@ -75,7 +75,7 @@ let private meet (clock: ManualClock) : Task<Meeting> =
             theirs.WriteAsync(output.WrittenMemory).AsTask()
 
         let starting =
-            SchedulerClient.StartAsync(
+            ClientConnection.StartAsync(
                 ours,
                 "client",
                 None,

@@ -11,13 +11,13 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
     /// <param name="ct">Ends the wait, which is <see cref="SchedulerClientOptions.ConnectTimeout"/> at the most.</param>
     /// <exception cref="SchedulerUnavailableException">Another try may find a scheduler.</exception>
     /// <exception cref="SchedulerRefusedException">Another try would end the same.</exception>
-    public async Task<Protocol.SchedulerClient> OpenAsync(CancellationToken ct)
+    public async Task<Protocol.ClientConnection> OpenAsync(CancellationToken ct)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
         limit.CancelAfter(options.ConnectTimeout);
         var stream = await OpenStreamAsync(limit.Token, ct).ConfigureAwait(false);
         var token = options.Token is null ? null : FSharpOption<string>.Some(options.Token);
-        var started = await Protocol.SchedulerClient
+        var started = await Protocol.ClientConnection
             .StartAsync(stream, options.Name, token, folder, limit.Token)
             .ConfigureAwait(false);
 

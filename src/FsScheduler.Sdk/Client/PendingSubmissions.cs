@@ -11,7 +11,7 @@ internal sealed class PendingSubmissions(
     private readonly Dictionary<string, PendingSubmission> pending = [];
     private readonly SemaphoreSlim room = new(options.MaxPending);
     private readonly CancellationTokenSource closing = new();
-    private Protocol.SchedulerClient? wire;
+    private Protocol.ClientConnection? wire;
     private Exception? end;
 
     private long maxPayload;
@@ -61,7 +61,7 @@ internal sealed class PendingSubmissions(
     }
 
     /// <summary>Sends all over a new connection. False: there was nothing to send.</summary>
-    public bool Attach(Protocol.SchedulerClient connection)
+    public bool Attach(Protocol.ClientConnection connection)
     {
         lock (gate)
         {

@@ -87,7 +87,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
     }
 
     /// <summary>Receives over as many connections as it takes.</summary>
-    private async Task ReceiveAsync(Protocol.SchedulerClient first)
+    private async Task ReceiveAsync(Protocol.ClientConnection first)
     {
         var connection = first;
 
@@ -111,7 +111,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    private async Task<Protocol.SchedulerClient?> ReconnectAsync()
+    private async Task<Protocol.ClientConnection?> ReconnectAsync()
     {
         while (!closing.IsCancellationRequested)
         {
@@ -168,7 +168,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    private void Attach(Protocol.SchedulerClient connection)
+    private void Attach(Protocol.ClientConnection connection)
     {
         Interlocked.Increment(ref count);
 
@@ -181,7 +181,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    private void Detach(Protocol.SchedulerClient connection)
+    private void Detach(Protocol.ClientConnection connection)
     {
         Submissions.Detach();
         Requests.Detach();

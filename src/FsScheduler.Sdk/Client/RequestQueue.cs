@@ -9,7 +9,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
     /// <summary>Taken from a request until its answer, also when nobody waits for that any more.</summary>
     private readonly SemaphoreSlim turn = new(1);
     private PendingRequest? current;
-    private Protocol.SchedulerClient? wire;
+    private Protocol.ClientConnection? wire;
     private TaskCompletionSource online = NewOnline();
     private Exception? end;
 
@@ -50,7 +50,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
     }
 
     /// <summary>Requests that were lost are sent again over a new connection. False: there are none.</summary>
-    public bool Attach(Protocol.SchedulerClient connection)
+    public bool Attach(Protocol.ClientConnection connection)
     {
         lock (gate)
         {
@@ -173,7 +173,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
     /// <summary>Sends a request, which is lost at once where there is no connection.</summary>
     /// <returns>The connection, and what ends with the one that the request may be repeated over.</returns>
-    private (Protocol.SchedulerClient? Connection, Task Reconnected) Post(PendingRequest request)
+    private (Protocol.ClientConnection? Connection, Task Reconnected) Post(PendingRequest request)
     {
         lock (gate)
         {
@@ -196,7 +196,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
     /// <summary>Waits for the answer; null when the connection is lost.</summary>
     private async Task<Answer?> AnswerAsync(
-        PendingRequest request, Protocol.SchedulerClient? connection, CancellationToken ct)
+        PendingRequest request, Protocol.ClientConnection? connection, CancellationToken ct)
     {
         try
         {

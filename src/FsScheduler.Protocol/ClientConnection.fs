@@ -26,7 +26,7 @@ type Unwelcome =
 /// <param name="clock">Tells how long the scheduler has been silent. While somebody waits for it and it says nothing it is asked
 /// for its status, and the connection is closed when it does not answer: a machine that is gone says no goodbye.</param>
 [<Sealed>]
-type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
+type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
     static let memoryMax = 1024L * 1024L * 1L<B>
     static let lookEvery = TimeSpan.FromSeconds 1.0
     let arrived = Queue<IncomingMessage<FromScheduler>>()
@@ -250,8 +250,8 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             token: string option,
             folder: string,
             limit: CancellationToken
-        ) : Task<Result<SchedulerClient, Unwelcome>> =
-        SchedulerClient.StartAsync(stream, name, token, folder, Clock TimeProvider.System, limit)
+        ) : Task<Result<ClientConnection, Unwelcome>> =
+        ClientConnection.StartAsync(stream, name, token, folder, Clock TimeProvider.System, limit)
 
     /// As above, by a clock of one's own.
     static member internal StartAsync
@@ -262,9 +262,9 @@ type SchedulerClient private (stream: Stream, folder: string, clock: Clock) =
             folder: string,
             clock: Clock,
             limit: CancellationToken
-        ) : Task<Result<SchedulerClient, Unwelcome>> =
+        ) : Task<Result<ClientConnection, Unwelcome>> =
         task {
-            let client = new SchedulerClient(stream, folder, clock)
+            let client = new ClientConnection(stream, folder, clock)
 
             let hello: Hello = {
                 protocol = Codec.protocolVersion
