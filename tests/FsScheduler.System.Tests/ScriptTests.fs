@@ -11,6 +11,9 @@ open FsScheduler.TestKit.Farm
 let private fsi (script: string) (args: string list) =
     new Program("dotnet", [ "fsi"; Path.Combine("scripts", script) ] @ args, Repository.root)
 
+/// A script builds the whole solution first, where anything has changed since the last build, the commit among it.
+let private buildPatience = TimeSpan.FromMinutes 8.0
+
 [<Tests>]
 let tests =
     testList "the scripts" [
@@ -18,7 +21,7 @@ let tests =
         <| fun () ->
             task {
                 use script = fsi "run-local.fsx" [ "--files"; "200"; "--workers"; "2"; "--kill" ]
-                let! code = script.Exit
+                let! code = script.ExitWithin buildPatience
                 Expect.equal code 0 script.Said
 
                 let! killed =
@@ -45,7 +48,7 @@ let tests =
         <| fun () ->
             task {
                 use script = fsi "wordcount.fsx" [ "--size"; "40MiB"; "--workers"; "2" ]
-                let! code = script.Exit
+                let! code = script.ExitWithin buildPatience
                 Expect.equal code 0 script.Said
                 Expect.contains script.Output.All "the counts are right" script.Said
             }
