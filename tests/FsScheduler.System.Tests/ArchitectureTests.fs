@@ -7,8 +7,14 @@ open System.Text.RegularExpressions
 open Expecto
 open FsScheduler.TestKit
 
-/// What a file defines, by words: types, modules and cases of unions; and functions and members.
-type private Source = { path: string; types: Set<string>; members: Set<string> }
+/// What a file defines, by words: types, modules and cases of unions; and functions and members. The members of a class
+/// in C# stand for themselves too, as in the documents of the SDK.
+type private Source = {
+    path: string
+    types: Set<string>
+    members: Set<string>
+    ofCSharp: Set<string>
+}
 
 let private words pattern (text: string) =
     set [ for found in Regex.Matches(text, pattern) -> found.Groups[1].Value ]
@@ -17,6 +23,14 @@ let private sources: Lazy<Source[]> =
     let sourceOf (file: string) (text: string) =
         let text = Regex.Replace(text, "(?m)//.*$", "")
         let cases = words @"(?m)^\s*\| (\w+)(?= of |\s*$)" text
+
+        let ofCSharp =
+            if file.EndsWith ".cs" then
+                words
+                    @"(?m)^\s*(?:public|internal) [^=;{(\n]*?\b(\w+)(?:<[^>]*>)?(?:\(| \{| =>| =|;)"
+                    text
+            else
+                Set.empty
 
         {
             path = "/" + file
@@ -32,6 +46,8 @@ let private sources: Lazy<Source[]> =
                 + words @"member \w+\.(\w+)" text
                 + words @"(?m)^\s*(?:mutable )?(\w+):" text
                 + cases
+                + ofCSharp
+            ofCSharp = ofCSharp
         }
 
     lazy
@@ -63,11 +79,18 @@ let private isMember (owner: string) (name: string) =
 
 let private isName (name: string) =
     isPath name
-    || sources.Value |> Array.exists (fun source -> source.types.Contains name)
+    || sources.Value
+       |> Array.exists (fun source -> source.types.Contains name || source.ofCSharp.Contains name)
 
 /// Names of .NET, and of what the project is built with.
 let private others =
-    set [ "FSharp.Core"; "SynchronizationContext"; "MailboxProcessor" ]
+    set [
+        "FSharp.Core"
+        "MailboxProcessor"
+        "ShutdownTimeout"
+        "SslStream"
+        "SynchronizationContext"
+    ]
 
 /// Names of code in a document that nothing is called.
 let unknown (text: string) : string list = [
