@@ -5,14 +5,14 @@ namespace FsScheduler.Sdk;
 /// <summary>Addresses written <c>HOST:PORT</c>.</summary>
 internal static class Endpoint
 {
-    /// <summary>What is wrong with an address; null when nothing is.</summary>
-    public static string? Problem(string address)
+    /// <summary>The error in an address; null: the address is valid.</summary>
+    public static string? ErrorOf(string address)
     {
         var parsed = Protocol.SchedulerAddress.parse(address);
         return parsed.IsError ? parsed.ErrorValue : null;
     }
 
-    /// <summary>A socket to an address without a problem.</summary>
+    /// <summary>Opens a socket to a valid address.</summary>
     public static async ValueTask<Stream> OpenAsync(string address, CancellationToken ct)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };

@@ -2,10 +2,10 @@ using System.Text.Json;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>What became of commands.</summary>
-/// <param name="Errors">What was wrong with them, in the scheduler's words; none: nothing was.</param>
-/// <param name="Trouble">Why the scheduler cannot record anything for now: it is not known yet whether the commands are
-/// carried out. Null when they are.</param>
+/// <summary>The outcome of commands.</summary>
+/// <param name="Errors">The errors of the scheduler; empty when every command succeeded.</param>
+/// <param name="Trouble">Why the scheduler cannot record anything for now, so that it is not known yet whether the commands
+/// are carried out; otherwise null.</param>
 public sealed record CommandResult(IReadOnlyList<string> Errors, string? Trouble);
 
 /// <summary>Why a task is where it is.</summary>
@@ -28,16 +28,16 @@ public sealed record TaskExplanation
     /// <summary>The task's number.</summary>
     public long TaskId { get; }
 
-    /// <summary>What the task was submitted as.</summary>
+    /// <summary>The name of the task.</summary>
     public string Name { get; }
 
     /// <summary>The state of the task, by the names of <c>docs/protocol.md</c>, such as <c>quarantined</c>.</summary>
     public string State { get; }
 
-    /// <summary>The pipeline that the task was submitted with; null where the journal has forgotten it.</summary>
+    /// <summary>The pipeline that the task was submitted with; null if the journal has forgotten it.</summary>
     public string? Pipeline { get; }
 
-    /// <summary>What happened to the task and what comes next, for people.</summary>
+    /// <summary>For people: what has happened to the task, and what comes next.</summary>
     public IReadOnlyList<string> Sentences { get; }
 
     /// <summary>The answer as the scheduler sent it: a JSON object in UTF-8, with the events of the task.</summary>
@@ -45,12 +45,12 @@ public sealed record TaskExplanation
 }
 
 /// <summary>A page of <see cref="SchedulerClient.ListAsync"/>.</summary>
-/// <param name="Tasks">By ascending number; often fewer than a page may have.</param>
-/// <param name="Last">The number to go on after.</param>
+/// <param name="Tasks">The tasks, by ascending number; often fewer than <see cref="TaskQuery.Most"/>.</param>
+/// <param name="Last">The <see cref="TaskQuery.After"/> of the next page.</param>
 /// <param name="HasMore">Whether there may be tasks with higher numbers.</param>
 public sealed record TaskPage(IReadOnlyList<TaskSummary> Tasks, long Last, bool HasMore);
 
-/// <summary>A task, and where it is.</summary>
+/// <summary>A task, with its state.</summary>
 public sealed record TaskSummary
 {
     internal TaskSummary(string json)
@@ -71,13 +71,13 @@ public sealed record TaskSummary
     /// <summary>The task's number.</summary>
     public long TaskId { get; }
 
-    /// <summary>What the task was submitted as.</summary>
+    /// <summary>The name of the task.</summary>
     public string Name { get; }
 
     /// <summary>The state of the task, by the names of <c>docs/protocol.md</c>, such as <c>running</c>.</summary>
     public string State { get; }
 
-    /// <summary>How often the task was given to a worker; null where that is not known any more.</summary>
+    /// <summary>How often the task was given to a worker; null if that is not known any more.</summary>
     public int? Attempt { get; }
 
     /// <summary>How long the task has been in its state.</summary>
@@ -89,7 +89,7 @@ public sealed record TaskSummary
     /// <summary>The worker that has the task, if any.</summary>
     public string? Worker { get; }
 
-    /// <summary>What the last attempt said, if it failed.</summary>
+    /// <summary>The error of the last attempt, if it failed.</summary>
     public string? Error { get; }
 
     /// <summary>The line of the answer, as the scheduler sent it.</summary>
@@ -101,7 +101,7 @@ public sealed record TaskSummary
 
 /// <summary>A page of <see cref="SchedulerClient.GetEventsAsync"/>.</summary>
 /// <param name="Lines">JSON lines in UTF-8, one for each event, as in <c>docs/protocol.md</c>.</param>
-/// <param name="Last">The number to go on after: that of the last event, or the one that was asked for.</param>
+/// <param name="Last">The <see cref="EventQuery.After"/> of the next page.</param>
 public sealed record EventPage(ReadOnlyMemory<byte> Lines, long Last);
 
 /// <summary>A stage that workers offer, or tasks wait for.</summary>
@@ -117,13 +117,13 @@ public sealed record StageOffer
         Queued = root.GetProperty("queued").GetInt64();
     }
 
-    /// <summary>What pipelines call the stage.</summary>
+    /// <summary>The name of the stage in pipelines.</summary>
     public string Stage { get; }
 
     /// <summary>How many connected workers offer the stage.</summary>
     public int Workers { get; }
 
-    /// <summary>How many tasks these workers hold at once, together.</summary>
+    /// <summary>How many tasks these workers hold at once, all together.</summary>
     public long Slots { get; }
 
     /// <summary>How many tasks wait for the stage.</summary>

@@ -2,11 +2,12 @@ using System.Threading.Channels;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>Submissions on their way, and outcomes that nobody has taken yet; together a bounded number.</summary>
+/// <summary>The submissions of <see cref="SchedulerClient.SubmitManyAsync"/> without an outcome, and the outcomes that were
+/// not read yet; together a bounded number.</summary>
 internal sealed class Batch(PendingSubmissions submitted, int most)
 {
     private readonly Channel<Outcome> outcomes =
-        Channel.CreateUnbounded<Outcome>(new() { SingleReader = true }); // the room is what bounds it
+        Channel.CreateUnbounded<Outcome>(new() { SingleReader = true }); // bounded by `room`
 
     private readonly SemaphoreSlim room = new(most);
     private readonly HashSet<PendingSubmission> underway = [];
@@ -14,10 +15,10 @@ internal sealed class Batch(PendingSubmissions submitted, int most)
 
     public ChannelReader<Outcome> Outcomes => outcomes.Reader;
 
-    /// <summary>An outcome was taken, which makes room for another submission.</summary>
-    public void Taken() => room.Release();
+    /// <summary>Makes room for another submission, after an outcome was read.</summary>
+    public void OutcomeRead() => room.Release();
 
-    /// <summary>Submits all. It does not throw: the reader of the outcomes does.</summary>
+    /// <summary>Submits all. Throws nothing: the reader of the outcomes gets the exception.</summary>
     public async Task SendAsync(IAsyncEnumerable<Submission> submissions, CancellationToken ct)
     {
         try
@@ -47,7 +48,7 @@ internal sealed class Batch(PendingSubmissions submitted, int most)
         }
     }
 
-    /// <summary>Nobody takes any more.</summary>
+    /// <summary>Deletes the results that were not read, also those to come.</summary>
     public void Abandon()
     {
         outcomes.Writer.TryComplete();

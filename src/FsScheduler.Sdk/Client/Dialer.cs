@@ -3,14 +3,14 @@ using Microsoft.FSharp.Core;
 namespace FsScheduler.Sdk;
 
 /// <summary>Opens connections to one scheduler.</summary>
-/// <param name="options">Where it is.</param>
-/// <param name="folder">For results that are too large for memory.</param>
+/// <param name="options">The address, the token and the time limit.</param>
+/// <param name="folder">The folder for results that are too large for memory.</param>
 internal sealed class Dialer(SchedulerClientOptions options, string folder)
 {
-    /// <summary>Connects once, up to the scheduler's welcome.</summary>
-    /// <param name="ct">Ends the wait, which is <see cref="SchedulerClientOptions.ConnectTimeout"/> at the most.</param>
-    /// <exception cref="SchedulerUnavailableException">Another try may find a scheduler.</exception>
-    /// <exception cref="SchedulerRefusedException">Another try would end the same.</exception>
+    /// <summary>Connects once, and waits for WELCOME.</summary>
+    /// <param name="ct">Ends the wait, which takes at most <see cref="SchedulerClientOptions.ConnectTimeout"/>.</param>
+    /// <exception cref="SchedulerUnavailableException">Another attempt may find a scheduler.</exception>
+    /// <exception cref="SchedulerRefusedException">Another attempt would be refused too.</exception>
     public async Task<Protocol.ClientConnection> OpenAsync(CancellationToken ct)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
@@ -27,7 +27,7 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
         }
 
         ct.ThrowIfCancellationRequested();
-        throw WhyNot(started.ErrorValue);
+        throw Failure(started.ErrorValue);
     }
 
     private async Task<Stream> OpenStreamAsync(CancellationToken limit, CancellationToken ct)
@@ -44,7 +44,7 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
         }
     }
 
-    private SchedulerException WhyNot(Protocol.Unwelcome reason) =>
+    private SchedulerException Failure(Protocol.Unwelcome reason) =>
         reason switch
         {
             { IsUnauthorized: true } => new SchedulerRefusedException(
@@ -59,7 +59,7 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
             Protocol.Unwelcome.Refused refused => new SchedulerUnavailableException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
             { IsSilent: true } => new SchedulerUnavailableException(
-                $"what is at {options.Address} does not answer within {options.ConnectTimeout.TotalSeconds} s: it is stopped, or no scheduler"),
-            _ => new SchedulerUnavailableException($"what is at {options.Address} is no scheduler"),
+                $"the server at {options.Address} does not answer within {options.ConnectTimeout.TotalSeconds} s: it is stopped, or is no scheduler"),
+            _ => new SchedulerUnavailableException($"the server at {options.Address} is no scheduler"),
         };
 }

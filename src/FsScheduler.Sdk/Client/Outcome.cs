@@ -1,18 +1,18 @@
 namespace FsScheduler.Sdk;
 
-/// <summary>Why a submission was not taken.</summary>
+/// <summary>Why a submission was rejected.</summary>
 public enum RejectionReason
 {
-    /// <summary>The pipeline cannot be read, or names a stage that nobody knows.</summary>
+    /// <summary>The pipeline is invalid, or names an unknown stage.</summary>
     BadPipeline,
 
-    /// <summary>The name is no relative path with <c>/</c> between its parts.</summary>
+    /// <summary>The name is not a relative path with <c>/</c> between its parts.</summary>
     BadName,
 
     /// <summary>The key was used before, with another name, pipeline or payload.</summary>
     BadKey,
 
-    /// <summary>The payload is larger than the scheduler takes; its <c>--max-payload</c> says how large.</summary>
+    /// <summary>The payload is larger than <c>--max-payload</c> of the scheduler.</summary>
     TooLarge,
 }
 
@@ -25,10 +25,10 @@ public abstract record Outcome
         Key = key;
     }
 
-    /// <summary>What was submitted.</summary>
+    /// <summary>The submission.</summary>
     public Submission Submission { get; }
 
-    /// <summary>The key that it was submitted with: its own, or the one that the client gave it.</summary>
+    /// <summary>The key of the submission: its own, or the one that the client made.</summary>
     public string Key { get; }
 
     /// <summary>The task is done.</summary>
@@ -45,10 +45,10 @@ public abstract record Outcome
         /// <summary>The scheduler's number for the task, from 1.</summary>
         public long TaskId { get; }
 
-        /// <summary>How often it was given to a worker, from 0.</summary>
+        /// <summary>How often the task was given to a worker, from 0.</summary>
         public int Attempts { get; }
 
-        /// <summary>What the pipeline gave; empty unless the submission asked for <see cref="Delivery.Result"/>.</summary>
+        /// <summary>The result; empty unless the submission asked for <see cref="Delivery.Result"/>.</summary>
         public TaskResult Result { get; }
     }
 
@@ -66,14 +66,14 @@ public abstract record Outcome
         /// <summary>The scheduler's number for the task, from 1.</summary>
         public long TaskId { get; }
 
-        /// <summary>How often it was given to a worker, from 0.</summary>
+        /// <summary>How often the task was given to a worker, from 0.</summary>
         public int Attempts { get; }
 
-        /// <summary>What the last attempt said.</summary>
+        /// <summary>The error of the last attempt.</summary>
         public string Error { get; }
     }
 
-    /// <summary>Somebody cancelled the task.</summary>
+    /// <summary>The task was cancelled, by this client or another.</summary>
     public sealed record Cancelled : Outcome
     {
         internal Cancelled(Submission submission, string key, long taskId, int attempts)
@@ -86,11 +86,11 @@ public abstract record Outcome
         /// <summary>The scheduler's number for the task, from 1.</summary>
         public long TaskId { get; }
 
-        /// <summary>How often it was given to a worker, from 0.</summary>
+        /// <summary>How often the task was given to a worker, from 0.</summary>
         public int Attempts { get; }
     }
 
-    /// <summary>The scheduler did not take it; there is no task.</summary>
+    /// <summary>The scheduler rejected the submission; there is no task.</summary>
     public sealed record Rejected : Outcome
     {
         internal Rejected(Submission submission, string key, RejectionReason reason, string message)
@@ -100,10 +100,10 @@ public abstract record Outcome
             Message = message;
         }
 
-        /// <summary>Why.</summary>
+        /// <summary>The reason.</summary>
         public RejectionReason Reason { get; }
 
-        /// <summary>The same for people, with what to do.</summary>
+        /// <summary>The reason for people, with what to do.</summary>
         public string Message { get; }
     }
 }

@@ -3,8 +3,8 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>What goes into a task, from memory, a file or a stream. It is kept until the task has its outcome, because it
-/// may have to be sent again.</summary>
+/// <summary>The bytes that a task is given, from memory, a file or a stream. They are kept until the task has its outcome,
+/// because they may have to be sent again.</summary>
 public abstract class Payload
 {
     private protected Payload()
@@ -15,29 +15,29 @@ public abstract class Payload
     public static Payload Empty { get; } = FromBytes(ReadOnlyMemory<byte>.Empty);
 
     /// <summary>Bytes in memory. They must not change before the outcome.</summary>
-    /// <param name="bytes">All of them.</param>
+    /// <param name="bytes">The payload.</param>
     public static Payload FromBytes(ReadOnlyMemory<byte> bytes) => new InMemory(bytes);
 
     /// <summary>Text, as UTF-8.</summary>
-    /// <param name="text">All of it.</param>
+    /// <param name="text">The payload.</param>
     public static Payload FromText(string text) => FromBytes(Encoding.UTF8.GetBytes(text));
 
-    /// <summary>A file, which is read while it is sent, in bounded memory. It must not change before the outcome.</summary>
-    /// <param name="path">Where it is.</param>
+    /// <summary>A file, which is sent in bounded memory. It must not change before the outcome.</summary>
+    /// <param name="path">The path of the file.</param>
     public static Payload FromFile(string path) => new InFile(path);
 
-    /// <summary>A stream, read from where it stands to its end when it is submitted. What is over 64 KiB waits in a temporary
-    /// file. For one submission; the caller disposes it.</summary>
-    /// <param name="stream">It need not know its length.</param>
+    /// <summary>A stream, read from its position to its end when it is submitted. A payload of 64 KiB or more waits in a
+    /// temporary file. For one submission; the caller disposes the stream.</summary>
+    /// <param name="stream">The payload; its length need not be known.</param>
     public static Payload FromStream(Stream stream)
     {
         ArgumentNullException.ThrowIfNull(stream);
         return new InStream(stream);
     }
 
-    /// <summary>Makes it ready to be sent, as often as it takes.</summary>
-    /// <param name="folder">For temporary files.</param>
-    /// <param name="most">How many bytes are taken. Of more, no more than the first beyond is read.</param>
+    /// <summary>Prepares the payload for being sent, any number of times.</summary>
+    /// <param name="folder">The folder for temporary files.</param>
+    /// <param name="most">The most bytes that the scheduler takes. A stream is read little further.</param>
     /// <param name="ct">Ends the reading.</param>
     internal abstract ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct);
 
@@ -60,8 +60,8 @@ public abstract class Payload
         internal override ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct)
         {
             var size = PreparedPayload.SizeOf(path);
-            var wire = size == 0 ? Core.PayloadModule.empty : Core.Payload.NewSpooled(path, size);
-            return new(new PreparedPayload(wire, size, path, null));
+            var payload = size == 0 ? Core.PayloadModule.empty : Core.Payload.NewSpooled(path, size);
+            return new(new PreparedPayload(payload, size, path, null));
         }
     }
 
@@ -85,7 +85,7 @@ public abstract class Payload
                 return new(Core.Payload.NewBytes(buffer.AsSpan(0, first).ToArray()), first, null, null);
             }
 
-            var path = Path.Combine(folder, $"in-{Guid.NewGuid():N}");
+            var path = Path.Combine(folder, $".fss-{Guid.NewGuid():N}.tmp");
 
             try
             {
@@ -117,15 +117,15 @@ public abstract class Payload
     }
 }
 
-/// <summary>A payload ready to be sent, as often as it takes.</summary>
-/// <param name="Wire">Where its bytes are.</param>
-/// <param name="Size">How many there are.</param>
-/// <param name="Source">The file that they are in, if they are in one.</param>
-/// <param name="Temporary">The file that goes with the payload, if there is one.</param>
-internal sealed record PreparedPayload(Core.Payload Wire, long Size, string? Source, string? Temporary) : IDisposable
+/// <summary>A payload that can be sent any number of times.</summary>
+/// <param name="Payload">The bytes, or their file.</param>
+/// <param name="Size">The number of bytes.</param>
+/// <param name="Source">The file of the bytes; null: they are in memory.</param>
+/// <param name="Temporary">The file to delete with the payload, if any.</param>
+internal sealed record PreparedPayload(Core.Payload Payload, long Size, string? Source, string? Temporary) : IDisposable
 {
-    /// <summary>Why it cannot be sent as it was promised; null when it can.</summary>
-    public Exception? Trouble()
+    /// <summary>The error of a file that has changed or cannot be read; null: the payload can be sent.</summary>
+    public Exception? SourceError()
     {
         if (Source is null)
         {
@@ -146,7 +146,7 @@ internal sealed record PreparedPayload(Core.Payload Wire, long Size, string? Sou
         }
     }
 
-    /// <summary>The size of a file; of a link, that of the file that it leads to.</summary>
+    /// <summary>The size of a file, in bytes; links are followed.</summary>
     public static long SizeOf(string path)
     {
         using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);

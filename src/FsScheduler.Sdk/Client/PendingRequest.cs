@@ -2,8 +2,8 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>Messages that wait for an answer. An answer names no request, so that one waits at a time.</summary>
-/// <param name="messages">What is asked. Behind commands, which have no answer of their own, stands STATUS.</param>
+/// <summary>A request that waits for its answer. Answers name no request, so one request waits at a time.</summary>
+/// <param name="messages">A question, or commands and STATUS: a command that succeeds has no answer.</param>
 internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 {
     private readonly TaskCompletionSource<Answer?> answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -12,13 +12,13 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 
     public IReadOnlyList<Core.ToScheduler> Messages => messages;
 
-    /// <summary>Null when the connection was lost before.</summary>
+    /// <summary>The answer; null: the connection was lost before.</summary>
     public Task<Answer?> Answered => answered.Task;
 
     private bool EndsWithStatus => messages[^1].IsStatus;
 
-    /// <summary>Takes the answer, or an error on the way to it.</summary>
-    /// <returns>Whether nothing more comes.</returns>
+    /// <summary>Takes the answer, or the error of a command.</summary>
+    /// <returns>Whether the request is complete.</returns>
     public bool Take(Protocol.IncomingMessage<Core.FromScheduler> arrival)
     {
         if (arrival.message is Core.FromScheduler.Error error)
@@ -37,7 +37,7 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 
     public void Lose() => answered.TrySetResult(null);
 
-    /// <summary>Nobody waits for the answer any more; it comes all the same.</summary>
+    /// <summary>Deletes the answer, also one that is still to come: its caller has gone.</summary>
     public void Abandon()
     {
         isAbandoned = true;
@@ -63,16 +63,16 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
     }
 }
 
-/// <summary>What the scheduler said to a request.</summary>
-/// <param name="Message">The answer.</param>
-/// <param name="Payload">The bytes that came with the answer.</param>
-/// <param name="Unstored">Why the payload could not be stored on this machine; null when it is there.</param>
-/// <param name="Errors">What was wrong with messages of the request.</param>
+/// <summary>The answer to a request.</summary>
+/// <param name="Message">The message of the scheduler.</param>
+/// <param name="Payload">The payload of the message.</param>
+/// <param name="NotStored">Why the payload could not be stored on this machine; null when it is there.</param>
+/// <param name="Errors">The errors of commands of the request.</param>
 internal sealed record Answer(
-    Core.FromScheduler Message, Core.Payload Payload, string? Unstored, IReadOnlyList<string> Errors)
+    Core.FromScheduler Message, Core.Payload Payload, string? NotStored, IReadOnlyList<string> Errors)
 {
     /// <summary>The bytes of the payload, in memory.</summary>
-    /// <exception cref="AnswerNotStoredException">There was no room for them on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There was no room for the payload on this machine.</exception>
     public ReadOnlyMemory<byte> ReadBytes()
     {
         using var result = TakeResult("the answer");
@@ -80,13 +80,13 @@ internal sealed record Answer(
     }
 
     /// <summary>The lines of the payload, in UTF-8.</summary>
-    /// <exception cref="AnswerNotStoredException">There was no room for them on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There was no room for the payload on this machine.</exception>
     public string[] ReadLines() =>
         Encoding.UTF8.GetString(ReadBytes().Span).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>The payload, for the caller to dispose.</summary>
-    /// <param name="what">What the payload is, for the message of the exception.</param>
+    /// <param name="what">A name for the payload in the message of the exception.</param>
     /// <exception cref="AnswerNotStoredException">There was no room for the payload on this machine.</exception>
     public TaskResult TakeResult(string what) =>
-        Unstored is null ? TaskResult.Of(Payload) : throw new AnswerNotStoredException(what, Unstored);
+        NotStored is null ? TaskResult.Of(Payload) : throw new AnswerNotStoredException(what, NotStored);
 }

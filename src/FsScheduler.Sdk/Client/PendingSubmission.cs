@@ -1,6 +1,6 @@
 namespace FsScheduler.Sdk;
 
-/// <summary>A submission without an outcome. It keeps its payload, because a lost connection means to send it again.</summary>
+/// <summary>A submission without an outcome. Keeps the payload, which is sent again after a lost connection.</summary>
 internal sealed class PendingSubmission(Submission submission, string key, Core.Submit message, PreparedPayload prepared)
 {
     private readonly TaskCompletionSource<long> accepted = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -15,10 +15,10 @@ internal sealed class PendingSubmission(Submission submission, string key, Core.
 
     public PreparedPayload Prepared => prepared;
 
-    /// <summary>How often the scheduler was too busy to take it.</summary>
+    /// <summary>How often the scheduler was too busy for the submission.</summary>
     public int Refusals { get; set; }
 
-    /// <summary>The number of the task, or why there is none.</summary>
+    /// <summary>The number of the accepted task. Fails if there will be no task.</summary>
     public Task<long> Accepted => accepted.Task;
 
     public Task<Outcome> Ended => ended.Task;
@@ -58,24 +58,23 @@ internal sealed class PendingSubmission(Submission submission, string key, Core.
         prepared.Dispose();
         Refuse(error);
         ended.TrySetException(error);
-        _ = ended.Task.Exception; // nobody may be waiting for it, which is no accident
+        _ = ended.Task.Exception; // an exception that no caller waits for is no defect
     }
 
-    /// <summary>There will be no outcome, and nobody waits for one.</summary>
+    /// <summary>Ends an accepted submission whose outcome no caller waits for.</summary>
     public void Forget()
     {
         prepared.Dispose();
         ended.TrySetCanceled();
     }
 
-    /// <summary>Nobody waits for the outcome any more; the task goes on.</summary>
+    /// <summary>Deletes the result, also one that is still to come: the caller has gone. The task goes on.</summary>
     public void Abandon()
     {
         isAbandoned = true;
         Discard();
     }
 
-    /// <summary>Deletes the result, if there is one by now.</summary>
     private void Discard()
     {
         if (ended.Task is { IsCompletedSuccessfully: true, Result: Outcome.Succeeded succeeded })

@@ -2,28 +2,27 @@ using Microsoft.Extensions.Logging;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>What was submitted and has no outcome, a bounded number. All of it is said again on each new connection; keys
+/// <summary>The submissions without an outcome, a bounded number. All are sent again over each new connection; their keys
 /// make that safe.</summary>
 internal sealed class PendingSubmissions(
-    SchedulerClientOptions options, ILogger? logger, Action<SchedulerNotice> tell, string folder) : IDisposable
+    SchedulerClientOptions options, ILogger? logger, Action<SchedulerNotice> notify, string folder) : IDisposable
 {
     private readonly Lock gate = new();
     private readonly Dictionary<string, PendingSubmission> pending = [];
     private readonly SemaphoreSlim room = new(options.MaxPending);
     private readonly CancellationTokenSource closing = new();
-    private Protocol.ClientConnection? wire;
+    private Protocol.ClientConnection? connection;
     private Exception? end;
-
     private long maxPayload;
 
-    /// <summary>The most bytes of a payload that the scheduler takes, as it last said.</summary>
+    /// <summary>The largest payload that the scheduler takes, in bytes, by the last WELCOME.</summary>
     public long MaxPayload => Volatile.Read(ref maxPayload);
 
-    /// <summary>Waits for room, and sends. The room is taken until the outcome.</summary>
+    /// <summary>Waits until fewer than the most are pending, and sends a submission.</summary>
     public async Task<PendingSubmission> AddAsync(Submission submission, CancellationToken ct)
     {
         var key = submission.Key ?? Guid.NewGuid().ToString("N");
-        var message = submission.ToWire(Guid.NewGuid().ToString("N"), key);
+        var message = submission.ToMessage(Guid.NewGuid().ToString("N"), key);
         await WaitForRoomAsync(ct).ConfigureAwait(false);
         PreparedPayload prepared;
 
@@ -60,13 +59,14 @@ internal sealed class PendingSubmissions(
         return added;
     }
 
-    /// <summary>Sends all over a new connection. False: there was nothing to send.</summary>
-    public bool Attach(Protocol.ClientConnection connection)
+    /// <summary>Sends all over a new connection.</summary>
+    /// <returns>Whether there was a submission to send.</returns>
+    public bool Attach(Protocol.ClientConnection opened)
     {
         lock (gate)
         {
-            wire = connection;
-            Volatile.Write(ref maxPayload, connection.Welcome.maxPayload);
+            connection = opened;
+            Volatile.Write(ref maxPayload, opened.Welcome.maxPayload);
             List<PendingSubmission> again = [.. pending.Values];
             again.ForEach(Post);
             return again.Count > 0;
@@ -77,7 +77,7 @@ internal sealed class PendingSubmissions(
     {
         lock (gate)
         {
-            wire = null;
+            connection = null;
         }
     }
 
@@ -100,7 +100,7 @@ internal sealed class PendingSubmissions(
         if (code.IsBusy)
         {
             logger?.LogWarning("the scheduler is busy: {Message}", rejected.message);
-            tell(new SchedulerNotice.Busy(rejected.message));
+            notify(new SchedulerNotice.Busy(rejected.message));
             _ = PostLaterAsync(rejected.@ref);
         }
         else if (Remove(rejected.@ref) is { } ended)
@@ -112,11 +112,11 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    public void Done(Core.Done done, Core.Payload result, string? trouble)
+    public void Done(Core.Done done, Core.Payload result, string? notStored)
     {
         if (Remove(done.@ref) is not { } ended)
         {
-            // Said twice: submitted again over a new connection, or taken out of quarantine by somebody.
+            // A second DONE: the submission was repeated over a new connection, or the task taken out of quarantine.
             Protocol.SpoolFile.discard(result);
         }
         else if (done.outcome.IsCancelled)
@@ -127,9 +127,9 @@ internal sealed class PendingSubmissions(
         {
             ended.End(new Outcome.Failed(ended.Submission, ended.Key, done.task, done.attempts, error));
         }
-        else if (trouble is not null)
+        else if (notStored is not null)
         {
-            ended.Fail(new AnswerNotStoredException($"the result of task {done.task}", trouble));
+            ended.Fail(new AnswerNotStoredException($"the result of task {done.task}", notStored));
         }
         else
         {
@@ -137,14 +137,14 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    /// <summary>The outcome of a submission that was accepted is not waited for.</summary>
+    /// <summary>Removes an accepted submission whose outcome no caller waits for.</summary>
     public void Forget(PendingSubmission accepted)
     {
         _ = Remove(accepted.Message.@ref);
         accepted.Forget();
     }
 
-    /// <summary>Fails all that waits for an outcome.</summary>
+    /// <summary>Fails all pending submissions.</summary>
     public void Fail(Exception error)
     {
         List<PendingSubmission> failed;
@@ -158,7 +158,7 @@ internal sealed class PendingSubmissions(
         failed.ForEach(each => each.Fail(error));
     }
 
-    /// <summary>Fails whatever is submitted from now on.</summary>
+    /// <summary>Fails all later submissions.</summary>
     public void End(Exception error)
     {
         lock (gate)
@@ -167,7 +167,7 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    /// <summary>Ends the wait for room too.</summary>
+    /// <summary>Ends the waits for room.</summary>
     public void Dispose() => closing.Cancel();
 
     private async Task WaitForRoomAsync(CancellationToken ct)
@@ -184,10 +184,10 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    /// <summary>Sends it if there is a connection; else it is sent with the next one. Only inside the gate.</summary>
+    /// <summary>Sends a submission, if there is a connection: otherwise the next one sends it. Only under the lock.</summary>
     private void Post(PendingSubmission each)
     {
-        if (wire is null)
+        if (connection is null)
         {
             return;
         }
@@ -199,16 +199,16 @@ internal sealed class PendingSubmissions(
                 each.Submission,
                 each.Key,
                 RejectionReason.TooLarge,
-                $"the payload is over the {maxPayload} bytes that the scheduler takes; its --max-payload says how many"));
+                $"the payload has {each.Prepared.Size} bytes, and the scheduler takes at most {maxPayload}; see --max-payload of the scheduler"));
         }
-        else if (each.Prepared.Trouble() is { } trouble)
+        else if (each.Prepared.SourceError() is { } error)
         {
             pending.Remove(each.Message.@ref);
-            each.Fail(trouble);
+            each.Fail(error);
         }
         else
         {
-            wire.Post(Core.ToScheduler.NewSubmit(each.Message), each.Prepared.Wire);
+            connection.Post(Core.ToScheduler.NewSubmit(each.Message), each.Prepared.Payload);
         }
     }
 

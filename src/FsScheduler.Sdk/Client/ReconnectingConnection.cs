@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>The connection of a client over all reconnections: opens it, takes what the scheduler says, and looks for the
-/// scheduler again when it is lost.</summary>
+/// <summary>The connection of a client over all reconnections: connects, receives the messages of the scheduler, and
+/// reconnects when the connection is lost.</summary>
 internal sealed class ReconnectingConnection : IAsyncDisposable
 {
     private readonly SchedulerClientOptions options;
@@ -17,7 +17,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
     private int count;
     private long lostAt;
 
-    /// <summary>Why the scheduler is away, as far as that is known.</summary>
+    /// <summary>Why there is no connection, as far as that is known.</summary>
     private string away = "";
     private Exception? awayError;
 
@@ -27,7 +27,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         logger = options.Logger;
         folder = options.TemporaryFolder ?? Directory.CreateTempSubdirectory("fs-client-").FullName;
         dialer = new(options, folder);
-        Submissions = new(options, logger, Tell, folder);
+        Submissions = new(options, logger, Notify, folder);
         Requests = new(options);
     }
 
@@ -35,7 +35,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
 
     public RequestQueue Requests { get; }
 
-    /// <summary>How many connections there have been.</summary>
+    /// <summary>The number of connections so far.</summary>
     public int Count => Volatile.Read(ref count);
 
     public static async Task<ReconnectingConnection> StartAsync(SchedulerClientOptions options, CancellationToken ct)
@@ -82,11 +82,11 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            logger?.LogWarning("{Folder} cannot be removed: {Reason}", folder, error.Message);
+            logger?.LogWarning("the folder {Folder} for temporary files cannot be removed: {Reason}", folder, error.Message);
         }
     }
 
-    /// <summary>Receives over as many connections as it takes.</summary>
+    /// <summary>Receives over one connection after the other.</summary>
     private async Task ReceiveAsync(Protocol.ClientConnection first)
     {
         var connection = first;
@@ -99,7 +99,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
             {
                 while (await connection.ReceiveAsync(closing.Token).ConfigureAwait(false) is { } arrival)
                 {
-                    Take(arrival.Value);
+                    Dispatch(arrival.Value);
                 }
             }
             catch (OperationCanceledException)
@@ -116,16 +116,20 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         while (!closing.IsCancellationRequested)
         {
             FailIfAwayForTooLong();
-            Tell(new SchedulerNotice.Away(away));
+            Notify(new SchedulerNotice.Away(away));
             var delay = Backoff.After(++failures);
-            logger?.LogWarning("no scheduler at {Address}; next try in {Delay} ms", options.Address, delay.TotalMilliseconds);
+            logger?.LogWarning(
+                "no connection to the scheduler at {Address}: {Reason}; next attempt in {Delay} ms",
+                options.Address,
+                away,
+                delay.TotalMilliseconds);
 
             try
             {
                 await Task.Delay(delay, closing.Token).ConfigureAwait(false);
                 var connection = await dialer.OpenAsync(closing.Token).ConfigureAwait(false);
                 Attach(connection);
-                Tell(new SchedulerNotice.Back($"the scheduler at {options.Address} is back"));
+                Notify(new SchedulerNotice.Back($"the scheduler at {options.Address} is back"));
                 return connection;
             }
             catch (OperationCanceledException)
@@ -146,7 +150,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         return null;
     }
 
-    /// <summary>Also where a scheduler takes each connection and closes it before an answer.</summary>
+    /// <summary>A scheduler that accepts each connection, and closes it before an answer, counts as away too.</summary>
     private void FailIfAwayForTooLong()
     {
         var since = Stopwatch.GetElapsedTime(lostAt);
@@ -159,8 +163,8 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    /// <summary>Only on the thread that receives: one notice at a time.</summary>
-    private void Tell(SchedulerNotice notice)
+    /// <summary>Called on the receiving thread only: one notice at a time.</summary>
+    private void Notify(SchedulerNotice notice)
     {
         if (!closing.IsCancellationRequested)
         {
@@ -172,10 +176,10 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
     {
         Interlocked.Increment(ref count);
 
-        var isTold = Submissions.Attach(connection);
+        var isRepeating = Submissions.Attach(connection) | Requests.Attach(connection);
 
-        // A scheduler that closes over what it is told again is as good as away: only answers count then.
-        if (!Requests.Attach(connection) && !isTold)
+        // A scheduler that closes the connection over a repeated message is as good as away: only an answer ends that.
+        if (!isRepeating)
         {
             failures = 0;
         }
@@ -193,7 +197,7 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    private void Take(Protocol.IncomingMessage<Core.FromScheduler> arrival)
+    private void Dispatch(Protocol.IncomingMessage<Core.FromScheduler> arrival)
     {
         if (arrival.message is not Core.FromScheduler.Error)
         {
@@ -212,9 +216,9 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
                 Submissions.Rejected(rejected);
                 break;
             case Core.FromScheduler.Error error when !Requests.Take(arrival):
-                logger?.LogWarning("the scheduler says {Code}: {Message}", error.Item1, error.message);
+                logger?.LogWarning("the scheduler refuses a message, {Code}: {Message}", error.Item1, error.message);
                 away = $"the scheduler says: {error.message}";
-                Tell(new SchedulerNotice.Refused(error.message));
+                Notify(new SchedulerNotice.Refused(error.message));
                 break;
             case Core.FromScheduler.Error error:
                 if (!error.Item1.IsBadField && !error.Item1.IsUnknownType)
@@ -235,14 +239,14 @@ internal sealed class ReconnectingConnection : IAsyncDisposable
         }
     }
 
-    /// <summary>Fails all that waits.</summary>
+    /// <summary>Fails all pending submissions and requests.</summary>
     private void Fail(Exception error)
     {
         Submissions.Fail(error);
         Requests.Fail(error);
     }
 
-    /// <summary>Fails all that comes from now on.</summary>
+    /// <summary>Fails all later submissions and requests.</summary>
     private void End(Exception error)
     {
         Submissions.End(error);

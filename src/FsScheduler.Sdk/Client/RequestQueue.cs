@@ -1,25 +1,24 @@
 namespace FsScheduler.Sdk;
 
-/// <summary>Requests that have an answer, one at a time. A request is repeated when the connection is lost before its
-/// answer.</summary>
+/// <summary>Sends requests one at a time, and repeats a request if the connection is lost before its answer.</summary>
 internal sealed class RequestQueue(SchedulerClientOptions options)
 {
     private readonly Lock gate = new();
 
-    /// <summary>Taken from a request until its answer, also when nobody waits for that any more.</summary>
+    /// <summary>Taken from a request until its answer, also when its caller has gone.</summary>
     private readonly SemaphoreSlim turn = new(1);
     private PendingRequest? current;
-    private Protocol.ClientConnection? wire;
+    private Protocol.ClientConnection? connection;
     private TaskCompletionSource online = NewOnline();
     private Exception? end;
 
-    /// <summary>Requests that have no answer yet, also those that wait for their turn.</summary>
+    /// <summary>The number of requests without an answer, those that wait for their turn included.</summary>
     private int waiting;
 
-    /// <summary>Why there is no connection, once it has been lost for too long.</summary>
+    /// <summary>Why there is no connection, once the scheduler was away for too long.</summary>
     private Exception? away;
 
-    /// <summary>Asks something that has an answer of its own.</summary>
+    /// <summary>Asks a question, which has an answer of its own.</summary>
     /// <exception cref="RequestRefusedException">The answer is an error.</exception>
     public async Task<Answer> AskAsync(
         Core.ToScheduler question, Func<Core.FromScheduler, bool> isAnswer, CancellationToken ct)
@@ -34,11 +33,11 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
         Protocol.SpoolFile.discard(answer.Payload);
         throw answer.Errors is [var error]
             ? new RequestRefusedException(error)
-            : new SchedulerUnavailableException("the scheduler answers something else");
+            : new SchedulerUnavailableException("the scheduler answers with a message of another type");
     }
 
-    /// <summary>Gives commands, which have no answer when they work.</summary>
-    /// <returns>What was wrong with them, and the status after them.</returns>
+    /// <summary>Sends commands, which have no answer when they succeed.</summary>
+    /// <returns>The errors of the commands, and the status after them.</returns>
     public async Task<(IReadOnlyList<string> Errors, Core.StatusReport Report)> CommandAsync(
         IEnumerable<Core.ToScheduler> commands, CancellationToken ct)
     {
@@ -46,15 +45,16 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
         return answer.Message is Core.FromScheduler.Status status
             ? (answer.Errors, status.Item)
-            : throw new SchedulerUnavailableException("the scheduler answers something else");
+            : throw new SchedulerUnavailableException("the scheduler answers with a message of another type");
     }
 
-    /// <summary>Requests that were lost are sent again over a new connection. False: there are none.</summary>
-    public bool Attach(Protocol.ClientConnection connection)
+    /// <summary>Takes a new connection, over which lost requests are sent again.</summary>
+    /// <returns>Whether there are requests without an answer.</returns>
+    public bool Attach(Protocol.ClientConnection opened)
     {
         lock (gate)
         {
-            wire = connection;
+            connection = opened;
             away = null;
             online.TrySetResult();
             return waiting > 0;
@@ -67,7 +67,7 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
         lock (gate)
         {
-            wire = null;
+            connection = null;
             online.TrySetResult();
             online = NewOnline();
             lost = current;
@@ -77,15 +77,15 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
         lost?.Lose();
     }
 
-    /// <summary>Takes a message that may belong to the request that waits.</summary>
-    /// <returns>False: no request waits, so that the message is about something else.</returns>
+    /// <summary>Takes a message, which may belong to the current request.</summary>
+    /// <returns>False: there is no such request.</returns>
     public bool Take(Protocol.IncomingMessage<Core.FromScheduler> arrival)
     {
         PendingRequest? asked;
 
         lock (gate)
         {
-            // STATUS alone has no errors: one that comes before its answer is about something else.
+            // STATUS alone causes no error: an error before its answer belongs to a submission.
             asked = arrival.message.IsError && current is { Messages: [{ IsStatus: true }] } ? null : current;
         }
 
@@ -107,12 +107,12 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
         {
             away = error;
             online.TrySetException(error);
-            _ = online.Task.Exception; // nobody may be waiting for it, which is no accident
+            _ = online.Task.Exception; // an exception that no caller waits for is no defect
             online = NewOnline();
         }
     }
 
-    /// <summary>Fails whatever is asked from now on.</summary>
+    /// <summary>Fails all later requests.</summary>
     public void End(Exception error)
     {
         lock (gate)
@@ -154,9 +154,9 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
             var request = new PendingRequest(messages);
             _ = EndTurnAsync(request);
-            var (connection, reconnected) = Post(request);
+            var (used, reconnected) = Post(request);
 
-            if (await AnswerAsync(request, connection, ct).ConfigureAwait(false) is { } answer)
+            if (await AnswerAsync(request, used, ct).ConfigureAwait(false) is { } answer)
             {
                 return answer;
             }
@@ -171,13 +171,13 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
         turn.Release();
     }
 
-    /// <summary>Sends a request, which is lost at once where there is no connection.</summary>
-    /// <returns>The connection, and what ends with the one that the request may be repeated over.</returns>
+    /// <summary>Sends a request, which is lost at once without a connection.</summary>
+    /// <returns>The connection, and a task that ends with the next connection, for a repetition.</returns>
     private (Protocol.ClientConnection? Connection, Task Reconnected) Post(PendingRequest request)
     {
         lock (gate)
         {
-            if (wire is null || end is not null)
+            if (connection is null || end is not null)
             {
                 request.Lose();
                 return (null, (end ?? away) is { } error ? Task.FromException(error) : online.Task);
@@ -187,22 +187,22 @@ internal sealed class RequestQueue(SchedulerClientOptions options)
 
             foreach (var message in request.Messages)
             {
-                wire.Post(message);
+                connection.Post(message);
             }
 
-            return (wire, online.Task);
+            return (connection, online.Task);
         }
     }
 
     /// <summary>Waits for the answer; null when the connection is lost.</summary>
     private async Task<Answer?> AnswerAsync(
-        PendingRequest request, Protocol.ClientConnection? connection, CancellationToken ct)
+        PendingRequest request, Protocol.ClientConnection? used, CancellationToken ct)
     {
         try
         {
-            return connection is null || options.AnswerTimeout == Timeout.InfiniteTimeSpan
+            return used is null || options.AnswerTimeout == Timeout.InfiniteTimeSpan
                 ? await request.Answered.WaitAsync(ct).ConfigureAwait(false)
-                : await connection
+                : await used
                     .WithinAsync((long)options.AnswerTimeout.TotalMilliseconds, request.Answered, ct)
                     .ConfigureAwait(false);
         }

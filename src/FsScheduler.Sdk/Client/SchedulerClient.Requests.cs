@@ -2,48 +2,48 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <content>Questions about tasks, and commands. They are put to the scheduler one at a time.</content>
+/// <content>Questions about tasks, and commands, which are sent one at a time.</content>
 public sealed partial class SchedulerClient
 {
-    /// <summary>The most bytes of a payload that the scheduler takes.</summary>
+    /// <summary>The largest payload that the scheduler takes, in bytes.</summary>
     public long MaxPayload => connection.Submissions.MaxPayload;
 
-    /// <summary>How many connections this client has had, from 1. Each may be to another scheduler at the same address, with
-    /// another journal.</summary>
+    /// <summary>The number of connections that this client has had, from 1. Each may be to another scheduler at the same
+    /// address, with another journal.</summary>
     public int ConnectionCount => connection.Count;
 
-    /// <summary>Asks what the scheduler is doing.</summary>
+    /// <summary>Asks how many tasks are in which state, and for the workers.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
+    /// <exception cref="SchedulerRefusedException">The scheduler refuses this client now.</exception>
     public async Task<SchedulerStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>
         new((await connection.Requests.CommandAsync([], cancellationToken).ConfigureAwait(false)).Report);
 
-    /// <summary>Cancels a task, whoever submitted it. Its submitter hears <see cref="Outcome.Cancelled"/>.</summary>
-    /// <param name="taskId">Its number.</param>
+    /// <summary>Cancels a task of any client. Its submitter gets <see cref="Outcome.Cancelled"/>.</summary>
+    /// <param name="taskId">The number of the task.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>False: there was nothing to cancel; the task is finished, its result is being stored, or there is none of that
-    /// number.</returns>
+    /// <returns>False: the task is not cancelled; it is finished, its result is being stored, or there is no such
+    /// task.</returns>
     /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
+    /// <exception cref="SchedulerRefusedException">The scheduler refuses this client now.</exception>
     public async Task<bool> CancelAsync(long taskId, CancellationToken cancellationToken = default) =>
         (await CancelAsync([taskId], cancellationToken).ConfigureAwait(false)).Errors.Count == 0;
 
-    /// <summary>Cancels tasks, whoever submitted them.</summary>
-    /// <param name="taskIds">Their numbers.</param>
+    /// <summary>Cancels tasks of any client.</summary>
+    /// <param name="taskIds">The numbers of the tasks.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>An error for each task that there was nothing to cancel of.</returns>
+    /// <returns>An error for each task that is not cancelled.</returns>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public Task<CommandResult> CancelAsync(IEnumerable<long> taskIds, CancellationToken cancellationToken = default) =>
         CommandAsync(taskIds.Select(taskId => Core.ToScheduler.NewCancel(TaskId(taskId))), cancellationToken);
 
-    /// <summary>Takes a task out of quarantine. Said again after a lost connection, as every command; the second time a task
-    /// that is out of quarantine by then is an error.</summary>
-    /// <param name="taskId">Its number.</param>
-    /// <param name="pipeline">Another pipeline, for the file of the task, which becomes a new task. (default: the task's
+    /// <summary>Takes a task out of quarantine. Like every command, it is repeated after a lost connection; the repetition is
+    /// an error if the task has left the quarantine.</summary>
+    /// <param name="taskId">The number of the task.</param>
+    /// <param name="pipeline">Another pipeline, with which the file of the task becomes a new task. (default: the task's
     /// own)</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <returns>Why the task is not tried again, if it is not.</returns>
+    /// <returns>An error if the task is not tried again.</returns>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public Task<CommandResult> RetryAsync(
         long taskId, string? pipeline = null, CancellationToken cancellationToken = default) =>
@@ -56,7 +56,7 @@ public sealed partial class SchedulerClient
             cancellationToken);
 
     /// <summary>Takes every task out of quarantine.</summary>
-    /// <param name="pipeline">Another pipeline, for files, which become new tasks. (default: each task's own)</param>
+    /// <param name="pipeline">Another pipeline, with which files become new tasks. (default: each task's own)</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>An error for each task that is not tried again.</returns>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
@@ -64,8 +64,8 @@ public sealed partial class SchedulerClient
         CommandAsync(
             [pipeline is null ? Core.ToScheduler.RetryAll : Core.ToScheduler.NewRetryAllWith(Pipeline(pipeline))], cancellationToken);
 
-    /// <summary>Has workers finish what they hold and go.</summary>
-    /// <param name="workers">Names of workers, or their sessions as text.</param>
+    /// <summary>Asks workers to finish the tasks that they hold, and to leave.</summary>
+    /// <param name="workers">The names of workers, or their sessions as text.</param>
     /// <param name="cancellationToken">Ends the wait for the scheduler, not for the workers.</param>
     /// <returns>An error for each name that no worker has.</returns>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
@@ -73,10 +73,10 @@ public sealed partial class SchedulerClient
         CommandAsync(workers.Select(worker => Core.ToScheduler.NewDrain(Worker(worker))), cancellationToken);
 
     /// <summary>Asks why a task is where it is.</summary>
-    /// <param name="taskId">Its number.</param>
+    /// <param name="taskId">The number of the task.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="RequestRefusedException">The task is not known, or forgotten.</exception>
-    /// <exception cref="AnswerNotStoredException">The answer finds no room on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There is no room for the answer on this machine.</exception>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public async Task<TaskExplanation> ExplainAsync(long taskId, CancellationToken cancellationToken = default)
     {
@@ -86,39 +86,39 @@ public sealed partial class SchedulerClient
         return new(answer.ReadBytes());
     }
 
-    /// <summary>Asks which tasks there are, a page at a time and by ascending number.</summary>
+    /// <summary>Lists tasks, a page at a time and by ascending number.</summary>
     /// <param name="query">Which tasks. (default: the unfinished ones)</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="RequestRefusedException">The scheduler does not understand the query.</exception>
-    /// <exception cref="AnswerNotStoredException">The answer finds no room on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There is no room for the answer on this machine.</exception>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public async Task<TaskPage> ListAsync(TaskQuery? query = null, CancellationToken cancellationToken = default)
     {
         var answer = await connection.Requests
-            .AskAsync(Core.ToScheduler.NewList((query ?? new()).ToWire()), said => said.IsList, cancellationToken)
+            .AskAsync(Core.ToScheduler.NewList((query ?? new()).ToMessage()), said => said.IsList, cancellationToken)
             .ConfigureAwait(false);
         var list = (Core.FromScheduler.List)answer.Message;
         return new([.. answer.ReadLines().Select(line => new TaskSummary(line))], list.last, list.more);
     }
 
-    /// <summary>Asks what happened, from the journal, a page at a time and in order.</summary>
+    /// <summary>Reads events of the journal, a page at a time and in order.</summary>
     /// <param name="query">Which events. (default: the first ones)</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="RequestRefusedException">The task is not known, or forgotten.</exception>
-    /// <exception cref="AnswerNotStoredException">The answer finds no room on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There is no room for the answer on this machine.</exception>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public async Task<EventPage> GetEventsAsync(EventQuery? query = null, CancellationToken cancellationToken = default)
     {
         var answer = await connection.Requests
-            .AskAsync(Core.ToScheduler.NewEvents((query ?? new()).ToWire()), said => said.IsEvents, cancellationToken)
+            .AskAsync(Core.ToScheduler.NewEvents((query ?? new()).ToMessage()), said => said.IsEvents, cancellationToken)
             .ConfigureAwait(false);
         return new(answer.ReadBytes(), ((Core.FromScheduler.Events)answer.Message).last);
     }
 
-    /// <summary>Asks which stages connected workers offer, or tasks wait for.</summary>
+    /// <summary>Lists the stages that connected workers offer, or that tasks wait for.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>The stages, by name.</returns>
-    /// <exception cref="AnswerNotStoredException">The answer finds no room on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There is no room for the answer on this machine.</exception>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public async Task<IReadOnlyList<StageOffer>> GetStagesAsync(CancellationToken cancellationToken = default)
     {
@@ -128,12 +128,12 @@ public sealed partial class SchedulerClient
         return [.. answer.ReadLines().Select(line => new StageOffer(line))];
     }
 
-    /// <summary>Fetches the result of a task that is done, whoever submitted it.</summary>
-    /// <param name="taskId">Its number.</param>
+    /// <summary>Fetches the result of a finished task of any client.</summary>
+    /// <param name="taskId">The number of the task.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>The result, for the caller to dispose.</returns>
     /// <exception cref="RequestRefusedException">The task is not done, or its result is gone.</exception>
-    /// <exception cref="AnswerNotStoredException">The result finds no room on this machine.</exception>
+    /// <exception cref="AnswerNotStoredException">There is no room for the result on this machine.</exception>
     /// <inheritdoc cref="GetStatusAsync" path="/exception"/>
     public async Task<TaskResult> FetchAsync(long taskId, CancellationToken cancellationToken = default)
     {

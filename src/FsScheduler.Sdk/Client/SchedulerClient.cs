@@ -3,9 +3,9 @@ using System.Threading.Channels;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>A connection to a scheduler: submits tasks and hears how they end. It reconnects by itself; what was submitted
-/// and has no outcome is then submitted again with its key, so that nothing is lost and nothing is done twice. For use by any
-/// number of threads at once.</summary>
+/// <summary>A client of a scheduler, which submits tasks and receives their outcomes. A lost connection is replaced;
+/// submissions without an outcome are then submitted again with their keys, so that nothing is lost and nothing is run twice.
+/// For any number of threads at once.</summary>
 public sealed partial class SchedulerClient : IAsyncDisposable
 {
     private readonly SchedulerClientOptions options;
@@ -17,13 +17,13 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         this.connection = connection;
     }
 
-    /// <summary>Connects once. Later on, a lost connection is looked for again.</summary>
-    /// <param name="options">Where the scheduler is. (default: on this machine)</param>
-    /// <param name="cancellationToken">Ends the wait, which is <see cref="SchedulerClientOptions.ConnectTimeout"/> at the
-    /// most.</param>
+    /// <summary>Connects, in one attempt. Only a connection that is lost later is replaced.</summary>
+    /// <param name="options">The address of the scheduler, and settings. (default: port 7070 of this machine)</param>
+    /// <param name="cancellationToken">Ends the wait, which takes at most
+    /// <see cref="SchedulerClientOptions.ConnectTimeout"/>.</param>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
     /// <exception cref="SchedulerUnavailableException">There is no scheduler.</exception>
-    /// <exception cref="SchedulerRefusedException">There is one, and it will not have this client.</exception>
+    /// <exception cref="SchedulerRefusedException">The scheduler refuses this client.</exception>
     public static async Task<SchedulerClient> ConnectAsync(
         SchedulerClientOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -32,16 +32,15 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         return new(options, await ReconnectingConnection.StartAsync(options, cancellationToken).ConfigureAwait(false));
     }
 
-    /// <summary>Submits a task, and returns once the scheduler has it as safe as it can make it. While
-    /// <see cref="SchedulerClientOptions.MaxPending"/> others are without an outcome, it waits; a scheduler that is too busy is
-    /// asked again.</summary>
-    /// <param name="submission">What is to be done.</param>
-    /// <param name="cancellationToken">Ends the wait. It does not cancel the task, which the scheduler may have by
-    /// then.</param>
-    /// <exception cref="ArgumentException">The submission cannot be sent as it is.</exception>
-    /// <exception cref="SubmissionRejectedException">The scheduler does not take it.</exception>
+    /// <summary>Submits a task, and returns once the scheduler has accepted the task, which is durable then. Waits while
+    /// <see cref="SchedulerClientOptions.MaxPending"/> other submissions are without an outcome, and while the scheduler is
+    /// too busy.</summary>
+    /// <param name="submission">The task.</param>
+    /// <param name="cancellationToken">Ends the wait, and does not cancel the task, which may be accepted by then.</param>
+    /// <exception cref="ArgumentException">A value of the submission is out of range.</exception>
+    /// <exception cref="SubmissionRejectedException">The scheduler rejects the submission.</exception>
     /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
+    /// <exception cref="SchedulerRefusedException">The scheduler refuses this client now.</exception>
     /// <exception cref="IOException">The payload cannot be read.</exception>
     public async Task<TaskHandle> SubmitAsync(Submission submission, CancellationToken cancellationToken = default)
     {
@@ -60,11 +59,10 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         }
     }
 
-    /// <summary>Submits a task whose outcome this client does not wait for: it returns, and is forgotten here, once the
-    /// scheduler has accepted it. For results that the scheduler stores, or throws away.</summary>
-    /// <param name="submission">What is to be done.</param>
-    /// <param name="cancellationToken">Ends the wait. It does not cancel the task, which the scheduler may have by
-    /// then.</param>
+    /// <summary>Submits a task without waiting for its outcome: returns once the scheduler has accepted the task. For results
+    /// that the scheduler stores, or discards.</summary>
+    /// <param name="submission">The task.</param>
+    /// <param name="cancellationToken">Ends the wait, and does not cancel the task, which may be accepted by then.</param>
     /// <returns>The scheduler's number for the task, from 1.</returns>
     /// <inheritdoc cref="SubmitAsync" path="/exception"/>
     public async Task<long> EnqueueAsync(Submission submission, CancellationToken cancellationToken = default)
@@ -72,7 +70,7 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(submission);
         var pending = await connection.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
 
-        // Not before that, also where nobody waits: until then its payload may have to be sent, or sent again.
+        // Also after a cancelled wait, only once it is accepted: until then the payload may have to be sent again.
         var forgotten = pending.Accepted.ContinueWith(
             accepted =>
             {
@@ -87,17 +85,17 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         return await forgotten.WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Submits as many tasks as there are, without waiting for one before the next, and gives their outcomes as they
-    /// happen. The source is read on only while fewer than <see cref="SchedulerClientOptions.MaxPending"/> are without an
-    /// outcome or have one that was not taken. To leave the loop ends the submitting, not what was submitted.</summary>
-    /// <param name="submissions">Read from another thread. What it throws, the loop throws.</param>
+    /// <summary>Submits any number of tasks at once, and gives each outcome as it happens. Reads further submissions only
+    /// while fewer than <see cref="SchedulerClientOptions.MaxPending"/> are without an outcome, or have an outcome that was
+    /// not read. Leaving the loop ends the submitting; submitted tasks go on.</summary>
+    /// <param name="submissions">The tasks, read from another thread. The loop throws its exceptions.</param>
     /// <param name="cancellationToken">Ends submitting and waiting.</param>
-    /// <returns>An outcome for each, <see cref="Outcome.Rejected"/> among them, in the order in which they
+    /// <returns>The outcome of each submission, <see cref="Outcome.Rejected"/> among them, in the order in which they
     /// happen.</returns>
-    /// <exception cref="ArgumentException">A submission cannot be sent as it is.</exception>
+    /// <exception cref="ArgumentException">A value of a submission is out of range.</exception>
     /// <exception cref="SchedulerUnavailableException">The scheduler was away for too long.</exception>
-    /// <exception cref="SchedulerRefusedException">The scheduler no longer takes this client.</exception>
-    /// <exception cref="IOException">A payload cannot be read, or a result not stored.</exception>
+    /// <exception cref="SchedulerRefusedException">The scheduler refuses this client now.</exception>
+    /// <exception cref="IOException">A payload cannot be read, or a result cannot be stored.</exception>
     public async IAsyncEnumerable<Outcome> SubmitManyAsync(
         IAsyncEnumerable<Submission> submissions,
         [EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -111,7 +109,7 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         {
             await foreach (var outcome in batch.Outcomes.ReadAllAsync(cancellationToken).ConfigureAwait(false))
             {
-                batch.Taken();
+                batch.OutcomeRead();
                 yield return outcome;
             }
         }

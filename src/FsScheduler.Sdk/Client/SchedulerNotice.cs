@@ -1,7 +1,6 @@
 namespace FsScheduler.Sdk;
 
-/// <summary>What a client has to tell while it waits or tries again: one of the sealed cases, for a
-/// <c>switch</c>.</summary>
+/// <summary>A notice of a client that waits or tries again: one of the sealed cases, for a <c>switch</c>.</summary>
 public abstract record SchedulerNotice
 {
     private protected SchedulerNotice(string message) => Message = message;
@@ -9,7 +8,7 @@ public abstract record SchedulerNotice
     /// <summary>A sentence for people.</summary>
     public string Message { get; }
 
-    /// <summary>The connection is lost, or another try to connect has failed; the client tries again.</summary>
+    /// <summary>The connection is lost, or another attempt to connect has failed; the client tries again.</summary>
     public sealed record Away : SchedulerNotice
     {
         internal Away(string message)
@@ -18,7 +17,7 @@ public abstract record SchedulerNotice
         }
     }
 
-    /// <summary>The scheduler is there again, and was told again what has no outcome and no answer.</summary>
+    /// <summary>The client is connected again, and has repeated the pending submissions and requests.</summary>
     public sealed record Back : SchedulerNotice
     {
         internal Back(string message)
@@ -27,7 +26,7 @@ public abstract record SchedulerNotice
         }
     }
 
-    /// <summary>The scheduler is too busy for a submission, which the client repeats.</summary>
+    /// <summary>The scheduler is too busy for a submission, which the client will repeat.</summary>
     public sealed record Busy : SchedulerNotice
     {
         internal Busy(string message)
@@ -36,8 +35,7 @@ public abstract record SchedulerNotice
         }
     }
 
-    /// <summary>The scheduler refuses a message that is no request, most likely a submission; the same again would be refused
-    /// again.</summary>
+    /// <summary>The scheduler refuses a message, most likely a submission; a repetition would be refused too.</summary>
     public sealed record Refused : SchedulerNotice
     {
         internal Refused(string message)

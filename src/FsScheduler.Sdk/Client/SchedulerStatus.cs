@@ -3,7 +3,7 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>What a scheduler is doing, at one moment.</summary>
+/// <summary>How many tasks of a scheduler are in which state at a moment, and its workers.</summary>
 public sealed record SchedulerStatus
 {
     private readonly Core.StatusReport report;
@@ -11,82 +11,66 @@ public sealed record SchedulerStatus
     internal SchedulerStatus(Core.StatusReport report)
     {
         this.report = report;
-        Queued = report.queued;
-        Running = report.running;
-        Waiting = report.waiting;
-        Split = report.split;
-        Publishing = report.publishing;
-        Quarantined = report.quarantined;
-        Finished = report.finished;
-        Cancelled = report.cancelled;
-        IdleWorkers = report.idle;
-        BusyWorkers = report.busy;
-        Uptime = TimeSpan.FromMilliseconds(report.uptime);
-        FinishedLast10Seconds = report.finished10s;
-        FinishedLastMinute = report.finished60s;
-        OldestQueued = TimeSpan.FromMilliseconds(report.oldest);
-        Trouble = report.trouble?.Value;
-        AwaitedFile = report.awaited?.Value;
-        MissingStages = [.. report.missing];
-        HeldBack = [.. report.heldBack];
         Workers = Array.ConvertAll(report.workers, worker => new WorkerStatus(worker));
     }
 
     /// <summary>Tasks that wait for a worker.</summary>
-    public long Queued { get; }
+    public long Queued => report.queued;
 
-    /// <summary>Tasks that workers have.</summary>
-    public long Running { get; }
+    /// <summary>Tasks that workers hold.</summary>
+    public long Running => report.running;
 
     /// <summary>Tasks that failed and wait for another attempt.</summary>
-    public long Waiting { get; }
+    public long Waiting => report.waiting;
 
-    /// <summary>Large tasks that are worked on in pieces; each piece is counted as a task too.</summary>
-    public long Split { get; }
+    /// <summary>Large tasks that are processed in pieces; each piece is counted as a task too.</summary>
+    public long Split => report.split;
 
     /// <summary>Tasks whose results are being stored.</summary>
-    public long Publishing { get; }
+    public long Publishing => report.publishing;
 
     /// <summary>Tasks that failed for good.</summary>
-    public long Quarantined { get; }
+    public long Quarantined => report.quarantined;
 
     /// <summary>Tasks that are done.</summary>
-    public long Finished { get; }
+    public long Finished => report.finished;
 
     /// <summary>Tasks that were done in the last ten seconds.</summary>
-    public long FinishedLast10Seconds { get; }
+    public long FinishedLast10Seconds => report.finished10s;
 
     /// <summary>Tasks that were done in the last sixty seconds.</summary>
-    public long FinishedLastMinute { get; }
+    public long FinishedLastMinute => report.finished60s;
 
     /// <summary>Tasks that were cancelled.</summary>
-    public long Cancelled { get; }
+    public long Cancelled => report.cancelled;
 
     /// <summary>Workers that have nothing to do.</summary>
-    public int IdleWorkers { get; }
+    public int IdleWorkers => report.idle;
 
     /// <summary>Workers that have something to do.</summary>
-    public int BusyWorkers { get; }
+    public int BusyWorkers => report.busy;
 
-    /// <summary>Since the scheduler started.</summary>
-    public TimeSpan Uptime { get; }
+    /// <summary>The time since the scheduler started.</summary>
+    public TimeSpan Uptime => TimeSpan.FromMilliseconds(report.uptime);
 
     /// <summary>How long the task that has been queued longest has been waiting.</summary>
-    public TimeSpan OldestQueued { get; }
+    public TimeSpan OldestQueued => TimeSpan.FromMilliseconds(report.oldest);
 
-    /// <summary>Why no new work is taken; null when it is.</summary>
-    public string? Trouble { get; }
+    /// <summary>Why the scheduler takes no new work; null when it does.</summary>
+    public string? Trouble => report.trouble?.Value;
 
-    /// <summary>The file that has been waiting for a while to be taken, since when and for what; null when there is none.</summary>
-    public string? AwaitedFile { get; }
+    /// <summary>The file that has waited for more than ten seconds to be taken, since when and for what; null when there is
+    /// none.</summary>
+    public string? AwaitedFile => report.awaited?.Value;
 
-    /// <summary>Stages that tasks wait for and no worker offers, ten at most.</summary>
-    public IReadOnlyList<string> MissingStages { get; }
+    /// <summary>Stages that tasks wait for and no worker offers; at most ten.</summary>
+    public IReadOnlyList<string> MissingStages => report.missing;
 
-    /// <summary>Workers that only fail some stages, and are given those now and then only, each with its last error; ten at most.</summary>
-    public IReadOnlyList<string> HeldBack { get; }
+    /// <summary>Workers that only fail some stages, and get tasks for these now and then only, each with its last error; at most
+    /// ten.</summary>
+    public IReadOnlyList<string> HeldBack => report.heldBack;
 
-    /// <summary>The first 200 workers; the two counts have them all.</summary>
+    /// <summary>The first 200 workers; <see cref="IdleWorkers"/> and <see cref="BusyWorkers"/> count all.</summary>
     public IReadOnlyList<WorkerStatus> Workers { get; }
 
     /// <summary>Tasks that have not ended: neither done nor cancelled nor in quarantine.</summary>
@@ -101,34 +85,28 @@ public sealed record SchedulerStatus
     }
 }
 
-/// <summary>A worker, as its scheduler sees it.</summary>
+/// <summary>A connected worker.</summary>
 public sealed record WorkerStatus
 {
-    internal WorkerStatus(Core.WorkerReport report)
-    {
-        Session = report.session;
-        Name = report.name;
-        Slots = report.slots;
-        Held = report.held;
-        Finished = report.finished;
-        Failed = report.failed;
-    }
+    private readonly Core.WorkerReport report;
 
-    /// <summary>The scheduler's number for its connection.</summary>
-    public long Session { get; }
+    internal WorkerStatus(Core.WorkerReport report) => this.report = report;
 
-    /// <summary>What people call it; two may have the same.</summary>
-    public string Name { get; }
+    /// <summary>The scheduler's number for the connection of the worker.</summary>
+    public long Session => report.session;
 
-    /// <summary>How many tasks it holds at once, at most.</summary>
-    public int Slots { get; }
+    /// <summary>The name of the worker, which need not be unique.</summary>
+    public string Name => report.name;
 
-    /// <summary>How many it holds.</summary>
-    public int Held { get; }
+    /// <summary>The number of tasks that the worker holds at once, at most.</summary>
+    public int Slots => report.slots;
 
-    /// <summary>How many it has finished.</summary>
-    public long Finished { get; }
+    /// <summary>The number of tasks that the worker holds now.</summary>
+    public int Held => report.held;
 
-    /// <summary>How many it has failed.</summary>
-    public long Failed { get; }
+    /// <summary>The number of tasks that the worker has finished.</summary>
+    public long Finished => report.finished;
+
+    /// <summary>The number of tasks that have failed on the worker.</summary>
+    public long Failed => report.failed;
 }

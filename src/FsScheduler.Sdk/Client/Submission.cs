@@ -2,45 +2,45 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>What becomes of a result.</summary>
+/// <summary>Where a result goes.</summary>
 public enum Delivery
 {
-    /// <summary>It comes back with the outcome.</summary>
+    /// <summary>To the client, with the outcome.</summary>
     Result,
 
-    /// <summary>The scheduler stores it in its folder of results, as <c>NAME.out</c>.</summary>
+    /// <summary>Into the scheduler's folder of results, as <c>NAME.out</c>.</summary>
     Stored,
 
-    /// <summary>It is thrown away; only the outcome is told.</summary>
+    /// <summary>Nowhere: the client gets the outcome only.</summary>
     Nothing,
 }
 
-/// <summary>Work for the scheduler: a payload, and what is to be done with it.</summary>
+/// <summary>A task to submit: a payload and its pipeline.</summary>
 public sealed record Submission
 {
-    /// <summary>What the work is called: a relative path with <c>/</c>, up to 2,000 bytes, each part up to 200.</summary>
+    /// <summary>The name of the task: a relative path with <c>/</c>, up to 2,000 bytes, each part up to 200.</summary>
     public required string Name { get; init; }
 
-    /// <summary>What goes in. (default: nothing)</summary>
+    /// <summary>The bytes that the task is given. (default: no bytes)</summary>
     public Payload Payload { get; init; } = Payload.Empty;
 
-    /// <summary>Stages with <c>|</c> between, such as <c>lower | grep:erro</c>, up to 8,000 bytes. (default: the
-    /// scheduler's own)</summary>
+    /// <summary>Stages with <c>|</c> between them, such as <c>lower | grep:erro</c>, up to 8,000 bytes. (default: the
+    /// pipeline of the scheduler)</summary>
     public string? Pipeline { get; init; }
 
-    /// <summary>From -1,000,000 to 1,000,000; higher first. (default: 0)</summary>
+    /// <summary>-1,000,000 to 1,000,000; tasks of a higher priority are first. (default: 0)</summary>
     public int Priority { get; init; }
 
-    /// <summary>Up to 200 bytes. The same key with the same content is the same task, for as long as the scheduler remembers
-    /// it. (default: a new key, which makes a submission safe against a lost connection)</summary>
+    /// <summary>Up to 200 bytes. The same key with the same content is the same task, as long as the scheduler remembers the
+    /// task. (default: a new key, which makes a submission safe against a lost connection)</summary>
     public string? Key { get; init; }
 
-    /// <summary>What becomes of the result. (default: it comes back)</summary>
+    /// <summary>Where the result goes. (default: to the client)</summary>
     public Delivery Delivery { get; init; }
 
-    /// <summary>As it goes over the wire.</summary>
-    /// <exception cref="ArgumentException">Something is out of range.</exception>
-    internal Core.Submit ToWire(string reference, string key)
+    /// <summary>The message SUBMIT.</summary>
+    /// <exception cref="ArgumentException">A value is out of range.</exception>
+    internal Core.Submit ToMessage(string reference, string key)
     {
         var name = Core.TaskNameModule.parse(Name);
 

@@ -19,11 +19,11 @@ public sealed record TaskQuery
     /// <summary>Only tasks with a higher number than this. (default: 0)</summary>
     public long After { get; init; }
 
-    /// <summary>How many tasks there are in a page at most, from 1 to 10,000. (default: 1,000)</summary>
+    /// <summary>The most tasks in a page, 1 to 10,000. (default: 1,000)</summary>
     public int Most { get; init; } = 1_000;
 
     /// <exception cref="ArgumentException">There is no such state, or a number is out of range.</exception>
-    internal Core.TaskQuery ToWire()
+    internal Core.TaskQuery ToMessage()
     {
         Range.Require(After, Core.ProtocolLimits.integerMax, nameof(After));
         Range.RequirePage(Most);
@@ -32,7 +32,7 @@ public sealed record TaskQuery
 
     private static Core.Phase Phase(string state) =>
         Protocol.PhaseName.tryParse(state)?.Value
-        ?? throw new ArgumentException($"there is no state '{state}' of a task", nameof(States));
+        ?? throw new ArgumentException($"tasks have no state '{state}'", nameof(States));
 
     private static FSharpOption<string>? Option(string? text) => text is null ? null : FSharpOption<string>.Some(text);
 }
@@ -40,17 +40,17 @@ public sealed record TaskQuery
 /// <summary>Which events <see cref="SchedulerClient.GetEventsAsync"/> brings.</summary>
 public sealed record EventQuery
 {
-    /// <summary>Only those of this task. (default: of all)</summary>
+    /// <summary>Only events of this task. (default: of all tasks)</summary>
     public long? TaskId { get; init; }
 
     /// <summary>Only events with a higher number than this. (default: 0)</summary>
     public long After { get; init; }
 
-    /// <summary>How many events there are in a page at most, from 1 to 10,000. (default: 1,000)</summary>
+    /// <summary>The most events in a page, 1 to 10,000. (default: 1,000)</summary>
     public int Most { get; init; } = 1_000;
 
     /// <exception cref="ArgumentException">A number is out of range.</exception>
-    internal Core.EventQuery ToWire()
+    internal Core.EventQuery ToMessage()
     {
         Range.Require(After, Core.ProtocolLimits.integerMax, nameof(After));
         Range.RequirePage(Most);
@@ -58,7 +58,7 @@ public sealed record EventQuery
     }
 }
 
-/// <summary>Numbers of queries.</summary>
+/// <summary>Checks of the numbers of queries.</summary>
 file static class Range
 {
     public static void Require(long value, long most, string parameter)

@@ -2,8 +2,8 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>The bytes that a pipeline gave. Up to 1 MiB are in memory; more are a temporary file, which goes when this is
-/// disposed, or at last when its client is.</summary>
+/// <summary>The result of a task. Up to 1 MiB is in memory; a larger result is a temporary file, which is deleted when the
+/// result is disposed, or else when the client is.</summary>
 public sealed class TaskResult : IDisposable
 {
     private static readonly UTF8Encoding Strict = new(false, true);
@@ -18,7 +18,7 @@ public sealed class TaskResult : IDisposable
         Length = length;
     }
 
-    /// <summary>How many bytes there are.</summary>
+    /// <summary>The number of bytes.</summary>
     public long Length { get; }
 
     internal static TaskResult Of(Core.Payload payload) =>
@@ -29,22 +29,22 @@ public sealed class TaskResult : IDisposable
             _ => new([], null, 0),
         };
 
-    /// <summary>A stream of its own from the first byte; it can be sought in. Dispose it before the result.</summary>
+    /// <summary>Opens a stream at the first byte, which supports seeking. Dispose the stream before the result.</summary>
     /// <exception cref="IOException">The temporary file is gone: the result, or its client, is disposed.</exception>
     public Stream OpenRead() =>
         file is null
             ? new MemoryStream(bytes, writable: false)
             : new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1, useAsync: true);
 
-    /// <summary>All of it in memory. For results of any size, use <see cref="OpenRead"/>.</summary>
+    /// <summary>Reads the result into memory. For results of any size, use <see cref="OpenRead"/>.</summary>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="IOException">It is over 2 GiB, or its temporary file is gone.</exception>
+    /// <exception cref="IOException">The result is over 2 GiB, or its temporary file is gone.</exception>
     public async ValueTask<ReadOnlyMemory<byte>> ReadAsync(CancellationToken cancellationToken = default) =>
         file is null ? bytes : await File.ReadAllBytesAsync(file, cancellationToken).ConfigureAwait(false);
 
-    /// <summary>Puts all of it into a file, over one that is there, and disposes the result. A temporary file is renamed, and
-    /// copied only onto another file system.</summary>
-    /// <param name="path">The file.</param>
+    /// <summary>Moves the result into a file, which is overwritten, and disposes the result. A temporary file is renamed, and
+    /// copied only to another file system.</summary>
+    /// <param name="path">The path of the file.</param>
     /// <exception cref="IOException">The file cannot be written, or the temporary file is gone.</exception>
     public void MoveTo(string path)
     {
@@ -58,9 +58,10 @@ public sealed class TaskResult : IDisposable
         }
     }
 
-    /// <summary>All of it as text in UTF-8.</summary>
+    /// <summary>Reads the result as text in UTF-8.</summary>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <exception cref="DecoderFallbackException">It is not UTF-8.</exception>
+    /// <exception cref="DecoderFallbackException">The result is not UTF-8.</exception>
+    /// <exception cref="IOException">The result is over 2 GiB, or its temporary file is gone.</exception>
     public async ValueTask<string> ReadTextAsync(CancellationToken cancellationToken = default) =>
         Strict.GetString((await ReadAsync(cancellationToken).ConfigureAwait(false)).Span);
 

@@ -9,12 +9,12 @@ public sealed class FsSchedulerWorkerBuilder
 {
     internal FsSchedulerWorkerBuilder(IServiceCollection services) => Services = services;
 
-    /// <summary>The services that the worker is one of.</summary>
+    /// <summary>The services of the host.</summary>
     public IServiceCollection Services { get; }
 
-    /// <summary>Offers a stage. It is resolved for each task from a scope of its own, as what it was registered as before,
-    /// or else as a scoped service; and once at the start, for its name.</summary>
-    /// <typeparam name="TStage">Its type.</typeparam>
+    /// <summary>Offers a stage. An instance is resolved for each task, from a scope of its own, and one at the start, for the
+    /// name. A type that is not registered yet is registered as a scoped service.</summary>
+    /// <typeparam name="TStage">The type of the stage.</typeparam>
     public FsSchedulerWorkerBuilder AddStage<
         [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicConstructors)] TStage>()
         where TStage : class, IStage

@@ -1,34 +1,35 @@
 namespace FsScheduler.Sdk;
 
-/// <summary>Where a worker's scheduler is, and how it works for it. Checked when the host starts.</summary>
+/// <summary>The address of the scheduler, and the settings of a worker. Checked when the host starts.</summary>
 public sealed class FsSchedulerWorkerOptions
 {
-    /// <summary><c>HOST:PORT</c>. (default: <c>127.0.0.1:7070</c>)</summary>
+    /// <summary>The address of the scheduler, <c>HOST:PORT</c>. (default: <c>127.0.0.1:7070</c>)</summary>
     public string Address { get; set; } = "127.0.0.1:7070";
 
-    /// <summary>A worker's token, where the scheduler asks for one; up to 1,000 bytes. (default: none)</summary>
+    /// <summary>A token of workers, if the scheduler asks for one; up to 1,000 bytes. (default: none)</summary>
     public string? Token { get; set; }
 
-    /// <summary>What people call it, 1 to 200 bytes; two may have the same. (default: <c>MACHINE-PROCESS</c>)</summary>
+    /// <summary>The name of the worker, 1 to 200 bytes, which need not be unique. (default: <c>MACHINE-PROCESS</c>)</summary>
     public string Name { get; set; } = $"{Environment.MachineName}-{Environment.ProcessId}";
 
-    /// <summary>How many tasks it holds at once, from 1 to 65,536. (default: the number of processors)</summary>
+    /// <summary>How many tasks the worker holds at once, 1 to 65,536. (default: the number of processors)</summary>
     public int Slots { get; set; } = Environment.ProcessorCount;
 
-    /// <summary>Whether it offers the built-in stages too; a pipeline of both kinds then stays with this worker. (default:
-    /// yes)</summary>
+    /// <summary>Whether the worker offers the built-in stages too, so that it can run pipelines of both kinds alone. (default:
+    /// true)</summary>
     public bool OfferBuiltInStages { get; set; } = true;
 
-    /// <summary>Folders in which it sees what its scheduler does, under the same paths: where that was started with
-    /// <c>--shared-files</c>, large payloads and results in them do not travel. Nothing is read or written elsewhere. They
-    /// must be there when the host starts. (default: none)</summary>
+    /// <summary>Folders that worker and scheduler see under the same paths, and that exist when the host starts. Large payloads
+    /// and results in these folders are not sent, if the scheduler has <c>--shared-files</c>. The worker reads and writes no
+    /// other folders. (default: none)</summary>
     public IList<string> SharedFolders { get; } = [];
 
-    /// <summary>How long it may go on with what it holds when the host stops, zero to a day. Keep it below the host's
-    /// <c>ShutdownTimeout</c>, which is 30 s unless set. (default: 10 s)</summary>
+    /// <summary>How long the worker may go on with its tasks when the host stops, zero to a day. Keep it below the
+    /// <c>ShutdownTimeout</c> of the host, which is 30 s unless set. (default: 10 s)</summary>
     public TimeSpan DrainTime { get; set; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>For how long it looks for a scheduler before it ends the host with an error. (default: for ever)</summary>
+    /// <summary>How long the worker tries to reach a scheduler before it ends the host with an error; zero or more. (default:
+    /// for ever)</summary>
     public TimeSpan? GiveUpAfter { get; set; }
 
     /// <summary>Opens the connection in place of a plain TCP socket to <see cref="Address"/>: for an <c>SslStream</c> to a

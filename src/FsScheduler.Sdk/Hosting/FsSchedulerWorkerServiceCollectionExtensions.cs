@@ -7,11 +7,11 @@ namespace Microsoft.Extensions.DependencyInjection;
 /// <summary>Workers of FsScheduler in the generic host.</summary>
 public static class FsSchedulerWorkerServiceCollectionExtensions
 {
-    /// <summary>Adds a worker that starts and stops with the host. One host has one; to call this again changes its
-    /// options further.</summary>
+    /// <summary>Adds a worker that starts and stops with the host. A host has one worker; a further call changes its
+    /// options.</summary>
     /// <param name="services">The services of the host.</param>
     /// <param name="configure">Sets options, which are checked when the host starts.</param>
-    /// <returns>What stages are added with.</returns>
+    /// <returns>A builder, to which stages are added.</returns>
     public static FsSchedulerWorkerBuilder AddFsSchedulerWorker(
         this IServiceCollection services, Action<FsSchedulerWorkerOptions>? configure = null)
     {

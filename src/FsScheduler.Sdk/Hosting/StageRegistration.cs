@@ -6,8 +6,8 @@ namespace FsScheduler.Sdk;
 /// <summary>A type of stage that the worker offers.</summary>
 internal sealed class StageRegistration(Type type)
 {
-    /// <summary>The name, and what it is followed by in other forms, from an instance in a scope of its own: what cannot
-    /// be built is found out before there is a task.</summary>
+    /// <summary>The name of the stage, and the suffixes of its other forms. The instance that is made for it shows before the
+    /// first task that the stage can be constructed.</summary>
     public async Task<(string Name, IReadOnlyList<string> Forms)> NamesAsync(IServiceScopeFactory scopes)
     {
         await using var scope = scopes.CreateAsyncScope();
@@ -15,10 +15,10 @@ internal sealed class StageRegistration(Type type)
         return (stage.Name, stage is IFormedStage formed ? formed.Forms : []);
     }
 
-    /// <summary>What the worker calls for each task.</summary>
-    /// <param name="scopes">Where its instances come from.</param>
-    /// <param name="logger">Is told of failures.</param>
-    /// <param name="form">One of its forms; none: the stage itself.</param>
+    /// <summary>The function that the worker calls for each task.</summary>
+    /// <param name="scopes">Scopes for the instances.</param>
+    /// <param name="logger">The log for failures.</param>
+    /// <param name="form">One of the forms; null: the stage itself.</param>
     public Execution.StageFunction Function(IServiceScopeFactory scopes, ILogger logger, string? form) =>
         call => RunAsync(scopes, logger, form, call);
 
@@ -48,7 +48,7 @@ internal sealed class StageRegistration(Type type)
         }
         catch (StageFailedException error)
         {
-            logger.LogWarning("task {TaskId} has no result: {Reason}", context.TaskId, error.Message);
+            logger.LogWarning("task {TaskId} failed in {Stage}: {Reason}", context.TaskId, type.Name, error.Message);
             throw new Stages.StageException(error.Message, error.Retry);
         }
         catch (Exception error) when (error is not OperationCanceledException || !call.cancellation.IsCancellationRequested)

@@ -3,20 +3,20 @@ using Microsoft.Extensions.Options;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>Says all that is wrong with a worker's options at once.</summary>
+/// <summary>Reports all errors in a worker's options at once.</summary>
 internal sealed class WorkerOptionsValidator : IValidateOptions<FsSchedulerWorkerOptions>
 {
     public ValidateOptionsResult Validate(string? name, FsSchedulerWorkerOptions options)
     {
-        var problems = Problems(options).ToList();
-        return problems.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(problems);
+        var errors = Errors(options).ToList();
+        return errors.Count == 0 ? ValidateOptionsResult.Success : ValidateOptionsResult.Fail(errors);
     }
 
-    private static IEnumerable<string> Problems(FsSchedulerWorkerOptions options)
+    private static IEnumerable<string> Errors(FsSchedulerWorkerOptions options)
     {
-        if (Endpoint.Problem(options.Address) is { } problem)
+        if (Endpoint.ErrorOf(options.Address) is { } error)
         {
-            yield return $"{nameof(options.Address)}: {problem}";
+            yield return $"{nameof(options.Address)}: {error}";
         }
 
         if (options.Token is not null && Encoding.UTF8.GetByteCount(options.Token) > Core.ProtocolLimits.tokenBytesMax)

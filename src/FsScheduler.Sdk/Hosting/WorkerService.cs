@@ -7,7 +7,7 @@ using Microsoft.FSharp.Core;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>A worker that lives as long as its host.</summary>
+/// <summary>A worker that starts and stops with its host.</summary>
 internal sealed class WorkerService(
     IOptions<FsSchedulerWorkerOptions> options,
     IEnumerable<StageRegistration> stages,
@@ -15,12 +15,12 @@ internal sealed class WorkerService(
     IHostApplicationLifetime lifetime,
     ILogger<WorkerService> logger) : BackgroundService
 {
-    /// <summary>The exit code of fs-worker for the same.</summary>
+    /// <summary>The exit code of fs-worker in the same case.</summary>
     private const int ExitCodeUnserved = 3;
 
     private readonly List<Tuple<string, Execution.StageFunction>> functions = [];
 
-    /// <summary>Fails the start of the host when a stage cannot be built, or its name cannot be offered.</summary>
+    /// <summary>Fails the start of the host if a stage cannot be constructed, or its name cannot be offered.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         foreach (var stage in stages)
@@ -61,14 +61,14 @@ internal sealed class WorkerService(
 
         if (end is Execution.WorkerEnd.Unserved unserved)
         {
-            // The host stops for the exception, unless it was told to ignore such, and would end with 0 all the same.
+            // The exception stops the host, by default, but does not set the exit code.
             Environment.ExitCode = ExitCodeUnserved;
             throw new SchedulerRefusedException(unserved.reason);
         }
 
         if (!stoppingToken.IsCancellationRequested)
         {
-            logger.LogInformation("the scheduler has sent this worker away in good order: the host stops");
+            logger.LogInformation("the scheduler has drained this worker: the host stops");
             lifetime.StopApplication();
         }
     }

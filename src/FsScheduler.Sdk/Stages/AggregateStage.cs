@@ -4,19 +4,18 @@ using System.Text.Json.Serialization;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>A stage that makes one result of all lines of a text in UTF-8; a byte order mark in front of it is not part of
-/// the first line. A payload over <see cref="PieceBytes"/> is cut
-/// between lines into pieces, which are added up at the same time and merged in their order. If its states can travel
-/// (<see cref="IsDistributed"/>), one over the scheduler's <c>--split</c> is added up by all workers that offer the stage.
-/// </summary>
-/// <typeparam name="TState">What is known of the lines so far.</typeparam>
-/// <remarks>The law: merging the states of two texts gives the state of the one text that they make. So
-/// <c>Merge(s, Seed) = s = Merge(Seed, s)</c>, <c>Merge</c> is associative, and for texts <c>a</c> and <c>b</c>
-/// of whole lines <c>Merge(state(a), state(b)) = state(a + b)</c>. A state may be changed in place: each is used by one thread
-/// at a time, and not again once it was merged.</remarks>
+/// <summary>A stage that computes one result from all lines of a text in UTF-8. A byte order mark in front of the text is not
+/// part of the first line. A payload over <see cref="PieceBytes"/> is cut between lines into pieces, which are aggregated on
+/// several threads and merged in their order. With <see cref="IsDistributed"/>, a payload over <c>--split</c> of the scheduler
+/// is aggregated by all workers that offer the stage.</summary>
+/// <typeparam name="TState">The aggregate of some lines.</typeparam>
+/// <remarks>The law: merging the states of two texts gives the state of the concatenated text. So
+/// <c>Merge(s, Seed) = s = Merge(Seed, s)</c>, <c>Merge</c> is associative, and for texts <c>a</c> and <c>b</c> of complete
+/// lines <c>Merge(state(a), state(b)) = state(a + b)</c>. A state may be changed in place: it is used by one thread at a time,
+/// and not again once it is merged.</remarks>
 public abstract class AggregateStage<TState> : IStage, IFormedStage
 {
-    private const int LinesBetweenLooks = 1_024;
+    private const int LinesBetweenChecks = 1_024;
     private static readonly JsonSerializerOptions Json = new()
     {
         IncludeFields = true,
@@ -26,38 +25,38 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
     /// <inheritdoc/>
     public abstract string Name { get; }
 
-    /// <summary>The least length of a piece, in bytes, from 1; it ends with its line. (default: 4 MiB)</summary>
+    /// <summary>The least length of a piece, in bytes, from 1; a piece ends with a line. (default: 4 MiB)</summary>
     protected virtual int PieceBytes => 4 * 1024 * 1024;
 
-    /// <summary>Whether states are what <see cref="Read"/> makes of what <see cref="Write"/> gave, so that pieces of a
-    /// payload may be added up by different workers. The same for every instance. (default: false, one worker gets all)</summary>
+    /// <summary>Whether <see cref="Read"/> restores the states that <see cref="Write"/> has written, so that different workers
+    /// may aggregate pieces of a payload. The same for every instance. (default: false, one worker gets the payload)</summary>
     protected virtual bool IsDistributed => false;
 
-    /// <summary>The state of no lines; a new one for each call if states are changed in place.</summary>
-    /// <param name="context">The task; its argument may matter.</param>
+    /// <summary>The state of no lines; a new object for each call if states are changed in place.</summary>
+    /// <param name="context">The task, with the argument of the stage.</param>
     protected abstract TState Seed(StageContext context);
 
     /// <summary>The state with one more line.</summary>
-    /// <param name="state">Of the lines before it.</param>
-    /// <param name="line">It, without its end.</param>
+    /// <param name="state">The state of the lines before.</param>
+    /// <param name="line">The line, without its end.</param>
     protected abstract TState Add(TState state, string line);
 
-    /// <summary>The state of the lines of both.</summary>
-    /// <param name="left">Of the lines that come first.</param>
-    /// <param name="right">Of those that follow them.</param>
+    /// <summary>The state of the lines of two states.</summary>
+    /// <param name="left">The state of the first lines.</param>
+    /// <param name="right">The state of the lines after them.</param>
     protected abstract TState Merge(TState left, TState right);
 
-    /// <summary>What the stage gives.</summary>
-    /// <param name="state">Of all lines.</param>
-    /// <param name="context">The task; its payload may be states that were written, not the text.</param>
+    /// <summary>The result of the stage.</summary>
+    /// <param name="state">The state of all lines.</param>
+    /// <param name="context">The task; its payload may be written states in place of the text.</param>
     protected abstract string Result(TState state, StageContext context);
 
-    /// <summary>A state as a text without line ends. (default: JSON, of public properties and fields)</summary>
-    /// <param name="state">Of some lines.</param>
+    /// <summary>Writes a state as text without line ends. (default: JSON, of public properties and fields)</summary>
+    /// <param name="state">The state of some lines.</param>
     protected virtual string Write(TState state) => JsonSerializer.Serialize(state, Json);
 
-    /// <summary>The state that was written.</summary>
-    /// <param name="text">What <see cref="Write"/> gave, perhaps on another worker.</param>
+    /// <summary>Reads a state.</summary>
+    /// <param name="text">The text from <see cref="Write"/>, perhaps of another worker.</param>
     protected virtual TState Read(string text) => JsonSerializer.Deserialize<TState>(text, Json)!;
 
     IReadOnlyList<string> IFormedStage.Forms =>
@@ -83,7 +82,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
         var written = Write(await AddUpAsync(context, cancellationToken).ConfigureAwait(false));
 
         return written.Contains('\n')
-            ? throw new StageFailedException($"what {Name} writes of its state has a line end", retry: false)
+            ? throw new StageFailedException($"the state that the stage {Name} has written has a line end", retry: false)
             : (ReadOnlyMemory<byte>)TextLines.Encode(written + "\n");
     }
 
@@ -97,7 +96,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
             ct.ThrowIfCancellationRequested();
             var newline = payload[offset..].IndexOf((byte)'\n');
             var end = newline < 0 ? payload.Length : offset + newline;
-            // A carriage return before the newline is part of what was written.
+            // A carriage return before the newline is part of the written state.
             merged = Merge(merged, Read(TextLines.Decode(payload[offset..end], offset)));
             offset = end + 1;
         }
@@ -107,7 +106,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
 
     private async Task<TState> AddUpAsync(StageContext context, CancellationToken cancellationToken)
     {
-        var pieces = Cut(context.Payload.Span, TextLines.Mark(context));
+        var pieces = Cut(context.Payload.Span, TextLines.MarkLength(context));
         var states = new TState[pieces.Count];
         var errors = new Exception?[pieces.Count];
         var parallel = new ParallelOptions
@@ -130,7 +129,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
 
         await Task.Run(() => Parallel.For(0, pieces.Count, parallel, AddUp), cancellationToken).ConfigureAwait(false);
 
-        // The first in the text, whichever was found first: the same payload gives the same error.
+        // The first error in the text, not in time: the same payload gives the same error.
         if (errors.FirstOrDefault(error => error is not null) is { } first)
         {
             ExceptionDispatchInfo.Throw(first);
@@ -164,7 +163,7 @@ public abstract class AggregateStage<TState> : IStage, IFormedStage
 
         for (var lines = 0; offset < payload.Length; lines++)
         {
-            if (lines % LinesBetweenLooks == 0)
+            if (lines % LinesBetweenChecks == 0)
             {
                 ct.ThrowIfCancellationRequested();
             }

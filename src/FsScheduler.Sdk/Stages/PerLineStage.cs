@@ -2,22 +2,22 @@ using System.Buffers;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>A stage that does the same with each line of a text in UTF-8. Line ends stay as they are, <c>\n</c> or
-/// <c>\r\n</c>, also where the last line has none, and so does a byte order mark in front of the text, which is not part of its first line. A payload over the scheduler's <c>--split</c> comes in pieces of whole
-/// lines, to all workers that offer the stage.</summary>
+/// <summary>A stage that transforms each line of a text in UTF-8. Line ends stay as they are, <c>\n</c> or <c>\r\n</c>, as does
+/// a last line without an end. So does a byte order mark in front of the text, which is not part of the first line. A payload
+/// over <c>--split</c> of the scheduler is cut into pieces of complete lines, for all workers that offer the stage.</summary>
 public abstract class PerLineStage : IStage, IFormedStage
 {
-    private const int LinesBetweenLooks = 1_024;
+    private const int LinesBetweenChecks = 1_024;
 
     /// <inheritdoc/>
     public abstract string Name { get; }
 
     IReadOnlyList<string> IFormedStage.Forms => [Core.StageModule.linesForm];
 
-    /// <summary>What becomes of one line.</summary>
-    /// <param name="line">It, without its end.</param>
-    /// <param name="context">The task that it is of.</param>
-    /// <returns>What takes its place; null leaves the line out, and its end with it.</returns>
+    /// <summary>Transforms a line.</summary>
+    /// <param name="line">The line, without its end.</param>
+    /// <param name="context">The task.</param>
+    /// <returns>The new line; null leaves out the line and its end.</returns>
     protected abstract string? Transform(string line, StageContext context);
 
     /// <inheritdoc/>
@@ -27,12 +27,12 @@ public abstract class PerLineStage : IStage, IFormedStage
         ArgumentNullException.ThrowIfNull(context);
         var payload = context.Payload.Span;
         var output = new ArrayBufferWriter<byte>();
-        var offset = TextLines.Mark(context);
+        var offset = TextLines.MarkLength(context);
         output.Write(payload[..offset]);
 
         for (var lines = 0; offset < payload.Length; lines++)
         {
-            if (lines % LinesBetweenLooks == 0)
+            if (lines % LinesBetweenChecks == 0)
             {
                 cancellationToken.ThrowIfCancellationRequested();
             }

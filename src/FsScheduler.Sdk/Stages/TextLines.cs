@@ -2,17 +2,17 @@ using System.Text;
 
 namespace FsScheduler.Sdk;
 
-/// <summary>Lines of UTF-8. A line ends with a newline, before which there may be a carriage return; the last one need
-/// not end.</summary>
+/// <summary>Lines of UTF-8, which end with a newline, or with a carriage return and a newline. The last line may have no
+/// end.</summary>
 internal static class TextLines
 {
     private static readonly UTF8Encoding Strict = new(false, true);
 
-    /// <summary>How long the byte order mark in front of the text is, which is no part of its first line: 0 without one.</summary>
-    public static int Mark(StageContext context) =>
+    /// <summary>The length in bytes of the byte order mark in front of the text; 0: there is none.</summary>
+    public static int MarkLength(StageContext context) =>
         context.IsBeginning && context.Payload.Span.StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
 
-    /// <summary>How many bytes the line at the beginning has, without its end, and how long that end is.</summary>
+    /// <summary>The lengths in bytes of the first line, without its end, and of its end.</summary>
     public static (int Text, int End) First(ReadOnlySpan<byte> rest)
     {
         var newline = rest.IndexOf((byte)'\n');
@@ -26,9 +26,9 @@ internal static class TextLines
     }
 
     /// <summary>The text of a line.</summary>
-    /// <param name="line">Its bytes.</param>
-    /// <param name="offset">Where it begins in its payload, in bytes.</param>
-    /// <exception cref="StageFailedException">It is not UTF-8; the message names the byte of the payload.</exception>
+    /// <param name="line">The bytes of the line.</param>
+    /// <param name="offset">The offset of the line in its payload, in bytes.</param>
+    /// <exception cref="StageFailedException">The line is not UTF-8; the message names the byte of the payload.</exception>
     public static string Decode(ReadOnlySpan<byte> line, long offset)
     {
         try
@@ -41,9 +41,9 @@ internal static class TextLines
         }
     }
 
-    /// <summary>Text as bytes.</summary>
-    /// <param name="text">What a stage gave.</param>
-    /// <exception cref="StageFailedException">It has half a surrogate pair.</exception>
+    /// <summary>Text as UTF-8.</summary>
+    /// <param name="text">The result of a stage.</param>
+    /// <exception cref="StageFailedException">The text has half a surrogate pair.</exception>
     public static byte[] Encode(string text)
     {
         try
@@ -53,7 +53,7 @@ internal static class TextLines
         catch (EncoderFallbackException error)
         {
             throw new StageFailedException(
-                $"the result is no Unicode text: it has half a surrogate pair at character {error.Index}", retry: false, error);
+                $"the result is not Unicode text: there is half a surrogate pair at character {error.Index}", retry: false, error);
         }
     }
 }
