@@ -12,40 +12,6 @@ let private encoded (charset: string) (text: string) =
     let encoding = Option.get (Terminal.transliterating charset)
     encoding.GetString(encoding.GetBytes text)
 
-let private halts = [
-    // A rule, and whether it is met by so many of all, succeeded and failed.
-    "never", 10, 0, 9, false
-    "0", 10, 0, 9, false
-    "1", 10, 0, 1, true
-    "2", 10, 0, 1, true
-    "soon,fail=2", 10, 5, 1, false
-    "soon,fail=2", 10, 5, 2, true
-    "now,success=1", 10, 1, 0, true
-    "now,success=2", 10, 1, 5, false
-    "soon,done=3", 10, 1, 1, false
-    "soon,done=3", 10, 1, 2, true
-    "soon,fail=10%", 10, 0, 2, false
-    "soon,fail=10%", 10, 2, 1, true
-    "now,fail=50%", 10, 3, 4, false
-    "now,fail=50%", 10, 3, 5, true
-]
-
-let private templates = [
-    "{}.res", "many/a.txt", Ok "many/a.txt.res"
-    "{}.res", "./a.txt", Ok "a.txt.res"
-    "{.}.res", "many.d/a.txt", Ok "many.d/a.res"
-    "{.}", "many.d/a", Ok "many.d/a"
-    "{/}", "many/a.txt", Ok "a.txt"
-    "{/.}-{n}", "many/a.txt", Ok "a-7"
-    "{#}", "many/a.txt", Ok "7"
-    "{//}/x", "many/sub/a.txt", Ok "many/sub/x"
-    "{//}/x", "a.txt", Ok "x"
-    "{/.}", ".profile", Ok ".profile"
-    "{}", "/etc/passwd", Error "it is absolute; use a path relative to the folder"
-    "{}", "../a", Error "the part '..' could lead out of its folder"
-    "x/../{/}", "a", Error "the part '..' could lead out of its folder"
-]
-
 /// Looks with these variables in the environment, which is as before afterwards.
 let private withVariables (variables: (string * string) list) (look: unit -> 'answer) : 'answer =
     let before = [ for name, _ in variables -> name, Environment.GetEnvironmentVariable name ]
@@ -161,49 +127,5 @@ let tests =
                 "near"
 
             Expect.equal (OptionHints.unknown names "--nix") "there is no option '--nix'" "far"
-        }
-
-        for text, total, succeeded, failed, isMet in halts do
-            test $"--halt {text} after {succeeded} and {failed} of {total}" {
-                match HaltRule.parse text with
-                | Ok(Some rule) ->
-                    Expect.equal (HaltRule.isMet total succeeded failed rule) isMet "met"
-                | Ok None -> Expect.isFalse isMet "never"
-                | Error message -> failtest message
-            }
-
-        test "--halt now and soon differ in what becomes of the others" {
-            let whenever text =
-                HaltRule.parse text |> Result.map (Option.map _.whenever)
-
-            Expect.equal (whenever "now,fail=1") (Ok(Some HaltWhen.Now)) "now"
-            Expect.equal (whenever "soon,fail=1") (Ok(Some HaltWhen.Soon)) "soon"
-            Expect.equal (whenever "1") (Ok(Some HaltWhen.Soon)) "1"
-            Expect.equal (whenever "2") (Ok(Some HaltWhen.Now)) "2"
-        }
-
-        for text in
-            [
-                ""
-                "now"
-                "later,fail=1"
-                "now,fail"
-                "now,fail=0"
-                "now,fail=101%"
-                "now,nix=1"
-            ] do
-            test $"--halt '{text}' is refused" { Expect.isError (HaltRule.parse text) "refused" }
-
-        for template, path, name in templates do
-            test $"--name-as {template} of {path}" {
-                Expect.isNone (NameTemplate.problem template) "no problem"
-                Expect.equal (NameTemplate.apply template path 7) name "name"
-            }
-
-        test "--name-as with what stands for nothing is refused" {
-            Expect.equal
-                (NameTemplate.problem "{x}.out")
-                (Some "'{x}' stands for nothing; there are {} {.} {/} {/.} {//} {n}")
-                "refused"
         }
     ]

@@ -78,7 +78,7 @@ let private helping =
                     [ "status"; "--conect"; "x:1" ], "did you mean '--connect'?"
                     [ "submit"; "--prioritty"; "1"; "x" ], "did you mean '--priority'?"
                     [ "tasks"; "--state"; "quarantine" ], "did you mean 'quarantined'?"
-                    [ "submit"; "x"; "--halt"; "now" ], "--halt: 'now' is none of"
+                    [ "submit"; "x"; "--halt"; "now" ], "--halt: 'now' is not a rule"
                     [ "status"; "--token-file"; "" ], "--token-file: its value is empty"
                     [ "retry"; "--all"; "--pipeline"; "" ], "the pipeline is empty"
                     [ "cat"; "\u001b[2J" ], "'?[2J' is not the number of a task"
@@ -392,7 +392,7 @@ let private naming =
                     [ "d/a.txt"; "--out"; "x/a.txt" ], "'x/a.txt' is a file, and no folder"
                     [ "d/a.txt"; "--name-as"; "../{/}" ], "could lead out of its folder"
                     [ "d"; "--name-as"; "same" ], "would have one name"
-                    [ "d/a.txt"; "--name-as"; "{x}" ], "'{x}' stands for nothing"
+                    [ "d/a.txt"; "--name-as"; "{x}" ], "'{x}' is not a replacement string"
                 ] do
                 let! answer = ask place port ("submit" :: args)
                 expectCode 2 answer

@@ -26,7 +26,7 @@ module SubmitCommand =
 
     let private codeOf (run: UploadRun) =
         match run.Halted with
-        | Some { why = HaltWhy.Success } -> ExitCode.ok
+        | Some { outcome = HaltOutcome.Success } -> ExitCode.ok
         | Some _ when run.Left > 0 -> ExitCode.quarantined
         | _ -> if run.Failed > 0 then ExitCode.quarantined else ExitCode.ok
 

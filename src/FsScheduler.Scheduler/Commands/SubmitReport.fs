@@ -92,9 +92,9 @@ module SubmitReport =
 
                 member _.Halted(rule, left, underway) =
                     let what =
-                        match rule.whenever with
-                        | HaltWhen.Soon -> "waited for"
-                        | HaltWhen.Now -> "cancelled"
+                        match rule.mode with
+                        | HaltMode.Soon -> "waited for"
+                        | HaltMode.Now -> "cancelled"
 
                     meter.Around(fun () ->
                         eprintfn

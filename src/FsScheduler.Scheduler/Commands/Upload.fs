@@ -141,9 +141,9 @@ module Upload =
     let private template (arguments: ParseResults<SubmitArguments>) =
         let given = arguments.TryGetResult SubmitArguments.Name_As
 
-        match given |> Option.bind NameTemplate.problem with
-        | Some problem -> wrong $"--name-as: {problem}"
-        | None -> given
+        match Option.map NameTemplate.parse given with
+        | Some(Error message) -> wrong $"--name-as: {message}"
+        | _ -> given
 
     let all (arguments: ParseResults<SubmitArguments>) (temporary: string) =
         let given =

@@ -85,7 +85,7 @@ type UploadRun
 
     let isCancelling () =
         match halted with
-        | Some rule -> rule.whenever = HaltWhen.Now
+        | Some rule -> rule.mode = HaltMode.Now
         | None -> false
 
     let tell event =
