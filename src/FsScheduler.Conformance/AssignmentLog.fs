@@ -3,7 +3,7 @@ namespace FsScheduler.Conformance
 open System.Collections.Generic
 open FsScheduler.Core
 
-/// The attempts given to the worker of a check, and their answers. Safe for any thread.
+/// The attempts assigned to the worker of a check, and its answers. For any thread.
 [<Sealed>]
 type AssignmentLog() =
     let given = HashSet<Attempt>()
@@ -14,25 +14,25 @@ type AssignmentLog() =
     let name (attempt: Attempt) =
         $"task {attempt.task}, attempt {attempt.number}"
 
-    member _.New() : Attempt =
+    member _.NewAttempt() : Attempt =
         lock given (fun () ->
             tasks <- tasks + 1L
             { task = tasks * 1L<taskId>; number = 1 })
 
-    member _.Give(attempt: Attempt) =
+    member _.Add(attempt: Attempt) =
         lock given (fun () -> given.Add attempt |> ignore)
 
-    /// Attempts given and not answered.
+    /// Attempts without an answer.
     member _.Open = lock given (fun () -> List.ofSeq given)
 
-    /// Closes a connection: only attempts that the worker may keep may still be answered.
+    /// Ends a connection: only attempts that the worker may keep may still be answered.
     member _.Drop(keep: Attempt[]) =
         lock given (fun () ->
             dropped.UnionWith given
             dropped.ExceptWith keep
             given.IntersectWith keep)
 
-    /// Checks a RESULT: none, or what was expected and what was seen.
+    /// Takes the answer to an attempt. None: the answer is right; otherwise what was expected, and what was seen.
     member _.Answer(attempt: Attempt) : (string * string) option =
         lock given (fun () ->
             if given.Remove attempt then
@@ -42,7 +42,7 @@ type AssignmentLog() =
                 Some("one RESULT for each PROCESS", $"a second one for {name attempt}")
             elif dropped.Contains attempt then
                 Some(
-                    "nothing more of what was given over a connection that is lost, and is not in 'keep'",
+                    "no RESULT for an attempt of a lost connection that is not in 'keep'",
                     $"a RESULT for {name attempt}"
                 )
             else

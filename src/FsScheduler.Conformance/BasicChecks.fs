@@ -1,7 +1,6 @@
-/// Checks that all others rely on: after a failure here the others are skipped.
+/// The checks that all others rely on: after a failed one, no other check is run.
 module FsScheduler.Conformance.BasicChecks
 
-open System.Text
 open FsScheduler.Core
 
 let private hello = {
@@ -28,10 +27,12 @@ let private ready = {
 }
 
 let private plain =
-    Handshake.row "process" "answers a PROCESS with its RESULT, and the same payload with the same"
+    Handshake.check
+        "process"
+        "answers a PROCESS with its RESULT, and the same payload with the same"
     <| fun session ->
         task {
-            let payload = Encoding.UTF8.GetBytes "Olá, MUNDO!\nA Fila é LONGA.\n"
+            let payload = utf8 "Olá, MUNDO!\nA Fila é LONGA.\n"
             let! expected = session.Expected payload
             let! reply = session.Run payload
             session.Compare("the result of a plain text", expected, reply)

@@ -2,12 +2,12 @@ namespace FsScheduler.Conformance
 
 open System.Threading.Tasks
 
-/// A check, on a worker that is started for it.
+/// A check of a worker, for which a process of the worker is started.
 type Check = {
     /// The name for `--only`.
     id: string
-    /// What a passing worker does.
+    /// What a worker does that passes, as the end of a sentence.
     checks: string
-    /// Returns when the worker has passed; throws `Unfit` or `Inapplicable`.
+    /// Returns when the worker has passed; throws `CheckFailed` or `CheckNotApplicable`.
     run: TestScheduler -> Task<unit>
 }

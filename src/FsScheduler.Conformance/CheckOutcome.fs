@@ -8,21 +8,25 @@ type CheckOutcome =
     /// The check does not apply to this worker, for a reason.
     | NotApplicable of reason: string
 
-/// Fails a check: the worker does what it should not.
-exception Unfit of expected: string * seen: string
+/// Fails a check: the worker breaks the protocol.
+exception CheckFailed of expected: string * seen: string
 
-/// Skips a check of something that this worker does not do, and need not.
-exception Inapplicable of reason: string
+/// Skips a check of an optional feature that the worker does not have.
+exception CheckNotApplicable of reason: string
+
+[<AutoOpen>]
+module internal Failing =
+    let failCheck (expected: string) (seen: string) : 'answer = raise (CheckFailed(expected, seen))
 
 /// The command of the worker cannot be started.
-exception Unstartable of message: string
+exception WorkerNotStarted of message: string
 
 type Command = { program: string; arguments: string list }
 
 module Command =
 
-    /// <summary>The arguments with the address: in place of <c>{connect}</c>, <c>{host}</c> and <c>{port}</c>; if none
-    /// of these is there, as the last argument.</summary>
+    /// <summary>The arguments with the address of the scheduler: in place of <c>{connect}</c>, <c>{host}</c> and
+    /// <c>{port}</c>, or else as the last argument.</summary>
     let withAddress (host: string) (port: int) (arguments: string list) : string list =
         let names = [ "{connect}", $"{host}:{port}"; "{host}", host; "{port}", string port ]
 
@@ -37,7 +41,7 @@ module Command =
         else
             replaced
 
-/// What all checks of one run share.
+/// The settings of all checks of a run.
 type Examination = {
     command: Command
     /// The stage to ask for, as `name` or `name:argument`. None: one that the worker offers.

@@ -7,23 +7,25 @@ open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
 
-type Finding = { row: Check; outcome: CheckOutcome; elapsed: TimeSpan }
+/// What a check has found.
+type Finding = { check: Check; outcome: CheckOutcome; elapsed: TimeSpan }
 
-let rows =
+/// All checks, in the order of their output.
+let checks =
     BasicChecks.all
     @ FrameChecks.all
     @ TaskChecks.all
     @ LifetimeChecks.all
     @ ReconnectChecks.all
 
-/// Checks that wait do so for seconds; those that compute share the processors.
-let private rowsAtOnce = 4
+/// Most checks wait for seconds, and need no processor meanwhile.
+let private checksAtOnce = 4
 
-/// No check waits for more than a few messages, one after the other.
-let private rowMax (examination: Examination) =
+/// A check waits for a few messages, one after the other.
+let private checkMax (examination: Examination) =
     TimeSpan.FromSeconds 30.0 + 4.0 * examination.patience
 
-let private examine (examination: Examination) (ct: CancellationToken) (row: Check) =
+let private examine (examination: Examination) (ct: CancellationToken) (check: Check) =
     task {
         let started = Stopwatch.StartNew()
         use scheduler = new TestScheduler(examination)
@@ -31,12 +33,12 @@ let private examine (examination: Examination) (ct: CancellationToken) (row: Che
         let! outcome =
             task {
                 try
-                    let limit = rowMax examination
-                    do! (row.run scheduler).WaitAsync(limit, ct)
+                    let limit = checkMax examination
+                    do! (check.run scheduler).WaitAsync(limit, ct)
                     return Passed
                 with
-                | Unfit(expected, seen) ->
-                    // An ended process explains much.
+                | CheckFailed(expected, seen) ->
+                    // The end of the process may explain the failure.
                     let state =
                         if scheduler.Ended.IsCompleted then
                             $"; {scheduler.State}"
@@ -48,14 +50,14 @@ let private examine (examination: Examination) (ct: CancellationToken) (row: Che
                             expected,
                             (if seen.Contains scheduler.State then seen else seen + state)
                         )
-                | Inapplicable reason -> return NotApplicable reason
+                | CheckNotApplicable reason -> return NotApplicable reason
                 | :? TimeoutException ->
-                    let limit = (rowMax examination).TotalSeconds
-                    return Failed("the row to end", $"it had not ended after {limit} s")
+                    let limit = (checkMax examination).TotalSeconds
+                    return Failed("the check to end", $"it had not ended after {limit} s")
                 | :? SocketException as error -> return Failed("a connection", error.Message)
             }
 
-        return { row = row; outcome = outcome; elapsed = started.Elapsed }
+        return { check = check; outcome = outcome; elapsed = started.Elapsed }
     }
 
 let private isFailed (finding: Finding) =
@@ -64,45 +66,45 @@ let private isFailed (finding: Finding) =
     | Passed
     | NotApplicable _ -> false
 
-/// <summary>Checks a worker: first the basic checks and, if they pass, those that are wanted.</summary>
-/// <param name="examination">The worker.</param>
-/// <param name="wanted">Whether a check is wanted; the basic ones always run.</param>
+/// <summary>Runs the basic checks and, if they pass, the wanted checks.</summary>
+/// <param name="examination">The worker, and the settings.</param>
+/// <param name="wanted">Whether a check is wanted; the basic checks always run.</param>
 /// <param name="ct">Ends the checks, and the processes of the worker.</param>
-/// <returns>The outcome of each basic check and of each wanted check, in the order of `rows`.</returns>
-/// <exception cref="T:FsScheduler.Conformance.Unstartable">The worker cannot be started.</exception>
+/// <returns>The findings of the basic and of the wanted checks, in the order of `checks`.</returns>
+/// <exception cref="T:FsScheduler.Conformance.WorkerNotStarted">The worker cannot be started.</exception>
 let run (examination: Examination) (wanted: Check -> bool) (ct: CancellationToken) =
     task {
         let findings = ResizeArray<Finding>()
         let mutable failed = None
 
-        for row in BasicChecks.all do
+        let skipped (needed: string) (check: Check) : Finding =
+            let outcome = NotApplicable $"'{needed}' has failed"
+            { check = check; outcome = outcome; elapsed = TimeSpan.Zero }
+
+        for check in BasicChecks.all do
             match failed with
             | None ->
-                let! finding = examine examination ct row
+                let! finding = examine examination ct check
                 findings.Add finding
 
                 if isFailed finding then
-                    failed <- Some row.id
-            | Some needed ->
-                let outcome = NotApplicable $"it needs '{needed}'"
-                findings.Add { row = row; outcome = outcome; elapsed = TimeSpan.Zero }
+                    failed <- Some check.id
+            | Some needed -> findings.Add(skipped needed check)
 
-        let others = rows |> List.skip BasicChecks.all.Length |> List.filter wanted
-        use turns = new SemaphoreSlim(rowsAtOnce)
+        let others = checks |> List.skip BasicChecks.all.Length |> List.filter wanted
+        use turns = new SemaphoreSlim(checksAtOnce)
 
         let! more =
             Task.WhenAll [
-                for row in others ->
+                for check in others ->
                     task {
                         match failed with
-                        | Some needed ->
-                            let outcome = NotApplicable $"it needs '{needed}'"
-                            return { row = row; outcome = outcome; elapsed = TimeSpan.Zero }
+                        | Some needed -> return skipped needed check
                         | None ->
                             do! turns.WaitAsync ct
 
                             try
-                                return! examine examination ct row
+                                return! examine examination ct check
                             finally
                                 turns.Release() |> ignore
                     }

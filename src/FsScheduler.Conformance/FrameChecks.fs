@@ -1,42 +1,39 @@
-/// Checks of how frames are split, and of their content.
+/// Checks of how a worker reads frames: cut anywhere, and with any content.
 module FsScheduler.Conformance.FrameChecks
 
 open System
-open System.Text
 open System.Text.Json
 open FsScheduler.Core
 
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
-
 let private text = utf8 "Olá, MUNDO: AÇÃO é só o COMEÇO.\n"
 
-/// Long enough for the worker to read what was sent before.
+/// Long enough for the worker to read the bytes before the pause.
 let private pause = TimeSpan.FromMilliseconds 40.0
 
 let private byteByByte =
-    Handshake.row "byte-by-byte" "takes a frame that comes one byte at a time"
+    Handshake.check "byte-by-byte" "takes a frame that comes one byte at a time"
     <| fun session ->
         task {
             let! expected = session.Expected text
-            let attempt = session.New()
+            let attempt = session.NewAttempt()
             let pieces = session.Frame(attempt, text) |> Seq.map Array.singleton
-            do! session.WorkerConnection.SendPieces(pieces, TimeSpan.FromMilliseconds 0.1)
+            do! session.Connection.SendPieces(pieces, TimeSpan.FromMilliseconds 0.1)
             do! session.Check("the result of a frame in single bytes", attempt, expected)
         }
 
 let private manyFrames =
-    Handshake.row "many-frames" "takes several frames in one read"
+    Handshake.check "many-frames" "takes several frames in one read"
     <| fun session ->
         task {
             let! expected = session.Expected text
             let beat = utf8 "{\"type\":\"BEAT\"}\n"
-            let first = session.New()
-            let second = session.New()
+            let first = session.NewAttempt()
+            let second = session.NewAttempt()
             let cancel = utf8 $"{{\"type\":\"CANCEL\",\"task\":{first.task},\"attempt\":1}}\n"
 
             // CANCEL frees the slot: one task at a time.
             do!
-                session.WorkerConnection.Send(
+                session.Connection.Send(
                     Array.concat [
                         beat
                         session.Frame(first, utf8 "UM\n")
@@ -52,17 +49,17 @@ let private manyFrames =
         }
 
 let private splitCharacter =
-    Handshake.row "split-character" "takes a line that is cut in the middle of a character"
+    Handshake.check "split-character" "takes a line that is cut in the middle of a character"
     <| fun session ->
         task {
             let! expected = session.Expected text
-            let attempt = session.New()
+            let attempt = session.NewAttempt()
             let frame = session.Frame(attempt, text)
             let rocket = frame.AsSpan().IndexOf(ReadOnlySpan(utf8 "🚀")) + 2
             let accent = frame.Length - text.Length + text.AsSpan().IndexOf 0xC3uy + 1
 
             do!
-                session.WorkerConnection.SendPieces(
+                session.Connection.SendPieces(
                     [ frame[.. rocket - 1]; frame[rocket .. accent - 1]; frame[accent..] ],
                     pause
                 )
@@ -77,31 +74,30 @@ let private line (session: Session) (attempt: Attempt) (more: string) =
     $"{{\"type\":\"PROCESS\",\"task\":{attempt.task},\"attempt\":{attempt.number},\"name\":\"vazio.txt\",\"stages\":[{quoted session.Stage}],\"timeoutMs\":300000{more}}}"
 
 let private empty =
-    Handshake.row "empty-payload" "takes a payload of no bytes, with 'bytes':0 and without 'bytes'"
+    Handshake.check
+        "empty-payload"
+        "takes a payload of no bytes, with 'bytes':0 and without 'bytes'"
     <| fun session ->
         task {
             let! expected = session.Expected [||]
 
             for more in [ ""; ",\"bytes\":0" ] do
-                let attempt = session.New()
+                let attempt = session.NewAttempt()
 
-                do!
-                    session.WorkerConnection.Send(
-                        session.Line(attempt, line session attempt more, [||])
-                    )
+                do! session.Connection.Send(session.Line(attempt, line session attempt more, [||]))
 
                 let what = if more = "" then "without 'bytes'" else "with 'bytes':0"
                 do! session.Check($"the result of no payload, {what}", attempt, expected)
         }
 
-/// Sending and processing 64 MiB takes longer.
+/// 64 MiB take longer than other payloads.
 let private patiences = 4.0
 
 let private large =
-    Handshake.row "large-payload" "takes a payload of 64 MiB"
+    Handshake.check "large-payload" "takes a payload of 64 MiB"
     <| fun session ->
         task {
-            // Lines of 64 bytes in ASCII: other checks use other characters, which slow stages down.
+            // Lines of 64 bytes in ASCII: other characters, as in other checks, slow stages down.
             let block = "Uma linha de 64 bytes, e o resto dela: 0123456789 ABCDEFGHIJKLM\n"B
             let times = 64 * 1024 * 1024 / block.Length
 
@@ -113,8 +109,7 @@ let private large =
 
                 whole
 
-            let attempt = session.New()
-            do! session.WorkerConnection.Send(session.Frame(attempt, repeated block))
+            let! attempt = session.Assign(repeated block)
             let! reply = session.ReplyWithin(attempt, patiences)
 
             match KnownStage.tryFind session.Stage |> Option.map (fun known -> known block) with
@@ -135,39 +130,53 @@ let private hostile (session: Session) =
     ]
 
 let private binary =
-    Handshake.row
+    Handshake.check
         "binary-payload"
-        "takes a payload of any bytes: line ends, and what looks like frames"
+        "takes a payload of any bytes, such as line ends, and text that looks like frames"
     <| fun session ->
         task {
             let payload = hostile session
             let! expected = session.Expected payload
             let! reply = session.Run payload
-            session.Compare("what comes of every byte there is", expected, reply)
+            session.Compare("the result of a payload with every byte", expected, reply)
         }
 
 let private badInput =
-    Handshake.row "bad-input" "says ok:false for a payload that its stage cannot do, and goes on"
+    Handshake.check
+        "bad-input"
+        "says ok:false for a payload that its stage cannot process, and goes on"
     <| fun session ->
         task {
             let payload = [| 'A'B; 0xFFuy; 'B'B |]
             let! reply = session.Run payload
 
             match KnownStage.tryFind session.Stage, reply with
-            | Some known, _ -> session.Compare("what is no UTF-8", known payload, reply)
+            | Some known, _ ->
+                session.Compare("the answer to a payload that is not UTF-8", known payload, reply)
             | None, Refused _ -> ()
             | None, Done _ ->
                 raise (
-                    Inapplicable $"'{session.Stage}' takes what is no UTF-8; no bad input is known"
+                    CheckNotApplicable
+                        $"'{session.Stage}' takes payloads that are not UTF-8; no bad input for it is known"
                 )
         }
 
-let private longLine =
-    Handshake.row "long-line" "takes a line of 65,536 bytes with unknown fields of every kind"
-    <| fun session ->
+/// A check of a PROCESS with a line of this text.
+let private lineCheck id checks (what: string) (lineOf: Session -> Attempt -> string) =
+    Handshake.check id checks (fun session ->
         task {
             let! expected = session.Expected text
-            let attempt = session.New()
+            let attempt = session.NewAttempt()
+            do! session.Connection.Send(session.Line(attempt, lineOf session attempt, text))
+            do! session.Check($"the result of a frame {what}", attempt, expected)
+        })
+
+let private longLine =
+    lineCheck
+        "long-line"
+        "takes a line of 65,536 bytes with unknown fields of every kind"
+        "with a long line"
+        (fun session attempt ->
             let deep = String.replicate 14 "[" + String.replicate 14 "]"
 
             let unknown =
@@ -181,48 +190,31 @@ let private longLine =
 
             let length = utf8 (line session attempt (unknown + ",\"x\":\"\"")) |> _.Length
             let filler = String('x', ProtocolLimits.lineBytesMax - 1 - length)
-            let whole = line session attempt (unknown + $",\"x\":\"{filler}\"")
-            do! session.WorkerConnection.Send(session.Line(attempt, whole, text))
-            do! session.Check("the result of a frame with a long line", attempt, expected)
-        }
+            line session attempt (unknown + $",\"x\":\"{filler}\""))
 
 let private anyOrder =
-    Handshake.row "any-order" "takes fields in any order, with blanks; of two of a name the last"
-    <| fun session ->
-        task {
-            let! expected = session.Expected text
-            let attempt = session.New()
-
-            let whole =
-                $"{{ \"bytes\" : 3, \"task\": 77, \"timeoutMs\":300000,\t\"stages\":[ {quoted session.Stage} ], \"attempt\":1 , \"type\":\"PROCESS\", \"name\":\"a\", \"task\":{attempt.task}, \"bytes\": {text.Length} }}"
-
-            do! session.WorkerConnection.Send(session.Line(attempt, whole, text))
-            do! session.Check("the result of a frame in another order", attempt, expected)
-        }
+    lineCheck
+        "any-order"
+        "takes fields in any order, with blanks; of two fields of one name, the last"
+        "in another order"
+        (fun session attempt ->
+            $"{{ \"bytes\" : 3, \"task\": 77, \"timeoutMs\":300000,\t\"stages\":[ {quoted session.Stage} ], \"attempt\":1 , \"type\":\"PROCESS\", \"name\":\"a\", \"task\":{attempt.task}, \"bytes\": {text.Length} }}")
 
 let private escapes =
-    Handshake.row
+    lineCheck
         "escapes"
         "takes escapes in texts and names of fields: \\u, surrogate pairs, quotes"
-    <| fun session ->
-        task {
-            let! expected = session.Expected text
-            let attempt = session.New()
-
+        "with escapes"
+        (fun session attempt ->
             let stage =
                 session.Stage
                 |> Seq.map (fun letter -> $"\\u{int letter:x4}")
                 |> String.concat ""
 
-            let whole =
-                $"{{\"type\":\"\\u0050ROCESS\",\"task\":{attempt.task},\"\\u0061ttempt\":1,\"name\":\"\\u0061v\\u00F3 \\ud83d\\ude80 \\\"b\\\" \\\\ \\/ 🚀\",\"stages\":[\"{stage}\"],\"timeoutMs\":300000,\"bytes\":{text.Length}}}"
-
-            do! session.WorkerConnection.Send(session.Line(attempt, whole, text))
-            do! session.Check("the result of a frame with escapes", attempt, expected)
-        }
+            $"{{\"type\":\"\\u0050ROCESS\",\"task\":{attempt.task},\"\\u0061ttempt\":1,\"name\":\"\\u0061v\\u00F3 \\ud83d\\ude80 \\\"b\\\" \\\\ \\/ 🚀\",\"stages\":[\"{stage}\"],\"timeoutMs\":300000,\"bytes\":{text.Length}}}")
 
 let private unknownType =
-    Handshake.row
+    Handshake.check
         "unknown-type"
         "skips messages of unknown types with their payloads, and payloads of known types"
     <| fun session ->
@@ -235,9 +227,9 @@ let private unknownType =
                     "{\"type\":\"BEAT\""
                     "{\"type\":\"CANCEL\",\"task\":990003,\"attempt\":1"
                 ] do
-                do! session.WorkerConnection.Send(utf8 (opening + "}\n"))
+                do! session.Connection.Send(utf8 (opening + "}\n"))
                 let whole = utf8 $"{opening},\"bytes\":{trap.Length}}}\n"
-                do! session.WorkerConnection.Send(Array.append whole trap)
+                do! session.Connection.Send(Array.append whole trap)
                 let! expected = session.Expected text
                 let! reply = session.Run text
                 session.Compare("a task after a message to be skipped", expected, reply)

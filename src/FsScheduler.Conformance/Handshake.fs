@@ -6,7 +6,7 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Protocol
 
-/// The usual WELCOME, with a long interval of beats.
+/// The WELCOME of most checks.
 let welcome: Welcome = {
     protocol = Codec.protocolVersion
     session = "1"
@@ -25,25 +25,19 @@ let hello (connection: WorkerConnection) : Task<Hello> =
         match! connection.TryNext helloWithin with
         | Some(WorkerMessage.Hello hello) when hello.protocol <> Codec.protocolVersion ->
             return
-                raise (
-                    Unfit(
-                        $"'protocol' {Codec.protocolVersion} in HELLO",
-                        $"'protocol' {hello.protocol}"
-                    )
-                )
+                failCheck
+                    $"'protocol' {Codec.protocolVersion} in HELLO"
+                    $"'protocol' {hello.protocol}"
         | Some(WorkerMessage.Hello hello) when hello.role = Client ->
-            return raise (Unfit("'role' \"worker\" in HELLO", "\"client\""))
+            return failCheck "'role' \"worker\" in HELLO" "\"client\""
         | Some(WorkerMessage.Hello hello) -> return hello
         | Some WorkerMessage.Closed
         | None ->
             return
-                raise (
-                    Unfit(
-                        $"HELLO within {helloWithin.TotalSeconds} s",
-                        "none came, or the connection was closed"
-                    )
-                )
-        | Some _ -> return raise (Unfit("HELLO before anything else", "something else"))
+                failCheck
+                    $"HELLO within {helloWithin.TotalSeconds} s"
+                    "none came, or the connection was closed"
+        | Some _ -> return failCheck "HELLO before anything else" "something else"
     }
 
 /// Sends WELCOME, and waits for READY. Results of kept tasks may come before.
@@ -65,7 +59,7 @@ let admit
             | other -> early.Add other
 
         if slots = 0 then
-            raise (Unfit("READY with at least one slot", "READY with none"))
+            failCheck "READY with at least one slot" "READY with none"
 
         return Session(scheduler, connection, hello, slots, early)
     }
@@ -81,7 +75,7 @@ let next (scheduler: TestScheduler) (expected: string) (welcome: Welcome) : Task
 let first (scheduler: TestScheduler) : Task<Session> = next scheduler "a connection" welcome
 
 /// A check of one connection, from READY to its last task.
-let row (id: string) (checks: string) (body: Session -> Task<unit>) : Check = {
+let check (id: string) (checks: string) (body: Session -> Task<unit>) : Check = {
     id = id
     checks = checks
     run =

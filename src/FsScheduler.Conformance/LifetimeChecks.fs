@@ -1,13 +1,10 @@
-/// Checks of beats, and of the loss of a scheduler.
+/// Checks of beats, of a lost scheduler, and of DRAIN.
 module FsScheduler.Conformance.LifetimeChecks
 
 open System
 open System.Diagnostics
-open System.Text
 open System.Threading.Tasks
 open FsScheduler.Core
-
-let private utf8 (text: string) = Encoding.UTF8.GetBytes text
 
 let private text = utf8 "Ainda AQUI.\n"
 
@@ -15,10 +12,10 @@ let private quick = { Handshake.welcome with beat = 250L<ms>; lostAfter = 2_000L
 
 let private lostAfter = TimeSpan.FromMilliseconds(float (int64 quick.lostAfter))
 
-/// Longer than the time after which a silent worker is lost.
+/// Longer than the silence after which a worker is lost.
 let private longEnough = 1.5 * lostAfter
 
-let private quickRow id checks (body: TestScheduler -> Session -> Task<unit>) : Check = {
+let private quickCheck id checks (body: TestScheduler -> Session -> Task<unit>) : Check = {
     id = id
     checks = checks
     run =
@@ -30,50 +27,46 @@ let private quickRow id checks (body: TestScheduler -> Session -> Task<unit>) : 
 }
 
 let private expectBeats (session: Session) (doing: string) =
-    let longest = session.WorkerConnection.LongestSilence
+    let longest = session.Connection.LongestSilence
 
     if longest > lostAfter then
-        raise (
-            Unfit(
-                $"a sign of life every {quick.beat} ms {doing}, and no silence over 'lostAfterMs' {quick.lostAfter}",
-                $"{longest.TotalMilliseconds:F0} ms of silence"
-            )
-        )
+        failCheck
+            $"a sign of life every {quick.beat} ms {doing}, and no silence over 'lostAfterMs' {quick.lostAfter}"
+            $"{longest.TotalMilliseconds:F0} ms of silence"
 
 let private idle =
-    quickRow "beat-idle" "gives a sign of life every 'beatMs' while it has nothing to do, and stays"
+    quickCheck
+        "beat-idle"
+        "gives a sign of life every 'beatMs' while it has nothing to do, and stays"
     <| fun _ session ->
         task {
-            let before = session.WorkerConnection.Beats
+            let before = session.Connection.Beats
             do! Task.Delay longEnough
             expectBeats session "while it has nothing to do"
-            let count = session.WorkerConnection.Beats - before
+            let count = session.Connection.Beats - before
             let due = int (longEnough.TotalMilliseconds / float (int64 quick.beat))
 
-            // A third is enough, for a busy machine.
+            // A third is enough: the machine may be busy.
             if count < due / 3 then
-                raise (
-                    Unfit(
-                        $"about {due} BEATs in {longEnough.TotalMilliseconds} ms, one every 'beatMs'",
-                        $"{count}"
-                    )
-                )
+                failCheck
+                    $"about {due} BEATs in {longEnough.TotalMilliseconds} ms, one every 'beatMs'"
+                    $"{count}"
 
             do! session.Finish()
         }
 
 let private busy =
-    quickRow
+    quickCheck
         "beat-busy"
         "gives a sign of life also while a payload comes slowly, and while it works"
     <| fun _ session ->
         task {
             let! expected = session.Expected text
-            let attempt = session.New()
+            let attempt = session.NewAttempt()
             let frame = session.Frame(attempt, text)
             let line, payload = Array.splitAt (frame.Length - text.Length) frame
             let pieces = Array.append [| line |] (Array.splitInto 11 payload)
-            do! session.WorkerConnection.SendPieces(pieces, longEnough / 11.0)
+            do! session.Connection.SendPieces(pieces, longEnough / 11.0)
             do! session.Check("the result of a payload that came slowly", attempt, expected)
             expectBeats session "while a payload comes"
             let long = utf8 (String.replicate 20_000 "TRABALHO que demora um pouco mais.\n")
@@ -83,30 +76,32 @@ let private busy =
         }
 
 let private slowLink =
-    quickRow "slow-link" "sends a long result to who takes it slowly, and does not think it lost"
+    quickCheck
+        "slow-link"
+        "sends a long result to a scheduler that reads slowly, and does not take the scheduler for lost"
     <| fun _ session ->
         task {
-            // More than sockets buffer; with a pause after each 64 KiB it takes longer than lostAfterMs.
+            // More than sockets buffer; with a pause after every 64 KiB, reading takes longer than lostAfterMs.
             let payload = utf8 (String.replicate 600_000 "UM caminho longo e estreito.\n")
             let pieces = payload.Length / (64 * 1024)
             let! expected = session.Expected payload
-            let attempt = session.New()
-            session.WorkerConnection.Pace <- 2.0 * lostAfter / float pieces
-            do! session.WorkerConnection.Send(session.Frame(attempt, payload))
+            let attempt = session.NewAttempt()
+            session.Connection.Pace <- 2.0 * lostAfter / float pieces
+            do! session.Connection.Send(session.Frame(attempt, payload))
             let! reply = session.ReplyWithin(attempt, 4.0)
             session.Compare("a result of 17 MB over a slow connection", expected, reply)
-            session.WorkerConnection.Pace <- TimeSpan.Zero
+            session.Connection.Pace <- TimeSpan.Zero
             do! session.Finish()
         }
 
-/// Waits until the worker leaves: by a new connection, or by its end.
-let private left (scheduler: TestScheduler) (session: Session) (limit: TimeSpan) =
+/// Waits until the worker closes the connection, or ends.
+let private waitUntilLeft (scheduler: TestScheduler) (session: Session) (limit: TimeSpan) =
     task {
         let started = Stopwatch.StartNew()
         let mutable isGone = false
 
         while not isGone && started.Elapsed < limit do
-            match! session.WorkerConnection.TryNext(limit - started.Elapsed) with
+            match! session.Connection.TryNext(limit - started.Elapsed) with
             | Some WorkerMessage.Closed -> isGone <- true
             | Some _
             | None -> ()
@@ -115,40 +110,38 @@ let private left (scheduler: TestScheduler) (session: Session) (limit: TimeSpan)
     }
 
 let private lost =
-    quickRow "lost-scheduler" "leaves a scheduler that was silent for 'lostAfterMs' without closing"
+    quickCheck
+        "lost-scheduler"
+        "leaves a scheduler that was silent for 'lostAfterMs', although the connection is open"
     <| fun scheduler session ->
         task {
             let! _ = session.Run text
-            session.WorkerConnection.IsAnswering <- false
+            session.Connection.IsAnswering <- false
             let limit = lostAfter + scheduler.Patience
-            let! isGone = left scheduler session limit
+            let! isGone = waitUntilLeft scheduler session limit
 
             if not isGone then
-                raise (
-                    Unfit(
-                        $"the connection closed some time after {quick.lostAfter} ms of silence",
-                        $"it was still open after {limit.TotalMilliseconds} ms"
-                    )
-                )
+                failCheck
+                    $"the connection closed some time after {quick.lostAfter} ms of silence"
+                    $"it was still open after {limit.TotalMilliseconds} ms"
         }
 
 let private drain =
-    quickRow
+    quickCheck
         "drain"
-        "finishes, says READY with no slots and closes when it gets DRAIN, and does not come back"
+        "after DRAIN finishes its tasks, says READY with no slots, closes, and does not come back"
     <| fun scheduler session ->
         task {
             let! expected = session.Expected text
-            let attempt = session.New()
-            do! session.WorkerConnection.Send(session.Frame(attempt, text))
-            do! session.WorkerConnection.Send FromScheduler.Drain
+            let! attempt = session.Assign text
+            do! session.Connection.Send FromScheduler.Drain
             let mutable beats = 0
             let mutable isLeaving = false
             let mutable isClosed = false
 
-            // A worker that does not know DRAIN just goes on sending beats.
+            // A worker that does not know DRAIN goes on sending beats.
             while not isClosed && (isLeaving || beats < 5) do
-                match! session.WorkerConnection.NextWithin scheduler.Patience with
+                match! session.Connection.NextWithin scheduler.Patience with
                 | Some WorkerMessage.Closed -> isClosed <- true
                 | Some(WorkerMessage.Ready 0) -> isLeaving <- true
                 | Some(WorkerMessage.Result(answered, outcome, payload)) when answered = attempt ->
@@ -157,28 +150,26 @@ let private drain =
                     | Failed(error, _)
                     | Unable error -> session.Compare("the last result", expected, Refused error)
                 | Some WorkerMessage.Beat -> beats <- beats + 1
-                | Some _ -> raise (Unfit("READY with no slots, and the end", "something else"))
+                | Some _ ->
+                    failCheck "READY with no slots, and the end of the connection" "something else"
                 | None ->
-                    raise (
-                        Unfit(
-                            "the end of the connection after READY with no slots",
-                            $"it was still open after {scheduler.Patience.TotalSeconds} s"
-                        )
-                    )
+                    failCheck
+                        "the end of the connection after READY with no slots"
+                        $"it was still open after {scheduler.Patience.TotalSeconds} s"
 
             if not isClosed && not isLeaving then
-                raise (Inapplicable "it does not know DRAIN, and need not")
+                raise (CheckNotApplicable "the worker does not know DRAIN, which is optional")
 
             if not isLeaving then
-                raise (Unfit("READY with no slots after DRAIN", "it closed without"))
+                failCheck "READY with no slots after DRAIN" "it closed without READY"
 
-            if List.contains attempt scheduler.AssignmentLog.Open then
-                raise (Unfit("the result of what it held before it closes", "it closed without"))
+            if List.contains attempt scheduler.Assignments.Open then
+                failCheck "the result of the task that it held" "it closed without"
 
-            do! (session.WorkerConnection :> IAsyncDisposable).DisposeAsync()
+            do! (session.Connection :> IAsyncDisposable).DisposeAsync()
 
             match! scheduler.TryAccept lostAfter with
-            | Some _ -> raise (Unfit("no further connection after DRAIN", "it connected again"))
+            | Some _ -> failCheck "no further connection after DRAIN" "it connected again"
             | None -> ()
         }
 

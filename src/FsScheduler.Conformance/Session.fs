@@ -20,7 +20,7 @@ module Reply =
         | Done result -> $"a result of {result.Length} bytes"
         | Refused error -> $"ok:false, '{error}'"
 
-    /// The texts of errors may differ.
+    /// Whether the results are equal, or both are errors, of whatever text.
     let areAlike (one: Reply) (other: Reply) =
         match one, other with
         | Done one, Done other -> one.AsSpan().SequenceEqual(ReadOnlySpan other)
@@ -28,14 +28,19 @@ module Reply =
         | Done _, Refused _
         | Refused _, Done _ -> false
 
+/// Text as the payload of a task.
+[<AutoOpen>]
+module internal Text =
+    let utf8 (text: string) = Encoding.UTF8.GetBytes text
+
 /// Stages with known results.
 module KnownStage =
 
-    let private utf8 = UTF8Encoding(false, true)
+    let private strict = UTF8Encoding(false, true)
 
     let private ofText (change: string -> string) (payload: byte[]) =
         try
-            Done(utf8.GetBytes(change (utf8.GetString payload)))
+            Done(utf8 (change (strict.GetString payload)))
         with :? DecoderFallbackException ->
             Refused "invalid UTF-8"
 
@@ -45,7 +50,7 @@ module KnownStage =
         | "upper" -> Some(ofText _.ToUpperInvariant())
         | _ -> None
 
-/// A connection after HELLO, WELCOME and READY, with the messages that came before READY.
+/// A connection after HELLO, WELCOME and READY, and the answers of the worker to tasks.
 [<Sealed>]
 type Session
     (
@@ -55,8 +60,7 @@ type Session
         slots: int,
         early: WorkerMessage seq
     ) =
-    // Stages that need an argument.
-    static let argued = [ "grep"; "replace"; "head" ]
+    static let stagesWithArgument = [ "grep"; "replace"; "head" ]
 
     let replies = Dictionary<Attempt, Reply>()
 
@@ -70,7 +74,7 @@ type Session
         match scheduler.Examination.stage with
         | Some stage -> stage
         | None ->
-            [ "lower"; "upper" ] @ (offered |> List.except argued) @ offered
+            [ "lower"; "upper" ] @ (offered |> List.except stagesWithArgument) @ offered
             |> List.find (fun name -> List.contains name offered || offered.IsEmpty)
 
     let nameOf (stage: string) = (stage.Split ':')[0]
@@ -78,7 +82,7 @@ type Session
     do
         if not (List.contains (nameOf stage) offered) then
             let names = String.Join(", ", offered)
-            raise (Unfit($"a worker that offers '{nameOf stage}'", $"it offers {names}"))
+            failCheck $"a worker that offers '{nameOf stage}'" $"it offers {names}"
 
     let absorb (message: WorkerMessage) =
         match message with
@@ -88,34 +92,35 @@ type Session
         | WorkerMessage.Ready _
         | WorkerMessage.Beat
         | WorkerMessage.Closed
-        | WorkerMessage.Wrong _
+        | WorkerMessage.Violation _
         | WorkerMessage.Hello _ -> ()
 
     do Seq.iter absorb early
 
     /// The name of every task, unless a check wants another.
-    static member Name = "cartas/avó 🚀.txt"
+    static member TaskName = "cartas/avó 🚀.txt"
 
-    member _.WorkerConnection = connection
+    member _.Connection = connection
     member _.Hello = hello
     member _.Slots = slots
     member _.Stage = stage
-    member _.New() = scheduler.AssignmentLog.New()
+    member _.NewAttempt() = scheduler.Assignments.NewAttempt()
 
-    /// Another stage that the worker offers and that needs no argument, if there is one.
-    member _.OtherStage = offered |> List.except (nameOf stage :: argued) |> List.tryHead
+    /// Another stage of the worker, one that needs no argument.
+    member _.OtherStage =
+        offered |> List.except (nameOf stage :: stagesWithArgument) |> List.tryHead
 
-    /// The bytes of a plain PROCESS with its payload. Counts the attempt as given.
+    /// The bytes of a plain PROCESS and its payload. Counts the attempt as assigned.
     member session.Frame(attempt: Attempt, payload: byte[]) =
         session.FrameOf(attempt, [ stage ], payload)
 
     member _.FrameOf(attempt: Attempt, stages: string list, payload: byte[]) =
-        scheduler.AssignmentLog.Give attempt
+        scheduler.Assignments.Add attempt
         let output = ArrayBufferWriter<byte>()
 
         let work = {
             attempt = attempt
-            name = Session.Name
+            name = Session.TaskName
             stages = Array.ofList stages
             timeout = 300_000L<ms>
             piece = ValueNone
@@ -126,15 +131,15 @@ type Session
 
         Array.append (output.WrittenSpan.ToArray()) payload
 
-    /// The bytes of a given line, and a payload. Counts the attempt as given.
+    /// The bytes of a line and a payload. Counts the attempt as assigned.
     member _.Line(attempt: Attempt, line: string, payload: byte[]) =
-        scheduler.AssignmentLog.Give attempt
-        Array.append (Encoding.UTF8.GetBytes(line + "\n")) payload
+        scheduler.Assignments.Add attempt
+        Array.append (utf8 (line + "\n")) payload
 
-    /// The answer to a given attempt; answers to others are kept.
+    /// The answer to an attempt. Answers to other attempts are kept for later calls.
     member session.Reply(attempt: Attempt) : Task<Reply> = session.ReplyWithin(attempt, 1.0)
 
-    /// As `Reply`, with a multiple of the usual time limit.
+    /// As `Reply`, with this multiple of the usual time limit.
     member _.ReplyWithin(attempt: Attempt, patiences: float) : Task<Reply> =
         task {
             let expected = $"a RESULT for task {attempt.task}, attempt {attempt.number}"
@@ -146,10 +151,18 @@ type Session
             return replies[attempt]
         }
 
-    /// Gives a plain task, and returns the answer.
+    /// Assigns a plain task.
+    member session.Assign(payload: byte[]) : Task<Attempt> =
+        task {
+            let attempt = session.NewAttempt()
+            do! connection.Send(session.Frame(attempt, payload))
+            return attempt
+        }
+
+    /// Assigns a task of these stages, and returns the answer.
     member session.RunStages(stages: string list, payload: byte[]) : Task<Reply> =
         task {
-            let attempt = session.New()
+            let attempt = session.NewAttempt()
             do! connection.Send(session.FrameOf(attempt, stages, payload))
             return! session.Reply attempt
         }
@@ -162,7 +175,7 @@ type Session
         | Some known -> Task.FromResult(known payload)
         | None -> session.Run payload
 
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">The answers differ.</exception>
+    /// <exception cref="T:FsScheduler.Conformance.CheckFailed">The answers differ.</exception>
     member _.Compare(what: string, expected: Reply, seen: Reply) =
         if not (Reply.areAlike expected seen) then
             let difference =
@@ -172,12 +185,9 @@ type Session
                     $"; they differ at byte {at}"
                 | _ -> ""
 
-            raise (
-                Unfit(
-                    $"{what}: {Reply.describe expected}, by '{stage}'",
-                    Reply.describe seen + difference
-                )
-            )
+            failCheck
+                $"{what}: {Reply.describe expected}, by '{stage}'"
+                (Reply.describe seen + difference)
 
     member session.Check(what: string, attempt: Attempt, expected: Reply) =
         task {
@@ -185,14 +195,14 @@ type Session
             session.Compare(what, expected, reply)
         }
 
-    /// <summary>Checks that the connection still works: two tasks are answered, and nothing else comes.</summary>
-    /// <remarks>Surplus messages have come by the second answer, unless several threads write.</remarks>
+    /// <summary>Checks that the worker answers two more tasks, and sends nothing else.</summary>
+    /// <remarks>Surplus messages have come by the second answer, unless the worker writes from several threads.</remarks>
     member session.Finish() : Task<unit> =
         task {
-            let payload = Encoding.UTF8.GetBytes "Até LOGO\n"
+            let payload = utf8 "Até LOGO\n"
             let! expected = session.Expected payload
 
             for _ in 1..2 do
                 let! reply = session.Run payload
-                session.Compare("a plain task after it", expected, reply)
+                session.Compare("a plain task at the end of the check", expected, reply)
         }

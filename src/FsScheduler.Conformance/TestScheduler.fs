@@ -9,12 +9,13 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// <summary>A scheduler on a port of its own that does what a check wants, and a worker for that check.</summary>
+/// <summary>A scripted scheduler for one check, on a port of its own, and the process of the worker.</summary>
 /// <param name="examination">The command, and the time limits.</param>
-/// <exception cref="T:FsScheduler.Conformance.Unstartable">The command cannot be started.</exception>
+/// <exception cref="T:FsScheduler.Conformance.WorkerNotStarted">The command cannot be started.</exception>
 [<Sealed>]
 type TestScheduler(examination: Examination) =
-    static let startsFor = 3.0
+    /// A process needs time to start: the first connection is waited for this many times as long.
+    static let startFactor = 3.0
 
     let listen (port: int) =
         let socket =
@@ -23,7 +24,7 @@ type TestScheduler(examination: Examination) =
         try
             // Windows only: there two sockets could share a port otherwise.
             socket.ExclusiveAddressUse <- OperatingSystem.IsWindows()
-            // Inherited by accepted sockets: small, so that a slow link fills up soon.
+            // Inherited by accepted sockets: small, so that a slow connection fills up soon.
             socket.ReceiveBufferSize <- 256 * 1024
             socket.Bind(IPEndPoint(IPAddress.Loopback, port))
             socket.Listen 16
@@ -34,7 +35,7 @@ type TestScheduler(examination: Examination) =
 
     let mutable listener = listen 0
     let port = (nonNull listener.LocalEndPoint :?> IPEndPoint).Port
-    let links = List<WorkerConnection>()
+    let connections = List<WorkerConnection>()
     let assignments = AssignmentLog()
 
     let worker =
@@ -46,14 +47,14 @@ type TestScheduler(examination: Examination) =
 
     member _.Examination = examination
     member _.Patience = examination.patience
-    member _.AssignmentLog = assignments
+    member _.Assignments = assignments
 
     /// Completes when the worker has ended, with its exit code.
     member _.Ended = worker.Ended
 
     member _.State = worker.State
 
-    /// <summary>The next connection, if one comes within the limit and before the worker ends.</summary>
+    /// <summary>The next connection; None: no connection has come within the limit, or the worker has ended.</summary>
     member _.TryAccept(limit: TimeSpan) : Task<WorkerConnection option> =
         task {
             use source = new CancellationTokenSource()
@@ -69,7 +70,7 @@ type TestScheduler(examination: Examination) =
                 let! socket = accepting
                 socket.NoDelay <- true
                 let connection = new WorkerConnection(socket, assignments, examination.patience)
-                links.Add connection
+                connections.Add connection
                 return Some connection
             with
             | :? OperationCanceledException
@@ -78,13 +79,12 @@ type TestScheduler(examination: Examination) =
 
     /// <summary>The next connection.</summary>
     /// <param name="expected">The purpose of the connection, for the error.</param>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">No connection comes in time, or the worker ends.</exception>
+    /// <exception cref="T:FsScheduler.Conformance.CheckFailed">No connection comes in time, or the worker ends.</exception>
     member scheduler.Accept(expected: string) : Task<WorkerConnection> =
         task {
-            // The first connection comes after the start of the process, which is not part of the check.
             let limit =
-                if links.Count = 0 then
-                    startsFor * examination.patience
+                if connections.Count = 0 then
+                    startFactor * examination.patience
                 else
                     examination.patience
 
@@ -92,13 +92,13 @@ type TestScheduler(examination: Examination) =
             | Some connection -> return connection
             | None ->
                 let seen = $"none within {limit.TotalSeconds} s; {worker.State}"
-                return raise (Unfit(expected, seen))
+                return failCheck expected seen
         }
 
     /// Refuses connections from now on.
     member _.StopListening() = listener.Dispose()
 
-    /// Listens on the same port again; waits if another process has it meanwhile.
+    /// Listens on the same port again, and waits while another process has taken the port.
     member scheduler.ListenAgain() : Task<unit> =
         task {
             let started = Stopwatch.StartNew()
@@ -118,7 +118,7 @@ type TestScheduler(examination: Examination) =
                 do! (worker :> IAsyncDisposable).DisposeAsync()
                 listener.Dispose()
 
-                for connection in links do
+                for connection in connections do
                     do! (connection :> IAsyncDisposable).DisposeAsync()
             }
             |> ValueTask

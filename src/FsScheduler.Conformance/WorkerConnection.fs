@@ -21,13 +21,13 @@ type WorkerMessage =
     | Beat
     /// The payload is empty unless the outcome is a success.
     | Result of Attempt * Outcome * payload: byte[]
-    /// A message that no worker may send; nothing after it is read.
-    | Wrong of expected: string * seen: string
+    /// A message that no worker may send; later messages are not read.
+    | Violation of expected: string * seen: string
     | Closed
 
-/// <summary>One connection of a worker. Reads continuously; checks take the messages in order.</summary>
-/// <param name="socket">Accepted; closed with the connection.</param>
-/// <param name="assignments">The attempts given to this worker.</param>
+/// <summary>A connection of a worker. It is read all the time; checks take the messages in order.</summary>
+/// <param name="socket">The accepted socket, which is closed with the connection.</param>
+/// <param name="assignments">The attempts assigned to the worker.</param>
 /// <param name="patience">The longest wait for each expected message.</param>
 [<Sealed>]
 type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: TimeSpan) =
@@ -127,10 +127,10 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
         else
             text
 
-    let hear one = messages.Writer.TryWrite one |> ignore
+    let enqueue one = messages.Writer.TryWrite one |> ignore
 
-    let wrong expected seen =
-        hear (WorkerMessage.Wrong(expected, seen))
+    let violation expected seen =
+        enqueue (WorkerMessage.Violation(expected, seen))
         false
 
     let send (bytes: ReadOnlyMemory<byte>[]) (pause: TimeSpan) =
@@ -148,7 +148,7 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
                 writing.Release() |> ignore
         }
 
-    /// Answers without waiting: the next message of the worker tells whether the answer arrived.
+    /// Answers without waiting: the next message of the worker shows whether the answer has arrived.
     let answer message =
         task {
             try
@@ -163,31 +163,32 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
     /// False: stop reading.
     let take (message: ToScheduler) (payload: byte[]) (line: byte[]) =
         match message with
-        | ToScheduler.Hello _ when isIntroduced -> wrong "one HELLO" $"a second one: {excerpt line}"
+        | ToScheduler.Hello _ when isIntroduced ->
+            violation "one HELLO" $"a second one: {excerpt line}"
         | ToScheduler.Hello hello ->
             isIntroduced <- true
-            hear (WorkerMessage.Hello hello)
+            enqueue (WorkerMessage.Hello hello)
             true
-        | _ when not isIntroduced -> wrong "HELLO before anything else" (excerpt line)
+        | _ when not isIntroduced -> violation "HELLO before anything else" (excerpt line)
         | ToScheduler.Beat ->
             beats <- beats + 1
 
             if isAnswering then
                 answer FromScheduler.Beat
 
-            hear WorkerMessage.Beat
+            enqueue WorkerMessage.Beat
             true
         | ToScheduler.Ready slots ->
-            hear (WorkerMessage.Ready slots)
+            enqueue (WorkerMessage.Ready slots)
             true
         | ToScheduler.Stored _
         | ToScheduler.Unshared _ ->
-            wrong "a RESULT with its payload: no file was named here" (excerpt line)
+            violation "a RESULT with its payload: PROCESS has named no file" (excerpt line)
         | ToScheduler.Result(attempt, outcome) ->
             match assignments.Answer attempt with
-            | Some(expected, seen) -> wrong expected seen
+            | Some(expected, seen) -> violation expected seen
             | None ->
-                hear (
+                enqueue (
                     WorkerMessage.Result(
                         attempt,
                         outcome,
@@ -208,16 +209,17 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
         | ToScheduler.Events _
         | ToScheduler.List _
         | ToScheduler.Stages
-        | ToScheduler.Fetch _ -> wrong "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)
+        | ToScheduler.Fetch _ ->
+            violation "HELLO, READY, BEAT and RESULT, nothing else" (excerpt line)
 
     /// Reads one frame. False: stop reading.
     let readFrame () =
         task {
             match! readLine () with
             | struct (false, line) when line.Length >= Codec.lineBytesMax ->
-                return wrong $"lines of at most {Codec.lineBytesMax} bytes" "a longer one"
+                return violation $"lines of at most {Codec.lineBytesMax} bytes" "a longer one"
             | struct (false, _) ->
-                hear WorkerMessage.Closed
+                enqueue WorkerMessage.Closed
                 return false
             | struct (true, line) ->
                 let decoded = Codec.decodeToScheduler (ReadOnlySpan line)
@@ -228,11 +230,11 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
                     | Error error -> int64 error.bytes
 
                 if size > payloadMax then
-                    return wrong $"no payload over {payloadMax} bytes" (excerpt line)
+                    return violation $"no payload over {payloadMax} bytes" (excerpt line)
                 else
                     match! readPayload (int size) with
                     | null ->
-                        hear WorkerMessage.Closed
+                        enqueue WorkerMessage.Closed
                         return false
                     | payload ->
                         match decoded with
@@ -241,7 +243,10 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
                             answer (FromScheduler.Error(ErrorCode.UnknownType, message))
                             return true
                         | Error error ->
-                            return wrong $"a frame of this protocol; {error.message}" (excerpt line)
+                            return
+                                violation
+                                    $"a frame of this protocol; {error.message}"
+                                    (excerpt line)
         }
 
     let reading =
@@ -254,7 +259,7 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
                     goOn <- more
             with
             | :? IOException
-            | :? ObjectDisposedException -> hear WorkerMessage.Closed
+            | :? ObjectDisposedException -> enqueue WorkerMessage.Closed
         }
 
     member _.Beats = Volatile.Read &beats
@@ -262,16 +267,16 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
     /// The longest time without a byte, up to now.
     member _.LongestSilence = max longestSilence (silence ())
 
-    /// Whether each BEAT is answered with one.
+    /// Whether each BEAT is answered with a BEAT.
     member _.IsAnswering
         with set value = isAnswering <- value
 
-    /// The pause after each 64 KiB that are read.
+    /// The pause after every 64 KiB that are read.
     member _.Pace
         with set value = pace <- value
 
-    /// <summary>Sends pieces, with a pause after each; no other message gets in between.</summary>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">The worker closes, or does not read.</exception>
+    /// <summary>Sends pieces with a pause after each, and no other message in between.</summary>
+    /// <exception cref="T:FsScheduler.Conformance.CheckFailed">The worker closes the connection, or does not read.</exception>
     member _.SendPieces(pieces: byte[] seq, pause: TimeSpan) : Task<unit> =
         task {
             try
@@ -279,19 +284,16 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
             with
             | :? IOException
             | :? ObjectDisposedException ->
-                raise (
-                    Unfit("the connection to stay", "the worker closed it while a frame was sent")
-                )
+                failCheck
+                    "the connection to stay"
+                    "the worker closed it while a frame was sent to it"
             | :? OperationCanceledException ->
-                raise (
-                    Unfit(
-                        "the worker to read what is sent",
-                        $"it took nothing for {patience.TotalSeconds} s"
-                    )
-                )
+                failCheck
+                    "the worker to read what is sent"
+                    $"it took nothing for {patience.TotalSeconds} s"
         }
 
-    /// Sends in one write; see `SendPieces`.
+    /// Sends bytes in one write; see `SendPieces`.
     member connection.Send(bytes: byte[]) : Task<unit> =
         connection.SendPieces([ bytes ], TimeSpan.Zero)
 
@@ -301,16 +303,16 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
     /// <summary>The next message.</summary>
     /// <param name="limit">The longest wait.</param>
     /// <returns>None: nothing came in that time.</returns>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">The message is one that no worker may send.</exception>
+    /// <exception cref="T:FsScheduler.Conformance.CheckFailed">The message is one that no worker may send.</exception>
     member _.NextWithin(limit: TimeSpan) : Task<WorkerMessage option> =
         task {
             use source = new CancellationTokenSource(limit)
 
             try
                 match! messages.Reader.ReadAsync source.Token with
-                | WorkerMessage.Wrong(expected, seen) -> return raise (Unfit(expected, seen))
+                | WorkerMessage.Violation(expected, seen) -> return failCheck expected seen
                 | WorkerMessage.Closed ->
-                    hear WorkerMessage.Closed // for the next call
+                    enqueue WorkerMessage.Closed // for the next call
                     return Some WorkerMessage.Closed
                 | one -> return Some one
             with :? OperationCanceledException ->
@@ -338,16 +340,16 @@ type WorkerConnection(socket: Socket, assignments: AssignmentLog, patience: Time
 
     /// <summary>The next message, except BEAT.</summary>
     /// <param name="expected">The expected message, for the error.</param>
-    /// <exception cref="T:FsScheduler.Conformance.Unfit">Nothing comes, or the connection ends.</exception>
+    /// <exception cref="T:FsScheduler.Conformance.CheckFailed">Nothing comes, or the connection ends.</exception>
     member connection.Next(expected: string) : Task<WorkerMessage> =
         connection.NextBefore(patience, expected)
 
     member connection.NextBefore(limit: TimeSpan, expected: string) : Task<WorkerMessage> =
         task {
             match! connection.TryNext limit with
-            | None -> return raise (Unfit(expected, $"nothing for {limit.TotalSeconds} s"))
+            | None -> return failCheck expected $"nothing for {limit.TotalSeconds} s"
             | Some WorkerMessage.Closed ->
-                return raise (Unfit(expected, "the worker closed the connection"))
+                return failCheck expected "the worker closed the connection"
             | Some one -> return one
         }
 

@@ -10,21 +10,23 @@ open System.Threading.Tasks
 open FsScheduler.Platform
 
 /// <summary>The process of a worker, for one check. Killed when it is disposed.</summary>
-/// <exception cref="T:FsScheduler.Conformance.Unstartable">The command cannot be started.</exception>
+/// <exception cref="T:FsScheduler.Conformance.WorkerNotStarted">The command cannot be started.</exception>
 [<Sealed>]
 type WorkerProcess(command: Command, host: string, port: int) =
     static let linesMax = 5
     static let lineCharsMax = 300
 
-    let words = Queue<string>()
+    let output = Queue<string>()
 
     let note (line: string) =
-        lock words (fun () ->
+        lock output (fun () ->
             if line.Trim() <> "" then
-                words.Enqueue(Terminal.printable (line.Substring(0, min lineCharsMax line.Length)))
+                output.Enqueue(
+                    Terminal.printable (line.Substring(0, min lineCharsMax line.Length))
+                )
 
-            if words.Count > linesMax then
-                words.Dequeue() |> ignore)
+            if output.Count > linesMax then
+                output.Dequeue() |> ignore)
 
     let worker =
         let info =
@@ -40,7 +42,7 @@ type WorkerProcess(command: Command, host: string, port: int) =
         try
             nonNull (Process.Start info)
         with :? Win32Exception as error ->
-            raise (Unstartable $"'{command.program}' cannot be started: {error.Message}")
+            raise (WorkerNotStarted $"'{command.program}' cannot be started: {error.Message}")
 
     /// On a thread of its own: reading from a pipe blocks, and would starve the pool.
     let read (from: StreamReader) : Task =
@@ -60,7 +62,7 @@ type WorkerProcess(command: Command, host: string, port: int) =
             TaskScheduler.Default
         )
 
-    // Somebody has to read the output: a full pipe would block the worker.
+    // The output is always read: a full pipe would block the worker.
     let readings = [| read worker.StandardOutput; read worker.StandardError |]
 
     let ended =
@@ -73,17 +75,17 @@ type WorkerProcess(command: Command, host: string, port: int) =
 
     member _.Ended: Task<int> = ended
 
-    /// Whether the process runs, or its exit code, with its last line of output; for people.
+    /// For people: that the process runs, or its exit code, and its last line of output.
     member _.State =
-        let said =
-            match lock words (fun () -> Seq.tryLast words) with
-            | Some last -> $"; its last words: {last}"
+        let lastLine =
+            match lock output (fun () -> Seq.tryLast output) with
+            | Some last -> $"; its last line of output: {last}"
             | None -> ""
 
         if ended.IsCompleted then
-            $"the process has ended with exit code {ended.Result}{said}"
+            $"the process has ended with exit code {ended.Result}{lastLine}"
         else
-            $"the process runs{said}"
+            $"the process runs{lastLine}"
 
     interface IAsyncDisposable with
         member _.DisposeAsync() =

@@ -354,7 +354,7 @@ let private commandLine =
             [
                 [ "conform" ], "there is no command"
                 [ "conform"; "--" ], "there is no command"
-                [ "conform"; "--only"; "hell"; "--"; "x" ], "'hell' is no row"
+                [ "conform"; "--only"; "hell"; "--"; "x" ], "there is no check 'hell'"
                 [ "conform"; "--timeout"; "soon"; "--"; "x" ], "'soon' is not a duration"
             ] do
             scenario (String.Join(" ", args) + $": {why}, and is 2")

@@ -21,7 +21,7 @@ module Commands =
                 run arguments
             with
             | Refusal message
-            | FsScheduler.Conformance.Unstartable message
+            | FsScheduler.Conformance.WorkerNotStarted message
             | JournalRefused message
             | StoreError(_, message) ->
                 ClientCommand.complain name message

@@ -54,9 +54,9 @@ module ConformCommand =
             | NotApplicable reason -> None, None, Some reason
 
         ClientCommand.json {|
-            row = finding.row.id
+            row = finding.check.id
             verdict = word finding.outcome
-            checks = finding.row.checks
+            checks = finding.check.checks
             expected = Option.toObj expected
             seen = Option.toObj seen
             reason = Option.toObj reason
@@ -70,13 +70,13 @@ module ConformCommand =
         for finding in findings do
             let colour, said =
                 match finding.outcome with
-                | Passed -> "green", escape finding.row.checks
+                | Passed -> "green", escape finding.check.checks
                 | Failed(expected, seen) ->
                     "red",
-                    $"{escape finding.row.checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
+                    $"{escape finding.check.checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
                 | NotApplicable reason -> "grey", escape reason
 
-            table.AddRow(finding.row.id, $"[{colour}]{word finding.outcome}[/]", said)
+            table.AddRow(finding.check.id, $"[{colour}]{word finding.outcome}[/]", said)
             |> ignore
 
         if Terminal.isOutput () then
@@ -85,12 +85,12 @@ module ConformCommand =
             for finding in findings do
                 let said =
                     match finding.outcome with
-                    | Passed -> finding.row.checks
+                    | Passed -> finding.check.checks
                     | Failed(expected, seen) ->
-                        $"{finding.row.checks}; expected {expected}; seen: {seen}"
+                        $"{finding.check.checks}; expected {expected}; seen: {seen}"
                     | NotApplicable reason -> reason
 
-                Console.Out.WriteLine(Columns.piped [ finding.row.id; word finding.outcome; said ])
+                Console.Out.WriteLine(Columns.piped [ finding.check.id; word finding.outcome; said ])
 
         let count name =
             findings
@@ -101,11 +101,11 @@ module ConformCommand =
             $"""{count "passed"} passed, {count "failed"} failed, {count "not applicable"} not applicable"""
 
     let private list (isJson: bool) =
-        for row in Conformance.rows do
+        for check in Conformance.checks do
             if isJson then
-                printfn $"{ClientCommand.json {| row = row.id; checks = row.checks |}}"
+                printfn $"{ClientCommand.json {| row = check.id; checks = check.checks |}}"
             else
-                printfn $"%-16s{row.id} {row.checks}"
+                printfn $"%-16s{check.id} {check.checks}"
 
         ExitCode.ok
 
@@ -113,13 +113,13 @@ module ConformCommand =
         match List.concat (arguments.GetResults ConformArguments.Only) with
         | [] -> fun _ -> true
         | names ->
-            let known = Conformance.rows |> List.map _.id
+            let known = Conformance.checks |> List.map _.id
 
             match List.except known names with
-            | [] -> fun row -> List.contains row.id names
+            | [] -> fun check -> List.contains check.id names
             | unknown :: _ ->
                 let all = String.Join(", ", known)
-                raise (WrongArguments $"--only: '{unknown}' is no row; rows are {all}")
+                raise (WrongArguments $"--only: there is no check '{unknown}'; there are {all}")
 
     let private examine command (arguments: ParseResults<ConformArguments>) =
         let wanted = wantedOf arguments
