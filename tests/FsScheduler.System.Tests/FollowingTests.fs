@@ -5,7 +5,9 @@ open System
 open System.IO
 open System.Net
 open System.Net.Sockets
+open System.Text
 open System.Text.Json
+open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
@@ -147,6 +149,105 @@ let private pausedScheduler =
             Expect.isEmpty watch.Errors.All "nothing was wrong"
         }
 
+/// The lines on the screen of a terminal after this output, as far as a picture needs that is drawn again and again.
+let private screenOf (output: string) : string list =
+    let lines = ResizeArray [ StringBuilder() ]
+    let mutable row = 0
+    let mutable column = 0
+
+    let put (letter: char) =
+        let line = lines[row]
+        line.Append(' ', max 0 (column + 1 - line.Length)) |> ignore
+        line[column] <- letter
+        column <- column + 1
+
+    let escape (count: string) (command: string) =
+        let count = if count = "" then 0 else int count
+
+        match command with
+        | "A" -> row <- max 0 (row - max 1 count)
+        | "K" when count = 2 -> lines[row].Clear() |> ignore
+        | "K" -> lines[row].Length <- min column lines[row].Length
+        | _ -> () // colours, and whether the cursor is seen
+
+    let parts =
+        Regex @"\x1b\[\??(?<count>\d*)[\d;]*(?<command>[A-Za-z])|\x1b[=>]|(?<letter>[\s\S])"
+
+    for part in parts.Matches output do
+        match part.Groups["letter"].Value with
+        | "" -> escape part.Groups["count"].Value part.Groups["command"].Value
+        | "\r" -> column <- 0
+        | "\n" ->
+            row <- row + 1
+
+            if row = lines.Count then
+                lines.Add(StringBuilder())
+        | letter -> put letter[0]
+
+    [ for line in lines -> string line ]
+
+let private picture =
+    scenario "watch in a terminal says above its table that the scheduler is away, until it is back"
+    <| fun () ->
+        task {
+            if not (File.Exists "/usr/bin/script" && OperatingSystem.IsLinux()) then
+                skiptest "it needs a terminal, which script(1) of util-linux makes"
+
+            use place = new Workplace()
+            let port = freePort ()
+            let! struct (first, _) = start place port []
+            let output = place.At "output"
+
+            let command =
+                $"stty rows 60 cols 120; TERM=xterm LC_ALL=C.UTF-8 exec '{schedulerPath}' watch --connect 127.0.0.1:{port}"
+
+            use watch = new Program("/usr/bin/script", [ "-qfec"; command; output ], place.Path)
+
+            let screen () =
+                if File.Exists output then
+                    use file =
+                        new FileStream(output, FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
+
+                    use reader = new StreamReader(file)
+                    screenOf (reader.ReadToEnd())
+                else
+                    []
+
+            let count (text: string) =
+                screen () |> List.filter _.Contains(text) |> List.length
+
+            /// The tables of tasks and workers, once each.
+            let isPicture () =
+                count "╭" = 2 && count "╰" = 2 && count "up for" = 1
+
+            let isAway () =
+                count "waiting for the scheduler to come back" = 1
+
+            let wait what holds =
+                task {
+                    try
+                        do! eventually what holds
+                    with :? AssertException as failure ->
+                        let lines = String.concat "\n" (screen ())
+                        failtest $"{failure.Message}, on this screen:\n{lines}"
+                }
+
+            do! wait "the picture" isPicture
+
+            do!
+                task {
+                    use scheduler = first
+                    scheduler.Signal Signal.Kill
+                    let! _ = scheduler.Exit
+                    ()
+                }
+
+            do! wait "the picture, and that it waits" (fun () -> isAway () && isPicture ())
+            let! struct (second, _) = start place port []
+            use _ = second
+            do! wait "the picture alone" (fun () -> count "waiting for the sch" = 0 && isPicture ())
+        }
+
 let private welcome =
     """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":100,"maxResult":100}"""
 
@@ -198,4 +299,4 @@ let private refusedAgain =
 
 [<Tests>]
 let tests =
-    testList "following" [ restarts; otherJournal; refusedAgain; pausedScheduler ]
+    testList "following" [ restarts; otherJournal; picture; refusedAgain; pausedScheduler ]

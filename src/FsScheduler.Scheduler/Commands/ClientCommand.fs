@@ -148,33 +148,35 @@ module ClientCommand =
             do! Task.Delay(span, ct)
         }
 
-    /// <summary>As `run`, for what goes on for ever: a scheduler that was there and is gone is waited for, five minutes, and
-    /// gone on with.</summary>
-    /// <param name="command">Says on stderr that it waits.</param>
+    /// <summary>As `run`, but waits up to five minutes for a scheduler that has gone, and then goes on with it.</summary>
+    /// <param name="onAway">Called when the scheduler has gone, with a sentence that says so, and when it is back, with
+    /// None; from one thread at a time.</param>
     /// <param name="address">`--connect`.</param>
     /// <param name="tokenFile">`--token-file`.</param>
     /// <param name="work">Returns the exit code.</param>
-    /// <exception cref="T:FsScheduler.Sdk.SchedulerException">There was none from the start, or it stays away.</exception>
+    /// <exception cref="T:FsScheduler.Sdk.SchedulerException">There was no scheduler at the start, or it stays away.</exception>
     /// <exception cref="T:System.OperationCanceledException">By Ctrl+C.</exception>
-    let follow
-        (command: string)
+    let followWith
+        (onAway: string option -> unit)
         (address: string option)
         (tokenFile: string option)
         (work: SchedulerClient -> CancellationToken -> Task<int>)
         : int =
         let isAway = ref false
 
-        let hear (notice: SchedulerNotice) =
+        let onNotice (notice: SchedulerNotice) =
             match notice with
             | :? SchedulerNotice.Away when not isAway.Value ->
                 isAway.Value <- true
-                complain command $"{notice.Message}; waiting for the scheduler to come back"
-            | :? SchedulerNotice.Back -> isAway.Value <- false
+                onAway (Some $"{notice.Message}; waiting for the scheduler to come back")
+            | :? SchedulerNotice.Back ->
+                isAway.Value <- false
+                onAway None
             | _ -> ()
 
-        let options = optionsOf address tokenFile awayMax hear
+        let options = optionsOf address tokenFile awayMax onNotice
         use interruption = new Interruption()
-        // Not disposed: the look for a reader may be about to cancel it.
+        // Not disposed: the check for a reader may be about to cancel it.
         let ending = CancellationTokenSource.CreateLinkedTokenSource interruption.Token
         use _ = StandardStreams.onNoReader true (fun () -> ending.Cancel())
 
@@ -182,6 +184,10 @@ module ClientCommand =
             runWith options work ending.Token
         with :? OperationCanceledException when not interruption.Token.IsCancellationRequested ->
             raise OutputClosed
+
+    /// `followWith` for a command that prints lines: its name stands before the sentence on standard error.
+    let follow (command: string) =
+        followWith (Option.iter (complain command))
 
     /// The answer to a request, or why the scheduler gives none.
     let answer (asking: Task<'answer>) : Task<Result<'answer, string>> =

@@ -24,7 +24,7 @@ type StatusArguments =
             | StatusArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | StatusArguments.Json -> ClientCommand.jsonUsage
 
-/// `status` and `watch`: what a scheduler is doing.
+/// `status` and `watch`: how many tasks are in which state, and the workers.
 module StatusCommand =
 
     let private span (duration: TimeSpan) = duration.ToString @"d\.hh\:mm\:ss"
@@ -49,7 +49,7 @@ module StatusCommand =
     let private quarantineHint =
         "'fs-scheduler tasks --state quarantined' lists them and says why"
 
-    /// For a pipe: a name, a TAB and a value; of a worker, `worker` and what the table has.
+    /// Lines for a pipe: a name, a TAB and a value; for each worker, `worker` and the columns of the table.
     let private lines (report: SchedulerStatus) : string list = [
         for name, value in counts report do
             if name = "in quarantine" && report.Quarantined > 0L then
@@ -59,7 +59,7 @@ module StatusCommand =
 
         match report.Trouble with
         | null -> ()
-        | trouble -> Columns.piped [ "trouble"; trouble ]
+        | failure -> Columns.piped [ "trouble"; failure ]
 
         match report.AwaitedFile with
         | null -> ()
@@ -83,12 +83,39 @@ module StatusCommand =
             ]
     ]
 
-    let private tables (report: SchedulerStatus) : Rendering.IRenderable =
+    let private note (colour: string) (text: string) =
+        Markup($"[{colour}]{Markup.Escape(Terminal.printable text)}[/]") :> Rendering.IRenderable
+
+    /// What a person should know or do, above the table.
+    let private notes (report: SchedulerStatus) : Rendering.IRenderable list = [
+        match report.Trouble with
+        | null -> ()
+        | failure -> note "red" failure
+
+        match report.AwaitedFile with
+        | null -> ()
+        | awaited -> note "yellow" awaited
+
+        if report.MissingStages.Count > 0 then
+            let names = String.Join(", ", report.MissingStages)
+            note "yellow" $"tasks wait for stages that no worker offers: {names}"
+
+        for worker in report.HeldBack do
+            note "yellow" $"held back, since it only fails: {worker}"
+    ]
+
+    let private tables (report: SchedulerStatus) : Rendering.IRenderable list = [
         let table =
             Table().RoundedBorder().AddColumn("tasks").AddColumn(TableColumn("").RightAligned())
 
         for name, value in counts report do
             table.AddRow(name, value) |> ignore
+
+        yield! notes report
+        table
+
+        if report.Quarantined > 0L then
+            note "default" $"in quarantine: {quarantineHint}"
 
         let workers =
             Table()
@@ -106,53 +133,8 @@ module StatusCommand =
             )
             |> ignore
 
-        let trouble =
-            match report.Trouble with
-            | null -> []
-            | trouble -> [
-                Markup("[red]" + Markup.Escape(Terminal.printable trouble) + "[/]")
-                :> Rendering.IRenderable
-              ]
-
-        let awaited =
-            match report.AwaitedFile with
-            | null -> []
-            | awaited -> [
-                Markup("[yellow]" + Markup.Escape(Terminal.printable awaited) + "[/]")
-                :> Rendering.IRenderable
-              ]
-
-        let missing =
-            if report.MissingStages.Count = 0 then
-                []
-            else
-                let names = String.Join(", ", report.MissingStages |> Seq.map Terminal.printable)
-
-                [
-                    Markup(
-                        $"[yellow]tasks wait for stages that no worker offers: {Markup.Escape names}[/]"
-                    )
-                    :> Rendering.IRenderable
-                ]
-
-        let heldBack = [
-            for worker in report.HeldBack do
-                Markup(
-                    $"[yellow]held back, since it only fails: {Markup.Escape(Terminal.printable worker)}[/]"
-                )
-                :> Rendering.IRenderable
-        ]
-
-        let quarantine =
-            if report.Quarantined = 0L then
-                []
-            else
-                [
-                    Markup(Markup.Escape $"in quarantine: {quarantineHint}")
-                    :> Rendering.IRenderable
-                ]
-
-        Rows(trouble @ awaited @ missing @ heldBack @ [ table ] @ quarantine @ [ workers ])
+        workers
+    ]
 
     let private line (report: SchedulerStatus) =
         let heldBack =
@@ -177,7 +159,7 @@ module StatusCommand =
                 if arguments.Contains StatusArguments.Json then
                     Console.Out.WriteLine(report.ToJson())
                 elif Terminal.isOutput () then
-                    (Columns.console ()).Write(tables report)
+                    (Columns.console ()).Write(Rows(tables report))
                 else
                     for line in lines report do
                         Console.Out.WriteLine line
@@ -187,35 +169,70 @@ module StatusCommand =
 
     let private every = TimeSpan.FromSeconds 1.0
 
-    /// A picture that changes, in a terminal; a line a second, elsewhere.
+    let private showEachSecond (show: SchedulerStatus -> unit) (client: SchedulerClient) ct =
+        task {
+            while true do
+                let! report = client.GetStatusAsync ct
+                show report
+                do! ClientCommand.pause every ct
+
+            return ExitCode.ok
+        }
+
+    /// The picture of `watch` in a terminal: the last status, and why there is no newer one. Both are drawn here alone:
+    /// the picture is drawn over what others write.
+    [<Sealed>]
+    type private Picture() =
+        let mutable live: LiveDisplayContext | null = null
+        let mutable away: Rendering.IRenderable list = []
+        let mutable status: Rendering.IRenderable list = []
+
+        let draw () =
+            match live with
+            | null -> ()
+            | live -> live.UpdateTarget(Rows(away @ status))
+
+        member picture.Show(report: SchedulerStatus) =
+            lock picture (fun () ->
+                status <- tables report
+                draw ())
+
+        member picture.ShowAway(message: string option) =
+            lock picture (fun () ->
+                away <- message |> Option.map (note "red") |> Option.toList
+                draw ())
+
+        member picture.Run(work: unit -> Task<int>) : Task<int> =
+            (Columns.console ())
+                .Live(Text "")
+                .StartAsync(fun context ->
+                    task {
+                        lock picture (fun () -> live <- context)
+
+                        try
+                            return! work ()
+                        finally
+                            lock picture (fun () -> live <- null)
+                    })
+
+    /// A picture that changes, in a terminal; elsewhere a line a second.
     let watch (arguments: ParseResults<StatusArguments>) : int =
         let address, tokenFile = connection arguments
         let isJson = arguments.Contains StatusArguments.Json
 
-        let again
-            (client: SchedulerClient)
-            (ct: CancellationToken)
-            (show: SchedulerStatus -> unit)
-            =
-            task {
-                while true do
-                    let! report = client.GetStatusAsync ct
-                    show report
-                    do! ClientCommand.pause every ct
-            }
+        if isJson || not (Terminal.isOutput ()) then
+            let show (report: SchedulerStatus) =
+                printfn "%s" (if isJson then report.ToJson() else line report)
 
-        ClientCommand.follow "watch" address tokenFile (fun client ct ->
-            task {
-                if isJson || not (Terminal.isOutput ()) then
-                    do!
-                        again client ct (fun report ->
-                            printfn "%s" (if isJson then report.ToJson() else line report))
-                else
-                    do!
-                        (Columns.console ())
-                            .Live(Text "")
-                            .StartAsync(fun live ->
-                                again client ct (fun report -> live.UpdateTarget(tables report)))
+            ClientCommand.follow "watch" address tokenFile (showEachSecond show)
+        else
+            let picture = Picture()
 
-                return ExitCode.ok
-            })
+            let onAway (message: string option) =
+                picture.ShowAway message
+
+                if Console.IsErrorRedirected then
+                    Option.iter (ClientCommand.complain "watch") message
+
+            ClientCommand.followWith onAway address tokenFile (fun client ct ->
+                picture.Run(fun () -> showEachSecond picture.Show client ct))
