@@ -12,24 +12,25 @@ module ExitCode =
 
     let ok = 0
 
-    /// With `--once`: a task is in quarantine, or a file could not be taken.
+    /// With `--once`: a task is in quarantine, or a file was refused or not done in time. Of a command: something failed.
     let quarantined = 1
     let wrongArguments = 2
 
     /// A port is taken, a folder is missing or cannot be written, no scheduler is found, or too few files may be open.
     let cannotStart = 3
 
-    /// A defect: the process ended rather than go on with a state it does not trust.
+    /// A defect: the process has ended, because its state may be wrong.
     let broken = 70
     let interrupted = 130
 
-    /// The reader of standard output has gone: the code that a shell gives a program ended by SIGPIPE.
+    /// The reader of standard output has gone: the code of a shell for a program that SIGPIPE has ended.
     let outputClosed = 141
 
 /// An invalid command line.
 exception WrongArguments of message: string
 
-/// Parses the values of a command line; errors say what to do.
+/// Parses the values of a command line. Functions take the option, for the message, and its value, and throw
+/// `WrongArguments`.
 module CommandLine =
 
     let private orRaise option result =
@@ -48,8 +49,7 @@ module CommandLine =
 
         if value < least then
             raise (
-                WrongArguments
-                    $"{option}: '{text}' is too little: {Quantity.ofSize least} is the least"
+                WrongArguments $"{option}: '{text}' is less than {Quantity.ofSize least}, the least"
             )
 
         value
@@ -62,6 +62,9 @@ module CommandLine =
             raise (WrongArguments $"{option}: '{text}' is not from {least} ms to 20d")
 
         value
+
+    let timeSpanFrom (least: Duration) option text =
+        TimeSpan.FromMilliseconds(float (durationFrom least option text))
 
     let countBetween least most option (value: int) =
         if value < least || value > most then
@@ -76,16 +79,7 @@ module CommandLine =
 
         value
 
-    /// The level of the log, from `--log-level`, `--quiet` or `--verbose`.
-    let logLevel (given: string option) (isQuiet: bool) (isVerbose: bool) : string =
-        match given, isQuiet, isVerbose with
-        | None, true, false -> "warn"
-        | None, false, true -> "debug"
-        | None, false, false -> "info"
-        | Some level, false, false -> level
-        | _ -> raise (WrongArguments "--log-level, --quiet and --verbose: say one of them")
-
-    let private between (isOne: string -> bool) complaint option (text: string) =
+    let private commaSeparated (isValid: string -> bool) rule option (text: string) =
         let names =
             text.Split(
                 ',',
@@ -93,8 +87,10 @@ module CommandLine =
             )
 
         for name in names do
-            if not (isOne name) then
-                raise (WrongArguments $"{option}: '{name}' {complaint}")
+            if not (isValid name) then
+                raise (
+                    WrongArguments $"{option}: '{name}' cannot be the name of a stage: use {rule}"
+                )
 
         if names.Length = 0 then
             raise (WrongArguments $"{option}: there is no name in '{text}'")
@@ -103,17 +99,13 @@ module CommandLine =
 
     /// Names of stages, separated by commas.
     let names option text =
-        between
-            ProtocolLimits.isStageName
-            "cannot be the name of a stage: use letters, digits, - _ and ."
-            option
-            text
+        commaSeparated ProtocolLimits.isStageName "letters, digits, - _ and ." option text
 
     /// Stages and programs that workers offer, separated by commas, such as `exec:jq`.
     let offers option text =
-        between
+        commaSeparated
             ProtocolLimits.isOffer
-            "cannot be the name of a stage: use letters, digits, - _ and ., or exec:PROGRAM"
+            "letters, digits, - _ and ., or exec:PROGRAM"
             option
             text
 
@@ -127,15 +119,15 @@ module CommandLine =
         |> Result.mapError _.message
         |> orRaise "--pipeline"
 
-    /// Patterns are relative to the folder of inputs, and must not begin with its name.
+    /// Patterns are relative to the folder of inputs: a pattern that begins with the name of the folder fits no file.
     let private checkInside option (inputs: string) (pattern: NamePattern) =
         match NamePattern.insideFault inputs (string pattern) with
-        | Some fault -> Error $"of the pattern '{pattern}': {fault}"
+        | Some error -> Error $"of the pattern '{pattern}': {error}"
         | None -> Ok()
         |> orRaise option
 
-    /// <summary>The routes of all `--route`.</summary>
-    /// <param name="inputs">The folder of inputs, as it was named: patterns are relative to it.</param>
+    /// <summary>The routes of all options `--route`.</summary>
+    /// <param name="inputs">The folder of inputs, as on the command line; patterns are relative to the folder.</param>
     /// <param name="expected">The stages of `--expect`.</param>
     /// <param name="texts">The values, in order.</param>
     let routes (inputs: string) (expected: Set<string>) (texts: string list) : Route list = [
@@ -146,7 +138,7 @@ module CommandLine =
             route
     ]
 
-    /// The rules of all `--ignore`; `inputs` as for `routes`.
+    /// The rules of all options `--ignore`; `inputs` as for `routes`.
     let ignored (inputs: string) (texts: string list) : IgnoreRules =
         IgnoreRules [
             for text in texts do
@@ -174,7 +166,7 @@ module CommandLine =
         | Some token -> token
         | None -> raise (WrongArguments $"{option}: {path} has no line '{role} TOKEN'")
 
-    /// <summary>Runs a `main` with safe standard streams; ends as other programs do when nobody reads them.</summary>
+    /// <summary>Runs a `main` with safe standard streams. A program whose reader has gone ends as by SIGPIPE.</summary>
     /// <param name="program">The name of the program in its own messages.</param>
     /// <param name="run">Returns the exit code.</param>
     let printing (program: string) (run: unit -> int) : int =
@@ -195,9 +187,9 @@ module CommandLine =
         finally
             StandardStreams.finish ()
 
-    /// <summary>The frame of an executable: parses, runs, and turns errors into a message and an exit code.</summary>
-    /// <param name="program">The name of the executable.</param>
-    /// <param name="args">Its arguments.</param>
+    /// <summary>Parses a command line and runs it. Wrong arguments become a message and an exit code.</summary>
+    /// <param name="program">The name of the executable, and of the command.</param>
+    /// <param name="args">The arguments.</param>
     /// <param name="run">Returns the exit code. May throw `WrongArguments`.</param>
     let main<'arguments when 'arguments :> IArgParserTemplate>
         (program: string)
@@ -207,12 +199,12 @@ module CommandLine =
         Signals.ignoreFileSize ()
 
         Terminal.encoding (Array.contains "--json" args)
-        |> Option.iter StandardStreams.speak
+        |> Option.iter StandardStreams.setEncoding
 
         match Terminal.foreignArgument () with
         | Some argument ->
             eprintfn
-                $"{program}: the argument '{argument}' is not UTF-8, and what it names would be taken for something else: rename it, or name a folder above it"
+                $"{program}: the argument '{argument}' is not UTF-8, and would name another file; rename the file, or name a folder above it"
 
             ExitCode.wrongArguments
         | None when OptionHints.asksVersion args ->
@@ -225,15 +217,17 @@ module CommandLine =
             let names = OptionHints.namesOf parser
             let args = OptionHints.normalize names args
 
-            let wrong (message: string) =
-                eprintfn
-                    $"{program}: {Terminal.printableLines message}\n{program} --help says more."
-
+            let refuse (message: string) =
+                eprintfn $"{program}: {Terminal.printableLines message}"
                 ExitCode.wrongArguments
 
+            let refuseWithHint (message: string) =
+                refuse $"{message}\n{program} --help lists the options."
+
             match OptionHints.findUnknown parser args, OptionHints.findEmpty args with
-            | Some option, _ -> wrong (OptionHints.unknown names (Terminal.printable option))
-            | None, Some option -> wrong $"{option}: its value is empty"
+            | Some option, _ ->
+                refuseWithHint (OptionHints.unknown names (Terminal.printable option))
+            | None, Some option -> refuseWithHint $"{option}: the value is empty"
             | None, None ->
                 try
                     run (parser.ParseCommandLine(args, raiseOnUsage = true))
@@ -243,7 +237,5 @@ module CommandLine =
                     ExitCode.ok
                 | :? ArguParseException as error ->
                     let whole = error.Message.Replace("ERROR: ", "")
-                    wrong ((Array.head (whole.Split "\nUSAGE:")).Trim())
-                | WrongArguments message ->
-                    eprintfn $"{program}: {Terminal.printableLines message}"
-                    ExitCode.wrongArguments
+                    refuseWithHint ((Array.head (whole.Split "\nUSAGE:")).Trim())
+                | WrongArguments message -> refuse message

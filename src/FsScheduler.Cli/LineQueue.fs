@@ -5,16 +5,16 @@ open System.Collections.Generic
 open System.Diagnostics
 open System.Threading
 
-/// A line that waits, and the number of lines lost with it.
+/// A line that waits, and the number of lines that are lost if it cannot be written.
 [<Struct>]
-type private WaitingLine = { bytes: byte[]; stands: int64 }
+type private WaitingLine = { bytes: byte[]; count: int64 }
 
 /// <summary>Lines for a reader that may not be reading. Adding a line never waits: another thread writes, and lines
-/// beyond the bounds are dropped and counted, which a line says once there is room again.</summary>
-/// <param name="write">Writes a line, for as long as that takes. False: the line could not be written.</param>
-/// <param name="linesMax">Lines that wait, at most, apart from the count of dropped lines.</param>
-/// <param name="bytesMax">Bytes that wait, at most.</param>
-/// <param name="dropped">The line that gives the number of dropped lines; empty if there should be none.</param>
+/// beyond the bounds are dropped and counted; a line with the count follows once there is room again.</summary>
+/// <param name="write">Writes a line, however long that takes. False: the line could not be written.</param>
+/// <param name="linesMax">The most lines that wait, apart from the count of dropped lines.</param>
+/// <param name="bytesMax">The most bytes that wait.</param>
+/// <param name="dropped">The line with a number of dropped lines; empty: no such line is written.</param>
 [<Sealed>]
 type LineQueue(write: byte[] -> bool, linesMax: int, bytesMax: int64, dropped: int64 -> byte[]) =
     let syncRoot = obj ()
@@ -22,15 +22,15 @@ type LineQueue(write: byte[] -> bool, linesMax: int, bytesMax: int64, dropped: i
     let mutable bytes = 0L
     let mutable lost = 0L
     let mutable isWriting = false
-    // Until half of the lines are written: a slow reader would otherwise read a count after every other line.
+    // From a full queue until half of the lines are written: a slow reader would otherwise get a count after each line.
     let mutable isFull = false
 
-    let put (line: byte[]) (stands: int64) =
-        lines.Enqueue { bytes = line; stands = stands }
+    let put (line: byte[]) (count: int64) =
+        lines.Enqueue { bytes = line; count = count }
         bytes <- bytes + int64 line.Length
 
-    /// Under the lock: puts the count of dropped lines at its place among the others.
-    let sayLost () =
+    /// Under the lock: adds the line with the count of dropped lines, if any, at its place among the others.
+    let putLost () =
         if lost > 0L then
             let line = dropped lost
 
@@ -54,9 +54,9 @@ type LineQueue(write: byte[] -> bool, linesMax: int, bytesMax: int64, dropped: i
             isWriting <- false
 
             match last with
-            // Counted before the next line that is added: this is no time to write more.
-            | ValueSome failed -> lost <- lost + failed.stands
-            | ValueNone when lines.Count = 0 -> sayLost ()
+            // The count is written before the next line that is added: writing has just failed.
+            | ValueSome failed -> lost <- lost + failed.count
+            | ValueNone when lines.Count = 0 -> putLost ()
             | ValueNone -> ()
 
             Monitor.PulseAll syncRoot
@@ -75,7 +75,7 @@ type LineQueue(write: byte[] -> bool, linesMax: int, bytesMax: int64, dropped: i
                 let line = next failed
                 failed <- if write line.bytes then ValueNone else ValueSome line
 
-        // In the background: a reader that never reads must not hold up the end of the process.
+        // A background thread: a reader that never reads must not delay the end of the process.
         Thread(work, IsBackground = true, Name = "lines").Start()
 
     /// Adds a line, or drops it.
@@ -87,7 +87,7 @@ type LineQueue(write: byte[] -> bool, linesMax: int, bytesMax: int64, dropped: i
             if isFull then
                 lost <- lost + 1L
             else
-                sayLost ()
+                putLost ()
                 put line 1L
                 Monitor.PulseAll syncRoot)
 

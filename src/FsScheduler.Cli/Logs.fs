@@ -5,11 +5,10 @@ open System.Text.Json
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Console
 
-/// Logs of the executables, on stderr: stdout is for results.
+/// The logs of the executables, on standard error, and the options for them.
 module Logs =
 
-    /// The names of levels, as `--log-level` takes them.
-    let levels = [ "trace"; "debug"; "info"; "warn"; "error"; "none" ]
+    let private levels = [ "trace"; "debug"; "info"; "warn"; "error"; "none" ]
 
     let private level name =
         match name with
@@ -20,7 +19,7 @@ module Logs =
         | "error" -> LogLevel.Error
         | _ -> LogLevel.None
 
-    /// The line that counts dropped lines, in the format of the log.
+    /// The line with a number of dropped lines, in the format of the log.
     let private dropped (program: string) (json: bool) (count: int64) =
         let now = DateTime.UtcNow
 
@@ -38,12 +37,24 @@ module Logs =
         else
             $"""{now.ToLocalTime().ToString "HH:mm:ss.fff"} warn: {program}[0] {message}"""
 
-    /// <summary>Makes the log of a scheduler or a worker, which goes on whether anybody reads it or not.</summary>
+    /// The level by `--log-level`, `--quiet` or `--verbose`.
+    let levelOf (given: string option) (isQuiet: bool) (isVerbose: bool) : string =
+        match given, isQuiet, isVerbose with
+        | None, true, false -> "warn"
+        | None, false, true -> "debug"
+        | None, false, false -> "info"
+        | Some level, false, false -> CommandLine.oneOf levels "--log-level" level
+        | _ -> raise (WrongArguments "--log-level, --quiet and --verbose: use one of them")
+
+    /// <summary>Makes the log of a scheduler or a worker, which waits for no reader.</summary>
     /// <param name="program">The name of the executable.</param>
-    /// <param name="levelName">One of `levels`.</param>
-    /// <param name="json">Whether each line is a JSON object instead of text.</param>
-    let create (program: string) (levelName: string) (json: bool) : ILoggerFactory =
-        // Before the factory, which keeps the stream that it finds.
+    /// <param name="levelName">The result of `levelOf`.</param>
+    /// <param name="format">`--log-format`: text, or json for one object per line.</param>
+    let create (program: string) (levelName: string) (format: string option) : ILoggerFactory =
+        let json =
+            CommandLine.oneOf [ "text"; "json" ] "--log-format" (defaultArg format "text") = "json"
+
+        // Before the factory is made, which keeps the stream of this moment.
         StandardStreams.detach (dropped program json)
 
         LoggerFactory.Create(fun builder ->

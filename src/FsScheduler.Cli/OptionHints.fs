@@ -58,9 +58,9 @@ module OptionHints =
                     arg
         |]
 
-    /// <summary>An unknown option, which the parser would take for the name of a file or a task.</summary>
-    /// <param name="parser">Knows the options, and the number of their values.</param>
-    /// <param name="args">Normalized.</param>
+    /// <summary>Finds an unknown option, which the parser would take for the name of a file or a task.</summary>
+    /// <param name="parser">The parser, with the options and the number of their values.</param>
+    /// <param name="args">Normalized arguments.</param>
     let findUnknown (parser: ArgumentParser) (args: string[]) : string option =
         let names = namesOf parser
 
@@ -87,7 +87,7 @@ module OptionHints =
 
         from 0
 
-    /// Options that name a file or a folder, or identify a submission.
+    /// Options for which an empty value is an error: those that name a file or a folder, and the key of a submission.
     let private neverEmpty =
         set [
             "--entrada"
@@ -99,15 +99,15 @@ module OptionHints =
             "--key"
         ]
 
-    /// <summary>An option of `neverEmpty` with an empty value, as from an unset variable of the shell.</summary>
-    /// <param name="args">Normalized.</param>
+    /// <summary>Finds an option of `neverEmpty` with an empty value, as from an unset variable of the shell.</summary>
+    /// <param name="args">Normalized arguments.</param>
     let findEmpty (args: string[]) : string option =
         Array.pairwise (optionsOf args)
         |> Array.tryFind (fun (option, value) ->
             neverEmpty.Contains option && (value = "" || option = "--joblog" && value = "+"))
         |> Option.map fst
 
-    /// The error of an unknown option.
+    /// The error message for an unknown option.
     let unknown (names: string list) (option: string) : string =
         let hint =
             match Spelling.nearest names (option.Split('=')[0]) with

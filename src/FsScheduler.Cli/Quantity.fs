@@ -4,7 +4,7 @@ open System
 open System.Globalization
 open FsScheduler.Core
 
-/// Durations and sizes as people write them: `500ms`, `5m`, `64MiB`.
+/// Durations and sizes with units, such as `500ms`, `5m` and `64MiB`.
 module Quantity =
 
     let private durations = [
@@ -32,12 +32,12 @@ module Quantity =
         let isOfNumber letter =
             Char.IsAsciiDigit letter || letter = '.'
 
-        let number = text |> Seq.takeWhile isOfNumber |> Seq.length
-        let unit = text.Substring number
+        let digits = text |> Seq.takeWhile isOfNumber |> Seq.length
+        let unit = text.Substring digits
 
         match
             Decimal.TryParse(
-                text.Substring(0, number),
+                text.Substring(0, digits),
                 NumberStyles.AllowDecimalPoint,
                 CultureInfo.InvariantCulture
             ),
@@ -53,12 +53,12 @@ module Quantity =
             Error
                 $"'{text}' is not a {what}: write a number and a unit ({names}), such as {example}"
 
-    /// Milliseconds of a text such as `500ms`, `5m` or `1.5h`; or an error for people.
+    /// Milliseconds of a text such as `500ms`, `5m` or `1.5h`; or an error message.
     let duration (text: string) : Result<Duration, string> =
         parse durations "duration" "500ms or 5m" text
         |> Result.map (fun value -> value * 1L<ms>)
 
-    /// Bytes of a text such as `64MiB`; or an error for people.
+    /// Bytes of a text such as `64MiB`; or an error message.
     let size (text: string) : Result<Size, string> =
         parse sizes "size" "64MiB" text |> Result.map (fun value -> value * 1L<B>)
 

@@ -10,13 +10,13 @@ open System.Threading
 open Microsoft.FSharp.NativeInterop
 open FsScheduler.Platform
 
-/// The reader of standard output has gone: the program ends silently.
+/// The reader of standard output has gone: the program ends without a message.
 exception OutputClosed
 
-/// Standard output cannot be written, for example on a full disk: the program ends with this message.
+/// Standard output cannot be written, for example because a disk is full: the program ends with this message.
 exception OutputFailed of message: string
 
-/// Descriptors of the system. The streams of the runtime hide that a reader has gone.
+/// Calls of the system on descriptors: the streams of the runtime hide that a reader has gone.
 module private Descriptor =
 
     [<Struct; StructLayout(LayoutKind.Sequential)>]
@@ -44,10 +44,10 @@ module private Descriptor =
     let EPIPE = 32
     let EBADF = 9
 
-    /// A signal may come while nobody reads.
-    let private lookEveryMs = 200
+    /// How often a blocked write checks for a signal, in milliseconds.
+    let private checkEveryMs = 200
 
-    // A pipe that is ready for writing takes this many bytes without blocking.
+    // In bytes: a pipe that is ready for writing takes this many without blocking.
     let private pieceMax = 4096
 
     /// Whether the reader of a pipe has gone.
@@ -57,13 +57,13 @@ module private Descriptor =
 
     let private isWritable (fd: int) =
         let mutable question = { fd = fd; events = POLLOUT; happened = 0s }
-        poll (&question, 1un, lookEveryMs) > 0
+        poll (&question, 1un, checkEveryMs) > 0
 
     /// <summary>Writes all bytes, however long that takes, also to a non-blocking descriptor.</summary>
     /// <param name="fd">The descriptor.</param>
     /// <param name="bytes">The bytes.</param>
-    /// <param name="goesOn">Whether to go on; asked while the descriptor is not ready.</param>
-    /// <returns>0, or an errno; EINTR if <c>goesOn</c> was false.</returns>
+    /// <param name="goesOn">Whether to go on; called while the descriptor is not ready.</param>
+    /// <returns>0, or an errno; EINTR if <c>goesOn</c> returned false.</returns>
     let writeAll (fd: int) (bytes: ReadOnlySpan<byte>) (goesOn: unit -> bool) : int =
         use start = fixed &MemoryMarshal.GetReference bytes
         let mutable offset = 0
@@ -89,10 +89,9 @@ module private Descriptor =
 
         errno
 
-    /// <summary>Occupies a closed standard descriptor, so that no file of ours is opened there and printed
-    /// into.</summary>
+    /// <summary>Occupies a closed standard descriptor: a file that the program opens there would be printed into.</summary>
     /// <returns>Whether the descriptor was closed when the process started. The runtime may have opened a file there
-    /// since, which unlike inherited descriptors is closed on exec.</returns>
+    /// since; such a descriptor, unlike an inherited one, is closed on exec.</returns>
     let plug (fd: int) : bool =
         match fcntl (fd, F_GETFD) with
         | -1 ->
@@ -121,7 +120,7 @@ type private StandardStream() =
     override stream.Write(buffer: byte[], offset: int, count: int) =
         stream.Write(ReadOnlySpan(buffer, offset, count))
 
-/// Writes at once, and waits for the reader until a signal asks the program to end.
+/// Writes at once, and waits for a slow reader, until a signal asks the program to end.
 [<Sealed>]
 type private DirectStream(fd: int, wasClosed: bool, failed: int -> unit) =
     inherit StandardStream()
@@ -136,15 +135,15 @@ type private DirectStream(fd: int, wasClosed: bool, failed: int -> unit) =
         | 0 -> ()
         | errno -> failed errno
 
-/// Queues lines, and never waits.
+/// Queues lines, and never waits for a reader.
 [<Sealed>]
 type private QueuedStream(lines: LineQueue) =
     inherit StandardStream()
     let begun = new MemoryStream()
-    // Longer lines are written in pieces.
+    // In bytes; longer lines are written in pieces.
     static let lineMax = 64L * 1024L
 
-    let hand () =
+    let enqueue () =
         if begun.Length > 0L then
             lines.Add(begun.ToArray())
             begun.SetLength 0L
@@ -154,9 +153,9 @@ type private QueuedStream(lines: LineQueue) =
             begun.WriteByte bytes[index]
 
             if bytes[index] = 10uy || begun.Length >= lineMax then
-                hand ()
+                enqueue ()
 
-/// Names of workers and errors of programs may hold control sequences, which must not act on a terminal.
+/// Replaces control characters: names of workers and errors of programs may have some, which must not reach a terminal.
 [<Sealed>]
 type private PrintableWriter(inner: TextWriter) =
     inherit TextWriter()
@@ -182,10 +181,11 @@ module StandardStreams =
     let private linesMax = 4_096
     let private bytesMax = 1024L * 1024L
 
-    /// The time for the last lines.
+    /// The time for the last lines at the end of the process.
     let private lastLinesWithin = TimeSpan.FromSeconds 1.0
 
-    let private isOurs = not (OperatingSystem.IsWindows())
+    /// Whether descriptors are written directly, not by the runtime.
+    let private isDirect = not (OperatingSystem.IsWindows())
     let private utf8 = UTF8Encoding false
 
     let mutable private encoding: Encoding = utf8
@@ -208,13 +208,13 @@ module StandardStreams =
     let mutable private isInstalled = false
     let mutable private closed = [| false; false; false |]
 
-    /// <summary>To be called first of all: closed streams become harmless, and writing throws `OutputClosed` or
-    /// `OutputFailed` instead of failing silently. Errors of standard error are ignored.</summary>
+    /// <summary>To be called first of all: closed streams become harmless, and writing to standard output throws
+    /// `OutputClosed` or `OutputFailed`. Errors of standard error are ignored.</summary>
     let install () =
         if not isInstalled then
             isInstalled <- true
 
-            if isOurs then
+            if isDirect then
                 closed <- [| for fd in 0..2 -> Descriptor.plug fd |]
                 output <- new DirectStream(1, closed[1], outputFailed)
                 Console.SetOut(writerOf output)
@@ -223,44 +223,44 @@ module StandardStreams =
             else
                 output <- Console.OpenStandardOutput()
 
-    /// Whether standard input was closed at the start: the runtime may have opened a stream there that never ends.
+    /// Whether standard input was closed at the start. The runtime may have opened a stream there since, without an end.
     let isInputClosed () = closed[0]
 
     /// Sets the encoding of text, instead of UTF-8.
-    let speak (wanted: Encoding) =
+    let setEncoding (wanted: Encoding) =
         encoding <- wanted
 
-        if isInstalled && isOurs then
+        if isInstalled && isDirect then
             Console.SetOut(writerOf output)
             Console.SetError(writerOf errors)
 
-    /// For bytes; text is printed by `printfn`.
+    /// Standard output for bytes; text is printed by `printfn`.
     let bytes () : Stream = output
 
-    /// <summary>Whether the reader of standard output has gone: a program with nothing to print can end.</summary>
+    /// Whether the reader of standard output has gone: a program that prints nothing for now can end.
     let hasNoReader () =
-        isOurs && not closed[1] && Descriptor.hasNoReader 1
+        isDirect && not closed[1] && Descriptor.hasNoReader 1
 
     /// <summary>Checks periodically whether the reader of standard output has gone.</summary>
     /// <param name="isWanted">Whether to check at all.</param>
     /// <param name="gone">Called when the reader has gone, at every check until the result is disposed.</param>
     let onNoReader (isWanted: bool) (gone: unit -> unit) : IDisposable =
-        let look _ =
+        let check _ =
             if hasNoReader () then
                 gone ()
 
         let every = TimeSpan.FromMilliseconds 300.0
 
-        new Timer(look, null, (if isWanted then every else Timeout.InfiniteTimeSpan), every)
+        new Timer(check, null, (if isWanted then every else Timeout.InfiniteTimeSpan), every)
 
     let private queue (fd: int) (dropped: int64 -> byte[]) =
         let runtime =
-            if isOurs then Stream.Null
+            if isDirect then Stream.Null
             elif fd = 1 then Console.OpenStandardOutput()
             else Console.OpenStandardError()
 
         let write (line: byte[]) =
-            if isOurs then
+            if isDirect then
                 not closed[fd]
                 && Descriptor.writeAll fd (ReadOnlySpan line) (fun () -> true) = 0
             else
@@ -274,15 +274,15 @@ module StandardStreams =
         let writer: TextWriter = writerOf (new QueuedStream(lines))
 
         lines,
-        (if isOurs then
+        (if isDirect then
              new PrintableWriter(writer) :> TextWriter
          else
              writer)
 
     let mutable private queues: LineQueue list = []
 
-    /// <summary>From now on printing waits for no reader: lines that nobody reads are dropped.</summary>
-    /// <param name="dropped">The line of standard error that gives the number of dropped lines.</param>
+    /// <summary>From now on printing waits for no reader: lines beyond the bounds of a `LineQueue` are dropped.</summary>
+    /// <param name="dropped">The line for standard error with a number of dropped lines.</param>
     let detach (dropped: int64 -> string) =
         install ()
         let outputs, output = queue 1 (fun _ -> [||])
@@ -291,7 +291,7 @@ module StandardStreams =
         Console.SetError error
         queues <- [ errors; outputs ]
 
-    /// To be called last of all: queued lines get one second to be written.
+    /// To be called last of all: gives queued lines one second to be written.
     let finish () =
         let started = Diagnostics.Stopwatch.StartNew()
 

@@ -44,54 +44,59 @@ type Arguments =
         member argument.Usage =
             match argument with
             | Entrada _ -> "the folder that files are taken from (default: entrada)"
-            | Resultados _ -> "the folder that results go to, as NAME.out (default: resultados)"
+            | Resultados _ ->
+                "the folder that results are written to, as NAME.out (default: resultados)"
             | Listen _ ->
-                "where workers and clients connect; port 0 takes a free one, [::] takes IPv4 too (default: 127.0.0.1:7070)"
-            | Pipeline _ -> "what is done with each file, such as 'lower | trim' (default: lower)"
+                "where workers and clients connect; port 0 takes a free port, [::] takes IPv4 too (default: 127.0.0.1:7070)"
+            | Pipeline _ ->
+                "the stages that each file goes through, such as 'lower | trim' (default: lower)"
             | Route _ ->
-                "another pipeline for files of some names, such as '*.csv=grep:erro | words'; the first that fits counts"
+                "another pipeline for files whose name fits, such as '*.csv=grep:erro | words'; repeatable, the first that fits counts"
             | Ignore _ ->
-                "files, or folders with all that is in them, that are left alone, as patterns of --route; once for each"
+                "files, or folders with all their contents, that are left alone, as patterns of --route; repeatable"
             | State _ ->
-                "a folder for the scheduler's own files, the journal among them (default: .fs-scheduler)"
+                "the folder of the scheduler's own files: the journal, and payloads too large for memory (default: .fs-scheduler)"
             | Once -> "end when everything in --entrada is done"
             | Once_Timeout _ ->
                 "end --once after this time, with exit code 1 and a line that names what is left (default: never)"
             | Accept_Loss ->
-                "go on from what the journal has when its end is lost; what is missing is done again, or never known again"
-            | Again -> "do all files again, also those that were done before, or failed"
+                "start although the journal has lost its end; what is missing is done again or stays unknown"
+            | Again ->
+                "process all files again, also those that were done before or are in quarantine"
             | Workers _ -> "start this many workers on this machine (default: 0)"
             | Allow_Exec _ ->
-                "a program that these workers may run as a stage, such as jq or /opt/ocr/run; once for each (default: none)"
+                "a program that these workers may run as a stage, such as jq or /opt/ocr/run; repeatable (default: none)"
             | Shared_Files ->
-                "tell workers that see the same files where payloads are, and where results go, instead of sending both"
-            | Max_Attempts _ -> "put a task into quarantine after this many failures (default: 3)"
-            | Task_Timeout _ -> "give up an attempt after this time (default: 5m)"
+                "send the paths of payloads and results, and not their bytes, to workers that see the same files"
+            | Max_Attempts _ -> "a task goes into quarantine after this many failures (default: 3)"
+            | Task_Timeout _ -> "an attempt that takes longer is given up (default: 5m)"
             | Spool_Bytes _ ->
-                "how much may wait for one stage before nothing more is begun that leads there; off: any amount (default: 16GiB)"
+                "how many bytes may wait for one stage; then no work is started that leads to this stage; off: no limit (default: 16GiB)"
             | Split _ ->
-                "work on larger payloads in pieces of about this size, where their stages allow it; off: never (default: 16MiB)"
+                "larger payloads are processed in pieces of about this size, if their stages allow it; off: never (default: 16MiB)"
             | Speculate _ ->
-                "give a piece to a second worker when it takes this many times as long as most; 0: never (default: 3)"
-            | Settle _ -> "take a file when it has not changed for this long (default: 500ms)"
+                "a piece that takes this many times as long as most is also given to a second worker; 0: never (default: 3)"
+            | Settle _ -> "a file is taken when it has not changed for this time (default: 500ms)"
             | Beat _ ->
                 "how often workers give a sign of life (default: 1s, or a third of --lost-after)"
-            | Lost_After _ -> "take a worker that was silent for this long for lost (default: 5s)"
+            | Lost_After _ -> "a worker that is silent for this time counts as lost (default: 5s)"
             | Max_Payload _ -> "the largest payload that a client may submit (default: 64MiB)"
             | Max_Result _ -> "the largest result that a worker may send (default: 16GiB)"
             | Expect _ ->
-                "stages that workers will offer later, such as 'ocr,exec:jq': they are known before"
+                "stages that workers will offer later, such as 'ocr,exec:jq'; the pipeline may name them at once"
             | On_Done _ ->
-                "what becomes of a file that is done: keep, move (to .processados) or delete (default: keep)"
+                "what happens to a file that is done: keep, move (to .processados in --entrada) or delete (default: keep)"
             | Sync _ ->
-                "normal: flush the journal; full: results too; off: neither, which survives a killed process but not a power cut (default: normal)"
+                "normal: flush the journal; full: flush results too; off: flush neither, which survives a killed process but not a power cut (default: normal)"
             | Retain _ -> "forget finished tasks after this time (default: 7d)"
             | Retain_Bytes _ ->
                 "forget the oldest finished tasks when the journal takes more (default: 1GiB)"
             | Token_File _ ->
                 "a file with lines 'worker TOKEN' and 'client TOKEN'; needed beyond loopback"
-            | Drain _ -> "how long running tasks may go on when asked to end (default: 10s)"
+            | Drain _ ->
+                "how long running tasks may go on when the scheduler is stopped (default: 10s)"
             | Log_Level _ -> "trace, debug, info, warn, error or none (default: info)"
             | Quiet -> "as --log-level warn"
             | Verbose -> "as --log-level debug"
-            | Log_Format _ -> "text or json (default: text); logs go to stderr"
+            | Log_Format _ ->
+                "text, or json for one object per line (default: text); logs go to standard error"

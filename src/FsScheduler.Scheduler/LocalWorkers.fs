@@ -13,14 +13,16 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Cli
 
-/// Passes on what a worker says on its standard error, and remembers its last line: that is why it has ended.
+/// Copies the standard error of a worker to that of this process, and keeps the last line: it tells why a worker has ended.
 [<Sealed>]
 type private WorkerErrors(worker: Diagnostics.Process) =
+    // In characters, of the text that is kept.
     static let tailMax = 1_024
-    // What something else that has its standard error may keep it open for after its end.
+
+    // After the end of the worker, another process may still have its standard error open.
     static let endMax = TimeSpan.FromSeconds 1.0
 
-    // Of a line; what is longer is passed on in parts.
+    // In characters; longer lines are copied in parts.
     static let lineMax = 16_384
 
     let tail = StringBuilder()
@@ -32,7 +34,7 @@ type private WorkerErrors(worker: Diagnostics.Process) =
             if tail.Length > tailMax then
                 tail.Remove(0, tail.Length - tailMax) |> ignore)
 
-    /// The next line, without its end; null: it is closed.
+    /// The next line, without its end; null: standard error is closed.
     let readLine () : string | null =
         let line = StringBuilder()
         let mutable next = worker.StandardError.Read()
@@ -49,8 +51,8 @@ type private WorkerErrors(worker: Diagnostics.Process) =
 
         if isClosed then null else line.ToString()
 
-    /// By the stream that waits for no reader: the descriptor itself may be something else where it was closed at the start.
-    let pass () =
+    /// Written to the stream that waits for no reader: descriptor 2 may be another file, if it was closed at the start.
+    let copy () =
         try
             let mutable line = readLine ()
 
@@ -62,10 +64,10 @@ type private WorkerErrors(worker: Diagnostics.Process) =
         | :? IOException
         | :? ObjectDisposedException -> ()
 
-    let thread = Thread(pass, 256 * 1024, IsBackground = true, Name = "worker errors")
+    let thread = Thread(copy, 256 * 1024, IsBackground = true, Name = "worker errors")
     do thread.Start()
 
-    /// The last line that it has said; empty: it has said nothing.
+    /// The last line; empty: there is none.
     member _.Last: string =
         thread.Join endMax |> ignore
 
@@ -78,13 +80,13 @@ type private WorkerErrors(worker: Diagnostics.Process) =
 
         Array.tryLast lines |> Option.map Terminal.printable |> Option.defaultValue ""
 
-/// <summary>Worker processes of this machine, kept running until they are ended.</summary>
-/// <param name="program">What is started.</param>
-/// <param name="scheduler">Where they connect.</param>
-/// <param name="count">How many.</param>
-/// <param name="arguments">Further arguments of each.</param>
-/// <param name="ending">Cancelled when this process was asked to end: none is started again then.</param>
-/// <param name="log">Says when one dies.</param>
+/// <summary>The workers of `--workers`: processes of this machine, which are started again when they end.</summary>
+/// <param name="program">The program of the workers.</param>
+/// <param name="scheduler">The address that the workers connect to.</param>
+/// <param name="count">The number of workers.</param>
+/// <param name="arguments">Further arguments of each worker.</param>
+/// <param name="ending">Cancelled when this process is asked to end: then no worker is started again.</param>
+/// <param name="log">The log for workers that end.</param>
 [<Sealed>]
 type LocalWorkers
     (
@@ -95,16 +97,20 @@ type LocalWorkers
         ending: CancellationToken,
         log: ILogger
     ) =
-    // One that lived this long has proved itself: its next start waits for nothing.
+    // A worker that has run this long can start: the delays before its next starts begin at the shortest again.
     static let provenAfter = TimeSpan.FromSeconds 10.0
+
+    // The time for a worker to end before it is killed.
     static let patience = TimeSpan.FromSeconds 12.0
-    // Starts in a row that came to nothing, after which it is said that it cannot start. It is still tried, at most once
-    // a minute: a full disk may be emptied.
+
+    // The failed starts in a row after which a worker counts as unable to start. Further starts are tried, at most once a
+    // minute: a full disk, for example, may get room.
     static let failuresMax = 5
 
-    // Ctrl+C in a terminal reaches the workers too, and they may be gone before this process has heard of it.
+    // Ctrl+C in a terminal reaches the workers too, which may end before this process gets the signal.
     static let interruptedWithin = TimeSpan.FromMilliseconds 500.0
-    // Of SIGINT, SIGKILL and SIGTERM: what a worker said last is not why it has ended.
+
+    // The exit codes of SIGINT, SIGKILL and SIGTERM: the last line of the worker is not the reason then.
     static let bySignal = [ 130; 137; 143 ]
 
     let stop = new CancellationTokenSource()
@@ -112,9 +118,9 @@ type LocalWorkers
     let startNoMore =
         CancellationTokenSource.CreateLinkedTokenSource(stop.Token, ending)
 
-    // Why each cannot start; null: it can, as far as anybody knows.
+    // Why each worker cannot start; null: it can, as far as is known.
     let reasons: (string | null)[] = Array.create count null
-    let mutable isTold = false
+    let mutable isLogged = false
 
     let start index =
         let arguments =
@@ -132,7 +138,7 @@ type LocalWorkers
         with :? Win32Exception as error ->
             Error $"'{program.path}' cannot be started: {error.Message}"
 
-    /// Why none of them can start; null: one can, as far as anybody knows, or there are none.
+    /// Why no worker can start; null: one can, as far as is known, or there are none.
     let tryReason () : string | null =
         lock reasons (fun () ->
             if count > 0 && reasons |> Array.forall (isNull >> not) then
@@ -145,13 +151,13 @@ type LocalWorkers
             reasons[index - 1] <- if failures >= failuresMax then reason else null)
 
         match tryReason () with
-        | null -> isTold <- false
+        | null -> isLogged <- false
         | reason ->
-            if not isTold then
-                isTold <- true
+            if not isLogged then
+                isLogged <- true
 
                 log.LogError(
-                    "the workers of this machine cannot start: {Reason}. They are tried again, at most once a minute; meanwhile only other workers do anything",
+                    "the workers of --workers cannot start: {Reason}. They are started again, at most once a minute; meanwhile tasks need other workers",
                     reason
                 )
 
@@ -216,7 +222,7 @@ type LocalWorkers
 
                         do! waitFor reason
                     with :? OperationCanceledException ->
-                        // It ends when its standard input does; and so it would if this process died.
+                        // A worker ends when its standard input does, also when this process dies.
                         worker.StandardInput.Close()
 
                         try
@@ -227,13 +233,13 @@ type LocalWorkers
 
     let running = Task.WhenAll [ for index in 1..count -> keep index :> Task ]
 
-    /// Faults when something is wrong with this process.
+    /// Fails when there is a defect in this process.
     member _.Completion: Task = running
 
-    /// <summary>Waits until there is nobody to do anything.</summary>
-    /// <param name="hasOthers">Whether any worker is connected.</param>
+    /// <summary>Waits until no worker of this machine can start, and no other worker is connected.</summary>
+    /// <param name="hasOthers">Whether a worker is connected.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <returns>Why none of them can start.</returns>
+    /// <returns>Why no worker can start.</returns>
     member _.UntilUnableAsync(hasOthers: unit -> Task<bool>, ct: CancellationToken) : Task<string> =
         task {
             let mutable answer: string | null = null

@@ -7,30 +7,30 @@ open Microsoft.Extensions.Logging
 open FsScheduler.Core
 open FsScheduler.Server
 
-/// <summary>The wait of `--once` until everything is done, and no longer than `--once-timeout`.</summary>
-/// <param name="server">Knows what is left.</param>
-/// <param name="limit">None: as long as it takes.</param>
-/// <param name="log">Told what is left when the time is over.</param>
+/// <summary>The wait of `--once` until everything is done, for at most `--once-timeout`.</summary>
+/// <param name="server">The scheduler.</param>
+/// <param name="limit">The time limit; None: no limit.</param>
+/// <param name="log">The log for what is left.</param>
 [<Sealed>]
 type OnceWait(server: SchedulerServer, limit: Duration option, log: ILogger) =
-    static let lookEvery = TimeSpan.FromSeconds 10.0
-    static let sayEvery = TimeSpan.FromSeconds 60.0
+    static let checkEvery = TimeSpan.FromSeconds 10.0
+    static let logEvery = TimeSpan.FromSeconds 60.0
     let mutable hasRunOut = false
 
-    /// When nothing has become done for a while, a line says what is left; not again at once.
-    let sayWhatIsLeft (ct: CancellationToken) : Task =
+    /// Logs what is left when no task was finished for a while, at most once a minute.
+    let logWhatIsLeft (ct: CancellationToken) : Task =
         task {
             let mutable finished = -1L
-            let mutable said = DateTimeOffset.MinValue
+            let mutable loggedAt = DateTimeOffset.MinValue
 
             while not ct.IsCancellationRequested do
-                do! Task.Delay(lookEvery, ct)
+                do! Task.Delay(checkEvery, ct)
                 let! status = server.StatusAsync()
                 let now = DateTimeOffset.UtcNow
 
-                if status.finished = finished && now - said >= sayEvery then
+                if status.finished = finished && now - loggedAt >= logEvery then
                     let! left = server.LeftAsync()
-                    said <- now
+                    loggedAt <- now
                     log.LogInformation("--once waits for {Left}", left)
 
                 finished <- status.finished
@@ -42,7 +42,7 @@ type OnceWait(server: SchedulerServer, limit: Duration option, log: ILogger) =
             Volatile.Write(&hasRunOut, true)
 
             log.LogError(
-                "--once-timeout: {Milliseconds} ms are over, and not everything is done: {Left}. What is left is done by the next run",
+                "--once-timeout: {Milliseconds} ms are over, and not everything is done: {Left}. The next run does the rest",
                 int64 limit,
                 left
             )
@@ -56,7 +56,7 @@ type OnceWait(server: SchedulerServer, limit: Duration option, log: ILogger) =
         task {
             use over = CancellationTokenSource.CreateLinkedTokenSource ct
             let whole = server.WaitUntilDoneAsync ct
-            let saying = sayWhatIsLeft over.Token
+            let logging = logWhatIsLeft over.Token
 
             let time =
                 match limit with
@@ -66,8 +66,7 @@ type OnceWait(server: SchedulerServer, limit: Duration option, log: ILogger) =
             let! first = Task.WhenAny(whole :> Task, time)
             over.Cancel()
 
-            // What it would have said matters no more.
-            do! saying.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
+            do! logging.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
 
             match limit with
             | Some limit when

@@ -23,7 +23,7 @@ let private workerArguments (arguments: ParseResults<Arguments>) (state: StateFo
             "--token-file", arguments.TryGetResult Token_File |> Option.map Path.GetFullPath
             "--log-level",
             Some(
-                CommandLine.logLevel
+                Logs.levelOf
                     (arguments.TryGetResult Log_Level)
                     (arguments.Contains Quiet)
                     (arguments.Contains Verbose)
@@ -56,31 +56,28 @@ let private localAddress (listening: IPEndPoint) =
     else
         listening
 
-/// How the process runs, with workers of its own.
+/// The options that are not those of the scheduler itself.
 type private RunOptions = {
     drain: TimeSpan
-    /// How many.
+    /// The number of workers to start.
     workers: int
     workerProgram: WorkerProgram
     onceLimit: Duration option
 }
 
 let private runOptionsOf (arguments: ParseResults<Arguments>) : RunOptions =
-    let drain =
-        arguments.GetResult(Drain, "10s") |> CommandLine.durationFrom 0L<ms> "--drain"
-
     let onceLimit =
         arguments.TryGetResult Once_Timeout
         |> Option.map (CommandLine.durationFrom 1L<ms> "--once-timeout")
 
     if onceLimit.IsSome && not (arguments.Contains Once) then
-        raise (WrongArguments "--once-timeout: it is for --once")
+        raise (WrongArguments "--once-timeout: it needs --once")
 
     let workers =
         arguments.GetResult(Workers, 0) |> CommandLine.countBetween 0 1_000 "--workers"
 
     {
-        drain = TimeSpan.FromMilliseconds(float (int64 drain))
+        drain = arguments.GetResult(Drain, "10s") |> CommandLine.timeSpanFrom 0L<ms> "--drain"
         workers = workers
         workerProgram =
             if workers = 0 then
@@ -130,7 +127,7 @@ let private serve
                 return not (Seq.isEmpty status.workers)
             }
 
-        // Workers that others start may come at any time; who says nothing of them and waits for the end does so for ever.
+        // Workers that others start may come at any time. With --once and without --expect, none is waited for.
         let unable =
             if run.workers > 0 && arguments.Contains Once && not (arguments.Contains Expect) then
                 workers.UntilUnableAsync(hasWorkers, interruption.Token)
@@ -174,7 +171,7 @@ let private serve
             let! reason = unable
 
             eprintfn
-                $"fs-scheduler: nothing can be done, since none of its workers can start, and no other is connected: {reason}"
+                $"fs-scheduler: no task can run: none of the workers of --workers can start, and no other worker is connected: {reason}"
 
             return ExitCode.cannotStart
         elif obj.ReferenceEquals(ended, stateGone) then
@@ -182,23 +179,18 @@ let private serve
             eprintfn $"fs-scheduler: {reason}"
             return ExitCode.cannotStart
         else
-            do! ended // throws: a part that we cannot live without has failed
+            do! ended // throws the exception of a part that has failed
             return ExitCode.broken
     }
 
 let private run (arguments: ParseResults<Arguments>) =
     let level =
-        CommandLine.logLevel
+        Logs.levelOf
             (arguments.TryGetResult Log_Level)
             (arguments.Contains Quiet)
             (arguments.Contains Verbose)
-        |> CommandLine.oneOf Logs.levels "--log-level"
 
-    let format =
-        arguments.GetResult(Log_Format, "text")
-        |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
-
-    use logs = Logs.create "fs-scheduler" level (format = "json")
+    use logs = Logs.create "fs-scheduler" level (arguments.TryGetResult Log_Format)
     let log = logs.CreateLogger "fs-scheduler"
 
     let cannotStart (message: string) =
@@ -238,7 +230,7 @@ let private run (arguments: ParseResults<Arguments>) =
 
     let work () =
         task {
-            // Before the state is touched.
+            // Checked before the state folder is opened.
             let runOptions = runOptionsOf arguments
             let options = optionsOf arguments ignored log openState
             use _ = options.state
@@ -257,7 +249,7 @@ let private run (arguments: ParseResults<Arguments>) =
     | JournalRefused message -> cannotStart message
     | QueueLost message ->
         eprintfn
-            $"fs-scheduler: {message}. This one has stopped: what it had not recorded it has told nobody"
+            $"fs-scheduler: {message}. This scheduler has stopped; it has answered for nothing that it had not recorded"
 
         ExitCode.broken
     | :? IOException
@@ -266,7 +258,7 @@ let private run (arguments: ParseResults<Arguments>) =
     | error ->
         log.LogCritical(
             error,
-            "a defect of the scheduler: it ends rather than go on in a state that it does not trust"
+            "a defect of the scheduler: the process ends, because its state may be wrong"
         )
 
         ExitCode.broken

@@ -1,4 +1,4 @@
-/// What the arguments of `fs-scheduler` mean for a scheduler that is to be started.
+/// The options of a scheduler, from the arguments of `fs-scheduler`.
 module internal FsScheduler.Scheduler.StartOptions
 
 open System
@@ -22,14 +22,14 @@ let stateOf (arguments: ParseResults<Arguments>) =
     arguments.GetResult(State, ".fs-scheduler")
 
 let private listenAddress (text: string) =
-    let wrong () =
+    let refuse () =
         raise (
             WrongArguments
                 $"--listen: '{text}' is not an address; write HOST:PORT, such as 127.0.0.1:7070"
         )
 
     match text.LastIndexOf ':' with
-    | -1 -> wrong ()
+    | -1 -> refuse ()
     | colon ->
         let host = text.Substring(0, colon).Trim('[', ']')
 
@@ -41,9 +41,9 @@ let private listenAddress (text: string) =
         | (true, _), _ ->
             raise (
                 WrongArguments
-                    $"--listen: '{host}' is not an IP address of this machine; write one, or localhost, or 0.0.0.0 for all"
+                    $"--listen: '{host}' is not an IP address; write one of this machine, localhost, or 0.0.0.0 for all"
             )
-        | _ -> wrong ()
+        | _ -> refuse ()
 
 let private tokensOf (arguments: ParseResults<Arguments>) =
     arguments.TryGetResult Token_File
@@ -52,7 +52,7 @@ let private tokensOf (arguments: ParseResults<Arguments>) =
         | Ok tokens -> tokens
         | Error message -> raise (WrongArguments $"--token-file: {path}: {message}"))
 
-/// How often workers beat, and when a silent one is lost.
+/// How often workers send a beat, and after which silence a worker is lost.
 let private beatsOf (arguments: ParseResults<Arguments>) =
     let lostAfter =
         arguments.GetResult(Lost_After, "5s")
@@ -71,20 +71,20 @@ let private beatsOf (arguments: ParseResults<Arguments>) =
 
     struct (beat, lostAfter)
 
-/// Of submissions that wait: what is more is in the journal only, and read when its turn comes.
+/// The memory for waiting submissions. Further submissions are in the journal only, and are read when their turn comes.
 let private memoryMax = 24L * 1024L * 1024L * 1L<B>
 
-/// What is smaller is held in memory, and not cut.
+/// Smaller payloads are held in memory, and not cut.
 let private splitMin = 128L * 1024L * 1L<B>
 
-/// How long --once waits where every worker that could run a task is held back.
+/// How long a task waits with --once while every worker that could run it is held back.
 let private unableMax = 5_000L<ms>
 
 let private speculateOf (arguments: ParseResults<Arguments>) =
     match arguments.GetResult(Speculate, 3.0) with
     | 0.0 -> 0.0
     | factor when factor >= 1.0 && factor <= 1_000.0 -> factor
-    | _ -> raise (WrongArguments "--speculate: a number from 1 to 1000, or 0 for never")
+    | _ -> raise (WrongArguments "--speculate: write a number from 1 to 1000, or 0 for never")
 
 let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration) : Settings =
     let allowed = arguments.GetResults Allow_Exec
@@ -92,10 +92,10 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
     if not allowed.IsEmpty && arguments.GetResult(Workers, 0) = 0 then
         raise (
             WrongArguments
-                "--allow-exec is for the workers that --workers starts, and there are none; say it to fs-worker"
+                "--allow-exec: it is for the workers that --workers starts, and there are none; give it to fs-worker"
         )
 
-    // Workers that this process starts would end at once, again and again.
+    // Checked here too: workers that this process starts would end at once, again and again.
     match FsScheduler.Execution.Exec.AllowedProgram.findAll allowed with
     | Ok _ -> ()
     | Error message -> raise (WrongArguments $"--allow-exec: {message}")
@@ -126,7 +126,7 @@ let private settingsOf (arguments: ParseResults<Arguments>) (lostAfter: Duration
                 | "off" -> Settings.unlimited
                 | size -> CommandLine.sizeFrom splitMin "--split" size
             speculate = speculateOf arguments
-            // Who is to end one day cannot wait until somebody repairs a worker.
+            // With --once the scheduler must end, and cannot wait until a worker is repaired.
             unableAfter =
                 if arguments.Contains Once then
                     unableMax
@@ -150,7 +150,7 @@ let private retentionOf (arguments: ParseResults<Arguments>) : Retention = {
     bytes = arguments.GetResult(Retain_Bytes, "1GiB") |> CommandLine.size "--retain-bytes"
 }
 
-/// What all parts share, from the command line; the state folder is taken last.
+/// The options of a scheduler. The state folder is opened last, after all other arguments are checked.
 let optionsOf
     (arguments: ParseResults<Arguments>)
     (ignored: IgnoreRules)

@@ -5,21 +5,21 @@ open System.Diagnostics
 open System.IO
 open System.Runtime.InteropServices
 
-/// How `--workers` starts a worker: by the runtime that runs this process, wherever that was found.
+/// The program with which `--workers` starts a worker: it uses the runtime of this process, wherever that is installed.
 type WorkerProgram = {
     path: string
-    /// Before those of the worker.
+    /// In front of the arguments of the worker.
     arguments: string list
     environment: (string * string) list
 }
 
 module WorkerProgram =
 
-    /// With this as its first argument a scheduler that is one file, and has nothing beside it, is a worker.
+    /// The first argument with which a scheduler that is published as one file is a worker.
     [<Literal>]
     let Inside = "--as-worker"
 
-    /// Where there is nothing to start.
+    /// For a scheduler that starts no worker.
     let none = { path = ""; arguments = []; environment = [] }
 
     let private anyExecute =
@@ -27,10 +27,9 @@ module WorkerProgram =
         ||| UnixFileMode.GroupExecute
         ||| UnixFileMode.OtherExecute
 
-    /// What an executable that is only a host asks for its runtime. It may be where no host looks by itself, as the SDK in
-    /// ~/.dotnet is.
+    /// Environment variables that name the runtime: an apphost does not look everywhere, in ~/.dotnet for example.
     let private runtime () =
-        let isTold =
+        let isSet =
             [
                 "DOTNET_ROOT"
                 $"DOTNET_ROOT_{RuntimeInformation.ProcessArchitecture.ToString().ToUpperInvariant()}"
@@ -43,32 +42,35 @@ module WorkerProgram =
                 Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..")
             )
 
-        if isTold || not (Directory.Exists(Path.Combine(root, "host", "fxr"))) then
+        if isSet || not (Directory.Exists(Path.Combine(root, "host", "fxr"))) then
             []
         else
             [ "DOTNET_ROOT", root ]
 
+    let private missing (path: string) =
+        Error
+            $"--workers: there is no '{path}'; restore all files that were built or published, or start workers by hand"
+
     let private host (path: string) : Result<WorkerProgram, string> =
-        // It says so of a link that leads nowhere, too.
-        let isThere =
+        // File.Exists is true for a link without its target, too.
+        let exists =
             File.Exists path
             && (match File.ResolveLinkTarget(path, true) with
                 | null -> true
                 | target -> target.Exists)
 
-        if not isThere then
-            Error
-                $"--workers: there is no '{path}'; put the whole of what was built or published back, or start workers by hand"
+        if not exists then
+            missing path
         elif
             not (OperatingSystem.IsWindows())
             && File.GetUnixFileMode path &&& anyExecute = UnixFileMode.None
         then
-            Error $"--workers: '{path}' is not executable; make it so with chmod +x"
+            Error $"--workers: '{path}' is not executable; chmod +x makes it so"
         else
             Ok { path = path; arguments = []; environment = runtime () }
 
-    /// <summary>Finds what to start.</summary>
-    /// <returns>Or a sentence about what is missing, with what to do.</returns>
+    /// <summary>Finds the program.</summary>
+    /// <returns>The program; or an error that names the missing file, and says what to do.</returns>
     let find () : Result<WorkerProgram, string> =
         let beside name =
             Path.Combine(AppContext.BaseDirectory, name)
@@ -83,15 +85,14 @@ module WorkerProgram =
             if File.Exists library then
                 Ok { path = own; arguments = [ library ]; environment = [] }
             else
-                Error
-                    $"--workers: there is no '{library}'; put the whole of what was built or published back, or start workers by hand"
+                missing library
         | own when not (File.Exists(beside "fs-scheduler.dll")) ->
             Ok { path = own; arguments = [ Inside ]; environment = [] }
         | _ -> host (beside ("fs-worker" + suffix))
 
-    /// <summary>What starts a worker. Its standard input is ours to close, and its standard error to pass on.</summary>
-    /// <param name="program">What `find` has found.</param>
-    /// <param name="arguments">Of the worker.</param>
+    /// <summary>How to start a worker, with pipes for its standard input and standard error.</summary>
+    /// <param name="program">The result of `find`.</param>
+    /// <param name="arguments">The arguments of the worker.</param>
     let startInfo (program: WorkerProgram) (arguments: string list) =
         let info =
             ProcessStartInfo(

@@ -30,7 +30,8 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
                     let known = String.Join(", ", defaults.builtIn)
 
                     raise (
-                        WrongArguments $"--stages: '{name}' is not built in; built in are {known}"
+                        WrongArguments
+                            $"--stages: there is no built-in stage '{name}'; there are {known}"
                     )
 
             names
@@ -42,10 +43,7 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
     | Error message -> raise (WrongArguments $"--allow-exec: {message}")
 
     if not (ProtocolLimits.areOffers (builtIn @ ExecCommand.offers (List.distinct allowExec))) then
-        raise (
-            WrongArguments
-                "--allow-exec: that is more than a HELLO has room for; allow fewer programs"
-        )
+        raise (WrongArguments "--allow-exec: HELLO has no room for so many programs; allow fewer")
 
     let sharedFolders = arguments.GetResults Shared_Files
 
@@ -77,21 +75,15 @@ let private optionsOf (arguments: ParseResults<Arguments>) (log: ILogger) : Work
         functions = []
         allowExec = allowExec
         sharedFolders = sharedFolders
-        drain =
-            arguments.GetResult(Drain, "10s")
-            |> CommandLine.durationFrom 0L<ms> "--drain"
-            |> fun drain -> TimeSpan.FromMilliseconds(float drain)
+        drain = arguments.GetResult(Drain, "10s") |> CommandLine.timeSpanFrom 0L<ms> "--drain"
         giveUp =
             arguments.TryGetResult Give_Up
-            |> Option.map (
-                CommandLine.durationFrom 0L<ms> "--give-up"
-                >> fun giveUp -> TimeSpan.FromMilliseconds(float giveUp)
-            )
+            |> Option.map (CommandLine.timeSpanFrom 0L<ms> "--give-up")
         log = log
     }
 
 /// Asks the worker to end when standard input ends.
-let private watchStdin (interruption: Interruption) =
+let private endWithStdin (interruption: Interruption) =
     Task.Run(fun () ->
         use input = Console.OpenStandardInput()
 
@@ -103,22 +95,17 @@ let private watchStdin (interruption: Interruption) =
 
 let private run (arguments: ParseResults<Arguments>) =
     let level =
-        CommandLine.logLevel
+        Logs.levelOf
             (arguments.TryGetResult Log_Level)
             (arguments.Contains Quiet)
             (arguments.Contains Verbose)
-        |> CommandLine.oneOf Logs.levels "--log-level"
 
-    let format =
-        arguments.GetResult(Log_Format, "text")
-        |> CommandLine.oneOf [ "text"; "json" ] "--log-format"
-
-    use logs = Logs.create "fs-worker" level (format = "json")
+    use logs = Logs.create "fs-worker" level (arguments.TryGetResult Log_Format)
     let options = optionsOf arguments (logs.CreateLogger "fs-worker")
     use interruption = new Interruption()
 
     if arguments.Contains End_With_Stdin then
-        watchStdin interruption
+        endWithStdin interruption
 
     match (Worker.runAsync options interruption.Token).GetAwaiter().GetResult() with
     | Ended ->

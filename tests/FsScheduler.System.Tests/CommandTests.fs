@@ -73,13 +73,13 @@ let private helping =
 
             for args, text in
                 [
-                    [ "submti"; "a" ], "there is no verb 'submti'; did you mean 'submit'?"
+                    [ "submti"; "a" ], "there is no command 'submti'; did you mean 'submit'?"
                     [ "help"; "stauts" ], "did you mean 'status'?"
                     [ "status"; "--conect"; "x:1" ], "did you mean '--connect'?"
                     [ "submit"; "--prioritty"; "1"; "x" ], "did you mean '--priority'?"
                     [ "tasks"; "--state"; "quarantine" ], "did you mean 'quarantined'?"
                     [ "submit"; "x"; "--halt"; "now" ], "--halt: 'now' is not a rule"
-                    [ "status"; "--token-file"; "" ], "--token-file: its value is empty"
+                    [ "status"; "--token-file"; "" ], "--token-file: the value is empty"
                     [ "retry"; "--all"; "--pipeline"; "" ], "the pipeline is empty"
                     [ "cat"; "\u001b[2J" ], "'?[2J' is not the number of a task"
                 ] do
@@ -229,7 +229,7 @@ let private waiting =
             let! _ = ask place port [ "submit"; "a"; "--no-wait" ]
             let! answer = ask place port [ "wait"; "--timeout"; "200ms" ]
             Expect.equal (answer.code, answer.lines) (1, []) answer.Text
-            Expect.stringContains answer.Text "not all had ended" "why"
+            Expect.stringContains answer.Text "not all tasks had ended" "why"
 
             // A task that waits for its next attempt has not ended.
             let! worker = Peer.worker port "\"lower\"" 1
@@ -389,9 +389,9 @@ let private naming =
             for args, why in
                 [
                     [ "d/a.txt"; "--joblog"; "d/../d/a.txt" ], "is one of the files"
-                    [ "d/a.txt"; "--out"; "x/a.txt" ], "'x/a.txt' is a file, and no folder"
+                    [ "d/a.txt"; "--out"; "x/a.txt" ], "'x/a.txt' is a file; name a folder"
                     [ "d/a.txt"; "--name-as"; "../{/}" ], "could lead out of its folder"
-                    [ "d"; "--name-as"; "same" ], "would have one name"
+                    [ "d"; "--name-as"; "same" ], "would have the name same"
                     [ "d/a.txt"; "--name-as"; "{x}" ], "'{x}' is not a replacement string"
                 ] do
                 let! answer = ask place port ("submit" :: args)

@@ -239,11 +239,12 @@ let private wrong =
 
             for args, why in
                 [
-                    [ "submit" ], "say which files"
+                    [ "submit" ], "name at least one file"
                     [ "submit"; "nix" ], "there is no file 'nix'"
-                    [ "submit"; "one"; "d/one" ], "their results would have one name"
-                    [ "submit"; "one"; "--priority"; "5000000" ], "--priority is from"
-                    [ "submit"; "one"; "--priority"; "-2147483648" ], "--priority is from"
+                    [ "submit"; "one"; "d/one" ], "would have the name one.out"
+                    [ "submit"; "one"; "--priority"; "5000000" ], "is not from -1000000 to 1000000"
+                    [ "submit"; "one"; "--priority"; "-2147483648" ],
+                    "is not from -1000000 to 1000000"
                     [ "submit"; "-"; "-" ], "standard input can be read once"
                     [ "submit"; "-"; "--json" ], "--json"
                     [ "retry"; "--all"; "5" ], "--all"
@@ -251,14 +252,14 @@ let private wrong =
                     [ "explain"; "9007199254740993" ], "is not the number of a task"
                     [ "events"; "--after"; "-5" ], "--after"
                     [ "submit"; "one"; "--connect"; "nowhere" ], "HOST:PORT"
-                    [ "explain" ], "say which"
+                    [ "explain" ], "name at least one task"
                     [ "explain"; "x" ], "'x' is not the number of a task"
                     [ "cancel"; "0" ], "'0' is not the number of a task"
-                    [ "retry" ], "say which"
-                    [ "drain" ], "say which"
+                    [ "retry" ], "name at least one task"
+                    [ "drain" ], "name at least one worker"
                     [ "events"; "--task"; "x" ], "--task"
                     [ "status"; "--nix" ], "--nix"
-                    [ "replay"; "--at"; "never" ], "'never' is no time"
+                    [ "replay"; "--at"; "never" ], "'never' is not a time"
                     [ "status"; "--token-file"; "nix" ], "cannot read 'nix'"
                 ] do
                 let! answer = run place args

@@ -19,16 +19,17 @@ type CatArguments =
             | CatArguments.Connect _ -> ClientCommand.connectUsage
             | CatArguments.Token_File _ -> ClientCommand.tokenFileUsage
 
-/// `cat`: results to standard output, byte for byte, one behind the other. Exit code 1: one of them is not to be had.
+/// `cat`: results to standard output, byte for byte, one after the other. Exit code 1: there is no result of a task.
 module CatCommand =
 
     let run (arguments: ParseResults<CatArguments>) : int =
         let tasks =
             match arguments.TryGetResult CatArguments.Tasks with
-            | Some tasks -> tasks |> List.map ClientCommand.taskOf
+            | Some tasks -> tasks |> List.map ClientCommand.taskIdOf
             | None ->
                 raise (
-                    WrongArguments "say the numbers of tasks; 'fs-scheduler tasks --all' lists them"
+                    WrongArguments
+                        "name at least one task by its number; 'fs-scheduler tasks --all' lists them"
                 )
 
         ClientCommand.run
@@ -47,10 +48,10 @@ module CatCommand =
                             output.Flush()
                         with
                         | :? RequestRefusedException as refused ->
-                            ClientCommand.complain "cat" refused.Message
+                            ClientCommand.printError "cat" refused.Message
                             code <- ExitCode.quarantined
                         | :? AnswerNotStoredException as error ->
-                            ClientCommand.complain "cat" (ClientCommand.unstored error)
+                            ClientCommand.printError "cat" (ClientCommand.notStored error)
                             code <- ExitCode.quarantined
 
                     return code

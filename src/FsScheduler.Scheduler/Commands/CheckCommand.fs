@@ -19,10 +19,10 @@ type CheckArguments =
             match argument with
             | CheckArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
             | CheckArguments.Repair ->
-                "copy every whole batch into a new file beside the damaged one"
+                "copy every intact batch of a damaged journal into journal.repaired.db beside it; the old files stay as they are"
             | CheckArguments.Json -> ClientCommand.jsonUsage
 
-/// `check`: whether the journal of a state folder is whole. Exit code 0: it is; 1: it is damaged; 3: there is none.
+/// `check`: whether the journal of a state folder is intact. Exit code 0: intact; 1: damaged; 3: there is no journal.
 module CheckCommand =
 
     let private ofReport (report: JournalReport) = {|
@@ -34,8 +34,8 @@ module CheckCommand =
         next = report.next
     |}
 
-    let private asJson (report: JournalReport) (repaired: JournalRepaired option) =
-        ClientCommand.json {|
+    let private printJson (report: JournalReport) (repaired: JournalRepaired option) =
+        ClientCommand.printJson {|
             whole = report.damage.IsEmpty
             report = ofReport report
             repaired =
@@ -44,57 +44,50 @@ module CheckCommand =
                 | None -> null
         |}
 
-    let private tellContent (report: JournalReport) =
+    let private printContent (report: JournalReport) =
         printfn
-            $"  {report.events} events in {report.batches} batches are right, from number {report.first} on"
+            $"  {report.events} events in {report.batches} batches are intact, from number {report.first} on"
 
         if report.lost > 0L then
             printfn $"  {report.lost} events are lost"
 
-    let private tell (path: string) (report: JournalReport) =
+    let private print (path: string) (report: JournalReport) =
         if report.damage.IsEmpty then
-            printfn $"{path} is whole"
+            printfn $"{path} is intact"
         else
             printfn $"{path} is damaged:"
 
             for sentence in report.damage do
                 printfn $"  {sentence}"
 
-        tellContent report
+        printContent report
 
-    let private tellRepaired (path: string) (repaired: JournalRepaired) =
-        printfn $"{repaired.path} has every whole batch:"
-        tellContent repaired.report
+    let private printRepaired (path: string) (repaired: JournalRepaired) =
+        printfn $"{repaired.path} has every intact batch:"
+        printContent repaired.report
 
         printfn
-            $"To use it, keep {path} and what is beside it with -wal, -shm and .mark somewhere else, and give {Path.GetFileName repaired.path} and its .mark the name {StateJournal.name}. Where a page of the file itself is damaged, 'sqlite3 {path} .recover' may save more."
+            $"To use {Path.GetFileName repaired.path}, move {path} and its files -wal, -shm and .mark elsewhere, and rename {Path.GetFileName repaired.path} and its .mark to {StateJournal.name}. If a page of {path} itself is damaged, 'sqlite3 {path} .recover' may save more."
 
     let run (arguments: ParseResults<CheckArguments>) : int =
         let path =
-            StateJournal.pathIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
+            FolderArguments.journalIn (arguments.GetResult(CheckArguments.State, ".fs-scheduler"))
 
-        if not (File.Exists path) then
-            ClientCommand.complain
-                "check"
-                $"there is no journal {path}; name its folder with --state"
+        let report = JournalCheck.run path
 
-            ExitCode.cannotStart
+        let repaired =
+            if arguments.Contains CheckArguments.Repair && not report.damage.IsEmpty then
+                Some(JournalRepair.run path StateJournal.restrict)
+            else
+                None
+
+        if arguments.Contains CheckArguments.Json then
+            printJson report repaired
         else
-            let report = JournalCheck.run path
+            print path report
+            Option.iter (printRepaired path) repaired
 
-            let repaired =
-                if arguments.Contains CheckArguments.Repair && not report.damage.IsEmpty then
-                    Some(JournalRepair.run path StateJournal.restrict)
-                else
-                    None
-
-            if arguments.Contains CheckArguments.Json then
-                printfn $"{asJson report repaired}"
-            else
-                tell path report
-                Option.iter (tellRepaired path) repaired
-
-            if report.damage.IsEmpty then
-                ExitCode.ok
-            else
-                ExitCode.quarantined
+        if report.damage.IsEmpty then
+            ExitCode.ok
+        else
+            ExitCode.quarantined

@@ -13,13 +13,13 @@ open FsScheduler.Protocol
 open FsScheduler.Cli
 open FsScheduler.Sdk
 
-/// The scheduler would refuse something again and again.
+/// An argument that a scheduler would refuse, whenever it is asked.
 exception Refusal of message: string
 
 /// What the commands share that ask a running scheduler: arguments, the connection, messages.
 module ClientCommand =
 
-    /// `--connect`, or what stands for it.
+    /// The address of `--connect`; without that option, port 7070 of this machine.
     let addressOf (given: string option) =
         let address = defaultArg given "127.0.0.1:7070"
 
@@ -49,20 +49,20 @@ module ClientCommand =
     let workerOf (text: string) =
         bounded "the name of a worker" ProtocolLimits.peerNameBytesMax text
 
-    /// What `--connect`, `--token-file` and `--json` say of themselves.
-    let connectUsage = "where the scheduler listens (default: 127.0.0.1:7070)"
+    /// What `--help` says of `--connect`, `--token-file` and `--json`.
+    let connectUsage = "the address of the scheduler (default: 127.0.0.1:7070)"
     let tokenFileUsage = "a file with a line 'client TOKEN'"
-    let jsonUsage = "for programs: a JSON object a line"
+    let jsonUsage = "for programs: one JSON object per line"
 
     let private jsonOptions =
         JsonSerializerOptions(Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
 
-    /// An object for programs, on one line, in UTF-8 with no more escapes than JSON needs.
-    let json (value: 'value) : string =
-        JsonSerializer.Serialize<'value>(value, jsonOptions)
+    /// Prints an object for programs: one line of JSON in UTF-8, with no more escapes than JSON needs.
+    let printJson (value: 'value) : unit =
+        Console.Out.WriteLine(JsonSerializer.Serialize<'value>(value, jsonOptions))
 
-    /// The number of a task, as people write it.
-    let taskOf (text: string) : int64 =
+    /// The number of a task, from its text.
+    let taskIdOf (text: string) : int64 =
         match Int64.TryParse text with
         | true, id when id > 0L && id <= ProtocolLimits.integerMax -> id
         | _ ->
@@ -71,11 +71,11 @@ module ClientCommand =
                     $"'{text}' is not the number of a task; 'fs-scheduler tasks' lists them"
             )
 
-    /// Says what is wrong, on stderr.
-    let complain (command: string) (message: string) =
+    /// Prints an error of a command to standard error, on one line.
+    let printError (command: string) (message: string) =
         eprintfn $"fs-scheduler {command}: {Terminal.printable message}"
 
-    /// <summary>Connects once.</summary>
+    /// <summary>Connects, and does not try again.</summary>
     /// <param name="options">Where the scheduler is.</param>
     /// <param name="ct">Ends the wait.</param>
     /// <exception cref="T:FsScheduler.Sdk.SchedulerException">There is no scheduler, or it refuses; the message says what to do
@@ -94,21 +94,21 @@ module ClientCommand =
                     )
         }
 
-    /// How long an answer may take to begin, and be silent within.
+    /// The longest wait for the beginning of an answer, and the longest pause within one.
     let private answerTimeout = TimeSpan.FromSeconds 30.0
 
-    /// How long a scheduler may be away under a command that follows it.
-    let private awayMax = TimeSpan.FromMinutes 5.0
+    /// How long `follow` waits for a scheduler that has gone.
+    let private reconnectMax = TimeSpan.FromMinutes 5.0
 
-    let private optionsOf address tokenFile reconnectTimeout (hear: SchedulerNotice -> unit) =
+    let private optionsOf address tokenFile reconnectTimeout (onNotice: SchedulerNotice -> unit) =
         SchedulerClientOptions(
             Address = addressOf address,
             Token = Option.toObj (tokenOf tokenFile),
-            // Where a lost connection is waited for, so is an answer: after silence the connection is made anew.
+            // An answer has the time of a reconnection: a silent connection is replaced meanwhile.
             AnswerTimeout = max answerTimeout reconnectTimeout,
             ReconnectTimeout = reconnectTimeout,
             TemporaryFolder = Path.GetTempPath(),
-            OnNotice = hear
+            OnNotice = onNotice
         )
 
     let private runWith
@@ -124,7 +124,7 @@ module ClientCommand =
 
         connected.GetAwaiter().GetResult()
 
-    /// <summary>Connects, and does something with the connection, which must not be lost meanwhile.</summary>
+    /// <summary>Connects, and does some work over the connection. A lost connection is an error.</summary>
     /// <param name="address">`--connect`.</param>
     /// <param name="tokenFile">`--token-file`.</param>
     /// <param name="work">Returns the exit code.</param>
@@ -139,7 +139,7 @@ module ClientCommand =
         use interruption = new Interruption()
         runWith options work interruption.Token
 
-    /// Waits before there is more to say, and not for nobody.
+    /// Waits before the next line of output. Throws `OutputClosed` when the reader of standard output has gone.
     let pause (span: TimeSpan) (ct: CancellationToken) : Task =
         task {
             if StandardStreams.hasNoReader () then
@@ -174,7 +174,7 @@ module ClientCommand =
                 onAway None
             | _ -> ()
 
-        let options = optionsOf address tokenFile awayMax onNotice
+        let options = optionsOf address tokenFile reconnectMax onNotice
         use interruption = new Interruption()
         // Not disposed: the check for a reader may be about to cancel it.
         let ending = CancellationTokenSource.CreateLinkedTokenSource interruption.Token
@@ -187,27 +187,27 @@ module ClientCommand =
 
     /// `followWith` for a command that prints lines: its name stands before the sentence on standard error.
     let follow (command: string) =
-        followWith (Option.iter (complain command))
+        followWith (Option.iter (printError command))
 
-    /// The answer to a request, or why the scheduler gives none.
-    let answer (asking: Task<'answer>) : Task<Result<'answer, string>> =
+    /// The answer to a request, or the error that the scheduler answers.
+    let tryAnswer (request: Task<'answer>) : Task<Result<'answer, string>> =
         task {
             try
-                let! answer = asking
+                let! answer = request
                 return Ok answer
             with :? RequestRefusedException as refused ->
                 return Error refused.Message
         }
 
-    /// Says of an answer that it finds no room here, and how to make some.
-    let unstored (error: AnswerNotStoredException) =
+    /// The message for an answer that this machine has no room for.
+    let notStored (error: AnswerNotStoredException) =
         $"{error.What} cannot be stored in '{Path.GetTempPath()}': {error.Reason}; TMPDIR names another folder for it"
 
-    /// What was wrong with commands.
+    /// The errors of commands; empty: the commands are carried out.
     let errorsOf (result: CommandResult) : string list = [
         yield! result.Errors
 
         match result.Trouble with
         | null -> ()
-        | trouble -> $"it is not known yet whether that was done: {trouble}"
+        | failure -> $"it is not known yet whether that was done: {failure}"
     ]

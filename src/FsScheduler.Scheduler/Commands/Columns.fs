@@ -6,11 +6,11 @@ open System.Text
 open Spectre.Console
 open FsScheduler.Platform
 
-/// Rows for people and for awk: in a terminal aligned, under a header, cut to its width; in a pipe whole, with a TAB
-/// between cells and no header, so that each line is an item.
+/// Rows for people and for awk: in a terminal aligned, under a header, cut to the width of the terminal; in a pipe
+/// complete, with a TAB between cells and no header, so that each line is an item.
 module Columns =
 
-    /// How many columns of a terminal a character takes: East Asian ones take two, marks none.
+    /// The columns of a terminal that a character takes: East Asian ones take two, marks none.
     let private widthOfRune (rune: Rune) =
         match Rune.GetUnicodeCategory rune with
         | UnicodeCategory.NonSpacingMark
@@ -41,7 +41,7 @@ module Columns =
 
         width
 
-    /// As much of a text as fits, with an ellipsis where something is left out.
+    /// As much of a text as fits, with an ellipsis in place of the rest.
     let cut (width: int) (text: string) : string =
         if widthOf text <= width then
             text
@@ -56,7 +56,7 @@ module Columns =
 
             kept.Append('…').ToString()
 
-    /// For tables with boxes in a terminal: as wide as COLUMNS says, and without colours where they are not wanted.
+    /// A console for tables with borders: as wide as COLUMNS says, and without colours where they are not wanted.
     let console () =
         let colours =
             if Terminal.hasColours () then
@@ -75,9 +75,10 @@ module Columns =
     let piped (cells: string list) : string =
         cells |> List.map cell |> String.concat "\t"
 
-    /// <summary>How wide columns are: as their widest cells; where that is too much, the widest ones give way.</summary>
-    /// <param name="width">Of the terminal.</param>
-    /// <param name="rows">With the header.</param>
+    /// <summary>The widths of columns: those of their widest cells; if the terminal is narrower, the widest columns are
+    /// cut.</summary>
+    /// <param name="width">The width of the terminal.</param>
+    /// <param name="rows">The rows, the header among them.</param>
     let widths (width: int) (rows: string list list) : int list =
         let natural =
             match rows with
@@ -108,12 +109,12 @@ module Columns =
         |> String.concat "  "
         |> _.TrimEnd()
 
-    /// <summary>Shows pages of rows as they come. The first page decides how wide columns are.</summary>
+    /// <summary>Prints pages of rows as they come. The first page decides the widths of the columns.</summary>
     /// <param name="header">The names of the columns, for a terminal.</param>
     [<Sealed>]
     type Rows(header: string list) =
         let isTerminal = Terminal.isOutput ()
-        let mutable shape: int list = []
+        let mutable columnWidths: int list = []
 
         member _.Add(rows: string list list) =
             if not rows.IsEmpty then
@@ -121,9 +122,9 @@ module Columns =
                     for row in rows do
                         Console.Out.WriteLine(piped row)
                 else
-                    if shape.IsEmpty then
-                        shape <- widths (Terminal.width ()) (header :: rows)
-                        Console.Out.WriteLine(aligned shape header)
+                    if columnWidths.IsEmpty then
+                        columnWidths <- widths (Terminal.width ()) (header :: rows)
+                        Console.Out.WriteLine(aligned columnWidths header)
 
                     for row in rows do
-                        Console.Out.WriteLine(aligned shape row)
+                        Console.Out.WriteLine(aligned columnWidths row)

@@ -9,10 +9,14 @@ open FsScheduler.Journal
 open FsScheduler.Cli
 open FsScheduler.Sdk
 
-/// The first word of a command line that is not about running a scheduler, but about asking one, or its journal.
+/// The commands of `fs-scheduler`: the first word of a command line that starts no scheduler, but asks one or its journal.
 module Commands =
 
-    let private verb<'arguments when 'arguments :> IArgParserTemplate>
+    let private cannotStart (name: string) (message: string) =
+        ClientCommand.printError name message
+        ExitCode.cannotStart
+
+    let private command<'arguments when 'arguments :> IArgParserTemplate>
         name
         (run: ParseResults<'arguments> -> int)
         =
@@ -23,78 +27,74 @@ module Commands =
             | Refusal message
             | FsScheduler.Conformance.WorkerNotStarted message
             | JournalRefused message
-            | StoreError(_, message) ->
-                ClientCommand.complain name message
-                ExitCode.cannotStart
-            // The SDK names its own option.
+            | StoreError(_, message) -> cannotStart name message
+            // The message of the SDK names an option of the SDK.
             | :? SchedulerRefusedException as error when error.NeedsToken ->
-                ClientCommand.complain
+                cannotStart
                     name
                     "the scheduler wants a client's token: name a file with a line 'client TOKEN' with --token-file"
-
-                ExitCode.cannotStart
-            | :? SchedulerException as error ->
-                ClientCommand.complain name error.Message
-                ExitCode.cannotStart
             | :? AnswerNotStoredException as error ->
-                ClientCommand.complain name (ClientCommand.unstored error)
-                ExitCode.cannotStart
-            // Also where its output goes into a full disk, or to a program that has ended.
+                cannotStart name (ClientCommand.notStored error)
+            | :? SchedulerException
             | :? IOException
-            | :? UnauthorizedAccessException as error ->
-                ClientCommand.complain name error.Message
-                ExitCode.cannotStart
+            | :? UnauthorizedAccessException as error -> cannotStart name error.Message
             | :? OperationCanceledException -> ExitCode.interrupted
 
         fun args -> CommandLine.main<'arguments> $"fs-scheduler {name}" args guarded
 
-    /// What stands behind `--` is somebody else's command line.
+    /// The words after `--` are the command line of the worker.
     let private conform (args: string[]) =
-        let options, command = ConformCommand.split args
-        verb "conform" (ConformCommand.run command) options
+        let options, worker = ConformCommand.split args
+        command "conform" (ConformCommand.run worker) options
 
-    /// Name, what it does in one line, and how it is run.
+    /// The name of each command, its line of help, and its entry point.
     let all: (string * string * (string[] -> int)) list = [
-        "submit", "sends files in and writes their results", verb "submit" SubmitCommand.run
+        "submit", "submits files, and writes their results", command "submit" SubmitCommand.run
         "status",
-        "how many tasks are in which state, and the workers",
-        verb "status" StatusCommand.run
-        "watch", "the same, once a second", verb "watch" StatusCommand.watch
-        "tasks", "which tasks there are, in which state and why", verb "tasks" TasksCommand.run
+        "shows how many tasks are in which state, and the workers",
+        command "status" StatusCommand.run
+        "watch", "status once a second", command "watch" StatusCommand.watch
+        "tasks", "lists tasks, with their states and errors", command "tasks" TasksCommand.run
         "stages",
-        "the stages that are built in, and those of connected workers",
-        verb "stages" StagesCommand.run
-        "wait", "until tasks have ended", verb "wait" WaitCommand.run
-        "cat", "prints the results of tasks", verb "cat" CatCommand.run
-        "events", "what was recorded, as JSON lines", verb "events" EventsCommand.run
-        "explain", "why a task is where it is", verb "explain" TaskCommands.explain
-        "cancel", "gives up tasks, wherever they are", verb "cancel" TaskCommands.cancel
-        "retry", "gets tasks out of quarantine", verb "retry" RetryCommand.run
-        "drain", "has workers finish what they hold and go", verb "drain" TaskCommands.drain
+        "lists the built-in stages, and those of connected workers",
+        command "stages" StagesCommand.run
+        "wait", "waits until tasks have ended", command "wait" WaitCommand.run
+        "cat", "prints the results of tasks", command "cat" CatCommand.run
+        "events",
+        "prints the events of the journal, as JSON lines",
+        command "events" EventsCommand.run
+        "explain", "says why a task is where it is", command "explain" TaskCommands.explain
+        "cancel", "gives up tasks in any state", command "cancel" TaskCommands.cancel
+        "retry", "takes tasks out of quarantine", command "retry" RetryCommand.run
+        "drain",
+        "asks workers to finish what they hold and to leave",
+        command "drain" TaskCommands.drain
         "replay",
-        "what the scheduler knew at a moment, from its journal",
-        verb "replay" ReplayCommand.run
-        "check", "whether the journal is whole", verb "check" CheckCommand.run
+        "shows the state of the scheduler at a moment, from its journal",
+        command "replay" ReplayCommand.run
+        "check", "checks whether the journal is intact", command "check" CheckCommand.run
         "journal",
-        "copies the journal, also of a scheduler that runs",
-        verb "journal" JournalCommand.run
-        "plan", "which pipeline each file of a folder would get", verb "plan" PlanCommand.run
-        "conform", "whether a worker of yours keeps to the protocol", conform
+        "copies the journal, also of a running scheduler",
+        command "journal" JournalCommand.run
+        "plan",
+        "shows which pipeline each file of a folder would get",
+        command "plan" PlanCommand.run
+        "conform", "checks whether a worker keeps to the protocol", conform
     ]
 
     let names = all |> List.map (fun (name, _, _) -> name)
 
-    /// What `--help` of the scheduler says of them.
+    /// The commands in the `--help` of the scheduler.
     let help =
         let lines =
             all |> List.map (fun (name, what, _) -> $"    {name.PadRight 10} {what}")
 
         let list = String.concat "\n" lines
-        $"VERBS: fs-scheduler VERB …, instead of running a scheduler:\n\n{list}\n\n    fs-scheduler help VERB says more of one.\n"
+        $"COMMANDS: fs-scheduler COMMAND …, instead of running a scheduler:\n\n{list}\n\n    fs-scheduler help COMMAND lists the options of a command.\n"
 
     let private find name =
         all
-        |> List.tryFind (fun (verb, _, _) -> verb = name)
+        |> List.tryFind (fun (command, _, _) -> command = name)
         |> Option.map (fun (_, _, run) -> run)
 
     let private unknown (name: string) =
@@ -104,13 +104,13 @@ module Commands =
             | None -> $"""there are {String.concat ", " names}"""
 
         eprintfn
-            $"fs-scheduler: there is no verb '{Terminal.printable name}'; {hint}\nfs-scheduler --help says more."
+            $"fs-scheduler: there is no command '{Terminal.printable name}'; {hint}\nfs-scheduler --help says more."
 
         ExitCode.wrongArguments
 
-    /// <summary>Runs what the first word of a command line says, if it is a verb, or looks like one.</summary>
-    /// <param name="args">All of it.</param>
-    /// <param name="runScheduler">Does the rest: without a verb.</param>
+    /// <summary>Runs the command that the first word names; a first word that is no option must be a command.</summary>
+    /// <param name="args">The whole command line.</param>
+    /// <param name="runScheduler">Runs a command line without a command.</param>
     let dispatch (args: string[]) (runScheduler: string[] -> int) : int =
         let describe () =
             let code = runScheduler [| "--help" |]

@@ -23,18 +23,18 @@ type ConformArguments =
         member argument.Usage =
             match argument with
             | ConformArguments.Stage _ ->
-                "the stage that is asked for, as NAME or NAME:ARGUMENT (default: lower, upper or the first that the worker offers)"
-            | ConformArguments.Only _ -> "check these rows alone, and the basic ones"
+                "the stage to ask for, as NAME or NAME:ARGUMENT (default: lower, upper or the first that the worker offers)"
+            | ConformArguments.Only _ -> "run these checks and the three basic ones only"
             | ConformArguments.Timeout _ ->
-                "the longest wait for anything that the worker is to do; three times as long for its start (default: 10s)"
-            | ConformArguments.List -> "say what is checked, and start nothing"
+                "the longest wait for anything that the worker has to do; three times as long for its start (default: 10s)"
+            | ConformArguments.List -> "list the checks, and start nothing"
             | ConformArguments.Json -> ClientCommand.jsonUsage
 
-/// `conform`: whether a worker keeps to the protocol, also when its scheduler makes that hard. Exit code 0: it does; 1: a
-/// row failed; 3: it cannot be started.
+/// `conform`: whether a worker keeps to the protocol, also with a hostile scheduler. Exit code 0: no check failed; 1: a
+/// check failed; 3: the worker cannot be started.
 module ConformCommand =
 
-    /// Our own arguments, and the command behind the first `--`.
+    /// The options of `conform`, and the command of the worker, after the first `--`.
     let split (args: string[]) : string[] * string list =
         match Array.IndexOf(args, "--") with
         | -1 -> args, []
@@ -46,14 +46,14 @@ module ConformCommand =
         | Failed _ -> "failed"
         | NotApplicable _ -> "not applicable"
 
-    let private asJson (finding: Conformance.Finding) =
+    let private printJson (finding: Conformance.Finding) =
         let expected, seen, reason =
             match finding.outcome with
             | Passed -> None, None, None
             | Failed(expected, seen) -> Some expected, Some seen, None
             | NotApplicable reason -> None, None, Some reason
 
-        ClientCommand.json {|
+        ClientCommand.printJson {|
             row = finding.check.id
             verdict = word finding.outcome
             checks = finding.check.checks
@@ -63,34 +63,36 @@ module ConformCommand =
             elapsedMs = int64 finding.elapsed.TotalMilliseconds
         |}
 
-    let private tell (findings: Conformance.Finding list) =
-        let table = Table().RoundedBorder().AddColumns("row", "", "the worker")
-        let escape (text: string) = Markup.Escape(Terminal.printable text)
-
-        for finding in findings do
-            let colour, said =
-                match finding.outcome with
-                | Passed -> "green", escape finding.check.checks
-                | Failed(expected, seen) ->
-                    "red",
-                    $"{escape finding.check.checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
-                | NotApplicable reason -> "grey", escape reason
-
-            table.AddRow(finding.check.id, $"[{colour}]{word finding.outcome}[/]", said)
-            |> ignore
-
+    let private print (findings: Conformance.Finding list) =
         if Terminal.isOutput () then
+            let table = Table().RoundedBorder().AddColumns("check", "", "the worker")
+            let escape (text: string) = Markup.Escape(Terminal.printable text)
+
+            for finding in findings do
+                let checks = escape finding.check.checks
+
+                let colour, text =
+                    match finding.outcome with
+                    | Passed -> "green", checks
+                    | Failed(expected, seen) ->
+                        "red", $"{checks}\n[red]expected {escape expected}; seen: {escape seen}[/]"
+                    | NotApplicable reason -> "grey", escape reason
+
+                table.AddRow(finding.check.id, $"[{colour}]{word finding.outcome}[/]", text)
+                |> ignore
+
             (Columns.console ()).Write table
         else
             for finding in findings do
-                let said =
+                let text =
                     match finding.outcome with
                     | Passed -> finding.check.checks
                     | Failed(expected, seen) ->
                         $"{finding.check.checks}; expected {expected}; seen: {seen}"
                     | NotApplicable reason -> reason
 
-                Console.Out.WriteLine(Columns.piped [ finding.check.id; word finding.outcome; said ])
+                Columns.piped [ finding.check.id; word finding.outcome; text ]
+                |> Console.Out.WriteLine
 
         let count name =
             findings
@@ -103,7 +105,7 @@ module ConformCommand =
     let private list (isJson: bool) =
         for check in Conformance.checks do
             if isJson then
-                printfn $"{ClientCommand.json {| row = check.id; checks = check.checks |}}"
+                ClientCommand.printJson {| row = check.id; checks = check.checks |}
             else
                 printfn $"%-16s{check.id} {check.checks}"
 
@@ -139,17 +141,16 @@ module ConformCommand =
             (Conformance.run examination wanted interruption.Token).GetAwaiter().GetResult()
 
         if arguments.Contains ConformArguments.Json then
-            for finding in findings do
-                printfn $"{asJson finding}"
+            List.iter printJson findings
         else
-            tell findings
+            print findings
 
         if findings |> List.exists (fun finding -> word finding.outcome = "failed") then
             ExitCode.quarantined
         else
             ExitCode.ok
 
-    /// Examines the worker that the command starts.
+    /// Checks the worker that the command starts.
     let run (command: string list) (arguments: ParseResults<ConformArguments>) : int =
         match command with
         | _ when arguments.Contains ConformArguments.List ->
@@ -157,6 +158,6 @@ module ConformCommand =
         | [] ->
             raise (
                 WrongArguments
-                    "there is no command; write it behind --, such as: fs-scheduler conform -- python3 worker.py"
+                    "there is no command; write the command of the worker after --, such as: fs-scheduler conform -- python3 worker.py"
             )
         | program :: rest -> examine { program = program; arguments = rest } arguments

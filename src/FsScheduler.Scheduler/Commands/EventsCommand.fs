@@ -20,29 +20,29 @@ type EventsArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | EventsArguments.Follow -> "go on with what happens, until Ctrl+C"
-            | EventsArguments.Task _ -> "only those of this task"
-            | EventsArguments.After _ -> "only those of a higher number"
+            | EventsArguments.Follow -> "go on with new events until Ctrl+C"
+            | EventsArguments.Task _ -> "only events of this task"
+            | EventsArguments.After _ -> "only events with a higher number"
             | EventsArguments.Connect _ -> ClientCommand.connectUsage
             | EventsArguments.Token_File _ -> ClientCommand.tokenFileUsage
-            | EventsArguments.Json -> "events are JSON lines with or without it"
+            | EventsArguments.Json -> "changes nothing: events are JSON lines in any case"
 
-/// `events`: what was recorded, as JSON lines, once or as it happens.
+/// `events`: the events of the journal as JSON lines, those of now or also those to come.
 module EventsCommand =
 
     let private pollEvery = TimeSpan.FromMilliseconds 300.0
 
-    /// <summary>Where to go on after a scheduler was away. Another journal counts from 1 again: to wait for higher numbers
-    /// would be to wait for ever.</summary>
+    /// The number to go on after when the scheduler is back. Another journal counts from 1 again: events with higher
+    /// numbers than before might never come.
     let private resumeFrom (client: SchedulerClient) (after: int64) (ct: CancellationToken) =
         task {
             let query = EventQuery(After = after - 1L, Most = 1)
 
-            match! ClientCommand.answer (client.GetEventsAsync(query, ct)) with
+            match! ClientCommand.tryAnswer (client.GetEventsAsync(query, ct)) with
             | Ok page when page.Last < after ->
-                ClientCommand.complain
+                ClientCommand.printError
                     "events"
-                    $"the scheduler has no event {after} any more, its journal is another one: from its first event on"
+                    $"the scheduler has another journal, without event {after}: going on from its first event on"
 
                 return 0L
             | Ok _
@@ -52,13 +52,13 @@ module EventsCommand =
     let run (arguments: ParseResults<EventsArguments>) : int =
         let taskId =
             arguments.TryGetResult EventsArguments.Task
-            |> Option.map (fun id -> ClientCommand.taskOf (string id))
+            |> Option.map (fun id -> ClientCommand.taskIdOf (string id))
             |> Option.toNullable
 
         let first = arguments.GetResult(EventsArguments.After, 0L)
 
         if first < 0L || first > ProtocolLimits.integerMax then
-            raise (WrongArguments "--after: the number of an event, or 0")
+            raise (WrongArguments $"--after: {first} is not the number of an event, or 0")
 
         let isFollowing = arguments.Contains EventsArguments.Follow
 
@@ -84,7 +84,7 @@ module EventsCommand =
 
                         let query = EventQuery(TaskId = taskId, After = after)
 
-                        match! ClientCommand.answer (client.GetEventsAsync(query, ct)) with
+                        match! ClientCommand.tryAnswer (client.GetEventsAsync(query, ct)) with
                         | Ok page ->
                             output.Write page.Lines.Span
 
@@ -92,7 +92,7 @@ module EventsCommand =
                             elif isFollowing then do! ClientCommand.pause pollEvery ct
                             else goOn <- false
                         | Error message ->
-                            ClientCommand.complain "events" message
+                            ClientCommand.printError "events" message
                             code <- ExitCode.quarantined
                             goOn <- false
 

@@ -8,7 +8,7 @@ open FsScheduler.Platform
 
 /// A line of `--joblog`.
 type JobLine = {
-    /// Which of the files, from 1.
+    /// The number of the file, from 1.
     number: int
     file: string
     started: DateTimeOffset
@@ -22,11 +22,11 @@ type JobLine = {
     isCancelled: bool
 }
 
-/// <summary>The file of `--joblog`: a line for each file that has ended, in the columns of GNU parallel, with a TAB
-/// between. Written at once, so that an interrupted run leaves what was done.</summary>
-/// <param name="path">With a `+` in front: lines are added to what is there.</param>
-/// <param name="host">The scheduler's address, which stands in the column Host.</param>
-/// <exception cref="T:System.IO.IOException">It cannot be written.</exception>
+/// <summary>The file of `--joblog`: a line for each submitted file that has ended, in the columns of GNU parallel, with a
+/// TAB between them. Lines are written at once, so that an interrupted run leaves a log of what was done.</summary>
+/// <param name="path">The path of the log; with a `+` in front, lines are added to an old log.</param>
+/// <param name="host">The address of the scheduler, for the column Host.</param>
+/// <exception cref="T:System.IO.IOException">The log cannot be written.</exception>
 [<Sealed>]
 type JobLog(path: string, host: string) =
     static let pathOf (path: string) =
@@ -52,9 +52,9 @@ type JobLog(path: string, host: string) =
     let seconds (value: float) =
         value.ToString("F3", CultureInfo.InvariantCulture).PadLeft 10
 
-    /// <summary>Whether a job log would be written over a file, or into it.</summary>
-    /// <param name="path">Of the job log, as it was given.</param>
-    /// <param name="file">Of the file.</param>
+    /// <summary>Whether a job log would overwrite a file, or be added to it.</summary>
+    /// <param name="path">The value of `--joblog`.</param>
+    /// <param name="file">The path of the file.</param>
     static member IsOver(path: string, file: string) : bool =
         Path.GetFullPath(pathOf path) = Path.GetFullPath file
 

@@ -1,6 +1,5 @@
 namespace FsScheduler.Scheduler
 
-open System.IO
 open Argu
 open FsScheduler.Journal
 open FsScheduler.Server
@@ -16,25 +15,22 @@ type JournalArguments =
         member argument.Usage =
             match argument with
             | JournalArguments.Backup _ ->
-                "backup FILE: copy the journal into a new file, also while a scheduler writes it"
+                "backup FILE: copy the journal into a new file, also while a scheduler writes the journal"
             | JournalArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
 
-/// `journal backup FILE`: a copy of the journal that is whole at a moment. Exit code 0: it is there; 3: it could not be made.
+/// `journal backup FILE`: a consistent copy of the journal. Exit code 0: copied; 3: it could not be copied.
 module JournalCommand =
 
     let run (arguments: ParseResults<JournalArguments>) : int =
-        let path =
-            StateJournal.pathIn (arguments.GetResult(JournalArguments.State, ".fs-scheduler"))
+        let state = arguments.GetResult(JournalArguments.State, ".fs-scheduler")
 
         match arguments.GetResult JournalArguments.Backup with
         | [ "backup"; target ] ->
-            if not (File.Exists path) then
-                raise (IOException $"there is no journal {path}; name its folder with --state")
-
+            let path = FolderArguments.journalIn state
             JournalBackup.run path target StateJournal.restrict
-            printfn $"{target} has what {path} had"
+            printfn $"{path} is copied to {target}"
             ExitCode.ok
         | [ "backup" ] -> raise (WrongArguments "journal backup: name the file to copy into")
         | other :: _ ->
-            raise (WrongArguments $"journal: there is no '{other}'; there is 'journal backup FILE'")
-        | [] -> raise (WrongArguments "journal: say 'journal backup FILE'")
+            raise (WrongArguments $"journal: there is no '{other}'; write 'journal backup FILE'")
+        | [] -> raise (WrongArguments "journal: write 'journal backup FILE'")

@@ -27,23 +27,23 @@ type PlanArguments =
             match argument with
             | Entrada _ -> "the folder that files would be taken from (default: entrada)"
             | Resultados _
-            | State _ -> "as for the scheduler; only looked at for being outside of --entrada"
+            | State _ -> "as for the scheduler; only checked for lying outside of --entrada"
             | Pipeline _ -> "as for the scheduler (default: lower)"
             | Route _
-            | Ignore _ -> "as for the scheduler"
+            | Ignore _
             | Expect _ -> "as for the scheduler"
             | Json -> ClientCommand.jsonUsage
 
-/// `plan`: what a scheduler with these arguments would do with what is in its folder. Touches nothing.
+/// `plan`: what a scheduler with these arguments would do with the files of its folder. Changes nothing.
 module PlanCommand =
 
-    /// What becomes of a file.
-    type private Fate =
+    /// What a scheduler would do with a file.
+    type private PlannedAction =
         | Taken of Pipeline * PipelineSource
         | LeftAlone of IgnoreReason
         | Refused of reason: string
 
-    type private Planned = { name: string; size: Size voption; fate: Fate }
+    type private PlannedFile = { name: string; size: Size voption; action: PlannedAction }
 
     let private kindOf (stage: Stage) =
         match stage.kind with
@@ -57,7 +57,7 @@ module PlanCommand =
                 {
                     name = string name
                     size = ValueSome stamp.size
-                    fate =
+                    action =
                         match pipelines.Choose name with
                         | Ok struct (pipeline, source) -> Taken(pipeline, source)
                         | Error broken ->
@@ -66,13 +66,13 @@ module PlanCommand =
                 }
 
         for struct (path, reason) in listing.ignored do
-            { name = path; size = ValueNone; fate = LeftAlone reason }
+            { name = path; size = ValueNone; action = LeftAlone reason }
 
         for struct (path, refusal) in listing.refused do
-            { name = path; size = ValueNone; fate = Refused refusal.Message }
+            { name = path; size = ValueNone; action = Refused refusal.Message }
 
         for struct (path, reason) in listing.unknown do
-            { name = path; size = ValueNone; fate = Refused reason }
+            { name = path; size = ValueNone; action = Refused reason }
     ]
 
     let private unusedRoutes routes (listing: Listing) =
@@ -82,10 +82,10 @@ module PlanCommand =
                     name
         ]
 
-    let private asJson (planned: Planned) =
-        match planned.fate with
+    let private printJson (planned: PlannedFile) =
+        match planned.action with
         | Taken(pipeline, source) ->
-            ClientCommand.json {|
+            ClientCommand.printJson {|
                 name = planned.name
                 bytes = ValueOption.toNullable (planned.size |> ValueOption.map int64)
                 pipeline = Pipeline.print pipeline
@@ -95,10 +95,11 @@ module PlanCommand =
                         {| stage = Stage.toWire stage; kind = kindOf stage |}
                 ]
             |}
-        | LeftAlone reason -> ClientCommand.json {| name = planned.name; ignored = string reason |}
-        | Refused reason -> ClientCommand.json {| name = planned.name; refused = reason |}
+        | LeftAlone reason ->
+            ClientCommand.printJson {| name = planned.name; ignored = string reason |}
+        | Refused reason -> ClientCommand.printJson {| name = planned.name; refused = reason |}
 
-    let private table (plan: Planned list) =
+    let private table (plan: PlannedFile list) =
         let table =
             Table()
                 .RoundedBorder()
@@ -114,39 +115,30 @@ module PlanCommand =
                 | ValueSome size -> String.Format("{0:N0}", int64 size)
                 | ValueNone -> ""
 
-            match planned.fate with
-            | Taken(pipeline, source) ->
-                table.AddRow(
-                    cell planned.name,
-                    size,
-                    cell (Pipeline.print pipeline),
-                    cell (string source)
-                )
-            | LeftAlone reason ->
-                table.AddRow(
-                    cell planned.name,
-                    size,
-                    $"[grey]{cell (string reason)}[/]",
-                    "left alone"
-                )
-            | Refused reason ->
-                table.AddRow(cell planned.name, size, $"[red]{cell reason}[/]", "refused")
-            |> ignore
+            let pipeline, source =
+                match planned.action with
+                | Taken(pipeline, source) -> cell (Pipeline.print pipeline), cell (string source)
+                | LeftAlone reason -> $"[grey]{cell (string reason)}[/]", "left alone"
+                | Refused reason -> $"[red]{cell reason}[/]", "refused"
+
+            table.AddRow(cell planned.name, size, pipeline, source) |> ignore
 
         table
 
-    /// For a pipe: name, bytes, pipeline or why it is refused, and what that is from.
-    let private piped (planned: Planned) : string =
+    /// A line for a pipe: name, bytes, pipeline or the reason against one, and where that comes from.
+    let private piped (planned: PlannedFile) : string =
         let size =
             match planned.size with
             | ValueSome size -> string (int64 size)
             | ValueNone -> ""
 
-        match planned.fate with
-        | Taken(pipeline, source) ->
-            Columns.piped [ planned.name; size; Pipeline.print pipeline; string source ]
-        | LeftAlone reason -> Columns.piped [ planned.name; size; string reason; "left alone" ]
-        | Refused reason -> Columns.piped [ planned.name; size; reason; "refused" ]
+        let pipeline, source =
+            match planned.action with
+            | Taken(pipeline, source) -> Pipeline.print pipeline, string source
+            | LeftAlone reason -> string reason, "left alone"
+            | Refused reason -> reason, "refused"
+
+        Columns.piped [ planned.name; size; pipeline; source ]
 
     let run (arguments: ParseResults<PlanArguments>) : int =
         let expected = CommandLine.expected (arguments.TryGetResult PlanArguments.Expect)
@@ -176,25 +168,24 @@ module PlanCommand =
         | ValueNone ->
             raise (
                 DirectoryNotFoundException
-                    $"{folder.Path} is not there, or cannot be listed; name a folder with --entrada"
+                    $"the folder {folder.Path} does not exist or cannot be listed; name another with --entrada"
             )
         | ValueSome listing ->
             let plan =
                 plan folder (FolderPipelines(folder, routes, own)) listing |> List.sortBy _.name
 
             if arguments.Contains PlanArguments.Json then
-                for planned in plan do
-                    printfn $"{asJson planned}"
-            else if Terminal.isOutput () then
+                List.iter printJson plan
+            elif Terminal.isOutput () then
                 (Columns.console ()).Write(table plan)
             else
                 for planned in plan do
                     Console.Out.WriteLine(piped planned)
 
             for sentence in unusedRoutes routes listing do
-                eprintfn $"fs-scheduler plan: {Terminal.printable sentence}"
+                ClientCommand.printError "plan" sentence
 
-            if plan |> List.exists _.fate.IsRefused then
+            if plan |> List.exists _.action.IsRefused then
                 ExitCode.quarantined
             else
                 ExitCode.ok

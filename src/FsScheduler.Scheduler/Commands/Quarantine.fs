@@ -7,11 +7,11 @@ open FsScheduler.Sdk
 /// Tasks in quarantine, as `retry --all` finds them.
 type Quarantined = {
     count: int64
-    /// The first of them, with their names.
+    /// The numbers and names of the first tasks.
     shown: (int64 * string) list
 } with
 
-    /// Says how many are tried again, and which.
+    /// How many tasks are tried again, and which.
     member found.Sentence =
         let names =
             found.shown
@@ -30,10 +30,10 @@ type Quarantined = {
 
 module Quarantine =
 
-    /// More of them are counted only.
+    /// Further tasks are counted only.
     let private shownMax = 20
 
-    /// <summary>Those that are in quarantine now, page by page.</summary>
+    /// <summary>Finds the tasks in quarantine, page by page.</summary>
     /// <exception cref="T:FsScheduler.Sdk.SchedulerException">The scheduler does not answer, or does not list tasks.</exception>
     let find (client: SchedulerClient) (ct: CancellationToken) =
         task {

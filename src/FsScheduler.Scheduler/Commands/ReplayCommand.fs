@@ -26,13 +26,14 @@ type ReplayArguments =
             match argument with
             | ReplayArguments.State _ -> "the folder of the journal (default: .fs-scheduler)"
             | ReplayArguments.At _ ->
-                "the moment, such as '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'; without a zone it is this machine's (default: the last event)"
-            | ReplayArguments.Task _ -> "explain this task, as it stood then"
+                "the moment: '2026-11-24 12:00:05' in the zone of this machine, or '2026-11-24T12:00:05Z' (default: the last event)"
+            | ReplayArguments.Task _ -> "explain this task as it stood then"
             | ReplayArguments.Json -> ClientCommand.jsonUsage
 
-/// `replay`: what a scheduler knew at a moment, from its journal alone. It may be running meanwhile.
+/// `replay`: the state of a scheduler at a moment, from its journal alone. The scheduler may be running.
 module ReplayCommand =
 
+    /// Tasks in the table of a terminal.
     let private tasksMax = 50
 
     let private momentOf (arguments: ParseResults<ReplayArguments>) =
@@ -50,7 +51,7 @@ module ReplayCommand =
             | _ ->
                 raise (
                     WrongArguments
-                        $"--at: '{text}' is no time; write it like '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'"
+                        $"--at: '{text}' is not a time; write one such as '2026-11-24 12:00:05' or '2026-11-24T12:00:05Z'"
                 )
 
     let private settings: Settings =
@@ -61,7 +62,7 @@ module ReplayCommand =
     let private dateOf (instant: Instant) =
         DateTimeOffset.FromUnixTimeMilliseconds(int64 instant.sinceStart)
 
-    let private show (at: DateTimeOffset) (report: StatusReport) (tasks: (TaskView * string)[]) =
+    let private print (at: DateTimeOffset) (report: StatusReport) (tasks: (TaskView * string)[]) =
         printfn "at %s" (at.ToLocalTime().ToString "yyyy-MM-dd HH:mm:ss.fff zzz")
 
         printfn
@@ -94,10 +95,14 @@ module ReplayCommand =
             (Columns.console ()).Write table
 
             if tasks.Length > tasksMax then
-                printfn $"and {tasks.Length - tasksMax} more; --json has them all"
+                printfn $"and {tasks.Length - tasksMax} more; --json prints all"
 
-    let private asJson (at: DateTimeOffset) (report: StatusReport) (tasks: (TaskView * string)[]) =
-        ClientCommand.json {|
+    let private printJson
+        (at: DateTimeOffset)
+        (report: StatusReport)
+        (tasks: (TaskView * string)[])
+        =
+        ClientCommand.printJson {|
             time = at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ"
             queued = report.queued
             running = report.running
@@ -117,7 +122,7 @@ module ReplayCommand =
                 |})
         |}
 
-    /// The events up to a moment, and what the tasks of them and the workers are called.
+    /// The events up to a moment, and the names of tasks and workers.
     let private read (journal: IJournalStore) spool (until: int64) =
         let reader = EventReader(spool, false, fun at -> { sinceStart = at * 1L<ms> })
         let names = Dictionary<TaskId, string>()
@@ -143,19 +148,19 @@ module ReplayCommand =
 
         events, names, workers
 
-    let private tellTasks isJson at (scheduler: Scheduler) (names: Dictionary<TaskId, string>) =
+    let private printTasks isJson at (scheduler: Scheduler) (names: Dictionary<TaskId, string>) =
         let tasks =
             TaskView.all scheduler
             |> Array.map (fun view -> view, names.GetValueOrDefault(view.id, ""))
 
         if isJson then
-            printfn "%s" (asJson at scheduler.Status tasks)
+            printJson at scheduler.Status tasks
         else
-            show at scheduler.Status tasks
+            print at scheduler.Status tasks
 
         ExitCode.ok
 
-    let private tellTask
+    let private printTask
         isJson
         (journal: IJournalStore)
         spool
@@ -165,7 +170,7 @@ module ReplayCommand =
         scheduler
         workers
         =
-        let id = ClientCommand.taskOf (string number) * 1L<taskId>
+        let id = ClientCommand.taskIdOf (string number) * 1L<taskId>
 
         let workerName session =
             match (workers: Dictionary<SessionId, string>).TryGetValue session with
@@ -178,7 +183,7 @@ module ReplayCommand =
 
         if past.Length = 0 then
             let time = at.ToString "yyyy-MM-dd HH:mm:ss zzz"
-            ClientCommand.complain "replay" $"task {number} was not known at {time}"
+            ClientCommand.printError "replay" $"task {number} was not known at {time}"
             ExitCode.quarantined
         else
             let standing = TaskLocation.ofTask id { sinceStart = now * 1L<ms> } scheduler
@@ -192,41 +197,30 @@ module ReplayCommand =
 
     let run (arguments: ParseResults<ReplayArguments>) : int =
         let folder = arguments.GetResult(ReplayArguments.State, ".fs-scheduler")
-        let path = StateJournal.pathIn folder
         let spool = Path.Combine(folder, "spool")
         let until = momentOf arguments
+        let path = FolderArguments.journalIn folder
 
-        if not (File.Exists path) then
-            ClientCommand.complain
-                "replay"
-                $"there is no journal {path}; name its folder with --state"
+        try
+            use journal = SqliteJournal.openToRead path
+            let events, names, workers = read journal spool until
+            let scheduler = Scheduler settings
+            let mutable last = 0L
 
-            ExitCode.cannotStart
-        else
-            try
-                use journal = SqliteJournal.openToRead path
-                let events, names, workers = read journal spool until
-                let scheduler = Scheduler settings
-                let mutable last = 0L
+            scheduler.Restore(
+                events
+                |> Seq.map (fun (struct (_, at, _) as recorded) ->
+                    last <- max last (int64 at.sinceStart)
+                    recorded),
+                { sinceStart = until * 1L<ms> }
+            )
 
-                scheduler.Restore(
-                    events
-                    |> Seq.map (fun (struct (_, at, _) as recorded) ->
-                        last <- max last (int64 at.sinceStart)
-                        recorded),
-                    { sinceStart = until * 1L<ms> }
-                )
+            let now = if until = Int64.MaxValue then last else until
+            let at = dateOf { sinceStart = now * 1L<ms> }
+            let isJson = arguments.Contains ReplayArguments.Json
 
-                let now = if until = Int64.MaxValue then last else until
-                let at = dateOf { sinceStart = now * 1L<ms> }
-                let isJson = arguments.Contains ReplayArguments.Json
-
-                match arguments.TryGetResult ReplayArguments.Task with
-                | None -> tellTasks isJson at scheduler names
-                | Some number -> tellTask isJson journal spool number at now scheduler workers
-            with JournalRefused message ->
-                ClientCommand.complain
-                    "replay"
-                    $"{message}; 'fs-scheduler check --state {folder}' says more"
-
-                ExitCode.cannotStart
+            match arguments.TryGetResult ReplayArguments.Task with
+            | None -> printTasks isJson at scheduler names
+            | Some number -> printTask isJson journal spool number at now scheduler workers
+        with JournalRefused message ->
+            raise (JournalRefused $"{message}; 'fs-scheduler check --state {folder}' says more")

@@ -9,23 +9,21 @@ open System.Text
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>
-/// The folder that `submit` writes results to. One replaces an older one of the same file; one of another file of that name,
-/// or of a submission that was made later, stays, and so does what somebody else has put there or changed since; the new one
-/// goes under another name. Which is which is remembered in
-/// the user's own data, in a file for each such folder, which several clients append to at once.
-/// </summary>
-/// <param name="folder">Exists.</param>
-/// <param name="submittedAt">When this command was started: what was submitted later is newer.</param>
+/// <summary>The folder that `submit` writes results to. A result replaces an older result of the same file. Everything else
+/// of its name stays, and the result gets another name: the result of another file, a result that was submitted later, and
+/// a file that was changed or put there by others. A record in the user's own data, one for each folder, remembers which
+/// result is whose; several clients append to it at once.</summary>
+/// <param name="folder">The folder, which exists.</param>
+/// <param name="submittedAt">When this command was started; results of later commands are newer.</param>
 [<Sealed>]
 type ResultFolder(folder: string, submittedAt: DateTime) =
-    /// A record that has grown over this is begun anew: what it knew of is told apart then.
+    /// In bytes. A record over this size is begun anew; results that it had are not replaced any more.
     let recordMax = 16L * 1024L * 1024L
 
     let hashOf (text: string) =
         (Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes text))).Substring(0, 32)
 
-    /// Empty where the system has no place for such data: then nothing is ever replaced.
+    /// Empty where the system has no folder for such data: then no result is replaced.
     let recordFolder =
         match
             Environment.GetFolderPath(
@@ -38,10 +36,10 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
 
     let recordPath = Path.Combine(recordFolder, hashOf (Path.GetFullPath folder))
 
-    /// Source and time of submission of the latest result of each name, and its stamp.
+    /// Of the latest result of each name: hash of the source, time of submission in ticks, stamp.
     let known = Dictionary<string, struct (string * int64 * string)>()
 
-    /// By which a result is known again: its length and its time of last write, which a rename keeps. A link is none.
+    /// Identifies a result by length and time of last write, which a rename keeps. A link has none.
     let stampOf (path: string) =
         let file = FileInfo path
 
@@ -60,7 +58,7 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
             | _ -> ()
         | _ -> ()
 
-    /// What has been appended since the last look. Lines are written whole; one that is cut off is looked at again.
+    /// Reads the lines appended since the last call. A line that is not complete yet is read by the next call.
     let read () =
         if recordFolder <> "" && File.Exists recordPath then
             use file =
@@ -88,7 +86,7 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
             read ()
         with
         | :? IOException
-        | :? UnauthorizedAccessException -> () // what is not known is not replaced
+        | :? UnauthorizedAccessException -> () // without a record, no result is replaced
 
     let append (source: string) (stamp: string) (result: string) =
         let at = submittedAt.Ticks.ToString CultureInfo.InvariantCulture
@@ -96,9 +94,9 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
 
         try
             if recordFolder = "" then
-                raise (IOException "there is no place for it")
+                raise (IOException "there is no folder for the record")
 
-            // Names of files are nobody else's business.
+            // Other users must not read names of files.
             Rights.createFolder recordFolder
             Rights.close recordFolder |> ignore
 
@@ -117,12 +115,12 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
             file.Write(ReadOnlySpan(Encoding.UTF8.GetBytes line))
         with
         | :? IOException
-        | :? UnauthorizedAccessException -> () // the next result of this file is told apart, and not lost
+        | :? UnauthorizedAccessException -> () // the next result of this file gets another name
 
     let targetOf (result: string) = Path.Combine(folder, result)
 
     let holderOf (source: string) (result: string) =
-        // A folder in the way is an error, as ever.
+        // A folder of that name makes the move fail.
         if not (File.Exists(targetOf result)) then
             NameHolder.Nobody
         else
@@ -133,13 +131,17 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
                 NameHolder.Same
             | _ -> NameHolder.Other
 
-    /// The first name that takes it: one that is free by the look may be gone by the move, which then fails.
+    /// Moves a result to the first name that is free or may be replaced. A name may be taken between check and move; the
+    /// move then fails, and the next name is tried.
     let rec move (source: string) (temporary: string) (ending: string) (names: TaskName seq) =
         let resultOf (name: TaskName) = TaskName.toString name + ending
 
         match ResultName.choose (resultOf >> holderOf source) names with
         | ValueNone ->
-            raise (IOException $"all names for it are taken in '{folder}'; give another with --out")
+            raise (
+                IOException
+                    $"all names for it are taken in '{folder}'; name another folder with --out"
+            )
         | ValueSome(struct (name, mayReplace)) ->
             let target = targetOf (resultOf name)
             Directory.CreateDirectory(nonNull (Path.GetDirectoryName target)) |> ignore
@@ -153,13 +155,13 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
                 |> Seq.skip 1
                 |> move source temporary ending
 
-    /// <summary>Puts a result in its place.</summary>
-    /// <param name="file">The file that was submitted; where it is tells it from others of its name.</param>
-    /// <param name="name">What it is called, without its ending.</param>
-    /// <param name="ending">`ResultFolder.Ending`, or nothing where somebody chose the whole name.</param>
-    /// <param name="temporary">The result, whole, in this folder or on its file system. It is moved.</param>
-    /// <returns>Where it is.</returns>
-    /// <exception cref="T:System.IO.IOException">It cannot be put there.</exception>
+    /// <summary>Moves a result into the folder.</summary>
+    /// <param name="file">The submitted file, which is identified by its full path.</param>
+    /// <param name="name">The name of the result, without its ending.</param>
+    /// <param name="ending">`ResultFolder.Ending`, or nothing where `--name-as` gives the complete name.</param>
+    /// <param name="temporary">A file with the complete result, on the same file system.</param>
+    /// <returns>The path of the result.</returns>
+    /// <exception cref="T:System.IO.IOException">The result cannot be moved.</exception>
     member _.Put(file: string, name: TaskName, ending: string, temporary: string) : string =
         let source = hashOf (Path.GetFullPath file)
         let stamp = stampOf temporary
@@ -169,5 +171,5 @@ type ResultFolder(folder: string, submittedAt: DateTime) =
         known[result] <- struct (source, submittedAt.Ticks, stamp)
         targetOf result
 
-    /// What results are called behind the name of their file.
+    /// The ending of the names of results, after the name of the file.
     static member Ending = ".out"

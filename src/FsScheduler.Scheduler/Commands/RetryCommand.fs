@@ -20,76 +20,62 @@ type RetryArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | RetryArguments.What _ -> "the numbers of tasks that are in quarantine"
-            | RetryArguments.All -> "everything in quarantine"
+            | RetryArguments.What _ -> "the numbers of tasks in quarantine"
+            | RetryArguments.All -> "every task in quarantine"
             | RetryArguments.Pipeline _ ->
-                "another pipeline for these files (default: that which each was submitted with)"
+                "run these files with another pipeline, as new tasks (default: that which each was submitted with)"
             | RetryArguments.Connect _ -> ClientCommand.connectUsage
             | RetryArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | RetryArguments.Json -> ClientCommand.jsonUsage
 
-/// `retry`: tasks leave the quarantine. Says with which pipeline: a scheduler that was started with another one since does
-/// not change that of a task.
+/// `retry`: takes tasks out of quarantine, and prints with which pipeline: a task keeps its own when the scheduler is
+/// started with another one.
 module RetryCommand =
 
-    /// What a task is called, and what it was submitted with.
-    [<Struct>]
-    type private Known = { task: int64; name: string; pipeline: string }
-
-    let private known (explanation: TaskExplanation) : Known = {
-        task = explanation.TaskId
-        name = explanation.Name
-        pipeline =
-            match explanation.Pipeline with
-            | null -> ""
-            | pipeline -> pipeline
+    /// What was done, for people and for programs.
+    type private Retried = {
+        sentences: string list
+        tasks: TaskExplanation list
+        count: int64
+        errors: string list
     }
 
-    let private sentence (pipeline: string option) (known: Known) =
-        let what = $"task {known.task}, '{Terminal.printable known.name}': tried again with"
+    let private sentence (pipeline: string option) (task: TaskExplanation) =
+        let what = $"task {task.TaskId}, '{Terminal.printable task.Name}': tried again with"
 
         match pipeline with
         | Some pipeline -> $"{what} '{Terminal.printable pipeline}', as a new task"
         | None ->
-            $"{what} '{Terminal.printable known.pipeline}', as it was submitted; for another: fs-scheduler retry {known.task} --pipeline STAGES"
+            $"{what} '{Terminal.printable (string task.Pipeline)}', as it was submitted; for another: fs-scheduler retry {task.TaskId} --pipeline STAGES"
 
-    let private tell
-        isJson
-        (pipeline: string option)
-        (said: string list)
-        (tried: Known list)
-        (count: int64)
-        errors
-        =
+    let private print isJson (pipeline: string option) (retried: Retried) =
         if isJson then
-            printfn
-                "%s"
-                (ClientCommand.json {|
-                    errors = errors
-                    retried = count
-                    tasks = [
-                        for known in tried ->
-                            {|
-                                task = known.task
-                                name = known.name
-                                pipeline = Option.defaultValue known.pipeline pipeline
-                            |}
-                    ]
-                |})
+            ClientCommand.printJson {|
+                errors = retried.errors
+                retried = retried.count
+                tasks = [
+                    for task in retried.tasks ->
+                        {|
+                            task = task.TaskId
+                            name = task.Name
+                            pipeline = Option.defaultValue (string task.Pipeline) pipeline
+                        |}
+                ]
+            |}
         else
-            for line in said do
+            for line in retried.sentences do
                 printfn "%s" line
 
-            for error in errors do
-                ClientCommand.complain "retry" error
+            for error in retried.errors do
+                ClientCommand.printError "retry" error
 
-    let private some pipeline (ids: int64 list) (client: SchedulerClient) ct =
+    let private retryTasks pipeline (ids: int64 list) (client: SchedulerClient) ct =
         task {
-            let tried = ResizeArray<Known>()
+            let tasks = ResizeArray<TaskExplanation>()
             let errors = ResizeArray<string>()
 
             for id in ids do
-                match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
+                match! ClientCommand.tryAnswer (client.ExplainAsync(id, ct)) with
                 | Error message -> errors.Add message
                 | Ok explanation ->
                     let! result =
@@ -98,15 +84,18 @@ module RetryCommand =
                         | None -> client.RetryAsync(id, cancellationToken = ct)
 
                     match ClientCommand.errorsOf result with
-                    | [] -> tried.Add(known explanation)
-                    | wrong -> errors.AddRange wrong
+                    | [] -> tasks.Add explanation
+                    | refused -> errors.AddRange refused
 
-            let tried = List.ofSeq tried
-            let said = List.map (sentence pipeline) tried
-            return struct (said, tried, int64 tried.Length, List.ofSeq errors)
+            return {
+                sentences = tasks |> Seq.map (sentence pipeline) |> List.ofSeq
+                tasks = List.ofSeq tasks
+                count = int64 tasks.Count
+                errors = List.ofSeq errors
+            }
         }
 
-    let private all pipeline (client: SchedulerClient) ct =
+    let private retryAll pipeline (client: SchedulerClient) ct =
         task {
             let! found = Quarantine.find client ct
 
@@ -129,27 +118,29 @@ module RetryCommand =
                 | None ->
                     ", each with the pipeline that it was submitted with; for another: fs-scheduler retry --all --pipeline STAGES"
 
-            // Each that is refused is an error of its own, and the others are tried again all the same.
+            // A task that is refused is one error, and the others are tried again; another error is about all of them.
             let isRefusal (error: string) =
                 error.StartsWith("task ", StringComparison.Ordinal)
 
-            let tried =
+            let count =
                 if List.forall isRefusal errors then
                     max 0L (found.count - int64 errors.Length)
                 else
                     0L
 
-            let said =
-                if found.count = 0L then
-                    [ found.Sentence ]
-                elif errors.IsEmpty then
-                    [ found.Sentence + how ]
-                elif tried > 0L then
-                    [ $"{tried} of {found.count} tasks are tried again" + how ]
-                else
-                    []
-
-            return struct (said, [], tried, errors)
+            return {
+                sentences = [
+                    if found.count = 0L then
+                        found.Sentence
+                    elif errors.IsEmpty then
+                        found.Sentence + how
+                    elif count > 0L then
+                        $"{count} of {found.count} tasks are tried again{how}"
+                ]
+                tasks = []
+                count = count
+                errors = errors
+            }
         }
 
     let run (arguments: ParseResults<RetryArguments>) : int =
@@ -164,17 +155,24 @@ module RetryCommand =
             match
                 arguments.Contains RetryArguments.All, arguments.TryGetResult RetryArguments.What
             with
-            | true, Some _ -> raise (WrongArguments "--all takes nothing else")
-            | true, None -> all pipeline
-            | false, Some whats -> some pipeline (List.map ClientCommand.taskOf whats)
-            | false, None -> raise (WrongArguments "say which, or --all")
+            | true, Some _ ->
+                raise (WrongArguments "--all is for every task; name no task beside it")
+            | true, None -> retryAll pipeline
+            | false, Some ids -> retryTasks pipeline (List.map ClientCommand.taskIdOf ids)
+            | false, None ->
+                raise (WrongArguments "name at least one task by its number, or use --all")
 
         ClientCommand.run
             (arguments.TryGetResult RetryArguments.Connect)
             (arguments.TryGetResult RetryArguments.Token_File)
             (fun client ct ->
                 task {
-                    let! struct (said, tried, count, errors) = work client ct
-                    tell (arguments.Contains RetryArguments.Json) pipeline said tried count errors
-                    return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
+                    let! retried = work client ct
+                    print (arguments.Contains RetryArguments.Json) pipeline retried
+
+                    return
+                        if retried.errors.IsEmpty then
+                            ExitCode.ok
+                        else
+                            ExitCode.quarantined
                 })

@@ -18,24 +18,25 @@ type StagesArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | StagesArguments.Built_In -> "only those that are built in; no scheduler is asked"
+            | StagesArguments.Built_In -> "only built-in stages; no scheduler is asked"
             | StagesArguments.Connect _ -> ClientCommand.connectUsage
             | StagesArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | StagesArguments.Json -> ClientCommand.jsonUsage
 
-/// A stage, and who runs it if a scheduler was asked.
+/// A line of output.
 type private StageLine = {
     stage: string
     builtIn: bool
+    /// Workers that offer the stage, and their slots; None: no scheduler was asked.
     offered: (int * int64) option
     queued: int64
     what: string
 }
 
-/// `stages`: those that are built in, with a line each, and those that connected workers offer.
+/// `stages`: the built-in stages, and the stages that connected workers offer.
 module StagesCommand =
 
-    /// How a built-in stage is written, and what it gives.
+    /// The syntax of a built-in stage, and its result.
     let describe (stage: BuiltInStage) : struct (string * string) =
         match stage.name with
         | "latin1" -> "latin1", "ISO-8859-1 as UTF-8; only as the first stage"
@@ -78,7 +79,7 @@ module StagesCommand =
 
     let private isProgram (stage: string) = stage.Contains ':'
 
-    /// What a scheduler knows, laid over what is built in.
+    /// The built-in stages with the workers that offer them, and the other stages that workers offer.
     let private combine (offers: StageOffer seq) : StageLine list =
         let known = Map.ofList builtIn
 
@@ -118,7 +119,7 @@ module StagesCommand =
                     line
         ]
 
-    let private show isJson (lines: StageLine list) =
+    let private print isJson (lines: StageLine list) =
         if isJson then
             for line in lines do
                 let workers, slots =
@@ -126,7 +127,7 @@ module StagesCommand =
                     | Some(workers, slots) -> Nullable workers, Nullable slots
                     | None -> Nullable(), Nullable()
 
-                let value = {|
+                ClientCommand.printJson {|
                     stage = line.stage
                     builtIn = line.builtIn
                     workers = workers
@@ -134,8 +135,6 @@ module StagesCommand =
                     queued = line.queued
                     what = line.what
                 |}
-
-                printfn "%s" (ClientCommand.json value)
         else
             let count value =
                 value |> Option.map string |> Option.defaultValue ""
@@ -159,7 +158,7 @@ module StagesCommand =
         let address = arguments.TryGetResult StagesArguments.Connect
 
         if arguments.Contains StagesArguments.Built_In then
-            show isJson (List.map snd builtIn)
+            print isJson (List.map snd builtIn)
         else
             try
                 ClientCommand.run
@@ -167,15 +166,16 @@ module StagesCommand =
                     (arguments.TryGetResult StagesArguments.Token_File)
                     (fun client ct ->
                         task {
-                            match! ClientCommand.answer (client.GetStagesAsync ct) with
-                            | Ok offers -> return offers |> combine |> show isJson
+                            match! ClientCommand.tryAnswer (client.GetStagesAsync ct) with
+                            | Ok offers -> return offers |> combine |> print isJson
                             | Error message ->
-                                ClientCommand.complain "stages" message
+                                ClientCommand.printError "stages" message
                                 return ExitCode.quarantined
                         })
             with :? SchedulerException as away when address.IsNone ->
-                // Whoever writes a pipeline may have no scheduler yet.
-                eprintfn
-                    $"fs-scheduler stages: only those that are built in, since {Terminal.printable away.Message}"
+                // A person who writes a pipeline may have no scheduler yet.
+                ClientCommand.printError
+                    "stages"
+                    $"only the built-in stages are listed: {away.Message}"
 
-                show isJson (List.map snd builtIn)
+                print isJson (List.map snd builtIn)

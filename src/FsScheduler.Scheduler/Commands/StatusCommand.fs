@@ -232,7 +232,7 @@ module StatusCommand =
                 picture.ShowAway message
 
                 if Console.IsErrorRedirected then
-                    Option.iter (ClientCommand.complain "watch") message
+                    Option.iter (ClientCommand.printError "watch") message
 
             ClientCommand.followWith onAway address tokenFile (fun client ct ->
                 picture.Run(fun () -> showEachSecond picture.Show client ct))

@@ -25,23 +25,26 @@ type SubmitArguments =
         member argument.Usage =
             match argument with
             | SubmitArguments.Files _ ->
-                "the files, and folders with all that is in them; - is standard input, whose result goes to standard output"
-            | SubmitArguments.Pipeline _ -> "what is done with each (default: the scheduler's own)"
-            | SubmitArguments.Priority _ -> "higher first (default: 0)"
+                "files, and folders with all their files; - is standard input, whose result goes to standard output"
+            | SubmitArguments.Pipeline _ ->
+                "the stages that each file goes through (default: the scheduler's own)"
+            | SubmitArguments.Priority _ ->
+                "tasks of a higher priority are first; -1000000 to 1000000 (default: 0)"
             | SubmitArguments.Key _ ->
-                "for idempotence: the same key with the same files runs nothing twice (default: a new one)"
-            | SubmitArguments.Out _ -> "where results go, as NAME.out (default: the current folder)"
+                "the same key with the same files runs nothing twice (default: a new one)"
+            | SubmitArguments.Out _ ->
+                "the folder that results are written to, as NAME.out (default: the current folder)"
             | SubmitArguments.Name_As _ ->
-                "what results are called below --out, with {} {.} {/} {/.} {//} as in GNU parallel and {n} for a number (default: NAME.out)"
+                "the names of results below --out, with {} {.} {/} {/.} {//} as in GNU parallel and {n} for a number (default: NAME.out)"
             | SubmitArguments.Halt _ ->
-                "when to stop early, as in GNU parallel: now,fail=1 cancels what is on its way, soon,fail=10% waits for it; also success and done (default: never)"
+                "when to stop early, as in GNU parallel: now,fail=1 cancels the files on their way, soon,fail=10% waits for them; also success and done (default: never)"
             | SubmitArguments.Joblog _ ->
-                "a file for a line for each that has ended, in the columns of GNU parallel; with + in front lines are added"
-            | SubmitArguments.Eta -> "how long it may still take, on standard error"
-            | SubmitArguments.Quiet -> "say only what is wrong"
-            | SubmitArguments.Verbose -> "say also what is accepted"
+                "write a line for each file that has ended, in the columns of GNU parallel; with + in front of FILE, lines are added"
+            | SubmitArguments.Eta -> "print the remaining time on standard error"
+            | SubmitArguments.Quiet -> "print errors only"
+            | SubmitArguments.Verbose -> "also print which files are accepted"
             | SubmitArguments.No_Wait ->
-                "end when all are accepted; results go to the scheduler's own folder of results"
+                "end when all files are accepted; results go to the scheduler's own folder of results"
             | SubmitArguments.Connect _ -> ClientCommand.connectUsage
             | SubmitArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | SubmitArguments.Json -> ClientCommand.jsonUsage

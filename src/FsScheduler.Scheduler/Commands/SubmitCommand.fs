@@ -9,12 +9,12 @@ open FsScheduler.Platform
 open FsScheduler.Cli
 open FsScheduler.Sdk
 
-/// `submit`: files in, results out. Every file has a key, so that a scheduler that is started again in between loses
-/// nothing, and runs nothing twice. Exit code 1: something was refused, or failed.
+/// `submit`: submits files, and writes their results. Every file has a key, so that a restart of the scheduler loses no
+/// file, and runs none twice. Exit code 1: a file was refused, or failed.
 module SubmitCommand =
 
-    /// How long a scheduler that was there may be away.
-    let private awayMax = TimeSpan.FromSeconds 30.0
+    /// The longest wait for a scheduler that has gone.
+    let private reconnectMax = TimeSpan.FromSeconds 30.0
 
     let private haltOf (arguments: ParseResults<SubmitArguments>) =
         match arguments.TryGetResult SubmitArguments.Halt with
@@ -30,7 +30,7 @@ module SubmitCommand =
         | Some _ when run.Left > 0 -> ExitCode.quarantined
         | _ -> if run.Failed > 0 then ExitCode.quarantined else ExitCode.ok
 
-    /// Whether there is one result, and it goes to standard output.
+    /// Whether there is one result, which goes to standard output.
     let private isForOutput (arguments: ParseResults<SubmitArguments>) =
         arguments.TryGetResult SubmitArguments.Files = Some [ "-" ]
         && not (arguments.Contains SubmitArguments.No_Wait)
@@ -53,15 +53,15 @@ module SubmitCommand =
         let results = ResultFolder(folder, DateTime.UtcNow)
         let temporary = Directory.CreateTempSubdirectory("fs-submit-").FullName
         use interruption = new Interruption()
-        // Not disposed: who looks for a reader may be about to cancel it.
+        // Not disposed: the check for a reader may be about to cancel it.
         let ending = CancellationTokenSource.CreateLinkedTokenSource interruption.Token
         let ct = ending.Token
 
-        // Its one result has nowhere to go any more: also while standard input, which may never end, is read.
+        // Ends without a reader of the one result, also while standard input is read, which may never end.
         use _ =
             StandardStreams.onNoReader (isForOutput arguments) (fun () -> ending.Cancel())
 
-        // Large results are renamed from where they arrive.
+        // Large results arrive beside their targets, and are renamed.
         let spoolFolder =
             match arguments.TryGetResult SubmitArguments.Files with
             | Some files when isWaiting && files <> [ "-" ] -> folder
@@ -71,24 +71,24 @@ module SubmitCommand =
             SchedulerClientOptions(
                 Address = address,
                 Token = Option.toObj token,
-                ReconnectTimeout = awayMax,
+                ReconnectTimeout = reconnectMax,
                 TemporaryFolder = spoolFolder,
                 MaxPending = UploadRun.WindowMax,
-                OnNotice = (fun notice -> run.Hear notice)
+                OnNotice = (fun notice -> run.Notify notice)
             )
 
         let work () =
             task {
                 if File.Exists spoolFolder then
-                    raise (WrongArguments $"--out: '{folder}' is a file, and no folder")
+                    raise (WrongArguments $"--out: '{folder}' is a file; name a folder")
 
-                // Before anything is run whose result could not be kept.
+                // Before any task runs: its result could not be stored.
                 Directory.CreateDirectory spoolFolder |> ignore
                 let probe = Path.Combine(spoolFolder, $".fss-{Environment.ProcessId}.tmp")
                 File.WriteAllBytes(probe, [||])
                 File.Delete probe
 
-                // Reading standard input, or a pipe, may take for ever; Ctrl+C does not.
+                // Standard input, or a pipe, may never end; Ctrl+C ends the wait.
                 let! uploads = Task.Run(fun () -> Upload.all arguments temporary).WaitAsync ct
 
                 let log =
@@ -99,15 +99,15 @@ module SubmitCommand =
                         then
                             raise (
                                 WrongArguments
-                                    $"--joblog: '{path}' is one of the files, and would be written over"
+                                    $"--joblog: '{path}' is one of the files, and would be overwritten; name another file"
                             )
 
                         new JobLog(path, address))
 
                 use _ = log |> Option.map (fun log -> log :> IDisposable) |> Option.toObj
 
-                use meter =
-                    new Meter(
+                use progress =
+                    new ProgressLine(
                         uploads.Length,
                         not (arguments.Contains SubmitArguments.Quiet),
                         arguments.Contains SubmitArguments.Eta
@@ -116,7 +116,7 @@ module SubmitCommand =
                 if uploads.IsEmpty then
                     eprintfn "fs-scheduler submit: there is no file to send"
 
-                meter.Show 0
+                progress.Show 0
 
                 let run =
                     UploadRun(
@@ -124,7 +124,7 @@ module SubmitCommand =
                         isWaiting,
                         halt,
                         Upload.store folder results,
-                        SubmitReport.make arguments meter log
+                        SubmitReport.make arguments progress log
                     )
 
                 try

@@ -5,38 +5,36 @@ open Argu
 open FsScheduler.Platform
 open FsScheduler.Cli
 
-/// What `submit` says of its files, on the outputs and in the job log.
+/// What `submit` prints about its files, and writes to the job log.
 module SubmitReport =
 
-    let private tellJson (upload: Upload) ending =
+    let private printJson (upload: Upload) ending =
         let task, result, error: int64 option * (string | null) * (string | null) =
             match ending with
             | Stored(id, path) -> Some id, path, null
-            | TakenOver id -> Some id, null, null
+            | Enqueued id -> Some id, null, null
             | Failed(id, error) -> id, null, error
 
-        printfn
-            "%s"
-            (ClientCommand.json {|
-                file = upload.file
-                task = Option.toNullable task
-                result = result
-                error = error
-            |})
+        ClientCommand.printJson {|
+            file = upload.file
+            task = Option.toNullable task
+            result = result
+            error = error
+        |}
 
     let private sentence (upload: Upload) ending =
         match ending with
-        | Stored _ when upload.file = "-" -> None // its result is the output
+        | Stored _ when upload.file = "-" -> None // standard output is its result
         | Stored(id, path) -> Some $"{upload.file}: done by task {id}, {path}"
-        | TakenOver id -> Some $"{upload.file}: accepted as task {id}"
+        | Enqueued id -> Some $"{upload.file}: accepted as task {id}"
         | Failed(Some id, error) -> Some $"{upload.file}: task {id} failed: {error}"
         | Failed(None, error) -> Some $"{upload.file}: refused: {error}"
         |> Option.map Terminal.printable
 
-    /// Says how it goes: results on standard output, unless that is the result of `-`; the rest on standard error.
+    /// Prints ended files on standard output, unless the result of `-` goes there; everything else on standard error.
     let make
         (arguments: ParseResults<SubmitArguments>)
-        (meter: Meter)
+        (progress: ProgressLine)
         (log: JobLog option)
         : IUploadReport =
         let isJson = arguments.Contains SubmitArguments.Json
@@ -47,8 +45,8 @@ module SubmitReport =
         let out (line: string) =
             if isPiped then eprintfn "%s" line else printfn "%s" line
 
-        // A reason is told again once there was progress.
-        let told = ref ""
+        // A reason to wait is printed again once a file has ended.
+        let lastReason = ref ""
         let ended = ref 0
         let endedThen = ref 0
 
@@ -56,7 +54,7 @@ module SubmitReport =
             new IUploadReport with
                 member _.Accepted(upload, task) =
                     if arguments.Contains SubmitArguments.Verbose then
-                        meter.Around(fun () ->
+                        progress.Around(fun () ->
                             eprintfn
                                 "%s: accepted as task %d"
                                 (Terminal.printable upload.file)
@@ -65,16 +63,16 @@ module SubmitReport =
                 member _.Ended(count, upload, ending, started, received, isCancelled) =
                     ended.Value <- count
 
-                    meter.Around(fun () ->
+                    progress.Around(fun () ->
                         if isJson then
-                            tellJson upload ending
+                            printJson upload ending
                         else
                             match sentence upload ending with
                             | Some line when ending.IsFailed -> eprintfn "%s" line
                             | Some line when not isQuiet -> out line
                             | _ -> ())
 
-                    meter.Show count
+                    progress.Show count
 
                     match log with
                     | Some log ->
@@ -93,18 +91,18 @@ module SubmitReport =
                 member _.Halted(rule, left, underway) =
                     let what =
                         match rule.mode with
-                        | HaltMode.Soon -> "waited for"
-                        | HaltMode.Now -> "cancelled"
+                        | HaltMode.Soon -> "are waited for"
+                        | HaltMode.Now -> "are cancelled"
 
-                    meter.Around(fun () ->
+                    progress.Around(fun () ->
                         eprintfn
-                            $"fs-scheduler submit: stopping by --halt: {left} are not sent, {underway} are {what}")
+                            $"fs-scheduler submit: stopping by --halt: {left} files are not sent, {underway} on their way {what}")
 
                 member _.Waiting(reason) =
-                    if reason <> told.Value || ended.Value > endedThen.Value then
-                        told.Value <- reason
+                    if reason <> lastReason.Value || ended.Value > endedThen.Value then
+                        lastReason.Value <- reason
                         endedThen.Value <- ended.Value
 
-                        meter.Around(fun () ->
+                        progress.Around(fun () ->
                             eprintfn $"waiting for the scheduler: {Terminal.printable reason}")
         }

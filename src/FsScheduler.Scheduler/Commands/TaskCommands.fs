@@ -27,13 +27,17 @@ type TaskArguments =
             | TaskArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | TaskArguments.Json -> ClientCommand.jsonUsage
 
-/// What is said about tasks, and about workers. Exit code 1: something was wrong with one of them.
+/// `cancel`, `drain` and `explain`. Exit code 1: a task or worker is not known, or the command came too late for it.
 module TaskCommands =
 
-    let private whats (arguments: ParseResults<TaskArguments>) =
+    let private named (hint: string) (arguments: ParseResults<TaskArguments>) =
         match arguments.TryGetResult TaskArguments.What with
-        | Some whats -> whats
-        | None -> raise (WrongArguments "say which")
+        | Some named -> named
+        | None -> raise (WrongArguments hint)
+
+    let private taskIds (arguments: ParseResults<TaskArguments>) =
+        named "name at least one task by its number; 'fs-scheduler tasks' lists them" arguments
+        |> List.map ClientCommand.taskIdOf
 
     let private command
         name
@@ -49,23 +53,26 @@ module TaskCommands =
                     let errors = ClientCommand.errorsOf result
 
                     if arguments.Contains TaskArguments.Json then
-                        printfn $"{ClientCommand.json {| errors = errors |}}"
+                        ClientCommand.printJson {| errors = errors |}
                     else
                         for error in errors do
-                            ClientCommand.complain name error
+                            ClientCommand.printError name error
 
                     return if errors.IsEmpty then ExitCode.ok else ExitCode.quarantined
                 })
 
     let cancel (arguments: ParseResults<TaskArguments>) : int =
-        let ids = whats arguments |> List.map ClientCommand.taskOf
+        let ids = taskIds arguments
         command "cancel" arguments (fun client ct -> client.CancelAsync(ids, ct))
 
     let drain (arguments: ParseResults<TaskArguments>) : int =
-        let workers = whats arguments |> List.map ClientCommand.workerOf
+        let workers =
+            named "name at least one worker; 'fs-scheduler status' lists them" arguments
+            |> List.map ClientCommand.workerOf
+
         command "drain" arguments (fun client ct -> client.DrainAsync(workers, ct))
 
-    /// Shows an explanation, as a scheduler or `HistoryQueries` makes it.
+    /// Prints an explanation, the JSON of EXPLAIN, which `HistoryQueries` makes.
     let show isJson (explanation: ReadOnlyMemory<byte>) =
         if isJson then
             printfn "%s" (Encoding.UTF8.GetString explanation.Span)
@@ -82,7 +89,7 @@ module TaskCommands =
                 printfn "  %s" (Terminal.printable (nonNull (sentence.GetString())))
 
     let explain (arguments: ParseResults<TaskArguments>) : int =
-        let ids = whats arguments |> List.map ClientCommand.taskOf
+        let ids = taskIds arguments
 
         ClientCommand.run
             (arguments.TryGetResult TaskArguments.Connect)
@@ -92,11 +99,11 @@ module TaskCommands =
                     let mutable code = ExitCode.ok
 
                     for id in ids do
-                        match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
+                        match! ClientCommand.tryAnswer (client.ExplainAsync(id, ct)) with
                         | Ok explanation ->
                             show (arguments.Contains TaskArguments.Json) explanation.Json
                         | Error message ->
-                            ClientCommand.complain "explain" message
+                            ClientCommand.printError "explain" message
                             code <- ExitCode.quarantined
 
                     return code

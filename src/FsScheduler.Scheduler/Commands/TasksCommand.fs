@@ -25,18 +25,18 @@ type TasksArguments =
             match argument with
             | TasksArguments.State _ ->
                 let names = String.concat ", " PhaseName.all
-                $"only those in these states, with commas between: {names} (default: all that are not finished)"
+                $"only tasks in these states, separated by commas: {names} (default: all that are not finished)"
             | TasksArguments.Name _ ->
-                "only those whose name, or its last part, fits: * stands for any characters, ? for one"
-            | TasksArguments.Stage _ -> "only those that are at this stage, or wait for it"
-            | TasksArguments.All -> "also those that are done or cancelled"
-            | TasksArguments.Limit _ -> "this many at the most; 0: all (default: 1000)"
-            | TasksArguments.After _ -> "only those of a higher number"
+                "only tasks whose name, or its last part, fits; * is any characters, ? one character"
+            | TasksArguments.Stage _ -> "only tasks that are at this stage or wait for it"
+            | TasksArguments.All -> "also tasks that are done or cancelled"
+            | TasksArguments.Limit _ -> "at most this many; 0: all (default: 1000)"
+            | TasksArguments.After _ -> "only tasks with a higher number"
             | TasksArguments.Connect _ -> ClientCommand.connectUsage
             | TasksArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | TasksArguments.Json -> ClientCommand.jsonUsage
 
-/// `tasks`: which tasks there are, where they are and why, a page at a time.
+/// `tasks`: tasks with their states and errors, a page at a time.
 module TasksCommand =
 
     let private pageMax = 1_000
@@ -64,18 +64,13 @@ module TasksCommand =
         | [] when arguments.Contains TasksArguments.All -> PhaseName.all
         | states -> List.distinct states
 
-    /// How long, in the largest unit that it fills.
+    /// A duration as a whole number: of seconds below 100 s, of minutes below 100 min, of hours below 2 days, of days.
     let private age (since: TimeSpan) =
         match int64 since.TotalSeconds with
         | seconds when seconds < 100L -> $"{seconds}s"
         | seconds when seconds < 6_000L -> $"{seconds / 60L}m"
         | seconds when seconds < 172_800L -> $"{seconds / 3_600L}h"
         | seconds -> $"{seconds / 86_400L}d"
-
-    let private orNothing (text: string | null) =
-        match text with
-        | null -> ""
-        | text -> text
 
     let private header = [ "task"; "state"; "attempt"; "since"; "stage"; "worker"; "name"; "error" ]
 
@@ -84,10 +79,10 @@ module TasksCommand =
         task.State
         string task.Attempt
         age task.Since
-        orNothing task.Stage
-        orNothing task.Worker
+        string task.Stage
+        string task.Worker
         task.Name
-        orNothing task.Error
+        string task.Error
     ]
 
     let run (arguments: ParseResults<TasksArguments>) : int =
@@ -95,10 +90,10 @@ module TasksCommand =
         let first = arguments.GetResult(TasksArguments.After, 0L)
 
         if limit < 0 then
-            raise (WrongArguments "--limit: how many, or 0 for all")
+            raise (WrongArguments $"--limit: {limit} is not a number of tasks, or 0 for all")
 
         if first < 0L || first > ProtocolLimits.integerMax then
-            raise (WrongArguments "--after: the number of a task, or 0")
+            raise (WrongArguments $"--after: {first} is not the number of a task, or 0")
 
         let states = statesOf arguments
 
@@ -125,7 +120,7 @@ module TasksCommand =
                     while goOn do
                         let query = queryAfter after (min pageMax left)
 
-                        match! ClientCommand.answer (client.ListAsync(query, ct)) with
+                        match! ClientCommand.tryAnswer (client.ListAsync(query, ct)) with
                         | Ok page ->
                             if arguments.Contains TasksArguments.Json then
                                 for task in page.Tasks do
@@ -139,9 +134,9 @@ module TasksCommand =
 
                             if page.HasMore && left = 0 then
                                 eprintfn
-                                    $"fs-scheduler tasks: there may be more: --after {page.Last} goes on, --limit 0 shows all"
+                                    $"fs-scheduler tasks: there may be more; --after {page.Last} lists the next, --limit 0 all"
                         | Error message ->
-                            ClientCommand.complain "tasks" message
+                            ClientCommand.printError "tasks" message
                             code <- ExitCode.quarantined
                             goOn <- false
 

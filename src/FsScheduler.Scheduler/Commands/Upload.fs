@@ -10,28 +10,29 @@ open FsScheduler.Sdk
 
 /// A file to be submitted.
 type Upload = {
-    /// Which of the files, from 1.
+    /// The number of the file, from 1.
     number: int
-    /// As it was named.
+    /// The file as named on the command line, or below a folder that is named there.
     file: string
+    /// The name of the task.
     name: string
-    /// What its result is called, below the folder of results.
+    /// The name of the result, below the folder of results.
     result: string
-    /// Where its bytes are.
+    /// The path of the bytes, which is not `file` for standard input and pipes.
     path: string
     /// In bytes.
     size: int64
-    /// Why it cannot be sent.
-    trouble: string option
+    /// Why the file cannot be sent.
+    failure: string option
     submission: Submission
 }
 
 /// The files of a `submit`, and their results.
 module Upload =
 
-    let private wrong message = raise (WrongArguments message)
+    let private refuse message = raise (WrongArguments message)
 
-    /// What has no size of its own goes into a file first.
+    /// Copies input without a known size into a temporary file.
     let private spool (temporary: string) (name: string) (first: byte[]) (input: Stream) =
         let path = Path.Combine(temporary, name)
         use file = File.Create path
@@ -47,7 +48,7 @@ module Upload =
             FileShare.ReadWrite ||| FileShare.Delete
         )
 
-    /// Where the bytes of a file are, and how many: standard input, pipes and what has no length are read to their end.
+    /// The path and size of the bytes of a file. Standard input, pipes and files of the length 0 are read to their end.
     let private locate (temporary: string) (index: int) (file: string) =
         if file = "-" then
             if StandardStreams.isInputClosed () then
@@ -67,10 +68,10 @@ module Upload =
                 | -1 -> file, 0L
                 | first -> spool temporary $"input{index}" [| byte first |] input
 
-    /// What keeps a file from being sent as it was found, or nothing.
-    let troubleWith (upload: Upload) : string option =
-        match upload.trouble with
-        | Some trouble -> Some trouble
+    /// Why a file cannot be sent as it was found; None: it can.
+    let failureOf (upload: Upload) : string option =
+        match upload.failure with
+        | Some failure -> Some failure
         | None ->
             try
                 use input = openFile upload.path
@@ -83,17 +84,17 @@ module Upload =
             | :? IOException
             | :? UnauthorizedAccessException as error -> Some $"it cannot be read: {error.Message}"
 
-    /// What one argument stands for, before anything of it is opened.
+    /// A file that an argument names, not opened yet.
     [<NoComparison>]
     type private Found = {
         file: string
         name: string
-        /// Why it cannot be sent.
+        /// Why the file cannot be sent.
         refusal: string option
     }
 
-    /// The files of a folder and of all below it, by name, as a scheduler takes them from its own: what is hidden or
-    /// unfinished is left out.
+    /// The files of a folder and of the folders below, by name. Hidden and unfinished files are left out, as by a
+    /// scheduler.
     let private below (argument: string) : Found list =
         let folder = InputFolder argument
         folder.Refresh() |> ignore
@@ -136,27 +137,26 @@ module Upload =
                 { file = argument; name = nonNull (Path.GetFileName argument); refusal = None }
             ]
         else
-            wrong $"there is no file '{argument}'"
+            refuse $"there is no file '{argument}'"
 
     let private template (arguments: ParseResults<SubmitArguments>) =
         let given = arguments.TryGetResult SubmitArguments.Name_As
 
         match Option.map NameTemplate.parse given with
-        | Some(Error message) -> wrong $"--name-as: {message}"
+        | Some(Error message) -> refuse $"--name-as: {message}"
         | _ -> given
 
     let all (arguments: ParseResults<SubmitArguments>) (temporary: string) =
         let given =
             match arguments.TryGetResult SubmitArguments.Files with
             | Some files -> files |> List.filter (fun file -> file <> "--")
-            | None -> wrong "say which files"
+            | None -> refuse "name at least one file"
 
         if given |> List.filter (fun file -> file = "-") |> List.length > 1 then
-            wrong "standard input can be read once: say - once"
+            refuse "standard input can be read once; write - once"
 
         if arguments.Contains SubmitArguments.Json && List.contains "-" given then
-            wrong
-                "the result of - goes to standard output, where --json would be: leave one of them out"
+            refuse "the result of - and --json both go to standard output; leave one of them out"
 
         let template = template arguments
         let isWaiting = not (arguments.Contains SubmitArguments.No_Wait)
@@ -169,8 +169,8 @@ module Upload =
         let priority = arguments.GetResult(SubmitArguments.Priority, 0)
 
         if priority < -ProtocolLimits.priorityMax || priority > ProtocolLimits.priorityMax then
-            wrong
-                $"--priority is from -{ProtocolLimits.priorityMax} to {ProtocolLimits.priorityMax}"
+            refuse
+                $"--priority: {priority} is not from -{ProtocolLimits.priorityMax} to {ProtocolLimits.priorityMax}"
 
         let templated (found: Found) index =
             match template with
@@ -179,8 +179,8 @@ module Upload =
                 match NameTemplate.apply template (found.file.Replace('\\', '/')) (index + 1) with
                 | Ok name -> Some name
                 | Error reason ->
-                    wrong
-                        $"--name-as: the result of '{found.file}' cannot be called that: {reason}; {{/}} is its name alone"
+                    refuse
+                        $"--name-as: no name for the result of '{found.file}': {reason}; {{/}} is the name of the file alone"
 
         let isOne =
             match files with
@@ -193,22 +193,22 @@ module Upload =
         let upload index (found: Found) =
             let given = templated found index
 
-            // A scheduler names what it stores itself: NAME.out, for the name of the task.
+            // A scheduler that stores the result names it NAME.out, after the task.
             let name =
                 match given with
                 | Some given when not isWaiting -> given
                 | _ -> found.name
 
             match found.refusal, TaskName.parse name with
-            | None, Error reason -> wrong $"the name '{name}' cannot be used: {reason}"
+            | None, Error reason -> refuse $"the name '{name}' cannot be used: {reason}"
             | _ ->
                 let key = if isOne then key else $"{key}/{index + 1}"
 
                 if Text.Encoding.UTF8.GetByteCount key > ProtocolLimits.keyBytesMax then
-                    wrong
-                        $"--key is too long; the key of each file has at most {ProtocolLimits.keyBytesMax} bytes"
+                    refuse
+                        $"--key: the key '{key}' has more than {ProtocolLimits.keyBytesMax} bytes"
 
-                let path, size, trouble =
+                let path, size, failure =
                     match found.refusal with
                     | Some refusal -> found.file, 0L, Some refusal
                     | None ->
@@ -227,7 +227,7 @@ module Upload =
                     result = given |> Option.defaultValue (name + ".out")
                     path = path
                     size = size
-                    trouble = trouble
+                    failure = failure
                     submission =
                         Submission(
                             Name = name,
@@ -243,11 +243,11 @@ module Upload =
 
         match uploads |> List.countBy _.result |> List.tryFind (fun (_, count) -> count > 1) with
         | Some(result, count) ->
-            wrong
-                $"{count} files would be {result}: their results would have one name; submit them apart, or name them with --name-as"
+            refuse
+                $"the results of {count} files would have the name {result}; submit the files one by one, or name the results with --name-as"
         | None -> uploads
 
-    /// Writes a result: whole under a name that no other file's result has, or not at all. Says where.
+    /// Writes a complete result, or nothing, under a name that the result of no other file has. Returns the path.
     let store (folder: string) (results: ResultFolder) (upload: Upload) (result: TaskResult) =
         if upload.file = "-" then
             use bytes = result.OpenRead()
@@ -261,7 +261,7 @@ module Upload =
                     struct (upload.result, "")
 
             match TaskName.parse name with
-            | Error reason -> invalidOp $"a result is called '{name}': {reason}"
+            | Error reason -> invalidOp $"the result '{name}' has no valid name: {reason}"
             | Ok name ->
                 let temporary = Path.Combine(folder, $".fss-{Guid.NewGuid():N}.tmp")
 
@@ -269,4 +269,4 @@ module Upload =
                     result.MoveTo temporary
                     results.Put(upload.file, name, ending, temporary)
                 finally
-                    File.Delete temporary // moved, unless it could not be
+                    File.Delete temporary // there only if the move has failed

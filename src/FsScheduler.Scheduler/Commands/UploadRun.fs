@@ -12,10 +12,11 @@ open FsScheduler.Sdk
 /// How an upload ended.
 type UploadEnding =
     | Stored of task: int64 * path: string
-    | TakenOver of task: int64
+    /// Accepted, by a `submit` that does not wait for the result.
+    | Enqueued of task: int64
     | Failed of task: int64 option * error: string
 
-/// Told how the uploads go.
+/// Called when something happens to an upload.
 type IUploadReport =
     abstract Accepted: Upload * task: int64 -> unit
 
@@ -30,21 +31,22 @@ type IUploadReport =
 
     abstract Halted: HaltRule * left: int * underway: int -> unit
 
-    /// The scheduler is away, or too busy.
+    /// The scheduler has gone, or is too busy.
     abstract Waiting: reason: string -> unit
 
-/// What happens to an upload, or to the client.
+/// An event of an upload, or of the client.
 type private UploadEvent =
     | Accepted of Upload * task: int64
     | Ended of Upload * Outcome
-    | Broken of Upload * task: int64 option * exn
-    /// How many tasks the workers hold at once.
+    /// The upload has no outcome.
+    | Faulted of Upload * task: int64 option * exn
+    /// The number of tasks that the workers hold at once, at most.
     | Slots of int
     | Noticed of SchedulerNotice
 
-/// What an upload is that was submitted and has not ended.
+/// An upload that was submitted and has not ended.
 [<NoComparison; NoEquality>]
-type private Underway = {
+type private PendingUpload = {
     started: DateTimeOffset
     /// The number of the task, once it is accepted.
     mutable task: int64 option
@@ -52,11 +54,11 @@ type private Underway = {
 }
 
 /// <summary>Submits files, a bounded number at a time, and stores their results.</summary>
-/// <param name="uploads">All of them.</param>
-/// <param name="isWaiting">A file has ended with its result; else when it is accepted.</param>
+/// <param name="uploads">The files.</param>
+/// <param name="isWaiting">Whether a file ends with its result; otherwise it ends when it is accepted.</param>
 /// <param name="halt">When to stop early.</param>
-/// <param name="store">Puts a result into its place, and says where that is.</param>
-/// <param name="report">Told of each that is accepted or has ended, once.</param>
+/// <param name="store">Stores a result, and returns its path.</param>
+/// <param name="report">Called once for each file that is accepted, and once for each that has ended.</param>
 [<Sealed>]
 type UploadRun
     (
@@ -68,16 +70,16 @@ type UploadRun
     ) =
     let total = uploads.Length
     let toSubmit = Queue uploads
-    let underway = Dictionary<int, Underway>()
-    // Bounded by the window; notices come one by one.
+    let underway = Dictionary<int, PendingUpload>()
+    // Few: those of the files in the window, and notices, which come one at a time.
     let events = Channel.CreateUnbounded<UploadEvent>()
     let mutable failed = 0
     let mutable ended = 0
     let mutable left = 0
-    // Reconnects since a file has ended, or since the scheduler said that it is too busy.
-    let mutable returns = 0
+    // Reconnections since a file has ended, or since the scheduler said that it is too busy.
+    let mutable reconnections = 0
     let mutable halted: HaltRule option = None
-    // With a rule no more are on their way than workers have slots, so that there is something left to stop.
+    // With a rule, no more files are on their way than workers have slots, so that there are files left to stop.
     let mutable window = if halt.IsSome then 1 else UploadRun.WindowMax
 
     let isOver () =
@@ -88,7 +90,7 @@ type UploadRun
         | Some rule -> rule.mode = HaltMode.Now
         | None -> false
 
-    let tell event =
+    let post event =
         if not (events.Writer.TryWrite event) then
             UploadRun.Discard event
 
@@ -99,7 +101,7 @@ type UploadRun
             | _ -> DateTimeOffset.UtcNow
 
         underway.Remove upload.number |> ignore
-        returns <- 0
+        reconnections <- 0
         ended <- ended + 1
         failed <- failed + (if ending.IsFailed then 1 else 0)
         report.Ended(ended, upload, ending, started, received, isCancelling () && ending.IsFailed)
@@ -124,24 +126,24 @@ type UploadRun
                 if isWaiting then
                     let! handle = client.SubmitAsync(upload.submission, ct)
                     id <- Some handle.Id
-                    tell (Accepted(upload, handle.Id))
+                    post (Accepted(upload, handle.Id))
                     let! outcome = handle.Completion
-                    tell (Ended(upload, outcome))
+                    post (Ended(upload, outcome))
                 else
                     let! id = client.EnqueueAsync(upload.submission, ct)
-                    tell (Accepted(upload, id))
+                    post (Accepted(upload, id))
             with error ->
-                tell (Broken(upload, id, error))
+                post (Faulted(upload, id, error))
         }
 
     let start (client: SchedulerClient) (upload: Upload) ct =
         let most = client.MaxPayload
 
-        match Upload.troubleWith upload with
-        | Some trouble -> finish upload (Failed(None, trouble)) 0L
+        match Upload.failureOf upload with
+        | Some failure -> finish upload (Failed(None, failure)) 0L
         | None when upload.size > most ->
             let error =
-                $"it has {upload.size} bytes, and the scheduler takes {most} at the most; its --max-payload says how many"
+                $"it has {upload.size} bytes, and the scheduler takes at most {most}; see --max-payload of the scheduler"
 
             finish upload (Failed(None, error)) 0L
         | None ->
@@ -157,7 +159,7 @@ type UploadRun
         while toSubmit.Count > 0 && underway.Count < window do
             start client (toSubmit.Dequeue()) ct
 
-    /// Cancels what is on its way, as far as its number is known yet. What has ended meanwhile cannot be cancelled any more.
+    /// Cancels the files on their way whose task numbers are known. Those that have ended meanwhile are not affected.
     let cancelKnown (client: SchedulerClient) ct =
         if isCancelling () then
             let ids = [
@@ -177,11 +179,11 @@ type UploadRun
             task {
                 try
                     let! status = client.GetStatusAsync ct
-                    tell (Slots(status.Workers |> Seq.sumBy _.Slots))
+                    post (Slots(status.Workers |> Seq.sumBy _.Slots))
                 with
                 | :? SchedulerException
                 | :? ObjectDisposedException
-                | :? OperationCanceledException -> () // submitting says so too
+                | :? OperationCanceledException -> () // the submissions fail too
             }
 
         if halt.IsSome then
@@ -200,8 +202,8 @@ type UploadRun
 
         finish upload ending result.Length
 
-    /// Why an upload has no outcome.
-    let breakOff (upload: Upload) (id: int64 option) (error: exn) =
+    /// Ends an upload that has no outcome.
+    let fail (upload: Upload) (id: int64 option) (error: exn) =
         match error with
         | :? SubmissionRejectedException -> finish upload (Failed(None, error.Message)) 0L
         | :? AnswerNotStoredException as unstored ->
@@ -209,8 +211,8 @@ type UploadRun
         | :? IOException
         | :? UnauthorizedAccessException ->
             let reason =
-                match Upload.troubleWith upload with
-                | Some trouble -> trouble
+                match Upload.failureOf upload with
+                | Some failure -> failure
                 | None -> $"it cannot be read: {error.Message}"
 
             finish upload (Failed(None, reason)) 0L
@@ -221,7 +223,7 @@ type UploadRun
         | Accepted(upload, id) when isWaiting ->
             underway[upload.number].task <- Some id
             report.Accepted(upload, id)
-        | Accepted(upload, id) -> finish upload (TakenOver id) 0L
+        | Accepted(upload, id) -> finish upload (Enqueued id) 0L
         | Ended(upload, outcome) ->
             match outcome with
             | :? Outcome.Succeeded as succeeded -> storeResult upload succeeded
@@ -229,45 +231,45 @@ type UploadRun
                 finish upload (Failed(Some failed.TaskId, failed.Error)) 0L
             | :? Outcome.Cancelled as cancelled ->
                 finish upload (Failed(Some cancelled.TaskId, "cancelled")) 0L
-            // It was accepted, and is not taken again after a reconnect.
+            // The task was accepted, and was refused when it was submitted again after a reconnection.
             | :? Outcome.Rejected as rejected -> finish upload (Failed(None, rejected.Message)) 0L
-            | other -> invalidOp $"an outcome that is none of ours: {other}"
-        | Broken(upload, id, error) -> breakOff upload id error
+            | other -> invalidOp $"an outcome of an unknown kind: {other}"
+        | Faulted(upload, id, error) -> fail upload id error
         | Slots slots -> window <- slots |> max 1 |> min UploadRun.WindowMax
         | Noticed(:? SchedulerNotice.Back) ->
-            returns <- returns + 1
+            reconnections <- reconnections + 1
 
-            if returns > UploadRun.ReturnsMax then
+            if reconnections > UploadRun.ReconnectionsMax then
                 raise (
                     SchedulerUnavailableException
-                        "the scheduler goes as often as it comes back, and no file ends: its log says why"
+                        $"the scheduler was lost {UploadRun.ReconnectionsMax} times, and no file has ended; see its log"
                 )
 
-            // What was to be cancelled may be lost with the connection.
+            // The commands to cancel may be lost with the connection.
             for known in underway.Values do
                 known.isCancelled <- false
 
             askForSlots client ct
         | Noticed(:? SchedulerNotice.Busy as busy) ->
-            returns <- 0
+            reconnections <- 0
             report.Waiting busy.Message
         | Noticed(:? SchedulerNotice.Refused as refused) -> raise (Refusal refused.Message)
         | Noticed notice -> report.Waiting notice.Message
 
-    /// Not all of a thousand files are open at once.
+    /// The most files on their way, each of which is open.
     static member WindowMax = 64
 
-    /// Reconnects after which a scheduler that finishes nothing in between is given up.
-    static member ReturnsMax = 60
+    /// The most reconnections in a row without a file that has ended in between.
+    static member ReconnectionsMax = 60
 
-    /// A result that nobody takes is deleted.
+    /// Deletes the result of an event that is not taken.
     static member private Discard(event: UploadEvent) =
         match event with
         | Ended(_, (:? Outcome.Succeeded as succeeded)) -> succeeded.Result.Dispose()
         | _ -> ()
 
-    /// What the client has to tell.
-    member _.Hear(notice: SchedulerNotice) = tell (Noticed notice)
+    /// Takes a notice of the client.
+    member _.Notify(notice: SchedulerNotice) = post (Noticed notice)
 
     /// <summary>Submits everything, until the last file has ended.</summary>
     /// <exception cref="T:FsScheduler.Sdk.SchedulerException">The scheduler stays away, or refuses this client.</exception>
@@ -284,9 +286,9 @@ type UploadRun
                     take client event ct
         }
 
-    /// Results that came and that nobody takes any more.
+    /// Deletes results that have come and are not taken any more.
     member _.DiscardResults() =
-        events.Writer.TryComplete() |> ignore // those that come later are deleted by who tells of them
+        events.Writer.TryComplete() |> ignore // later results are deleted when they are posted
         let mutable event = Unchecked.defaultof<UploadEvent>
 
         while events.Reader.TryRead &event do
@@ -294,8 +296,8 @@ type UploadRun
 
     member _.Failed = failed
 
-    /// Files that were not sent any more.
+    /// The number of files that were not sent because of the rule.
     member _.Left = left
 
-    /// The rule that was met.
+    /// The rule, once it is met.
     member _.Halted = halted

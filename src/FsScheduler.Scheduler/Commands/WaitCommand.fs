@@ -21,9 +21,9 @@ type WaitArguments =
     interface IArgParserTemplate with
         member argument.Usage =
             match argument with
-            | WaitArguments.Tasks _ -> "the numbers of tasks (default: all that there are)"
+            | WaitArguments.Tasks _ -> "the numbers of tasks (default: all tasks)"
             | WaitArguments.Timeout _ ->
-                "give up waiting after this time, with exit code 1 (default: never)"
+                "give up after this time, with exit code 1 (default: never)"
             | WaitArguments.Connect _ -> ClientCommand.connectUsage
             | WaitArguments.Token_File _ -> ClientCommand.tokenFileUsage
             | WaitArguments.Json -> ClientCommand.jsonUsage
@@ -34,28 +34,29 @@ module WaitCommand =
     let private leastPause = TimeSpan.FromMilliseconds 50.0
     let private mostPause = TimeSpan.FromSeconds 1.0
 
-    /// Beyond `--timeout`, for the answer to what was asked before: so `--timeout 0ms` says how it is now.
+    /// The time after `--timeout` for the answer to the last request: so `--timeout 0ms` tells the state of now.
     let private lastAnswer = TimeSpan.FromSeconds 1.0
 
-    /// <summary>One more look, later each time: a second at the most.</summary>
-    /// <param name="look">What is waited for, once it is there.</param>
-    /// <param name="ct">Ends the waits between the looks.</param>
-    let private until (look: unit -> Task<'ending option>) (ct: CancellationToken) : Task<'ending> =
+    /// <summary>Asks until there is an answer, with pauses that grow from 50 ms to a second.</summary>
+    /// <param name="ask">The answer, or None: not yet.</param>
+    /// <param name="ct">Ends the pauses.</param>
+    let private until (ask: unit -> Task<'answer option>) (ct: CancellationToken) : Task<'answer> =
         task {
             let mutable pause = leastPause
-            let! first = look ()
-            let mutable found = first
+            let mutable found = None
 
             while found.IsNone do
-                do! ClientCommand.pause pause ct
-                pause <- min mostPause (pause * 1.5)
-                let! again = look ()
-                found <- again
+                let! answer = ask ()
+                found <- answer
+
+                if answer.IsNone then
+                    do! ClientCommand.pause pause ct
+                    pause <- min mostPause (pause * 1.5)
 
             return found.Value
         }
 
-    /// How a task has ended; None: it has not. LIST knows the unfinished ones and those in quarantine, EXPLAIN the others.
+    /// How a task has ended; None: it has not. LIST has unfinished tasks and those in quarantine, EXPLAIN also the others.
     let private endingOf (client: SchedulerClient) (id: int64) (ct: CancellationToken) =
         task {
             let! page = client.ListAsync(TaskQuery(After = id - 1L, Most = 1), ct)
@@ -64,25 +65,25 @@ module WaitCommand =
             | Some task when task.State = "quarantined" -> return Some(Ok task.State)
             | Some _ -> return None
             | None ->
-                match! ClientCommand.answer (client.ExplainAsync(id, ct)) with
+                match! ClientCommand.tryAnswer (client.ExplainAsync(id, ct)) with
                 | Ok explanation when explanation.State = "done" || explanation.State = "cancelled" ->
                     return Some(Ok explanation.State)
-                | Ok _ -> return None // between the two questions
+                | Ok _ -> return None // the task has changed between the two requests
                 | Error message -> return Some(Error message)
         }
 
-    let private tellTask isJson (id: int64) (ending: Result<string, string>) =
+    let private printTask isJson (id: int64) (ending: Result<string, string>) =
         if isJson then
             let state, error: (string | null) * (string | null) =
                 match ending with
                 | Ok state -> state, null
                 | Error message -> null, message
 
-            printfn "%s" (ClientCommand.json {| task = id; state = state; error = error |})
+            ClientCommand.printJson {| task = id; state = state; error = error |}
         else
             match ending with
             | Ok state -> printfn $"task {id}: {state}"
-            | Error message -> ClientCommand.complain "wait" message
+            | Error message -> ClientCommand.printError "wait" message
 
         ending = Ok "done"
 
@@ -92,35 +93,33 @@ module WaitCommand =
 
             for id in ids do
                 let! ending = until (fun () -> endingOf client id ct) limit
-                areDone <- tellTask isJson id ending && areDone
+                areDone <- printTask isJson id ending && areDone
 
             return if areDone then ExitCode.ok else ExitCode.quarantined
         }
 
     let private waitForAll isJson (client: SchedulerClient) limit ct =
         task {
-            let look () =
+            let ask () =
                 task {
                     let! report = client.GetStatusAsync ct
                     return if report.Unfinished = 0L then Some report else None
                 }
 
-            let! report = until look limit
+            let! report = until ask limit
 
             if isJson then
-                let value = {|
+                ClientCommand.printJson {|
                     ``done`` = report.Finished
                     cancelled = report.Cancelled
                     quarantined = report.Quarantined
                 |}
-
-                printfn "%s" (ClientCommand.json value)
             else
                 let hint =
                     if report.Quarantined = 0L then
                         ""
                     else
-                        "; 'fs-scheduler tasks --state quarantined' lists those"
+                        "; 'fs-scheduler tasks --state quarantined' lists them"
 
                 printfn
                     $"{report.Finished} done, {report.Cancelled} cancelled, {report.Quarantined} in quarantine{hint}"
@@ -144,11 +143,11 @@ module WaitCommand =
 
         let ids =
             arguments.TryGetResult WaitArguments.Tasks
-            |> Option.map (List.map ClientCommand.taskOf)
+            |> Option.map (List.map ClientCommand.taskIdOf)
 
         let began = Stopwatch.StartNew()
 
-        // A limit holds for a scheduler that is away too.
+        // With a time limit, no scheduler is waited for that has gone.
         (if timeout.IsNone then
              ClientCommand.follow "wait"
          else
@@ -166,16 +165,17 @@ module WaitCommand =
                         answered.CancelAfter(timeout + lastAnswer)
                     | None -> ()
 
-                    let limit, ct' = limited.Token, answered.Token
+                    let work =
+                        match ids with
+                        | Some ids -> waitForTasks isJson client ids
+                        | None -> waitForAll isJson client
 
                     try
-                        match ids with
-                        | Some ids -> return! waitForTasks isJson client ids limit ct'
-                        | None -> return! waitForAll isJson (client: SchedulerClient) limit ct'
+                        return! work limited.Token answered.Token
                     with :? OperationCanceledException when not ct.IsCancellationRequested ->
-                        ClientCommand.complain
+                        ClientCommand.printError
                             "wait"
-                            $"not all had ended after {began.Elapsed.TotalSeconds:F1} s; 'fs-scheduler tasks' lists what is left"
+                            $"not all tasks had ended after {began.Elapsed.TotalSeconds:F1} s; 'fs-scheduler tasks' lists the others"
 
                         return ExitCode.quarantined
                 })

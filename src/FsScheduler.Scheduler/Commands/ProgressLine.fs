@@ -5,15 +5,16 @@ open System.Diagnostics
 open System.Globalization
 open FsScheduler.Platform
 
-/// How far a `submit` is, on standard error: one line that is drawn again in a terminal, for more than one file or with
-/// `--eta`, and with that a line a second elsewhere. Whoever writes a line of its own does it through the meter, so that the two never share one.
+/// The progress of a `submit` on standard error: in a terminal one line that is drawn again, for more than one file or with
+/// `--eta`; elsewhere, with `--eta`, a line a second. Other output during that time is written by `Around`, so that it
+/// does not mix with the line.
 [<Sealed>]
-type Meter(total: int, isBar: bool, isEta: bool) =
+type ProgressLine(total: int, isBar: bool, isEta: bool) =
     let clock = Stopwatch.StartNew()
     let isDrawn = Terminal.isError () && (isBar && total > 1 || isEta && total > 0)
-    let isTold = isEta && not (Terminal.isError ())
+    let isPrinted = isEta && not (Terminal.isError ())
     let mutable shown = false
-    let mutable toldAt = TimeSpan.FromSeconds -1.0
+    let mutable printedAt = TimeSpan.FromSeconds -1.0
     let mutable drawnAt = TimeSpan.FromSeconds -1.0
     let mutable ended = 0
 
@@ -22,7 +23,7 @@ type Meter(total: int, isBar: bool, isEta: bool) =
             eprintf "\r%s\r" (String(' ', max 0 (Terminal.width () - 1)))
             shown <- false
 
-    /// In the words of GNU parallel.
+    /// The remaining time, in the format of GNU parallel.
     let eta () =
         let left = total - ended
 
@@ -71,18 +72,21 @@ type Meter(total: int, isBar: bool, isEta: bool) =
             drawnAt <- clock.Elapsed
             draw ()
 
-    let tell () =
-        if isTold && (clock.Elapsed - toldAt >= TimeSpan.FromSeconds 1.0 || ended = total) then
-            toldAt <- clock.Elapsed
+    let printEta () =
+        if
+            isPrinted
+            && (clock.Elapsed - printedAt >= TimeSpan.FromSeconds 1.0 || ended = total)
+        then
+            printedAt <- clock.Elapsed
             eprintfn "%s" (eta ())
 
-    /// So many have ended.
+    /// Shows that so many files have ended.
     member _.Show(count: int) =
         ended <- count
         redraw (count = total)
-        tell ()
+        printEta ()
 
-    /// Lets somebody write a whole line, to either output.
+    /// Writes whole lines, to either output, in place of the progress line.
     member _.Around(write: unit -> unit) =
         clear ()
         write ()
