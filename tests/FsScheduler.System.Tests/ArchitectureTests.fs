@@ -27,7 +27,7 @@ let private sources: Lazy<Source[]> =
         let ofCSharp =
             if file.EndsWith ".cs" then
                 words
-                    @"(?m)^\s*(?:public|internal) [^=;{(\n]*?\b(\w+)(?:<[^>]*>)?(?:\(| \{| =>| =|;)"
+                    @"(?m)^\s*(?:public|protected|internal) [^=;{(\n]*?\b(\w+)(?:<[^>]*>)?(?:\(| \{| =>| =|;)"
                     text
             else
                 Set.empty
