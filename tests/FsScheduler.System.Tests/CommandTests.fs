@@ -167,7 +167,7 @@ let private listing =
             Expect.equal done' [ "3" ] "done"
             let! limited = ask place port [ "tasks"; "--all"; "--limit"; "1" ]
             Expect.equal (limited.lines.Length, limited.errors.Length) (1, 1) limited.Text
-            Expect.stringContains limited.Text "--after 1 goes on" "how to go on"
+            Expect.stringContains limited.Text "--after 1 lists the next" "how to go on"
             let! rest = ids [ "--all"; "--after"; "1"; "--stage"; "lower" ]
             Expect.equal rest [ "2" ] "at a stage"
 
@@ -438,7 +438,7 @@ let private halting =
             let! second = worker.Expect "PROCESS"
             do! answer first "false"
             do! worker.Write "\n"
-            let! _ = soon.Says "4 are not sent, 1 are waited for"
+            let! _ = soon.Says "4 files are not sent, 1 on their way are waited for"
             do! answer second "true"
             do! worker.Write "\n"
             let! soon = answerOf soon
@@ -451,7 +451,7 @@ let private halting =
             let! fourth = worker.Expect "PROCESS"
             do! answer third "false"
             do! worker.Write "\n"
-            let! _ = now.Says "4 are not sent, 1 are cancelled"
+            let! _ = now.Says "4 files are not sent, 1 on their way are cancelled"
             let! cancel = worker.Expect "CANCEL"
             Expect.equal (cancel.Number "task") (fourth.Number "task") "the other one"
             let! now = answerOf now

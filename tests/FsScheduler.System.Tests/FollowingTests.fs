@@ -209,6 +209,7 @@ let private picture =
                         new FileStream(output, FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
 
                     use reader = new StreamReader(file)
+                    reader.ReadLine() |> ignore // by script(1) itself
                     screenOf (reader.ReadToEnd())
                 else
                     []

@@ -122,7 +122,7 @@ let private refusing =
 
             Expect.stringContains
                 answer.Text
-                "huge: refused: it has 1100000 bytes, and the scheduler takes 1048576"
+                "huge: refused: it has 1100000 bytes, and the scheduler takes at most 1048576"
                 "huge"
 
             let! pipeline = ask place port [ "submit"; "good"; "--pipeline"; "nix" ]
