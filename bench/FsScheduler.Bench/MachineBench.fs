@@ -57,7 +57,7 @@ module MachineBench =
                 match effect with
                 | Effect.ToPeer(PeerEffect.Assign(worker, work, _, _)) ->
                     given.Enqueue(struct (worker, work.attempt))
-                | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done _, _, _)) ->
+                | Effect.ToPeer(PeerEffect.ReplyResult(_, FromScheduler.Done _, _)) ->
                     ended <- ended + 1
                 | _ -> ()
 

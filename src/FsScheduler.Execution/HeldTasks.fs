@@ -31,7 +31,7 @@ type HeldTasks() =
         | ValueNone -> one.source.Cancel() // nothing to remove at its end
 
     /// Adds a task. Its cancellation token is that of the returned one.
-    member _.Add(work: Process, payload: Payload) : AssignedTask =
+    member _.Add(work: Process, payload: Content) : AssignedTask =
         lock held (fun () ->
             let source = new CancellationTokenSource()
             let assigned = { work = work; payload = payload; cancellation = source.Token }

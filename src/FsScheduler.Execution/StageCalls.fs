@@ -13,7 +13,7 @@ open FsScheduler.Protocol
 open FsScheduler.Execution.Exec
 
 /// A task assigned to a worker.
-type AssignedTask = { work: Process; payload: Payload; cancellation: CancellationToken }
+type AssignedTask = { work: Process; payload: Content; cancellation: CancellationToken }
 
 /// <summary>Runs the stages of a task over its payload: built-in stages, stage functions and programs.</summary>
 /// <param name="functions">Stages in code, by name; they override built-in ones.</param>
@@ -64,7 +64,7 @@ type internal StageCalls
     static let fill
         (struct (path: string, output: StraightFile))
         (write: Stream -> Task<Size>)
-        : Task<Payload> =
+        : Task<Content> =
         task {
             try
                 let! size = write output
@@ -96,7 +96,7 @@ type internal StageCalls
 
     let streamed (runner: StageRunner) (stages: string[]) payload place (ct: CancellationToken) =
         task {
-            use input = SpoolFile.openPayload payload
+            use input = SpoolFile.openContent payload
 
             return!
                 fill (newFile ()) (fun output -> runner.RunAsync(stages, input, place, output, ct))
@@ -107,7 +107,7 @@ type internal StageCalls
         (assigned: AssignedTask)
         (stages: string[])
         payload
-        : Task<Payload> =
+        : Task<Content> =
         let place = PayloadPlace.OfPiece assigned.work.piece
         let ct = assigned.cancellation
 
@@ -116,12 +116,7 @@ type internal StageCalls
             match runner.TryRun(stages, ReadOnlySpan bytes, place) with
             | ValueSome result -> Task.FromResult(Bytes(result.ToArray()))
             | ValueNone -> storing (fun () -> streamed runner stages payload place ct)
-        | Packed
-        | Journaled
-        | Recorded _
-        | Spooled _
-        | Input _
-        | Slice _ -> storing (fun () -> streamed runner stages payload place ct)
+        | Spooled _ -> storing (fun () -> streamed runner stages payload place ct)
 
     let callFunction (assigned: AssignedTask) (wire: string) payload =
         task {
@@ -137,11 +132,6 @@ type internal StageCalls
                     )
                 | Spooled(path, _) ->
                     storing (fun () -> File.ReadAllBytesAsync(path, assigned.cancellation))
-                | Packed
-                | Journaled
-                | Recorded _
-                | Input _
-                | Slice _ -> invalidOp "the payload of a worker must be in memory or in a file"
 
             try
                 let! result =
@@ -159,7 +149,7 @@ type internal StageCalls
             | :? StageException
             | :? OperationCanceledException as error ->
                 ExceptionDispatchInfo.Throw error
-                return Payload.empty
+                return Content.empty
             | error ->
                 // Other exceptions are the function's own, except that of a full disk.
                 return
@@ -172,7 +162,7 @@ type internal StageCalls
                     )
         }
 
-    let runProgram (assigned: AssignedTask) (wire: string) payload ct : Task<Payload> =
+    let runProgram (assigned: AssignedTask) (wire: string) payload ct : Task<Content> =
         match programs, ExecCommand.tryKind (nameOf wire) with
         | ValueSome programs, ValueSome kind ->
             storing (fun () ->
@@ -198,7 +188,7 @@ type internal StageCalls
         )
 
     /// Runs stages one by one, where some are functions or programs. Discards the payload.
-    let mixed (runner: StageRunner) (assigned: AssignedTask) (payload: Payload) =
+    let mixed (runner: StageRunner) (assigned: AssignedTask) (payload: Content) =
         task {
             let mutable payload = payload
             let mutable at = ""
@@ -238,11 +228,11 @@ type internal StageCalls
     /// <param name="write">Writes the file, and returns the bytes written.</param>
     static member Fill
         (file: struct (string * StraightFile), write: Stream -> Task<Size>)
-        : Task<Payload> =
+        : Task<Content> =
         fill file write
 
     /// Fills a new file in the folder of the worker, or deletes it.
-    member _.FillNew(write: Stream -> Task<Size>) : Task<Payload> = fill (newFile ()) write
+    member _.FillNew(write: Stream -> Task<Size>) : Task<Content> = fill (newFile ()) write
 
     /// The largest result, in bytes, that the scheduler accepts; a program that writes more is stopped.
     member _.ResultMax
@@ -263,8 +253,8 @@ type internal StageCalls
     /// <param name="payload">In memory, or in a file of the worker.</param>
     /// <exception cref="T:FsScheduler.Stages.StageException">A stage fails, or the worker cannot store.</exception>
     member _.RunBuiltIn
-        (runner: StageRunner, assigned: AssignedTask, stages: string[], payload: Payload)
-        : Task<Payload> =
+        (runner: StageRunner, assigned: AssignedTask, stages: string[], payload: Content)
+        : Task<Content> =
         builtIn runner assigned stages payload
 
     /// <summary>Runs stages, some of them functions or programs, within the time limit of the task.</summary>
@@ -274,6 +264,6 @@ type internal StageCalls
     /// <exception cref="T:FsScheduler.Stages.StageException">A stage fails or is late, or the worker cannot
     /// store.</exception>
     member _.RunMixed
-        (runner: StageRunner, assigned: AssignedTask, payload: Payload)
-        : Task<Payload> =
+        (runner: StageRunner, assigned: AssignedTask, payload: Content)
+        : Task<Content> =
         mixed runner assigned payload

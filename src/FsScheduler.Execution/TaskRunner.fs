@@ -14,7 +14,7 @@ open FsScheduler.Execution.Exec
 
 /// The message for the scheduler after a task, and the result of a success, which goes with the message.
 [<Struct>]
-type TaskReport = { message: ToScheduler; payload: Payload }
+type TaskReport = { message: ToScheduler; payload: Content }
 
 /// A shared file that the scheduler named cannot be used.
 exception private NotShared of reason: string
@@ -74,7 +74,7 @@ type TaskRunner
                 unable $"this worker cannot store what it works on: {error.Message}"
             | error -> failed $"{error.GetType().Name}: {error.Message}" true
 
-        { message = message; payload = Payload.empty }
+        { message = message; payload = Content.empty }
 
     let succeeded (work: Process) payload = {
         message = ToScheduler.Result(work.attempt, Succeeded)
@@ -91,7 +91,7 @@ type TaskRunner
         }
 
     /// Copies a shared payload to memory, or to a file of the worker.
-    let fetch (files: SharedFiles) (ct: CancellationToken) : Task<Payload> =
+    let fetch (files: SharedFiles) (ct: CancellationToken) : Task<Content> =
         task {
             use input = shared.Open files
 
@@ -118,7 +118,7 @@ type TaskRunner
             let! payload = StageCalls.Fill(shared.Create files, write)
 
             return {
-                message = ToScheduler.Stored(assigned.work.attempt, Payload.size payload)
+                message = ToScheduler.Stored(assigned.work.attempt, Content.size payload)
                 payload = payload
             }
         }
@@ -152,7 +152,7 @@ type TaskRunner
             let! payload = sharing (fetch files assigned.cancellation)
 
             let! result = calls.RunMixed(runner, assigned, payload)
-            let size = Payload.size result
+            let size = Content.size result
 
             if size <= travelMax then
                 return succeeded assigned.work result
@@ -161,7 +161,7 @@ type TaskRunner
                     return!
                         sharing (
                             task {
-                                use input = SpoolFile.openPayload result
+                                use input = SpoolFile.openContent result
 
                                 return!
                                     store assigned files (fun output ->
@@ -263,7 +263,7 @@ type TaskRunner
     /// <summary>Runs a task with a small payload and built-in stages at once.</summary>
     /// <returns>None: the task is not of this kind, and is for `Take`.</returns>
     /// <remarks>By one thread at a time, since the runner is reused.</remarks>
-    member _.TryRunAtOnce(work: Process, payload: Payload) : TaskReport voption =
+    member _.TryRunAtOnce(work: Process, payload: Content) : TaskReport voption =
         match payload with
         | Bytes bytes when bytes.Length <= inlineMax && work.files.IsNone && calls.IsBuiltIn work ->
             try

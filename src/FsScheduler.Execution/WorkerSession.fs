@@ -75,18 +75,13 @@ type WorkerSession
     let mutable isDraining = false
 
     let payloads = {
-        new IPayloadSource<ToScheduler> with
+        new IPayloadSource<ToScheduler, Content> with
+            member _.TryBytes content = Content.tryBytes content
+            member _.MemorySize content = Content.memorySize content
             member _.Posted _ = ()
 
             member _.Open outgoing =
-                match outgoing.payload with
-                | Spooled(path, size) -> ValueSome(Body.OfFile(path, size))
-                | Packed
-                | Journaled
-                | Recorded _
-                | Bytes _
-                | Input _
-                | Slice _ -> ValueNone
+                ValueSome(Body.OfContent outgoing.payload)
 
             member _.Instead _ = ValueNone
 
@@ -101,7 +96,7 @@ type WorkerSession
     }
 
     let writer =
-        FrameWriter<ToScheduler>(
+        FrameWriter<ToScheduler, Content>(
             PipeWriter.Create(
                 stream,
                 StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)
@@ -114,18 +109,18 @@ type WorkerSession
 
     /// False: nothing more is sent, and the caller still owns the payload.
     let tryPost message payload =
-        writer.Post { message = message; payload = payload; submission = ValueNone; isLast = true }
+        writer.Post { message = message; payload = payload }
 
-    let post message = tryPost message Payload.empty |> ignore
+    let post message = tryPost message Content.empty |> ignore
 
     let deliver (work: Process) (result: TaskReport) =
-        let size = Payload.size result.payload
+        let size = Content.size result.payload
 
         if size > maxResult then
             let message = $"a result of {size} bytes; the scheduler takes {maxResult}"
 
             let sent =
-                tryPost (ToScheduler.Result(work.attempt, Failed(message, false))) Payload.empty
+                tryPost (ToScheduler.Result(work.attempt, Failed(message, false))) Content.empty
 
             if sent then
                 SpoolFile.discard result.payload
@@ -133,7 +128,7 @@ type WorkerSession
             sent
         else
             match result.message with
-            | ToScheduler.Stored _ -> tryPost result.message Payload.empty // the result stays in its file
+            | ToScheduler.Stored _ -> tryPost result.message Content.empty // the result stays in its file
             | message -> tryPost message result.payload
 
     let deliverHeld (assigned: AssignedTask) (result: TaskReport) =

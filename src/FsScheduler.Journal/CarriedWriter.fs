@@ -30,7 +30,7 @@ module internal CarriedWriter =
         out.Count(EventNames.losses, progress.losses)
         out.Count(EventNames.stage, progress.stage)
         out.Count(EventNames.stageEnd, progress.stageEnd)
-        ValueOption.iter (fun result -> out.Payload(EventNames.result, result)) progress.result
+        ValueOption.iter (fun result -> out.Content(EventNames.result, result)) progress.result
 
         if not progress.pastFailures.IsEmpty then
             out.Json.StartArray EventNames.pastFailures
@@ -67,7 +67,7 @@ module internal CarriedWriter =
             out.Text(EventNames.what, "part")
             out.Task whole
             out.Number(EventNames.piece, int64 index)
-            out.Payload(EventNames.payload, part)
+            out.Content(EventNames.payload, part)
         | Carried.Key key ->
             out.Text(EventNames.what, "key")
             out.Task key.task
@@ -75,7 +75,7 @@ module internal CarriedWriter =
             out.Text(EventNames.content, key.key.content)
             out.Number(EventNames.attempts, int64 key.attempts)
             Option.iter (fun error -> out.Text(EventNames.error, error)) key.error
-            out.Payload(EventNames.payload, key.result)
+            out.Content(EventNames.payload, key.result)
             out.Text(EventNames.want, EventNames.wantName key.want)
             out.Time(EventNames.finished, key.finished)
             ValueOption.iter (fun at -> out.Time(EventNames.delivered, at)) key.delivered

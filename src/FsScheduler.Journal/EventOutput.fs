@@ -12,7 +12,7 @@ type EventSources = {
     /// An instant as Unix milliseconds.
     toUnix: Instant -> int64
     /// The mark of a result that is about to be published.
-    mark: Payload -> ResultMark
+    mark: Content -> ResultMark
     /// The submission of the event of this number.
     submission: int64 -> Submission
     /// The payload of the event of this number.
@@ -65,18 +65,13 @@ type internal EventOutput(sources: EventSources) =
         if value <> 0 then
             number name (int64 value)
 
-    let payload name payload =
-        match payload with
-        | Bytes content -> bytes name (ReadOnlySpan content)
-        | Spooled(path, size) -> file name path size
+    let content name (kept: KeptContent) =
+        match kept with
+        | Held(Bytes content) -> bytes name (ReadOnlySpan content)
+        | Held(Spooled(path, size)) -> file name path size
         // The event of a task that ended without a result has no bytes.
         | Recorded(_, 0L<B>) -> bytes name ReadOnlySpan<byte>.Empty
         | Recorded(number, _) -> bytes name (ReadOnlySpan(sources.payload number))
-        // Not written: these follow from the task.
-        | Packed
-        | Journaled
-        | Input _
-        | Slice _ -> ()
 
     let fileVersion (version: FileVersion) =
         json.StartObject EventNames.input
@@ -121,7 +116,10 @@ type internal EventOutput(sources: EventSources) =
             if submission.Packed.Length > 0 then
                 bytes EventNames.payload submission.Packed.Span
         | Input version -> fileVersion version
-        | other -> payload EventNames.payload other
+        | Kept kept -> content EventNames.payload kept
+        // Not written: these follow from the task.
+        | Journaled
+        | Slice _ -> ()
 
     let failure (failure: Failure) =
         number EventNames.attempt (int64 failure.attempt)
@@ -194,7 +192,7 @@ type internal EventOutput(sources: EventSources) =
     member _.Attempt value = attempt value
     member _.Session id = session id
     member _.Pipeline(name, value) = json.Raw(name, printed value)
-    member _.Payload(name, value) = payload name value
+    member _.Content(name, value) = content name value
     member _.FileVersion value = fileVersion value
     member _.Submission value = submission value
     member _.Failure value = failure value
@@ -204,7 +202,7 @@ type internal EventOutput(sources: EventSources) =
     /// Writes the mark of a result that is about to be published.
     member _.Mark(result: AcceptedResult) =
         match result with
-        | AcceptedPayload payload -> mark (sources.mark payload)
+        | AcceptedContent content -> mark (sources.mark content)
         | AcceptedMark known -> mark known
 
     /// The submission of a carried task, read from the journal where only the journal has it.

@@ -48,15 +48,15 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
     let attempt () = { task = task (); number = int (integerOr Slot.attempt 1L) }
     let time slot = toInstant (integer slot)
 
-    let place (found: PayloadPlace voption) number : Payload voption =
+    let place (found: PayloadPlace voption) number : KeptContent voption =
         match found with
         | ValueSome place when not (isNull place.file) ->
-            ValueSome(Spooled(Path.Combine(spool, nonNull place.file), place.bytes * 1L<B>))
+            ValueSome(Held(Spooled(Path.Combine(spool, nonNull place.file), place.bytes * 1L<B>)))
         | ValueSome place -> ValueSome(Recorded(number, place.bytes * 1L<B>))
         | ValueNone -> ValueNone
 
     let placeOrEmpty found number =
-        ValueOption.defaultValue Payload.empty (place found number)
+        ValueOption.defaultValue KeptContent.empty (place found number)
 
     let want () =
         EventText.want (textOr Slot.want "result")
@@ -91,7 +91,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
     /// A spooled payload stays known as a file, so that start-up does not delete it.
     let whole number origin : Submission =
 
-        let make payload =
+        let make (payload: Payload) =
             Submission.Create(
                 EventText.name (text Slot.name),
                 textOr Slot.ref "",
@@ -105,10 +105,10 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
         | Folder ->
             match parser.Input with
             | ValueSome version -> make (Input version)
-            | ValueNone -> make (placeOrEmpty parser.Payload number)
+            | ValueNone -> make (Kept(placeOrEmpty parser.Payload number))
         | Origin.Client _ ->
             match place parser.Payload number with
-            | ValueSome(Spooled _ as file) -> make file
+            | ValueSome(Held _ as file) -> make (Kept file)
             | _ when isLean -> (make Journaled).ToJournaled()
             | _ -> make Journaled
 

@@ -63,7 +63,7 @@ type EventWriter(sources: EventSources) =
             is "advanced"
             out.Attempt given
             number EventNames.stage (int64 stage)
-            out.Payload(EventNames.payload, result)
+            out.Content(EventNames.payload, result)
         | Event.Split(given, last, others, cuts) ->
             is "split"
             out.Attempt given
@@ -77,7 +77,7 @@ type EventWriter(sources: EventSources) =
             is "part"
             out.Task whole
             number EventNames.piece (int64 index)
-            out.Payload(EventNames.payload, part)
+            out.Content(EventNames.payload, part)
         | Event.Speculated(whole, index, slow) ->
             is "speculated"
             out.Task whole
@@ -112,7 +112,7 @@ type EventWriter(sources: EventSources) =
 
             match remainder with
             | NothingKept -> ()
-            | KeptResult result -> out.Payload(EventNames.payload, result)
+            | KeptResult result -> out.Content(EventNames.payload, result)
             | StoredResult content -> out.ContentHash content
         | Event.Cancelled(id, reason) ->
             is "cancelled"

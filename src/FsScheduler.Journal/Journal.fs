@@ -20,7 +20,7 @@ type JournalOptions = {
     toUnix: Instant -> int64
     toInstant: int64 -> Instant
     /// The mark of a result that is about to be published.
-    mark: Payload -> ResultMark
+    mark: Content -> ResultMark
     /// Called with the error, once or often, while the disk takes nothing.
     storageFailed: string -> unit
     /// Called after each write that succeeds.
@@ -75,9 +75,9 @@ type Journal(store: IJournalStore, options: JournalOptions) =
                 number >= first && number < first + int64 events.Count
                 ->
                 match events[int (number - first)] with
-                | Event.Advanced(_, _, Bytes bytes)
-                | Event.Part(_, _, Bytes bytes)
-                | Event.Completed(_, KeptResult(Bytes bytes)) -> Some bytes
+                | Event.Advanced(_, _, Held(Bytes bytes))
+                | Event.Part(_, _, Held(Bytes bytes))
+                | Event.Completed(_, KeptResult(Held(Bytes bytes))) -> Some bytes
                 | _ -> None
             | _ -> None)
 

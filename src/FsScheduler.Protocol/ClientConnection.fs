@@ -34,25 +34,19 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
     static let mutable files = 0L
 
     let bodies = {
-        new IPayloadSource<ToScheduler> with
+        new IPayloadSource<ToScheduler, Content> with
+            member _.TryBytes content = Content.tryBytes content
+            member _.MemorySize content = Content.memorySize content
             member _.Posted _ = ()
 
             member _.Open departure =
-                match departure.payload with
-                | Spooled(path, size) ->
-                    try
-                        ValueSome(Body.OfFile(path, size))
-                    with
-                    | :? IOException
-                    | :? UnauthorizedAccessException ->
-                        stream.Dispose() // whoever waits for an answer learns that there will be none
-                        ValueNone
-                | Packed
-                | Bytes _
-                | Journaled
-                | Recorded _
-                | Input _
-                | Slice _ -> ValueNone
+                try
+                    ValueSome(Body.OfContent departure.payload)
+                with
+                | :? IOException
+                | :? UnauthorizedAccessException ->
+                    stream.Dispose() // whoever waits for an answer learns that there will be none
+                    ValueNone
 
             member _.Instead _ = ValueNone
 
@@ -69,7 +63,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
     }
 
     let writer =
-        FrameWriter<ToScheduler>(
+        FrameWriter<ToScheduler, Content>(
             PipeWriter.Create(stream, StreamPipeWriterOptions(leaveOpen = true)),
             Encoder<ToScheduler>(fun output message bytes ->
                 Codec.encodeToScheduler output message bytes),
@@ -119,12 +113,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
                 | ToScheduler.Status -> asked.Enqueue isOurs
                 | _ -> ()
 
-                writer.Post {
-                    message = message
-                    payload = payload
-                    submission = ValueNone
-                    isLast = false
-                })
+                writer.Post { message = message; payload = payload })
 
         writer.Signal()
         posted
@@ -143,7 +132,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
         | Silence.Wait -> ()
         | Silence.Ask ->
             askedAt <- ValueSome clock.Now
-            post ToScheduler.Status Payload.empty true |> ignore
+            post ToScheduler.Status Content.empty true |> ignore
         | Silence.Lost -> stream.Dispose() // whoever waits for an answer learns that there will be none
 
     let mutable looking: ITimer | null = null
@@ -170,17 +159,11 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
     member private _.StartLooking() = startLooking ()
 
     /// Queues a message with a payload; a file's is its size now. False: the connection is gone.
-    member _.Post(message: ToScheduler, payload: Payload) : bool =
-        sent <-
-            sent
-            + match payload with
-              | Spooled(_, size) -> size
-              | Bytes bytes -> int64 bytes.Length * 1L<B>
-              | _ -> 0L<B>
-
+    member _.Post(message: ToScheduler, payload: Content) : bool =
+        sent <- sent + Content.size payload
         post message payload false
 
-    member client.Post(message: ToScheduler) = client.Post(message, Payload.empty)
+    member client.Post(message: ToScheduler) = client.Post(message, Content.empty)
 
     /// <summary>The next message; None when the connection has ended.</summary>
     member _.ReceiveAsync(ct: CancellationToken) : Task<IncomingMessage<FromScheduler> option> =

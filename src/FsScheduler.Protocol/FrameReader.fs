@@ -14,7 +14,7 @@ open FsScheduler.Platform
 [<Struct>]
 type IncomingMessage<'message> = {
     message: 'message
-    payload: Payload
+    payload: Content
     /// Why the payload could not be stored; null when it was.
     failure: string | null
 }
@@ -89,7 +89,7 @@ type FrameReader<'message>
         match admit.Invoke frame, frame with
         | FrameHandling.Stop, _ -> stopped <- true
         | FrameHandling.Take, Ok frame when frame.bytes = 0L<B> ->
-            arrivals.Add { message = frame.message; payload = Payload.empty; failure = null }
+            arrivals.Add { message = frame.message; payload = Content.empty; failure = null }
         | FrameHandling.Take, Ok frame -> awaited <- ValueSome frame
         | _, Ok frame -> skip <- int64 frame.bytes
         | _, Error error -> skip <- int64 error.bytes
@@ -282,7 +282,7 @@ type FrameReader<'message>
                             if isNull failure then
                                 Spooled(path, frame.bytes)
                             else
-                                Payload.empty
+                                Content.empty
 
                         arrivals.Add {
                             message = frame.message

@@ -13,14 +13,7 @@ open FsScheduler.Platform
 
 /// A message to be sent.
 [<Struct>]
-type OutgoingMessage<'message> = {
-    message: 'message
-    payload: Payload
-    /// Holds the payload that is `Packed`.
-    submission: Submission voption
-    /// Whether a payload that is a file is deleted once it was sent.
-    isLast: bool
-}
+type OutgoingMessage<'message, 'payload> = { message: 'message; payload: 'payload }
 
 /// The bytes of a payload, opened to be sent.
 [<Struct>]
@@ -48,29 +41,39 @@ type Body = {
 
         { bytes = ReadOnlyMemory.Empty; file = file; start = 0L<B>; size = size }
 
-    static member OfBytes(bytes: byte[]) : Body = {
-        bytes = ReadOnlyMemory bytes
+    static member OfBytes(bytes: ReadOnlyMemory<byte>) : Body = {
+        bytes = bytes
         file = null
         start = 0L<B>
         size = int64 bytes.Length * 1L<B>
     }
 
+    /// As `OfBytes` or `OfFile`.
+    static member OfContent(content: Content) : Body =
+        match content with
+        | Bytes bytes -> Body.OfBytes(ReadOnlyMemory bytes)
+        | Spooled(path, size) -> Body.OfFile(path, size)
+
 /// Writes a line and its newline.
 type Encoder<'message> =
     delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
 
-/// Where the payloads are that are neither packed nor in memory.
-type IPayloadSource<'message> =
-    /// It was posted with such a payload; `Open` or `Unsent` follows.
-    abstract Posted: OutgoingMessage<'message> -> unit
+/// Where the payloads of messages are.
+type IPayloadSource<'message, 'payload> =
+    /// The bytes of a payload that is in memory; none: it is opened when it is its turn.
+    abstract TryBytes: 'payload -> ReadOnlyMemory<byte> voption
+    /// How many bytes of memory a payload takes until it is sent, and not longer.
+    abstract MemorySize: 'payload -> int64
+    /// It was posted with a payload that is to be opened; `Open` or `Unsent` follows.
+    abstract Posted: OutgoingMessage<'message, 'payload> -> unit
     /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
-    abstract Open: OutgoingMessage<'message> -> Body voption
+    abstract Open: OutgoingMessage<'message, 'payload> -> Body voption
     /// What is said, without a payload, to one who would wait for ever for a message whose payload is not to be had.
-    abstract Instead: OutgoingMessage<'message> -> 'message voption
+    abstract Instead: OutgoingMessage<'message, 'payload> -> 'message voption
     /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
-    abstract Sent: OutgoingMessage<'message> * Body * whole: bool -> unit
+    abstract Sent: OutgoingMessage<'message, 'payload> * Body * whole: bool -> unit
     /// Instead of both: it was posted, and the stream failed before it was its turn.
-    abstract Unsent: OutgoingMessage<'message> -> unit
+    abstract Unsent: OutgoingMessage<'message, 'payload> -> unit
 
 /// <summary>Messages to bytes of a stream: whatever is queued goes out in one flush.</summary>
 /// <param name="output">The bytes go here.</param>
@@ -80,13 +83,17 @@ type IPayloadSource<'message> =
 /// <remarks>The thread that signals does the writing if nobody is at it, which saves a switch of threads for every
 /// message of a quiet system; messages with files are written by a pool thread.</remarks>
 [<Sealed>]
-type FrameWriter<'message>
-    (output: PipeWriter, encode: Encoder<'message>, bodies: IPayloadSource<'message>, clock: Clock)
-    =
+type FrameWriter<'message, 'payload>
+    (
+        output: PipeWriter,
+        encode: Encoder<'message>,
+        bodies: IPayloadSource<'message, 'payload>,
+        clock: Clock
+    ) =
     let flushBytes = 64 * 1024
     let gate = obj ()
-    let mutable queued = List<OutgoingMessage<'message>>()
-    let mutable spare = List<OutgoingMessage<'message>>()
+    let mutable queued = List<OutgoingMessage<'message, 'payload>>()
+    let mutable spare = List<OutgoingMessage<'message, 'payload>>()
     let mutable queuedFiles = false
     let mutable isWriting = false
     let mutable backlog = 0L // payload bytes and messages that have not gone out
@@ -101,25 +108,8 @@ type FrameWriter<'message>
     let mutable lastProgress = clock.Now
     let mutable room: TaskCompletionSource | null = null // somebody waits for the backlog to go down
 
-    static let isFile payload =
-        match payload with
-        | Spooled _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> true
-        | Packed
-        | Bytes _ -> false
-
-    static let cost (departure: OutgoingMessage<'message>) =
-        match departure.payload with
-        | Bytes bytes -> 100L + int64 bytes.Length
-        | Packed
-        | Journaled
-        | Recorded _
-        | Spooled _
-        | Input _
-        | Slice _ -> 100L
+    let cost (departure: OutgoingMessage<'message, 'payload>) =
+        100L + bodies.MemorySize departure.payload
 
     let makeRoom () =
         match Interlocked.Exchange(&room, null) with
@@ -158,7 +148,7 @@ type FrameWriter<'message>
         with :? IOException ->
             0
 
-    let writeFile (departure: OutgoingMessage<'message>) (body: Body) =
+    let writeFile (departure: OutgoingMessage<'message, 'payload>) (body: Body) =
         task {
             let file = nonNull body.file
             let size = int64 body.size
@@ -199,7 +189,7 @@ type FrameWriter<'message>
         unflushed <- unflushed + bytes.Length + 128
 
     /// In pieces, so that a peer that takes them slowly is seen to take them.
-    let writePieces (message: 'message) (bytes: byte[]) : Task =
+    let writePieces (message: 'message) (bytes: ReadOnlyMemory<byte>) : Task =
         task {
             encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
             unflushed <- unflushed + 128
@@ -208,31 +198,19 @@ type FrameWriter<'message>
 
             while offset < bytes.Length do
                 let length = min flushBytes (bytes.Length - offset)
-                output.Write(ReadOnlySpan(bytes, offset, length))
+                output.Write(bytes.Span.Slice(offset, length))
                 offset <- offset + length
                 unflushed <- unflushed + length
                 do! flushAt flushBytes
         }
 
-    let write (departure: OutgoingMessage<'message>) : Task =
-        match departure.payload with
-        | Bytes bytes when bytes.Length > flushBytes -> writePieces departure.message bytes
-        | Bytes bytes ->
-            writeBytes departure.message (ReadOnlyMemory bytes)
+    let write (departure: OutgoingMessage<'message, 'payload>) : Task =
+        match bodies.TryBytes departure.payload with
+        | ValueSome bytes when bytes.Length > flushBytes -> writePieces departure.message bytes
+        | ValueSome bytes ->
+            writeBytes departure.message bytes
             Task.CompletedTask
-        | Packed ->
-            writeBytes
-                departure.message
-                (match departure.submission with
-                 | ValueNone -> ReadOnlyMemory.Empty
-                 | ValueSome submission -> submission.Packed)
-
-            Task.CompletedTask
-        | Spooled _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ ->
+        | ValueNone ->
             match bodies.Open departure with
             | ValueNone ->
                 match bodies.Instead departure with
@@ -249,7 +227,7 @@ type FrameWriter<'message>
                 unflushed <- unflushed + 128
                 writeFile departure body
 
-    let takeQueued () : List<OutgoingMessage<'message>> | null =
+    let takeQueued () : List<OutgoingMessage<'message, 'payload>> | null =
         lock gate (fun () ->
             if queued.Count = 0 then
                 isWriting <- false
@@ -353,12 +331,12 @@ type FrameWriter<'message>
             }
 
     /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
-    member _.Post(departure: OutgoingMessage<'message>) : bool =
+    member _.Post(departure: OutgoingMessage<'message, 'payload>) : bool =
         lock gate (fun () ->
             if isNull failure then
                 queued.Add departure
 
-                if isFile departure.payload then
+                if (bodies.TryBytes departure.payload).IsNone then
                     queuedFiles <- true
                     bodies.Posted departure
 

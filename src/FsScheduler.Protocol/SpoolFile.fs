@@ -104,27 +104,15 @@ module SpoolFile =
         | :? IOException
         | :? UnauthorizedAccessException -> ()
 
-    /// Deletes the file of a payload that has one of its own.
-    let discard (payload: Payload) =
-        match payload with
-        | Spooled(path, _) -> delete path
-        | Packed
-        | Journaled
-        | Recorded _
-        | Bytes _
-        | Input _
-        | Slice _ -> ()
+    /// Deletes the file of content that is in one.
+    let discard (content: Content) =
+        ValueOption.iter delete (Content.file content)
 
-    /// Reads a payload that is in memory or in a file of its own.
-    let openPayload (payload: Payload) : Stream =
-        match payload with
-        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
+    /// Reads content.
+    let openContent (content: Content) : Stream =
+        match content with
         | Bytes bytes -> new MemoryStream(bytes, false)
-        | Packed
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> invalidOp "a worker has payloads in memory or in files of its own"
+        | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
 
 /// Files of payloads, as the scheduler's own work sees them. From any thread.
 type ISpool =

@@ -39,18 +39,20 @@ type EffectDispatcher
             touched.Add peer
 
     /// False: the peer has gone.
-    let trySend session (outgoing: OutgoingMessage<FromScheduler>) =
+    let trySend session (outgoing: SchedulerMessage) =
         match find.Invoke session with
         | NonNull peer when peer.Post outgoing ->
             touch peer
             true
         | _ ->
-            if outgoing.isLast then
-                publishing.Post(DiskEffect.Discard outgoing.payload)
+            match outgoing.payload with
+            | OutgoingPayload.Own(Spooled(path, _)) -> publishing.Post(DiskEffect.Discard path)
+            | _ -> ()
 
             false
 
-    let send session outgoing = trySend session outgoing |> ignore
+    let send session message payload =
+        trySend session { message = message; payload = payload } |> ignore
 
     /// Notes the delivery of a kept result, which is kept less long from now on.
     let note message =
@@ -79,29 +81,15 @@ type EffectDispatcher
     let toPeer effect =
         match effect with
         | PeerEffect.Assign(session, work, submission, payload) ->
-            send session {
-                message = FromScheduler.Process work
-                payload = payload
-                submission = ValueSome submission
-                isLast = false
-            }
+            send session (FromScheduler.Process work) (OutgoingPayload.Task(submission, payload))
         | PeerEffect.Revoke(session, attempt) ->
-            send session {
-                message = FromScheduler.Cancel attempt
-                payload = Payload.empty
-                submission = ValueNone
-                isLast = false
-            }
-        | PeerEffect.Reply(session, message, payload, kept) ->
-            let isSent =
-                trySend session {
-                    message = withOutage message
-                    payload = payload
-                    submission = ValueNone
-                    isLast = not kept
-                }
-
-            if isSent && kept then
+            send session (FromScheduler.Cancel attempt) OutgoingPayload.none
+        | PeerEffect.Reply(session, message) ->
+            send session (withOutage message) OutgoingPayload.none
+        | PeerEffect.ReplyResult(session, message, result) ->
+            send session message (OutgoingPayload.Own result)
+        | PeerEffect.ReplyKept(session, message, result) ->
+            if trySend session { message = message; payload = OutgoingPayload.Kept result } then
                 note message
         | PeerEffect.Welcome(session, keep) -> onPeer session _.Welcome(keep)
         | PeerEffect.Dismiss session -> onPeer session _.Dismiss()

@@ -16,8 +16,8 @@ module Restart =
     /// missing and are deleted, and so are missing at every later start too.
     let private isThere (files: ISpool) isSameBoot (event: Event) =
         match event with
-        | Event.Part(_, _, Spooled(path, _))
-        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && files.Has path
+        | Event.Part(_, _, Held(Spooled(path, _)))
+        | Event.Carried(Carried.Part(_, _, Held(Spooled(path, _)))) -> isSameBoot && files.Has path
         | _ -> true
 
     /// <summary>Restores the machine from the journal.</summary>

@@ -120,12 +120,7 @@ type SchedulerHost(options: HostOptions) =
         | null -> ()
         | peer ->
             let isSent =
-                peer.Post {
-                    message = FromScheduler.Done outcome
-                    payload = Payload.empty
-                    submission = ValueNone
-                    isLast = false
-                }
+                peer.Post { message = FromScheduler.Done outcome; payload = OutgoingPayload.none }
 
             if isSent then
                 peer.Signal()

@@ -161,7 +161,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let targetOf source name =
         publisher.TargetOf(owners.Find(source, name))
 
-    let answer (question: ToScheduler) : Task<struct (FromScheduler * Payload)> =
+    let answer (question: ToScheduler) : Task<struct (FromScheduler * KeptContent)> =
         HistoryQueries.answer journal history agent targetOf question
 
     let room = FreeSpaceWatch(outage, clock, stop.Token)

@@ -25,13 +25,17 @@ let private want want =
     | Nothing -> "nothing"
 
 /// Where the bytes are, when the journal holds those that were in memory.
+let private kept (of': KeptContent) =
+    match of' with
+    | Held(Bytes bytes) -> $"{bytes.Length} bytes"
+    | Held(Spooled(path, size)) -> $"{size} bytes in {path}"
+    | Recorded(_, size) -> $"{size} bytes"
+
 let rec private payload (of': Payload) =
     match of' with
-    | Bytes bytes -> $"{bytes.Length} bytes"
     | Packed
     | Journaled -> "with the submission"
-    | Recorded(_, size) -> $"{size} bytes"
-    | Spooled(path, size) -> $"{size} bytes in {path}"
+    | Kept content -> kept content
     | Input stamp -> $"input of {version stamp}"
     | Slice(whole, start, size) -> $"{size} bytes from {start} of {payload whole}"
 
@@ -53,7 +57,7 @@ let private pieces (pieces: Pieces | null) =
     match pieces with
     | null -> "whole"
     | pieces ->
-        let parts = pieces.Parts |> Seq.map payload |> String.concat ", "
+        let parts = pieces.Parts |> Seq.map kept |> String.concat ", "
 
         let tasks =
             pieces.Tasks |> Seq.map (fun task -> string task.Id) |> String.concat " "
@@ -127,7 +131,7 @@ let ofState (scheduler: Scheduler) : string list =
                 match outcome with
                 | ValueSome(struct (ending, result)) ->
                     let error = Option.defaultValue "done" ending.error
-                    $"{ending.attempts} attempts, {error}, {payload result}"
+                    $"{ending.attempts} attempts, {error}, {kept result}"
                 | ValueNone -> "not ended"
 
             let kept =

@@ -196,7 +196,7 @@ let private matching =
             let _, effects = machine.Submit("x", pipeline = "exec:jq")
 
             match effects with
-            | [ Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, _, message), _, _)) ] ->
+            | [ Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, _, message))) ] ->
                 Expect.stringContains message "no worker may run 'exec:jq'" ""
             | other -> failtest $"{other}"
 

@@ -92,7 +92,7 @@ let private steps = [
     "It went into quarantine at 2026-11-24 12:00:01 +00:00, after attempt 3: no paper."
     Event.Claimed({ task = taskId 7; number = 3 }, session 9),
     "The scheduler was started again; node-9 came back at 2026-11-24 12:00:01 +00:00 and went on with attempt 3."
-    Event.Advanced({ task = taskId 7; number = 3 }, 1, Payload.empty),
+    Event.Advanced({ task = taskId 7; number = 3 }, 1, KeptContent.empty),
     "Attempt 3 finished the stages before number 2."
     Event.Split({ task = taskId 7; number = 4 }, 1, ValueNone, [| 5L<B>; 9L<B> |]),
     "Attempt 4 is worked on in 2 pieces, since 2026-11-24 12:00:01 +00:00: each is a task of its own."

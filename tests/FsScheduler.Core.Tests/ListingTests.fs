@@ -22,7 +22,7 @@ let private ids (page: TaskPage) = [ for row in page.rows -> int64 row.task ]
 let private busy () =
     let machine = running 2 2
 
-    machine.Report(1, attempt 2 1, Failed("no ink", false), Payload.empty) |> ignore
+    machine.Report(1, attempt 2 1, Failed("no ink", false), Content.empty) |> ignore
 
     machine.Submit "x3" |> ignore
     machine.Submit("y4", pipeline = "b | a") |> ignore

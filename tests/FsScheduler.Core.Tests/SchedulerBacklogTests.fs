@@ -52,7 +52,7 @@ let tests =
             let machine = filled ()
             machine.Do(Input.Ready(session 2, 1))
 
-            let _, effects = machine.Report(2, attempt 1 2, Failed("bad", false), Payload.empty)
+            let _, effects = machine.Report(2, attempt 1 2, Failed("bad", false), Content.empty)
 
             Expect.equal (List.sort (given effects)) [ 1L, 4L; 2L, 2L ] "worker 1 goes on"
             machine.Do(Input.Retry(taskId 1, client))
@@ -244,10 +244,14 @@ let tests =
 
             let events = [
                 Event.Submitted(taskId 1, cut, pipeline [ "a"; "d" ])
-                Event.Advanced(attempt 1 1, 1, spooled "s")
+                Event.Advanced(attempt 1 1, 1, Held(spooled "s"))
                 Event.Submitted(taskId 2, cut, whole)
                 Event.Split(attempt 2 1, 1, ValueNone, [| 300L<B> |])
-                Event.Submitted(taskId 3, cut.Piece(taskId 2, 0, Slice(big, 0L<B>, 300L<B>)), lower)
+                Event.Submitted(
+                    taskId 3,
+                    cut.Piece(taskId 2, 0, Slice(kept big, 0L<B>, 300L<B>)),
+                    lower
+                )
                 Event.Submitted(taskId 4, submission "y" 0 Result None (bytes "y"), lower)
             ]
 

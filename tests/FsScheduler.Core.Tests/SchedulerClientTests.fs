@@ -53,7 +53,7 @@ let private cancelling =
             let machine = Machine settings
             machine.Worker(1, [ "a" ], 1) |> ignore
             machine.SubmitAll [ "x" ]
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
             expect (machine.Take cancel) cancelled [ told 1 ]
             Expect.equal machine.Scheduler.Quarantined 0 "quarantined"
             Expect.isTrue machine.Scheduler.IsDone "done"
@@ -64,7 +64,7 @@ let private cancelling =
             machine.Do(Input.Submit(submission "x" 0 Result None (spooled "in"), ""))
 
             expect (machine.Take cancel) cancelled [
-                Effect.ToDisk(DiskEffect.Discard(spooled "in"))
+                Effect.ToDisk(DiskEffect.Discard "in")
                 told 0
             ]
         }
@@ -106,7 +106,7 @@ let private retrying =
             let machine = Machine settings
             machine.Worker(1, [ "a" ], 1) |> ignore
             machine.SubmitAll [ "x" ]
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
             machine.Do(Input.Retry(taskId 1, client))
 
             expect (machine.Succeed(1, attempt 1 2)) [ completed 1 2 ] [ doneWell "x" 1 2 ]
@@ -125,7 +125,7 @@ let private wanting =
             let _, outputs = ending Result
 
             let answer =
-                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1, spooled "out", false))
+                Effect.ToPeer(PeerEffect.ReplyResult(client, doneFor "x" 1 1, spooled "out"))
 
             expect outputs [ completed 1 1 ] [ answer ]
         }
@@ -135,7 +135,7 @@ let private wanting =
 
             expect outputs [ completed 1 1 ] [
                 reply (doneFor "x" 1 1)
-                Effect.ToDisk(DiskEffect.Discard(spooled "out"))
+                Effect.ToDisk(DiskEffect.Discard "out")
             ]
         }
 
@@ -144,7 +144,7 @@ let private wanting =
 
             Expect.equal
                 events
-                [ Event.Accepted(attempt 1 1, AcceptedPayload(spooled "out")) ]
+                [ Event.Accepted(attempt 1 1, AcceptedContent(spooled "out")) ]
                 "accepted"
 
             match effects with
@@ -162,7 +162,7 @@ let private busy =
         machine.SubmitAll [ "1"; "2" ]
 
         expect (machine.Take(Input.Submit(submission "3" 0 Result None (spooled "in"), ""))) [] [
-            Effect.ToDisk(DiskEffect.Discard(spooled "in"))
+            Effect.ToDisk(DiskEffect.Discard "in")
             reply (
                 FromScheduler.Rejected(
                     "3",
@@ -187,8 +187,8 @@ let private keys =
         let key = { text = "k"; content = content }
         Input.Submit(submission ref 0 want (Some key) payload, "")
 
-    let doneFor ref payload kept =
-        Effect.ToPeer(PeerEffect.Reply(client, doneFor ref 1 1, payload, kept))
+    let doneFor ref result =
+        Effect.ToPeer(PeerEffect.ReplyKept(client, doneFor ref 1 1, Held result))
 
     let started () =
         let machine = Machine settings
@@ -216,20 +216,20 @@ let private keys =
                     | _ -> ()
             ]
 
-            Expect.equal results [ Payload.empty ] "what is kept"
+            Expect.equal results [ KeptContent.empty ] "what is kept"
         }
 
         test "used again gives the same task, and runs nothing" {
             let machine = started ()
 
             expect (machine.Take(submit "y" Result "c" (spooled "again"))) [] [
-                Effect.ToDisk(DiskEffect.Discard(spooled "again"))
+                Effect.ToDisk(DiskEffect.Discard "again")
                 reply (FromScheduler.Accepted("y", taskId 1))
             ]
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
-                Event.Completed(attempt 1 1, KeptResult(spooled "out"))
-            ] [ doneFor "x" (spooled "out") true; doneFor "y" (spooled "out") true ]
+                Event.Completed(attempt 1 1, KeptResult(Held(spooled "out")))
+            ] [ doneFor "x" (spooled "out"); doneFor "y" (spooled "out") ]
         }
 
         test "used after the end gives the end, with the result that was kept" {
@@ -238,7 +238,7 @@ let private keys =
 
             expect (machine.Take(submit "y" Result "c" (bytes "x"))) [] [
                 reply (FromScheduler.Accepted("y", taskId 1))
-                doneFor "y" (spooled "out") true
+                doneFor "y" (spooled "out")
             ]
         }
 
@@ -257,7 +257,7 @@ let private keys =
             let message = "the key 'k' was used for other content, in task 1"
 
             expect (machine.Take(submit "y" Result "other" (spooled "again"))) [] [
-                Effect.ToDisk(DiskEffect.Discard(spooled "again"))
+                Effect.ToDisk(DiskEffect.Discard "again")
                 reply (FromScheduler.Rejected("y", RejectionCode.BadKey, message))
             ]
         }
@@ -274,7 +274,7 @@ let private keys =
 
         test "of a task in quarantine tells so at once, and again when it is over" {
             let machine = started ()
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
 
             let failed ref =
                 reply (SchedulerFixture.quarantinedFor ref 1 1 "no")
@@ -291,10 +291,14 @@ let private keys =
 
             let x =
                 Effect.ToPeer(
-                    PeerEffect.Reply(client, SchedulerFixture.doneFor "x" 1 2, bytes "done", true)
+                    PeerEffect.ReplyKept(
+                        client,
+                        SchedulerFixture.doneFor "x" 1 2,
+                        Held(bytes "done")
+                    )
                 )
 
-            let kept = Event.Completed(attempt 1 2, KeptResult(bytes "done"))
+            let kept = Event.Completed(attempt 1 2, KeptResult(Held(bytes "done")))
 
             expect (machine.Succeed(1, attempt 1 2)) [ kept ] [ x; told "y" ]
         }
@@ -316,7 +320,7 @@ let private keys =
 
             for i in 1 .. SchedulerLimits.keysMax + 1 do
                 submit i
-                take (Input.Report(session 1, attempt i 1, Succeeded, Payload.empty))
+                take (Input.Report(session 1, attempt i 1, Succeeded, Content.empty))
 
             submit 2
             Expect.isEmpty decisions.Events "the second is remembered"
@@ -339,10 +343,7 @@ let private keys =
             for i in 1..2 do
                 Expect.hasLength (finish i) 1 "only word"
 
-            Expect.contains
-                (finish 3)
-                (Effect.ToDisk(DiskEffect.Discard(large "out1")))
-                "the oldest goes"
+            Expect.contains (finish 3) (Effect.ToDisk(DiskEffect.Discard "out1")) "the oldest goes"
         }
 
         test "is refused as busy where too many wait for its task" {
@@ -354,7 +355,7 @@ let private keys =
             match machine.Take(submit "z" Nothing "c" (spooled "in")) with
             | [],
               [ Effect.ToDisk(DiskEffect.Discard _)
-                Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected("z", code, _), _, _)) ] ->
+                Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected("z", code, _))) ] ->
                 Expect.equal code RejectionCode.Busy "code"
             | other -> failtest $"%A{other}"
         }
@@ -368,7 +369,7 @@ let private status =
         machine.Do(Input.Submit(submission "1" 0 File None (bytes "x"), ""))
         machine.SubmitAll [ "2"; "3"; "4"; "5" ]
         machine.Succeed(1, attempt 1 1) |> ignore // publishing
-        machine.Report(1, attempt 2 1, Failed("no", false), Payload.empty) |> ignore
+        machine.Report(1, attempt 2 1, Failed("no", false), Content.empty) |> ignore
         machine.Fail(1, attempt 3 1) |> ignore
         machine.Succeed(1, attempt 4 1) |> ignore
         machine.Submit("6", pipeline = "b") |> ignore

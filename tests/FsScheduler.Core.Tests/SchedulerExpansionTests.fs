@@ -111,7 +111,7 @@ let private flow =
 
             Expect.equal
                 (joins effects)
-                [ attempt 1 1, ValueNone, [ bytes "2"; bytes "3"; bytes "4" ] ]
+                [ attempt 1 1, ValueNone, textParts [ "2"; "3"; "4" ] ]
                 "joined"
 
             let _, effects = machine.Take(Input.PartsMerged(attempt 1 1, bytes "234"))
@@ -124,7 +124,7 @@ let private flow =
                             List.ofArray message.stages, payload
                         | _ -> ()
                 ]
-                [ [ "tally.merge"; "d" ], bytes "234" ]
+                [ [ "tally.merge"; "d" ], kept (bytes "234") ]
                 "what the worker gets"
         }
 
@@ -268,12 +268,12 @@ let private restartLater =
             Event.Split(attempt 1 1, 2, ValueSome(recorded "lower | tally.part:3"), [| 300L<B> |])
             Event.Submitted(
                 taskId 2,
-                (submission "x" 0 Result None big).Piece(taskId 1, 0, big),
+                (submission "x" 0 Result None big).Piece(taskId 1, 0, kept big),
                 recorded "lower | tally.part:3"
             )
-            Event.Part(taskId 1, 0, bytes "part")
+            Event.Part(taskId 1, 0, Held(bytes "part"))
             Event.Completed(attempt 2 1, NothingKept)
-            Event.Advanced(attempt 1 1, 1, bytes "part")
+            Event.Advanced(attempt 1 1, 1, Held(bytes "part"))
         ]
 
         let numbered =

@@ -41,7 +41,7 @@ let private fence =
                 let before = machine.States
 
                 expect (machine.Report(worker, late, Succeeded, spooled "late")) [] [
-                    Effect.ToDisk(DiskEffect.Discard(spooled "late"))
+                    Effect.ToDisk(DiskEffect.Discard "late")
                 ]
 
                 Expect.equal machine.States before "states"
@@ -91,7 +91,7 @@ let private failing =
         test "is in quarantine at once where another attempt is no use" {
             let machine = running 1 1
 
-            expect (machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty)) [
+            expect (machine.Report(1, attempt 1 1, Failed("no", false), Content.empty)) [
                 Event.Quarantined(taskId 1, failure 1 "w1" "no" 0L<ms>)
             ] [ reply (quarantinedFor "x1" 1 1 "no") ]
         }
@@ -99,7 +99,7 @@ let private failing =
         test "comes out of quarantine with RETRY, with all its attempts" {
             let machine = running 1 1
             let refuse number = Failed($"no {number}", false)
-            machine.Report(1, attempt 1 1, refuse 1, Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, refuse 1, Content.empty) |> ignore
 
             match machine.Take(Input.Retry(taskId 1, client)) with
             | [ Event.Retried 1L<taskId>; Event.Assigned(next, _, _) ],
@@ -200,7 +200,7 @@ let private failing =
 
             for number in 1 .. SchedulerLimits.pastFailuresMax + 10 do
                 let failed = Failed($"e{number}", false)
-                effects <- snd (machine.Report(1, attempt 2 number, failed, Payload.empty))
+                effects <- snd (machine.Report(1, attempt 2 number, failed, Content.empty))
                 machine.Do(Input.Retry(taskId 2, client))
 
             match effects with

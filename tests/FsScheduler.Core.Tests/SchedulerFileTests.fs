@@ -44,7 +44,7 @@ let private publishingTests =
             ]
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "out")) [
-                Event.Accepted(attempt 1 1, AcceptedPayload(spooled "out"))
+                Event.Accepted(attempt 1 1, AcceptedContent(spooled "out"))
             ] [ Effect.ToDisk(DiskEffect.Publish(attempt 1 1, first, spooled "out")) ]
 
             Expect.isFalse machine.Scheduler.IsDone "not before it is published"
@@ -56,7 +56,7 @@ let private publishingTests =
         test "is tried again with another pipeline as a new task" {
             let machine = worker ()
             machine.Do(submit first)
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
 
             match machine.Take(Input.RetryWith(taskId 1, "lower", client)) with
             | [ Event.Cancelled(1L<taskId>, reason); Event.Submitted(2L<taskId>, again, pipeline) ],
@@ -70,7 +70,7 @@ let private publishingTests =
         test "is tried again with the pipeline that it has, in place, and with none that is unknown" {
             let machine = worker ()
             machine.Do(submit first)
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
             let _, effects = machine.Take(Input.RetryWith(taskId 1, "nonsuch", client))
             Expect.hasLength effects 1 "an ERROR"
             let events, _ = machine.Take(Input.RetryAllWith("", client))
@@ -177,7 +177,7 @@ let private versions =
         test "replaces one that is in quarantine" {
             let machine = worker ()
             machine.Do(submit first)
-            machine.Report(1, attempt 1 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, Failed("no", false), Content.empty) |> ignore
             machine.Do(submit second)
             Expect.equal machine.States [ 2L, "running" ] "states"
         }
@@ -268,7 +268,7 @@ let private starving =
             Expect.equal machine.States [ 3L, "running"; 5L, "succeeding" ] "states"
 
             expect (machine.Report(1, attempt 3 1, Succeeded, spooled "out")) [
-                Event.Accepted(attempt 3 1, AcceptedPayload(spooled "out"))
+                Event.Accepted(attempt 3 1, AcceptedContent(spooled "out"))
             ] [ Effect.ToDisk(DiskEffect.PublishOlder(attempt 3 1, third, spooled "out")) ]
 
             expect (machine.Take(published 3 1)) [ stored 3 1; woken 5; assigned 5 1 1 0 1 ] [
@@ -321,8 +321,8 @@ let private starving =
         test "has its newest version run where the one that may finish fails, or is lost" {
             for failure in
                 [
-                    Input.Report(session 1, attempt 3 1, Failed("no", true), Payload.empty)
-                    Input.Report(session 1, attempt 3 1, Failed("no", false), Payload.empty)
+                    Input.Report(session 1, attempt 3 1, Failed("no", true), Content.empty)
+                    Input.Report(session 1, attempt 3 1, Failed("no", false), Content.empty)
                     Input.Unstored(session 1, attempt 3 1, "no room")
                     Input.FileChanged(attempt 3 1)
                     Input.Cancel(taskId 3, client)
@@ -428,7 +428,7 @@ let private afterRestart =
                     joined
                     submitted 1 first
                     assigned 1 1 1 0 1
-                    Event.Accepted(attempt 1 1, AcceptedPayload(bytes "out"))
+                    Event.Accepted(attempt 1 1, AcceptedContent(bytes "out"))
                     submitted 2 second
                 ]
 

@@ -35,7 +35,7 @@ let private failInARow outcome count (machine: Machine) =
     let mutable said = []
 
     for task in [ 1; 3; 4; 5; 6; 7 ] |> List.take count do
-        let _, effects = machine.Report(1, attempt task 1, outcome, Payload.empty)
+        let _, effects = machine.Report(1, attempt task 1, outcome, Content.empty)
         said <- said @ effects
 
     said
@@ -127,7 +127,7 @@ let private preference =
             join before 2 "w2" start |> ignore
             let submitted = submission "x1" 0 Result None (bytes "x1")
             take before (Input.Submit(submitted, "")) start |> ignore
-            let failure = Input.Report(session 1, attempt 1 1, failed, Payload.empty)
+            let failure = Input.Report(session 1, attempt 1 1, failed, Content.empty)
             take before failure start |> ignore
 
             let after = Scheduler settings
@@ -201,7 +201,7 @@ let private inability =
             let machine = started settings 1 1 1
 
             for number in 1..12 do
-                machine.Report(1, attempt 1 number, cannot, Payload.empty) |> ignore
+                machine.Report(1, attempt 1 number, cannot, Content.empty) |> ignore
                 machine.Pass(61_000L<ms>, [ session 1 ]) |> ignore
 
             Expect.equal (snd machine.States[0]) "running" "tried again and again"
@@ -213,14 +213,14 @@ let private inability =
             let machine = started settings 1 1 3
 
             Expect.equal
-                (machine.Report(1, attempt 1 1, cannot, Payload.empty) |> snd |> heldBack)
+                (machine.Report(1, attempt 1 1, cannot, Content.empty) |> snd |> heldBack)
                 []
                 "once"
 
-            machine.Report(1, attempt 2 1, cannot, Payload.empty) |> ignore
+            machine.Report(1, attempt 2 1, cannot, Content.empty) |> ignore
 
             Expect.equal
-                (machine.Report(1, attempt 3 1, cannot, Payload.empty) |> snd |> heldBack)
+                (machine.Report(1, attempt 3 1, cannot, Content.empty) |> snd |> heldBack)
                 [ "w1", [ "a" ] ]
                 "three times"
 
@@ -233,7 +233,7 @@ let private inability =
 
             for number in 1..3 do
                 machine.Submit($"x{number}", pipeline = "a | b") |> ignore
-                machine.Report(1, attempt number 1, cannot, Payload.empty) |> ignore
+                machine.Report(1, attempt number 1, cannot, Content.empty) |> ignore
 
             machine.Pass(500L<ms>, [ session 1 ]) |> ignore
             machine.Do(Input.Join(session 2, "w1", [| "a" |]))
@@ -247,7 +247,7 @@ let private inability =
             let mutable others = 1
 
             while machine.Scheduler.Quarantined = 0 && number < 20 do
-                machine.Report(1, attempt 1 number, cannot, Payload.empty) |> ignore
+                machine.Report(1, attempt 1 number, cannot, Content.empty) |> ignore
                 others <- others + 1
                 machine.Submit $"y{others}" |> ignore
                 machine.Succeed(1, attempt others 1) |> ignore
@@ -272,7 +272,7 @@ let private inability =
                     let attempt = { task = task.id; number = task.attempt }
 
                     if task.id <= 4L<taskId> then
-                        machine.Report(1, attempt, cannot, Payload.empty) |> ignore
+                        machine.Report(1, attempt, cannot, Content.empty) |> ignore
                     else
                         machine.Succeed(1, attempt) |> ignore
 
@@ -290,9 +290,9 @@ let private inability =
 
         test "is not waited for longer than that" {
             let machine = started { settings with unableAfter = 5_000L<ms> } 1 1 5
-            machine.Report(1, attempt 1 1, cannot, Payload.empty) |> ignore
-            machine.Report(1, attempt 2 1, cannot, Payload.empty) |> ignore
-            machine.Report(1, attempt 3 1, cannot, Payload.empty) |> ignore
+            machine.Report(1, attempt 1 1, cannot, Content.empty) |> ignore
+            machine.Report(1, attempt 2 1, cannot, Content.empty) |> ignore
+            machine.Report(1, attempt 3 1, cannot, Content.empty) |> ignore
             let mutable seconds = 0
 
             while not machine.Scheduler.IsDone && seconds < 100 do
@@ -302,7 +302,7 @@ let private inability =
                 for event in events do
                     match event with
                     | Event.Assigned(attempt, _, _) ->
-                        machine.Report(1, attempt, cannot, Payload.empty) |> ignore
+                        machine.Report(1, attempt, cannot, Content.empty) |> ignore
                     | _ -> ()
 
             Expect.equal machine.Scheduler.Quarantined 5 "all of them"
@@ -315,7 +315,7 @@ let private givenUp =
         let machine = started { settings with unableAfter = 5_000L<ms> } 1 1 6
 
         for task in 1..3 do
-            machine.Report(1, attempt task 1, cannot, Payload.empty) |> ignore
+            machine.Report(1, attempt task 1, cannot, Content.empty) |> ignore
 
         machine.Pass(4_000L<ms>, [ session 1 ]) |> ignore
         machine.Worker(2, [ "a" ], 1) |> ignore
@@ -510,7 +510,7 @@ let private holding =
             let machine = started settings 1 1 3
 
             for task in 1..3 do
-                machine.Report(1, attempt task 1, cannot, Payload.empty) |> ignore
+                machine.Report(1, attempt task 1, cannot, Content.empty) |> ignore
 
             machine.Pass(200L<ms>, [ session 1 ]) |> ignore
 

@@ -66,7 +66,7 @@ let private joinKey
 
             match task with
             | Some({ where = Quarantined } as task) ->
-                let ending = { attempts = task.attempt; isError = true; result = Payload.empty }
+                let ending = { attempts = task.attempt; isError = true; result = Text.nothing }
 
                 tell task.id task.home ending false model waiter
             | _ -> model
@@ -267,7 +267,7 @@ let private take input (model: Model) : Model =
     | Input.Leave session -> lose session model
     | Input.Drain(name, by) -> drain name by model
     | Input.Report(session, attempt, outcome, result) ->
-        model |> heard session |> report session attempt outcome result
+        model |> heard session |> report session attempt outcome (Kept(Held result))
     | Input.Unstored(session, attempt, _) ->
         let isHeld (task: ModelTask) = task.where = Running session
 
@@ -276,7 +276,7 @@ let private take input (model: Model) : Model =
 
         ofAttempt attempt isHeld fail (heard session)
     | Input.SubmissionLoaded(attempt, submission) -> recalled attempt submission model
-    | Input.Published(attempt, _) -> ofAttempt attempt isPublishing (complete Payload.empty true) id
+    | Input.Published(attempt, _) -> ofAttempt attempt isPublishing (complete Text.nothing true) id
     | Input.Unpublished(attempt, _) -> ofAttempt attempt isPublishing (fail "" TaskError true) id
     | Input.FileChanged attempt ->
         ofAttempt attempt isRead (fun task model -> cancel (wholeOf task model) model) id
@@ -297,6 +297,7 @@ let private take input (model: Model) : Model =
 
         ofAttempt attempt isToBeCut (wasCut cuts) id
     | Input.PartsMerged(attempt, result) ->
+        let result = Kept(Held result)
         ofAttempt attempt areJoined (succeed result) (discard result)
     | Input.MergeFailed(attempt, _) -> ofAttempt attempt areJoined (fail "" TaskError true) id
     | Input.NoRoom(attempt, _) -> ofAttempt attempt areJoined (fail "" StorageError true) id

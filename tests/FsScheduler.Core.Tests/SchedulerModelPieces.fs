@@ -39,7 +39,7 @@ let isToBeCut (task: ModelTask) (model: Model) =
     let isFile =
         match task.payload with
         | Input _
-        | Spooled _ -> true
+        | Kept(Held(Spooled _)) -> true
         | _ -> false
 
     isFile

@@ -189,15 +189,15 @@ let ask line (model: Model) = { model with asked = line :: model.asked }
 
 let discard payload (model: Model) =
     match payload with
-    | Spooled _ -> ask (Text.discard payload) model
+    | Kept(Held(Spooled(path, _))) -> ask (Text.discard path) model
     | _ -> model
 
 /// A payload that came with the latest event, or was carried by it, where the journal has it.
 let kept payload (model: Model) =
     match payload with
-    | Bytes bytes when bytes.Length > 0 && model.settings.memory < Settings.unlimited ->
-        Recorded(model.lastEvent, int64 bytes.Length * 1L<B>)
-    | Recorded(_, size) -> Recorded(model.lastEvent, size)
+    | Kept(Held(Bytes bytes)) when bytes.Length > 0 && model.settings.memory < Settings.unlimited ->
+        Kept(Recorded(model.lastEvent, int64 bytes.Length * 1L<B>))
+    | Kept(Recorded(_, size)) -> Kept(Recorded(model.lastEvent, size))
     | _ -> payload
 
 // Where tasks are.
@@ -306,7 +306,7 @@ let tell (task: TaskId) home (ending: ModelEnding) isKept (model: Model) (waiter
     elif obj.ReferenceEquals(waiter.ref, Submission.JournaledRef) then
         Text.tellRecalled waiter.session task ending.attempts ending.isError home
     else
-        Text.tell waiter.session waiter.ref task ending.attempts ending.isError Payload.empty false
+        Text.tell waiter.session waiter.ref task ending.attempts ending.isError Text.nothing false
     |> fun line -> ask line model
 
 /// All who wait for a task.

@@ -69,9 +69,9 @@ let complete result isStored (task: ModelTask) (model: Model) =
         | _ -> model
 
     let left =
-        if isStored then StoredResult { size = 0L<B>; hash = 0UL }
-        elif (keyOf task model).IsSome then KeptResult result
-        else NothingKept
+        if isStored then "stored"
+        elif (keyOf task model).IsSome then Text.keeps result
+        else "nothing"
 
     finish (Text.completed task.Current left) false result task model
 
@@ -83,7 +83,7 @@ let rec cancel (task: ModelTask) (model: Model) : Model =
         | InPieces -> cancelPieces task model
         | _ -> model
 
-    finish (Text.cancelled task.id) true Payload.empty model.tasks[task.id] model
+    finish (Text.cancelled task.id) true Text.nothing model.tasks[task.id] model
 
 and private cancelPieces (whole: ModelTask) (model: Model) =
     let count =
@@ -132,7 +132,7 @@ let private fill whole index result (piece: ModelTask) (model: Model) =
     let model =
         model
         |> withPieces pieces model.tasks[whole]
-        |> complete Payload.empty false piece
+        |> complete Text.nothing false piece
 
     tasksOf whole index model
     |> List.fold (fun model other -> cancel other model) model
@@ -202,7 +202,7 @@ let private quarantineOne worker cause (task: ModelTask) (model: Model) =
             | Origin.Client(_, File, _) -> ask (Text.publishError task.id) model
             | _ -> model
 
-        tellAll task true Payload.empty false model
+        tellAll task true Text.nothing false model
 
 /// With a piece that nobody else does, its whole is tried no more.
 let private quarantine worker cause (task: ModelTask) (model: Model) =

@@ -4,13 +4,16 @@ module FsScheduler.Core.Tests.SchedulerModelText
 
 open FsScheduler.Core
 
+/// The result of what has none.
+let nothing = Kept KeptContent.empty
+
 let rec payload (of': Payload) : string =
     match of' with
     | Packed -> "packed"
-    | Bytes bytes -> $"{bytes.Length} bytes"
-    | Spooled(path, _) -> path
+    | Kept(Held(Bytes bytes)) -> $"{bytes.Length} bytes"
+    | Kept(Held(Spooled(path, _))) -> path
+    | Kept(Recorded(number, size)) -> $"{int64 size} bytes of event {number}"
     | Journaled -> "filed"
-    | Recorded(number, size) -> $"{int64 size} bytes of event {number}"
     | Input stamp -> $"version {stamp.modified}"
     | Slice(whole, start, size) -> $"{int64 start} and {int64 size} of {payload whole}"
 
@@ -28,12 +31,6 @@ let cause (of': Cause) =
     | WorkerLeft -> "departure"
     | StorageError -> "disk"
     | WorkerUnable -> "inability"
-
-let private remainder left =
-    match left with
-    | NothingKept -> "nothing"
-    | KeptResult result -> $"keeps {payload result}"
-    | StoredResult _ -> "stored"
 
 let private origin (of': Origin) =
     match of' with
@@ -74,8 +71,9 @@ let claimed of' (session: SessionId) =
 let accepted of' result =
     $"{attempt of'} is accepted: {payload result}"
 
-let completed of' left =
-    $"{attempt of'} is completed: {remainder left}"
+let completed of' left = $"{attempt of'} is completed: {left}"
+
+let keeps result = $"keeps {payload result}"
 
 let cancelled (id: TaskId) = $"{int64 id} is cancelled"
 let gone name = $"{name} is gone"
@@ -90,18 +88,20 @@ let ofEvent (event: Event) : string option =
     | Event.Submitted(id, submission, pipeline) -> Some(submitted id submission pipeline.wire)
     | Event.Assigned(attempt, session, struct (first, last)) ->
         Some(assigned attempt session first last)
-    | Event.Advanced(attempt, stage, result) -> Some(advanced attempt stage result)
+    | Event.Advanced(attempt, stage, result) -> Some(advanced attempt stage (Kept result))
     | Event.Split(attempt, last, _, cuts) -> Some(split attempt last cuts)
-    | Event.Part(whole, index, result) -> Some(part whole index result)
+    | Event.Part(whole, index, result) -> Some(part whole index (Kept result))
     | Event.Speculated(whole, index, slow) -> Some(speculated whole index slow)
     | Event.Delayed(id, trouble, _) -> Some(failed "delayed" id trouble.worker trouble.cause)
     | Event.Woken id -> Some(woken id)
     | Event.Requeued(id, trouble) -> Some(failed "requeued" id trouble.worker trouble.cause)
     | Event.Claimed(attempt, session) -> Some(claimed attempt session)
     | Event.Quarantined(id, trouble) -> Some(failed "quarantined" id trouble.worker trouble.cause)
-    | Event.Accepted(attempt, AcceptedPayload result) -> Some(accepted attempt result)
-    | Event.Accepted(attempt, AcceptedMark _) -> Some(accepted attempt Payload.empty)
-    | Event.Completed(attempt, left) -> Some(completed attempt left)
+    | Event.Accepted(attempt, AcceptedContent result) -> Some(accepted attempt (Kept(Held result)))
+    | Event.Accepted(attempt, AcceptedMark _) -> Some(accepted attempt nothing)
+    | Event.Completed(attempt, NothingKept) -> Some(completed attempt "nothing")
+    | Event.Completed(attempt, KeptResult result) -> Some(completed attempt (keeps (Kept result)))
+    | Event.Completed(attempt, StoredResult _) -> Some(completed attempt "stored")
     | Event.Cancelled(id, _) -> Some(cancelled id)
     | Event.Retried id -> Some(retried id)
     | Event.Gone name -> Some(gone name)
@@ -153,7 +153,7 @@ let tell (session: SessionId) ref (id: TaskId) attempts isError result isKept =
 
 let tellRecalled (session: SessionId) (id: TaskId) attempts isError (number: int64) =
     let ref = $"that of event {number}"
-    tell session ref id attempts isError Payload.empty false
+    tell session ref id attempts isError nothing false
 
 let accept (session: SessionId) ref (id: TaskId) =
     $"accept {ref} of {int64 session} as task {int64 id}"
@@ -177,7 +177,7 @@ let settle of' = $"settle {attempt of'}"
 
 let publishError (id: TaskId) = $"publish the errors of {int64 id}"
 
-let discard of' = $"discard {payload of'}"
+let discard path = $"discard {path}"
 
 let missing stage (tasks: int) = $"{tasks} tasks miss {stage}"
 
@@ -186,6 +186,15 @@ let heldBack worker stages =
 
 let takenUp worker stages =
     $"{worker} is taken up for {words stages}"
+
+let private told session message result isKept =
+    match message with
+    | FromScheduler.Accepted(ref, id) -> accept session ref id
+    | FromScheduler.Rejected(ref, code, _) -> reject session ref code
+    | FromScheduler.Done ended ->
+        tell session ended.ref ended.task ended.attempts ended.error.IsSome result isKept
+    | FromScheduler.Error _ -> error session
+    | _ -> "something else"
 
 let ofEffect (effect: Effect) : string =
     match effect with
@@ -199,25 +208,24 @@ let ofEffect (effect: Effect) : string =
     | Effect.ToJournal(JournalEffect.Drop before) -> drop before
     | Effect.ToPieces(PieceEffect.Cut(attempt, _, payload, size)) -> cut attempt payload size
     | Effect.ToPieces(PieceEffect.MergeParts(attempt, merge, parts)) ->
-        join attempt (merge |> ValueOption.toOption |> Option.map _.name) parts
-    | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)) -> gather attempt index part
+        join attempt (merge |> ValueOption.toOption |> Option.map _.name) (Seq.map Kept parts)
+    | Effect.ToPieces(PieceEffect.PrefetchPart(attempt, index, part)) ->
+        gather attempt index (Kept part)
     | Effect.ToPieces(PieceEffect.DropPrefetch attempt) -> abandon attempt
     | Effect.ToPeer(PeerEffect.Welcome(session, keep)) -> welcome session keep
     | Effect.ToPeer(PeerEffect.Dismiss session) -> dismiss session
-    | Effect.ToPeer(PeerEffect.Reply(session, message, payload, isKept)) ->
-        match message with
-        | FromScheduler.Accepted(ref, id) -> accept session ref id
-        | FromScheduler.Rejected(ref, code, _) -> reject session ref code
-        | FromScheduler.Done ended ->
-            tell session ended.ref ended.task ended.attempts ended.error.IsSome payload isKept
-        | FromScheduler.Error _ -> error session
-        | _ -> "something else"
-    | Effect.ToDisk(DiskEffect.Publish(attempt, _, payload)) -> publish "" attempt payload
-    | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, payload)) ->
-        publish ", the older" attempt payload
+    | Effect.ToPeer(PeerEffect.Reply(session, message)) -> told session message nothing false
+    | Effect.ToPeer(PeerEffect.ReplyResult(session, message, result)) ->
+        told session message (Kept(Held result)) false
+    | Effect.ToPeer(PeerEffect.ReplyKept(session, message, result)) ->
+        told session message (Kept result) true
+    | Effect.ToDisk(DiskEffect.Publish(attempt, _, result)) ->
+        publish "" attempt (Kept(Held result))
+    | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, result)) ->
+        publish ", the older" attempt (Kept(Held result))
     | Effect.ToDisk(DiskEffect.ConfirmPublished(attempt, _, _)) -> settle attempt
     | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) -> publishError id
-    | Effect.ToDisk(DiskEffect.Discard payload) -> discard payload
+    | Effect.ToDisk(DiskEffect.Discard path) -> discard path
     | Effect.ToLog(LogEffect.StageUnavailable(stage, tasks)) -> missing stage tasks
     | Effect.ToLog(LogEffect.HeldBack(worker, stages, _)) -> heldBack worker stages
     | Effect.ToLog(LogEffect.TakenUp(worker, stages)) -> takenUp worker stages

@@ -58,7 +58,7 @@ let private reachesEveryCorner =
 let private plain (submission: Submission) =
     struct (submission.Name, submission.Priority, submission.Origin, submission.Payload)
 
-let private anySubmission = submission "any" 0 Nothing None Payload.empty
+let private anySubmission = submission "any" 0 Nothing None Content.empty
 
 /// A step as it compares: each event and each effect, whatever machine it is of.
 let private comparable (step: Step) : obj list = [
@@ -265,9 +265,11 @@ let tests =
 
                 for effect in step.effects do
                     match effect with
-                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, id), _, _)) ->
+                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, id))) ->
                         accepted.Add(ref, id)
-                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome, _, _)) when
+                    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome))
+                    | Effect.ToPeer(PeerEffect.ReplyResult(_, FromScheduler.Done outcome, _))
+                    | Effect.ToPeer(PeerEffect.ReplyKept(_, FromScheduler.Done outcome, _)) when
                         accepted.ContainsKey outcome.ref
                         ->
                         Expect.equal accepted[outcome.ref] outcome.task "the task of the request"

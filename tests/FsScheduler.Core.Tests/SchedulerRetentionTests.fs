@@ -132,7 +132,7 @@ let tests =
                     | Effect.ToPeer(PeerEffect.Assign(_, _, _, payload)) -> Some payload
                     | _ -> None)
 
-            Expect.equal payloads [ Recorded(carriedAt, 4L<B>) ] "where it is read"
+            Expect.equal payloads [ Kept(Recorded(carriedAt, 4L<B>)) ] "where it is read"
         }
 
         test "are dropped a second after they were carried, and until then no others are carried" {

@@ -249,35 +249,27 @@ let config = {
 let property name (check: Action list -> unit) =
     testPropertyWithConfig config name check
 
-let spoolsOf payload =
-    match payload with
-    | Spooled(path, _) -> [ path ]
-    | Packed
-    | Bytes _
-    | Journaled
-    | Recorded _
-    | Input _
-    | Slice _ -> []
-
 /// Every path that came in; and every path that was let go of, as often as it was.
 let spools (run: Run) =
     let entered = [
         for step in run.Steps do
             match step.input with
             | Some(Input.Submit(submission, _))
-            | Some(Input.SubmitFile(submission, _)) -> yield! spoolsOf submission.Payload
-            | Some(Input.PartsMerged(_, payload))
-            | Some(Input.Report(_, _, _, payload)) -> yield! spoolsOf payload
+            | Some(Input.SubmitFile(submission, _)) ->
+                yield! ValueOption.toList (Payload.file submission.Payload)
+            | Some(Input.PartsMerged(_, result))
+            | Some(Input.Report(_, _, _, result)) -> yield! ValueOption.toList (Content.file result)
             | _ -> ()
     ]
 
     let released = [
         for effect in run.Effects do
             match effect with
-            | Effect.ToDisk(DiskEffect.Discard payload)
-            | Effect.ToDisk(DiskEffect.Publish(_, _, payload))
-            | Effect.ToDisk(DiskEffect.PublishOlder(_, _, payload))
-            | Effect.ToPeer(PeerEffect.Reply(_, _, payload, false)) -> yield! spoolsOf payload
+            | Effect.ToDisk(DiskEffect.Discard path) -> path
+            | Effect.ToDisk(DiskEffect.Publish(_, _, result))
+            | Effect.ToDisk(DiskEffect.PublishOlder(_, _, result))
+            | Effect.ToPeer(PeerEffect.ReplyResult(_, _, result)) ->
+                yield! ValueOption.toList (Content.file result)
             | _ -> ()
     ]
 
@@ -321,9 +313,8 @@ let private sightsOf (run: Run) (step: Step) = [
 
     for effect in step.effects do
         match effect with
-        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, code, _), _, _)) ->
-            string code
-        | Effect.ToPeer(PeerEffect.Reply(_, _, Spooled _, true)) -> "kept"
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Rejected(_, code, _))) -> string code
+        | Effect.ToPeer(PeerEffect.ReplyKept(_, _, Held(Spooled _))) -> "kept"
         | Effect.ToPeer(PeerEffect.Revoke _) -> "revoked"
         | Effect.ToPeer(PeerEffect.Dismiss _) -> "dismissed"
         | Effect.ToLog(LogEffect.HeldBack _) -> "held back"

@@ -63,7 +63,7 @@ let private assigning =
 
             for i in 1..1_000 do
                 step (Input.Submit(x, ""))
-                step (Input.Report(session 1, attempt i 1, Succeeded, Packed))
+                step (Input.Report(session 1, attempt i 1, Succeeded, Content.empty))
                 decisions.Clear()
 
             let bytes = System.GC.GetAllocatedBytesForCurrentThread() - before
@@ -105,9 +105,8 @@ let private assigning =
             | [ Effect.ToPeer(PeerEffect.Reply(to',
                                                FromScheduler.Rejected("x",
                                                                       RejectionCode.BadPipeline,
-                                                                      _),
-                                               _,
-                                               _)) ] -> Expect.equal to' client "who is told"
+                                                                      _))) ] ->
+                Expect.equal to' client "who is told"
             | other -> failtest $"%A{other}"
 
             Expect.isTrue machine.Scheduler.IsDone "no task is left"
@@ -346,16 +345,16 @@ let private routing =
             machine.Do(Input.Submit(x, "a | b | c"))
 
             expect (machine.Report(1, attempt 1 1, Succeeded, spooled "between")) [
-                Event.Advanced(attempt 1 1, 1, spooled "between")
+                Event.Advanced(attempt 1 1, 1, Held(spooled "between"))
                 assigned 1 2 2 1 3
             ] [
-                Effect.ToDisk(DiskEffect.Discard(spooled "in"))
-                assign x 1 2 2 [ "b"; "c" ] (spooled "between")
+                Effect.ToDisk(DiskEffect.Discard "in")
+                assign x 1 2 2 [ "b"; "c" ] (kept (spooled "between"))
             ]
 
             expect (machine.Report(2, attempt 1 2, Succeeded, spooled "out")) [ completed 1 2 ] [
-                Effect.ToDisk(DiskEffect.Discard(spooled "between"))
-                Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 2, spooled "out", false))
+                Effect.ToDisk(DiskEffect.Discard "between")
+                Effect.ToPeer(PeerEffect.ReplyResult(client, doneFor "x" 1 2, spooled "out"))
             ]
         }
 
@@ -368,7 +367,7 @@ let private routing =
             machine.Report(1, attempt 1 1, Succeeded, spooled "between") |> ignore
             machine.Lose 2 |> ignore
             let _, effects = machine.Worker(3, [ "a"; "b" ], 1)
-            Expect.equal effects [ assign x 1 3 3 [ "b" ] (spooled "between") ] "effects"
+            Expect.equal effects [ assign x 1 3 3 [ "b" ] (kept (spooled "between")) ] "effects"
         }
     ]
 

@@ -141,7 +141,7 @@ let tests =
 
         splitProperty "what is joined is the first result of each piece, in order" (fun history ->
             let run = followOn (newRun ()) ignoreRun history
-            let parts = Dictionary<TaskId, Dictionary<int, Payload>>()
+            let parts = Dictionary<TaskId, Dictionary<int, KeptContent>>()
             let counts = Dictionary<TaskId, int>()
 
             for step in run.Steps do

@@ -28,7 +28,7 @@ let tests =
     let joined = Event.Joined(session 1, "w1", [| "lower"; "d" |])
 
     let piece id index size =
-        let payload = Slice(big, 0L<B>, size)
+        let payload = Slice(kept big, 0L<B>, size)
         Event.Submitted(taskId id, whole.Piece(taskId 1, index, payload), pipelineOf "lower")
 
     testList "the scheduler.after a restart, a large payload" [
@@ -38,7 +38,7 @@ let tests =
                     joined
                     Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
-                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Advanced(attempt 1 1, 1, Held big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
                 ]
@@ -73,10 +73,10 @@ let tests =
                     joined
                     Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
-                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Advanced(attempt 1 1, 1, Held big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
-                    Event.Part(taskId 1, 0, bytes "0")
+                    Event.Part(taskId 1, 0, Held(bytes "0"))
                     Event.Completed(attempt 2 1, NothingKept)
                 ]
 
@@ -98,7 +98,7 @@ let tests =
                     joined
                     Event.Submitted(taskId 1, whole.ToJournaled(), pipelineOf "d | lower")
                     assigned 1 1 1 0 1
-                    Event.Advanced(attempt 1 1, 1, big)
+                    Event.Advanced(attempt 1 1, 1, Held big)
                     Event.Split(attempt 1 2, 2, ValueNone, cuts)
                     piece 2 0 100L<B>
                 ]
@@ -136,8 +136,8 @@ let tests =
                     joined
                     Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
                     Event.Split(attempt 1 1, 1, ValueNone, cuts)
-                    Event.Part(taskId 1, 0, bytes "old")
-                    Event.Part(taskId 1, 1, bytes "old")
+                    Event.Part(taskId 1, 0, Held(bytes "old"))
+                    Event.Part(taskId 1, 1, Held(bytes "old"))
                     Event.Quarantined(taskId 1, gone)
                     Event.Retried(taskId 1)
                     Event.Split(attempt 1 2, 1, ValueNone, otherCuts)
@@ -159,7 +159,7 @@ let tests =
 
             Expect.equal
                 (joins (List.ofSeq decisions.Effects))
-                [ attempt 1 2, ValueNone, [ bytes "one"; bytes "two" ] ]
+                [ attempt 1 2, ValueNone, textParts [ "one"; "two" ] ]
                 "both are new"
         }
 
@@ -169,7 +169,7 @@ let tests =
                     joined
                     Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
                     Event.Split(attempt 1 1, 1, ValueNone, cuts)
-                    Event.Part(taskId 1, 0, bytes "old")
+                    Event.Part(taskId 1, 0, Held(bytes "old"))
                     Event.Split(attempt 1 2, 1, ValueNone, cuts)
                     piece 5 0 100L<B>
                     piece 6 1 110L<B>
@@ -196,7 +196,7 @@ let tests =
                 Event.Split(attempt 1 1, 1, ValueNone, cuts)
                 piece 2 0 100L<B>
                 Event.Completed(attempt 2 1, NothingKept)
-                Event.Part(taskId 1, 0, spooled "part")
+                Event.Part(taskId 1, 0, Held(spooled "part"))
             ]
 
             let numbered =

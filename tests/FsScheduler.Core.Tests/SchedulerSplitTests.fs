@@ -90,7 +90,7 @@ let private examples =
 
             Expect.contains
                 effects
-                (Effect.ToPieces(PieceEffect.Cut(attempt 1 0, submission, big, 100L<B>)))
+                (Effect.ToPieces(PieceEffect.Cut(attempt 1 0, submission, kept big, 100L<B>)))
                 "it is to be cut"
 
             let events, effects = machine.Take(Input.Cut(attempt 1 0, cuts))
@@ -116,9 +116,9 @@ let private examples =
                         | _ -> ()
                 ]
                 [
-                    2L, "x", Piece(taskId 1, 0), Slice(big, 0L<B>, 100L<B>)
-                    3L, "x", Piece(taskId 1, 1), Slice(big, 100L<B>, 110L<B>)
-                    4L, "x", Piece(taskId 1, 2), Slice(big, 210L<B>, 90L<B>)
+                    2L, "x", Piece(taskId 1, 0), Slice(kept big, 0L<B>, 100L<B>)
+                    3L, "x", Piece(taskId 1, 1), Slice(kept big, 100L<B>, 110L<B>)
+                    4L, "x", Piece(taskId 1, 2), Slice(kept big, 210L<B>, 90L<B>)
                 ]
                 "pieces"
 
@@ -133,8 +133,8 @@ let private examples =
             Expect.equal
                 given
                 [
-                    "x", ValueSome 0, [ "lower"; "sort" ], Slice(big, 0L<B>, 100L<B>)
-                    "x", ValueSome 1, [ "lower"; "sort" ], Slice(big, 100L<B>, 110L<B>)
+                    "x", ValueSome 0, [ "lower"; "sort" ], Slice(kept big, 0L<B>, 100L<B>)
+                    "x", ValueSome 1, [ "lower"; "sort" ], Slice(kept big, 100L<B>, 110L<B>)
                 ]
                 "what the worker gets"
         }
@@ -163,7 +163,7 @@ let private examples =
 
             Expect.equal
                 (joins effects)
-                [ attempt 1 1, ValueNone, [ bytes "one"; bytes "two"; bytes "three" ] ]
+                [ attempt 1 1, ValueNone, textParts [ "one"; "two"; "three" ] ]
                 "parts"
 
             let events, effects = machine.Take(Input.PartsMerged(attempt 1 1, bytes "all"))
@@ -171,7 +171,7 @@ let private examples =
 
             Expect.contains
                 effects
-                (Effect.ToPeer(PeerEffect.Reply(client, doneFor "x" 1 1, bytes "all", false)))
+                (Effect.ToPeer(PeerEffect.ReplyResult(client, doneFor "x" 1 1, bytes "all")))
                 "the result"
         }
 
@@ -181,7 +181,7 @@ let private examples =
 
             Expect.equal
                 (gathers (snd (succeed machine 2 "one")))
-                [ 0, bytes "one"; 1, bytes "two" ]
+                [ 0, Held(bytes "one"); 1, Held(bytes "two") ]
                 "both, in order"
 
             Expect.isEmpty (gathers (snd (succeed machine 4 "three"))) "the last one is joined"
@@ -197,7 +197,7 @@ let private examples =
                 "is cancelled",
                 (fun (machine: Machine) -> machine.Take(Input.Cancel(taskId 1, session 9)))
                 "fails",
-                (fun machine -> machine.Report(1, attempt 3 1, Failed("no", false), Payload.empty))
+                (fun machine -> machine.Report(1, attempt 3 1, Failed("no", false), Content.empty))
             ] do
             test $"is abandoned when it {what}, where something was gathered" {
                 for isBegun in [ true; false ] do
@@ -223,9 +223,9 @@ let private examples =
         test "is gathered anew when it is tried again" {
             let machine = inPieces "lower" Result
             succeed machine 2 "one" |> ignore
-            machine.Report(1, attempt 3 1, Failed("no", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 3 1, Failed("no", false), Content.empty) |> ignore
             let _, effects = machine.Take(Input.Retry(taskId 1, session 9))
-            Expect.equal (gathers effects) [ 0, bytes "one" ] "from the first on"
+            Expect.equal (gathers effects) [ 0, Held(bytes "one") ] "from the first on"
         }
 
         test "is merged by the stage that ends its pieces, and goes on with the next" {
@@ -245,12 +245,12 @@ let private examples =
 
             Expect.equal
                 events
-                [ Event.Advanced(attempt 1 1, 2, result); assigned 1 2 1 2 3 ]
+                [ Event.Advanced(attempt 1 1, 2, Held result); assigned 1 2 1 2 3 ]
                 "the stage after it"
 
             Expect.contains
                 effects
-                (Effect.ToDisk(DiskEffect.Discard big))
+                (Effect.ToDisk(DiskEffect.Discard "big"))
                 "its payload is not needed any more"
         }
 
@@ -266,7 +266,7 @@ let private examples =
             Expect.exists
                 effects
                 (function
-                | Effect.ToPieces(PieceEffect.Cut(of', _, Spooled("sorted", _), _)) ->
+                | Effect.ToPieces(PieceEffect.Cut(of', _, Kept(Held(Spooled("sorted", _))), _)) ->
                     of' = attempt 1 1
                 | _ -> false)
                 "cut"
@@ -380,7 +380,7 @@ let private failure =
             succeed machine 2 "one" |> ignore
 
             let events, effects =
-                machine.Report(1, attempt 3 1, Failed("bad byte", false), Payload.empty)
+                machine.Report(1, attempt 3 1, Failed("bad byte", false), Content.empty)
 
             Expect.equal machine.States [ 1L, "quarantined" ] "the whole, and nothing else"
 
@@ -398,7 +398,7 @@ let private failure =
             let machine = inPieces "lower" Result
             succeed machine 2 "one" |> ignore
 
-            machine.Report(1, attempt 3 1, Failed("bad byte", false), Payload.empty)
+            machine.Report(1, attempt 3 1, Failed("bad byte", false), Content.empty)
             |> ignore
 
             let events, effects = machine.Take(Input.Retry(taskId 1, client))
@@ -421,7 +421,7 @@ let private failure =
 
             Expect.equal
                 (joins effects)
-                [ attempt 1 2, ValueNone, [ bytes "one"; bytes "done"; bytes "done" ] ]
+                [ attempt 1 2, ValueNone, textParts [ "one"; "done"; "done" ] ]
                 "with the part that was there"
         }
 
@@ -465,10 +465,7 @@ let private failure =
             machine.Worker(1, stages, 2) |> ignore
             let _, effects = machine.Report(1, attempt 2 1, Succeeded, Spooled("late", 9L<B>))
 
-            Expect.equal
-                effects
-                [ Effect.ToDisk(DiskEffect.Discard(Spooled("late", 9L<B>))) ]
-                "let go of"
+            Expect.equal effects [ Effect.ToDisk(DiskEffect.Discard "late") ] "let go of"
         }
     ]
 

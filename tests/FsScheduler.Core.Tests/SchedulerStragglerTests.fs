@@ -40,7 +40,7 @@ let tests =
 
                 Expect.equal
                     (joins effects)
-                    [ attempt 1 1, ValueNone, [ bytes "one"; bytes "two"; bytes "three" ] ]
+                    [ attempt 1 1, ValueNone, textParts [ "one"; "two"; "three" ] ]
                     "the first result counts"
 
                 Expect.contains
@@ -59,7 +59,7 @@ let tests =
         test "that fails leaves the piece to the second worker" {
             let machine = late ()
             machine.Pass(2_000L<ms>, [ session 1; session 2 ]) |> ignore
-            machine.Report(1, attempt 3 1, Failed("bad", false), Payload.empty) |> ignore
+            machine.Report(1, attempt 3 1, Failed("bad", false), Content.empty) |> ignore
             Expect.equal machine.States [ 1L, "split"; 5L, "running" ] "it goes on"
         }
 
@@ -94,7 +94,7 @@ let tests =
 
             for task in 1..3 do
                 machine.Submit($"s{task}", pipeline = "lower") |> ignore
-                machine.Report(2, attempt task 1, Unable "no room", Payload.empty) |> ignore
+                machine.Report(2, attempt task 1, Unable "no room", Content.empty) |> ignore
                 machine.Do(Input.Cancel(taskId task, client))
 
             Expect.hasLength machine.Scheduler.Status.heldBack 1 "held back"

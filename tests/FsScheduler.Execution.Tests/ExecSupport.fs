@@ -55,7 +55,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
         Spooled(path, int64 bytes.Length * 1L<B>)
 
     /// Runs a stage as it stands in a PROCESS.
-    member _.RunAsync(wire: string, payload: Payload, ?bytesMax: int64, ?ct: CancellationToken) =
+    member _.RunAsync(wire: string, payload: Content, ?bytesMax: int64, ?ct: CancellationToken) =
         let colon = wire.IndexOf ':'
         let kind = (ExecCommand.tryKind (wire.Substring(0, colon))).Value
 
@@ -80,7 +80,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
             .WaitAsync
             patience
 
-    member bench.Bytes(wire: string, payload: Payload) : Task<byte[]> =
+    member bench.Bytes(wire: string, payload: Content) : Task<byte[]> =
         task {
             match! bench.RunAsync(wire, payload) with
             | Bytes bytes -> return bytes
@@ -89,7 +89,6 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
                 File.Delete path
                 Expect.equal (int64 bytes.Length * 1L<B>) size "the size that is told"
                 return bytes
-            | other -> return failtest $"{other}"
         }
 
     member bench.Text(wire: string, payload: string) : Task<string> =
@@ -100,7 +99,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
 
     /// The message of the failure that a stage ends with, and whether another attempt makes sense.
     member bench.Failure
-        (wire: string, payload: Payload, ?bytesMax: int64)
+        (wire: string, payload: Content, ?bytesMax: int64)
         : Task<struct (string * bool)> =
         task {
             try

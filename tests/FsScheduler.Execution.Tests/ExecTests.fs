@@ -92,11 +92,11 @@ let private streams =
                 let text = "echo some output; echo it is bad >&2; exit 3"
 
                 let! struct (message, retry) =
-                    bench.Failure("exec:sh -c " + script text, Payload.empty)
+                    bench.Failure("exec:sh -c " + script text, Content.empty)
 
                 Expect.equal message "sh ended with exit code 3: it is bad" ""
                 Expect.isTrue retry "another attempt may end better"
-                let! struct (message, _) = bench.Failure("exec:sh -c 'exit 1'", Payload.empty)
+                let! struct (message, _) = bench.Failure("exec:sh -c 'exit 1'", Content.empty)
                 Expect.equal message "sh ended with exit code 1" "that has said nothing"
             }
 
@@ -108,9 +108,9 @@ let private streams =
                 if not Posix.isAvailable then
                     skiptest "only Linux tells"
 
-                let! struct (message, _) = bench.Failure("exec:sh -c 'kill -9 $$'", Payload.empty)
+                let! struct (message, _) = bench.Failure("exec:sh -c 'kill -9 $$'", Content.empty)
                 Expect.equal message "sh was killed (signal 9)" "9"
-                let! struct (message, _) = bench.Failure("exec:sh -c 'kill -15 $$'", Payload.empty)
+                let! struct (message, _) = bench.Failure("exec:sh -c 'kill -15 $$'", Content.empty)
                 Expect.equal message "sh was ended by signal 15" "15"
             }
 
@@ -122,7 +122,7 @@ let private streams =
                 let text =
                     "i=0; while [ $i -lt 5000 ]; do echo ééé; i=$((i+1)); done >&2; echo end >&2; exit 1"
 
-                let! struct (message, _) = bench.Failure("exec:sh -c " + script text, Payload.empty)
+                let! struct (message, _) = bench.Failure("exec:sh -c " + script text, Content.empty)
                 Expect.stringEnds message "ééé\nend" "its end"
                 Expect.isFalse (message.Contains '\uFFFD') "no half character"
                 let bytes = Encoding.UTF8.GetByteCount message
@@ -138,7 +138,7 @@ let private streams =
                 File.SetUnixFileMode(path, UnixFileMode.UserExecute ||| UnixFileMode.UserRead)
 
                 let bench = new Bench([ path ])
-                let! struct (message, retry) = bench.Failure($"exec:{path}", Payload.empty)
+                let! struct (message, retry) = bench.Failure($"exec:{path}", Content.empty)
                 Expect.stringContains message $"'{path}' cannot be started: " ""
                 Expect.isTrue retry "it may be elsewhere"
                 do! (bench :> IAsyncDisposable).DisposeAsync()
@@ -171,11 +171,11 @@ let private streams =
                         "exec-lines:tr"
                         "exec-file:'cat '"
                     ] do
-                    let! struct (message, retry) = bench.Failure(wire, Payload.empty)
+                    let! struct (message, retry) = bench.Failure(wire, Content.empty)
                     Expect.stringContains message "this worker may not run the program" wire
                     Expect.isTrue retry "another worker may"
 
-                let! struct (message, retry) = bench.Failure("exec:cat 'a", Payload.empty)
+                let! struct (message, retry) = bench.Failure("exec:cat 'a", Content.empty)
                 Expect.stringContains message "at character 5: the quote" "not even read"
                 Expect.isFalse retry "nobody can"
             }
@@ -215,7 +215,7 @@ let private streams =
                 use bench = new Bench([ "sh" ])
 
                 let! _ =
-                    bench.Failure("exec:sh -c 'mkdir -p a/b; touch a/b/c; exit 1'", Payload.empty)
+                    bench.Failure("exec:sh -c 'mkdir -p a/b; touch a/b/c; exit 1'", Content.empty)
 
                 Expect.equal bench.Left [] ""
             }
@@ -226,7 +226,7 @@ let private streams =
                 use bench = new Bench([ "yes" ])
 
                 let! struct (message, retry) =
-                    bench.Failure("exec:yes", Payload.empty, bytesMax = 10_000_000L)
+                    bench.Failure("exec:yes", Content.empty, bytesMax = 10_000_000L)
 
                 Expect.equal
                     message
@@ -263,7 +263,7 @@ let private killing =
                     let text = $"exec > {told}; {family}"
 
                     let running =
-                        bench.RunAsync($"exec:sh -c '{text}'", Payload.empty, ct = stop.Token)
+                        bench.RunAsync($"exec:sh -c '{text}'", Content.empty, ct = stop.Token)
 
                     let pids () =
                         if File.Exists told then
@@ -304,7 +304,7 @@ let private killing =
                 let told = Path.Combine(bench.Folder, "told")
 
                 let running =
-                    bench.RunAsync($"exec:sh -c 'echo $$ > {told}; sleep 1000'", Payload.empty)
+                    bench.RunAsync($"exec:sh -c 'echo $$ > {told}; sleep 1000'", Content.empty)
 
                 let isTold () =
                     File.Exists told && (File.ReadAllText told).EndsWith '\n'
@@ -437,14 +437,14 @@ let private files =
         <| fun () ->
             task {
                 use bench = new Bench([ "true"; "ln"; "mkdir"; "cp" ])
-                let! struct (message, retry) = bench.Failure("exec-file:true {out}", Payload.empty)
+                let! struct (message, retry) = bench.Failure("exec-file:true {out}", Content.empty)
                 Expect.equal message "true ended well, but has not written {out}" ""
                 Expect.isTrue retry "another attempt may"
-                let! struct (message, _) = bench.Failure("exec-file:mkdir {out}", Payload.empty)
+                let! struct (message, _) = bench.Failure("exec-file:mkdir {out}", Content.empty)
                 Expect.stringContains message "has not written" "a folder is none"
 
                 let! struct (message, _) =
-                    bench.Failure("exec-file:ln -s /etc/passwd {out}", Payload.empty)
+                    bench.Failure("exec-file:ln -s /etc/passwd {out}", Content.empty)
 
                 Expect.stringContains message "a link" "it would lead elsewhere"
 

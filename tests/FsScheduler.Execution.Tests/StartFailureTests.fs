@@ -111,7 +111,7 @@ let tests =
                 let long = String('x', 140_000)
 
                 try
-                    let! result = bench.RunAsync($"exec:printf {long}", Payload.empty)
+                    let! result = bench.RunAsync($"exec:printf {long}", Content.empty)
                     failtest $"it gave {result}"
                 with :? StageException as error ->
                     Expect.isFalse error.IsOfWorker "not the worker's"

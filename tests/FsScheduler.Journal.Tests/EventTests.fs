@@ -24,8 +24,11 @@ let private bytesOf (text: string) = Encoding.UTF8.GetBytes text
 
 let private payloadOf (number: int64) = bytesOf $"payload of event {number}"
 
-let private createFor origin priority payload =
-    Submission.Create(name "dir/é '1'.txt", "ref «1»", priority, origin, payload)
+let private createFor origin priority (content: Content) =
+    Submission.Create(name "dir/é '1'.txt", "ref «1»", priority, origin, content)
+
+let private inputFor priority version =
+    Submission.Create(name "dir/é '1'.txt", "ref «1»", priority, Folder, Input version)
 
 let private submissionOf (number: int64) =
     createFor
@@ -33,8 +36,8 @@ let private submissionOf (number: int64) =
         3
         (Bytes(bytesOf $"submission of event {number}"))
 
-let private markOf (payload: Payload) : ResultMark =
-    Holding { size = Payload.size payload; hash = 5UL }
+let private markOf (result: Content) : ResultMark =
+    Holding { size = Content.size result; hash = 5UL }
 
 // Everything that there can be.
 
@@ -97,11 +100,13 @@ let private memory =
 
 let private spooled = size |> Gen.map (fun size -> Spooled("/spool/17-é", size))
 
+let private content = Gen.oneof [ memory; spooled ]
+
 /// A result.
 let private payload =
     Gen.oneof [
-        memory
-        spooled
+        Gen.map Held memory
+        Gen.map Held spooled
         small
         |> Gen.map (fun number ->
             let bytes = payloadOf (int64 number)
@@ -128,22 +133,24 @@ let private priority = Gen.elements [ -2; 0; 9 ]
 
 let private submission =
     Gen.oneof [
-        Gen.map3 createFor clientOrigin priority (Gen.oneof [ memory; spooled ])
-        Gen.map2 (fun priority stamp -> createFor Folder priority (Input stamp)) priority stamp
+        Gen.map3 createFor clientOrigin priority content
+        Gen.map2 inputFor priority stamp
         gen {
             let! whole = taskId
             let! index = small
             let! file = spooled
             let! start = size
             let! origin = clientOrigin
-            return (createFor origin 1 file).Piece(whole, index, Slice(file, start, 9L<B>))
+
+            return
+                (createFor origin 1 file).Piece(whole, index, Slice(Kept(Held file), start, 9L<B>))
         }
     ]
 
 /// As the machine has it when the journal has the rest.
 let private filed =
     Gen.map2
-        (fun origin priority -> (createFor origin priority Payload.empty).ToJournaled())
+        (fun origin priority -> (createFor origin priority Content.empty).ToJournaled())
         clientOrigin
         priority
 
@@ -346,7 +353,7 @@ let private kinds: Gen<Event> list = [
     Gen.map2 (fun id trouble -> Event.Requeued(id, trouble)) taskId trouble
     Gen.map2 (fun attempt session -> Event.Claimed(attempt, session)) attempt sessionId
     Gen.map2 (fun id trouble -> Event.Quarantined(id, trouble)) taskId trouble
-    Gen.map2 (fun attempt result -> Event.Accepted(attempt, AcceptedPayload result)) attempt payload
+    Gen.map2 (fun attempt result -> Event.Accepted(attempt, AcceptedContent result)) attempt content
     Gen.map2
         (fun attempt mark -> Event.Accepted(attempt, AcceptedMark mark))
         attempt
@@ -471,12 +478,12 @@ let private coverage =
 
 let private placed number payload =
     match payload with
-    | Bytes bytes -> Recorded(number, int64 bytes.Length * 1L<B>)
+    | Held(Bytes bytes) -> Recorded(number, int64 bytes.Length * 1L<B>)
     | Recorded(_, size) -> Recorded(number, size)
     | other -> other
 
 /// Compared apart.
-let private noSubmission = createFor Folder 0 (Input(FileVersion.ofTime 0L<B> 0L))
+let private noSubmission = inputFor 0 (FileVersion.ofTime 0L<B> 0L)
 
 let private submissionIn event =
     match event with
@@ -509,7 +516,7 @@ let private asRead number event =
     | Event.Delayed(id, trouble, delay) -> Event.Delayed(id, now trouble, delay)
     | Event.Requeued(id, trouble) -> Event.Requeued(id, now trouble)
     | Event.Quarantined(id, trouble) -> Event.Quarantined(id, now trouble)
-    | Event.Accepted(attempt, AcceptedPayload result) ->
+    | Event.Accepted(attempt, AcceptedContent result) ->
         Event.Accepted(attempt, AcceptedMark(markOf result))
     | Event.Completed(attempt, KeptResult result) ->
         Event.Completed(attempt, KeptResult(placed result))
@@ -534,7 +541,7 @@ let private asRead number event =
 let private bytesIn event : byte[] voption =
     let bytes payload =
         match payload with
-        | Bytes bytes -> ValueSome bytes
+        | Held(Bytes bytes) -> ValueSome bytes
         | Recorded(number, _) -> ValueSome(payloadOf number)
         | _ -> ValueNone
 
@@ -755,7 +762,7 @@ let tests =
                 "three stages"
 
             Expect.equal
-                (json (Event.Completed(first, KeptResult(Bytes(bytesOf "abc")))))
+                (json (Event.Completed(first, KeptResult(Held(Bytes(bytesOf "abc"))))))
                 """[{"event":"completed","task":5,"payload":[0,3]}]"""
                 "bytes"
         }

@@ -47,13 +47,13 @@ let private piece task =
 
     Event.Submitted(
         taskId task,
-        whole.Piece(taskId 3, 0, Slice(Spooled("f", 9L<B>), 0L<B>, 9L<B>)),
+        whole.Piece(taskId 3, 0, Slice(Kept(Held(Spooled("f", 9L<B>))), 0L<B>, 9L<B>)),
         pipeline [ "a"; "b" ]
     )
 
 let private carried task home =
     let filed =
-        (Submission.Create(name "x", "", 7, Origin.Client(worker, Result, None), Payload.empty))
+        (Submission.Create(name "x", "", 7, Origin.Client(worker, Result, None), Content.empty))
             .ToJournaled()
 
     Event.Carried(

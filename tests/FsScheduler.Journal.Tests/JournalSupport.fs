@@ -40,7 +40,7 @@ let append (journal: Journal) first (events: Event seq) : Task =
 
 let attemptOf task number : Attempt = { task = taskId task; number = number }
 
-let submitted task payload key =
+let submitted task (payload: Content) key =
     let origin = Origin.Client(1L<sessionId>, Result, key)
 
     Event.Submitted(

@@ -13,11 +13,9 @@ open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.TestKit
 
-let private departure message payload = {
+let private departure message payload : OutgoingMessage<'message, Content> = {
     message = message
     payload = payload
-    submission = ValueNone
-    isLast = true
 }
 
 /// What came, with the payload wherever it was.
@@ -53,7 +51,6 @@ let private receive (arrival: IncomingMessage<'message>) =
             isSpooled = true
             failure = arrival.failure
         }
-    | other -> failwith $"{other}"
 
 /// A reader and its pipe: whatever is written is read at once, as one read, by the same thread.
 let private pipeReader decode memoryMax (spool: 'message -> string | null) clock =
@@ -137,13 +134,16 @@ let private cut (random: Random) (bytes: byte[]) = [
         start <- start + length
 ]
 
-let private written (encode: Encoder<'message>) (departures: OutgoingMessage<'message> seq) =
+let private written
+    (encode: Encoder<'message>)
+    (departures: OutgoingMessage<'message, Content> seq)
+    =
     task {
         let stream = new MemoryStream()
         let bodies = SpoolBodies<'message>()
 
         let writer =
-            FrameWriter<'message>(
+            FrameWriter<'message, Content>(
                 PipeWriter.Create(stream, StreamPipeWriterOptions(leaveOpen = true)),
                 encode,
                 bodies,
@@ -516,7 +516,7 @@ let private gated () =
     let time = HandTime()
 
     let writer =
-        FrameWriter<ToScheduler>(
+        FrameWriter<ToScheduler, Content>(
             PipeWriter.Create(stream, StreamPipeWriterOptions(minimumBufferSize = 128 * 1024)),
             encodeTo,
             bodies,
@@ -526,7 +526,7 @@ let private gated () =
     stream, bodies, time, writer
 
 let private ready slots =
-    departure (ToScheduler.Ready slots) Payload.empty
+    departure (ToScheduler.Ready slots) Content.empty
 
 let private linesOf (bytes: byte[]) =
     Encoding.UTF8.GetString(bytes).Split('\n', StringSplitOptions.RemoveEmptyEntries)
@@ -579,7 +579,7 @@ let private writing =
                         Codec.encodeToScheduler output message bytes)
 
                 let writer =
-                    FrameWriter<ToScheduler>(
+                    FrameWriter<ToScheduler, Content>(
                         PipeWriter.Create Stream.Null,
                         encode,
                         SpoolBodies<ToScheduler>(),
@@ -589,7 +589,7 @@ let private writing =
                 let post poster () =
                     for number in 1..each do
                         let id = int64 (poster * 1_000_000 + number) * 1L<taskId>
-                        writer.Post(departure (ToScheduler.Cancel id) Payload.empty) |> ignore
+                        writer.Post(departure (ToScheduler.Cancel id) Content.empty) |> ignore
                         writer.Signal()
 
                 do! ended (Task.WhenAll [ for poster in 0 .. posters - 1 -> Task.Run(post poster) ])

@@ -9,13 +9,16 @@ open FsScheduler.Protocol
 /// Opens spooled payloads, and remembers what became of them.
 type SpoolBodies<'message>() =
     let sent = List<struct (string * bool)>()
-    let unsent = List<Payload>()
-    let posted = List<Payload>()
+    let unsent = List<Content>()
+    let posted = List<Content>()
     member _.Posted = lock posted (fun () -> List.ofSeq posted)
     member _.Sent = lock sent (fun () -> List.ofSeq sent)
     member _.Unsent = lock unsent (fun () -> List.ofSeq unsent)
 
-    interface IPayloadSource<'message> with
+    interface IPayloadSource<'message, Content> with
+        member _.TryBytes content = Content.tryBytes content
+        member _.MemorySize content = Content.memorySize content
+
         member _.Posted departure =
             lock posted (fun () -> posted.Add departure.payload)
 
@@ -28,7 +31,7 @@ type SpoolBodies<'message>() =
                     start = 0L<B>
                     size = size
                 }
-            | _ -> ValueNone
+            | Bytes _ -> ValueNone
 
         member _.Instead _ = ValueNone
 
@@ -37,7 +40,7 @@ type SpoolBodies<'message>() =
 
             match departure.payload with
             | Spooled(path, _) -> lock sent (fun () -> sent.Add(struct (path, whole)))
-            | _ -> ()
+            | Bytes _ -> ()
 
         member _.Unsent departure =
             lock unsent (fun () -> unsent.Add departure.payload)

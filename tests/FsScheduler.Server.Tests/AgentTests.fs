@@ -51,12 +51,12 @@ let private session = 1L<sessionId>
 
 let private submit ref =
     let origin = Origin.Client(session, Want.Nothing, None)
-    Input.Submit(Submission.Create(name "a.txt", ref, 0, origin, Payload.empty), "")
+    Input.Submit(Submission.Create(name "a.txt", ref, 0, origin, Content.empty), "")
 
 let private refOf effect =
     match effect with
-    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, _), _, _)) -> ref
-    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Status _, _, _)) -> "status"
+    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(ref, _))) -> ref
+    | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Status _)) -> "status"
     | other -> $"{other}"
 
 /// Once it has recorded that it is open.

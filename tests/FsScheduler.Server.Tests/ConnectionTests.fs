@@ -12,7 +12,6 @@ open Expecto
 open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Protocol
-open FsScheduler.Protocol.Tests
 open FsScheduler.Server
 open FsScheduler.TestKit
 open FsScheduler.Server.Tests.Cluster
@@ -205,6 +204,18 @@ let private errors =
         }
     ]
 
+/// Of messages without payloads.
+let private noPayloads = {
+    new IPayloadSource<FromScheduler, OutgoingPayload> with
+        member _.TryBytes _ = ValueSome ReadOnlyMemory.Empty
+        member _.MemorySize _ = 0L
+        member _.Posted _ = ()
+        member _.Open _ = ValueNone
+        member _.Instead _ = ValueNone
+        member _.Sent(_, _, _) = ()
+        member _.Unsent _ = ()
+}
+
 /// A worker's connection by itself: it has said HELLO.
 type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
     let running = connection.RunAsync()
@@ -235,7 +246,7 @@ type private Alone(agent: SchedulerAgent, connection: Connection, peer: Peer) =
                 beat = 1_000L<ms>
                 lostAfter = 5_000L<ms>
                 agent = agent
-                payloads = SpoolBodies<FromScheduler>()
+                payloads = noPayloads
                 sharing = ValueNone
                 spool = spool
                 isKept = fun _ -> false

@@ -47,13 +47,13 @@ type private Life(settings: Settings, world: World) =
         Expect.equal (read.Name, read.Ref) (whole.Name, whole.Ref) "what the client said"
         Expect.equal (read.Packed.ToArray()) (whole.Packed.ToArray()) "what it sent"
 
-    let expectResult payload =
-        match payload with
+    let expectResult result =
+        match result with
         | Recorded(number, size) ->
             let read = (journal :> IJournal).ReadPayload number
             Expect.equal (int64 read.Length * 1L<B>) size "its size"
             Expect.stringStarts (Encoding.UTF8.GetString read) "spool" "what the worker sent"
-        | _ -> ()
+        | Held _ -> ()
 
     member _.Scheduler = scheduler
     member _.Journal = journal
@@ -74,8 +74,8 @@ type private Life(settings: Settings, world: World) =
             | Effect.ToJournal(JournalEffect.ReplyLoaded(_, outcome, number)) ->
                 let read = (journal :> IJournal).ReadSubmission number
                 expectWhole read submissions[outcome.task]
-            | Effect.ToPeer(PeerEffect.Assign(_, _, _, payload))
-            | Effect.ToPeer(PeerEffect.Reply(_, _, payload, _)) -> expectResult payload
+            | Effect.ToPeer(PeerEffect.Assign(_, _, _, Kept result))
+            | Effect.ToPeer(PeerEffect.ReplyKept(_, _, result)) -> expectResult result
             | Effect.ToJournal(JournalEffect.Drop before) ->
                 (journal :> IJournal).DropAsync(before).Wait()
             | _ -> ()

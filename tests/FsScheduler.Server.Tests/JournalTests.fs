@@ -31,7 +31,7 @@ type private Told() =
         owner = Guid.NewGuid()
         toUnix = fun at -> int64 at.sinceStart
         toInstant = fun at -> { sinceStart = at * 1L<ms> }
-        mark = ResultMark.ofPayload
+        mark = ResultMark.ofContent
         storageFailed = heldUp.Add
         storageRecovered = fun () -> Interlocked.Increment &goesOn |> ignore
         betweenTries = TimeSpan.FromMilliseconds 1.0
@@ -53,9 +53,9 @@ let private key: Key = { text = "k"; content = "c" }
 let private withPayloads = [
     submitted 1 (bytes "the payload") (Some key)
     Event.Assigned(attemptOf 1 1, 1L<sessionId>, struct (0, 1))
-    Event.Advanced(attemptOf 1 1, 1, bytes "between")
-    Event.Part(taskId 1, 0, bytes "part")
-    Event.Completed(attemptOf 1 2, KeptResult(bytes "result"))
+    Event.Advanced(attemptOf 1 1, 1, Held(bytes "between"))
+    Event.Part(taskId 1, 0, Held(bytes "part"))
+    Event.Completed(attemptOf 1 2, KeptResult(Held(bytes "result")))
 ]
 
 let private filed =
@@ -64,12 +64,12 @@ let private filed =
         "",
         7,
         Origin.Client(1L<sessionId>, Result, Some key),
-        Payload.empty
+        Content.empty
     ))
         .ToJournaled()
 
 /// Task 1 as it is carried from an event, with the payload of another.
-let private carriedFrom home (result: Payload voption) =
+let private carriedFrom home (result: KeptContent voption) =
     Event.Carried(
         Carried.Task {
             task = taskId 1
@@ -223,13 +223,15 @@ let private reading =
             Expect.isTrue (writing.Wait(TimeSpan.FromSeconds 30.0)) "it writes"
 
             let others = [
-                append journal 2L [ Event.Advanced(attemptOf 1 1, 1, bytes "between") ]
+                append journal 2L [ Event.Advanced(attemptOf 1 1, 1, Held(bytes "between")) ]
                 append journal 3L [ carriedFrom 1L (ValueSome(Recorded(2L, 7L<B>))) ]
                 append journal 4L [
-                    Event.Part(taskId 1, 0, bytes "part")
+                    Event.Part(taskId 1, 0, Held(bytes "part"))
                     Event.Carried(Carried.Part(taskId 1, 0, Recorded(4L, 4L<B>)))
                 ]
-                append journal 6L [ Event.Completed(attemptOf 1 2, KeptResult(bytes "result")) ]
+                append journal 6L [
+                    Event.Completed(attemptOf 1 2, KeptResult(Held(bytes "result")))
+                ]
                 append journal 7L [ carriedKey (Recorded(6L, 6L<B>)) ]
             ]
 
@@ -653,9 +655,9 @@ let private restarting =
                         Event.Submitted(taskId task, file named 1, pipeline [ "a" ])
                         Event.Assigned(attemptOf task 1, 1L<sessionId>, struct (0, 1))
 
-                    Event.Accepted(attemptOf 1 1, AcceptedPayload(bytes "small result"))
-                    Event.Accepted(attemptOf 2 1, AcceptedPayload large)
-                    Event.Accepted(attemptOf 3 1, AcceptedPayload(bytes "done"))
+                    Event.Accepted(attemptOf 1 1, AcceptedContent(bytes "small result"))
+                    Event.Accepted(attemptOf 2 1, AcceptedContent large)
+                    Event.Accepted(attemptOf 3 1, AcceptedContent(bytes "done"))
                     Event.Completed(attemptOf 3 1, NothingKept)
                 ]
 

@@ -46,7 +46,7 @@ let private journal = {
 
         member _.ReadSubmission number =
             let origin = Origin.Client(1L<sessionId>, Want.Nothing, None)
-            Submission.Create(name $"{number}.txt", "", 0, origin, Payload.empty)
+            Submission.Create(name $"{number}.txt", "", 0, origin, Content.empty)
 
         member _.ReadPayload _ = invalidOp "no payload is asked for"
         member _.DropAsync _ = invalidOp "nothing is dropped"
@@ -81,7 +81,7 @@ let private ask history agent phase pattern =
         }
 
         match! Listings.tasks journal history agent query with
-        | struct (FromScheduler.List(last, more), Bytes lines) ->
+        | struct (FromScheduler.List(last, more), Held(Bytes lines)) ->
             return struct (Encoding.UTF8.GetString lines, last, more)
         | other -> return failtest $"{other}"
     }
@@ -112,7 +112,7 @@ let tests =
             let submissions = [|
                 for _ in 1..3 do
                     Input.Submit(
-                        Submission.Create(name "not here", "", 0, origin, Payload.empty),
+                        Submission.Create(name "not here", "", 0, origin, Content.empty),
                         ""
                     )
             |]

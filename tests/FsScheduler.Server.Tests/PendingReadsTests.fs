@@ -12,7 +12,15 @@ open FsScheduler.Server
 open FsScheduler.TestKit
 open FsScheduler.Server.Tests.Cluster
 
-let private recorded number = Recorded(number, 4L<B>)
+let private recorded number =
+    OutgoingPayload.Kept(Recorded(number, 4L<B>))
+
+let private submission =
+    Submission.Create(name "a", "", 0, Origin.Folder, Content.empty)
+
+/// The payload of a task.
+let private given payload =
+    OutgoingPayload.Task(submission, payload)
 
 /// A clock, reads that are pending, and what was dropped.
 let private pending () =
@@ -26,13 +34,13 @@ let tests =
         test "hold back what is dropped until the last of them is over" {
             let struct (_, reads, dropped) = pending ()
             reads.Begin(recorded 4L)
-            reads.Begin(Slice(recorded 4L, 0L<B>, 1L<B>))
+            reads.Begin(given (Kept(Recorded(4L, 4L<B>))))
             reads.Begin 9L
             reads.Drop 9L
             Expect.isEmpty dropped "two are to be read from event 4"
             reads.End(recorded 4L)
             Expect.isEmpty dropped "one is"
-            reads.End(Slice(recorded 4L, 0L<B>, 1L<B>))
+            reads.End(given (Kept(Recorded(4L, 4L<B>))))
             Expect.sequenceEqual dropped [ 9L ] "event 9 stays, and is still to be read"
             reads.End 9L
             Expect.sequenceEqual dropped [ 9L ] "once"
@@ -43,9 +51,9 @@ let tests =
             reads.Drop 5L
             reads.Begin(recorded 7L)
             reads.Drop 7L
-            reads.Begin(Bytes [| 1uy |])
-            reads.Begin(Spooled("x", 1L<B>))
-            reads.Begin(Slice(Input(FileVersion.ofTime 1L<B> 1L), 0L<B>, 1L<B>))
+            reads.Begin(OutgoingPayload.Own(Bytes [| 1uy |]))
+            reads.Begin(OutgoingPayload.Kept(Held(Spooled("x", 1L<B>))))
+            reads.Begin(given (Slice(Input(FileVersion.ofTime 1L<B> 1L), 0L<B>, 1L<B>)))
             reads.Drop 6L
             Expect.sequenceEqual dropped [ 5L; 7L; 6L ] "at once"
         }
@@ -72,7 +80,7 @@ let tests =
             let struct (_, reads, dropped) = pending ()
             let inputs = InputFolder(folder.At "in")
 
-            let bodies: IPayloadSource<FromScheduler> =
+            let bodies: IPayloadSource<FromScheduler, OutgoingPayload> =
                 PayloadSource(
                     inputs,
                     new MemoryJournal(1),
@@ -84,11 +92,9 @@ let tests =
                     NullLogger.Instance
                 )
 
-            let departure number = {
+            let departure number : SchedulerMessage = {
                 message = FromScheduler.Beat
                 payload = recorded number
-                submission = ValueNone
-                isLast = true
             }
 
             bodies.Posted(departure 1L)

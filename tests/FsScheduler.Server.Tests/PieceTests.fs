@@ -138,7 +138,7 @@ let private workIn
     )
 
 /// What comes of one `Join`, after other effects; `spool` gives the path of the result.
-let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (parts: Payload[]) =
+let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (parts: Content[]) =
     task {
         let mutable noted = []
 
@@ -173,7 +173,7 @@ let private joinedAfter (folder: TempFolder) (before: PieceEffect list) stage (p
             )
 
         List.iter work.Post before
-        work.Post(PieceEffect.MergeParts(ofTask, merge, parts))
+        work.Post(PieceEffect.MergeParts(ofTask, merge, Array.map Held parts))
         let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
         do! running
@@ -197,9 +197,10 @@ let private gathering =
     let small = [| Bytes "a"B; Bytes "b"B; Bytes "c"B |]
 
     let ahead index (text: string) =
-        PieceEffect.PrefetchPart(ofTask, index, Bytes(Encoding.UTF8.GetBytes text))
+        PieceEffect.PrefetchPart(ofTask, index, Held(Bytes(Encoding.UTF8.GetBytes text)))
 
-    let other = PieceEffect.PrefetchPart({ ofTask with number = 2 }, 0, Bytes "Z"B)
+    let other =
+        PieceEffect.PrefetchPart({ ofTask with number = 2 }, 0, Held(Bytes "Z"B))
 
     testList "gathering" [
         for what, before, expected in
@@ -221,7 +222,7 @@ let private gathering =
                 "starts over where a part is not to be had",
                 [
                     ahead 0 "A"
-                    PieceEffect.PrefetchPart(ofTask, 1, Spooled("/none/gone", 9L<B>))
+                    PieceEffect.PrefetchPart(ofTask, 1, Held(Spooled("/none/gone", 9L<B>)))
                 ],
                 "abc"
             ] do
@@ -240,7 +241,7 @@ let private gathering =
         testTask "proves a large result that was begun ahead" {
             use folder = new TempFolder()
             let large = Encoding.UTF8.GetBytes(String('x', 100_000))
-            let before = [ PieceEffect.PrefetchPart(ofTask, 0, Bytes large) ]
+            let before = [ PieceEffect.PrefetchPart(ofTask, 0, Held(Bytes large)) ]
             let! input = joinedAfter folder before "" [| Bytes large; Bytes "z"B |]
 
             match input with
@@ -356,7 +357,7 @@ let private joining =
                     stop.Token
                 )
 
-            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Bytes "a"B |]))
+            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Held(Bytes "a"B) |]))
 
             match! told.Task.WaitAsync(TimeSpan.FromSeconds 30.0) with
             | Input.NoRoom(attempt, error) ->
@@ -415,7 +416,7 @@ let private joining =
                     stop.Token
                 )
 
-            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Bytes "a"B |]))
+            work.Post(PieceEffect.MergeParts(ofTask, ValueNone, [| Held(Bytes "a"B) |]))
             let! input = told.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
             Expect.equal input (Input.PartsMerged(ofTask, Bytes "a"B)) "in the end"
             Expect.hasLength (Seq.distinct paths) 2 "under another path"

@@ -85,7 +85,7 @@ let private fill (store: MemoryStore) =
 let private hash (text: string) =
     ResultFile.hashOf (Text.Encoding.UTF8.GetBytes text)
 
-let private accepted = Event.Accepted(attemptOf 1 1, AcceptedPayload(bytes "a"))
+let private accepted = Event.Accepted(attemptOf 1 1, AcceptedContent(bytes "a"))
 let private completed = Event.Completed(attemptOf 1 1, StoredResult(hash "a"))
 
 /// As the machine shows it once the folder has been looked at.
@@ -118,12 +118,14 @@ let private inPieces part = [
     Event.Split(attemptOf 1 1, 1, ValueNone, cuts)
 
     for index in 0..2 do
-        let piece = whole.Piece(taskId 1, index, Slice(big, 100L<B> * int64 index, 100L<B>))
+        let piece =
+            whole.Piece(taskId 1, index, Slice(Kept(Held big), 100L<B> * int64 index, 100L<B>))
+
         Event.Submitted(taskId (index + 2), piece, pipeline [ "lower" ])
 
-    Event.Part(taskId 1, 0, bytes "one")
+    Event.Part(taskId 1, 0, Held(bytes "one"))
     Event.Completed(attemptOf 2 1, NothingKept)
-    Event.Part(taskId 1, 1, Spooled(part, 100L<B>))
+    Event.Part(taskId 1, 1, Held(Spooled(part, 100L<B>)))
     Event.Completed(attemptOf 3 1, NothingKept)
 ]
 

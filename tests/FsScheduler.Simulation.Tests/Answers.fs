@@ -10,7 +10,7 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
         | true, request -> request
         | _ -> raise (Violation $"'{ref}' of session {session} is answered and was not asked")
 
-    let decidedDone session (outcome: Done) (payload: Payload) =
+    let decidedDone session (outcome: Done) (result: Content voption) =
         let request = request session outcome.ref
         let task = observer.Task outcome.task
 
@@ -36,13 +36,13 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
             $"DONE of task {task.Id}, which has not ended"
 
         if outcome.error.IsNone && request.Want = Result then
-            let content = spool.Content(payload, task.Submission)
+            let content = spool.Result(ValueOption.defaultValue Content.empty result)
 
             must
                 (content = task.Result)
                 $"DONE of task {task.Id} brings '{content}', not '{task.Result}'"
 
-    let decidedReply session message payload =
+    let decidedReply session message result =
         match message with
         | FromScheduler.Accepted(ref, id) ->
             let request = request session ref
@@ -65,7 +65,7 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
 
             request.IsRejected <- true
             scene.coverage.Count $"seen: rejected as {code}"
-        | FromScheduler.Done outcome -> decidedDone session outcome payload
+        | FromScheduler.Done outcome -> decidedDone session outcome result
         | FromScheduler.Status status ->
             must
                 (status.running = int64 observer.Running)
@@ -102,22 +102,27 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
             must
                 (spool.Content(payload, submission) = task.Content)
                 $"task {task.Id} is given out with the wrong input"
-        | Effect.ToDisk(DiskEffect.Publish(attempt, submission, payload))
-        | Effect.ToDisk(DiskEffect.PublishOlder(attempt, submission, payload)) ->
+        | Effect.ToDisk(DiskEffect.Publish(attempt, submission, result))
+        | Effect.ToDisk(DiskEffect.PublishOlder(attempt, submission, result)) ->
             let task = observer.Task attempt.task
 
             must
                 (task.IsPublishing
                  && task.Attempt = attempt.number
                  && submission = task.Submission
-                 && spool.Content(payload, submission) = task.Result)
+                 && spool.Result result = task.Result)
                 $"what is to be published of task {task.Id} was not accepted"
         | Effect.ToDisk(DiskEffect.PublishError(id, _, failures)) ->
             must
                 ((observer.Task id).IsQuarantined && not failures.IsEmpty)
                 $"task {id} is not in quarantine"
-        | Effect.ToPeer(PeerEffect.Reply(session, message, payload, _)) ->
-            decidedReply session message payload
+        | Effect.ToPeer(PeerEffect.Reply(session, message)) ->
+            decidedReply session message ValueNone
+        | Effect.ToPeer(PeerEffect.ReplyResult(session, message, result))
+        | Effect.ToPeer(PeerEffect.ReplyKept(session, message, Held result)) ->
+            decidedReply session message (ValueSome result)
+        | Effect.ToPeer(PeerEffect.ReplyKept(_, _, Recorded _)) ->
+            raise (Violation "nothing is left to the journal here")
         | Effect.ToPieces _ // the observer looks at these itself
         | Effect.ToPeer(PeerEffect.Revoke _ | PeerEffect.Welcome _ | PeerEffect.Dismiss _)
         | Effect.ToPeer(PeerEffect.Disconnect _)
@@ -189,9 +194,11 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
             must
                 ((observer.Task id).DurableEnds > 0)
                 $"the error of task {id} is published before it is durable"
-        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(_, id), _, _)) ->
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Accepted(_, id))) ->
             must (observer.Task id).IsDurable $"ACCEPTED of task {id} before it is durable"
-        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome, _, _)) ->
+        | Effect.ToPeer(PeerEffect.Reply(_, FromScheduler.Done outcome))
+        | Effect.ToPeer(PeerEffect.ReplyResult(_, FromScheduler.Done outcome, _))
+        | Effect.ToPeer(PeerEffect.ReplyKept(_, FromScheduler.Done outcome, _)) ->
             must
                 ((observer.Task outcome.task).DurableEnds > 0)
                 $"DONE of task {outcome.task} before it is durable"
@@ -204,8 +211,9 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
                 $"part {index} of task {attempt.task} is gathered before it is durable"
         // What is cut is what it was submitted with, or what a durable event has.
         | Effect.ToPieces(PieceEffect.DropPrefetch _ | PieceEffect.Cut _)
-        | Effect.ToPeer(PeerEffect.Reply _ | PeerEffect.Revoke _ | PeerEffect.Welcome _)
-        | Effect.ToPeer(PeerEffect.Dismiss _ | PeerEffect.Disconnect _)
+        | Effect.ToPeer(PeerEffect.Reply _ | PeerEffect.ReplyResult _ | PeerEffect.ReplyKept _)
+        | Effect.ToPeer(PeerEffect.Revoke _ | PeerEffect.Welcome _ | PeerEffect.Dismiss _)
+        | Effect.ToPeer(PeerEffect.Disconnect _)
         | Effect.ToDisk(DiskEffect.ConfirmPublished _ | DiskEffect.Discard _)
         | Effect.ToJournal _
         | Effect.ToLog _ -> ()

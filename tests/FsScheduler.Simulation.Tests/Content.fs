@@ -163,7 +163,7 @@ type Spool() =
 
     /// <param name="content">All of it.</param>
     /// <param name="size">What it is said to be; 0: what it is.</param>
-    member _.Write(content: string, size: Size) : Payload =
+    member _.Write(content: string, size: Size) : Content =
         written <- written + 1
         let path = $"spool/{written}"
         files.Add(path, content)
@@ -195,24 +195,22 @@ type Spool() =
 
     member _.Paths = files.Keys
 
+    /// The bytes of a result.
+    member spool.Result(result: Content) =
+        match result with
+        | Bytes bytes -> Encoding.UTF8.GetString bytes
+        | Spooled(path, _) -> spool.Read path
+
     /// The bytes that a payload stands for.
     member spool.Content(payload: Payload, submission: Submission) =
         match payload with
         | Packed -> Encoding.UTF8.GetString submission.Packed.Span
-        | Bytes bytes -> Encoding.UTF8.GetString bytes
-        | Spooled(path, _) -> spool.Read path
+        | Kept(Held content) -> spool.Result content
         | Journaled
-        | Recorded _ -> raise (Violation "nothing is left to the journal here")
+        | Kept(Recorded _) -> raise (Violation "nothing is left to the journal here")
         | Input stamp -> Content.ofFile submission.Name stamp.modified
         | Slice(whole, start, size) -> Content.slice (spool.Content(whole, submission)) start size
 
-    /// Whoever was given this payload for good has used it.
-    member spool.Consume(payload: Payload) =
-        match payload with
-        | Spooled(path, _) -> spool.Delete path
-        | Packed
-        | Journaled
-        | Recorded _
-        | Bytes _
-        | Input _
-        | Slice _ -> ()
+    /// Whoever was given this result for good has used it.
+    member spool.Consume(result: Content) =
+        ValueOption.iter spool.Delete (Content.file result)

@@ -225,7 +225,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
         task.Ends <- task.Ends + 1
 
     /// What a result that counts holds.
-    let accepted input (attempt: Attempt) payload =
+    let accepted input (attempt: Attempt) (result: Content) =
         let task = ledger.Task attempt.task
 
         let expected, given =
@@ -251,8 +251,8 @@ type Observer(scene: SimulationContext, spool: Spool) =
                 expected, given
             | _ -> violation $"task {task.Id} succeeded by {input}"
 
-        must (obj.ReferenceEquals(given, payload)) $"another payload than the reported one"
-        let content = spool.Content(payload, task.Submission)
+        must (obj.ReferenceEquals(given, result)) $"another payload than the reported one"
+        let content = spool.Result result
         must (content = expected) $"task {task.Id} became '{content}' where '{expected}' was due"
         content
 
@@ -264,10 +264,10 @@ type Observer(scene: SimulationContext, spool: Spool) =
         match input with
         | Input.Published(published, _) ->
             must (task.IsPublishing && published = attempt) $"task {task.Id} was not published"
-        | Input.Report(_, _, Succeeded, payload)
-        | Input.PartsMerged(_, payload) ->
-            task.Result <- accepted input attempt payload
-            task.Payload <- payload
+        | Input.Report(_, _, Succeeded, result)
+        | Input.PartsMerged(_, result) ->
+            task.Result <- accepted input attempt result
+            task.Payload <- Kept(Held result)
         | _ -> violation $"task {task.Id} completed by {input}"
 
         match task.Whole with
@@ -288,10 +288,11 @@ type Observer(scene: SimulationContext, spool: Spool) =
         match event with
         | Event.Submitted(id, submission, pipeline) -> submitted input id submission pipeline
         | Event.Assigned(attempt, session, range) -> assigned attempt session range
-        | Event.Advanced(attempt, stage, payload) ->
+        | Event.Advanced(_, _, Recorded _) -> violation "nothing is left to the journal here"
+        | Event.Advanced(attempt, stage, (Held result as kept)) ->
             let task = ledger.Task attempt.task
             let pieces = task.Pieces
-            task.Content <- accepted input attempt payload
+            task.Content <- accepted input attempt result
 
             match input, pieces with
             | Input.PartsMerged _, ValueSome pieces when
@@ -310,14 +311,14 @@ type Observer(scene: SimulationContext, spool: Spool) =
             | _ -> ()
 
             must (not (isLast task)) $"task {task.Id} goes on after its last stage"
-            task.Payload <- payload
+            task.Payload <- Kept kept
             let struct (_, last) = task.Range
             must (stage = last) $"task {task.Id} is said to be at stage {stage}"
             task.Stage <- last
             requeued task
         | Event.Split(attempt, last, others, cuts) ->
             splits.Split(input, attempt, last, others, cuts)
-        | Event.Part(whole, index, payload) -> splits.Part(input, whole, index, payload)
+        | Event.Part(whole, index, part) -> splits.Part(input, whole, index, part)
         | Event.Speculated(whole, index, slow) -> splits.Speculate(whole, index, slow)
         | Event.Delayed(id, trouble, delay) ->
             let task = ledger.Task id
@@ -381,9 +382,9 @@ type Observer(scene: SimulationContext, spool: Spool) =
             requeued task
         | Event.Quarantined(id, trouble) -> quarantined input id trouble
         | Event.Accepted(_, AcceptedMark _) -> violation "a result is known by its mark only"
-        | Event.Accepted(attempt, AcceptedPayload payload) ->
+        | Event.Accepted(attempt, AcceptedContent result) ->
             let task = ledger.Task attempt.task
-            task.Result <- accepted input attempt payload
+            task.Result <- accepted input attempt result
             must (isLast task) $"task {task.Id} is published before its last stage"
             task.IsPublishing <- true
         | Event.Completed(attempt, _) -> completed input attempt

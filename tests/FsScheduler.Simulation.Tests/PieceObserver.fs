@@ -206,17 +206,19 @@ type PieceObserver(scene: SimulationContext, spool: Spool, ledger: TaskAudit) =
         task.IsSplit <- true
         task.Attempt <- attempt.number
 
-    member _.Part(input, whole, index, payload: Payload) =
+    member _.Part(input, whole, index, part: KeptContent) =
         let task = ledger.Task whole
         ledger.Touched.Add whole |> ignore
 
-        match input, task.Pieces with
-        | Input.Report(session, reported, Succeeded, given), ValueSome pieces when task.IsSplit ->
+        match input, task.Pieces, part with
+        | Input.Report(session, reported, Succeeded, given), ValueSome pieces, Held content when
+            task.IsSplit
+            ->
             let piece = ledger.Task reported.task
 
             must
                 (ledger.IsCurrent
-                 && obj.ReferenceEquals(given, payload)
+                 && obj.ReferenceEquals(given, content)
                  && session = piece.Session)
                 $"the part {index} of task {whole} is by {reported}, which does not count"
 
@@ -226,8 +228,8 @@ type PieceObserver(scene: SimulationContext, spool: Spool, ledger: TaskAudit) =
                 $"the part {index} of task {whole} is by task {piece.Id}, which is to do another"
 
             must pieces.Parts[index].IsNone $"there are two parts {index} of task {whole}"
-            pieces.Parts[index] <- ValueSome payload
-            pieces.Contents[index] <- spool.Content(payload, piece.Submission)
+            pieces.Parts[index] <- ValueSome(Kept part)
+            pieces.Contents[index] <- spool.Result content
 
             if pieces.Tasks[index].Count > 1 then
                 scene.coverage.Count(
@@ -305,7 +307,7 @@ type PieceObserver(scene: SimulationContext, spool: Spool, ledger: TaskAudit) =
             match task.Pieces with
             | ValueSome pieces ->
                 must
-                    (pieces.IsWhole && Array.map ValueOption.get pieces.Parts = parts)
+                    (pieces.IsWhole && Array.map ValueOption.get pieces.Parts = Array.map Kept parts)
                     $"what is joined for task {task.Id} are not its parts"
 
                 let last = task.Pipeline.stages[pieces.Last - 1]
@@ -323,7 +325,7 @@ type PieceObserver(scene: SimulationContext, spool: Spool, ledger: TaskAudit) =
             must (index = task.Gathered) $"part {index} of task {task.Id} is not the next one"
 
             must
-                (task.Pieces.Value.Parts[index] = ValueSome part)
+                (task.Pieces.Value.Parts[index] = ValueSome(Kept part))
                 $"what is gathered for task {task.Id} is not its part {index}"
 
             task.Gathered <- index + 1

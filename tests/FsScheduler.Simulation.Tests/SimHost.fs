@@ -86,7 +86,7 @@ type SimMailbox(turns: BatchPipeline, hooks: MailboxHooks) =
 [<Sealed>]
 type SimPeer
     (
-        post: OutgoingMessage<FromScheduler> -> unit,
+        post: SchedulerMessage -> unit,
         welcome: Attempt[] -> unit,
         dismiss: unit -> unit,
         close: unit -> unit

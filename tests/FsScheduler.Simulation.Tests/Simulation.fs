@@ -95,8 +95,8 @@ module Simulation =
                 | _, ValueNone -> true
                 | _ -> false
 
-            match task.Payload with
-            | Spooled(path, _) when isKept -> owned.Add path |> ignore
+            match Payload.file task.Payload with
+            | ValueSome path when isKept -> owned.Add path |> ignore
             | _ -> ()
 
             // In quarantine, with what is there of its result.
@@ -104,7 +104,7 @@ module Simulation =
             | ValueSome pieces, ValueNone ->
                 for part in pieces.Parts do
                     match part with
-                    | ValueSome(Spooled(path, _)) -> owned.Add path |> ignore
+                    | ValueSome(Kept(Held(Spooled(path, _)))) -> owned.Add path |> ignore
                     | _ -> ()
             | _ -> ()
 

@@ -76,7 +76,7 @@ module Starvation =
         and finish session attempt =
             // Another urgent one first, so that the queue is never without.
             step (Input.Submit(submission urgent, stageOf[attempt.task]))
-            step (Input.Report(session, attempt, Succeeded, Payload.empty))
+            step (Input.Report(session, attempt, Succeeded, Content.empty))
 
         workers
         |> Array.iteri (fun index stage ->

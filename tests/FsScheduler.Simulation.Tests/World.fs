@@ -80,7 +80,7 @@ type World(scene: SimulationContext) =
                 if outcome = Succeeded then
                     toPayload content
                 else
-                    Payload.empty
+                    Content.empty
 
             post (Input.Report(session, attempt, outcome, payload))
         | ToScheduler.Submit submit ->
@@ -148,7 +148,7 @@ type World(scene: SimulationContext) =
             | ValueNone ->
                 folder.Forget(submission.Name, stamp)
                 tell (Input.FileChanged attempt)
-        | Spooled(path, _) ->
+        | Kept(Held(Spooled(path, _))) ->
             match spool.TryRead path with
             | ValueSome content -> found content
             | ValueNone ->
@@ -156,8 +156,7 @@ type World(scene: SimulationContext) =
                 tell (Input.Unreadable(attempt, $"{path} is not there"))
         | Packed
         | Journaled
-        | Recorded _
-        | Bytes _
+        | Kept _
         | Slice _ -> raise (Violation $"{attempt} is cut, and is no file")
 
     let inputs = {
@@ -173,28 +172,25 @@ type World(scene: SimulationContext) =
             member _.Finish(_, _) = Ok()
     }
 
-    let send (link: Link) (departure: OutgoingMessage<FromScheduler>) =
+    let send (link: Link) (departure: SchedulerMessage) =
         match departure.message, departure.payload with
-        | FromScheduler.Process work, Payload.Input stamp -> link.Down(readFor work stamp id)
-        | FromScheduler.Process work, Slice(Payload.Input stamp, start, size) ->
+        | FromScheduler.Process work, OutgoingPayload.Task(_, Payload.Input stamp) ->
+            link.Down(readFor work stamp id)
+        | FromScheduler.Process work,
+          OutgoingPayload.Task(_, Slice(Payload.Input stamp, start, size)) ->
             link.Down(readFor work stamp (fun content -> Content.slice content start size))
-        | FromScheduler.Process work, payload ->
-            let content = spool.Content(payload, departure.submission.Value)
+        | FromScheduler.Process work, OutgoingPayload.Task(submission, payload) ->
+            let content = spool.Content(payload, submission)
             link.Down(fun () -> ValueSome struct (FromScheduler.Process work, content))
         | message, payload ->
             // Looked at even when nobody listens any more, since it has to be there.
             match payload with
-            | Spooled(path, _) ->
-                spool.Read path |> ignore
-
-                if departure.isLast then
-                    spool.Delete path
-            | Packed
-            | Journaled
-            | Recorded _
-            | Bytes _
-            | Payload.Input _ -> ()
-            | Slice _ -> raise (Violation "a piece of a payload is sent to a client")
+            | OutgoingPayload.Own content ->
+                spool.Result content |> ignore
+                spool.Consume content
+            | OutgoingPayload.Kept(Held content) -> spool.Result content |> ignore
+            | OutgoingPayload.Kept(Recorded _) -> ()
+            | OutgoingPayload.Task _ -> raise (Violation "a payload is sent to a client")
 
             link.Down(fun () -> ValueSome struct (message, ""))
 

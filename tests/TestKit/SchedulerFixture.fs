@@ -39,9 +39,15 @@ let bytes (text: string) =
 
 let spooled path = Spooled(path, 1_000L<B>)
 
+/// Content as the payload of a task.
+let kept content = Kept(Held content)
+
+/// Parts of a result in memory.
+let textParts (texts: string list) = texts |> List.map (bytes >> Held)
+
 /// A SUBMIT of the client, with `ref` as its name too.
-let submission ref priority want key payload =
-    Submission.Create(taskName ref, ref, priority, Origin.Client(client, want, key), payload)
+let submission ref priority want key (content: Content) =
+    Submission.Create(taskName ref, ref, priority, Origin.Client(client, want, key), content)
 
 let file name version =
     let stamp = FileVersion.ofTime 1L<B> (int64<int> version)
@@ -103,15 +109,15 @@ type Machine(settings: Settings, tasksMax: int) =
         for ref in refs do
             machine.Submit ref |> ignore
 
-    member machine.Report(worker: int, of': Attempt, outcome: Outcome, payload: Payload) =
-        machine.Take(Input.Report(session worker, of', outcome, payload))
+    member machine.Report(worker: int, of': Attempt, outcome: Outcome, result: Content) =
+        machine.Take(Input.Report(session worker, of', outcome, result))
 
     /// A worker succeeds with an attempt; the result is the text "done".
     member machine.Succeed(worker: int, of': Attempt) =
         machine.Report(worker, of', Succeeded, bytes "done")
 
     member machine.Fail(worker: int, of': Attempt) =
-        machine.Report(worker, of', Failed("it failed", true), Payload.empty)
+        machine.Report(worker, of', Failed("it failed", true), Content.empty)
 
     /// The worker has this task in its hands, then its connection ends.
     member machine.Lose(worker: int) =
@@ -160,7 +166,7 @@ let completed task number =
     Event.Completed(attempt task number, NothingKept)
 
 let reply message =
-    Effect.ToPeer(PeerEffect.Reply(client, message, Payload.empty, false))
+    Effect.ToPeer(PeerEffect.Reply(client, message))
 
 let private doneAs outcome ref task attempts error =
     FromScheduler.Done {
@@ -182,7 +188,7 @@ let cancelledFor ref task attempts =
 
 /// The answer of a task that is given a number of attempts and the result "done".
 let doneWell ref task attempts =
-    Effect.ToPeer(PeerEffect.Reply(client, doneFor ref task attempts, bytes "done", false))
+    Effect.ToPeer(PeerEffect.ReplyResult(client, doneFor ref task attempts, bytes "done"))
 
 /// Exactly these, and nothing else came out.
 let expect (events: Event list, effects: Effect list) eventsExpected effectsExpected =

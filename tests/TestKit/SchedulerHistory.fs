@@ -227,7 +227,7 @@ type World(names: string[]) =
                 match outcome with
                 | Succeeded -> world.Result()
                 | Failed _
-                | Unable _ -> Payload.empty
+                | Unable _ -> Content.empty
 
             Input.Report(worker, attempt, outcome, payload)
 
@@ -404,7 +404,7 @@ type World(names: string[]) =
             | Effect.ToDisk(DiskEffect.PublishOlder(attempt, _, _)) -> world.Publishing.Add attempt
             | Effect.ToPieces(PieceEffect.Cut(attempt, _, payload, _)) ->
                 match payload with
-                | Spooled _
+                | Kept(Held(Spooled _))
                 | Payload.Input _ -> world.Cutting.Add(struct (attempt, Payload.size payload))
                 | _ -> failwith "only what is a file is cut"
             | Effect.ToPieces(PieceEffect.MergeParts(attempt, _, _)) -> world.Joining.Add attempt

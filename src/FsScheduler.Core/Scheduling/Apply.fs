@@ -18,8 +18,8 @@ module internal Apply =
 
         state.Files[name] <- task
 
-        match submission.Payload with
-        | Input version ->
+        match Payload.version submission.Payload with
+        | ValueSome version ->
             let file = {
                 version = version
                 task = id
@@ -29,12 +29,7 @@ module internal Apply =
             }
 
             state.Taken.Take(name, file)
-        | Packed
-        | Bytes _
-        | Spooled _
-        | Journaled
-        | Recorded _
-        | Slice _ -> ()
+        | ValueNone -> ()
 
     /// A piece is queued like a task that was begun: before new tasks, so that a begun file gets finished. Its part is
     /// missing: an earlier one was not kept, or was given up.
@@ -90,7 +85,7 @@ module internal Apply =
         match progress.Pieces with
         | null -> ()
         | pieces ->
-            Array.iter state.Release pieces.Parts
+            Array.iter (KeptContent.file >> state.Release) pieces.Parts
             progress.Pieces <- null
 
     let private assigned (state: State) (worker: Worker) (task: Task) number last =
@@ -121,7 +116,7 @@ module internal Apply =
             state.Workers.Reserve(worker, task)
 
     /// The result of some stages, or the merged parts, becomes the payload of the next stage.
-    let private advanced (state: State) (task: Task) stage payload =
+    let private advanced (state: State) (task: Task) stage result =
         let progress = take state task
         state.Unload task
 
@@ -130,8 +125,8 @@ module internal Apply =
         | pieces -> task.Pipeline <- PieceStages.merging task pieces
 
         dropParts state progress
-        state.Release progress.Payload
-        progress.Payload <- payload
+        state.Release(Payload.file progress.Payload)
+        progress.Payload <- Kept result
         progress.IsResult <- true
         progress.Stage <- byte stage
         progress.StageEnd <- byte stage
@@ -200,13 +195,13 @@ module internal Apply =
 
     /// Keeps the outcome of a task for submissions with its key. Once events are dropped, only the last attempt is
     /// known.
-    let private keep (state: State) number (task: Task) attempts error payload =
+    let private keep (state: State) number (task: Task) attempts error result =
         match task.Submission.Origin with
         | Client(_, _, Some key) ->
             match state.Keys.Find key with
             | ValueSome entry ->
                 let outcome = Done.kept task.Id attempts error
-                state.Keys.Finish(entry, outcome, state.Kept(number, payload), state.Now)
+                state.Keys.Finish(entry, outcome, state.Kept(number, result), state.Now)
             | ValueNone -> ()
         | Client(_, _, None)
         | Folder
@@ -232,8 +227,8 @@ module internal Apply =
             | null -> ()
             | pieces -> pieces.Remove(index, task)
 
-    let private ended (state: State) number (task: Task) attempts error payload =
-        keep state number task attempts error payload
+    let private ended (state: State) number (task: Task) attempts error result =
+        keep state number task attempts error result
 
         match task.Submission.Origin with
         | Folder -> forgetFile state task
@@ -249,7 +244,7 @@ module internal Apply =
         state.Unload task
         state.Tasks.Remove task
         state.Held <- state.Held - task.Submission.MemorySize
-        state.Release task.Payload
+        state.Release(Payload.file task.Payload)
 
     let private completed (state: State) number (task: Task) (attempt: Attempt) kept =
         match task.Submission.Origin, kept with
@@ -260,7 +255,7 @@ module internal Apply =
             match kept with
             | KeptResult result -> result
             | NothingKept
-            | StoredResult _ -> Payload.empty
+            | StoredResult _ -> KeptContent.empty
 
         ended state number task attempt.number None result
 
@@ -281,7 +276,7 @@ module internal Apply =
             forget index before
 
     let private dropped (state: State) before (totals: Totals) =
-        List.iter state.Release (state.Keys.Drop before)
+        List.iter (KeptContent.file >> state.Release) (state.Keys.Drop before)
         forget state.Taken.Index before
         forget state.OwnerIndex before
         forget state.WorkerIndex before
@@ -325,8 +320,8 @@ module internal Apply =
                 match task.State with
                 | TaskState.Running absent -> claimed state (state.WorkerOf session) task absent
                 | _ -> ())
-        | Event.Advanced(attempt, stage, payload) ->
-            onTask state attempt.task (fun task -> advanced state task stage payload)
+        | Event.Advanced(attempt, stage, result) ->
+            onTask state attempt.task (fun task -> advanced state task stage result)
         | Event.Split(attempt, last, others, cuts) ->
             onTask state attempt.task (fun task -> split state task attempt.number last others cuts)
         | Event.Part(whole, index, part) ->
@@ -349,7 +344,7 @@ module internal Apply =
         | Event.Accepted(attempt, result) ->
             match result with
             | AcceptedMark mark -> state.Marks[attempt] <- mark
-            | AcceptedPayload _ -> ()
+            | AcceptedContent _ -> ()
 
             onTask state attempt.task (fun task -> accepted state task)
         | Event.Completed(attempt, kept) ->
@@ -359,7 +354,7 @@ module internal Apply =
             state.Cancelled <- state.Cancelled + 1L
 
             onTask state id (fun task ->
-                ended state number task task.Attempt (Some reason) Payload.empty)
+                ended state number task task.Attempt (Some reason) KeptContent.empty)
         | Event.Gone name -> state.Taken.Forget name
         | Event.Joined(session, name, stages) -> state.Introduce(session, name, stages)
         | Event.Left(session, _, _) ->

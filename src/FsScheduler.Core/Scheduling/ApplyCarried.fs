@@ -50,7 +50,7 @@ module internal ApplyCarried =
 
         match carried.result with
         | ValueSome result ->
-            progress.Payload <- state.Kept(state.LastEvent, result)
+            progress.Payload <- Kept(state.Kept(state.LastEvent, result))
             progress.IsResult <- true
         | ValueNone -> ()
 
@@ -104,8 +104,10 @@ module internal ApplyCarried =
     let private relocate (state: State) (task: Task) =
         task.CarryTo state.LastEvent
 
-        if task.IsResult then
-            task.Progress.Payload <- state.Kept(state.LastEvent, task.Progress.Payload)
+        match task.Payload with
+        | Kept result when task.IsResult ->
+            task.Progress.Payload <- Kept(state.Kept(state.LastEvent, result))
+        | _ -> ()
 
         match task.Submission.Origin with
         | Client(_, _, Some key) ->
@@ -171,10 +173,10 @@ module internal ApplyCarried =
     let apply (state: State) (carried: Carried) =
         match carried with
         | Carried.Task carried -> task state carried
-        | Carried.Part(whole, index, payload) ->
+        | Carried.Part(whole, index, part) ->
             match state.Tasks.Find whole with
             | null -> ()
-            | whole -> Transition.fill state state.LastEvent whole index payload
+            | whole -> Transition.fill state state.LastEvent whole index part
         | Carried.Key carried -> key state carried
         | Carried.File carried -> file state carried
         | Carried.Owner(name, source) -> state.Own(name, source)

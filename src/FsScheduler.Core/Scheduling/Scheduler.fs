@@ -43,7 +43,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         heard session
 
         match state.Current attempt with
-        | null -> state.Discard result
+        | null -> state.Discard(Content.file result)
         | task ->
             match task.State with
             | TaskState.Running worker when worker.Session = session ->
@@ -58,7 +58,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                     else
                         Finish.publish state task result
                 | Failed(error, retry) ->
-                    state.Discard result
+                    state.Discard(Content.file result)
 
                     Fail.fail
                         state
@@ -66,14 +66,14 @@ type Scheduler(settings: Settings, tasksMax: int) =
                         (state.NewFailure(task, TaskError, worker.Name, error))
                         retry
                 | Unable error ->
-                    state.Discard result
+                    state.Discard(Content.file result)
 
                     Fail.fail
                         state
                         task
                         (state.NewFailure(task, WorkerUnable, worker.Name, error))
                         true
-            | _ -> state.Discard result
+            | _ -> state.Discard(Content.file result)
 
     let unstored session (attempt: Attempt) error =
         heard session
@@ -122,7 +122,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
 
     let partsMerged attempt result =
         match merging attempt with
-        | null -> state.Discard result
+        | null -> state.Discard(Content.file result)
         | task -> Finish.merged state task result
 
     let mergeFailed attempt cause error =
@@ -135,7 +135,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         | null -> ()
         | task ->
             if task.State = TaskState.Publishing then
-                Finish.complete state task Payload.empty (ValueSome hash)
+                Finish.complete state task Content.empty (ValueSome hash)
 
     let unpublished attempt error =
         match state.Current attempt with
@@ -268,27 +268,21 @@ type Scheduler(settings: Settings, tasksMax: int) =
     member _.Spools: string seq =
         let spools = ResizeArray<string>()
 
-        let add payload =
-            match payload with
-            | Spooled(path, _) -> spools.Add path
-            | Packed
-            | Bytes _
-            | Journaled
-            | Recorded _
-            | Input _
-            | Slice _ -> ()
+        let add (file: string voption) =
+            if file.IsSome then
+                spools.Add file.Value
 
         // A million of them may be unfinished.
         state.Tasks.Iter(fun task ->
-            add task.Payload
+            add (Payload.file task.Payload)
 
             match task.Pieces with
             | null -> ()
-            | pieces -> Array.iter add pieces.Parts)
+            | pieces -> Array.iter (KeptContent.file >> add) pieces.Parts)
 
         for struct (_, _, outcome) in state.Keys.ToSeq() do
             match outcome with
-            | ValueSome(struct (_, payload)) -> add payload
+            | ValueSome(struct (_, result)) -> add (KeptContent.file result)
             | ValueNone -> ()
 
         spools

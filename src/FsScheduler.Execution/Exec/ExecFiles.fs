@@ -82,13 +82,13 @@ module internal ExecFiles =
         }
 
     /// Writes the payload where the program will look for it.
-    let writeInput (folder: RunFolder) (files: ExecFiles) (payload: Payload) : Task =
+    let writeInput (folder: RunFolder) (files: ExecFiles) (payload: Content) : Task =
         task {
             match files.input with
             | null -> ()
             | path ->
                 let name = nonNull (Path.GetFileName path)
-                use from = SpoolFile.openPayload payload
+                use from = SpoolFile.openContent payload
                 use file = new StraightFile(Path.Combine(folder.Root, name), FileMode.CreateNew)
                 do! from.CopyToAsync file
         }
@@ -207,7 +207,7 @@ module internal ExecFiles =
         (newFile: unit -> string)
         (memoryMax: int)
         (bytesMax: Size)
-        : Payload =
+        : Content =
         if folder.Descriptor >= 0 then
             readByCalls program folder newFile memoryMax bytesMax
         else

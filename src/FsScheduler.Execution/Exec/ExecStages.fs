@@ -149,15 +149,15 @@ type ExecStages(options: ExecOptions) =
         kind
         argument
         (work: Process)
-        (payload: Payload)
+        (payload: Content)
         (sink: ResultSink)
         ct
-        : Task<Payload> =
+        : Task<Content> =
         task {
             let struct (command, path) = commandOf argument
             let folder = newFolder ()
 
-            let run () : Task<Payload> =
+            let run () : Task<Content> =
                 task {
                     let files = ExecFiles.place kind command.arguments folder.Path work.name
 
@@ -269,7 +269,7 @@ type ExecStages(options: ExecOptions) =
     /// <exception cref="T:System.OperationCanceledException">The program was killed by <c>ct</c>.</exception>
     member _.RunAsync
         (kind, argument, work, payload, bytesMax: Size, ct: CancellationToken)
-        : Task<Payload> =
+        : Task<Content> =
         task {
             Interlocked.Increment &running |> ignore
             use either = CancellationTokenSource.CreateLinkedTokenSource(ct, stop.Token)

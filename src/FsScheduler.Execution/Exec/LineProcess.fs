@@ -73,9 +73,9 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
         }
 
     /// Sends a payload, with a newline after its last line.
-    let send (payload: Payload) : Task<Sending> =
+    let send (payload: Content) : Task<Sending> =
         task {
-            use stream = SpoolFile.openPayload payload
+            use stream = SpoolFile.openContent payload
             let chunk = System.Buffers.ArrayPool<byte>.Shared.Rent bytesMax
             let mutable isTaken = true
             let mutable isEnded = true
@@ -168,7 +168,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     /// lines.</exception>
     /// <exception cref="T:System.OperationCanceledException">The program was killed by <c>ct</c>.</exception>
     member _.RunAsync
-        (payload: Payload, sink: ResultSink, silenceMax: TimeSpan, ct: CancellationToken)
+        (payload: Content, sink: ResultSink, silenceMax: TimeSpan, ct: CancellationToken)
         : Task<bool> =
         task {
             use _ = ct.Register(fun () -> running.Kill())

@@ -121,7 +121,7 @@ type internal LineProcessPool(limits: LineLimits, idlesMax: int) =
         (
             stage: string,
             start: unit -> LineProcess,
-            payload: Payload,
+            payload: Content,
             sink: ResultSink,
             ct: CancellationToken
         ) : Task =

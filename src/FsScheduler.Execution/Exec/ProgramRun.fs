@@ -22,13 +22,13 @@ module internal ProgramRun =
     let private errorsMax = TimeSpan.FromSeconds 1.0
 
     /// Writes the payload. A program that stops reading is no failure: its exit code decides.
-    let private feed (payload: Payload) (input: Stream) (ct: CancellationToken) : Task =
+    let private feed (payload: Content) (input: Stream) (ct: CancellationToken) : Task =
         task {
             try
                 match payload with
                 | Bytes bytes -> do! input.WriteAsync(bytes.AsMemory(), ct)
                 | _ ->
-                    use stream = SpoolFile.openPayload payload
+                    use stream = SpoolFile.openContent payload
                     do! stream.CopyToAsync(input, ct)
             with
             | :? IOException
@@ -124,7 +124,7 @@ module internal ProgramRun =
     let run
         (starter: IProgramStarter)
         (start: ProgramStart)
-        (payload: Payload)
+        (payload: Content)
         (sink: ResultSink)
         (ct: CancellationToken)
         : Task =

@@ -48,8 +48,8 @@ type internal ResultSink(newFile: unit -> string, memoryMax: int, bytesMax: Size
             }
         | file -> file.WriteAsync(bytes).AsTask()
 
-    /// The collected result, as a payload.
-    member _.FinishAsync() : Task<Payload> =
+    /// The collected result.
+    member _.FinishAsync() : Task<Content> =
         task {
             match file with
             | null -> return Bytes(memory.WrittenSpan.ToArray())

@@ -53,18 +53,13 @@ module ResultFile =
 /// Marks that tell results from other files.
 module ResultMark =
 
-    let ofPayload (result: Payload) : ResultMark =
+    let ofContent (result: Content) : ResultMark =
         match result with
         | Bytes bytes -> Holding(ResultFile.hashOf bytes)
         | Spooled(path, size) ->
             match FileStatus.ofFile path with
             | ValueSome file -> ResultMark.Written(size, file.modified)
             | ValueNone -> Unmarked
-        | Packed
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> Unmarked
 
     /// <summary>The content hash of a file, if it has this mark.</summary>
     /// <param name="isSameBoot">Whether there was no reboot since: otherwise a large file may be torn.</param>

@@ -51,7 +51,7 @@ public abstract class Payload
                 ? array
                 : bytes.ToArray();
 
-            return new(new PreparedPayload(Core.Payload.NewBytes(whole), whole.LongLength, null, null));
+            return new(new PreparedPayload(Core.Content.NewBytes(whole), whole.LongLength, null, null));
         }
     }
 
@@ -60,7 +60,7 @@ public abstract class Payload
         internal override ValueTask<PreparedPayload> PrepareAsync(string folder, long most, CancellationToken ct)
         {
             var size = PreparedPayload.SizeOf(path);
-            var payload = size == 0 ? Core.PayloadModule.empty : Core.Payload.NewSpooled(path, size);
+            var payload = size == 0 ? Core.ContentModule.empty : Core.Content.NewSpooled(path, size);
             return new(new PreparedPayload(payload, size, path, null));
         }
     }
@@ -82,7 +82,7 @@ public abstract class Payload
 
             if (first < MemoryMax)
             {
-                return new(Core.Payload.NewBytes(buffer.AsSpan(0, first).ToArray()), first, null, null);
+                return new(Core.Content.NewBytes(buffer.AsSpan(0, first).ToArray()), first, null, null);
             }
 
             var path = Path.Combine(folder, $".fss-{Guid.NewGuid():N}.tmp");
@@ -90,7 +90,7 @@ public abstract class Payload
             try
             {
                 var size = await SpoolAsync(buffer, path, most, ct).ConfigureAwait(false);
-                return new(Core.Payload.NewSpooled(path, size), size, path, path);
+                return new(Core.Content.NewSpooled(path, size), size, path, path);
             }
             catch
             {
@@ -122,7 +122,7 @@ public abstract class Payload
 /// <param name="Size">The number of bytes.</param>
 /// <param name="Source">The file of the bytes; null: they are in memory.</param>
 /// <param name="Temporary">The file to delete with the payload, if any.</param>
-internal sealed record PreparedPayload(Core.Payload Payload, long Size, string? Source, string? Temporary) : IDisposable
+internal sealed record PreparedPayload(Core.Content Payload, long Size, string? Source, string? Temporary) : IDisposable
 {
     /// <summary>The error of a file that has changed or cannot be read; null: the payload can be sent.</summary>
     public Exception? SourceError()

@@ -69,7 +69,7 @@ internal sealed class PendingRequest(IReadOnlyList<Core.ToScheduler> messages)
 /// <param name="NotStored">Why the payload could not be stored on this machine; null when it is there.</param>
 /// <param name="Errors">The errors of commands of the request.</param>
 internal sealed record Answer(
-    Core.FromScheduler Message, Core.Payload Payload, string? NotStored, IReadOnlyList<string> Errors)
+    Core.FromScheduler Message, Core.Content Payload, string? NotStored, IReadOnlyList<string> Errors)
 {
     /// <summary>The bytes of the payload, in memory.</summary>
     /// <exception cref="AnswerNotStoredException">There was no room for the payload on this machine.</exception>

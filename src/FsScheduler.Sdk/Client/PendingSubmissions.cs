@@ -112,7 +112,7 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    public void Done(Core.Done done, Core.Payload result, string? notStored)
+    public void Done(Core.Done done, Core.Content result, string? notStored)
     {
         if (Remove(done.@ref) is not { } ended)
         {

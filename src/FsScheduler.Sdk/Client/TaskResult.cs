@@ -21,11 +21,11 @@ public sealed class TaskResult : IDisposable
     /// <summary>The number of bytes.</summary>
     public long Length { get; }
 
-    internal static TaskResult Of(Core.Payload payload) =>
-        payload switch
+    internal static TaskResult Of(Core.Content content) =>
+        content switch
         {
-            Core.Payload.Spooled spooled => new([], spooled.path, spooled.size),
-            Core.Payload.Bytes bytes => new(bytes.Item, null, bytes.Item.LongLength),
+            Core.Content.Spooled spooled => new([], spooled.path, spooled.size),
+            Core.Content.Bytes bytes => new(bytes.Item, null, bytes.Item.LongLength),
             _ => new([], null, 0),
         };
 

@@ -3,13 +3,29 @@ namespace FsScheduler.Server
 open FsScheduler.Core
 open FsScheduler.Protocol
 
+/// The payload of a message of the scheduler.
+[<Struct; RequireQualifiedAccess>]
+type OutgoingPayload =
+    /// Content of the message alone: its file, if it has one, is deleted once it was sent.
+    | Own of content: Content
+    | Kept of kept: KeptContent
+    /// The payload of a task, with the submission of the task.
+    | Task of submission: Submission * payload: Payload
+
+module OutgoingPayload =
+
+    let none = OutgoingPayload.Kept KeptContent.empty
+
+/// A message of the scheduler, to be sent.
+type SchedulerMessage = OutgoingMessage<FromScheduler, OutgoingPayload>
+
 /// The peer of a connection, for senders of messages.
 type IPeer =
     /// Whether messages are queued since the last `Signal`. Set while effects are released.
     abstract IsTouched: bool with get, set
 
     /// Queues a message; `Signal` sends the queue. False: the peer has gone.
-    abstract Post: outgoing: OutgoingMessage<FromScheduler> -> bool
+    abstract Post: outgoing: SchedulerMessage -> bool
     abstract Signal: unit -> unit
 
     /// Welcomes a worker, which may go on with these of the attempts that it holds.

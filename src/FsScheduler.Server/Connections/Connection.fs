@@ -61,7 +61,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         }
 
     let writer =
-        FrameWriter<FromScheduler>(
+        FrameWriter<FromScheduler, OutgoingPayload>(
             PipeWriter.Create(
                 stream,
                 StreamPipeWriterOptions(minimumBufferSize = 32 * 1024, leaveOpen = true)
@@ -73,10 +73,10 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         )
 
     let postWith message payload =
-        writer.Post { message = message; payload = payload; submission = ValueNone; isLast = false }
+        writer.Post { message = message; payload = OutgoingPayload.Kept payload }
         |> ignore
 
-    let post message = postWith message Payload.empty
+    let post message = postWith message KeptContent.empty
 
     let handler =
         MessageHandler(session, context, storage, postWith, closing.Token, Name = remote)
@@ -165,7 +165,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | Admission.Deliver ->
             match frame with
             | Ok frame when frame.bytes > 0L<B> && not (AccessControl.hasPayload frame.message) ->
-                received.Add { message = frame.message; payload = Payload.empty; failure = null }
+                received.Add { message = frame.message; payload = Content.empty; failure = null }
                 FrameHandling.Skip
             | Ok _
             | Error _ -> FrameHandling.Take

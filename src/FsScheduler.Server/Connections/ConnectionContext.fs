@@ -12,7 +12,7 @@ type ConnectionContext = {
     beat: Duration
     lostAfter: Duration
     agent: SchedulerAgent
-    payloads: IPayloadSource<FromScheduler>
+    payloads: IPayloadSource<FromScheduler, OutgoingPayload>
     /// None: payloads are always sent as bytes.
     sharing: SharedFileTransfer voption
     /// A path for a payload too large for memory; null if nobody wants it.
@@ -20,7 +20,7 @@ type ConnectionContext = {
     /// Whether the payload at a path has to outlive the scheduler.
     isKept: string -> bool
     /// Answers questions: the message and its payload.
-    answer: ToScheduler -> Task<struct (FromScheduler * Payload)>
+    answer: ToScheduler -> Task<struct (FromScheduler * KeptContent)>
     /// Lasts while the disk takes no data.
     outage: StorageOutage
     /// Told of a SUBMIT whose payload found no free space: the folder, and the error.

@@ -12,7 +12,7 @@ module FetchQueries =
     let private memoryMax = 1024L * 1024L * 1L<B>
 
     let private no (message: string) =
-        struct (FromScheduler.Error(ErrorCode.BadField, message), Payload.empty)
+        struct (FromScheduler.Error(ErrorCode.BadField, message), KeptContent.empty)
 
     let private published (task: TaskId) (name: string) (path: string) (hash: ContentHash) =
         let gone () =
@@ -24,11 +24,11 @@ module FetchQueries =
                 let bytes = File.ReadAllBytes path
 
                 if ResultFile.hashOf bytes = hash then
-                    struct (FromScheduler.Fetch(task, name), Bytes bytes)
+                    struct (FromScheduler.Fetch(task, name), Held(Bytes bytes))
                 else
                     gone ()
             elif ResultFile.holds path hash then
-                struct (FromScheduler.Fetch(task, name), Spooled(path, hash.size))
+                struct (FromScheduler.Fetch(task, name), Held(Spooled(path, hash.size)))
             else
                 gone ()
         with
@@ -77,9 +77,9 @@ module FetchQueries =
             match TaskName.parse name with
             | Ok parsed -> published task name (targetOf source parsed) hash
             | Error reason -> no $"task {task} is called '{name}': {reason}"
-        | Some(Event.Carried(Carried.Key { error = None; result = payload }))
-        | Some(Event.Completed(_, KeptResult payload)) ->
-            struct (FromScheduler.Fetch(task, name), payload)
+        | Some(Event.Carried(Carried.Key { error = None; result = result }))
+        | Some(Event.Completed(_, KeptResult result)) ->
+            struct (FromScheduler.Fetch(task, name), result)
         | Some(Event.Completed(_, NothingKept)) ->
             no
                 $"the result of task {task} went to whoever submitted it, and is not kept; submit with --key, or --no-wait, to have it kept"

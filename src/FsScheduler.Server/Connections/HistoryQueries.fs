@@ -53,7 +53,7 @@ module HistoryQueries =
         let message =
             $"task {task} is not known: it never was, or it was finished so long ago that it is forgotten"
 
-        struct (FromScheduler.Error(ErrorCode.BadField, message), Payload.empty)
+        struct (FromScheduler.Error(ErrorCode.BadField, message), KeptContent.empty)
 
     let private explain (history: IHistory) (agent: SchedulerAgent) (id: TaskId) =
         task {
@@ -67,7 +67,7 @@ module HistoryQueries =
 
                 return
                     struct (FromScheduler.Explanation id,
-                            Bytes(explanation history.WorkerName recorded explained))
+                            Held(Bytes(explanation history.WorkerName recorded explained)))
         }
 
     let private listed (history: IHistory) after (found: RecordedEvent[]) =
@@ -76,7 +76,7 @@ module HistoryQueries =
             | Some event -> event.number
             | None -> after
 
-        struct (FromScheduler.Events last, Bytes(lines history found))
+        struct (FromScheduler.Events last, Held(Bytes(lines history found)))
 
     let private events (history: IHistory) (query: EventQuery) =
         match query.task with
@@ -97,7 +97,7 @@ module HistoryQueries =
         (agent: SchedulerAgent)
         (targetOf: ResultSource -> TaskName -> string)
         (question: ToScheduler)
-        : Task<struct (FromScheduler * Payload)> =
+        : Task<struct (FromScheduler * KeptContent)> =
         match question with
         | ToScheduler.Explain task -> explain history agent task
         | ToScheduler.Events query -> Task.Run(fun () -> events history query)

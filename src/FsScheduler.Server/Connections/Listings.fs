@@ -143,7 +143,7 @@ module Listings =
             | Some pattern -> named |> Array.filter (fun row -> Listing.fits pattern row.name)
             | None -> named
 
-        struct (FromScheduler.List(whole.last, whole.more), Bytes(lines writeTask rows))
+        struct (FromScheduler.List(whole.last, whole.more), Held(Bytes(lines writeTask rows)))
 
     /// Answers LIST.
     let tasks (journal: IJournal) (history: IHistory) (agent: SchedulerAgent) (query: TaskQuery) =
@@ -157,5 +157,5 @@ module Listings =
     let stages (agent: SchedulerAgent) =
         task {
             let! rows = agent.QueryAsync Listing.stages
-            return struct (FromScheduler.Stages, Bytes(lines writeStage rows))
+            return struct (FromScheduler.Stages, Held(Bytes(lines writeStage rows)))
         }

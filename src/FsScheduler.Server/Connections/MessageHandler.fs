@@ -19,7 +19,7 @@ type internal MessageHandler
         session: SessionId,
         context: ConnectionContext,
         storage: StorageWait,
-        postWith: FromScheduler -> Payload -> unit,
+        postWith: FromScheduler -> KeptContent -> unit,
         closing: CancellationToken
     ) =
     let inputs = List<Input>()
@@ -28,7 +28,7 @@ type internal MessageHandler
     let mutable isFetching = false
     let mutable shared: WorkerSharing voption = ValueNone
 
-    let post message = postWith message Payload.empty
+    let post message = postWith message KeptContent.empty
 
     let reject (submit: Submit) code message =
         post (FromScheduler.Rejected(submit.ref, code, message))
@@ -69,7 +69,7 @@ type internal MessageHandler
         | ValueSome work -> fetch (work.UnsharedAsync(attempt, error))
         | ValueNone ->
             let error = $"the worker cannot use a shared file, and was given none: {error}"
-            inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
+            inputs.Add(Input.Report(session, attempt, Failed(error, true), Content.empty))
             Task.CompletedTask
 
     let stored attempt size : Task =
@@ -79,7 +79,7 @@ type internal MessageHandler
             fetch (work.StoredAsync(attempt, size))
         | ValueNone ->
             let error = "the worker has stored a result, and was given no file"
-            inputs.Add(Input.Report(session, attempt, Failed(error, true), Payload.empty))
+            inputs.Add(Input.Report(session, attempt, Failed(error, true), Content.empty))
             Task.CompletedTask
 
     let report attempt outcome payload : Task =

@@ -32,7 +32,7 @@ type PayloadSource
         log: ILogger
     ) =
 
-    let attemptOf (outgoing: OutgoingMessage<FromScheduler>) =
+    let attemptOf (outgoing: SchedulerMessage) =
         match outgoing.message with
         | FromScheduler.Process work -> ValueSome work.attempt
         | _ -> ValueNone
@@ -57,20 +57,18 @@ type PayloadSource
             report (Input.OutOfSight(attempt, "its input is not to be seen"))
         | ValueNone -> ()
 
-    let nameOf (submission: Submission voption) =
-        match submission with
-        | ValueNone -> invalidOp "an input without its submission"
-        | ValueSome submission ->
-            match TaskName.parse submission.Name with
-            | Ok name -> name
-            | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
+    let nameOf (submission: Submission) =
+        match TaskName.parse submission.Name with
+        | Ok name -> name
+        | Error reason -> invalidOp $"a task is called '{submission.Name}': {reason}"
 
     let openInput attempt submission (version: FileVersion) =
         let name = nameOf submission
 
         let opened =
             if version.size <= InputFile.smallMax then
-                InputFile.tryRead inputs name version |> Result.map Body.OfBytes
+                InputFile.tryRead inputs name version
+                |> Result.map (fun bytes -> Body.OfBytes(ReadOnlyMemory bytes))
             else
                 InputFile.openInput inputs name version
                 |> Result.map (fun file -> {
@@ -93,33 +91,43 @@ type PayloadSource
             unreadable attempt failure.Message
             ValueNone
 
-    let openSpooled attempt path size =
+    let openContent attempt content =
         try
-            ValueSome(Body.OfFile(path, size))
+            ValueSome(Body.OfContent content)
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->
+            let path = ValueOption.defaultValue "" (Content.file content)
             unreadable attempt $"{path} cannot be read: {error.Message}"
             ValueNone
 
-    let openRecorded attempt number =
-        try
-            ValueSome(Body.OfBytes(journal.ReadPayload number))
-        with :? IOException as error ->
-            unreadable attempt error.Message
-            ValueNone
+    let openKept attempt kept =
+        match kept with
+        | Held content -> openContent attempt content
+        | Recorded(number, _) ->
+            try
+                ValueSome(Body.OfBytes(ReadOnlyMemory(journal.ReadPayload number)))
+            with :? IOException as error ->
+                unreadable attempt error.Message
+                ValueNone
 
-    let rec openPayload attempt submission payload =
+    let rec openPayload attempt (submission: Submission) payload =
         match payload with
         | Input version -> openInput attempt submission version
-        | Spooled(path, size) -> openSpooled attempt path size
-        | Recorded(number, _) -> openRecorded attempt number
+        | Kept kept -> openKept attempt kept
         | Slice(whole, start, size) ->
             openPayload attempt submission whole
             |> ValueOption.map (fun body -> { body with start = start; size = size })
-        | Packed
-        | Journaled
-        | Bytes _ -> ValueNone
+        | Packed -> ValueSome(Body.OfBytes submission.Packed)
+        | Journaled -> ValueNone // loaded before the task is assigned or cut
+
+    /// The content that the message itself refers to.
+    let contentOf payload =
+        match payload with
+        | OutgoingPayload.Own content
+        | OutgoingPayload.Kept(Held content)
+        | OutgoingPayload.Task(_, Kept(Held content)) -> ValueSome content
+        | _ -> ValueNone
 
     /// <summary>Finds the ends of the pieces of a payload.</summary>
     /// <param name="attempt">The attempt, for reports to the machine.</param>
@@ -128,7 +136,7 @@ type PayloadSource
     /// <param name="pieceSize">See <c>PieceBoundaries.find</c>.</param>
     /// <returns>None if the payload cannot be read, which the machine is told.</returns>
     member _.Cut(attempt: Attempt, submission: Submission, payload: Payload, pieceSize: Size) =
-        let attempt, submission = ValueSome attempt, ValueSome submission
+        let attempt = ValueSome attempt
 
         match openPayload attempt submission payload with
         | ValueNone -> ValueNone
@@ -139,19 +147,36 @@ type PayloadSource
             try
                 ValueSome(PieceBoundaries.find file body.start body.size pieceSize)
             with :? IOException as error ->
-                match error, payload with
-                | :? EndOfStreamException, Input version ->
+                match error, Payload.version payload with
+                | :? EndOfStreamException, ValueSome version ->
                     reportChanged attempt (nameOf submission) version
                 | _ -> unreadable attempt error.Message
 
                 ValueNone
 
-    interface IPayloadSource<FromScheduler> with
+    interface IPayloadSource<FromScheduler, OutgoingPayload> with
+        member _.TryBytes payload =
+            match payload with
+            | OutgoingPayload.Task(submission, Packed) -> ValueSome submission.Packed
+            | _ -> ValueOption.bind Content.tryBytes (contentOf payload)
+
+        // What is packed is the memory of its task.
+        member _.MemorySize payload =
+            match contentOf payload with
+            | ValueSome content -> Content.memorySize content
+            | ValueNone -> 0L
+
         member _.Posted outgoing = reads.Begin outgoing.payload
 
         member _.Open outgoing =
+            let attempt = attemptOf outgoing
+
             try
-                openPayload (attemptOf outgoing) outgoing.submission outgoing.payload
+                match outgoing.payload with
+                | OutgoingPayload.Own content -> openContent attempt content
+                | OutgoingPayload.Kept kept -> openKept attempt kept
+                | OutgoingPayload.Task(submission, payload) ->
+                    openPayload attempt submission payload
             finally
                 reads.End outgoing.payload
 
@@ -186,24 +211,21 @@ type PayloadSource
             | file -> file.Dispose()
 
             match outgoing.payload with
-            | Spooled(path, _) ->
-                if outgoing.isLast then
-                    SpoolFile.delete path
-            | Input version
-            | Slice(Input version, _, _) when not (isNull body.file) ->
-                let name = nameOf outgoing.submission
+            | OutgoingPayload.Own content -> SpoolFile.discard content
+            | OutgoingPayload.Kept _ -> ()
+            | OutgoingPayload.Task(submission, payload) ->
+                match Payload.version payload with
+                | ValueSome version when not (isNull body.file) ->
+                    let name = nameOf submission
 
-                if not whole || (InputFile.stateOf inputs name version).IsReplaced then
-                    reportChanged (attemptOf outgoing) name version
-            | Packed
-            | Journaled
-            | Recorded _
-            | Bytes _
-            | Input _
-            | Slice _ -> ()
+                    if not whole || (InputFile.stateOf inputs name version).IsReplaced then
+                        reportChanged (attemptOf outgoing) name version
+                | _ -> ()
 
         member _.Unsent outgoing =
             reads.End outgoing.payload
 
-            if outgoing.isLast then
-                SpoolFile.discard outgoing.payload
+            match outgoing.payload with
+            | OutgoingPayload.Own content -> SpoolFile.discard content
+            | OutgoingPayload.Kept _
+            | OutgoingPayload.Task _ -> ()

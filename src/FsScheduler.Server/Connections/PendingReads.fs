@@ -19,15 +19,11 @@ type PendingReads(drop: Action<int64>, clock: Clock) =
     /// The drop that waits: the first number to keep, and since when.
     let mutable wanted: struct (int64 * Instant) voption = ValueNone
 
-    let rec numberOf payload =
+    let numberOf payload =
         match payload with
-        | Recorded(number, _) -> ValueSome number
-        | Slice(whole, _, _) -> numberOf whole
-        | Packed
-        | Journaled
-        | Bytes _
-        | Spooled _
-        | Input _ -> ValueNone
+        | OutgoingPayload.Kept(Recorded(number, _))
+        | OutgoingPayload.Task(_, Kept(Recorded(number, _))) -> ValueSome number
+        | _ -> ValueNone
 
     let isRead before =
         readers.Count > 0 && Seq.head readers.Keys < before
@@ -57,11 +53,11 @@ type PendingReads(drop: Action<int64>, clock: Clock) =
             dropIfDue ())
 
     /// Begins a read of the event that holds a payload, if one does.
-    member reads.Begin(payload: Payload) =
+    member reads.Begin(payload: OutgoingPayload) =
         numberOf payload |> ValueOption.iter reads.Begin
 
     /// Ends a read of the event that holds a payload, if one does.
-    member reads.End(payload: Payload) =
+    member reads.End(payload: OutgoingPayload) =
         numberOf payload |> ValueOption.iter reads.End
 
     /// Drops events as soon as none of them is to be read, or after ten minutes.

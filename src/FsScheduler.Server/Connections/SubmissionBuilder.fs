@@ -17,7 +17,7 @@ type internal SubmissionBuilder(session: SessionId) =
         originOf Result None, originOf File None, originOf Nothing None
 
     /// A hash that tells different submissions under one key apart.
-    let contentOf (submit: Submit) (payload: Payload) =
+    let contentOf (submit: Submit) (payload: Content) =
         task {
             use hash = IncrementalHash.CreateHash HashAlgorithmName.SHA256
             hash.AppendData(Encoding.UTF8.GetBytes $"{submit.name}\n{submit.pipeline}\n")
@@ -33,11 +33,6 @@ type internal SubmissionBuilder(session: SessionId) =
                     let! read = file.ReadAsync(buffer, 0, buffer.Length)
                     count <- read
                     hash.AppendData(buffer, 0, read)
-            | Packed
-            | Journaled
-            | Recorded _
-            | Input _
-            | Slice _ -> ()
 
             return Convert.ToHexString(hash.GetHashAndReset())
         }
@@ -54,7 +49,7 @@ type internal SubmissionBuilder(session: SessionId) =
             }
 
     /// <returns>The submission, or why its name is refused.</returns>
-    member _.ReadAsync(submit: Submit, payload: Payload) : Task<Result<Submission, string>> =
+    member _.ReadAsync(submit: Submit, payload: Content) : Task<Result<Submission, string>> =
         task {
             match TaskName.parse submit.name with
             | Error reason -> return Error reason

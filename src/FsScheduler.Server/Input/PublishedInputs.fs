@@ -26,38 +26,30 @@ type PublishedInputs(inputs: IInputFolder, log: ILogger) =
 
     /// <summary>Moves, deletes or keeps an input.</summary>
     /// <param name="name">The name of its task.</param>
-    /// <param name="payload">The payload of its task; left alone unless it is an input.</param>
-    member _.Finish(name: TaskName, payload: Payload) =
-        match payload with
-        | Input version ->
-            match inputs.Finish(name, version) with
-            | Ok() -> ()
-            | Error(BeingWritten who) ->
-                log.LogWarning(
-                    "{Name}: done, and not moved or deleted: {Reason}; taken again once that has ended",
-                    string name,
-                    who
-                )
+    /// <param name="version">The version that its task was made from.</param>
+    member _.Finish(name: TaskName, version: FileVersion) =
+        match inputs.Finish(name, version) with
+        | Ok() -> ()
+        | Error(BeingWritten who) ->
+            log.LogWarning(
+                "{Name}: done, and not moved or deleted: {Reason}; taken again once that has ended",
+                string name,
+                who
+            )
 
-                reconsider name version
-            | Error Gone ->
-                log.LogInformation(
-                    "{Name}: done, and out of sight; moved or deleted when it comes back",
-                    string name
-                )
+            reconsider name version
+        | Error Gone ->
+            log.LogInformation(
+                "{Name}: done, and out of sight; moved or deleted when it comes back",
+                string name
+            )
 
-                unfinished name version
-            | Error failure ->
-                log.LogWarning(
-                    "{Name} is done and stays where it is: {Reason}",
-                    string name,
-                    failure.Message
-                )
+            unfinished name version
+        | Error failure ->
+            log.LogWarning(
+                "{Name} is done and stays where it is: {Reason}",
+                string name,
+                failure.Message
+            )
 
-                unfinished name version
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Spooled _
-        | Slice _ -> ()
+            unfinished name version

@@ -101,7 +101,7 @@ type PieceMerger
                 drop assemblies attempt
         }
 
-    let complete (assembly: ResultAssembly) stage (all: Payload[]) ct =
+    let complete (assembly: ResultAssembly) stage (all: KeptContent[]) ct =
         task {
             match stage with
             | ValueSome stage -> do! assembly.MergeAsync(stage, all, ct)

@@ -14,15 +14,11 @@ open FsScheduler.Protocol
 /// <param name="files">Holds the large parts.</param>
 [<Sealed>]
 type Parts(journal: IJournal, files: ISpool) =
-    member _.Open(part: Payload) : Stream =
+    member _.Open(part: KeptContent) : Stream =
         match part with
-        | Bytes bytes -> new MemoryStream(bytes, false)
+        | Held(Bytes bytes) -> new MemoryStream(bytes, false)
+        | Held(Spooled(path, _)) -> files.Open path
         | Recorded(number, _) -> new MemoryStream(journal.ReadPayload number, false)
-        | Spooled(path, _) -> files.Open path
-        | Packed
-        | Journaled
-        | Input _
-        | Slice _ -> invalidOp "a part of a result cannot be a slice of a payload"
 
 /// <summary>Merges the results of a stage over the pieces of a payload into the result over the whole payload, as
 /// `StageMerge.runAsync`. The folder is for data that does not fit into memory.</summary>
@@ -56,7 +52,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
 
     let bufferSize = 1024 * 1024
 
-    let mergeSome (stage: Stage) (some: Payload[]) place (output: Stream) ct : Task =
+    let mergeSome (stage: Stage) (some: KeptContent[]) place (output: Stream) ct : Task =
         task {
             let streams = some |> Array.map parts.Open
 
@@ -68,7 +64,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
         }
 
     /// Merges neighbours first where there are too many parts to be open at once.
-    let rec merge stage (all: Payload[]) (output: Stream) ct : Task =
+    let rec merge stage (all: KeptContent[]) (output: Stream) ct : Task =
         task {
             if all.Length <= openMax then
                 do! mergeSome stage all PartsPlace.All output ct
@@ -89,7 +85,8 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
                         use file = files.Create path
                         do! mergeSome stage group place file ct
 
-                    let groups = merged |> List.rev |> Seq.map (fun path -> Spooled(path, 0L<B>))
+                    let group path = Held(Spooled(path, 0L<B>))
+                    let groups = merged |> List.rev |> Seq.map group
                     do! merge stage (Seq.toArray groups) output ct
                 finally
                     List.iter (Spool.discard files) merged
@@ -101,7 +98,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
     member val Count = 0 with get, set
 
     /// Appends the next part.
-    member assembly.AppendAsync(part: Payload, ct: CancellationToken) : Task =
+    member assembly.AppendAsync(part: KeptContent, ct: CancellationToken) : Task =
         task {
             use input = parts.Open part
             do! input.CopyToAsync(output, bufferSize, ct)
@@ -109,7 +106,7 @@ type ResultAssembly(path: string, files: ISpool, parts: Parts, merging: Merge, t
         }
 
     /// Merges parts into the file, which has none yet.
-    member _.MergeAsync(stage: Stage, all: Payload[], ct: CancellationToken) : Task =
+    member _.MergeAsync(stage: Stage, all: KeptContent[], ct: CancellationToken) : Task =
         merge stage all output ct
 
     /// <summary>Closes the complete file.</summary>

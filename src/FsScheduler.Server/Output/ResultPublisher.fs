@@ -72,16 +72,6 @@ type ResultPublisher
         | :? UnauthorizedAccessException as error ->
             log.LogWarning("{Path} cannot be deleted: {Reason}", path, error.Message)
 
-    let discardPayload payload =
-        match payload with
-        | Spooled(path, _) -> discard path
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> ()
-
     let nameOf (submission: Submission) =
         match TaskName.parse submission.Name with
         | Ok name -> name
@@ -131,11 +121,6 @@ type ResultPublisher
             |> Result.bind (fun hash ->
                 put (fun place mayReplace -> results.PublishTemp(place, path, mayReplace))
                 |> Result.map (fun put -> struct (put, hash)))
-        | Packed
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> invalidOp "a result is in memory or in a file of its own"
 
     /// Retries while the disk takes no data, so that an existing result is not computed again.
     let retrying (ct: CancellationToken) (attempt: unit -> Result<'T, PublishFailure>) =
@@ -160,18 +145,14 @@ type ResultPublisher
         : Task =
         task {
             let name = nameOf submission
+            let version = Payload.version submission.Payload
 
             /// Whether the result is still wanted: the input may be replaced while the disk takes no data. An input out
             /// of sight may come back; if it was deleted, its result stays.
             let isWanted () =
-                match submission.Payload with
-                | Input version -> mayBeOlder || not (inputs.StateOf(name, version)).IsReplaced
-                | Packed
-                | Journaled
-                | Recorded _
-                | Bytes _
-                | Spooled _
-                | Slice _ -> true
+                match version with
+                | ValueSome version -> mayBeOlder || not (inputs.StateOf(name, version)).IsReplaced
+                | ValueNone -> true
 
             let attemptOnce () =
                 if isWanted () then
@@ -192,21 +173,13 @@ type ResultPublisher
                     hash = hash
                 }
             | Ok ValueNone ->
-                discardPayload result
+                ValueOption.iter discard (Content.file result)
 
                 // First, so that the file is always known to somebody: it may be back already, unchanged.
-                match submission.Payload with
-                | Input version -> finished.LookAgain(name, version)
-                | Packed
-                | Journaled
-                | Recorded _
-                | Bytes _
-                | Spooled _
-                | Slice _ -> ()
-
+                ValueOption.iter (fun version -> finished.LookAgain(name, version)) version
                 outcomes.Add(Input.Outdated attempt)
             | Error failure ->
-                discardPayload result
+                ValueOption.iter discard (Content.file result)
                 log.LogWarning("{Name}: {Reason}", string name, failure.Message)
                 outcomes.Add(Input.Unpublished(attempt, failure.Message))
         }
@@ -278,7 +251,10 @@ type ResultPublisher
                 ()
 
             for result in stored do
-                finished.Finish(result.name, result.submission.Payload)
+                match Payload.version result.submission.Payload with
+                | ValueSome version -> finished.Finish(result.name, version)
+                | ValueNone -> ()
+
                 activity.Published(result.name, results.TargetOf result.place)
                 outcomes.Add(Input.Published(result.attempt, result.hash))
 
@@ -305,8 +281,8 @@ type ResultPublisher
             Task.CompletedTask
         | DiskEffect.PublishError(id, submission, failures) ->
             publishError id submission failures number ct outcomes
-        | DiskEffect.Discard payload ->
-            discardPayload payload
+        | DiskEffect.Discard path ->
+            discard path
             Task.CompletedTask
 
     /// Notes the content hash of a result file, so that publishing does not read the file again.

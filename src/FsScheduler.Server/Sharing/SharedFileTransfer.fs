@@ -53,29 +53,26 @@ type SharedFileTransfer
         }
 
         match payload with
-        | Spooled(path, _) -> ValueSome(at path ValueNone)
         | Input version ->
             ValueSome(at (inputs.Locate submission.Name) (SharedFileVersion.ofVersion version))
         | Slice(whole, start, size) ->
             filesOf submission whole
             |> ValueOption.map (fun files -> { files with start = start; size = size })
+        | Kept _
         | Packed
-        | Journaled
-        | Bytes _
-        | Recorded _ -> ValueNone
+        | Journaled -> Payload.file payload |> ValueOption.map (fun path -> at path ValueNone)
 
     /// The input of an attempt whose version is not current any more, with its state.
-    let rec outdated (submission: Submission) payload =
-        match payload with
-        | Input version
-        | Slice(Input version, _, _) ->
+    let outdated (submission: Submission) payload =
+        match Payload.version payload with
+        | ValueSome version ->
             match TaskName.parse submission.Name with
             | Ok name ->
                 match InputFile.stateOf inputs name version with
                 | InputState.Current -> ValueNone
                 | state -> ValueSome(struct (name, version, state))
             | Error _ -> ValueNone
-        | _ -> ValueNone
+        | ValueNone -> ValueNone
 
     let reportChanged attempt (struct (name, version, inputState: InputState)) =
         SpoolFile.delete (state.SharedFile attempt)
@@ -112,7 +109,7 @@ type SharedFileTransfer
         | _ -> ()
 
     /// Makes the file at the path of an attempt its result. The file stays there if the disk takes no data.
-    let takeOver (path: string) (target: string) (size: Size) : Payload =
+    let takeOver (path: string) (target: string) (size: Size) : Content =
         try
             // A move between file systems copies: it would follow a link, and block at a fifo.
             expect size path

@@ -37,21 +37,17 @@ type internal WorkerSharing
         }
 
     /// The message with a file in place of its payload, where the payload need not be sent.
-    member _.Refer(outgoing: OutgoingMessage<FromScheduler>) : OutgoingMessage<FromScheduler> =
-        match outgoing.message, outgoing.submission with
-        | FromScheduler.Process work, ValueSome submission when references.IsOn ->
-            let referring = sharing.Refer(work, submission, outgoing.payload)
+    member _.Refer(outgoing: SchedulerMessage) : SchedulerMessage =
+        match outgoing.message, outgoing.payload with
+        | FromScheduler.Process work, OutgoingPayload.Task(submission, payload) when references.IsOn ->
+            let referring = sharing.Refer(work, submission, payload)
 
             if referring.files.IsNone then
                 outgoing
             else
                 references.Add work.attempt
 
-                {
-                    outgoing with
-                        message = FromScheduler.Process referring
-                        payload = Payload.empty
-                }
+                { message = FromScheduler.Process referring; payload = OutgoingPayload.none }
         | FromScheduler.Cancel attempt, _ ->
             references.Remove attempt |> ignore
             outgoing
@@ -87,7 +83,7 @@ type internal WorkerSharing
     /// <param name="attempt">The attempt.</param>
     /// <param name="said">The input of the machine that reports the outcome.</param>
     /// <param name="payload">The payload of the outcome.</param>
-    member _.JudgeAsync(attempt: Attempt, said: Input, payload: Payload) : Task<Input> =
+    member _.JudgeAsync(attempt: Attempt, said: Input, payload: Content) : Task<Input> =
         task {
             let! judged = sharing.JudgeAsync(session, attempt, said).WaitAsync ct
 

@@ -72,14 +72,13 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let files: ISpool =
         SimSpool(disk, chance, (fun () -> fails "join failed" piecesFail))
 
-    let mark payload : ResultMark =
-        match payload with
+    let mark (result: Content) : ResultMark =
+        match result with
         | Bytes bytes -> Holding(ResultFile.hashOf bytes)
         | Spooled(path, size) ->
             match disk.Find path with
             | null -> Unmarked
             | file -> ResultMark.Written(size, file.Modified)
-        | _ -> Unmarked
 
     let journalOptions = {
         SimHost.journalOptions with
@@ -106,14 +105,14 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let isThere event =
         match event with
-        | Event.Part(_, _, Spooled(path, _))
-        | Event.Carried(Carried.Part(_, _, Spooled(path, _))) -> isSameBoot && files.Has path
+        | Event.Part(_, _, Held(Spooled(path, _)))
+        | Event.Carried(Carried.Part(_, _, Held(Spooled(path, _)))) -> isSameBoot && files.Has path
         | _ -> true
 
     let countPart event =
         match event with
-        | Event.Part(whole, _, Spooled _)
-        | Event.Carried(Carried.Part(whole, _, Spooled _)) when (history.EndOf whole).IsNone ->
+        | Event.Part(whole, _, Held(Spooled _))
+        | Event.Carried(Carried.Part(whole, _, Held(Spooled _))) when (history.EndOf whole).IsNone ->
             if isThere event then "seen: part kept"
             elif isSameBoot then "seen: part gone"
             else "seen: part dropped"
@@ -312,7 +311,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         let content =
             match payload with
             | Payload.Input stamp -> peers.OfFile submission.Name stamp
-            | Spooled(path, _) ->
+            | Kept(Held(Spooled(path, _))) ->
                 match disk.Find path with
                 | null -> ValueNone
                 | file -> ValueSome file.Content
@@ -489,7 +488,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     member _.Submit(session: SessionId, job: Job) =
         job.IsSent <- true
 
-        let submit payload =
+        let submit (payload: Content) =
             let key = job.Key |> Option.map (fun key -> { text = key; content = job.Name })
             let origin = Origin.Client(session, job.Want, key)
 
@@ -525,7 +524,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
                         try
                             match host.Place destination with
-                            | null -> report Payload.empty
+                            | null -> report Content.empty
                             | path -> report (write path content)
                         with :? IOException as error ->
                             post (Input.Unstored(session, attempt, error.Message))

@@ -29,13 +29,17 @@ type CrashPeers
         | null -> raise (Violation $"{path} is not there")
         | file -> file.Content
 
-    /// The bytes that a payload stands for.
-    let rec contentOf (payload: Payload) (submission: Submission voption) : string =
-        match payload with
-        | Packed -> Content.ofBytes (submission.Value.Packed.ToArray())
-        | Bytes bytes -> Content.ofBytes bytes
-        | Spooled(path, _) -> read path
+    let keptContent (kept: KeptContent) : string =
+        match kept with
+        | Held(Bytes bytes) -> Content.ofBytes bytes
+        | Held(Spooled(path, _)) -> read path
         | Recorded(number, _) -> Content.ofBytes (journal.ReadPayload number)
+
+    /// The bytes that a payload stands for.
+    let rec contentOf (payload: Payload) (submission: Submission) : string =
+        match payload with
+        | Packed -> Content.ofBytes (submission.Packed.ToArray())
+        | Kept kept -> keptContent kept
         | Journaled -> raise (Violation "it was not recalled")
         | Payload.Input _ -> raise (Violation "an input has no content of its own")
         | Slice(whole, start, size) -> Content.slice (contentOf whole submission) start size
@@ -52,7 +56,7 @@ type CrashPeers
 
             ValueNone
 
-    let toWorker (worker: CrashWorker) (departure: OutgoingMessage<FromScheduler>) =
+    let toWorker (worker: CrashWorker) (departure: SchedulerMessage) =
         match departure.message with
         | FromScheduler.Process work ->
             must
@@ -75,14 +79,17 @@ type CrashPeers
                 | ValueNone -> post (Input.FileChanged work.attempt)
 
             match departure.payload with
-            | Payload.Input stamp -> giveFile stamp id
-            | Slice(Payload.Input stamp, start, size) ->
+            | OutgoingPayload.Task(_, Payload.Input stamp) -> giveFile stamp id
+            | OutgoingPayload.Task(_, Slice(Payload.Input stamp, start, size)) ->
                 giveFile stamp (fun content -> Content.slice content start size)
-            | payload -> give (contentOf payload departure.submission)
+            | OutgoingPayload.Task(submission, payload) -> give (contentOf payload submission)
+            | OutgoingPayload.Own _
+            | OutgoingPayload.Kept _ ->
+                raise (Violation $"{work.attempt} is given out without its payload")
         | FromScheduler.Cancel attempt -> worker.Drop(fun held -> held.attempt = attempt)
         | _ -> ()
 
-    let toClient (departure: OutgoingMessage<FromScheduler>) =
+    let toClient (departure: SchedulerMessage) =
         match departure.message with
         | FromScheduler.Accepted(_, task) ->
             must (history.IsSubmitted task) $"task {task} is accepted before that is durable"
@@ -96,16 +103,13 @@ type CrashPeers
 
             let content =
                 match ended.error, departure.payload with
-                | None, Payload.Input _
                 | Some _, _ -> ""
-                | None, payload ->
-                    let content = contentOf payload ValueNone
-
-                    match payload with
-                    | Spooled(path, _) when departure.isLast -> disk.Delete path
-                    | _ -> ()
-
-                    content
+                | None, OutgoingPayload.Own content ->
+                    let text = keptContent (Held content)
+                    ValueOption.iter disk.Delete (Content.file content)
+                    text
+                | None, OutgoingPayload.Kept kept -> keptContent kept
+                | None, OutgoingPayload.Task _ -> raise (Violation "a payload is sent to a client")
 
             outside.Hear(departure.message, content)
         | message -> outside.Hear(message, "")

@@ -247,7 +247,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 if worker.IsWelcome && worker.Holding.Count > 0 then
                     let outcome = Failed("no", chance.Percent 90)
                     let attempt = (takeOne worker.Holding).attempt
-                    life.Post(Input.Report(session, attempt, outcome, Payload.empty))
+                    life.Post(Input.Report(session, attempt, outcome, Content.empty))
             | roll when roll < 78 ->
                 if worker.Stale.Count > 0 then
                     coverage.Count "seen: late result"

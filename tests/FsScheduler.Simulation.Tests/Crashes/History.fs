@@ -25,7 +25,7 @@ type History(store: SimStore) =
     let rec bytesAt (number: int64) : byte[] voption =
         let ofPayload payload =
             match payload with
-            | Bytes bytes -> ValueSome bytes
+            | Held(Bytes bytes) -> ValueSome bytes
             | Recorded(other, _) when other < number -> bytesAt other
             | _ -> ValueNone
 

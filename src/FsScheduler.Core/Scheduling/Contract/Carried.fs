@@ -30,7 +30,7 @@ type CarriedProgress = {
     stage: int
     stageEnd: int
     /// The input of the next stage, where that is the result of a stage.
-    result: Payload voption
+    result: KeptContent voption
     /// The latest first.
     pastFailures: Failure list
     pieces: CarriedPieces voption
@@ -57,7 +57,7 @@ type CarriedKey = {
     task: TaskId
     attempts: int
     error: string option
-    result: Payload
+    result: KeptContent
     want: Want
     finished: Instant
     /// When the result was first sent to a client.
@@ -83,7 +83,7 @@ type CarriedFile = {
 type Carried =
     | Task of CarriedTask
     /// A part of the result of a task in pieces.
-    | Part of whole: TaskId * index: int * Payload
+    | Part of whole: TaskId * index: int * KeptContent
     | Key of CarriedKey
     | File of CarriedFile
     /// The owner of a name in the folder of results.

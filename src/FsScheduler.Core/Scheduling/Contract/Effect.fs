@@ -9,24 +9,26 @@ type PeerEffect =
     | Welcome of SessionId * keep: Attempt[]
     /// Ask a worker to finish its tasks and leave.
     | Dismiss of SessionId
-    /// Send a message. A payload in a file is then deleted, unless it is kept. A later effect may discard a kept file:
-    /// open it before that effect.
-    | Reply of SessionId * FromScheduler * Payload * kept: bool
+    | Reply of SessionId * FromScheduler
+    /// Send a result, whose file is then deleted.
+    | ReplyResult of SessionId * FromScheduler * Content
+    /// Send a result that is kept. A later effect may discard its file: open the file before that effect.
+    | ReplyKept of SessionId * FromScheduler * KeptContent
     | Disconnect of SessionId * reason: string
 
 /// Work on results, and on payloads in files.
 [<RequireQualifiedAccess>]
 type DiskEffect =
-    /// Rename the result to its final name. From here on the payload is the publisher's.
-    | Publish of Attempt * Submission * Payload
+    /// Rename the result to its final name. From here on the result is the publisher's.
+    | Publish of Attempt * Submission * Content
     /// `Publish` although the file may have changed since: a file that changes often would never have a result.
-    | PublishOlder of Attempt * Submission * Payload
+    | PublishOlder of Attempt * Submission * Content
     /// The result has had its final name since before a restart: finish publishing, and answer `Published`.
     | ConfirmPublished of Attempt * Submission * ContentHash
     /// Write why there is no result, beside the results.
     | PublishError of TaskId * Submission * Failure list
-    /// Delete a payload that is not needed any more.
-    | Discard of Payload
+    /// Delete the file of a payload or result that is not needed any more.
+    | Discard of path: string
 
 /// Work on payloads in pieces.
 [<RequireQualifiedAccess>]
@@ -35,10 +37,10 @@ type PieceEffect =
     | Cut of Attempt * Submission * Payload * pieceSize: Size
     /// Merge the parts in order: concatenated, or by the merge of their stage; answered by `PartsMerged`. The machine
     /// keeps the parts.
-    | MergeParts of Attempt * merge: Stage voption * parts: Payload[]
+    | MergeParts of Attempt * merge: Stage voption * parts: KeptContent[]
     /// The next part, counted from 0, of a later `MergeParts` without a merge stage: to append it to the parts before
     /// it now saves time then, but need not be done. The part stays the machine's.
-    | PrefetchPart of Attempt * index: int * part: Payload
+    | PrefetchPart of Attempt * index: int * part: KeptContent
     /// The prefetched parts of this attempt will not be merged.
     | DropPrefetch of Attempt
 

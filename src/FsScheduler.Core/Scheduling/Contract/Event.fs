@@ -7,12 +7,12 @@ type Event =
     /// A worker was given the stages from the first to before the second index.
     | Assigned of Attempt * SessionId * stages: struct (int * int)
     /// The stages before this index are done; the result is the payload of the next stage.
-    | Advanced of Attempt * stage: int * Payload
+    | Advanced of Attempt * stage: int * KeptContent
     /// The stages before `last` are run on pieces, which end at these bytes; `others` is the pipeline of the pieces
     /// where it is not these stages. Pieces without a part are submitted next.
     | Split of Attempt * last: int * others: Pipeline voption * cuts: Size[]
     /// A piece is finished, with this part of the result.
-    | Part of whole: TaskId * index: int * Payload
+    | Part of whole: TaskId * index: int * KeptContent
     /// A piece takes much longer than the others: a second task for it is submitted next.
     | Speculated of whole: TaskId * index: int * slow: TaskId
     /// Failed; retried after this delay.

@@ -32,7 +32,7 @@ type Input =
     | Heard of SessionId
     /// A connection of a worker or a client has ended.
     | Leave of SessionId
-    | Report of SessionId * Attempt * Outcome * Payload
+    | Report of SessionId * Attempt * Outcome * Content
     /// The scheduler could not store the result that a worker sent.
     | Unstored of SessionId * Attempt * error: string
     /// The whole submission of an attempt, from the journal.
@@ -55,7 +55,7 @@ type Input =
     /// The answer to `Cut`: where each piece ends, in bytes, ascending; the last is the size.
     | Cut of Attempt * cuts: Size[]
     /// The answer to `MergeParts`: the result of the stages for the whole.
-    | PartsMerged of Attempt * Payload
+    | PartsMerged of Attempt * Content
     /// The answer to `MergeParts` where merging failed.
     | MergeFailed of Attempt * error: string
     /// The answer to `MergeParts` where the disk has no room for this result, though it has for smaller ones.

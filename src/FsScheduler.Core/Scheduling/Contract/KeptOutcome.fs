@@ -17,9 +17,9 @@ type ResultMark =
     /// The result was not there to be marked.
     | Unmarked
 
-/// The current result, being published: its payload, or what the journal keeps of it.
+/// The current result, being published: its content, or what the journal keeps of it.
 type AcceptedResult =
-    | AcceptedPayload of Payload
+    | AcceptedContent of Content
     | AcceptedMark of ResultMark
 
 /// What is kept of a finished task.
@@ -27,6 +27,6 @@ type KeptOutcome =
     /// The result was sent to its client, or was not wanted.
     | NothingKept
     /// The result is kept for submissions with the same key.
-    | KeptResult of Payload
+    | KeptResult of KeptContent
     /// The result is a file of `resultados/`.
     | StoredResult of ContentHash

@@ -36,34 +36,44 @@ module FileVersion =
     let isSameRenamed (taken: FileVersion) (found: FileVersion) =
         isSame { taken with changed = 0L } found
 
-/// Where the bytes of a task or of a result are. A reference: the bytes do not travel with it.
+/// Where the bytes are that a task is given. A reference: the bytes do not travel with it.
 type Payload =
     /// Inside the submission itself.
     | Packed
-    /// In memory.
-    | Bytes of byte[]
-    /// In a temporary file that is deleted with its task.
-    | Spooled of path: string * size: Size
     /// In the journal with the submission, as are name and reference.
     | Journaled
-    /// In the journal, with the event of this number.
-    | Recorded of number: int64 * size: Size
+    /// The large payload of a client, or the result of the stages before.
+    | Kept of KeptContent
     /// In the file of `entrada/` that the task is named after, at that version.
     | Input of FileVersion
-    /// A range of a `Spooled` or `Input` payload, whose file it does not own.
+    /// A range of a payload in a file, which it does not own.
     | Slice of whole: Payload * start: Size * size: Size
 
 module Payload =
 
-    let empty = Bytes [||]
-
     /// The size, where the payload itself has it; 0 for `Packed` and `Journaled`.
     let size (payload: Payload) : Size =
         match payload with
-        | Bytes bytes -> int64 bytes.Length * 1L<B>
-        | Spooled(_, size)
-        | Recorded(_, size)
-        | Slice(_, _, size) -> size
-        | Input version -> version.size
         | Packed
         | Journaled -> 0L<B>
+        | Kept kept -> KeptContent.size kept
+        | Input version -> version.size
+        | Slice(_, _, size) -> size
+
+    /// The path of the temporary file that the task owns.
+    let file (payload: Payload) : string voption =
+        match payload with
+        | Kept kept -> KeptContent.file kept
+        | Packed
+        | Journaled
+        | Input _
+        | Slice _ -> ValueNone
+
+    /// The version of the file of `entrada/` that the payload is, or is a range of.
+    let rec version (payload: Payload) : FileVersion voption =
+        match payload with
+        | Input found -> ValueSome found
+        | Slice(whole, _, _) -> version whole
+        | Packed
+        | Journaled
+        | Kept _ -> ValueNone

@@ -42,28 +42,12 @@ type Submission
     /// Stands for a reference that only the journal has; compared by identity.
     static member JournaledRef = journaledRef
 
-    /// <summary>Packs a submission.</summary>
-    /// <param name="name">The name of the file or payload.</param>
-    /// <param name="ref">The client's name for the request, at most 200 bytes; empty for a file.</param>
-    /// <param name="priority">Higher first.</param>
-    /// <param name="origin">Who submitted it.</param>
-    /// <param name="payload">Bytes of at most 64 KiB are copied into the submission.</param>
-    static member Create
-        (name: TaskName, ref: string, priority: int, origin: Origin, payload: Payload)
+    static member private Pack
+        (name: TaskName, ref: string, priority, origin, small: byte[], payload: Payload)
         =
         let name = TaskName.toString name
         let nameBytes = Encoding.UTF8.GetByteCount name
         let refBytes = Encoding.UTF8.GetByteCount ref
-
-        let small, body =
-            match payload with
-            | Bytes bytes -> bytes, Packed
-            | Packed
-            | Spooled _
-            | Journaled
-            | Recorded _
-            | Input _
-            | Slice _ -> Array.empty, payload
 
         let packed =
             GC.AllocateUninitializedArray<byte>(nameBytes + refBytes + small.Length)
@@ -73,16 +57,33 @@ type Submission
         small.AsSpan().CopyTo(Span(packed, nameBytes + refBytes, small.Length))
 
         let content: obj =
-            match body with
+            match payload with
             | Packed -> packed
-            | Bytes _
-            | Spooled _
             | Journaled
-            | Recorded _
+            | Kept _
             | Input _
-            | Slice _ -> Unpacked(packed, body) :> obj
+            | Slice _ -> Unpacked(packed, payload)
 
         Submission(content, uint16 nameBytes, uint16 refBytes, priority, origin)
+
+    /// <summary>Packs a submission.</summary>
+    /// <param name="name">The name of the file or payload.</param>
+    /// <param name="ref">The client's name for the request, at most 200 bytes; empty for a file.</param>
+    /// <param name="priority">Higher first.</param>
+    /// <param name="origin">Who submitted it.</param>
+    /// <param name="payload">Where the bytes are; <c>Packed</c>: there are none.</param>
+    static member Create
+        (name: TaskName, ref: string, priority: int, origin: Origin, payload: Payload)
+        =
+        Submission.Pack(name, ref, priority, origin, Array.empty, payload)
+
+    /// As above; bytes of at most 64 KiB are copied into the submission.
+    static member Create
+        (name: TaskName, ref: string, priority: int, origin: Origin, content: Content)
+        =
+        match content with
+        | Bytes bytes -> Submission.Pack(name, ref, priority, origin, bytes, Packed)
+        | Spooled _ -> Submission.Create(name, ref, priority, origin, Kept(Held content))
 
     /// The submission in memory when the journal has the rest: with the name only where a result is stored under it.
     member submission.ToJournaled() =

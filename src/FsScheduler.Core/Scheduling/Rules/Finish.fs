@@ -37,16 +37,18 @@ module internal Finish =
 
         let entry = Replies.entryOf state task
 
-        let kept =
+        let struct (kept, reply) =
             match stored with
-            | ValueSome hash -> StoredResult hash
-            | ValueNone when entry.IsSome -> KeptResult result
-            | ValueNone -> NothingKept
+            | ValueSome hash -> struct (StoredResult hash, Replies.NoResult)
+            | ValueNone when entry.IsSome ->
+                let kept = Held result
+                struct (KeptResult kept, Replies.Kept kept)
+            | ValueNone -> struct (NothingKept, Replies.Once result)
 
         state.Record(Event.Completed(state.AttemptOf task, kept))
         state.Throughput.Add state.Now
         release state task
-        Replies.complete state task entry result
+        Replies.complete state task entry reply
 
     let rec cancel (state: State) (task: Task) reason =
         match task.State with
@@ -87,15 +89,15 @@ module internal Finish =
 
     /// Some stages are done: the task is queued for the next one with their result.
     let advance (state: State) (task: Task) stage result =
-        state.Record(Event.Advanced(state.AttemptOf task, stage, result))
+        state.Record(Event.Advanced(state.AttemptOf task, stage, Held result))
         state.DiscardReleased()
 
     /// Stores the part of a finished piece, and cancels the other task of that piece.
     let private fill (state: State) (piece: Task) (whole: Task) index result =
         let pieces = nonNull whole.Pieces
-        state.Record(Event.Part(whole.Id, index, result))
+        state.Record(Event.Part(whole.Id, index, Held result))
         pieces.Measure(state.Now - piece.Since)
-        complete state piece Payload.empty ValueNone
+        complete state piece Content.empty ValueNone
 
         for other in pieces.TasksOf index do
             cancel state other "another worker was faster with this piece"
@@ -108,12 +110,12 @@ module internal Finish =
         | Piece _ ->
             match pieceOf state task with
             | ValueSome(struct (whole, index)) -> fill state task whole index result
-            | ValueNone -> state.Discard result
+            | ValueNone -> state.Discard(Content.file result)
         | Client(_, (Result | Nothing), _) -> complete state task result ValueNone
         | Folder
         | Client(_, File, _) ->
             let attempt = state.AttemptOf task
-            state.Record(Event.Accepted(attempt, AcceptedPayload result))
+            state.Record(Event.Accepted(attempt, AcceptedContent result))
 
             if FileVersions.mayFinish state task || state.Successors.ContainsKey task.Id then
                 state.Ask(Effect.ToDisk(DiskEffect.PublishOlder(attempt, task.Submission, result)))

@@ -5,6 +5,15 @@ open System
 /// Replies to clients: outcomes, refusals and the status.
 module internal Replies =
 
+    /// The result that goes with an outcome.
+    [<Struct>]
+    type SentResult =
+        | NoResult
+        /// Kept by nobody else.
+        | Once of content: Content
+        /// Kept for a key too.
+        | Kept of result: KeptContent
+
     let private doneOf (task: Task) ref outcome error = {
         ref = ref
         task = task.Id
@@ -15,24 +24,21 @@ module internal Replies =
 
     /// <summary>Tells a waiting request how its task ended.</summary>
     /// <param name="state">The scheduler's.</param>
-    /// <param name="waiter">The request; it is sent the payload if it wants the result.</param>
+    /// <param name="waiter">The request; it is sent the result if it wants that.</param>
     /// <param name="outcome">The outcome, with the reference of the request.</param>
-    /// <param name="payload">The result.</param>
-    /// <param name="kept">Whether the result is also kept for a key.</param>
+    /// <param name="result">The result.</param>
     /// <param name="number">The event that has the reference, where only the journal has it.</param>
-    let private tell (state: State) (waiter: Waiter) (outcome: Done) payload kept number =
+    let private tell (state: State) (waiter: Waiter) (outcome: Done) result number =
         let message = FromScheduler.Done outcome
 
-        match waiter.want with
-        | Result when outcome.error.IsNone ->
-            state.Ask(Effect.ToPeer(PeerEffect.Reply(waiter.session, message, payload, kept)))
-        | Result
-        | File
-        | Nothing when obj.ReferenceEquals(outcome.ref, Submission.JournaledRef) ->
+        match waiter.want, result with
+        | Result, Once content ->
+            state.Ask(Effect.ToPeer(PeerEffect.ReplyResult(waiter.session, message, content)))
+        | Result, Kept result ->
+            state.Ask(Effect.ToPeer(PeerEffect.ReplyKept(waiter.session, message, result)))
+        | _ when obj.ReferenceEquals(outcome.ref, Submission.JournaledRef) ->
             state.Ask(Effect.ToJournal(JournalEffect.ReplyLoaded(waiter.session, outcome, number)))
-        | Result
-        | File
-        | Nothing -> state.Reply(waiter.session, message)
+        | _ -> state.Reply(waiter.session, message)
 
     let private submitter (task: Task) =
         match task.Submission.Origin with
@@ -50,10 +56,10 @@ module internal Replies =
         | Piece _ -> ValueNone
 
     /// Tells all requests that wait for a task, without forgetting them.
-    let private tellAll state (task: Task) (entry: KeyEntry voption) outcome error payload kept =
+    let private tellAll state (task: Task) (entry: KeyEntry voption) outcome error result =
         match submitter task with
         | ValueSome waiter ->
-            tell state waiter (doneOf task waiter.ref outcome error) payload kept task.Number
+            tell state waiter (doneOf task waiter.ref outcome error) result task.Number
         | ValueNone -> ()
 
         match entry with
@@ -62,39 +68,32 @@ module internal Replies =
             | null -> ()
             | waiters ->
                 for waiter in waiters do
-                    tell
-                        state
-                        waiter
-                        (doneOf task waiter.ref outcome error)
-                        payload
-                        kept
-                        task.Number
+                    tell state waiter (doneOf task waiter.ref outcome error) result task.Number
         | ValueNone -> ()
 
     /// Tells the requests that wait for a task that it is in quarantine.
     let tellQuarantined (state: State) (task: Task) (entry: KeyEntry voption) error =
-        tellAll state task entry TaskOutcome.Quarantined (Some error) Payload.empty false
+        tellAll state task entry TaskOutcome.Quarantined (Some error) NoResult
 
     /// Discards the oldest results that are kept for the keys of finished tasks, where there are too many.
     let evict (state: State) =
         for forgotten in state.Keys.Evict() do
-            state.Discard forgotten
+            state.Discard(KeptContent.file forgotten)
 
     /// Sends the outcome of an ended task to the requests that wait for it. A result that no key or reply keeps is
     /// discarded.
-    let private finish (state: State) (task: Task) (entry: KeyEntry voption) outcome error payload =
+    let private finish (state: State) (task: Task) (entry: KeyEntry voption) outcome error result =
+        tellAll state task entry outcome error result
+
         match entry with
         | ValueSome waited ->
-            tellAll state task entry outcome error payload true
             state.Keys.ForgetWaiters waited
             evict state
         | ValueNone ->
-            tellAll state task entry outcome error payload false
-
-            match submitter task with
-            | ValueSome { want = Result } when Option.isNone error -> ()
-            | ValueSome _
-            | ValueNone -> state.Discard payload
+            match submitter task, result with
+            | ValueSome { want = Result }, _ -> ()
+            | _, Once content -> state.Discard(Content.file content)
+            | _ -> ()
 
     /// Sends the result of a task to the requests that wait for it.
     let complete (state: State) (task: Task) (entry: KeyEntry voption) result =
@@ -102,13 +101,14 @@ module internal Replies =
 
     /// Tells the requests that wait for a task why it was cancelled.
     let cancel (state: State) (task: Task) (entry: KeyEntry voption) reason =
-        finish state task entry TaskOutcome.Cancelled (Some reason) Payload.empty
+        finish state task entry TaskOutcome.Cancelled (Some reason) NoResult
 
     /// Attaches a later request with the key of a task, and tells it at once if the task ended or is in quarantine.
     let attach (state: State) (entry: KeyEntry) (waiter: Waiter) =
         match entry.outcome with
-        | ValueSome(struct (outcome, payload)) ->
-            tell state waiter { outcome with ref = waiter.ref } payload true 0L
+        | ValueSome(struct (outcome, result)) ->
+            let reply = if outcome.error.IsNone then Kept result else NoResult
+            tell state waiter { outcome with ref = waiter.ref } reply 0L
         | ValueNone ->
             let waiters =
                 match entry.waiters with
@@ -125,11 +125,11 @@ module internal Replies =
             | task when task.State = TaskState.Quarantined ->
                 let error = task.PastFailures |> List.tryHead |> Option.map _.error
                 let outcome = doneOf task waiter.ref TaskOutcome.Quarantined error
-                tell state waiter outcome Payload.empty false task.Number
+                tell state waiter outcome NoResult task.Number
             | _ -> ()
 
     let refuse (state: State) session (submission: Submission) code message =
-        state.Discard submission.Payload
+        state.Discard(Payload.file submission.Payload)
         state.Reply(session, FromScheduler.Rejected(submission.Ref, code, message))
 
     let error (state: State) session message =

@@ -38,10 +38,9 @@ module internal Retention =
                 stage = int progress.Stage
                 stageEnd = int progress.StageEnd
                 result =
-                    if progress.IsResult then
-                        ValueSome progress.Payload
-                    else
-                        ValueNone
+                    match progress.Payload with
+                    | Kept result when progress.IsResult -> ValueSome result
+                    | _ -> ValueNone
                 pastFailures = progress.PastFailures
                 pieces =
                     match progress.Pieces with

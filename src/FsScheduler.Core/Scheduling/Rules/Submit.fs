@@ -79,7 +79,7 @@ module internal Submit =
                 RejectionCode.Busy
                 $"{SchedulerLimits.waitersMax} requests wait for task {entry.task}; try again later"
         else
-            state.Discard submission.Payload
+            state.Discard(Payload.file submission.Payload)
             state.Reply(session, FromScheduler.Accepted(submission.Ref, entry.task))
             Replies.attach state entry { session = session; ref = submission.Ref; want = want }
 

@@ -16,7 +16,7 @@ type internal KeyEntry = {
     mutable number: int64
     /// Requests that came later with the same key; the submitter is not among them.
     mutable waiters: ResizeArray<Waiter> | null
-    mutable outcome: struct (Done * Payload) voption
+    mutable outcome: struct (Done * KeptContent) voption
     /// When the task ended.
     mutable finished: Instant
     /// When the result was first sent to a client.
@@ -34,28 +34,24 @@ type internal IdempotencyKeys(isJournaled: bool) =
     let mutable keptBytes = 0L<B>
     let mutable spooledBytes = 0L<B>
 
-    let count payload sign =
-        if not isJournaled then
-            keptBytes <- keptBytes + sign * Payload.size payload
+    let count result sign =
+        let size = sign * KeptContent.size result
 
-        match payload with
-        | Spooled(_, size) -> spooledBytes <- spooledBytes + sign * size
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> ()
+        if not isJournaled then
+            keptBytes <- keptBytes + size
+
+        if (KeptContent.file result).IsSome then
+            spooledBytes <- spooledBytes + size
 
     let isCurrent (entry: KeyEntry) =
         match entries.TryGetValue entry.key.text with
         | true, current -> obj.ReferenceEquals(current, entry)
         | _ -> false
 
-    let remove (entry: KeyEntry) payload =
+    let remove (entry: KeyEntry) result =
         entries.Remove entry.key.text |> ignore
         unfetched.Remove entry.task |> ignore
-        count payload -1L
+        count result -1L
 
     member _.Index = index
 
@@ -99,11 +95,11 @@ type internal IdempotencyKeys(isJournaled: bool) =
         |> Seq.map (fun entry -> struct (entry.key, entry.task, entry.outcome))
 
     /// Keeps the outcome for later submissions with the key.
-    member _.Finish(entry: KeyEntry, outcome: Done, payload: Payload, at: Instant) =
-        entry.outcome <- ValueSome(struct (outcome, payload))
+    member _.Finish(entry: KeyEntry, outcome: Done, result: KeptContent, at: Instant) =
+        entry.outcome <- ValueSome(struct (outcome, result))
         entry.finished <- at
         finished.Enqueue entry
-        count payload 1L
+        count result 1L
 
         if entry.want = Result && outcome.error.IsNone then
             unfetched[entry.task] <- entry
@@ -129,16 +125,16 @@ type internal IdempotencyKeys(isJournaled: bool) =
     /// <summary>Forgets the keys of finished tasks that the journal drops.</summary>
     /// <param name="before">The journal drops the events before this number.</param>
     /// <returns>The results that were kept for these keys.</returns>
-    member keys.Drop(before: int64) : Payload list = [
+    member keys.Drop(before: int64) : KeptContent list = [
         let mutable next = index.TryTake before
 
         while next.IsSome do
             let struct (number, entry) = next.Value
 
             match entry.outcome with
-            | ValueSome(struct (_, payload)) when keys.IsAt(entry, number) ->
-                remove entry payload
-                payload
+            | ValueSome(struct (_, result)) when keys.IsAt(entry, number) ->
+                remove entry result
+                result
             | _ -> ()
 
             next <- index.TryTake before
@@ -146,14 +142,14 @@ type internal IdempotencyKeys(isJournaled: bool) =
 
     /// <summary>Forgets the oldest outcomes beyond the limits.</summary>
     /// <returns>The results that were kept for them.</returns>
-    member _.Evict() : Payload list = [
+    member _.Evict() : KeptContent list = [
         while finished.Count > SchedulerLimits.keysMax
               || keptBytes > SchedulerLimits.keptBytesMax do
             let oldest = finished.Dequeue()
 
             match oldest.outcome with
-            | ValueSome(struct (_, payload)) when isCurrent oldest ->
-                remove oldest payload
-                payload
+            | ValueSome(struct (_, result)) when isCurrent oldest ->
+                remove oldest result
+                result
             | _ -> () // forgotten before
     ]

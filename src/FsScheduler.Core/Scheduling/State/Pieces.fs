@@ -14,7 +14,7 @@ type internal Splitting =
 [<Sealed>]
 type internal PiecesOf<'task when 'task: not struct>
     (cuts: Size[], last: int, pipeline: Pipeline, downstream: string[] | null) =
-    let parts: Payload voption[] = Array.create cuts.Length ValueNone
+    let parts: KeptContent voption[] = Array.create cuts.Length ValueNone
     let tasks: 'task list[] = Array.create cuts.Length []
     let durations = ResizeArray<Duration>()
     let mutable missing = cuts.Length
@@ -47,7 +47,7 @@ type internal PiecesOf<'task when 'task: not struct>
     member _.IsMissing(index: int) = parts[index].IsNone
 
     /// The next part to prefetch: it has come, and so have all before it, which were prefetched already.
-    member _.TryPrefetch() : struct (int * Payload) voption =
+    member _.TryPrefetch() : struct (int * KeptContent) voption =
         if prefetched < cuts.Length && parts[prefetched].IsSome then
             prefetched <- prefetched + 1
             ValueSome(struct (prefetched - 1, parts[prefetched - 1].Value))
@@ -62,7 +62,7 @@ type internal PiecesOf<'task when 'task: not struct>
         isAny
 
     /// The result of a piece; none: it has not come.
-    member _.PartOf(index: int) : Payload voption = parts[index]
+    member _.PartOf(index: int) : KeptContent voption = parts[index]
 
     /// The parts that have come, in order.
     member _.Parts = parts |> Seq.choose ValueOption.toOption |> Seq.toArray
@@ -89,7 +89,7 @@ type internal PiecesOf<'task when 'task: not struct>
 
     member _.Measure(duration: Duration) = durations.Add duration
 
-    member _.Fill(index: int, part: Payload) =
+    member _.Fill(index: int, part: KeptContent) =
         if parts[index].IsNone then
             missing <- missing - 1
 

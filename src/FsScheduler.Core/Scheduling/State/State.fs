@@ -92,7 +92,7 @@ type internal State(settings: Settings, tasksMax: int) =
     member val Held = 0L<B> with get, set
 
     /// Payload files that the applied events have made useless.
-    member val Released = ResizeArray<Payload>()
+    member val Released = ResizeArray<string>()
 
     member state.Ask effect = state.StepOutput.Effects.Add effect
 
@@ -123,13 +123,13 @@ type internal State(settings: Settings, tasksMax: int) =
         state.Owners[name] <- struct (source, state.LastEvent)
         state.OwnerIndex.Add(state.LastEvent, name)
 
-    /// The payload of an event as it is kept: in the journal, if that can be read. An empty one may be in no event.
-    member _.Kept(number: int64, payload: Payload) =
-        match payload with
-        | Bytes bytes when bytes.Length > 0 && settings.memory < Settings.unlimited ->
+    /// The content of an event as it is kept: in the journal, if that can be read. An empty one may be in no event.
+    member _.Kept(number: int64, content: KeptContent) =
+        match content with
+        | Held(Bytes bytes) when bytes.Length > 0 && settings.memory < Settings.unlimited ->
             Recorded(number, int64 bytes.Length * 1L<B>)
         | Recorded(_, size) -> Recorded(number, size)
-        | _ -> payload
+        | Held _ -> content
 
     /// Sorts carried tasks into their places.
     member state.Sort() =
@@ -142,34 +142,24 @@ type internal State(settings: Settings, tasksMax: int) =
             state.IsUnsorted <- false
 
     member state.Reply(session, message) =
-        state.Ask(Effect.ToPeer(PeerEffect.Reply(session, message, Payload.empty, false)))
+        state.Ask(Effect.ToPeer(PeerEffect.Reply(session, message)))
 
-    /// Deletes the file of a payload that is not needed any more.
-    member state.Discard payload =
-        match payload with
-        | Spooled _ -> state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> ()
+    /// Deletes the file, if there is one, of a payload or result that is not needed any more.
+    member state.Discard(file: string voption) =
+        match file with
+        | ValueSome path -> state.Ask(Effect.ToDisk(DiskEffect.Discard path))
+        | ValueNone -> ()
 
-    /// Marks a payload as unused, for `DiscardReleased`.
-    member state.Release payload =
-        match payload with
-        | Spooled _ -> state.Released.Add payload
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Input _
-        | Slice _ -> ()
+    /// Marks a file, if there is one, as unused, for `DiscardReleased`.
+    member state.Release(file: string voption) =
+        match file with
+        | ValueSome path -> state.Released.Add path
+        | ValueNone -> ()
 
     member state.DiscardReleased() =
         if state.Released.Count > 0 then
-            for payload in state.Released do
-                state.Ask(Effect.ToDisk(DiskEffect.Discard payload))
+            for path in state.Released do
+                state.Ask(Effect.ToDisk(DiskEffect.Discard path))
 
             state.Released.Clear()
 

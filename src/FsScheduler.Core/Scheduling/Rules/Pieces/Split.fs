@@ -4,15 +4,8 @@ namespace FsScheduler.Core
 module internal Split =
 
     /// Payloads in memory are too small to be cut.
-    let private isFile payload =
-        match payload with
-        | Input _
-        | Spooled _ -> true
-        | Packed
-        | Bytes _
-        | Journaled
-        | Recorded _
-        | Slice _ -> false
+    let private isFile (payload: Payload) =
+        payload.IsInput || (Payload.file payload).IsSome
 
     /// Whether the next stages of a queued task are to be run on pieces.
     let isDue (state: State) (task: Task) =
