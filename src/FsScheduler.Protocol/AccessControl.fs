@@ -3,28 +3,28 @@ namespace FsScheduler.Protocol
 open System.Net
 open FsScheduler.Core
 
-/// What a scheduler admits.
+/// The conditions under which a scheduler admits messages.
 type AccessRules = {
-    /// None: everybody may come in.
+    /// The tokens of which HELLO needs one; none: every HELLO is admitted.
     tokens: Tokens option
-    /// Of a SUBMIT, or of a message that has none and is skipped.
+    /// The largest payload of every message but RESULT.
     maxPayload: Size
-    /// Of a RESULT.
+    /// The largest payload of a RESULT.
     maxResult: Size
 }
 
-/// What a connection is to the scheduler.
+/// The role of a connection's peer, as the scheduler knows it.
 [<RequireQualifiedAccess>]
 type PeerRole =
-    /// It has not said HELLO.
+    /// A peer whose HELLO has not come.
     | Stranger
     | Worker
     | Client
 
-/// What to do with a frame. Its payload, if it is not delivered, is skipped.
+/// What the scheduler does with a frame. The payload of a frame that is not delivered is skipped.
 [<RequireQualifiedAccess>]
 type Admission =
-    /// Answer WELCOME; from now on it stands as its role.
+    /// Answer WELCOME; the connection has the role of its HELLO from now on.
     | Open of Hello
     /// Hand the message on.
     | Deliver
@@ -33,13 +33,13 @@ type Admission =
     /// Answer this error, and close.
     | Close of ErrorCode * message: string
 
-/// Who may say what on a connection. Pure: it decides, the shell obeys.
+/// Which messages a peer may send. Pure: the connection carries out what is decided here.
 module AccessControl =
 
-    /// From the connection to the end of its HELLO.
+    /// The longest time from the connection to the end of its HELLO.
     let helloWithin: Duration = 10_000L<ms>
 
-    /// Without a byte, in the middle of a frame.
+    /// The longest time without a byte in the middle of a frame.
     let frameSilenceMax: Duration = 30_000L<ms>
 
     /// The answer when `helloWithin` is over.
@@ -53,15 +53,15 @@ module AccessControl =
             $"a frame has not ended, and no byte came for {frameSilenceMax / 1_000L<ms>} s"
         )
 
-    /// Whether the payload of this message means something. If not, it is skipped.
+    /// Whether messages of this type have payloads; the payload of any other is skipped.
     let hasPayload (message: ToScheduler) =
         match message with
         | ToScheduler.Submit _
         | ToScheduler.Result(_, Succeeded) -> true
-        | _ -> false // every other message stands in its line
+        | _ -> false // everything that another message says is in its line
 
-    let private tooLarge (bytes: Size) (most: Size) =
-        Admission.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {most}")
+    let private tooLarge (bytes: Size) (bytesMax: Size) =
+        Admission.Close(ErrorCode.TooLarge, $"a payload of {bytes} bytes; the most is {bytesMax}")
 
     let private notWelcome message =
         Admission.Close(ErrorCode.NotWelcome, message)
@@ -70,12 +70,12 @@ module AccessControl =
         if hello.protocol <> Codec.protocolVersion then
             Admission.Close(
                 ErrorCode.BadVersion,
-                $"protocol {hello.protocol} is not spoken here; spoken is: {Codec.protocolVersion}"
+                $"protocol {hello.protocol} is not supported; this scheduler supports: {Codec.protocolVersion}"
             )
         else
             match rules.tokens with
             | Some tokens when not (tokens.Admit(hello.role, hello.token)) ->
-                // Nothing says which: not whether a token was missing, wrong, or of the other role.
+                // The answer does not tell whether the token is missing, wrong, or of the other role.
                 Admission.Close(ErrorCode.Unauthorized, "not authorized")
             | Some _
             | None -> Admission.Open hello
@@ -86,7 +86,7 @@ module AccessControl =
         | _, PeerRole.Stranger -> notWelcome "the first message must be HELLO"
         | ToScheduler.Hello _, (PeerRole.Worker | PeerRole.Client) -> notWelcome "a second HELLO"
         | (ToScheduler.Result _ | ToScheduler.Beat), PeerRole.Worker
-        | ToScheduler.Submit _, PeerRole.Client -> Admission.Deliver // those of every task
+        | ToScheduler.Submit _, PeerRole.Client -> Admission.Deliver // the messages of every task, first
         | _, PeerRole.Worker when Codec.isForClient message ->
             notWelcome "a worker says HELLO, READY, BEAT and RESULT, nothing else"
         | _, PeerRole.Client when not (Codec.isForClient message) ->
@@ -94,7 +94,7 @@ module AccessControl =
         | _, (PeerRole.Worker | PeerRole.Client) -> Admission.Deliver
 
     let private frameError (rules: AccessRules) (role: PeerRole) (error: FrameError) =
-        // Which type it was is not known: a worker may have meant a RESULT.
+        // The type of the message is not known: a worker may have meant a RESULT.
         let bytesMax =
             match role with
             | PeerRole.Worker -> max rules.maxPayload rules.maxResult
@@ -110,7 +110,10 @@ module AccessControl =
         | (ErrorCode.BadFrame | ErrorCode.TooLarge | ErrorCode.BadVersion | ErrorCode.Unauthorized | ErrorCode.NotWelcome | ErrorCode.Timeout),
           _ -> Admission.Close(error.code, error.message)
 
-    /// What to do with what came over a connection.
+    /// <summary>Decides what to do with a frame.</summary>
+    /// <param name="rules">The conditions of this scheduler.</param>
+    /// <param name="role">The role of the peer that sent the frame.</param>
+    /// <param name="decoded">The frame, or why the line is none.</param>
     let admit
         (rules: AccessRules)
         (role: PeerRole)
@@ -119,7 +122,7 @@ module AccessControl =
         match decoded with
         | Error error -> frameError rules role error
         | Ok frame ->
-            // What lies in a file counts like what comes with the message.
+            // A result in a shared file has the same limit as one that comes with its message.
             let struct (bytes, bytesMax) =
                 match frame.message with
                 | ToScheduler.Stored(_, size) -> struct (max size frame.bytes, rules.maxResult)
@@ -133,7 +136,9 @@ module AccessControl =
             | admission -> admission
 
     /// <summary>Whether a scheduler may listen at this address.</summary>
-    /// <returns>Ok, or what to do about it: beyond this machine, it needs tokens.</returns>
+    /// <param name="address">An address that other machines reach needs tokens.</param>
+    /// <param name="tokens">None: every peer is admitted.</param>
+    /// <returns>Ok, or why not, and what to do.</returns>
     let mayListen (address: IPAddress) (tokens: Tokens option) : Result<unit, string> =
         let address =
             if address.IsIPv4MappedToIPv6 then

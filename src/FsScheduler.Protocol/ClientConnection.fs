@@ -10,27 +10,28 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// Why there is no WELCOME.
-type Unwelcome =
-    /// No token, or one that the scheduler does not know.
+/// Why a client got no WELCOME.
+type HandshakeFailure =
+    /// The token is missing, or not one of this scheduler's.
     | Unauthorized
+    /// The scheduler answered with an ERROR.
     | Refused of code: ErrorCode * message: string
-    /// No answer in time.
+    /// No answer came in time.
     | Silent
-    /// It ended, or said something else first.
+    /// The connection ended, or its first message was no answer to HELLO.
     | NoScheduler
 
 /// <summary>A client's connection: messages out, messages in, in order. One thread receives; any may post.</summary>
-/// <param name="stream">Connected. It is closed at the end.</param>
-/// <param name="folder">Results that are too large for memory become files here.</param>
-/// <param name="clock">Tells how long the scheduler has been silent. While somebody waits for it and it says nothing it is asked
-/// for its status, and the connection is closed when it does not answer: a machine that is gone says no goodbye.</param>
+/// <param name="stream">Connected; closed with the connection.</param>
+/// <param name="folder">The folder for results too large for memory, over 1 MiB.</param>
+/// <param name="clock">Measures the scheduler's silence. A scheduler that is silent is asked for its status, and the
+/// connection is closed if no answer comes (<c>Silence</c>): a machine that has failed closes no connection.</param>
 [<Sealed>]
 type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
     static let memoryMax = 1024L * 1024L * 1L<B>
-    static let lookEvery = TimeSpan.FromSeconds 1.0
+    static let checkInterval = TimeSpan.FromSeconds 1.0
     let arrived = Queue<IncomingMessage<FromScheduler>>()
-    // Of all connections: what an earlier one has left in the folder may be in use still.
+    // Files of all connections of this process: those of an earlier one may still be in use.
     static let mutable files = 0L
 
     let bodies = {
@@ -45,7 +46,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
                 with
                 | :? IOException
                 | :? UnauthorizedAccessException ->
-                    stream.Dispose() // whoever waits for an answer learns that there will be none
+                    stream.Dispose() // ends the wait for an answer that will not come
                     ValueNone
 
             member _.Instead _ = ValueNone
@@ -86,12 +87,12 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
                 let number = Interlocked.Increment &files
                 let path = Path.Combine(folder, $".fss-{Environment.ProcessId}-{number}.tmp")
 
-                // It becomes the result, which has the rights that the umask says.
+                // The file becomes the user's result, and so has the rights that the umask allows.
                 try
                     File.Create(path).Dispose()
                 with
                 | :? IOException
-                | :? UnauthorizedAccessException -> () // writing it will say why
+                | :? UnauthorizedAccessException -> () // writing the file will report why
 
                 Task.FromResult<string | null> path),
             memoryMax,
@@ -100,17 +101,17 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
 
     let batch = List<IncomingMessage<FromScheduler>>()
     let gate = obj ()
-    // Of each STATUS that waits for its answer, in order: whether it was asked only to hear something.
-    let asked = Queue<bool>()
-    let mutable askedAt = ValueNone
-    let mutable goneOutAt = clock.Now
-    let mutable sent = 0L<B> // since a message came last
+    // For each STATUS that waits for its answer, in order: whether it only probes the connection.
+    let pendingStatus = Queue<bool>()
+    let mutable probedAt = ValueNone
+    let mutable lastSent = clock.Now
+    let mutable sent = 0L<B> // since the last message came
 
-    let post (message: ToScheduler) payload isOurs =
+    let post (message: ToScheduler) payload isProbe =
         let posted =
             lock gate (fun () ->
                 match message with
-                | ToScheduler.Status -> asked.Enqueue isOurs
+                | ToScheduler.Status -> pendingStatus.Enqueue isProbe
                 | _ -> ()
 
                 writer.Post { message = message; payload = payload })
@@ -118,54 +119,57 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
         writer.Signal()
         posted
 
-    /// Looks at the time, now and then.
-    let look () =
+    /// Probes a silent scheduler, and closes the connection of one that does not answer.
+    let checkSilence () =
         if writer.IsWriting && writer.StuckFor < 2_000L<ms> then
-            goneOutAt <- clock.Now
+            lastSent <- clock.Now
 
-        let isAsked =
-            match askedAt with
+        let isProbed =
+            match probedAt with
             | ValueSome at -> at >= reader.LastRead
             | ValueNone -> false
 
-        match Silence.decide (min reader.SilentFor (clock.Now - goneOutAt)) isAsked sent with
+        match Silence.decide (min reader.SilentFor (clock.Now - lastSent)) isProbed sent with
         | Silence.Wait -> ()
         | Silence.Ask ->
-            askedAt <- ValueSome clock.Now
+            probedAt <- ValueSome clock.Now
             post ToScheduler.Status Content.empty true |> ignore
-        | Silence.Lost -> stream.Dispose() // whoever waits for an answer learns that there will be none
+        | Silence.Lost -> stream.Dispose() // ends the wait for an answer that will not come
 
-    let mutable looking: ITimer | null = null
+    let mutable checking: ITimer | null = null
 
-    /// Whether it answers a question that nobody but us has asked.
-    let isOurs (arrival: IncomingMessage<FromScheduler>) =
-        match arrival.message with
-        | FromScheduler.Status _ -> lock gate (fun () -> asked.Count > 0 && asked.Dequeue())
+    /// Whether a message answers a probe, and so is no answer to the caller.
+    let isOfProbe (incoming: IncomingMessage<FromScheduler>) =
+        match incoming.message with
+        | FromScheduler.Status _ ->
+            lock gate (fun () -> pendingStatus.Count > 0 && pendingStatus.Dequeue())
         | _ -> false
 
-    let startLooking () =
-        let lookAgain _ =
-            look ()
+    let startChecking () =
+        // One check after the other: a check that takes long never meets the next.
+        let checkAgain _ =
+            checkSilence ()
 
-            match looking with
+            match checking with
             | null -> ()
-            | timer -> timer.Change(lookEvery, Timeout.InfiniteTimeSpan) |> ignore
+            | timer -> timer.Change(checkInterval, Timeout.InfiniteTimeSpan) |> ignore
 
-        looking <- clock.Provider.CreateTimer(lookAgain, null, lookEvery, Timeout.InfiniteTimeSpan)
+        checking <-
+            clock.Provider.CreateTimer(checkAgain, null, checkInterval, Timeout.InfiniteTimeSpan)
 
-    /// What the scheduler said when it let us in.
+    /// The scheduler's answer to HELLO.
     member val Welcome: Welcome = Unchecked.defaultof<Welcome> with get, private set
 
-    member private _.StartLooking() = startLooking ()
+    member private _.StartChecking() = startChecking ()
 
-    /// Queues a message with a payload; a file's is its size now. False: the connection is gone.
+    /// Queues a message with a payload, a file with its present size. False: the connection has ended.
     member _.Post(message: ToScheduler, payload: Content) : bool =
         sent <- sent + Content.size payload
         post message payload false
 
     member client.Post(message: ToScheduler) = client.Post(message, Content.empty)
 
-    /// <summary>The next message; None when the connection has ended.</summary>
+    /// The next message; None when the connection has ended.
     member _.ReceiveAsync(ct: CancellationToken) : Task<IncomingMessage<FromScheduler> option> =
         task {
             let mutable goOn = arrived.Count = 0
@@ -174,11 +178,11 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
                 while goOn do
                     let! more = reader.ReadAsync(batch, ct)
 
-                    for arrival in batch do
+                    for incoming in batch do
                         sent <- 0L<B>
 
-                        if not (isOurs arrival) then
-                            arrived.Enqueue arrival
+                        if not (isOfProbe incoming) then
+                            arrived.Enqueue incoming
 
                     batch.Clear()
                     goOn <- more && arrived.Count = 0
@@ -190,12 +194,12 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
             return if arrived.Count = 0 then None else Some(arrived.Dequeue())
         }
 
-    /// <summary>Waits for what a message that is still to come leads to, while another call receives. However large the message
-    /// is: the limit is for the wait until it begins to arrive, and for each silence within it.</summary>
-    /// <param name="limit">More than 0.</param>
-    /// <param name="answered">Ends with the message.</param>
+    /// <summary>Waits for a task that completes by a message to come, which another call receives. A large message may
+    /// take longer than the limit, which is for the wait until it begins, and for each silence within it.</summary>
+    /// <param name="limit">More than 0 ms.</param>
+    /// <param name="answered">Completes once the message is received.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <exception cref="T:System.TimeoutException">The limit is over.</exception>
+    /// <exception cref="T:System.TimeoutException">The scheduler was silent for longer than the limit.</exception>
     member _.WithinAsync<'answer>
         (limit: Duration, answered: Task<'answer>, ct: CancellationToken)
         : Task<'answer> =
@@ -220,12 +224,12 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
                 return raise (TimeoutException())
         }
 
-    /// <summary>Says HELLO over a stream that is connected, and waits for WELCOME.</summary>
-    /// <param name="stream">It is closed with the client, and at once if there is no WELCOME.</param>
-    /// <param name="name">What the client is called, for people.</param>
-    /// <param name="token">A client's, where one is asked for.</param>
-    /// <param name="folder">For results that are too large for memory.</param>
-    /// <param name="limit">Ends the wait for WELCOME, which is then <c>Silent</c>.</param>
+    /// <summary>Sends HELLO, and waits for WELCOME.</summary>
+    /// <param name="stream">Connected; closed with the connection, or at once if no WELCOME comes.</param>
+    /// <param name="name">The name of the client, for people.</param>
+    /// <param name="token">A client's token, if the scheduler has tokens.</param>
+    /// <param name="folder">The folder for results too large for memory.</param>
+    /// <param name="limit">Ends the wait for WELCOME: <c>Silent</c>.</param>
     static member StartAsync
         (
             stream: Stream,
@@ -233,10 +237,10 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
             token: string option,
             folder: string,
             limit: CancellationToken
-        ) : Task<Result<ClientConnection, Unwelcome>> =
+        ) : Task<Result<ClientConnection, HandshakeFailure>> =
         ClientConnection.StartAsync(stream, name, token, folder, Clock TimeProvider.System, limit)
 
-    /// As above, by a clock of one's own.
+    /// The same, with a clock of the caller's.
     static member internal StartAsync
         (
             stream: Stream,
@@ -245,7 +249,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
             folder: string,
             clock: Clock,
             limit: CancellationToken
-        ) : Task<Result<ClientConnection, Unwelcome>> =
+        ) : Task<Result<ClientConnection, HandshakeFailure>> =
         task {
             let client = new ClientConnection(stream, folder, clock)
 
@@ -275,7 +279,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
             match answer with
             | Some { message = FromScheduler.Welcome welcome } ->
                 client.Welcome <- welcome
-                client.StartLooking()
+                client.StartChecking()
                 return Ok client
             | Some { message = FromScheduler.Error(ErrorCode.Unauthorized, _) } ->
                 return refuse Unauthorized
@@ -288,11 +292,11 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
 
     interface IDisposable with
         member _.Dispose() =
-            match looking with
+            match checking with
             | null -> ()
             | timer -> timer.Dispose()
 
             stream.Dispose()
 
-            for arrival in arrived do
-                SpoolFile.discard arrival.payload
+            for incoming in arrived do
+                SpoolFile.discard incoming.payload

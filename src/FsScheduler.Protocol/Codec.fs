@@ -6,11 +6,11 @@ open System.Collections.Generic
 open System.Text.Json
 open FsScheduler.Core
 
-/// Reads the messages of every task, of one direction.
+/// Reads the messages of every task in one direction.
 type private ReadHot<'union> =
     delegate of JsonObjectReader * ReadOnlySpan<byte> * HotKind -> 'union voption
 
-/// The unions as lines of JSON.
+/// Messages as lines of JSON.
 module Codec =
 
     /// The longest line, in bytes, with its newline.
@@ -33,7 +33,7 @@ module Codec =
     let private frameError code message bytes : Result<'frame, FrameError> =
         Error { code = code; message = message; bytes = bytes }
 
-    /// The message, unless one of its fields was refused on the way.
+    /// The message, unless one of its fields was refused.
     let private complete (problem: string | null) bytes message =
         match problem with
         | null -> Ok { message = message; bytes = bytes }
@@ -45,7 +45,7 @@ module Codec =
         let message = declaration.read fields
         complete fields.Problem bytes message
 
-    /// A line whose `type` is none of the messages of every task.
+    /// Reads a line whose `type` is not one of the messages of every task.
     let private readWord
         (declared: Dictionary<string, Declaration<'union>>)
         (sender: string)
@@ -63,8 +63,8 @@ module Codec =
             frameError ErrorCode.UnknownType $"unknown type '{ProtocolLimits.cut 50 word}'" bytes
         | problem, _ -> frameError ErrorCode.BadField problem bytes
 
-    /// Without the size of its payload nobody knows where the next frame begins, so that a line that does not say it is the
-    /// end; with it, all else that is wrong can be stepped over.
+    /// Reads a line. The size of its payload says where the next frame begins: without the size the frame is a
+    /// `BadFrame`, which ends the connection; with the size a frame with any other error can be skipped.
     let private read
         (hot: ReadHot<'union>)
         (declared: Dictionary<string, Declaration<'union>>)
@@ -101,11 +101,11 @@ module Codec =
         ReadHot<FromScheduler>(fun fields line kind ->
             HotMessages.readFromScheduler fields line kind)
 
-    /// Reads what a worker or a client sent. Never throws, whatever the bytes are.
+    /// Reads a message of a worker or a client. Never throws, whatever the bytes are.
     let decodeToScheduler (line: ReadOnlySpan<byte>) : Result<Frame<ToScheduler>, FrameError> =
         read readHotToScheduler toSchedulerWords "worker or client" line
 
-    /// Reads what a scheduler sent. Never throws, whatever the bytes are.
+    /// Reads a message of the scheduler. Never throws, whatever the bytes are.
     let decodeFromScheduler (line: ReadOnlySpan<byte>) : Result<Frame<FromScheduler>, FrameError> =
         read readHotFromScheduler fromSchedulerWords "scheduler" line
 
@@ -122,39 +122,35 @@ module Codec =
         | Some writer -> writer
         | None -> failwith $"%A{message} is not declared"
 
-    /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
+    let private write (hot: Utf8JsonWriter | null) declared output message bytes =
+        let writer =
+            match hot with
+            | null -> writeDeclared declared output message
+            | writer -> writer
+
+        JsonOutput.finish writer output bytes
+
+    /// Appends the line and its newline. The caller appends the payload, of `bytes` bytes.
     let encodeToScheduler
         (output: IBufferWriter<byte>)
         (message: ToScheduler)
         (bytes: Size)
         : unit =
-        let writer =
-            match HotMessages.tryWriteToScheduler output message with
-            | null -> writeDeclared ToSchedulerMessages.all output message
-            | writer -> writer
+        let hot = HotMessages.tryWriteToScheduler output message
+        write hot ToSchedulerMessages.all output message bytes
 
-        JsonOutput.finish writer output bytes
+    /// Appends the line and its newline. The caller appends the payload, of `bytes` bytes.
+    let encodeFromScheduler (output: IBufferWriter<byte>) (message: FromScheduler) (bytes: Size) =
+        let hot = HotMessages.tryWriteFromScheduler output message
+        write hot FromSchedulerMessages.all output message bytes
 
-    /// Appends the line and its newline; the payload of `bytes` bytes is the caller's to append.
-    let encodeFromScheduler
-        (output: IBufferWriter<byte>)
-        (message: FromScheduler)
-        (bytes: Size)
-        : unit =
-        let writer =
-            match HotMessages.tryWriteFromScheduler output message with
-            | null -> writeDeclared FromSchedulerMessages.all output message
-            | writer -> writer
-
-        JsonOutput.finish writer output bytes
-
-    /// Whether a client says this, and no worker.
+    /// Whether only a client may send this message.
     let internal isForClient (message: ToScheduler) : bool =
         message.IsSubmit
         || ToSchedulerMessages.ofClients
            |> List.exists (fun declaration -> (declaration.tryWrite message).IsSome)
 
-    /// What a client may say, as a list in a sentence.
+    /// The types of a client's messages, as a list for a sentence.
     let internal wordsOfClient =
         let words = [ for declaration in ToSchedulerMessages.ofClients -> declaration.word ]
         let last = List.last words

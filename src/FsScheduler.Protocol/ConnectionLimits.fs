@@ -2,34 +2,35 @@ namespace FsScheduler.Protocol
 
 open FsScheduler.Core
 
-/// How many connections a scheduler takes at once, and for whom.
+/// The most connections that a scheduler has at once.
 [<Struct>]
 type ConnectionLimits = {
-    /// Of any peers.
+    /// Connections of workers and clients together.
     all: int
-    /// Of clients: the rest is kept for workers, without which nothing that clients ask for is ever done.
+    /// Connections of clients; the rest is reserved for workers, without which no task of a client is ever done.
     clients: int
 }
 
-/// Bounds of connections, from what the system lets a process open.
+/// The limits of connections, from the limit of open files.
 module ConnectionLimits =
 
-    /// However many descriptors there are.
+    /// The most connections of any process.
     let most = 4_096
 
-    // Few, but some: who allows a process less than this has other troubles.
+    // The fewest connections, even where the limit of open files allows none.
     let private least = 16L
 
-    // The runtime keeps two descriptors for each library, and has not loaded all of them when a scheduler starts.
+    // Descriptors for libraries, two for each: the runtime has not loaded all of them when a scheduler starts.
     let private libraries = 64L
 
-    // For payloads and results on their way.
+    // Descriptors for payloads and results in transfer.
     let private filesMin = 64L
     let private filesMax = 1_024L
 
     /// <summary>The limits of a process.</summary>
-    /// <param name="descriptors">How many files and sockets it may have open; none where the system does not tell.</param>
-    /// <param name="isOpen">How many it has open.</param>
+    /// <param name="descriptors">The limit of open files and sockets; none where the system has no limit to
+    /// tell.</param>
+    /// <param name="isOpen">How many of them are open now.</param>
     let ofDescriptors (descriptors: int64 voption) (isOpen: int64) : ConnectionLimits =
         let all =
             match descriptors with

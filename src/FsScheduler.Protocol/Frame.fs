@@ -9,8 +9,8 @@ type Frame<'message> = { message: 'message; bytes: Size }
 /// Why a line is not a frame of this protocol.
 type FrameError = {
     code: ErrorCode
-    /// Names the field and says what it should have been.
+    /// Names the field, and the values that it may have.
     message: string
-    /// The payload to skip before the next frame, where the connection goes on.
+    /// The size of the payload to skip before the next frame, if the connection goes on.
     bytes: Size
 }

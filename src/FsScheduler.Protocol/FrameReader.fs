@@ -10,39 +10,39 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// A message that came in, with its payload in memory or in a file of its own.
+/// A received message, with its payload in memory or in a file of its own.
 [<Struct>]
 type IncomingMessage<'message> = {
     message: 'message
     payload: Content
-    /// Why the payload could not be stored; null when it was.
+    /// Why the payload could not be stored; null: it was stored.
     failure: string | null
 }
 
-/// What becomes of a frame whose line has been read.
+/// What the reader does with a frame once its line is read.
 type FrameHandling =
     | Take = 0
-    /// Its payload is read over.
+    /// Skip the payload, and drop the message.
     | Skip = 1
-    /// Nothing more is read from this connection.
+    /// Read no more from this connection.
     | Stop = 2
 
-/// Reads a line, without its newline.
+/// Decodes a line, which comes without its newline.
 type Decoder<'message> = delegate of line: ReadOnlySpan<byte> -> Result<Frame<'message>, FrameError>
 
-/// Whether what the disk refuses of a payload, which goes into a file, is to be tried again; answers when it is time to.
+/// Decides whether a write to a payload's file, which the disk has refused, is tried again; completes when it is time.
 type StorageRetry<'message> =
     delegate of message: 'message * path: string * size: Size * refusal: exn -> Task<bool>
 
-/// <summary>Bytes of a stream to messages, in batches: every frame that one read brought.</summary>
-/// <param name="input">The bytes, however they are cut.</param>
-/// <param name="decode">Reads one line.</param>
-/// <param name="admit">Decides on every line, before its payload is read.</param>
-/// <param name="spool">A path for a payload that is too large for memory; null where nobody wants it.</param>
-/// <param name="memoryMax">The largest payload that is held in memory.</param>
-/// <param name="clock">Tells how long the peer has been silent.</param>
-/// <remarks>A file for which `isKept` says so is flushed before its message is handed on. `insist` decides, after a while,
-/// whether a write that the disk has refused is tried again.</remarks>
+/// <summary>Reads messages from a stream, in batches: all frames that one read completes.</summary>
+/// <param name="input">The stream.</param>
+/// <param name="decode">Decodes a line.</param>
+/// <param name="admit">Decides on each frame, before its payload is read.</param>
+/// <param name="spool">Gives a path for a payload too large for memory; null: the payload is skipped.</param>
+/// <param name="memoryMax">The largest payload in memory.</param>
+/// <param name="clock">Measures the peer's silence.</param>
+/// <remarks>`isKept` says whether the file at a path is flushed to disk before its message is handed on; by default none
+/// is. `retry` decides about a write that the disk has refused; by default it is not tried again.</remarks>
 [<Sealed>]
 type FrameReader<'message>
     (
@@ -53,23 +53,21 @@ type FrameReader<'message>
         memoryMax: Size,
         clock: Clock,
         ?isKept: string -> bool,
-        ?insist: StorageRetry<'message>
+        ?retry: StorageRetry<'message>
     ) =
     let isKept = defaultArg isKept (fun _ -> false)
-
-    let insist =
-        defaultArg insist (StorageRetry<'message>(fun _ _ _ _ -> Task.FromResult false))
+    let retry = defaultArg retry (StorageRetry<_>(fun _ _ _ _ -> Task.FromResult false))
 
     let mutable rest = ReadOnlySequence<byte>.Empty
-    let mutable awaited: Frame<'message> voption = ValueNone // its payload has not come whole
+    let mutable awaited: Frame<'message> voption = ValueNone // a frame whose payload is incomplete
     let mutable skip = 0L
-    let mutable isCut = false // a line has begun
+    let mutable isCut = false // a line is incomplete
     let mutable stopped = false
     let mutable lastRead = clock.Now
     let mutable isWaiting = false
     let mutable waitingSince = lastRead
 
-    /// What comes next; until `hasRead`, it is the peer that is waited for, and nobody else.
+    /// Starts a read. From here to `hasRead` the reader waits for its peer alone.
     let startRead (ct: CancellationToken) =
         let reading = input.ReadAsync ct
 
@@ -94,7 +92,7 @@ type FrameReader<'message>
         | _, Ok frame -> skip <- int64 frame.bytes
         | _, Error error -> skip <- int64 error.bytes
 
-    /// A line of `rest`, if it has a whole one.
+    /// Takes a line from `rest`. False: `rest` has no whole line.
     let tryLine arrivals =
         let first = rest.FirstSpan
         let index = first.IndexOf(byte '\n')
@@ -130,7 +128,7 @@ type FrameReader<'message>
             else
                 false
 
-    /// Every frame of `rest` that is there whole; a large payload is left to be streamed.
+    /// Takes every whole frame from `rest`, but leaves a large payload to `streamTo`.
     let parse (arrivals: List<IncomingMessage<'message>>) =
         let mutable goOn = true
 
@@ -161,20 +159,20 @@ type FrameReader<'message>
                         }
                 | ValueNone -> goOn <- not rest.IsEmpty && tryLine arrivals
 
-    /// Why something could not be stored, after all tries; null when it was.
-    let store message path size (write: unit -> Task) : Task<string | null> =
+    /// Writes to a payload's file, until it succeeds or is given up. The result says why it failed; null: it succeeded.
+    let store message path size (write: unit -> unit) : Task<string | null> =
         task {
             let mutable failure: string | null = null
             let mutable goOn = true
 
             while goOn do
                 try
-                    do! write ()
+                    write ()
                     failure <- null
                     goOn <- false
                 with Disk.StorageError reason as refusal ->
                     failure <- reason
-                    let! again = insist.Invoke(message, path, size * 1L<B>, refusal)
+                    let! again = retry.Invoke(message, path, size * 1L<B>, refusal)
                     goOn <- again
 
             return failure
@@ -188,10 +186,7 @@ type FrameReader<'message>
             let mutable ended = false
 
             try
-                let! unopened =
-                    store message path size (fun () ->
-                        handle <- Disk.create path size
-                        Task.CompletedTask)
+                let! unopened = store message path size (fun () -> handle <- Disk.create path size)
 
                 failure <- unopened
 
@@ -209,8 +204,7 @@ type FrameReader<'message>
 
                             let! unwritten =
                                 store message path size (fun () ->
-                                    RandomAccess.Write(handle, segment.Span, at)
-                                    Task.CompletedTask)
+                                    RandomAccess.Write(handle, segment.Span, at))
 
                             failure <- unwritten
 
@@ -234,31 +228,28 @@ type FrameReader<'message>
             return struct (not ended, failure)
         }
 
-    /// When the last byte came; at first, when the reader was made.
+    /// When the last byte came; before the first one, when the reader was made.
     member _.LastRead = lastRead
 
-    /// How long the next byte has been waited for; nothing while nobody waits.
+    /// How long a read has waited for the next byte; 0 ms if no read waits.
     member _.SilentFor: Duration =
         if Volatile.Read &isWaiting then
             clock.Now - waitingSince
         else
             0L<ms>
 
-    /// Whether a frame has begun that is not there whole.
+    /// Whether a frame has begun that is not complete.
     member _.IsWithinFrame = awaited.IsSome || skip > 0L || isCut
 
-    /// How long the next byte of a frame that has begun has been waited for. Time in which nobody read, because what
-    /// had come was still being worked on, is not the peer's.
-    member this.StuckFor: Duration =
-        if Volatile.Read &isWaiting && this.IsWithinFrame then
-            clock.Now - waitingSince
-        else
-            0L<ms>
+    /// How long a read has waited for the next byte of an incomplete frame. The peer is not blamed for the time in which
+    /// earlier messages are processed: no read waits then.
+    member reader.StuckFor: Duration =
+        if reader.IsWithinFrame then reader.SilentFor else 0L<ms>
 
-    /// <summary>Waits for bytes, and adds the messages that they complete; often none.</summary>
-    /// <param name="arrivals">Where they are added.</param>
+    /// <summary>Waits for bytes, and adds the messages that they complete, perhaps none.</summary>
+    /// <param name="arrivals">Gets the messages.</param>
     /// <param name="ct">Ends the wait.</param>
-    /// <returns>False once nothing more will come.</returns>
+    /// <returns>False: no more messages will come.</returns>
     member _.ReadAsync
         (arrivals: List<IncomingMessage<'message>>, ct: CancellationToken)
         : Task<bool> =
@@ -275,7 +266,7 @@ type FrameReader<'message>
                         streamTo frame.message path (int64 frame.bytes) ct
 
                     awaited <- ValueNone
-                    isCut <- false // what was left of the read before was this payload
+                    isCut <- false // the rest of the previous read was part of this payload
 
                     if whole then
                         let payload =

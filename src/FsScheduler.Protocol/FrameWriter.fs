@@ -11,24 +11,24 @@ open Microsoft.Win32.SafeHandles
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// A message to be sent.
+/// A message to send.
 [<Struct>]
 type OutgoingMessage<'message, 'payload> = { message: 'message; payload: 'payload }
 
-/// The bytes of a payload, opened to be sent.
+/// A payload opened for sending.
 [<Struct>]
 type Body = {
     bytes: ReadOnlyMemory<byte>
-    /// Null when the bytes are all there is.
+    /// The file of the payload; null: `bytes` has all of it.
     file: SafeFileHandle | null
-    /// Where in the file it begins.
+    /// The offset of the payload in the file.
     start: Size
     size: Size
 } with
 
-    /// <summary>A file, of which so many bytes are sent.</summary>
-    /// <exception cref="T:System.IO.IOException">It is missing, or cannot be read.</exception>
-    /// <exception cref="T:System.UnauthorizedAccessException">It may not be read.</exception>
+    /// <summary>Opens a file, to send its first <c>size</c> bytes.</summary>
+    /// <exception cref="T:System.IO.IOException">The file is missing, or cannot be read.</exception>
+    /// <exception cref="T:System.UnauthorizedAccessException">The rights forbid reading the file.</exception>
     static member OfFile(path: string, size: Size) : Body =
         let file =
             File.OpenHandle(
@@ -54,34 +54,34 @@ type Body = {
         | Bytes bytes -> Body.OfBytes(ReadOnlyMemory bytes)
         | Spooled(path, size) -> Body.OfFile(path, size)
 
-/// Writes a line and its newline.
+/// Writes the line of a message, and its newline.
 type Encoder<'message> =
     delegate of output: IBufferWriter<byte> * message: 'message * bytes: Size -> unit
 
-/// Where the payloads of messages are.
+/// Opens the payloads of messages, and is told what becomes of the messages.
 type IPayloadSource<'message, 'payload> =
-    /// The bytes of a payload that is in memory; none: it is opened when it is its turn.
+    /// The bytes of a payload in memory; none: the payload is opened when its message is sent.
     abstract TryBytes: 'payload -> ReadOnlyMemory<byte> voption
-    /// How many bytes of memory a payload takes until it is sent, and not longer.
+    /// The bytes of memory that a payload takes until its message is sent, and not longer.
     abstract MemorySize: 'payload -> int64
-    /// It was posted with a payload that is to be opened; `Open` or `Unsent` follows.
+    /// A message was posted whose payload is to be opened; `Open` or `Unsent` follows.
     abstract Posted: OutgoingMessage<'message, 'payload> -> unit
-    /// None: the payload is not to be had, and so its message is not sent. Who opens says so to whom it concerns.
+    /// Opens the payload. None: it cannot be read; the source has reported this, and the message is not sent.
     abstract Open: OutgoingMessage<'message, 'payload> -> Body voption
-    /// What is said, without a payload, to one who would wait for ever for a message whose payload is not to be had.
+    /// The message, without a payload, that the peer gets if `Open` has failed; none: the peer does not wait for one.
     abstract Instead: OutgoingMessage<'message, 'payload> -> 'message voption
-    /// After the last byte, or instead of it: `whole` says whether the file still had all that was promised.
+    /// The message was sent, or the stream failed meanwhile. `whole`: the file had as many bytes as its size says.
     abstract Sent: OutgoingMessage<'message, 'payload> * Body * whole: bool -> unit
-    /// Instead of both: it was posted, and the stream failed before it was its turn.
+    /// The stream failed before `Open`: the message is not sent.
     abstract Unsent: OutgoingMessage<'message, 'payload> -> unit
 
-/// <summary>Messages to bytes of a stream: whatever is queued goes out in one flush.</summary>
-/// <param name="output">The bytes go here.</param>
-/// <param name="encode">Writes one line.</param>
+/// <summary>Writes messages to a stream: all queued messages in one flush.</summary>
+/// <param name="output">The stream.</param>
+/// <param name="encode">Writes the line of a message.</param>
 /// <param name="bodies">Opens payloads.</param>
-/// <param name="clock">Tells how long the peer has read nothing.</param>
-/// <remarks>The thread that signals does the writing if nobody is at it, which saves a switch of threads for every
-/// message of a quiet system; messages with files are written by a pool thread.</remarks>
+/// <param name="clock">Measures for how long the peer reads nothing.</param>
+/// <remarks>The thread that signals also writes, unless another thread is writing: no switch of threads for each message
+/// of a quiet system. Messages with files are written by a thread of the pool.</remarks>
 [<Sealed>]
 type FrameWriter<'message, 'payload>
     (
@@ -96,17 +96,17 @@ type FrameWriter<'message, 'payload>
     let mutable spare = List<OutgoingMessage<'message, 'payload>>()
     let mutable queuedFiles = false
     let mutable isWriting = false
-    let mutable backlog = 0L // payload bytes and messages that have not gone out
+    let mutable backlog = 0L // bytes of queued messages, estimated
     let mutable unflushed = 0
     let mutable failure: exn | null = null // written inside the gate
-    let mutable reached = 0 // how far the batch that is being written has come
+    let mutable reached = 0 // messages of the present batch that were begun
 
     let drained =
         TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
     let mutable isClosing = false
     let mutable lastProgress = clock.Now
-    let mutable room: TaskCompletionSource | null = null // somebody waits for the backlog to go down
+    let mutable room: TaskCompletionSource | null = null // set while a caller waits for a smaller backlog
 
     let cost (departure: OutgoingMessage<'message, 'payload>) =
         100L + bodies.MemorySize departure.payload
@@ -116,7 +116,8 @@ type FrameWriter<'message, 'payload>
         | null -> ()
         | waiting -> waiting.TrySetResult() |> ignore
 
-    /// Whoever makes room afterwards sees it: a plain store could come after the look at the backlog that follows.
+    /// An interlocked store: a plain one could come after the caller's next read of the backlog, and `makeRoom` would
+    /// miss the waiting caller.
     let awaitRoom waiting =
         Interlocked.Exchange(&room, waiting) |> ignore
 
@@ -134,14 +135,14 @@ type FrameWriter<'message, 'payload>
             let flush = output.FlushAsync()
 
             if flush.IsCompletedSuccessfully then
-                flush.Result |> ignore // gives back what the result was kept in
+                flush.Result |> ignore // a ValueTask gives its source back when its result is read
                 lastProgress <- clock.Now
                 ValueTask.CompletedTask
             else
                 ValueTask(finishFlush flush :> Task)
 
-    /// A file that cannot be read any more has nothing any more. Not async: that would be the same call on another thread,
-    /// and dearer than what it waits for.
+    /// Reads from a file; 0 bytes if the file can no longer be read. Synchronous: an asynchronous read is the same call
+    /// on another thread, and costs more than the wait.
     let readAt file (piece: Memory<byte>) (offset: int64) =
         try
             RandomAccess.Read(file, piece.Span, offset)
@@ -166,7 +167,8 @@ type FrameWriter<'message, 'payload>
                         else
                             0
 
-                    // The size has been promised: what a file has lost meanwhile is made up, and said.
+                    // The line has promised the size: bytes that the file has lost since are sent as zeros, and `Sent`
+                    // is told.
                     if read = 0 then
                         whole <- false
                         piece.Span.Clear()
@@ -188,7 +190,7 @@ type FrameWriter<'message, 'payload>
 
         unflushed <- unflushed + bytes.Length + 128
 
-    /// In pieces, so that a peer that takes them slowly is seen to take them.
+    /// Flushes in pieces, so that a slow peer makes progress that `StuckFor` sees.
     let writePieces (message: 'message) (bytes: ReadOnlyMemory<byte>) : Task =
         task {
             encode.Invoke(output, message, int64 bytes.Length * 1L<B>)
@@ -244,13 +246,13 @@ type FrameWriter<'message, 'payload>
                 reached <- 0
                 batch)
 
-    /// What was posted and will not go out.
+    /// Stops sending, and tells the source of each message that was not begun.
     let giveUp (error: exn) =
         let unsent =
             lock gate (fun () ->
                 failure <- error
 
-                // `spare` is the batch that failed, unless it was finished and cleared.
+                // `spare` is the batch that failed; it is empty if it was finished.
                 let unsent = [|
                     for index in reached .. spare.Count - 1 -> spare[index]
                     yield! queued
@@ -298,23 +300,23 @@ type FrameWriter<'message, 'payload>
                 giveUp error
         }
 
-    /// Bytes that wait to go out, roughly.
+    /// The bytes of queued messages, estimated: 100 for each message, and its payload if that is in memory.
     member _.Backlog = Volatile.Read &backlog
 
-    /// Whether something is going out, or waits to.
+    /// Whether messages are being written.
     member _.IsWriting = Volatile.Read &isWriting
 
-    /// How long something has been waiting to go out without any of it going.
+    /// How long the peer has taken no byte of the messages being written; 0 ms if there are none.
     member _.StuckFor: Duration =
         if Volatile.Read &isWriting then
             clock.Now - lastProgress
         else
             0L<ms>
 
-    /// Why nothing is sent any more; null while all is well.
+    /// Why the stream has failed; null: it has not.
     member _.Failure = failure
 
-    /// Waits until less than this is waiting to go out, or nothing goes out any more. One at a time.
+    /// Waits until `Backlog` is less than `backlogMax`, or the stream has failed. One caller at a time.
     member writer.RoomAsync(backlogMax: int64) : Task =
         if writer.Backlog < backlogMax then
             Task.CompletedTask
@@ -330,7 +332,7 @@ type FrameWriter<'message, 'payload>
                         do! waiting.Task
             }
 
-    /// Puts a message into the queue; `Signal` sends it. False: nothing is sent any more.
+    /// Queues a message; `Signal` sends it. False: the stream has failed.
     member _.Post(departure: OutgoingMessage<'message, 'payload>) : bool =
         lock gate (fun () ->
             if isNull failure then
@@ -345,25 +347,25 @@ type FrameWriter<'message, 'payload>
             else
                 false)
 
-    /// Sees to it that what is queued is sent.
+    /// Starts to send the queued messages, unless another thread is writing and will send them too.
     member _.Signal() =
         let mutable start = false
-        let mutable elsewhere = false
+        let mutable withFiles = false
 
         lock gate (fun () ->
             if not isWriting && queued.Count > 0 && isNull failure then
                 isWriting <- true
                 lastProgress <- clock.Now
                 start <- true
-                elsewhere <- queuedFiles)
+                withFiles <- queuedFiles)
 
         if start then
-            if elsewhere then
+            if withFiles then
                 Task.Run<unit>(fun () -> writeAll ()) |> ignore
             else
                 writeAll () |> ignore
 
-    /// Completes when all that was posted has gone out, or cannot.
+    /// Completes when every posted message is sent, or the stream has failed.
     member writer.DrainAsync() : Task =
         lock gate (fun () ->
             isClosing <- true

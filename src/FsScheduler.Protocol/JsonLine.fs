@@ -1,4 +1,4 @@
-/// Lines of JSON, as they come.
+/// Reading lines of JSON.
 module internal FsScheduler.Protocol.JsonLine
 
 open System
@@ -7,7 +7,7 @@ open System.Text.Json
 open System.Text.Unicode
 open FsScheduler.Core
 
-/// The code unit of an escape such as `\u00e9` at that place, or NUL if there is none.
+/// The code unit of an escape such as `\u00e9` at this index of the line; NUL: no such escape is there.
 let private escapeAt (line: ReadOnlySpan<byte>) at =
     let mutable unit = 0us
     let mutable read = 0
@@ -23,8 +23,8 @@ let private escapeAt (line: ReadOnlySpan<byte>) at =
     else
         '\000'
 
-/// Whether an escape in the line is half of a surrogate pair. Backslashes stand only in strings, so
-/// that the line need not be parsed for it.
+/// Whether an escape in the line is half of a surrogate pair. JSON has backslashes only in strings, so the line need not
+/// be parsed.
 let private hasLoneSurrogate (line: ReadOnlySpan<byte>) =
     let mutable at = line.IndexOf '\\'B
     let mutable isLone = false
@@ -44,7 +44,7 @@ let private hasLoneSurrogate (line: ReadOnlySpan<byte>) =
 
     isLone
 
-/// Notes the fields of a line, or says why it is no JSON object.
+/// Notes the fields of a line. The result says why the line is no JSON object; null: it is one.
 let note (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : string | null =
     if line.Length > ProtocolLimits.lineBytesMax then
         $"a line is at most {ProtocolLimits.lineBytesMax} bytes"
@@ -60,8 +60,8 @@ let note (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : string | null =
                 "the line is not a JSON object"
             else
                 fields.Note &reader
-                // Throws if anything but blanks follows.
+                // Throws if anything but blanks follows the object.
                 reader.Read() |> ignore
                 null
         with :? JsonException as error ->
-            $"the line is not one JSON object; see its byte {error.BytePositionInLine}"
+            $"the line is not one JSON object, at byte {error.BytePositionInLine}"

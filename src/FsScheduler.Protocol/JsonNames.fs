@@ -5,10 +5,11 @@ open System.Text
 open System.Text.Json
 open FsScheduler.Core
 
-/// The name of a field of a message that is read fast: as text, as UTF-8 to compare with, and ready to be written.
+/// The name of a field in the messages of every task (`HotKind`): as text, as UTF-8 to compare with, and encoded to
+/// write.
 [<Sealed>]
 type internal Field(index: int, name: string) =
-    /// Its place in an array of all fields.
+    /// The index of the field in `Field.all`.
     member _.Index = index
     member _.Name = name
     member val Utf8 = Encoding.UTF8.GetBytes name
@@ -53,11 +54,11 @@ module internal Field =
 
     let all = known.ToArray()
 
-    // `JsonObjectReader` has a word of bits for them.
+    // `JsonObjectReader` has one bit of a 64-bit word for each field.
     if all.Length > 64 then
-        failwith $"{all.Length} fields are more than there are bits for"
+        failwith $"{all.Length} fields are more than the 64 that JsonObjectReader holds"
 
-    // A perfect hash is not needed: at most three names share a bucket, and most have their own.
+    // No perfect hash: at most three names share a bucket, and most have their own.
     let private bucketOf (name: ReadOnlySpan<byte>) =
         (name.Length + 3 * int name[0] + 5 * int name[name.Length - 1]) &&& 127
 
@@ -69,7 +70,7 @@ module internal Field =
 
         Array.init 128 (fun bucket -> grouped |> Map.tryFind bucket |> Option.defaultValue [||])
 
-    /// The index of the field of that name, or -1.
+    /// The index of the field of a name; -1: no field has this name.
     let find (name: ReadOnlySpan<byte>) =
         if name.IsEmpty then
             -1
@@ -87,7 +88,7 @@ module internal Field =
 
             found
 
-/// One of the fixed words that a field may hold, and what it means.
+/// One of the fixed words that a field may hold, and its meaning.
 [<Sealed>]
 type internal JsonName<'meaning>(meaning: 'meaning, text: string) =
     member _.Meaning = meaning
@@ -95,7 +96,7 @@ type internal JsonName<'meaning>(meaning: 'meaning, text: string) =
     member val Utf8 = Encoding.UTF8.GetBytes text
     member val Encoded = JsonEncodedText.Encode text
 
-/// The messages of every task.
+/// The types of the messages of every task, which are read and written without allocation.
 [<RequireQualifiedAccess>]
 type internal HotKind =
     | Submit
@@ -107,7 +108,7 @@ type internal HotKind =
 
 module internal JsonNames =
 
-    /// The most frequent first: they are searched in this order.
+    /// The most frequent first, since they are searched in this order.
     let kinds = [|
         JsonName(HotKind.Submit, "SUBMIT")
         JsonName(HotKind.Result, "RESULT")
@@ -136,7 +137,7 @@ module internal JsonNames =
         JsonName(Want.Nothing, "none")
     |]
 
-    /// Whether a failure is the worker's own, and says nothing of its task.
+    /// Whether a failure is the worker's, not the task's.
     let blames = [| JsonName(false, "task"); JsonName(true, "worker") |]
 
     let outcomes = [|
@@ -163,9 +164,9 @@ module internal JsonNames =
         JsonName(ErrorCode.Timeout, "timeout")
     |]
 
-    /// Whether the worker's or the client's role; the stages of a worker stand beside it.
+    /// Whether the role is a worker's. Its stages are in another field.
     let roles = [| JsonName(true, "worker"); JsonName(false, "client") |]
 
-    /// As it is written. Every meaning has a word.
+    /// The word of a meaning, encoded to write. Every meaning has a word.
     let encoded (words: JsonName<'meaning>[]) (meaning: 'meaning) =
         (words |> Array.find (fun word -> word.Meaning = meaning)).Encoded

@@ -6,18 +6,18 @@ open System.Text
 open System.Text.Json
 open FsScheduler.Core
 
-/// Where the value of a field stands in its line.
+/// The place of a field's value in its line, in bytes.
 [<Struct>]
 type internal Slot = {
     kind: JsonTokenType
-    /// Of a string: after its quote.
+    /// The first byte; of a string, the one after its quote.
     start: int
     length: int
     isEscaped: bool
 }
 
-/// The last value read from some bytes. Tasks come in series with one pipeline, so the same bytes
-/// often follow: then the same instance is given out, and nothing is allocated.
+/// The last value of a field, with the bytes it was read from. Series of tasks have the same pipeline: equal bytes give
+/// the same instance, without allocation.
 [<Sealed>]
 type internal LastSeen<'value>(initial: 'value) =
     let mutable raw = Array.zeroCreate<byte> 64
@@ -37,9 +37,9 @@ type internal LastSeen<'value>(initial: 'value) =
         length <- bytes.Length
         value <- now
 
-/// An object taken apart, of the messages of every task: it notes where the value of each known field stands, and converts only
-/// what is asked for. The first refusal is kept and a harmless value given out, so that a message is
-/// read without a branch for each field; whoever reads one asks for `Problem` at the end.
+/// Reads the object of a message of every task: notes the place of each known field, and converts a value when it is
+/// asked for. A wrong value is replaced by a harmless one, and the first refusal is kept: the caller reads all fields
+/// of a message without a branch for each, and checks `Problem` at the end.
 [<Sealed>]
 type internal JsonObjectReader() =
 
@@ -47,7 +47,7 @@ type internal JsonObjectReader() =
     static val mutable private ofThread: JsonObjectReader | null
 
     let slots = Array.zeroCreate<Slot> Field.all.Length
-    // A bit for each field.
+    // A bit for each field of the line.
     let mutable seen = 0UL
     let mutable problem: string | null = null
     let lastPipeline = LastSeen ""
@@ -63,7 +63,7 @@ type internal JsonObjectReader() =
                 else
                     $"'{field.Name}' is missing; it must be {should}"
 
-    /// The decoding of one line ends before the next begins on its thread: one instance will do.
+    /// One instance for each thread: a thread decodes one line after the other.
     static member OfThread =
         match JsonObjectReader.ofThread with
         | null ->
@@ -72,15 +72,13 @@ type internal JsonObjectReader() =
             fields
         | fields -> fields
 
-    /// The first refusal, or null.
+    /// The first refusal; null: no field was refused.
     member _.Problem = problem
 
     member _.Has field = has field
 
-    member _.Refuse(field, should) = refuse field should
-
-    /// Notes the fields of the object that the reader has just entered, and leaves it at its end.
-    /// Of two fields with one name the last counts.
+    /// Notes the fields of the object that the reader has just entered, up to the end of the object. Of two fields with
+    /// one name the last counts.
     member _.Note(reader: byref<Utf8JsonReader>) =
         seen <- 0UL
         problem <- null
@@ -116,7 +114,7 @@ type internal JsonObjectReader() =
                     isEscaped = isEscaped
                 }
 
-    /// Nobody escapes these names but to try us: it need not be fast.
+    /// A name with escapes. No client writes one except in a test, so that this need not be fast.
     static member private FindEscaped(reader: byref<Utf8JsonReader>) =
         let name = Array.zeroCreate<byte> reader.ValueSpan.Length
         let length = reader.CopyString(Span name)
@@ -165,7 +163,7 @@ type internal JsonObjectReader() =
             ""
         | text -> text
 
-    /// A string, cut where it gets longer than the texts of this protocol are.
+    /// A string, cut to the longest text of this protocol.
     member fields.CutText(line: ReadOnlySpan<byte>, field: Field) : string =
         match fields.AnyText(line, field) with
         | null ->
@@ -187,7 +185,7 @@ type internal JsonObjectReader() =
         else
             Encoding.UTF8.GetString(line.Slice(slot.start, slot.length))
 
-    /// The pipeline, or "" if there is none.
+    /// The pipeline; "": the field is missing.
     member fields.Pipeline(line: ReadOnlySpan<byte>) : string =
         let slot = slots[Field.pipeline.Index]
 
@@ -228,7 +226,7 @@ type internal JsonObjectReader() =
             [||]
         | texts -> texts
 
-    /// The strings of an array, or null if it has anything else.
+    /// The strings of an array; null: an element is no string.
     static member private TextsOf(array: ReadOnlySpan<byte>) : string[] | null =
         let texts = ResizeArray<string>()
         let mutable reader = Utf8JsonReader array
@@ -241,7 +239,7 @@ type internal JsonObjectReader() =
 
         if areTexts then texts.ToArray() else null
 
-    /// What the word in this field means; `fallback` if it is none of these.
+    /// The meaning of the word in a field. False, with `fallback`: the value is none of these words.
     member _.ChoiceOr
         (line: ReadOnlySpan<byte>, field: Field, words: JsonName<'meaning>[], fallback: 'meaning)
         : struct (bool * 'meaning) =
@@ -274,7 +272,7 @@ type internal JsonObjectReader() =
         else
             struct (false, fallback)
 
-    /// As `ChoiceOr`, and refuses any other.
+    /// The meaning of the word in a field; any other value is refused.
     member fields.Choice
         (line: ReadOnlySpan<byte>, field: Field, words: JsonName<'meaning>[])
         : 'meaning =

@@ -1,4 +1,4 @@
-/// Lines of JSON, as they are written.
+/// Writing lines of JSON.
 module internal FsScheduler.Protocol.JsonOutput
 
 open System
@@ -7,7 +7,8 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open FsScheduler.Core
 
-/// Texts in any script stay as short as they are; nothing of this is ever put into HTML unescaped.
+/// Does not escape other scripts, which would make their texts longer. Unsafe only where a line is put into HTML
+/// unescaped.
 let encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping
 
 let private newline = [| '\n'B |]
@@ -18,7 +19,7 @@ type private Writer private () =
     [<ThreadStatic; DefaultValue>]
     static val mutable private ofThread: Utf8JsonWriter | null
 
-    /// One line is written after the other: one instance for each thread will do.
+    /// One instance for each thread: a thread writes one line after the other.
     static member OfThread(output: IBufferWriter<byte>) =
         match Writer.ofThread with
         | null ->
@@ -30,22 +31,23 @@ type private Writer private () =
             writer.Reset output
             writer
 
-/// An object with its `type`; the writer is for this line alone.
+/// Begins the object of a message with its `type`. The writer is for this line alone.
 let start (output: IBufferWriter<byte>) (kind: JsonEncodedText) : Utf8JsonWriter =
     let writer = Writer.OfThread output
     writer.WriteStartObject()
     writer.WriteString(Field.kind.Encoded, kind)
     writer
 
-/// The end of the line, with the size of the payload that follows it.
+/// Ends the line, with the size of the payload that follows it.
 let finish (writer: Utf8JsonWriter) (output: IBufferWriter<byte>) (bytes: Size) : unit =
     if bytes > 0L<B> then
         writer.WriteNumber(Field.bytes.Encoded, int64 bytes)
 
     writer.WriteEndObject()
     writer.Flush()
-    // The bounds of every field see to it; a longer line would be our own bug.
+    // The limits of the fields exclude a longer line.
     if writer.BytesCommitted >= int64 ProtocolLimits.lineBytesMax then
-        failwith $"a line of {writer.BytesCommitted} bytes"
+        failwith
+            $"a line of {writer.BytesCommitted} bytes is longer than {ProtocolLimits.lineBytesMax}"
 
     output.Write(ReadOnlySpan newline)

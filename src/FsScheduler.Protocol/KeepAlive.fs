@@ -3,10 +3,10 @@ namespace FsScheduler.Protocol
 open System
 open System.Net.Sockets
 
-/// How a connection notices that the machine at its other end is gone without a word.
+/// How the system notices that the machine at the other end of a connection has failed.
 module KeepAlive =
 
-    /// Of TCP on Linux: how long bytes may be on their way without being acknowledged, in ms. Without it that is a quarter of
+    /// The option of TCP on Linux for how long sent bytes may wait for acknowledgement, in ms: by default a quarter of
     /// an hour.
     let private TCP_USER_TIMEOUT = 18
 
@@ -17,7 +17,7 @@ module KeepAlive =
     let private probesMax = 3
     let private unacknowledgedMsMax = 60_000
 
-    /// Has the system look for the other end when it is silent: a minute, and the connection ends.
+    /// Has the system probe a silent peer after 30 s; without an answer the connection ends after a minute.
     let enable (socket: Socket) =
         let tcp (name: SocketOptionName) (value: int) =
             socket.SetSocketOption(SocketOptionLevel.Tcp, name, value)

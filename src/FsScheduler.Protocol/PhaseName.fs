@@ -2,17 +2,17 @@ namespace FsScheduler.Protocol
 
 open FsScheduler.Core
 
-/// Phases of tasks as people and the protocol call them.
+/// The names of the phases of tasks, in the protocol and for people.
 module PhaseName =
 
-    /// The name of a phase.
+    /// The name of a phase: `quarantined`.
     let print (phase: Phase) : string =
         (JsonNames.phases |> Array.find (fun word -> word.Meaning = phase)).Text
 
-    /// All names.
+    /// The names of all phases.
     let all: string list = [ for word in JsonNames.phases -> word.Text ]
 
-    /// The phase of a name; None: there is no such phase.
+    /// The phase of a name; none: no phase has this name.
     let tryParse (name: string) : Phase option =
         JsonNames.phases
         |> Array.tryFind (fun word -> word.Text = name)

@@ -6,7 +6,7 @@ open System.Net
 /// Where a scheduler listens.
 module SchedulerAddress =
 
-    /// `HOST:PORT` as an address to connect to, or what is wrong with it.
+    /// Reads `HOST:PORT`; the error says what to write.
     let parse (text: string) : Result<DnsEndPoint, string> =
         match text.LastIndexOf ':' with
         | colon when colon > 0 ->

@@ -2,33 +2,33 @@ namespace FsScheduler.Protocol
 
 open FsScheduler.Core
 
-/// What a client makes of a scheduler that says nothing.
+/// What a client does about a silent scheduler.
 [<RequireQualifiedAccess>]
 type Silence =
-    /// It may have nothing to say.
+    /// The scheduler may have nothing to say.
     | Wait
-    /// Ask for its status: who is there answers.
+    /// Ask for STATUS, which every scheduler answers at once.
     | Ask
-    /// It did not answer: its machine, or the way to it, is gone without a word.
+    /// No answer came to STATUS: the scheduler's machine, or the network, has failed.
     | Lost
 
-/// How long a scheduler may be silent while a client waits for it.
+/// How long a scheduler may be silent while a client waits for an answer.
 module Silence =
 
-    /// Before it is asked.
+    /// The longest silence before STATUS is asked for.
     let askAfter: Duration = 15_000L<ms>
 
-    /// After it was asked, which should have reached it at once.
+    /// The longest wait for the answer to STATUS.
     let answerWithin: Duration = 30_000L<ms>
 
-    // Bytes that the system took and has not sent yet may be before the question: not more than these, nor slower.
+    // STATUS arrives after the bytes that the system buffers: at most this many, at this speed or more.
     let private onTheWayMax = 8L * 1024L * 1024L * 1L<B>
     let private slowest = 32L<B / ms>
 
-    /// <summary>Judges a silence.</summary>
-    /// <param name="silent">How long no byte came, and none could be sent.</param>
-    /// <param name="isAsked">Whether it was asked since.</param>
-    /// <param name="sent">How much was sent since a byte came last.</param>
+    /// <summary>Decides on a silence.</summary>
+    /// <param name="silent">The time without a byte from the scheduler, and without one that could be sent.</param>
+    /// <param name="isAsked">Whether STATUS was asked for since the last byte came.</param>
+    /// <param name="sent">The payload bytes sent since the last message came.</param>
     let decide (silent: Duration) (isAsked: bool) (sent: Size) : Silence =
         let slow: Duration = min sent onTheWayMax / slowest
 

@@ -8,10 +8,11 @@ open System.Threading.Tasks
 open FsScheduler.Core
 open FsScheduler.Platform
 
-/// <summary>A file that is read or written from its beginning to its end. What is asynchronous elsewhere is done at once:
-/// on files it would be the same call on another thread, and dearer than what it waits for.</summary>
+/// <summary>A file that is read or written from its beginning to its end. Asynchronous calls are done synchronously: on
+/// files they are the same calls on another thread, and cost more than the wait.</summary>
 /// <param name="path">The file.</param>
-/// <param name="mode">Opened to be read; else made, or opened, to be written. What is made is its owner's.</param>
+/// <param name="mode"><c>Open</c> is for reading; the others are for writing, and a new file belongs to its owner
+/// alone.</param>
 [<Sealed>]
 type StraightFile(path: string, mode: FileMode) =
     inherit
@@ -33,30 +34,29 @@ type StraightFile(path: string, mode: FileMode) =
         file.Write buffer.Span
         ValueTask.CompletedTask
 
-/// <summary>A result that is written from its beginning to its end, and hashed on the way: to publish it, nobody has to
-/// read it again.</summary>
-/// <param name="file">Empty. Closed with this.</param>
-/// <param name="flush">Brings what was written to the device.</param>
+/// <summary>A result that is hashed while it is written from its beginning to its end, so that publishing need not read
+/// it again.</summary>
+/// <param name="file">Empty; closed with this stream.</param>
+/// <param name="flush">Flushes the file to the device.</param>
 [<Sealed>]
-type ProvenFile(file: Stream, flush: unit -> unit) =
+type HashedFile(file: Stream, flush: unit -> unit) =
     inherit Stream()
     let hash = XxHash3()
 
-    /// <param name="path">Replaced, if it is there.</param>
+    /// <param name="path">A file that exists is replaced.</param>
     static member Create(path: string) =
         let file = new StraightFile(path, FileMode.OpenOrCreate)
 
         if file.Length > 0L then
-            file.SetLength 0L // as in Disk.create: not where there is nothing to cut
+            file.SetLength 0L // not on an empty file, as in `Disk.create`
 
-        new ProvenFile(file, fun () -> file.Flush true)
+        new HashedFile(file, fun () -> file.Flush true)
 
     member _.ContentHash: ContentHash = {
         size = file.Length * 1L<B>
         hash = hash.GetCurrentHashAsUInt64()
     }
 
-    /// To the device.
     member _.FlushToDisk() = flush ()
 
     override _.Write(bytes: ReadOnlySpan<byte>) =
@@ -92,11 +92,11 @@ type ProvenFile(file: Stream, flush: unit -> unit) =
         if isDisposing then
             file.Dispose()
 
-/// Files of payloads that are too large for memory. Each has one owner at a time, who deletes it.
+/// Files of payloads too large for memory. Each file has one owner at a time, which deletes it.
 module SpoolFile =
 
-    /// Deletes one. What cannot be deleted stays until its folder is emptied: at the scheduler's next start,
-    /// at the worker's end.
+    /// Deletes a file. One that cannot be deleted stays until its folder is emptied, at the scheduler's next start or at
+    /// the worker's end.
     let delete (path: string) =
         try
             File.Delete path
@@ -108,36 +108,36 @@ module SpoolFile =
     let discard (content: Content) =
         ValueOption.iter delete (Content.file content)
 
-    /// Reads content.
+    /// Opens content for reading.
     let openContent (content: Content) : Stream =
         match content with
         | Bytes bytes -> new MemoryStream(bytes, false)
         | Spooled(path, _) -> new StraightFile(path, FileMode.Open)
 
-/// Files of payloads, as the scheduler's own work sees them. From any thread.
+/// The files of payloads, as the scheduler reads and writes them itself. Safe for any thread.
 type ISpool =
-    /// Whether there is a file.
+    /// Whether the file exists.
     abstract Has: path: string -> bool
 
-    /// <summary>Opens one to be read.</summary>
-    /// <exception cref="T:System.IO.IOException">It is not there, or cannot be read.</exception>
+    /// <summary>Opens a file for reading.</summary>
+    /// <exception cref="T:System.IO.IOException">The file is missing, or cannot be read.</exception>
     abstract Open: path: string -> Stream
 
-    /// <summary>Makes one, or replaces it.</summary>
-    /// <exception cref="T:System.IO.IOException">It cannot be made.</exception>
-    abstract Create: path: string -> ProvenFile
+    /// <summary>Makes a file, or replaces it.</summary>
+    /// <exception cref="T:System.IO.IOException">The file cannot be made.</exception>
+    abstract Create: path: string -> HashedFile
 
-    /// <summary>Deletes one; nothing happens where there is none.</summary>
-    /// <exception cref="T:System.IO.IOException">It cannot be deleted.</exception>
+    /// <summary>Deletes a file, if it exists.</summary>
+    /// <exception cref="T:System.IO.IOException">The file cannot be deleted.</exception>
     abstract Delete: path: string -> unit
 
-    /// Whether a folder that has no room for a file has some for smaller ones.
+    /// Whether a folder without room for a large file still has room for smaller ones.
     abstract HasRoomForOthers: folder: string -> bool
 
-/// Files as they are.
+/// Files on disk.
 [<Sealed>]
 type Spool() =
-    /// Deletes one. What cannot be deleted stays until the next start.
+    /// Deletes a file. One that cannot be deleted stays until the next start.
     static member discard (files: ISpool) (path: string) =
         try
             files.Delete path
@@ -148,6 +148,6 @@ type Spool() =
     interface ISpool with
         member _.Has path = File.Exists path
         member _.Open path = new StraightFile(path, FileMode.Open)
-        member _.Create path = ProvenFile.Create path
+        member _.Create path = HashedFile.Create path
         member _.Delete path = File.Delete path
         member _.HasRoomForOthers folder = Disk.hasRoomForOthers folder

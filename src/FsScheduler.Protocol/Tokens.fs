@@ -5,19 +5,19 @@ open System.Security.Cryptography
 open System.Text
 open FsScheduler.Core
 
-/// The secrets that open a connection: those of workers and those of clients, at least one.
-/// Kept as digests, so that neither a dump of memory nor the time of a comparison tells them.
+/// The tokens of workers and of clients, at least one in all. Kept as digests, so that neither a dump of memory nor the
+/// time of a comparison reveals a token.
 [<Sealed>]
 type Tokens internal (workers: byte[][], clients: byte[][], shortest: int) =
 
-    /// The length of the shortest of them, in characters.
+    /// The length of the shortest token, in characters.
     member _.Shortest = shortest
 
     static member internal DigestOf(token: string) =
         SHA256.HashData(Encoding.UTF8.GetBytes token)
 
-    /// Whether this token opens that role. Compares with every token of both roles, each in constant
-    /// time, whatever is found on the way.
+    /// Whether a token admits a role. Compares with every token of both roles, each in constant time, and does not stop
+    /// at the one that is equal.
     member _.Admit(role: Role, token: string option) : bool =
         let given = token |> Option.defaultValue "" |> Tokens.DigestOf
 
@@ -39,10 +39,10 @@ type Tokens internal (workers: byte[][], clients: byte[][], shortest: int) =
 
 module Tokens =
 
-    /// A shorter token can be guessed, in characters: whoever uses one is warned.
+    /// The length below which a token can be guessed, and is warned of, in characters.
     let charsAdvised = 16
 
-    /// The longest token file, in tokens: each is compared at every HELLO.
+    /// The most tokens of a file: each is compared at every HELLO.
     let countMax = 1_000
 
     type private Entry = { line: int; isWorker: bool; token: string }
@@ -58,7 +58,7 @@ module Tokens =
         | [| "worker" | "client" |] -> Error $"line {number}: the token is missing"
         | _ when words[0] = "worker" || words[0] = "client" ->
             Error $"line {number}: a token has no blanks"
-        | _ -> Error $"line {number}: it must be 'worker TOKEN' or 'client TOKEN'"
+        | _ -> Error $"line {number}: write 'worker TOKEN' or 'client TOKEN'"
 
     let private conflict (entries: Entry[]) : string option =
         entries
@@ -67,11 +67,11 @@ module Tokens =
             same
             |> Array.tryFind (fun entry -> entry.isWorker <> same[0].isWorker)
             |> Option.map (fun entry ->
-                $"line {entry.line}: this token already opens the other role, on line {same[0].line}"))
+                $"line {entry.line}: this token is already one of the other role, on line {same[0].line}"))
 
     /// <summary>Reads a token file: lines <c>worker TOKEN</c> and <c>client TOKEN</c>, blank lines, and
     /// comments from a <c>#</c> at the start of a line.</summary>
-    /// <returns>The tokens, or the first line that is wrong and why. It never repeats a token.</returns>
+    /// <returns>The tokens, or the first wrong line and why; the error never contains a token.</returns>
     let parse (text: string) : Result<Tokens, string> =
         let blanks = [| ' '; '\t'; '\r'; '\uFEFF' |]
 
@@ -93,7 +93,7 @@ module Tokens =
         if refusals.Length > 0 then
             Error refusals[0]
         elif entries.Length = 0 then
-            Error "it has no token; add a line 'worker TOKEN' or 'client TOKEN'"
+            Error "the file has no token; add a line 'worker TOKEN' or 'client TOKEN'"
         elif entries.Length > countMax then
             Error $"line {entries[countMax].line}: there are more than {countMax} tokens"
         else

@@ -394,12 +394,12 @@ let private reading =
                 Expect.equal received[1].message ToScheduler.Beat "in step"
         }
 
-        testTask "what the disk refuses is tried again for as long as somebody insists" {
+        testTask "what the disk refuses is tried again for as long as the retry says so" {
             use folder = new TempFolder()
             let path = folder.At "later/in"
             let refusals = List<struct (Size * exn)>()
 
-            let insist =
+            let retry =
                 StorageRetry<ToScheduler>(fun _ at size refusal ->
                     Expect.equal at path "where"
                     refusals.Add(struct (size, refusal))
@@ -422,7 +422,7 @@ let private reading =
                     Func<_, _>(fun _ -> Task.FromResult<string | null> path),
                     100L<B>,
                     Clock(HandTime()),
-                    insist = insist
+                    retry = retry
                 )
 
             let arrivals = List<IncomingMessage<ToScheduler>>()

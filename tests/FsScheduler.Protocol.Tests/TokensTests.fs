@@ -45,17 +45,17 @@ let tests =
             Expect.isFalse (tokens.Admit(Client, Some good)) "no client's"
             Expect.isFalse (tokens.Admit(Client, None)) "none at all"
         }
-        refuses "not there at all" "# nothing\n\n" "it has no token"
+        refuses "not there at all" "# nothing\n\n" "the file has no token"
         refuses "over 1,000 bytes" ("worker " + String('é', 501)) "line 1: "
         refuses "missing" "\nworker \n" "line 2: the token is missing"
         refuses "with a blank" $"client {good} {good}" "line 1: a token has no blanks"
-        refuses "of another role" $"boss {good}" "line 1: it must be"
-        refuses "of a role in capitals" $"Worker {good}" "line 1: it must be"
-        refuses "without a role" good "line 1: it must be"
+        refuses "of another role" $"boss {good}" "line 1: write"
+        refuses "of a role in capitals" $"Worker {good}" "line 1: write"
+        refuses "without a role" good "line 1: write"
         refuses
             "of both roles"
             $"worker {good}\nworker {good}x\n\nclient {good}"
-            "line 4: this token already opens the other role, on line 1"
+            "line 4: this token is already one of the other role, on line 1"
         refuses
             "too many"
             (String.concat "\n" [ for i in 1..1_001 -> $"worker {good}{i}" ])

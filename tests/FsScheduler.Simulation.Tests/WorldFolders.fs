@@ -103,7 +103,7 @@ type WorldSpool(scene: SimulationContext, spool: Spool) =
                 raise (System.IO.FileNotFoundException path)
 
         member _.Create path =
-            new ProvenFile(spool.Create path, ignore)
+            new HashedFile(spool.Create path, ignore)
 
         member _.Delete path = spool.Delete path
         member _.HasRoomForOthers _ = true

@@ -2,11 +2,11 @@ namespace FsScheduler.Protocol
 
 open System.Text.Json
 
-/// A type of message in one direction: its word on the wire, its fields, and its place in the union.
+/// A type of message in one direction: its word on the wire, its fields, and its case of the union.
 type internal Declaration<'union> = {
     /// The `type` of the message: `EXPLAIN`.
     word: string
-    /// Fills the object of the message; none: the message is of another type.
+    /// Writes the fields of the message; none: the message is of another type.
     tryWrite: 'union -> (Utf8JsonWriter -> unit) voption
     read: MessageFields -> 'union
 }
@@ -14,10 +14,10 @@ type internal Declaration<'union> = {
 module internal Declaration =
 
     /// <summary>Declares a type of message.</summary>
-    /// <param name="word">Its `type`.</param>
-    /// <param name="shape">Its fields.</param>
-    /// <param name="wrap">Its case of the union.</param>
-    /// <param name="tryUnwrap">What the case holds; none: it is another case.</param>
+    /// <param name="word">The `type` of the message.</param>
+    /// <param name="shape">The fields.</param>
+    /// <param name="wrap">Makes the case of the union.</param>
+    /// <param name="tryUnwrap">The value of the case; none: the union has another case.</param>
     let make
         (word: string)
         (shape: Shape<'message, 'message>)

@@ -1,4 +1,4 @@
-/// What the scheduler says, but for the messages of every task: `HotMessages` has those.
+/// The messages of the scheduler, except those of every task (`HotMessages`).
 module internal FsScheduler.Protocol.FromSchedulerMessages
 
 open FsScheduler.Core
@@ -100,11 +100,7 @@ let private events =
 let private list =
     let shape =
         message {
-            let! last =
-                required
-                    "after"
-                    (count |> map (fun n -> n * 1L<taskId>) int64)
-                    (fun (struct (last, _)) -> last)
+            let! last = required "after" taskBefore (fun (struct (last, _)) -> last)
 
             and! more = unless "more" bool false (fun (struct (_, more)) -> more)
             return struct (last, more)

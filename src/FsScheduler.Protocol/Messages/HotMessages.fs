@@ -1,4 +1,4 @@
-/// The messages of every task, written and read by hand: as UTF-8 bytes, without a string in between.
+/// The messages of every task. Written and read by hand, as UTF-8 bytes, so that most fields need no string.
 module internal FsScheduler.Protocol.HotMessages
 
 open System
@@ -58,7 +58,7 @@ let private optionalText (fields: JsonObjectReader) line field bytesMax =
     else
         None
 
-/// Absent means false.
+/// Whether a field is true; a missing field is false.
 let private isSet (fields: JsonObjectReader) field = fields.Has field && fields.Bool field
 
 // SUBMIT
@@ -83,7 +83,7 @@ let private writeSubmit writer (message: Submit) =
 
 let private readSubmit (fields: JsonObjectReader) (line: ReadOnlySpan<byte>) : Submit = {
     ref = fields.Text(line, Field.ref, ProtocolLimits.refBytesMax)
-    // Only the line bounds it here: a bad name is REJECTED, by whoever knows what a good one is.
+    // A name of any length, up to a whole line: a bad one is answered with REJECTED, by the rules of `Submit`.
     name = fields.Text(line, Field.name, ProtocolLimits.lineBytesMax)
     pipeline = fields.Pipeline line
     priority =
@@ -224,7 +224,7 @@ let private refOrNone (fields: JsonObjectReader) line =
     else
         ""
 
-/// How a task ended, by a scheduler that leaves `outcome` out: a cancelled task is told by the text of the error alone.
+/// The outcome in a DONE without `outcome`, from an older scheduler: the error text alone tells a cancelled task.
 let private outcomeBefore error =
     match error with
     | None -> TaskOutcome.Completed
@@ -259,8 +259,8 @@ let private processWord = JsonNames.encoded JsonNames.kinds HotKind.Process
 let private acceptedWord = JsonNames.encoded JsonNames.kinds HotKind.Accepted
 let private doneWord = JsonNames.encoded JsonNames.kinds HotKind.Done
 
-/// <summary>Writes a message of every task.</summary>
-/// <returns>Its object, which is open yet; null: it is none of these.</returns>
+/// <summary>Begins the line of a worker's or a client's message of every task.</summary>
+/// <returns>The writer, inside the object; null: another type of message.</returns>
 let tryWriteToScheduler
     (output: IBufferWriter<byte>)
     (message: ToScheduler)
@@ -290,7 +290,7 @@ let tryWriteToScheduler
     | ToScheduler.Beat -> JsonOutput.start output beatWord
     | _ -> null // `ToSchedulerMessages` declares the others
 
-/// The same of what the scheduler says.
+/// As `tryWriteToScheduler`, for messages of the scheduler.
 let tryWriteFromScheduler
     (output: IBufferWriter<byte>)
     (message: FromScheduler)
@@ -312,8 +312,8 @@ let tryWriteFromScheduler
     | FromScheduler.Beat -> JsonOutput.start output beatWord
     | _ -> null // `FromSchedulerMessages` declares the others
 
-/// <summary>Reads a message of every task.</summary>
-/// <returns>None: the scheduler does not get those.</returns>
+/// <summary>Reads a worker's or a client's message of every task.</summary>
+/// <returns>None: only a scheduler sends this type.</returns>
 let readToScheduler
     (fields: JsonObjectReader)
     (line: ReadOnlySpan<byte>)
@@ -327,8 +327,8 @@ let readToScheduler
     | HotKind.Accepted
     | HotKind.Done -> ValueNone
 
-/// <summary>Reads what the scheduler says of every task.</summary>
-/// <returns>None: the scheduler does not say those.</returns>
+/// <summary>Reads a scheduler's message of every task.</summary>
+/// <returns>None: a scheduler does not send this type.</returns>
 let readFromScheduler
     (fields: JsonObjectReader)
     (line: ReadOnlySpan<byte>)

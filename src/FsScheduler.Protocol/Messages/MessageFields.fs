@@ -6,8 +6,9 @@ open System.Text
 open System.Text.Json
 open FsScheduler.Core
 
-/// <summary>The fields of a message that need not be read fast. The first refusal is kept and a harmless value given out, so
-/// that a message is read without a branch for each field; its reader asks for <c>Problem</c> at the end.</summary>
+/// <summary>Reads the fields of a message that need not be read fast. A wrong value is replaced by a harmless one, and
+/// the first refusal is kept: the caller reads all fields without a branch for each, and checks <c>Problem</c> at the
+/// end. </summary>
 /// <param name="message">A JSON object. Of two fields with one name the last counts.</param>
 [<Sealed>]
 type internal MessageFields(message: JsonElement) =
@@ -40,15 +41,15 @@ type internal MessageFields(message: JsonElement) =
 
     let isText (value: JsonElement) = value.ValueKind = JsonValueKind.String
 
-    /// The first refusal, or null.
+    /// The first refusal; null: no field was refused.
     member _.Problem = problem
 
     /// <summary>Refuses the message, unless it is refused already.</summary>
     /// <param name="name">The field.</param>
-    /// <param name="should">What it should have been: `an integer from 1 to 3`.</param>
+    /// <param name="should">The values that it may have: `an integer from 1 to 3`.</param>
     member _.Refuse(name: string, should: string) = refuse name should
 
-    /// Whether there is such a field.
+    /// Whether the message has the field.
     member _.Has(name: string) : bool = (tryGet name).IsSome
 
     /// An integer from `least` to `most`, without fraction or exponent.
@@ -84,7 +85,7 @@ type internal MessageFields(message: JsonElement) =
             refuse name $"a string of at most {bytesMax} bytes"
             ""
 
-    /// A string, cut where it gets longer than the texts of this protocol are.
+    /// A string, cut to the longest text of this protocol.
     member _.CutText(name: string) : string =
         match tryText name with
         | ValueSome text -> ProtocolLimits.cut ProtocolLimits.textCharsMax text
@@ -101,7 +102,7 @@ type internal MessageFields(message: JsonElement) =
             refuse name "an array of strings"
             [||]
 
-    /// Attempts, each as an array of a task and a number; at most `ProtocolLimits.holdingMax`.
+    /// Attempts, each an array of a task and the attempt's number; at most `ProtocolLimits.holdingMax`.
     member _.Attempts(name: string) : Attempt[] =
         let mutable task = 0L
         let mutable number = 0
@@ -139,9 +140,9 @@ type internal MessageFields(message: JsonElement) =
 
     /// <summary>An array of objects.</summary>
     /// <param name="name">The field.</param>
-    /// <param name="most">How many there may be.</param>
-    /// <param name="read">Reads one.</param>
-    /// <param name="what">What they are, where one of them is refused: `reports of workers`.</param>
+    /// <param name="most">The most objects.</param>
+    /// <param name="read">Reads an object.</param>
+    /// <param name="what">The name of the objects in a refusal: `reports of workers`.</param>
     member _.Objects
         (name: string, most: int, read: MessageFields -> 'value, what: string)
         : 'value[] =
@@ -159,7 +160,7 @@ type internal MessageFields(message: JsonElement) =
             refuse name $"an array of at most {most} {what}"
             values.ToArray()
 
-    /// What a word means; any other is refused.
+    /// The meaning of the word in a field; any other value is refused.
     member _.Choice(name: string, words: JsonName<'meaning>[]) : 'meaning =
         let text = tryText name
 

@@ -9,15 +9,14 @@ type internal FieldType<'value> = {
     write: Utf8JsonWriter -> string -> 'value -> unit
 }
 
-/// A part of a message, declared once for both directions: what is read of the message's fields, and what is written of the
-/// message.
+/// One or more fields of a message, declared once for reading and writing. <c>'value</c> is what the fields are read as.
 type internal Shape<'message, 'value> = {
     read: MessageFields -> 'value
     write: Utf8JsonWriter -> 'message -> unit
 }
 
-/// `message { let! a = required … and! b = optional … return … }`: the fields of a message, in the order in which they are
-/// written.
+/// `message { let! a = required … and! b = optional … return … }` declares the fields of a message, in the order in
+/// which they are written.
 [<Sealed>]
 type internal ShapeBuilder() =
     member _.MergeSources
@@ -38,7 +37,7 @@ type internal ShapeBuilder() =
         write = shape.write
     }
 
-/// The types of fields. What is refused on reading is bounded on writing too.
+/// The types of fields. A limit of reading is also one of writing.
 module internal FieldType =
 
     let integer (least: int64) (most: int64) : FieldType<int64> = {
@@ -46,7 +45,7 @@ module internal FieldType =
         write = fun writer name value -> writer.WriteNumber(name, value)
     }
 
-    /// The same values under another type.
+    /// The same values as another type.
     let map (there: 'a -> 'b) (back: 'b -> 'a) (field: FieldType<'a>) : FieldType<'b> = {
         read = fun fields name -> there (field.read fields name)
         write = fun writer name value -> field.write writer name (back value)
@@ -55,10 +54,10 @@ module internal FieldType =
     let int (least: int) (most: int) : FieldType<int> =
         integer (int64 least) (int64 most) |> map int int64
 
-    /// From 0 to the largest integer that every JSON reader holds.
+    /// From 0 to the largest integer that every JSON reader holds, 2^53 - 1.
     let count: FieldType<int64> = integer 0L ProtocolLimits.integerMax
 
-    /// From 0.
+    /// From 0 to 2^31 - 1.
     let smallCount: FieldType<int> = int 0 System.Int32.MaxValue
 
     let size: FieldType<Size> = count |> map (fun n -> n * 1L<B>) int64
@@ -67,12 +66,15 @@ module internal FieldType =
     let task: FieldType<TaskId> =
         integer 1L ProtocolLimits.integerMax |> map (fun n -> n * 1L<taskId>) int64
 
+    /// The last task of a page, or 0 before the first page.
+    let taskBefore: FieldType<TaskId> = count |> map (fun n -> n * 1L<taskId>) int64
+
     let text (bytesMax: int) : FieldType<string> = {
         read = fun fields name -> fields.Text(name, bytesMax)
         write = fun writer name value -> writer.WriteString(name, value)
     }
 
-    /// Cut where it gets longer than the texts of this protocol are.
+    /// A string, cut to the longest text of this protocol.
     let cutText: FieldType<string> = {
         read = fun fields name -> fields.CutText name
         write =
@@ -97,7 +99,7 @@ module internal FieldType =
                 writer.WriteEndArray()
     }
 
-    /// At most `ProtocolLimits.holdingMax`.
+    /// At most `ProtocolLimits.holdingMax` attempts.
     let attempts: FieldType<Attempt[]> = {
         read = fun fields name -> fields.Attempts name
         write =
@@ -113,16 +115,16 @@ module internal FieldType =
                 writer.WriteEndArray()
     }
 
-    /// One of some words.
+    /// One of a set of words.
     let choice (words: JsonName<'meaning>[]) : FieldType<'meaning> = {
         read = fun fields name -> fields.Choice(name, words)
         write = fun writer name value -> writer.WriteString(name, JsonNames.encoded words value)
     }
 
-    /// <summary>An array of objects, at most so many.</summary>
-    /// <param name="most">How many.</param>
-    /// <param name="what">What they are, for a refusal.</param>
-    /// <param name="shape">Of each.</param>
+    /// <summary>An array of objects.</summary>
+    /// <param name="most">The most objects.</param>
+    /// <param name="what">The name of the objects in a refusal: `reports of workers`.</param>
+    /// <param name="shape">The fields of each object.</param>
     let objects (most: int) (what: string) (shape: Shape<'value, 'value>) : FieldType<'value[]> = {
         read = fun fields name -> fields.Objects(name, most, shape.read, what)
         write =
@@ -142,7 +144,7 @@ module internal Shapes =
 
     let message = ShapeBuilder()
 
-    /// A field that is always there.
+    /// A field that every message has.
     let required
         (name: string)
         (field: FieldType<'value>)
@@ -152,13 +154,13 @@ module internal Shapes =
         write = fun writer message -> field.write writer name (get message)
     }
 
-    /// A field that is always written, and stands for a default where it is not there.
+    /// A field that is always written, and read as a default if it is missing.
     let defaulted name (field: FieldType<'value>) (value: 'value) (get: 'message -> 'value) = {
         required name field get with
             read = fun fields -> if fields.Has name then field.read fields name else value
     }
 
-    /// A field that is left out where it has its default.
+    /// A field that is not written if it has its default.
     let unless name (field: FieldType<'value>) (value: 'value) (get: 'message -> 'value) = {
         defaulted name field value get with
             write =

@@ -1,26 +1,26 @@
-/// STATUS: what the scheduler is doing. It fits into one line, whatever names and errors are in it.
+/// The declaration of STATUS. Its names and errors are cut so that every report fits into one line.
 module internal FsScheduler.Protocol.StatusMessage
 
 open FsScheduler.Core
 open FsScheduler.Protocol.FieldType
 
-/// The most bytes that a name may take, so that 200 workers fit: each takes at most 136 bytes beside its name, everything
-/// else at most 4,000.
+/// The most bytes of a worker's name, so that 200 workers fit: each takes at most 136 bytes beside its name, all other
+/// fields at most 4,000.
 let private nameBytesMax = 170
 
-/// The most bytes that the name of a missing stage may take.
+/// The most bytes of the name of a missing stage.
 let private missingBytesMax = 50
 
-/// The most bytes that a worker which is held back, and why, may take.
+/// The most bytes of a worker that is held back, with the reason.
 let private heldBackBytesMax = 180
 
-/// The most bytes that `trouble` may take.
+/// The most bytes of `trouble`.
 let private troubleBytesMax = 520
 
-/// The most bytes that `awaited` may take.
+/// The most bytes of `awaited`.
 let private awaitedBytesMax = 280
 
-/// As much of the text as takes no more than `bytesMax` bytes in JSON.
+/// The longest beginning of a text that takes at most `bytesMax` bytes in JSON.
 let private fit (bytesMax: int) (text: string) =
     let mutable length = 0
     let mutable bytes = 0
@@ -46,7 +46,7 @@ let private fitted bytesMax : FieldType<string> = {
         write = fun writer name value -> writer.WriteString(name, fit bytesMax value)
 }
 
-/// Texts, so many and each of so many bytes at most where they are written.
+/// An array of texts. Writing keeps the first `most`, and `bytesMax` bytes of each.
 let private fittedTexts most bytesMax : FieldType<string[]> = {
     texts with
         write =

@@ -1,4 +1,4 @@
-/// What workers and clients say, but for the messages of every task: `HotMessages` has those.
+/// The messages of workers and clients, except those of every task (`HotMessages`).
 module internal FsScheduler.Protocol.ToSchedulerMessages
 
 open FsScheduler.Core
@@ -37,7 +37,7 @@ let private role: Shape<Hello, Role> = {
             | Client -> ()
 }
 
-/// A field that workers have: in the HELLO of a client it is a field that nobody knows, whatever it holds.
+/// A field of a worker's HELLO. In the HELLO of a client it is ignored like any unknown field, whatever its value.
 let private ofWorker (missing: 'value) (shape: Shape<Hello, 'value>) : Shape<Hello, 'value> = {
     read = fun fields -> if isWorker fields then shape.read fields else missing
     write =
@@ -67,7 +67,7 @@ let private helloOfThisVersion: Shape<Hello, Hello> =
         }
     }
 
-/// In another version the fields beside `protocol` may mean something else, or be gone.
+/// In another version of the protocol, the fields beside `protocol` may be missing or have another meaning.
 let private helloShape: Shape<Hello, Hello> = {
     helloOfThisVersion with
         read =
@@ -109,7 +109,7 @@ let private cancel =
         | ToScheduler.Cancel task -> ValueSome task
         | _ -> ValueNone)
 
-/// One task or all in quarantine, with another pipeline or with their own.
+/// RETRY of one task or of all in quarantine, with a new pipeline or their present ones.
 let private retry =
     let shape: Shape<struct (TaskId voption * string option), _> = {
         read =
@@ -190,28 +190,21 @@ let private events =
 let private phases: FieldType<Phase[]> = {
     read =
         fun fields name ->
-            let found =
-                fields.Texts name
-                |> Array.map (fun text ->
-                    JsonNames.phases |> Array.tryFind (fun word -> word.Text = text))
+            let found = fields.Texts name |> Array.map PhaseName.tryParse
+            let most = PhaseName.all.Length
 
-            if found.Length > JsonNames.phases.Length || Array.exists Option.isNone found then
-                let known = JsonNames.phases |> Array.map _.Text |> String.concat ", "
-                fields.Refuse(name, $"an array of at most {JsonNames.phases.Length} of {known}")
+            if found.Length > most || Array.exists Option.isNone found then
+                let known = String.concat ", " PhaseName.all
+                fields.Refuse(name, $"an array of at most {most} of {known}")
 
-            found |> Array.choose id |> Array.map _.Meaning
-    write =
-        fun writer name phases ->
-            texts.write writer name [|
-                for phase in phases -> (JsonNames.encoded JsonNames.phases phase).Value
-            |]
+            Array.choose id found
+    write = fun writer name phases -> texts.write writer name (Array.map PhaseName.print phases)
 }
 
 let private list =
     let shape =
         message {
-            let! after =
-                defaulted "after" (count |> map (fun n -> n * 1L<taskId>) int64) 0L<taskId> _.after
+            let! after = defaulted "after" taskBefore 0L<taskId> _.after
 
             and! most =
                 defaulted "most" (int 1 ProtocolLimits.listedMax) 1_000 (fun (query: TaskQuery) ->
@@ -236,13 +229,13 @@ let private fetch =
         | ToScheduler.Fetch task -> ValueSome task
         | _ -> ValueNone)
 
-/// What a worker or a client says first.
+/// The first message of a worker or a client.
 let opening = [ hello ]
 
-/// What workers say.
+/// Other messages of workers.
 let ofWorkers = [ ready ]
 
-/// What clients say.
+/// Other messages of clients.
 let ofClients = [
     Declaration.bare "STATUS" ToScheduler.Status
     cancel

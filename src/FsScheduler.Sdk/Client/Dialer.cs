@@ -44,7 +44,7 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
         }
     }
 
-    private SchedulerException Failure(Protocol.Unwelcome reason) =>
+    private SchedulerException Failure(Protocol.HandshakeFailure reason) =>
         reason switch
         {
             { IsUnauthorized: true } => new SchedulerRefusedException(
@@ -54,9 +54,9 @@ internal sealed class Dialer(SchedulerClientOptions options, string folder)
             {
                 NeedsToken = options.Token is null,
             },
-            Protocol.Unwelcome.Refused refused when refused.code.IsBadVersion => new SchedulerRefusedException(
+            Protocol.HandshakeFailure.Refused refused when refused.code.IsBadVersion => new SchedulerRefusedException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
-            Protocol.Unwelcome.Refused refused => new SchedulerUnavailableException(
+            Protocol.HandshakeFailure.Refused refused => new SchedulerUnavailableException(
                 $"the scheduler at {options.Address} says: {refused.message}"),
             { IsSilent: true } => new SchedulerUnavailableException(
                 $"the server at {options.Address} does not answer within {options.ConnectTimeout.TotalSeconds} s: it is stopped, or is no scheduler"),

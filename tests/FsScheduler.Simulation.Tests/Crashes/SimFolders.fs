@@ -54,7 +54,7 @@ type SimSpool(disk: SimDisk, chance: Chance, fails: unit -> bool) =
 
         member _.Create path =
             disk.Create path
-            new ProvenFile(new SimStream(disk, path), (fun () -> disk.Flush path))
+            new HashedFile(new SimStream(disk, path), (fun () -> disk.Flush path))
 
         member _.Delete path = disk.Delete path
         member _.HasRoomForOthers _ = not disk.IsFull || chance.Percent 50
