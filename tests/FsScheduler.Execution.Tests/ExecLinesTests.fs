@@ -91,8 +91,8 @@ let private lines =
                 "more lines",
                 "printf ''a\\nb\\nc\\n''",
                 "x\ny\n",
-                "sh gives more lines than it gets"
-                "more than a line", "printf ''a\\nb''", "x", "sh gives more lines than it gets"
+                "sh wrote more lines than it was sent"
+                "more than a line", "printf ''a\\nb''", "x", "sh wrote more lines than it was sent"
                 "its end in the middle",
                 "echo a; echo oops >&2; exit 4",
                 "x\ny\nz\n",
@@ -133,7 +133,7 @@ let private lines =
 
                 use bench = new Bench([ "sh"; "sort" ], limits)
                 let! struct (message, _) = bench.Failure("exec-lines:sort", Bytes(utf8 "b\na\n"))
-                Expect.stringContains message "sort gave no line for 0 s, after 0 lines of 2" ""
+                Expect.stringContains message "sort wrote no line for 0 s, after 0 lines of 2" ""
                 Expect.stringContains message "keeps its output until its input ends" "what to do"
 
                 let! struct (message, _) =

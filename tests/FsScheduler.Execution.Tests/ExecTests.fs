@@ -330,7 +330,7 @@ let private killing =
                 let guard = new ProcessReaper(mark, NullLogger.Instance)
 
                 let isSilent = {
-                    new IProgramWitness with
+                    new IProgramObserver with
                         member _.Started _ = ()
                         member _.Ended _ = ()
                 }
@@ -438,15 +438,15 @@ let private files =
             task {
                 use bench = new Bench([ "true"; "ln"; "mkdir"; "cp" ])
                 let! struct (message, retry) = bench.Failure("exec-file:true {out}", Content.empty)
-                Expect.equal message "true ended well, but has not written {out}" ""
+                Expect.equal message "true ended with exit code 0, but did not write {out}" ""
                 Expect.isTrue retry "another attempt may"
                 let! struct (message, _) = bench.Failure("exec-file:mkdir {out}", Content.empty)
-                Expect.stringContains message "has not written" "a folder is none"
+                Expect.stringContains message "made {out} a folder" "a folder is none"
 
                 let! struct (message, _) =
                     bench.Failure("exec-file:ln -s /etc/passwd {out}", Content.empty)
 
-                Expect.stringContains message "a link" "it would lead elsewhere"
+                Expect.stringContains message "{out} a link" "it would lead elsewhere"
 
                 let! struct (message, _) =
                     bench.Failure("exec-file:cp {in} {out}", Bytes(many 1_000), bytesMax = 999L)

@@ -244,8 +244,8 @@ let private outputs =
             [
                 "a fifo", "mkfifo {out}", "a fifo"
                 "a folder", "mkdir {out}", "a folder"
-                "a link", "ln -s /etc/passwd {out}", "a link of {out}"
-                "nothing", "true {out}", "has not written {out}"
+                "a link", "ln -s /etc/passwd {out}", "{out} a link"
+                "nothing", "true {out}", "did not write {out}"
             ] do
             unixTest $"fails at once where {what} is in place of the result"
             <| fun () ->

@@ -20,7 +20,7 @@ module AllowedProgram =
         && (OperatingSystem.IsWindows()
             || (File.GetUnixFileMode path &&& anyExecute) <> UnixFileMode.None)
 
-    /// Windows runs these through its shell, which would interpret the arguments.
+    /// Batch files, which Windows runs by its shell: the shell would interpret the arguments.
     let private isBatch (path: string) =
         OperatingSystem.IsWindows()
         && (path.EndsWith(".bat", StringComparison.OrdinalIgnoreCase)
@@ -62,7 +62,7 @@ module AllowedProgram =
         | Some path -> absolute path
         | None -> Error $"there is no program '{name}' in PATH; install it, or write its path"
 
-    /// <summary>Finds a program, once: later changes of PATH do not matter.</summary>
+    /// <summary>Finds a program when the worker starts: later changes of PATH do not matter.</summary>
     /// <param name="program">A name, looked up in PATH, or an absolute path.</param>
     /// <returns>The absolute path of an executable file; or an error that says what to do.</returns>
     let find (program: string) : Result<string, string> =
@@ -80,7 +80,7 @@ module AllowedProgram =
         | :? IOException
         | :? UnauthorizedAccessException as error -> Error $"'{program}': {error.Message}"
 
-    /// <returns>The path of each program; or the error of the first that is not found.</returns>
+    /// <returns>The path of each program; or the error of the first program that is not found.</returns>
     let findAll (programs: string seq) : Result<IReadOnlyDictionary<string, string>, string> =
         let found = Dictionary<string, string>()
 

@@ -7,15 +7,15 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Platform
 
-/// Told of programs that start and end, so that they can be killed when this process is.
-type internal IProgramWitness =
+/// Is told of programs that start and end, to kill them if this process is killed.
+type internal IProgramObserver =
     abstract Started: group: int -> unit
     /// Called before the process id can be reused.
     abstract Ended: group: int -> unit
 
 /// A child process, from its start until its id is free again.
 [<Sealed>]
-type internal Child(pid: int, witness: IProgramWitness) =
+type internal Child(pid: int, observer: IProgramObserver) =
     let completion =
         TaskCompletionSource<ProgramEnd>(TaskCreationOptions.RunContinuationsAsynchronously)
 
@@ -27,7 +27,7 @@ type internal Child(pid: int, witness: IProgramWitness) =
     let reap () =
         if isEnded && isReleased && not isReaped then
             isReaped <- true
-            witness.Ended pid
+            observer.Ended pid
             Posix.reap pid
 
     member _.Completion = completion.Task
@@ -35,7 +35,7 @@ type internal Child(pid: int, witness: IProgramWitness) =
     /// Whether the child has ended.
     member _.IsEnded = Volatile.Read &isEnded
 
-    /// Checks whether the child has ended. True if it is reaped too.
+    /// Checks whether the child has ended. True: the child is reaped.
     member _.Check() =
         lock syncRoot (fun () ->
             if not isEnded then
@@ -63,7 +63,8 @@ type internal Child(pid: int, witness: IProgramWitness) =
 
         child.Check()
 
-/// <summary>Waits for children to end: by descriptors, or before Linux 5.3, which has none, by SIGCHLD.</summary>
+/// <summary>Waits for children to end: by a descriptor of each, or before Linux 5.3, which has none, by
+/// SIGCHLD.</summary>
 /// <remarks>The runtime has its own handler of SIGCHLD. As process 1, which adopts orphans, the runtime would reap our
 /// children before we know how they ended. In this case our thread reaps both, and the runtime gets no SIGCHLD: it does
 /// not notice the end of programs started by `System.Diagnostics.Process`.</remarks>
@@ -78,8 +79,8 @@ type internal Children private () =
             if child.Check() then
                 all.TryRemove pid |> ignore
 
-    // Watched children, each with its descriptor; new ones come through the queue.
-    static let coming = ConcurrentQueue<struct (Child * int)>()
+    // Children to be watched, each with its descriptor: from any thread to the watching one.
+    static let added = ConcurrentQueue<struct (Child * int)>()
 
     static let wake =
         match Wakeup.create () with
@@ -99,7 +100,7 @@ type internal Children private () =
         while true do
             let mutable one = Unchecked.defaultof<struct (Child * int)>
 
-            while coming.TryDequeue &one do
+            while added.TryDequeue &one do
                 watched.Add one
 
             let fds = [|
@@ -129,7 +130,7 @@ type internal Children private () =
 
              Thread(watch, 256 * 1024, IsBackground = true, Name = "children").Start())
 
-    // Kept for the life of the process, since a child may end at any time.
+    // Lives as long as the process, since a child may end at any time.
     static let registration =
         lazy (PosixSignalRegistration.Create(PosixSignal.SIGCHLD, fun _ -> checkAll ()))
 
@@ -152,7 +153,7 @@ type internal Children private () =
         if hasDescriptors.Value then
             match Posix.tryDescriptorOf pid with
             | ValueSome fd ->
-                coming.Enqueue(struct (child, fd))
+                added.Enqueue(struct (child, fd))
                 Wakeup.signal wake
             | ValueNone ->
                 // No descriptor is left: use the signal.
@@ -165,7 +166,7 @@ type internal Children private () =
         if child.Release() then
             all.TryRemove pid |> ignore
         elif hasDescriptors.Value then
-            // Just killed, the child ends soon and is reaped then.
+            // The child was just killed: it ends soon, and is reaped then.
             child.Completion.ContinueWith(fun (_: Task<ProgramEnd>) ->
                 if child.Check() then
                     all.TryRemove pid |> ignore)

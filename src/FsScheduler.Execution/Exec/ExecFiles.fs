@@ -24,7 +24,7 @@ module internal ExecFiles =
     let private inPlace = "{in}"
     let private outPlace = "{out}"
 
-    /// Many programs go by the extension, the only part of a foreign name that becomes part of a path.
+    /// The extension of a task's name, which tells many programs the format. No other part of the name gets into a path.
     let private extensionOf (name: string) =
         let dot = name.LastIndexOf '.'
 
@@ -58,7 +58,7 @@ module internal ExecFiles =
             else
                 null
 
-        // Both at once: a path that was filled in is not searched again.
+        // Both in one pass: a path that was filled in is not searched again.
         let replaced (argument: string) =
             argument.Split inPlace
             |> Array.map (fun part ->
@@ -81,7 +81,7 @@ module internal ExecFiles =
             output = output
         }
 
-    /// Writes the payload where the program will look for it.
+    /// Writes the payload to the file that `{in}` names, if the arguments have it.
     let writeInput (folder: RunFolder) (files: ExecFiles) (payload: Content) : Task =
         task {
             match files.input with
@@ -93,11 +93,12 @@ module internal ExecFiles =
                 do! from.CopyToAsync file
         }
 
-    /// The kind of an output that is no file, for messages.
+    /// The kind of a result that is no file, for messages.
     let private describeKind kind =
         match kind with
         | 0x4000 -> "a folder"
         | 0x1000 -> "a fifo"
+        | 0xA000 -> "a link"
         | 0xC000 -> "a socket"
         | 0x2000
         | 0x6000 -> "a device"
@@ -106,20 +107,19 @@ module internal ExecFiles =
     let private fail (message: string) : 'result = raise (StageException(message, true))
 
     let private failMissing (program: string) : 'result =
-        fail $"{program} ended well, but has not written {outPlace}"
+        fail $"{program} ended with exit code 0, but did not write {outPlace}"
 
     let private failKind (program: string) kind : 'result =
-        if kind = Linux.S_IFLNK then
-            fail $"{program} has made a link of {outPlace}, not a file"
-        else
-            fail
-                $"{program} ended well, but has not written {outPlace}: it has made {describeKind kind} of it, not a file"
+        fail $"{program} made {outPlace} {describeKind kind}, not a file"
 
     let private failErrno (program: string) errno : 'result =
         if errno = Linux.Errno.ENOENT then
             failMissing program
         else
-            fail $"{program} has written {outPlace}, but it cannot be read: {Linux.message errno}"
+            fail $"{program} wrote {outPlace}, but it cannot be read: {Linux.message errno}"
+
+    let private failChanging (program: string) : 'result =
+        fail $"{program} ended, but a process that it started still changes {outPlace}"
 
     /// Reads exactly this many bytes; a file that is still being written may be longer, or shorter.
     let private readWhole (program: string) (file: SafeFileHandle) (size: int) =
@@ -133,11 +133,11 @@ module internal ExecFiles =
             goOn <- count > 0
 
         if at < size then
-            fail $"{program} ended, but something that it started still changes {outPlace}"
+            failChanging program
 
         bytes
 
-    /// On Linux the file that is read is the one that was checked. Neither a fifo nor a device is ever opened.
+    /// Reads by calls of Linux, so that the file that is read is the one that was checked: no fifo or device is opened.
     let private readByCalls program (folder: RunFolder) newFile memoryMax (bytesMax: Size) =
         let name = FolderCalls.bytesOf "out"
 
@@ -171,7 +171,7 @@ module internal ExecFiles =
                     Spooled(kept, size)
                 | _ ->
                     SpoolFile.delete kept
-                    fail $"{program} ended, but something that it started still changes {outPlace}"
+                    failChanging program
 
     let private readPortably program path (newFile: unit -> string) memoryMax bytesMax =
         let file = FileInfo path
@@ -194,7 +194,7 @@ module internal ExecFiles =
             File.Move(path, kept)
             Spooled(kept, size)
 
-    /// <summary>Reads the result that the program has written.</summary>
+    /// <summary>Reads the result that a program has written.</summary>
     /// <param name="program">The name of the program, for messages.</param>
     /// <param name="folder">The folder of the program, with the file `out`.</param>
     /// <param name="newFile">A new path that outlives the folder, for a result too large for memory.</param>

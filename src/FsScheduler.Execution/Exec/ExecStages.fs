@@ -15,7 +15,7 @@ open FsScheduler.Execution
 type ExecOptions = {
     /// The paths of the allowed programs, by the names that stages use.
     programs: IReadOnlyDictionary<string, string>
-    /// Removed from the environment of programs.
+    /// The worker's token: variables that contain it are removed from the environment of programs.
     token: string option
     /// The folder of the worker, for the folders of the programs.
     temporary: string
@@ -40,19 +40,20 @@ type ExecStages(options: ExecOptions) =
     /// A variable in the environment of these programs only, by which they are found if the worker is killed.
     let mark = $"FS_WORKER={Guid.NewGuid():N}"
 
-    let guard =
+    let reaper =
         if Posix.isAvailable && not options.isPortable then
             ValueSome(new ProcessReaper(mark, options.log))
         else
             options.log.LogWarning(
-                "this system has no sessions for programs: of a program that is killed, what it has started and left may live on; and all of it may, if this worker is killed"
+                "this system has no sessions: processes that a killed program has started may live on if their parents \
+                 have ended, and all programs may if this worker is killed"
             )
 
             ValueNone
 
     let starter: IProgramStarter =
-        match guard with
-        | ValueSome guard -> SessionStarter guard
+        match reaper with
+        | ValueSome reaper -> SessionStarter reaper
         | ValueNone -> PortableStarter()
 
     let lines = new LineProcessPool(options.lines, options.slots * idlesPerSlot)
@@ -69,9 +70,9 @@ type ExecStages(options: ExecOptions) =
                 | Some token -> variable.Contains(token, StringComparison.Ordinal)
                 | None -> false
 
+            // Of a worker that runs inside a program of another one.
             let isOurs =
-                variable.StartsWith("FS_", StringComparison.Ordinal)
-                && List.contains (string entry.Key) [
+                List.contains (string entry.Key) [
                     "FS_WORKER"
                     "FS_TASK"
                     "FS_ATTEMPT"
@@ -93,35 +94,34 @@ type ExecStages(options: ExecOptions) =
     let newFolder () =
         RunFolder(options.temporary, $"run{next ()}")
 
-    // If the folder cannot be removed, it may go with the folder of the worker.
+    // A folder that cannot be removed now may be removed with the folder of the worker.
     let removeFolder (folder: RunFolder) =
         folder.Remove(fun reason ->
             options.log.LogWarning(
-                "what a program has left in {Folder} cannot be removed: {Reason}",
+                "{Folder}, the folder of a program that has ended, cannot be removed: {Reason}",
                 folder.Path,
                 reason
             ))
 
-    /// Blames the worker for the failure of a program whose folder was removed meanwhile, or if the worker has no free
-    /// space even now that the files of the program are gone.
+    /// Blames the worker, not the task, for a failure after the folder of the program was removed by others, or on a
+    /// worker that has no free space even without the files of the program.
     let blame (folder: RunFolder) (wasGone: bool) (error: exn) : exn =
         let ofWorker (message: string) : exn = StageException(message, true, true)
 
         match error with
         | :? StageException as failure when not failure.IsOfWorker ->
             if wasGone then
-                ofWorker
-                    $"the worker's folder for work was removed while it was used: {folder.Path}"
+                ofWorker $"the folder of the program was removed while it was in use: {folder.Path}"
             else
                 match FolderRoom.probe options.temporary with
                 | null -> error
                 | reason ->
-                    ofWorker $"{failure.Message}; and this worker can store nothing: {reason}"
+                    ofWorker $"{failure.Message}; and this worker cannot store anything: {reason}"
         | _ -> error
 
     let environmentOf (work: Process) =
         if work.name.Contains '\000' then
-            raise (StageException("a name with NUL cannot be told to a program", false))
+            raise (StageException("the task's name has a NUL, which FS_NAME cannot hold", false))
 
         Array.append inherited [|
             $"FS_TASK={work.attempt.task}"
@@ -262,7 +262,7 @@ type ExecStages(options: ExecOptions) =
     /// <param name="kind">The stage.</param>
     /// <param name="argument">The program and its arguments, as text.</param>
     /// <param name="work">The task.</param>
-    /// <param name="payload">Not discarded here.</param>
+    /// <param name="payload">Its file is left to the caller to delete.</param>
     /// <param name="bytesMax">The largest result, in bytes.</param>
     /// <param name="ct">Kills the program, and everything it has started.</param>
     /// <exception cref="T:FsScheduler.Stages.StageException">The program failed, or may not be run here.</exception>
@@ -294,8 +294,8 @@ type ExecStages(options: ExecOptions) =
                       && Environment.TickCount64 - started < int64 endMax.TotalMilliseconds do
                     do! Task.Delay 5
 
-                match guard with
-                | ValueSome guard -> (guard :> IDisposable).Dispose()
+                match reaper with
+                | ValueSome reaper -> (reaper :> IDisposable).Dispose()
                 | ValueNone -> ()
             }
             |> ValueTask

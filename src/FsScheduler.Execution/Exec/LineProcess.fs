@@ -34,7 +34,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
     let errors = tail.ReadAsync(running.Errors, over.Token)
     let buffer: byte[] = Array.zeroCreate bytesMax
 
-    // Always one read, also between payloads: it notices an end, or unexpected output.
+    // There is always one pending read, also between payloads: it notices the program's end, or output without input.
     let mutable reading: Task<int> = Task.FromResult 0
 
     // Lines of this payload sent to the program, counted before they are sent.
@@ -107,7 +107,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
         raise (StageException(tail.Explain message, true))
 
     let failMore () =
-        fail $"{name} gives more lines than it gets"
+        fail $"{name} wrote more lines than it was sent"
 
     /// The failure of a program that closed its output before the last line.
     let failEnded () : Task =
@@ -134,14 +134,14 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
 
     let failSilent (limit: TimeSpan) =
         fail
-            $"{name} gave no line for {limit.TotalSeconds:F0} s, after {received} lines of {Interlocked.Read &sent} that it was sent. \
+            $"{name} wrote no line for {limit.TotalSeconds:F0} s, after {received} lines of {Interlocked.Read &sent} that it was sent. \
               A program that keeps its output until its input ends, or until a buffer is full, needs an option against that \
               (such as sed -u), or 'exec' in place of 'exec-lines'"
 
     /// Whether the program can take another payload.
     member _.IsUsable = not reading.IsCompleted && not running.Completion.IsCompleted
 
-    /// When the program was last given back, in milliseconds of the system's tick count.
+    /// When the program's last payload ended, in milliseconds of the system's tick count.
     member val IdleSince = 0L with get, set
 
     /// Starts the silence limit; to be called before `RunAsync`.
@@ -176,7 +176,7 @@ type internal LineProcess(name: string, path: string, running: ProgramProcess) =
             payloads <- payloads + 1
             let sending = send payload
             let mutable isGone = false
-            // The latest newline is held back: if it is the very last, it may not belong to the result.
+            // The latest newline is held back: the last one belongs to the result only if the payload ends in a newline.
             let mutable isNewlineOwed = false
             let mutable isLineOpen = false
             let mutable goOn = true

@@ -8,7 +8,7 @@ open System.Runtime.InteropServices
 open Microsoft.FSharp.NativeInterop
 
 /// The limit of open files for programs. The runtime raises the limit of its own process to the highest that is
-/// allowed. A program that inherits such a limit is slow if it closes all possible descriptors, and fails if it uses
+/// allowed. A program that inherits a high limit is slow if it closes all possible descriptors, and fails if it uses
 /// `select`: so programs get the limit that the worker was started with, and may raise it. Linux only.
 module internal OpenFileLimit =
 
@@ -18,10 +18,10 @@ module internal OpenFileLimit =
 
     let private RLIMIT_NOFILE = 7
 
-    /// The default of the kernel and of systemd, if the limit at the start cannot be found out.
+    /// The default of the kernel and of systemd, used if the limit at the worker's start cannot be found out.
     let private usual = 1024UL
 
-    // Parents examined, at most: those that are .NET runtimes have raised their limits too.
+    // The most parents that are passed over because they are .NET runtimes, which have raised their limits too.
     let private parentsMax = 16
 
     let private limitsOf pid : struct (uint64 * uint64) voption =
@@ -38,7 +38,7 @@ module internal OpenFileLimit =
         NativePtr.set values 1 hard
         Native.prlimit (pid, RLIMIT_NOFILE, values, NativePtr.ofNativeInt 0n) |> ignore
 
-    /// The parent of a process, and whether the process has raised its limit as a runtime does.
+    /// The parent of a process; 0: it cannot be found out.
     let private parentOf (pid: int) =
         try
             let stat = File.ReadAllText $"/proc/{pid}/stat"
@@ -57,8 +57,8 @@ module internal OpenFileLimit =
         | :? IOException
         | :? UnauthorizedAccessException -> false
 
-    // The limits from /proc, which anybody may read: prlimit needs more rights.
-    let private toldOf (pid: int) : struct (uint64 * uint64) voption =
+    /// The limits of another process, from /proc, which every user may read: prlimit needs more rights.
+    let private limitsFromProc (pid: int) : struct (uint64 * uint64) voption =
         let number (text: string) =
             match UInt64.TryParse text with
             | true, value -> value
@@ -79,16 +79,17 @@ module internal OpenFileLimit =
         | :? IOException
         | :? UnauthorizedAccessException -> ValueNone
 
+    /// The soft limit of the nearest parent that is no runtime: the one that the worker was started with.
     let private find (hard: uint64) =
-        let rec look pid left =
+        let rec search pid left =
             let parent = parentOf pid
 
             if parent <= 0 || left = 0 then
                 min usual hard
             elif isRuntime parent then
-                look parent (left - 1)
+                search parent (left - 1)
             else
-                match toldOf parent with
+                match limitsFromProc parent with
                 // A parent with another hard limit has another soft limit too.
                 | ValueSome(struct (soft, itsHard)) when
                     itsHard = hard || soft <= hard && itsHard > hard
@@ -96,9 +97,9 @@ module internal OpenFileLimit =
                     min soft hard
                 | _ -> min usual hard
 
-        look Environment.ProcessId parentsMax
+        search Environment.ProcessId parentsMax
 
-    /// The limits of programs; none: the limits of this process.
+    /// The limit of programs, and the two of this process; none: programs inherit those of this process.
     let private wanted =
         lazy
             (match limitsOf 0 with
@@ -113,7 +114,7 @@ module internal OpenFileLimit =
 
     let private syncRoot = obj ()
 
-    // Descriptors that other threads may open meanwhile.
+    // Descriptors that other threads may open while the limit of this process is lowered.
     let private reserve = 256UL
 
     /// <summary>Starts a process with the limit of programs.</summary>

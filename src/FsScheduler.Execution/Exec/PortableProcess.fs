@@ -6,7 +6,7 @@ open System.Diagnostics
 open System.IO
 open System.Threading.Tasks
 
-/// A program started by .NET. Killing it misses descendants whose parents have ended before.
+/// A program started by .NET. Killing the program misses descendants whose parents have ended before.
 [<Sealed>]
 type private PortableProcess(running: Process, start: ProgramStart) =
     inherit ProgramProcess()
@@ -65,7 +65,7 @@ type private PortableProcess(running: Process, start: ProgramStart) =
         if not completion.IsCompleted then
             kill ()
 
-        // Both end with the program; their errors are of no use.
+        // Feeding and discarding end with the program; their errors do not matter then.
         Task
             .WhenAll(feeding, discarding, completion)
             .ContinueWith(fun (all: Task) ->

@@ -10,7 +10,8 @@ open Microsoft.FSharp.NativeInterop
 open FsScheduler.Platform
 
 /// Calls of Linux that start a program in a session of its own, for which .NET has no call: one call kills the program
-/// and all it has started, even if their parents are gone. Numbers and layouts are those of every Linux of .NET.
+/// and all processes it has started, even if their parents have ended. Numbers and layouts are those of every Linux that
+/// .NET runs on.
 module internal Posix =
 
     module private Native =
@@ -116,7 +117,7 @@ module internal Posix =
             Linux.close fd
 
             if higher < 0 then
-                raise (failure "no pipe" errno)
+                raise (failure "no pipe can be made" errno)
 
             higher
 
@@ -126,11 +127,11 @@ module internal Posix =
         let fds = [| -1; -1 |]
 
         if Native.pipe2 (fds, O_CLOEXEC) < 0 then
-            raise (failure "no pipe" (Marshal.GetLastPInvokeError()))
+            raise (failure "no pipe can be made" (Marshal.GetLastPInvokeError()))
 
         struct (raised fds[0], raised fds[1])
 
-    /// Texts as C has them, in memory to be freed: pointers, a null, then the bytes.
+    /// An array of C strings in one block of memory, which the caller frees: pointers, a null, then the bytes.
     let private cStrings (texts: string[]) : nativeint =
         let pointers = (texts.Length + 1) * IntPtr.Size
 
@@ -151,7 +152,7 @@ module internal Posix =
         Marshal.WriteIntPtr(block, texts.Length * IntPtr.Size, 0n)
         block
 
-    /// What a descriptor of a program is connected to.
+    /// What a standard stream of a program is connected to.
     [<Struct>]
     type Source =
         | Descriptor of fd: int
@@ -201,8 +202,8 @@ module internal Posix =
 
             check (Native.posix_spawn_file_actions_addchdir_np (actions, text start.folder))
             check (Native.posix_spawnattr_setsigmask (attributes, signals))
-            // The runtime ignores SIGPIPE, this process SIGXFSZ, our parent perhaps others, and glibc leaves two
-            // real-time signals ignored that it uses itself: the program would not end by them.
+            // The runtime ignores SIGPIPE, this process SIGXFSZ, its parent perhaps others, and glibc leaves two
+            // real-time signals of its own ignored: a program that inherits this would not end by these signals.
             for number in 1..64 do
                 if number <> SIGKILL && number <> SIGSTOP then
                     let at = (number - 1) / 8
@@ -262,41 +263,35 @@ module internal Posix =
     /// Kills a process group, if it still exists.
     let killGroup (group: int) = Native.kill (-group, SIGKILL) |> ignore
 
-    /// <summary>How a child has ended. It stays a zombie, so that its id is not reused.</summary>
+    /// <summary>A child that has ended. The child stays a zombie, so that its id is not reused.</summary>
+    /// <returns>The child, or 0 if all are running, and how it ended; none: there is no such child.</returns>
+    let private tryEnded kind (pid: int) : struct (int * ProgramEnd) voption =
+        let information = NativePtr.stackalloc<byte> 128
+        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
+        bytes.Clear()
+
+        if Native.waitid (kind, pid, information, WNOHANG ||| WEXITED ||| WNOWAIT) < 0 then
+            ValueNone
+        else
+            let status = MemoryMarshal.Read<int>(bytes.Slice 24)
+            let isExit = MemoryMarshal.Read<int>(bytes.Slice 8) = CLD_EXITED
+            let ending = if isExit then Exited status else Signalled status
+            ValueSome(struct (MemoryMarshal.Read<int>(bytes.Slice 16), ending))
+
+    /// <summary>How a child has ended. The child stays a zombie, so that its id is not reused.</summary>
     /// <returns>None: the child is running.</returns>
     let tryEnding (pid: int) : ProgramEnd voption =
-        let information = NativePtr.stackalloc<byte> 128
-        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
-        bytes.Clear()
+        match tryEnded P_PID pid with
+        | ValueSome(struct (0, _)) -> ValueNone
+        | ValueSome(struct (_, ending)) -> ValueSome ending
+        // Other code of this process has waited for the child: how the child ended is not known.
+        | ValueNone -> ValueSome(Exited -1)
 
-        let result =
-            Native.waitid (P_PID, pid, information, WNOHANG ||| WEXITED ||| WNOWAIT)
-
-        let field (at: int) =
-            MemoryMarshal.Read<int>(Span<byte>(NativePtr.toVoidPtr information, 128).Slice at)
-
-        if result < 0 then
-            // Other code of this process has waited for the child: how it ended is not known.
-            ValueSome(Exited -1)
-        elif field 16 = 0 then
-            ValueNone
-        elif field 8 = CLD_EXITED then
-            ValueSome(Exited(field 24))
-        else
-            ValueSome(Signalled(field 24))
-
-    /// Any child that has ended and was not reaped, whoever started it.
+    /// A child that has ended and was not reaped, whatever started it.
     let tryAnyEnding () : int voption =
-        let information = NativePtr.stackalloc<byte> 128
-        let bytes = Span<byte>(NativePtr.toVoidPtr information, 128)
-        bytes.Clear()
-
-        let result = Native.waitid (P_ALL, 0, information, WNOHANG ||| WEXITED ||| WNOWAIT)
-
-        match MemoryMarshal.Read<int>(bytes.Slice 16) with
-        | 0 -> ValueNone
-        | _ when result < 0 -> ValueNone
-        | pid -> ValueSome pid
+        match tryEnded P_ALL 0 with
+        | ValueSome(struct (pid, _)) when pid <> 0 -> ValueSome pid
+        | _ -> ValueNone
 
     /// A descriptor that becomes readable when a process ends, and that children do not inherit.
     let tryDescriptorOf (pid: int) : int voption =

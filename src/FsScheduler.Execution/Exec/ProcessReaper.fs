@@ -8,13 +8,14 @@ open Microsoft.Extensions.Logging
 open Microsoft.Win32.SafeHandles
 open FsScheduler.Platform
 
-/// <summary>Kills the programs of this process when the process itself is killed: a small process that is told of each
-/// program over a pipe, and acts when the pipe ends, for whatever reason. Linux only.</summary>
+/// <summary>Kills the programs of this process if the process itself is killed: a small process that is told of each
+/// program over a pipe, and kills when the pipe ends, for whatever reason. Linux only.</summary>
 /// <param name="mark">A variable in the environment of every program and of no other process, `NAME=VALUE`.</param>
 /// <param name="log">Warned once if the small process cannot be started.</param>
-/// <remarks>It kills the process groups that it was told of, and then every process with the mark, with its group:
-/// programs started in the last moment, and processes that have left their group. It is a few lines of `sh` because
-/// these take one megabyte, against thirty of a .NET process, and also serve workers that are scripts.</remarks>
+/// <remarks>The small process kills the process groups that it was told of, and then every process with the mark, with
+/// its group: programs started in the last moment, and processes that have left their group. The process is a few lines
+/// of `sh`, which take 1 MB of memory, against 30 MB of a .NET process, and also serve workers that are
+/// scripts.</remarks>
 [<Sealed>]
 type internal ProcessReaper(mark: string, log: ILogger) =
 
@@ -51,7 +52,7 @@ type internal ProcessReaper(mark: string, log: ILogger) =
             isLost <- true
 
             log.LogWarning(
-                "programs may outlive this worker if it is killed: {Reason}. They still end with it when it is asked to end",
+                "programs may outlive this worker if it is killed: {Reason}. Programs still end when the worker is stopped",
                 reason
             )
 
@@ -95,7 +96,7 @@ type internal ProcessReaper(mark: string, log: ILogger) =
             lost error.Message
             Stream.Null
 
-    let say (change: string) (group: int) =
+    let tell (change: string) (group: int) =
         let line = Encoding.ASCII.GetBytes $"{change} {group}\n"
 
         lock pipe (fun () ->
@@ -105,9 +106,9 @@ type internal ProcessReaper(mark: string, log: ILogger) =
             | :? IOException as error -> lost error.Message
             | :? ObjectDisposedException -> ())
 
-    interface IProgramWitness with
-        member _.Started group = say "+" group
-        member _.Ended group = say "-" group
+    interface IProgramObserver with
+        member _.Started group = tell "+" group
+        member _.Ended group = tell "-" group
 
     /// Ends the reaper, which kills the programs that are left.
     interface IDisposable with

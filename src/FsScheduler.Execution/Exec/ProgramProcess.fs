@@ -17,7 +17,7 @@ type ProgramInput =
 type ProgramStart = {
     /// The absolute path of the executable.
     path: string
-    /// The first word of its arguments, its own name.
+    /// The name of the program, which it gets as its first argument.
     name: string
     arguments: string[]
     /// The whole environment, as `NAME=VALUE`.
@@ -32,12 +32,11 @@ type ProgramStart = {
 /// How a program ended.
 type ProgramEnd =
     | Exited of code: int
-    /// By a signal.
     | Signalled of signal: int
 
 module ProgramEnd =
 
-    /// For people, after the name of the program.
+    /// How a program ended, as the end of a sentence that begins with its name.
     let describe ending =
         match ending with
         | Exited code -> $"ended with exit code {code}"
@@ -48,7 +47,7 @@ module ProgramEnd =
 [<AbstractClass>]
 type ProgramProcess() =
 
-    /// Standard input, if it is piped; closed by the writer.
+    /// Standard input, if it is piped; the writer closes it.
     abstract Input: Stream
 
     /// Standard output, if it is wanted.

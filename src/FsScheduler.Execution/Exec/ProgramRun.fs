@@ -15,10 +15,10 @@ module internal ProgramRun =
     /// How long other processes may write to the output after the program has ended.
     let lingerMax = TimeSpan.FromSeconds 10.0
 
-    /// How long a killed program may take to end; then it is left behind.
+    /// How long a killed program may take to end; the worker goes on without a program that takes longer.
     let private killMax = TimeSpan.FromSeconds 5.0
 
-    /// How long the rest of standard error is waited for.
+    /// How long the rest of standard error may take to arrive.
     let private errorsMax = TimeSpan.FromSeconds 1.0
 
     /// Writes the payload. A program that stops reading is no failure: its exit code decides.
@@ -92,16 +92,16 @@ module internal ProgramRun =
 
                 if not isOver then
                     let message =
-                        $"{start.name} ended, but something that it started still holds its standard output"
+                        $"{start.name} ended, but a process that it started still holds its standard output"
 
                     raise (StageException(message, true))
             | ending ->
-                // Another process may hold its standard error, or its output.
+                // Another process may hold the program's standard error, or its output.
                 running.Kill()
                 let! _ = tryWithin errorsMax (Task.WhenAll(errors, reading)) ct
                 ct.ThrowIfCancellationRequested()
 
-                // The program was killed because its output was refused: that is the failure.
+                // The program was killed because its output was refused, which is the failure to report.
                 if reading.IsFaulted then
                     do! reading
 
@@ -150,7 +150,7 @@ module internal ProgramRun =
                     try
                         do! readAll running.Output sink over.Token
                     with error ->
-                        // The output was refused.
+                        // The sink has refused the output: the result is too large, or cannot be stored.
                         running.Kill()
                         return raise error
                 }
@@ -165,7 +165,7 @@ module internal ProgramRun =
                         return ValueSome(ExceptionDispatchInfo.Capture error)
                 }
 
-            // Nothing is read or written after the return.
+            // No stream is read or written after the return.
             running.Kill()
             over.Cancel()
 

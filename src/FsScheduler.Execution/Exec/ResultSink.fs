@@ -8,7 +8,7 @@ open FsScheduler.Core
 open FsScheduler.Stages
 open FsScheduler.Protocol
 
-/// <summary>Collects a result as it comes: in memory, then in a file.</summary>
+/// <summary>Collects the bytes of a result: in memory, and in a file once there are too many.</summary>
 /// <param name="newFile">A new path, for a result too large for memory.</param>
 /// <param name="memoryMax">The largest result in memory, in bytes.</param>
 /// <param name="bytesMax">The largest result, in bytes.</param>

@@ -4,8 +4,8 @@ open System
 open System.IO
 open FsScheduler.Platform
 
-/// <summary>The folder of one run of a program, below the folder of the worker. On Linux it is reached by an open
-/// descriptor, whatever the program or others do to its path.</summary>
+/// <summary>The folder of one run of a program, below the folder of the worker. On Linux the worker reaches the folder
+/// by an open descriptor, whatever the program or others do to the path.</summary>
 /// <param name="place">The folder of the worker.</param>
 /// <param name="name">A new name.</param>
 /// <exception cref="T:System.IO.IOException">The folder cannot be made.</exception>
@@ -13,16 +13,13 @@ open FsScheduler.Platform
 [<Sealed>]
 type internal RunFolder(place: string, name: string) =
 
-    // Up to this number of files is removed by the calling thread.
+    // The most files that the calling thread removes itself.
     static let atOnceMax = 64
-    // A removal that takes longer goes on in the background, and delays no result.
+    // A removal that takes longer continues in the background, so that the result is not delayed.
     static let waitMax = TimeSpan.FromSeconds 0.5
 
     let failure errno =
-        IOException(
-            $"no folder for a program can be made in the worker's: {Linux.message errno}",
-            errno
-        )
+        IOException($"no folder for a program can be made in {place}: {Linux.message errno}", errno)
 
     let struct (top, folder) =
         if FolderCalls.isAvailable then
@@ -89,16 +86,16 @@ type internal RunFolder(place: string, name: string) =
             | Error _ -> false
         | _ -> false
 
-    /// The path for opening files here.
+    /// The path by which this process opens files in the folder.
     member _.Root = root
 
-    /// The path for the program.
+    /// The path that the program gets.
     member _.Path = path
 
     /// An open descriptor of the folder; -1 where there is none.
     member _.Descriptor = folder
 
-    /// Whether the folder was removed, by a cleaner of temporary files.
+    /// Whether others have removed the folder, such as a cleaner of temporary files.
     member _.IsGone =
         if folder < 0 then
             not (Directory.Exists path)
@@ -107,9 +104,9 @@ type internal RunFolder(place: string, name: string) =
             | Ok status -> status.links = 0u
             | Error _ -> true
 
-    /// <summary>Removes the folder, in the background if that takes long. To be called once.</summary>
-    /// <param name="told">Told why the folder stays, if it does.</param>
-    member _.Remove(told: string -> unit) =
+    /// <summary>Removes the folder, in the background if the removal takes long. To be called once.</summary>
+    /// <param name="report">Called with the reason if the folder cannot be removed.</param>
+    member _.Remove(report: string -> unit) =
         if folder >= 0 && tryAtOnce () then
             Linux.close folder
             Linux.close top
@@ -118,6 +115,6 @@ type internal RunFolder(place: string, name: string) =
                 Threading.Tasks.Task.Run(fun () ->
                     match removeAll () with
                     | null -> ()
-                    | reason -> told reason)
+                    | reason -> report reason)
 
             removing.Wait waitMax |> ignore

@@ -24,9 +24,9 @@ type private SessionProcess(pid: int, child: Child, input: Stream, output: Strea
         errors.Dispose()
 
 /// <summary>Starts programs on Linux, each as the leader of a session and a process group of its own.</summary>
-/// <param name="witness">Told of each program.</param>
+/// <param name="observer">Told of each program.</param>
 [<Sealed>]
-type internal SessionStarter(witness: IProgramWitness) =
+type internal SessionStarter(observer: IProgramObserver) =
 
     static let stream direction (fd: int) : Stream =
         new AnonymousPipeClientStream(direction, new SafePipeHandle(nativeint fd, true))
@@ -59,8 +59,8 @@ type internal SessionStarter(witness: IProgramWitness) =
                             Posix.Path("/dev/null", true)
 
                     let pid = Posix.spawn start [| input; output; pipe false |]
-                    witness.Started pid
-                    let child = Child(pid, witness)
+                    observer.Started pid
+                    let child = Child(pid, observer)
                     Children.Add(pid, child)
                     let next = ref 0
 

@@ -6,13 +6,13 @@ open System.Text
 open FsScheduler.Platform
 open FsScheduler.Stages
 
-/// Why a program cannot be started, which does not depend on the payload.
+/// Why a program cannot be started: a failure that does not depend on the payload.
 module internal StartFailure =
 
     let private ENOENT = 2
     let private E2BIG = 7
     let private ENOEXEC = 8
-    // Linux reads no more of the first line.
+    // Linux reads this many bytes of the first line.
     let private lineMax = 256
 
     /// The words after `#!` in the first line, with the carriage return of a Windows line end.
@@ -40,7 +40,7 @@ module internal StartFailure =
         | [||] -> false
         | words -> (Array.last words).EndsWith '\r'
 
-    /// What is wrong with a first line that Linux cannot follow.
+    /// Why Linux cannot start the interpreter of a first line.
     let private ofFirstLine (path: string) : string voption =
         match interpreter path with
         | [||] -> ValueNone
@@ -58,7 +58,7 @@ module internal StartFailure =
             | _ when errno = ENOENT && File.Exists path ->
                 ofFirstLine path |> ValueOption.defaultWith (fun () -> Linux.message errno)
             | _ when errno = ENOEXEC ->
-                $"{Linux.message errno}: it is no program of this machine, and no script that begins with '#!'"
+                $"{Linux.message errno}: the file is no program of this machine, and no script that begins with '#!'"
             | _ -> Linux.message errno
 
         $"'{path}' cannot be started: {reason}"
@@ -78,7 +78,7 @@ module internal StartFailure =
             path.Split Path.PathSeparator
             |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, program)))
 
-    /// The program that `env` is to start, in the first line of a script.
+    /// Why `env`, in the first line of a script, cannot start the interpreter.
     let private ofEnv (path: string) : string voption =
         match interpreter path with
         | [||] -> ValueNone
@@ -96,8 +96,8 @@ module internal StartFailure =
 
     /// <summary>Why a program ended before it ran: the loader or `env` ends with 126 or 127 then.</summary>
     /// <param name="path">The path of the program.</param>
-    /// <param name="ending">How it ended.</param>
-    /// <param name="errors">Its standard error.</param>
+    /// <param name="ending">How the program ended.</param>
+    /// <param name="errors">The standard error of the program.</param>
     /// <returns>None: the program had been started.</returns>
     let ofEnding (path: string) (ending: ProgramEnd) (errors: string) : StageException voption =
         let isLoader =
