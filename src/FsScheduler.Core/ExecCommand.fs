@@ -107,19 +107,6 @@ module ExecCommand =
 
         from 0
 
-    let private quoted (word: string) =
-        if word = "" || word.AsSpan().ContainsAny(' ', '\t', '\'') then
-            let doubled = word.Replace("'", "''")
-            $"'{doubled}'"
-        else
-            word
-
-    /// A text that `parse` reads as the command.
-    let print (command: ExecCommand) : string =
-        Seq.append [ command.program ] command.arguments
-        |> Seq.map quoted
-        |> String.concat " "
-
     /// The offer that a worker must make to be given the stage: `exec:PROGRAM`.
     let demand (kind: ExecKind) (program: string) = $"{nameOf kind}:{program}"
 

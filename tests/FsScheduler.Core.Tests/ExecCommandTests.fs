@@ -83,7 +83,7 @@ let private reading =
              |> Arb.fromGen)
             (fun arguments ->
                 let command = { program = "a b'c"; arguments = Array.truncate 200 arguments }
-                let text = ExecCommand.print command
+                let text = PipelineTests.printCommand command
                 Expect.equal (ExecCommand.parse text) (Ok command) text)
     ]
 

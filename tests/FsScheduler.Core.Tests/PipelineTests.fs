@@ -19,6 +19,19 @@ let private wire text =
 let private refused text position (message: string) =
     Expect.equal (parse text) (Error { position = position; message = message }) text
 
+/// A text that `ExecCommand.parse` reads as the command.
+let printCommand (command: ExecCommand) =
+    let quoted (word: string) =
+        if word = "" || word.AsSpan().ContainsAny(' ', '\t', '\'') then
+            let doubled = word.Replace("'", "''")
+            $"'{doubled}'"
+        else
+            word
+
+    command.program :: List.ofArray command.arguments
+    |> List.map quoted
+    |> String.concat " "
+
 /// Characters that mean something to the grammar, and some that do not.
 let private argumentCharacter =
     Gen.frequency [
@@ -64,7 +77,7 @@ let private stage =
         argument 0 |> Gen.map (fun text -> "ocr", text)
         argument 0
         |> Gen.map (fun text ->
-            "exec", ExecCommand.print { program = "jq"; arguments = [| text; "x" |] })
+            "exec", printCommand { program = "jq"; arguments = [| text; "x" |] })
     ]
     |> Gen.map (fun (name, argument) ->
         match Stage.create name argument with
