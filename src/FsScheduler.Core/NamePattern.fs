@@ -103,27 +103,33 @@ module NamePattern =
             <> (ranges
                 |> Array.exists (fun (struct (first, last)) -> first <= code && code <= last))
 
-    /// Each star takes as little as it can; on a mismatch only the last star takes more, since earlier ones need not.
-    let private isPartMatch (tokens: PatternToken[]) (codes: ReadOnlySpan<int>) =
+    /// Whether items fit tokens, of which a star fits any items. Each star takes as few as it can; on a mismatch only the
+    /// last star takes more, since earlier ones need not.
+    let inline private fit
+        ([<InlineIfLambda>] isStar: 'token -> bool)
+        ([<InlineIfLambda>] isOne: 'token -> 'item -> bool)
+        (tokens: 'token[])
+        (items: 'item[])
+        =
         let mutable token = 0
         let mutable index = 0
         let mutable star = -1
         let mutable starIndex = 0
         let mutable fits = true
 
-        while fits && (index < codes.Length || token < tokens.Length) do
-            if token < tokens.Length && tokens[token].IsAnyRun then
+        while fits && (index < items.Length || token < tokens.Length) do
+            if token < tokens.Length && isStar tokens[token] then
                 star <- token
                 starIndex <- index
                 token <- token + 1
             elif
-                index < codes.Length
+                index < items.Length
                 && token < tokens.Length
-                && isOne tokens[token] codes[index]
+                && isOne tokens[token] items[index]
             then
                 token <- token + 1
                 index <- index + 1
-            elif star >= 0 && starIndex < codes.Length then
+            elif star >= 0 && starIndex < items.Length then
                 starIndex <- starIndex + 1
                 index <- starIndex
                 token <- star + 1
@@ -132,37 +138,16 @@ module NamePattern =
 
         fits
 
-    /// As `isPartMatch`, with parts in place of characters and `**` in place of `*`.
-    let private isChoiceMatch (parts: PatternPart[]) (names: int[][]) =
-        let mutable part = 0
-        let mutable index = 0
-        let mutable star = -1
-        let mutable starIndex = 0
-        let mutable fits = true
+    let private isPartMatch tokens codes =
+        fit (fun (token: PatternToken) -> token.IsAnyRun) isOne tokens codes
 
-        while fits && (index < names.Length || part < parts.Length) do
-            let isNext =
-                part < parts.Length
-                && index < names.Length
-                && match parts[part] with
-                   | Tokens tokens -> isPartMatch tokens (ReadOnlySpan names[index])
-                   | AnyParts -> false
+    let private isPart part codes =
+        match part with
+        | Tokens tokens -> isPartMatch tokens codes
+        | AnyParts -> false
 
-            if part < parts.Length && parts[part].IsAnyParts then
-                star <- part
-                starIndex <- index
-                part <- part + 1
-            elif isNext then
-                part <- part + 1
-                index <- index + 1
-            elif star >= 0 && starIndex < names.Length then
-                starIndex <- starIndex + 1
-                index <- starIndex
-                part <- star + 1
-            else
-                fits <- false
-
-        fits
+    let private isChoiceMatch parts (names: int[][]) =
+        fit (fun (part: PatternPart) -> part.IsAnyParts) isPart parts names
 
     let private namesOf (path: string) =
         (compose path).Split '/' |> Array.map PatternReader.codePoints

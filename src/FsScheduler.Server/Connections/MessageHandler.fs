@@ -30,6 +30,10 @@ type internal MessageHandler
 
     let post message = postWith message KeptContent.empty
 
+    let add input : Task =
+        inputs.Add input
+        Task.CompletedTask
+
     let reject (submit: Submit) code message =
         post (FromScheduler.Rejected(submit.ref, code, message))
 
@@ -69,8 +73,7 @@ type internal MessageHandler
         | ValueSome work -> fetch (work.UnsharedAsync(attempt, error))
         | ValueNone ->
             let error = $"the worker cannot use a shared file, and was given none: {error}"
-            inputs.Add(Input.Report(session, attempt, Failed(error, true), Content.empty))
-            Task.CompletedTask
+            add (Input.Report(session, attempt, Failed(error, true), Content.empty))
 
     let stored attempt size : Task =
         match shared with
@@ -79,17 +82,14 @@ type internal MessageHandler
             fetch (work.StoredAsync(attempt, size))
         | ValueNone ->
             let error = "the worker has stored a result, and was given no file"
-            inputs.Add(Input.Report(session, attempt, Failed(error, true), Content.empty))
-            Task.CompletedTask
+            add (Input.Report(session, attempt, Failed(error, true), Content.empty))
 
     let report attempt outcome payload : Task =
         let said = Input.Report(session, attempt, outcome, payload)
 
         match endsShared attempt with
         | ValueSome work -> fetch (work.JudgeAsync(attempt, said, payload))
-        | ValueNone ->
-            inputs.Add said
-            Task.CompletedTask
+        | ValueNone -> add said
 
     let take (incoming: IncomingMessage<ToScheduler>) : Task =
         match incoming.message with
@@ -125,43 +125,29 @@ type internal MessageHandler
             let error =
                 $"the result could not be stored: {incoming.failure}; it is tried again, and holds up nothing else: make room, or cancel the task"
 
-            inputs.Add(Input.Unstored(session, attempt, error))
-            Task.CompletedTask
+            add (Input.Unstored(session, attempt, error))
         | ToScheduler.Result(attempt, outcome) ->
             storage.End()
             report attempt outcome incoming.payload
         | ToScheduler.Stored(attempt, size) -> stored attempt size
         | ToScheduler.Unshared(attempt, error) -> unshared attempt error
         | ToScheduler.Ready slots ->
-            inputs.Add(Input.Ready(session, (if context.isDraining () then 0 else slots)))
-            Task.CompletedTask
+            add (Input.Ready(session, (if context.isDraining () then 0 else slots)))
         | ToScheduler.Status ->
             match context.outage.Reason with
-            | null -> inputs.Add(Input.Ask session)
+            | null -> add (Input.Ask session)
             | reason ->
                 post (
                     FromScheduler.Status { context.agent.LatestStatus with trouble = Some reason }
                 )
 
-            Task.CompletedTask
-        | ToScheduler.Cancel task ->
-            inputs.Add(Input.Cancel(task, session))
-            Task.CompletedTask
-        | ToScheduler.Retry task ->
-            inputs.Add(Input.Retry(task, session))
-            Task.CompletedTask
-        | ToScheduler.RetryWith(task, pipeline) ->
-            inputs.Add(Input.RetryWith(task, pipeline, session))
-            Task.CompletedTask
-        | ToScheduler.RetryAll ->
-            inputs.Add(Input.RetryAll session)
-            Task.CompletedTask
-        | ToScheduler.RetryAllWith pipeline ->
-            inputs.Add(Input.RetryAllWith(pipeline, session))
-            Task.CompletedTask
-        | ToScheduler.Drain worker ->
-            inputs.Add(Input.Drain(worker, session))
-            Task.CompletedTask
+                Task.CompletedTask
+        | ToScheduler.Cancel task -> add (Input.Cancel(task, session))
+        | ToScheduler.Retry task -> add (Input.Retry(task, session))
+        | ToScheduler.RetryWith(task, pipeline) -> add (Input.RetryWith(task, pipeline, session))
+        | ToScheduler.RetryAll -> add (Input.RetryAll session)
+        | ToScheduler.RetryAllWith pipeline -> add (Input.RetryAllWith(pipeline, session))
+        | ToScheduler.Drain worker -> add (Input.Drain(worker, session))
         | ToScheduler.Explain _
         | ToScheduler.Events _
         | ToScheduler.List _
