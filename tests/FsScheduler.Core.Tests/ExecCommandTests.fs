@@ -209,10 +209,7 @@ let private matching =
             let machine = Machine programs
             machine.Submit("x", pipeline = "exec:jq .a") |> ignore
 
-            Expect.equal
-                (TaskLocation.ofTask (taskId 1) machine.Now machine.Scheduler)
-                (Some(InQueue("exec:jq", false, 0)))
-                ""
+            Expect.equal (machine.Explain 1) (Some(InQueue("exec:jq", false, 0))) ""
         }
     ]
 

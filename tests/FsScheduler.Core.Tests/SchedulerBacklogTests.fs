@@ -18,6 +18,10 @@ let private farm () =
 let private given (effects: Effect list) =
     assignments effects |> List.map (fun (worker, task, _) -> worker, task)
 
+/// Worker 1 is done with the first stage of a task, whose result has 10 bytes.
+let private advance (machine: Machine) number =
+    machine.Report(1, attempt number 1, Succeeded, Spooled($"s{number}", 10L<B>))
+
 /// Tasks 1 to 5 for `a | b`, of which worker 1 has done three.
 let private filled () =
     let machine = farm ()
@@ -26,18 +30,15 @@ let private filled () =
         machine.Submit($"x{number}", pipeline = "a | b") |> ignore
 
     for number in 1..3 do
-        machine.Report(1, attempt number 1, Succeeded, Spooled($"s{number}", 10L<B>))
-        |> ignore
+        advance machine number |> ignore
 
     machine
-
-let private states (machine: Machine) = machine.States |> List.map snd
 
 [<Tests>]
 let tests =
     testList "the scheduler.back-pressure" [
         test "who could only add to what waits gets nothing" {
-            Expect.equal (states (filled ())) (List.replicate 5 "queued") "worker 1 is idle"
+            Expect.equal (filled ()).Phases (List.replicate 5 "queued") "worker 1 is idle"
         }
 
         test "until the slow stage has taken some" {
@@ -105,10 +106,7 @@ let tests =
             let _, effects = machine.Submit("x5", pipeline = "a | b | c")
             Expect.isEmpty (given effects) "nothing new is begun"
 
-            Expect.equal
-                (TaskLocation.ofTask (taskId 5) machine.Now machine.Scheduler)
-                (Some(HeldBack("a", "c")))
-                "why it waits"
+            Expect.equal (machine.Explain 5) (Some(HeldBack("a", "c"))) "why it waits"
         }
 
         test "pipelines that cross do not wait for each other" {
@@ -125,13 +123,10 @@ let tests =
             while not machine.States.IsEmpty && steps < 100 do
                 steps <- steps + 1
 
-                for task in TaskView.all machine.Scheduler do
-                    match task.worker with
-                    | ValueSome worker ->
-                        let attempt = { task = task.id; number = task.attempt }
-                        let result = Spooled($"s{task.id}-{task.attempt}", 10L<B>)
-                        machine.Report(int worker, attempt, Succeeded, result) |> ignore
-                    | ValueNone -> ()
+                for worker in 1..2 do
+                    for attempt in machine.Held worker do
+                        let result = Spooled($"s{attempt.task}-{attempt.number}", 10L<B>)
+                        machine.Report(worker, attempt, Succeeded, result) |> ignore
 
             Expect.isEmpty machine.States "all of them came to their end"
         }
@@ -155,10 +150,7 @@ let tests =
             let _, effects = machine.Report(1, attempt 2 1, Succeeded, spooled "p")
             Expect.isEmpty (given effects) "no further piece"
 
-            Expect.equal
-                (TaskLocation.ofTask (taskId 3) machine.Now machine.Scheduler)
-                (Some(HeldBack("lower", "d")))
-                "why it waits"
+            Expect.equal (machine.Explain 3) (Some(HeldBack("lower", "d"))) "why it waits"
 
             let _, effects = machine.Take(Input.Cancel(taskId 5, client))
             Expect.equal (given effects) [ 1L, 3L ] "until there is room"
@@ -208,7 +200,7 @@ let tests =
                 Expect.isEmpty (given effects) "no further piece"
 
                 Expect.equal
-                    (TaskLocation.ofTask (taskId 6) machine.Now machine.Scheduler)
+                    (machine.Explain 6)
                     (Some(HeldBack(first, "tally.merge")))
                     "why it waits"
 
@@ -237,12 +229,12 @@ let tests =
         }
 
         test "pieces and files with the same stages are not taken for each other after a restart" {
-            let scheduler = Scheduler { small with split = 100L<B> }
+            let machine = Machine { small with split = 100L<B> }
             let big = Spooled("big", 300L<B>)
             let cut = submission "x" 0 Result None big
             let whole, lower = pipeline [ "lower"; "d" ], pipeline [ "lower" ]
 
-            let events = [
+            machine.Restart [
                 Event.Submitted(taskId 1, cut, pipeline [ "a"; "d" ])
                 Event.Advanced(attempt 1 1, 1, Held(spooled "s"))
                 Event.Submitted(taskId 2, cut, whole)
@@ -254,25 +246,12 @@ let tests =
                 )
                 Event.Submitted(taskId 4, submission "y" 0 Result None (bytes "y"), lower)
             ]
+            |> ignore
 
-            scheduler.Restore(
-                events
-                |> Seq.mapi (fun index event -> struct (int64 index + 5L, Instant.zero, event)),
-                Instant.zero
-            )
-
-            scheduler.Resume(
-                System.Guid.Empty,
-                System.Collections.Generic.Dictionary(),
-                Instant.zero,
-                StepOutput()
-            )
-
-            let decisions = StepOutput()
-            scheduler.Step(Input.Join(session 5, "w5", [| "lower" |]), Instant.zero, decisions)
-            scheduler.Step(Input.Ready(session 5, 2), Instant.zero, decisions)
-            Expect.equal (given (List.ofSeq decisions.Effects)) [ 5L, 4L ] "not the piece"
-            Expect.isEmpty (Invariants.violations scheduler) "sound"
+            Expect.equal
+                (given (snd (machine.Worker(5, [ "lower" ], 2))))
+                [ 5L, 4L ]
+                "not the piece"
         }
 
         test "it holds over a restart" {
@@ -283,45 +262,18 @@ let tests =
                     yield! fst (machine.Submit($"x{number}", pipeline = "a | b"))
 
                 for number in 1..3 do
-                    yield!
-                        fst (
-                            machine.Report(
-                                1,
-                                attempt number 1,
-                                Succeeded,
-                                Spooled($"s{number}", 10L<B>)
-                            )
-                        )
+                    yield! fst (advance machine number)
             ]
 
-            let scheduler = Scheduler small
-
-            scheduler.Restore(
-                events
-                |> Seq.mapi (fun index event -> struct (int64 index + 5L, Instant.zero, event)),
-                Instant.zero
-            )
-
-            scheduler.Resume(
-                System.Guid.Empty,
-                System.Collections.Generic.Dictionary(),
-                Instant.zero,
-                StepOutput()
-            )
-
-            let decisions = StepOutput()
-            scheduler.Step(Input.Join(session 4, "w4", [| "a" |]), Instant.zero, decisions)
-            scheduler.Step(Input.Ready(session 4, 1), Instant.zero, decisions)
-            Expect.isEmpty (given (List.ofSeq decisions.Effects)) "nothing for it"
-            Expect.isEmpty (Invariants.violations scheduler) "sound"
+            let machine = Machine small
+            machine.Restart events |> ignore
+            let _, effects = machine.Worker(4, [ "a" ], 1)
+            Expect.isEmpty (given effects) "nothing for it"
         }
 
         test "explain says so" {
             let machine = filled ()
 
-            Expect.equal
-                (TaskLocation.ofTask (taskId 4) machine.Now machine.Scheduler)
-                (Some(HeldBack("a", "b")))
-                "why it waits"
+            Expect.equal (machine.Explain 4) (Some(HeldBack("a", "b"))) "why it waits"
         }
     ]

@@ -8,39 +8,26 @@ open FsScheduler.TestKit.SchedulerFixture
 let private restarted () =
     let x = submission "x" 0 Result None (bytes "x")
 
-    let history = [
+    let machine = Machine settings
+
+    machine.Restart [
         Event.Joined(session 1, "w1", [| "a" |])
         Event.Submitted(taskId 1, x, settings.pipeline)
         assigned 1 1 1 0 1
     ]
+    |> ignore
 
-    let scheduler = Scheduler settings
-
-    let numbered =
-        history
-        |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
-
-    scheduler.Restore(numbered, Instant.zero)
-
-    scheduler.Resume(
-        System.Guid.Empty,
-        System.Collections.Generic.Dictionary(),
-        Instant.zero,
-        StepOutput()
-    )
-
-    scheduler
+    machine
 
 /// What a worker may keep that comes and says that it holds task 1.
 let private keeps name stages =
-    let scheduler = restarted ()
-    let decisions = StepOutput()
-    scheduler.Step(Input.Join(session 2, name, stages), Instant.zero, decisions)
-    scheduler.Step(Input.Claim(session 2, [| attempt 1 1 |]), Instant.zero, decisions)
-    Expect.isEmpty (Invariants.violations scheduler) "violations"
+    let machine = restarted ()
 
-    decisions.Effects
-    |> Seq.pick (function
+    machine.Effects [
+        Input.Join(session 2, name, stages)
+        Input.Claim(session 2, [| attempt 1 1 |])
+    ]
+    |> List.pick (function
         | Effect.ToPeer(PeerEffect.Welcome(_, keep)) -> Some keep
         | _ -> None)
 

@@ -5,7 +5,7 @@ open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerSplitTests
+open FsScheduler.Core.Tests.SchedulerSplitSupport
 
 let private known = [| "each"; "tally"; "d" |]
 
@@ -95,11 +95,16 @@ let private forms =
 
 /// Task 1 is `tally | d`, in three pieces, which are the tasks 2 to 4.
 let private tallied () =
-    let machine = Machine { splitting with expected = known }
-    machine.Worker(1, "d" :: tally, 2) |> ignore
-    machine.Do(Input.Submit(submission "x" 0 Result None big, "tally | d"))
-    machine.Do(Input.Cut(attempt 1 0, cuts))
-    machine
+    inPiecesBy { splitting with expected = known } ("d" :: tally) 2 "tally | d" Result
+
+/// What workers are given, stages and payload.
+let private stagesGiven (effects: Effect list) = [
+    for effect in effects do
+        match effect with
+        | Effect.ToPeer(PeerEffect.Assign(_, message, _, payload)) ->
+            List.ofArray message.stages, payload
+        | _ -> ()
+]
 
 let private flow =
     testList "its parts" [
@@ -117,22 +122,13 @@ let private flow =
             let _, effects = machine.Take(Input.PartsMerged(attempt 1 1, bytes "234"))
 
             Expect.equal
-                [
-                    for effect in effects do
-                        match effect with
-                        | Effect.ToPeer(PeerEffect.Assign(_, message, _, payload)) ->
-                            List.ofArray message.stages, payload
-                        | _ -> ()
-                ]
+                (stagesGiven effects)
                 [ [ "tally.merge"; "d" ], kept (bytes "234") ]
                 "what the worker gets"
         }
 
         test "are kept over a restart, as long as they are to be merged" {
-            let machine = Machine { splitting with expected = known }
-            machine.Worker(1, tally, 2) |> ignore
-            machine.Do(Input.Submit(submission "x" 0 Result None big, "tally"))
-            machine.Do(Input.Cut(attempt 1 0, cuts))
+            let machine = inPiecesBy { splitting with expected = known } tally 2 "tally" Result
 
             let destination number =
                 ResultTarget.ofResult (attempt 1 number) machine.Scheduler
@@ -224,86 +220,52 @@ let private alone =
         }
     ]
 
-let private restart =
-    test "after a restart it is known by its stages for pieces" {
-        let whole = submission "x" 0 Result None big
+let private afterRestart =
+    testList "after a restart" [
+        test "it is known by its stages for pieces" {
+            let whole = submission "x" 0 Result None big
 
-        let history = [
-            Event.Submitted(taskId 1, whole, parsed "tally | d")
-            Event.Split(attempt 1 1, 1, ValueSome(recorded "tally.part"), cuts)
-        ]
+            let events, _ =
+                (Machine { splitting with expected = known }).Restart [
+                    Event.Submitted(taskId 1, whole, parsed "tally | d")
+                    Event.Split(attempt 1 1, 1, ValueSome(recorded "tally.part"), cuts)
+                ]
 
-        let scheduler = Scheduler { splitting with expected = known }
+            Expect.equal
+                [
+                    for event in events do
+                        match event with
+                        | Event.Submitted(_, _, pipeline) -> Pipeline.print pipeline
+                        | _ -> ()
+                ]
+                (List.replicate 3 "tally.part")
+                "pieces"
+        }
 
-        let numbered =
-            history
-            |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+        test "what merges its parts is known by the event that they are there" {
+            let machine = Machine { splitting with expected = known }
+            let whole = submission "x" 0 Result None big
+            let others = recorded "lower | tally.part:3"
 
-        let decisions = StepOutput()
-        scheduler.Restore(numbered, Instant.zero)
-        scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
-        Expect.isEmpty (Invariants.violations scheduler) "violations"
+            let _, effects =
+                machine.Restart [
+                    Event.Submitted(taskId 1, whole, parsed "lower | tally:3 | d")
+                    Event.Split(attempt 1 1, 2, ValueSome others, [| 300L<B> |])
+                    Event.Submitted(taskId 2, whole.Piece(taskId 1, 0, kept big), others)
+                    Event.Part(taskId 1, 0, Held(bytes "part"))
+                    completed 2 1
+                    Event.Advanced(attempt 1 1, 1, Held(bytes "part"))
+                ]
 
-        Expect.equal
-            [
-                for event in decisions.Events do
-                    match event with
-                    | Event.Submitted(_, _, pipeline) -> Pipeline.print pipeline
-                    | _ -> ()
-            ]
-            (List.replicate 3 "tally.part")
-            "pieces"
-    }
+            let _, later = machine.Worker(1, "d" :: tally, 1)
 
-let private restartLater =
-    test "after a restart what merges its parts is known by the event that they are there" {
-        let scheduler = Scheduler { splitting with expected = known }
-
-        let history = [
-            Event.Submitted(
-                taskId 1,
-                submission "x" 0 Result None big,
-                parsed "lower | tally:3 | d"
-            )
-            Event.Split(attempt 1 1, 2, ValueSome(recorded "lower | tally.part:3"), [| 300L<B> |])
-            Event.Submitted(
-                taskId 2,
-                (submission "x" 0 Result None big).Piece(taskId 1, 0, kept big),
-                recorded "lower | tally.part:3"
-            )
-            Event.Part(taskId 1, 0, Held(bytes "part"))
-            Event.Completed(attempt 2 1, NothingKept)
-            Event.Advanced(attempt 1 1, 1, Held(bytes "part"))
-        ]
-
-        let numbered =
-            history
-            |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
-
-        let decisions = StepOutput()
-        scheduler.Restore(numbered, Instant.zero)
-        scheduler.Resume(System.Guid.Empty, Dictionary(), Instant.zero, decisions)
-        Expect.isEmpty (Invariants.violations scheduler) "violations"
-
-        for input in
-            [
-                Input.Join(session 1, "w1", Array.ofList ("d" :: tally))
-                Input.Ready(session 1, 1)
-            ] do
-            scheduler.Step(input, Instant.zero, decisions)
-
-        Expect.equal
-            [
-                for effect in decisions.Effects do
-                    match effect with
-                    | Effect.ToPeer(PeerEffect.Assign(_, message, _, _)) ->
-                        List.ofArray message.stages
-                    | _ -> ()
-            ]
-            [ [ "tally.merge:3"; "d" ] ]
-            "what the worker gets"
-    }
+            Expect.equal
+                (stagesGiven (effects @ later) |> List.map fst)
+                [ [ "tally.merge:3"; "d" ] ]
+                "what the worker gets"
+        }
+    ]
 
 [<Tests>]
 let tests =
-    testList "the scheduler.stages for pieces" [ forms; flow; alone; restart; restartLater ]
+    testList "the scheduler.stages for pieces" [ forms; flow; alone; afterRestart ]

@@ -91,7 +91,7 @@ let private failing =
         test "is in quarantine at once where another attempt is no use" {
             let machine = running 1 1
 
-            expect (machine.Report(1, attempt 1 1, Failed("no", false), Content.empty)) [
+            expect (machine.FailForGood(1, attempt 1 1)) [
                 Event.Quarantined(taskId 1, failure 1 "w1" "no" 0L<ms>)
             ] [ reply (quarantinedFor "x1" 1 1 "no") ]
         }

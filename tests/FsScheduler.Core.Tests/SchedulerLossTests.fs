@@ -61,8 +61,7 @@ let private losing =
         test "leaves its tasks to others that are idle" {
             let machine = running 1 1
             machine.Worker(2, [ "a" ], 1) |> ignore
-            let _, effects = machine.Lose 1
-            Expect.equal (assignments effects) [ 2L, 1L, 2 ] "assignments"
+            Expect.equal (givenOut (machine.Lose 1)) [ 2L, 1L, 2 ] "assignments"
         }
 
         test "that was drained says nothing against its tasks" {
@@ -117,9 +116,8 @@ let private poison =
         test "is run alone" {
             let machine = suspected ()
             Expect.equal machine.States [ 1L, "suspected"; 2L, "suspected" ] "states"
-            let _, effects = machine.Worker(3, [ "a" ], 4)
-            Expect.equal (assignments effects) [ 3L, 1L, 3 ] "one of them"
-            Expect.isEmpty (assignments (snd (machine.Submit "x3"))) "nothing beside it"
+            Expect.equal (givenOut (machine.Worker(3, [ "a" ], 4))) [ 3L, 1L, 3 ] "one of them"
+            Expect.isEmpty (givenOut (machine.Submit "x3")) "nothing beside it"
         }
 
         test "is innocent when it succeeds, and then the worker serves others" {
@@ -129,8 +127,7 @@ let private poison =
             let events, effects = machine.Succeed(3, attempt 1 3)
             Expect.equal events[0] (completed 1 3) "innocent"
             Expect.equal (assignments effects) [ 3L, 2L, 3 ] "the next suspect, alone"
-            let _, effects = machine.Succeed(3, attempt 2 3)
-            Expect.equal (assignments effects) [ 3L, 3L, 1 ] "all are free"
+            Expect.equal (givenOut (machine.Succeed(3, attempt 2 3))) [ 3L, 3L, 1 ] "all are free"
         }
 
         test "is in quarantine after the third loss" {
@@ -157,8 +154,7 @@ let private poison =
             machine.Worker(4, [ "c" ], 1) |> ignore
             machine.Succeed(4, attempt 2 3) |> ignore // now it waits for `a`, and so for worker 3
             Expect.equal machine.States [ 1L, "running"; 2L, "suspected" ] "worker 3 is emptied"
-            let _, effects = machine.Submit "y"
-            Expect.isEmpty (assignments effects) "and gets nothing new"
+            Expect.isEmpty (givenOut (machine.Submit "y")) "and gets nothing new"
             let _, effects = machine.Take(Input.Cancel(taskId 2, client))
             Expect.equal (assignments effects) [ 3L, 3L, 1 ] "until the suspect is cancelled"
         }
@@ -168,8 +164,7 @@ let private poison =
             machine.Lose 1 |> ignore
             machine.Worker(2, [ "a" ], 3) |> ignore
             machine.Lose 2 |> ignore
-            let _, effects = machine.Worker(3, [ "a" ], 1)
-            Expect.equal (assignments effects) [ 3L, 1L, 3 ] "the first"
+            Expect.equal (givenOut (machine.Worker(3, [ "a" ], 1))) [ 3L, 1L, 3 ] "the first"
         }
     ]
 

@@ -16,8 +16,7 @@ let private after machine span heard =
 
 /// Three tasks that wait for `b`, and a worker that only runs `a`.
 let private waiting () =
-    let machine = Machine settings
-    machine.Worker(1, [ "a" ], 1) |> ignore
+    let machine = idle 1
 
     for ref in [ "x"; "y"; "z" ] do
         machine.Submit(ref, pipeline = "b") |> ignore

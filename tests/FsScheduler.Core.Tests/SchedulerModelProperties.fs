@@ -4,6 +4,7 @@ module FsScheduler.Core.Tests.SchedulerModelProperties
 open Expecto
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerActions
 open FsScheduler.TestKit.SchedulerHistory
 open FsScheduler.Core.Tests.SchedulerRun
 open FsScheduler.Core.Tests.SchedulerSplitProperties

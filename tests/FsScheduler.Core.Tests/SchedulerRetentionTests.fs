@@ -4,6 +4,7 @@ module FsScheduler.Core.Tests.SchedulerRetentionTests
 open Expecto
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerActions
 open FsScheduler.TestKit.SchedulerHistory
 
 /// The events before a number are to go, all in one turn.
@@ -52,13 +53,8 @@ type private History(settings: Settings) =
 
     /// What a restart makes of the events from a number on.
     member _.StatesFrom(number: int64) =
-        let numbered =
-            events
-            |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
-            |> Seq.filter (fun struct (at, _, _) -> at >= number)
-
         let restored = Scheduler settings
-        restored.Restore(numbered, Instant.zero)
+        restored.Restore(Seq.skip (int number - 1) (numbered events), Instant.zero)
         Expect.isEmpty (Invariants.violations restored) "violations"
 
         [

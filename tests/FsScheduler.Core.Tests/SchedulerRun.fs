@@ -4,8 +4,10 @@ module FsScheduler.Core.Tests.SchedulerRun
 open System.Collections.Generic
 open Expecto
 open FsCheck
+open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerActions
 open FsScheduler.TestKit.SchedulerHistory
 
 /// Short, so that histories reach the timeouts.
@@ -325,8 +327,13 @@ let private sightsOf (run: Run) (step: Step) = [
         task.state
 ]
 
-/// What of this is seen in none of some histories; no more of them run than it takes to see all of it.
-let unseen (newRun: unit -> Run) (expected: Set<string>) (histories: Action list seq) =
+/// So many histories, which are always the same, see all of this; no more of them run than it takes.
+let expectSeen
+    (newRun: unit -> Run)
+    (expected: string list)
+    count
+    (histories: Arbitrary<Action list>)
+    =
     let missing = HashSet<string> expected
 
     let follow history =
@@ -339,5 +346,8 @@ let unseen (newRun: unit -> Run) (expected: Set<string>) (histories: Action list
 
         newRun().Follow(history, look)
 
-    histories |> Seq.takeWhile (fun _ -> missing.Count > 0) |> Seq.iter follow
-    set missing
+    Gen.sampleWithSeed (Rnd(1UL, 3UL)) 50 count histories.Generator
+    |> Seq.takeWhile (fun _ -> missing.Count > 0)
+    |> Seq.iter follow
+
+    Expect.isEmpty missing "never seen"

@@ -7,8 +7,7 @@ open FsScheduler.TestKit.SchedulerFixture
 let private assigning =
     testList "a task that is submitted" [
         test "goes to an idle worker at once" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             let x = submission "x" 0 Result None (bytes "x")
 
             expect (machine.Take(Input.Submit(x, ""))) [
@@ -84,8 +83,7 @@ let private assigning =
         }
 
         test "is done when its result comes, and the slot is used again" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Submit "x" |> ignore
             let y = submission "y" 0 Result None (bytes "y")
             machine.Do(Input.Submit(y, ""))
@@ -132,8 +130,7 @@ let private slots =
         }
 
         test "joins once" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             expect (machine.Take(Input.Join(session 1, "again", [| "b" |]))) [] []
         }
 
@@ -146,8 +143,7 @@ let private slots =
         }
 
         test "drains with READY 0: nothing new, and what it has counts" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.SubmitAll [ "x"; "y" ]
             expect (machine.Take(Input.Ready(session 1, 0))) [] []
 
@@ -155,13 +151,11 @@ let private slots =
         }
 
         test "that comes, or comes back, gets what the idle ones cannot run" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Submit("x", pipeline = "b") |> ignore
             machine.Submit("y", pipeline = "b") |> ignore
             machine.Submit("z", pipeline = "b") |> ignore
-            let _, effects = machine.Worker(2, [ "b" ], 1)
-            Expect.equal (assignments effects) [ 2L, 1L, 1 ] "comes"
+            Expect.equal (givenOut (machine.Worker(2, [ "b" ], 1))) [ 2L, 1L, 1 ] "comes"
             let _, effects = machine.Succeed(2, attempt 1 1)
             Expect.equal (assignments effects) [ 2L, 2L, 1 ] "has a free slot again"
             machine.Do(Input.Ready(session 2, 0))
@@ -171,19 +165,17 @@ let private slots =
         }
 
         test "keeps what it holds when its slots are lowered, and gets nothing until it is below" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 3) |> ignore
+            let machine = idle 3
             machine.SubmitAll [ "1"; "2"; "3"; "4" ]
             expect (machine.Take(Input.Ready(session 1, 1))) [] []
-            Expect.isEmpty (assignments (snd (machine.Succeed(1, attempt 1 1)))) "two held"
-            Expect.isEmpty (assignments (snd (machine.Succeed(1, attempt 2 1)))) "one held"
+            Expect.isEmpty (givenOut (machine.Succeed(1, attempt 1 1))) "two held"
+            Expect.isEmpty (givenOut (machine.Succeed(1, attempt 2 1))) "one held"
             let _, effects = machine.Succeed(1, attempt 3 1)
             Expect.equal (assignments effects) [ 1L, 4L, 1 ] "below its slots"
         }
 
         test "takes turns with the other idle ones" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 2) |> ignore
+            let machine = idle 2
             machine.Worker(2, [ "a" ], 2) |> ignore
 
             let workers = [
@@ -242,8 +234,7 @@ let private order =
         }
 
         test "lets no task starve behind a stream of higher priority" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Submit("busy", priority = 9) |> ignore
             machine.Submit("low", priority = 0) |> ignore
 
@@ -268,8 +259,7 @@ let private order =
 
         test "of tasks that were handed on is first come, first served" {
             // They went to the front one by one, so that the first to be handed on was the last.
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 3) |> ignore
+            let machine = idle 3
 
             for ref in [ "1"; "2"; "3" ] do
                 machine.Submit(ref, pipeline = "a | b") |> ignore
@@ -282,8 +272,7 @@ let private order =
         }
 
         test "has what was begun before what is fresh" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Submit("1", pipeline = "b") |> ignore
             machine.Submit("2", pipeline = "a | b") |> ignore
             machine.Succeed(1, attempt 2 1) |> ignore
@@ -292,8 +281,7 @@ let private order =
         }
 
         test "lets no fresh task starve behind a stream of begun ones" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 2) |> ignore
+            let machine = idle 2
             machine.Worker(2, [ "b" ], 1) |> ignore
             machine.Submit("0", pipeline = "b") |> ignore
             machine.Submit("fresh", pipeline = "b") |> ignore
@@ -333,13 +321,11 @@ let private routing =
         test "does not go to a worker that cannot run the next stage" {
             let machine = Machine settings
             machine.Worker(1, [ "b" ], 1) |> ignore
-            let _, effects = machine.Submit("x", pipeline = "a | b")
-            Expect.isEmpty (assignments effects) "assignments"
+            Expect.isEmpty (givenOut (machine.Submit("x", pipeline = "a | b"))) "assignments"
         }
 
         test "is handed over with what it has come to, at the next attempt" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Worker(2, [ "b"; "c" ], 1) |> ignore
             let x = submission "x" 0 Result None (spooled "in")
             machine.Do(Input.Submit(x, "a | b | c"))
@@ -359,8 +345,7 @@ let private routing =
         }
 
         test "goes on where it was when a later worker is lost" {
-            let machine = Machine settings
-            machine.Worker(1, [ "a" ], 1) |> ignore
+            let machine = idle 1
             machine.Worker(2, [ "b" ], 1) |> ignore
             let x = submission "x" 0 Result None (bytes "x")
             machine.Do(Input.Submit(x, "a | b"))

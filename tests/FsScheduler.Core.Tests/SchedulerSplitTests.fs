@@ -1,49 +1,10 @@
 /// Large payloads that are worked on in pieces.
 module FsScheduler.Core.Tests.SchedulerSplitTests
 
-open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
-
-/// Everything above 100 bytes is split.
-let splitting = { settings with split = 100L<B>; speculate = 3.0 }
-
-let stages = [ "lower"; "sort"; "d" ]
-
-let big = Spooled("big", 300L<B>)
-
-/// A machine, and a task of 300 bytes whose payload is to be cut.
-let begun (pipeline: string) (want: Want) =
-    let machine = Machine splitting
-    machine.Worker(1, stages, 2) |> ignore
-    let submission = submission "x" 0 want None big
-    submission, machine, machine.Take(Input.Submit(submission, pipeline))
-
-let cuts = [| 100L<B>; 210L<B>; 300L<B> |]
-
-let pipelineOf text =
-    match Pipeline.parse (HashSet [ "a"; "b"; "c"; "d" ]) text with
-    | Ok pipeline -> pipeline
-    | Error error -> failwith error.message
-
-/// Task 1, in three pieces: the tasks 2, 3 and 4, of which worker 1 has the first two.
-let inPieces pipeline want =
-    let _, machine, _ = begun pipeline want
-    machine.Do(Input.Cut(attempt 1 0, cuts))
-    machine
-
-let private states (machine: Machine) = machine.States |> List.map snd
-
-let succeed (machine: Machine) task text =
-    machine.Report(1, attempt task 1, Succeeded, bytes text)
-
-let joins (effects: Effect list) =
-    effects
-    |> List.choose (function
-        | Effect.ToPieces(PieceEffect.MergeParts(attempt, merge, parts)) ->
-            Some(attempt, ValueOption.map Stage.toWire merge, List.ofArray parts)
-        | _ -> None)
+open FsScheduler.Core.Tests.SchedulerSplitSupport
 
 let private gathers (effects: Effect list) =
     effects
@@ -51,14 +12,9 @@ let private gathers (effects: Effect list) =
         | Effect.ToPieces(PieceEffect.PrefetchPart(_, index, part)) -> Some(index, part)
         | _ -> None)
 
-let private errors (events: Event list) =
-    events
-    |> List.choose (function
-        | Event.Quarantined(id, failure) when id = taskId 1 -> Some failure.error
-        | _ -> None)
-
-let private examples =
-    testList "a large payload" [
+[<Tests>]
+let tests =
+    testList "the scheduler.a large payload" [
         test "is carried as the queue had it while it is being cut" {
             let machine = Machine splitting
             machine.Do(Input.Submit(submission "x" 0 Result None big, "lower"))
@@ -66,21 +22,13 @@ let private examples =
             machine.Worker(1, [ "lower" ], 1) |> ignore
             Expect.equal machine.States [ 1L, "split" ] "it is being cut"
 
-            let carried () = [
-                let cutoff = {
-                    before = machine.Scheduler.LastEvent + 1L
-                    keptSince = Instant.zero
-                    isTooMuch = false
-                    most = 10
-                }
+            let carried =
+                machine.Carry()
+                |> List.choose (function
+                    | Carried.Task task -> Some(task.state, task.since, task.place)
+                    | _ -> None)
 
-                for event in fst (machine.Take(Input.Retain cutoff)) do
-                    match event with
-                    | Event.Carried(Carried.Task task) -> task.state, task.since, task.place
-                    | _ -> ()
-            ]
-
-            Expect.equal (carried ()) [ CarriedState.Queued, Instant.zero, 1L ] "as it was queued"
+            Expect.equal carried [ CarriedState.Queued, Instant.zero, 1L ] "as it was queued"
         }
 
         test "is cut first, and its pieces are tasks of its stages" {
@@ -196,8 +144,7 @@ let private examples =
             [
                 "is cancelled",
                 (fun (machine: Machine) -> machine.Take(Input.Cancel(taskId 1, session 9)))
-                "fails",
-                (fun machine -> machine.Report(1, attempt 3 1, Failed("no", false), Content.empty))
+                "fails", (fun machine -> machine.FailForGood(1, attempt 3 1))
             ] do
             test $"is abandoned when it {what}, where something was gathered" {
                 for isBegun in [ true; false ] do
@@ -223,7 +170,7 @@ let private examples =
         test "is gathered anew when it is tried again" {
             let machine = inPieces "lower" Result
             succeed machine 2 "one" |> ignore
-            machine.Report(1, attempt 3 1, Failed("no", false), Content.empty) |> ignore
+            machine.FailForGood(1, attempt 3 1) |> ignore
             let _, effects = machine.Take(Input.Retry(taskId 1, session 9))
             Expect.equal (gathers effects) [ 0, Held(bytes "one") ] "from the first on"
         }
@@ -298,9 +245,9 @@ let private examples =
         test "that could not be cut is tried again later" {
             let _, machine, _ = begun "lower" Result
             machine.Do(Input.Unreadable(attempt 1 0, "no such file"))
-            Expect.equal (states machine) [ "waiting" ] "waits"
+            Expect.equal machine.Phases [ "waiting" ] "waits"
             machine.Pass(10_000L<ms>, [ session 1 ]) |> ignore
-            Expect.equal (states machine) [ "split" ] "again"
+            Expect.equal machine.Phases [ "split" ] "again"
         }
 
         test
@@ -312,14 +259,14 @@ let private examples =
 
             let mutable tries = 0
 
-            while states machine <> [ "quarantined" ] do
+            while machine.Phases <> [ "quarantined" ] do
                 tries <- tries + 1
                 machine.Do(Input.MergeFailed(attempt 1 tries, "a part is gone"))
                 machine.Pass(20_000L<ms>, [ session 1 ]) |> ignore
 
             Expect.equal tries settings.maxAttempts "tries"
             machine.Do(Input.Retry(taskId 1, client))
-            Expect.equal (states machine) [ "split" ] "from the start"
+            Expect.equal machine.Phases [ "split" ] "from the start"
 
             Expect.equal machine.Scheduler.Status.running 0L "no piece yet: it is cut again"
         }
@@ -342,14 +289,14 @@ let private examples =
                 Expect.isFalse (List.exists isDiscard effects) "the parts stay"
                 machine.Pass(70_000L<ms>, [ session 1 ]) |> ignore
 
-            Expect.equal (states machine) [ "split" ] "no piece is run again"
+            Expect.equal machine.Phases [ "split" ] "no piece is run again"
         }
 
         test "that is cancelled, or whose piece is, ends with all its pieces" {
             for id in [ 1; 3; 4 ] do
                 let machine = inPieces "lower" Result
                 let _, effects = machine.Take(Input.Cancel(taskId id, client))
-                Expect.isEmpty (states machine) "all are gone"
+                Expect.isEmpty machine.Phases "all are gone"
 
                 let revoked = [
                     for effect in effects do
@@ -369,105 +316,6 @@ let private examples =
         test "whose file changes while a piece is read ends" {
             let machine = inPieces "lower" Result
             machine.Do(Input.FileChanged(attempt 3 1))
-            Expect.isEmpty (states machine) "all are gone"
+            Expect.isEmpty machine.Phases "all are gone"
         }
     ]
-
-let private failure =
-    testList "a piece" [
-        test "that fails for good puts the whole into quarantine, which says where it stands" {
-            let machine = inPieces "lower" File
-            succeed machine 2 "one" |> ignore
-
-            let events, effects =
-                machine.Report(1, attempt 3 1, Failed("bad byte", false), Content.empty)
-
-            Expect.equal machine.States [ 1L, "quarantined" ] "the whole, and nothing else"
-
-            Expect.equal (errors events) [ "piece 2 of 3, bytes 100 to 209: bad byte" ] "the reason"
-
-            Expect.exists
-                effects
-                (function
-                | Effect.ToDisk(DiskEffect.PublishError(id, _, _)) -> id = taskId 1
-                | _ -> false)
-                "told beside the results"
-        }
-
-        test "that is there is not run again by a retry" {
-            let machine = inPieces "lower" Result
-            succeed machine 2 "one" |> ignore
-
-            machine.Report(1, attempt 3 1, Failed("bad byte", false), Content.empty)
-            |> ignore
-
-            let events, effects = machine.Take(Input.Retry(taskId 1, client))
-
-            let submitted = [
-                for event in events do
-                    match event with
-                    | Event.Submitted(id, submission, _) -> int64 id, submission.Origin
-                    | _ -> ()
-            ]
-
-            Expect.equal
-                submitted
-                [ 5L, Piece(taskId 1, 1); 6L, Piece(taskId 1, 2) ]
-                "only what is missing"
-
-            Expect.equal (List.length (assignments effects)) 2 "given out"
-            machine.Succeed(1, attempt 5 1) |> ignore
-            let _, effects = machine.Succeed(1, attempt 6 1)
-
-            Expect.equal
-                (joins effects)
-                [ attempt 1 2, ValueNone, textParts [ "one"; "done"; "done" ] ]
-                "with the part that was there"
-        }
-
-        test "that fails is tried again by itself" {
-            let machine = inPieces "lower" Result
-            machine.Fail(1, attempt 3 1) |> ignore
-            machine.Pass(10_000L<ms>, [ session 1 ]) |> ignore
-
-            Expect.equal
-                machine.States
-                [ 1L, "split"; 2L, "running"; 3L, "queued"; 4L, "running" ]
-                "again"
-        }
-
-        test "that takes three workers down puts the whole into quarantine" {
-            let machine = inPieces "lower" Result
-            let mutable worker = 1
-
-            while states machine <> [ "quarantined" ] do
-                machine.Lose worker |> ignore
-                worker <- worker + 1
-                machine.Worker(worker, stages, 2) |> ignore
-
-            Expect.equal worker 4 "workers that were lost"
-        }
-
-        test "is not split in its turn, however large what a stage makes of it" {
-            let machine = Machine splitting
-            machine.Worker(1, [ "lower" ], 2) |> ignore
-            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower | sort"))
-            machine.Do(Input.Cut(attempt 1 0, cuts))
-            let large = Spooled("large", 5_000L<B>)
-            machine.Report(1, attempt 2 1, Succeeded, large) |> ignore
-            let _, effects = machine.Worker(2, [ "sort" ], 1)
-            Expect.equal (assignments effects) [ 2L, 2L, 2 ] "goes on with one worker"
-        }
-
-        test "of the past is nobody's result" {
-            let machine = inPieces "lower" Result
-            machine.Lose 1 |> ignore
-            machine.Worker(1, stages, 2) |> ignore
-            let _, effects = machine.Report(1, attempt 2 1, Succeeded, Spooled("late", 9L<B>))
-
-            Expect.equal effects [ Effect.ToDisk(DiskEffect.Discard "late") ] "let go of"
-        }
-    ]
-
-[<Tests>]
-let tests = testList "the scheduler.pieces" [ examples; failure ]

@@ -4,7 +4,7 @@ module FsScheduler.Core.Tests.SchedulerStragglerTests
 open Expecto
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
-open FsScheduler.Core.Tests.SchedulerSplitTests
+open FsScheduler.Core.Tests.SchedulerSplitSupport
 
 [<Tests>]
 let tests =
@@ -64,10 +64,7 @@ let tests =
         }
 
         test "at a later stage is begun anew by one who can do its first" {
-            let machine = Machine splitting
-            machine.Worker(1, [ "lower" ], 1) |> ignore
-            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower | sort"))
-            machine.Do(Input.Cut(attempt 1 0, cuts))
+            let machine = inPiecesBy splitting [ "lower" ] 1 "lower | sort" Result
 
             for task in [ 2; 3; 4 ] do
                 succeed machine task "lower" |> ignore
@@ -116,10 +113,7 @@ let tests =
             let events, _ = machine.Pass(9_000L<ms>, [ session 1 ])
             Expect.equal events [] "its own worker is no help"
 
-            let machine = Machine { splitting with speculate = 0.0 }
-            machine.Worker(1, stages, 3) |> ignore
-            machine.Do(Input.Submit(submission "x" 0 Result None big, "lower"))
-            machine.Do(Input.Cut(attempt 1 0, cuts))
+            let machine = inPiecesBy { splitting with speculate = 0.0 } stages 3 "lower" Result
             machine.Wait 100L<ms>
             succeed machine 2 "one" |> ignore
             succeed machine 4 "three" |> ignore

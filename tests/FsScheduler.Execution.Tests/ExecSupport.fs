@@ -23,7 +23,8 @@ let find (program: string) =
 
 /// The stages of a worker in a folder of its own, which is empty at the end.
 type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
-    let folder = Directory.CreateTempSubdirectory("fss-exec-").FullName
+    let temp = new TempFolder()
+    let folder = temp.Path
 
     let stages =
         new ExecStages(
@@ -115,7 +116,7 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
                 do! (stages :> IAsyncDisposable).DisposeAsync()
                 File.Delete(Path.Combine(folder, "payload"))
                 do! eventually "its folders are gone" (fun () -> bench.Left = [])
-                Directory.Delete(folder, true)
+                do! (temp :> IAsyncDisposable).DisposeAsync()
             }
             |> ValueTask
 
@@ -123,3 +124,10 @@ type Bench(programs: string list, ?lines: LineLimits, ?isPortable: bool) =
 let script (text: string) =
     let doubled = text.Replace("'", "''")
     $"'{doubled}'"
+
+let megabytes = 1024 * 1024
+
+let many size =
+    let bytes: byte[] = Array.zeroCreate size
+    Random(1).NextBytes bytes
+    bytes

@@ -8,7 +8,7 @@ open System.Threading
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.Execution.Tests.RunningWorker
-open FsScheduler.Execution.Tests.WorkerTests
+open FsScheduler.Execution.Tests.WorkerExchange
 open FsScheduler.Execution.Tests.ExecSupport
 open FsScheduler.Execution
 
@@ -92,7 +92,7 @@ let private atWork =
 
             use fake = new FakeScheduler()
             use _ = new Running({ options fake.Address with allowExec = [ "sleep" ] })
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! give peer 1 "\"exec:sleep 1000\"" "A"B // its time limit is a second
             let! struct (late: JsonElement, _) = result peer
 
@@ -108,7 +108,7 @@ let private atWork =
 
             use fake = new FakeScheduler()
             use _ = new Running({ options fake.Address with allowExec = [ "sh" ] })
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             let told = Path.GetTempFileName()
 
             do!

@@ -14,6 +14,10 @@ let options address : WorkerOptions = {
         slots = 4
 }
 
+/// A stage of one's own, from the bytes that it gives.
+let functionOf (run: StageCall -> byte[]) =
+    StageFunction(fun call -> Task.FromResult(ReadOnlyMemory(run call)))
+
 /// A worker that runs, and how it is stopped.
 type Running(options: WorkerOptions) =
     let stop = new CancellationTokenSource()

@@ -12,7 +12,7 @@ open FsScheduler.Execution
 open FsScheduler.TestKit
 open FsScheduler.Execution.Tests.SharedFoldersTests
 open FsScheduler.Execution.Tests.RunningWorker
-open FsScheduler.Execution.Tests.WorkerTests
+open FsScheduler.Execution.Tests.WorkerExchange
 
 let private share (peer: Peer) task stages (named: SharedFiles) =
     peer.Send(
@@ -47,7 +47,7 @@ let tests =
             folder.Write("a", "ABCDEFGHIJ")
             use fake = new FakeScheduler()
             use _ = new Running(sharing folder fake)
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"lower\"" (files (folder.At "a") 2L 5L (folder.At "b"))
             let! struct (answer, bytes) = result peer
             Expect.equal (told answer) [ "True"; "5"; ""; "" ] "stored"
@@ -68,7 +68,7 @@ let tests =
                     }
                 )
 
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"own\",\"lower\"" (files (folder.At "a") 2L 5L (folder.At "b"))
             let! struct (answer, bytes) = result peer
             Expect.equal (told answer) [ "True"; ""; ""; "" ] "a small result travels"
@@ -83,7 +83,7 @@ let tests =
             folder.Write("a", content)
             use fake = new FakeScheduler()
             use _ = new Running({ sharing folder fake with allowExec = [ "cat" ] })
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"exec:cat\"" (files (folder.At "a") 1L (int64 size) (folder.At "b"))
             let! struct (answer, _) = result peer
             Expect.equal (told answer) [ "True"; string size; ""; "" ] "stored"
@@ -108,7 +108,7 @@ let tests =
             File.AppendAllBytes(folder.At "a", [| 0xFFuy |])
             use fake = new FakeScheduler()
             use _ = new Running(sharing folder fake)
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"lower\"" (files (folder.At "a") 0L 5L (folder.At "b"))
             let! struct (answer, _) = result peer
             Expect.equal (told answer) [ "False"; ""; ""; "False" ] "failed"
@@ -129,7 +129,7 @@ let tests =
                     { sharing folder fake with functions = [ "own", StageFunction.ofText id ] }
                 )
 
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             let good, target = folder.At "a", folder.At "b"
 
             for stages in [ "\"lower\""; "\"own\"" ] do
@@ -159,7 +159,7 @@ let tests =
             folder.Write("a", "A")
             use fake = new FakeScheduler()
             use _ = new Running(options fake.Address)
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"lower\"" (files (folder.At "a") 0L 1L (folder.At "b"))
             let! struct (answer, _) = result peer
             Expect.equal (told answer) [ "False"; ""; "True"; "" ] "unshared"
@@ -178,7 +178,7 @@ let tests =
 
             use running = new Running({ sharing folder fake with functions = [ "slow", slow ] })
 
-            let! (peer: Peer) = fake.WelcomeAsync welcome
+            let! (peer: Peer) = fake.WelcomeWorkerAsync welcome
             do! share peer 1 "\"slow\",\"lower\"" (files (folder.At "a") 0L 3L (folder.At "b"))
             do! peer.Send """{"type":"CANCEL","task":1,"attempt":1}"""
             // The next one is not given before the cancellation was read.

@@ -12,8 +12,8 @@ open FsScheduler.TestKit
 /// Runs a program that is this text, and gives how that fails.
 let private failure (stage: string) (text: string) (spoil: string -> unit) =
     task {
-        let folder = Directory.CreateTempSubdirectory("fss-start-").FullName
-        let path = Path.Combine(folder, "program")
+        use folder = new TempFolder()
+        let path = folder.At "program"
         File.WriteAllText(path, text)
 
         File.SetUnixFileMode(
@@ -35,7 +35,6 @@ let private failure (stage: string) (text: string) (spoil: string -> unit) =
             }
 
         do! (bench :> IAsyncDisposable).DisposeAsync()
-        Directory.Delete(folder, true)
         return struct (path, failure)
     }
 

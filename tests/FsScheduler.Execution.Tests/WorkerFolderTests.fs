@@ -27,12 +27,6 @@ let private inPlace (body: string -> unit) () =
         use removed = Process.Start("rm", [ "-rf"; place ])
         removed.WaitForExit()
 
-let private sh (folder: string) (script: string) =
-    let info = ProcessStartInfo("sh", [ "-c"; script ], WorkingDirectory = folder)
-    use running = nonNull (Process.Start info)
-    running.WaitForExit()
-    Expect.equal running.ExitCode 0 script
-
 let private testIn name body = testCase name (inPlace body)
 
 let private places =
@@ -167,7 +161,7 @@ let private cleaning =
             <| fun place ->
                 let folder = WorkerFolder place
                 let run = RunFolder(folder.Root, "run1")
-                sh run.Path script
+                shell run.Path script
                 let kept = Path.Combine(place, "kept")
                 File.WriteAllText(kept, "x")
                 let said = ref ""
@@ -175,7 +169,7 @@ let private cleaning =
                 Expect.equal said.Value "" "nothing stays"
                 Expect.isFalse (Directory.Exists(Path.Combine(folder.Path, "run1"))) "gone"
                 let again = RunFolder(folder.Root, "run2")
-                sh again.Path script
+                shell again.Path script
                 Expect.isNull (folder.Remove()) "the worker's end removes it too"
                 Expect.equal (Directory.GetFileSystemEntries place) [| kept |] "and nothing else"
 
@@ -185,7 +179,7 @@ let private cleaning =
             Directory.CreateDirectory killed |> ignore
             File.WriteAllText(Path.Combine(killed, "lock"), "")
 
-            sh
+            shell
                 killed
                 "i=0; d=dddddddddddddddddddddddddddddddddddddddddddddddd; while [ $i -lt 300 ]; do mkdir $d && cd -P $d || exit 1; i=$((i+1)); done"
 
@@ -199,7 +193,7 @@ let private cleaning =
             if not Environment.IsPrivilegedProcess then
                 skiptest "only root can give a folder away"
 
-            sh
+            shell
                 place
                 "mkdir fs-worker-theirs; : > fs-worker-theirs/lock; chown 65534 fs-worker-theirs"
 
@@ -216,7 +210,7 @@ let private cleaning =
             let elsewhere = Path.Combine(place, "elsewhere")
             Directory.CreateDirectory elsewhere |> ignore
             File.WriteAllText(Path.Combine(elsewhere, "precious"), "x")
-            sh place "chmod 555 elsewhere"
+            shell place "chmod 555 elsewhere"
             let folder = WorkerFolder place
             let run = RunFolder(folder.Root, "run1")
             let inside = Path.Combine(run.Path, "deep", "mount")
@@ -232,7 +226,7 @@ let private cleaning =
             Expect.stringContains said.Value "'mount'" "which"
             Expect.isTrue (File.Exists(Path.Combine(elsewhere, "precious"))) "it is not ours"
             Expect.equal (int (File.GetUnixFileMode elsewhere)) 0b101101101 "nor are its rights"
-            sh place "umount $(grep -o \"[^ ]*fss-place-[^ ]*/mount\" /proc/self/mounts)"
+            shell place "umount $(grep -o \"[^ ]*fss-place-[^ ]*/mount\" /proc/self/mounts)"
             Expect.isNull (folder.Remove()) "and goes at the end"
             Expect.isTrue (File.Exists(Path.Combine(elsewhere, "precious"))) "still"
     ]

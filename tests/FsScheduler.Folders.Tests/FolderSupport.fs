@@ -39,3 +39,23 @@ let left (folder: string) =
             ) -> nonNull (Path.GetFileName path)
     ]
     |> List.sort
+
+let finish what (folder: InputFolder) stamp =
+    FinishedInput.finish folder what (name "a.txt") stamp
+
+/// With a folder on a file system other than that of temporary files, which keeps any time of a file.
+let withOtherFileSystem (run: string -> unit) =
+    if not (Directory.Exists "/dev/shm") then
+        skiptest "needs another file system: /dev/shm"
+
+    let other = Directory.CreateDirectory $"/dev/shm/fss-{Guid.NewGuid()}"
+
+    try
+        run other.FullName
+    finally
+        other.Delete true
+
+/// One test at a time: a child that another test starts has, until it runs its program, whatever is open for writing
+/// here. A file that was just written would have a writer.
+let versionTests (tests: Test list) =
+    testSequenced (testList "file versions" tests)

@@ -10,109 +10,36 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Folders
 open FsScheduler.TestKit
-open FsScheduler.Folders.Tests.FolderSupport
+open FsScheduler.Folders.Tests.TestInbox
 
-/// An inbox without events, under a clock of its own, that has taken these files.
-type private Watched(files: string list, remembered: string list) =
-    let temp = new TempFolder()
+/// An inbox that has taken these files, but for those that it remembers; its events are those that the test sends.
+type private Watched(files: string list, remembered: string list) as watched =
+    inherit TestInbox(withEvents id, (fun () -> Task.CompletedTask))
 
     do
-        Directory.CreateDirectory(temp.At "in") |> ignore
-
         for file in files do
-            temp.Write("in/" + file, file)
+            watched.Temp.Write("in/" + file, file)
 
-    let clock = ManualClock()
-    let log = RecordingLog()
-    let taken = Collector<string>()
-    let vanished = Collector<string>()
-    let mutable overlap: string voption = ValueNone
-    let mutable deliver: Action<FolderEvent[]> = Action<_>(ignore)
-    let mutable watches = 0
+        watched.Remember remembered
 
-    let options = {
-        settle = 500L<ms>
-        rescan = 2_000L<ms>
-        remembered = [
-            for file in remembered do
-                struct (name file, stampOf (InputFolder(temp.At "in")) file)
-        ]
-        heldBack = fun _ -> ValueNone
-        overlap = fun () -> overlap
-        clock = clock
-        log = log
-        watch =
-            StartWatcher(fun _ receiver ->
-                deliver <- receiver
-                watches <- watches + 1
-
-                Ok
-                    {
-                        new IFolderWatcher with
-                            member _.IsAlive = true
-                            member _.Dispose() = ()
-                    })
-    }
-
-    let handlers = {
-        take =
-            fun batch ->
-                for struct (name, _) in batch do
-                    taken.Add(string name)
-
-                Task.CompletedTask
-        vanished =
-            fun names ->
-                for name in names do
-                    vanished.Add(string name)
-
-                Task.CompletedTask
-    }
-
-    let inbox = lazy (new Inbox(InputFolder(temp.At "in"), options, handlers))
-
-    member _.Temp = temp
-
-    /// What the inbox is told of other folders from its next scan on.
-    member _.Overlap
-        with set (sentence: string voption) = overlap <- sentence
-
-    member _.Clock = clock
-    member _.Log = log
-    member _.Taken = taken
-    member _.Vanished = vanished
-    member _.Inbox = inbox.Value
-
-    /// How often a watcher was started.
-    member _.Watches = watches
-
-    member _.Send(events: FolderEvent list) = deliver.Invoke(Array.ofList events)
-
-    member watched.Start() =
+    member watched.StartAsync() =
         task {
-            ignore inbox.Value
-            let! _ = taken.Until(fun items -> items.Length = files.Length - remembered.Length)
-            do! clock.Asleep()
+            watched.Start() |> ignore
+
+            let! _ =
+                watched.Taken.Until(fun items -> items.Length = files.Length - remembered.Length)
+
+            do! watched.Clock.Asleep()
         }
 
     /// In steps of a scan.
-    member _.Advance(seconds: int) =
+    member watched.Advance(seconds: int) =
         task {
             for _ in 1 .. seconds / 2 do
-                do! clock.Advance 2_000
+                do! watched.Clock.Advance 2_000
         }
 
-    member _.Doubts = log.Lines |> List.filter _.Contains("gone all at once")
-
-    interface IAsyncDisposable with
-        member _.DisposeAsync() =
-            task {
-                if inbox.IsValueCreated then
-                    do! ended ((inbox.Value :> IAsyncDisposable).DisposeAsync().AsTask())
-
-                (temp :> IDisposable).Dispose()
-            }
-            |> ValueTask
+    member watched.Doubts = watched.Log.Lines |> List.filter _.Contains("gone all at once")
 
 let private replace (watched: Watched) =
     Directory.Move(watched.Temp.At "in", watched.Temp.At "away")
@@ -133,15 +60,15 @@ let private away = [
             task {
                 onlyOnLinux ()
                 use watched = new Watched([ "a" ], [])
-                do! watched.Start()
+                do! watched.StartAsync()
                 replace watched
                 do! watched.Advance 30
-                Expect.equal "the new one is watched" 2 watched.Watches
+                Expect.equal "the new one is watched" 2 watched.Watcher.Starts
                 bringBack watched
                 do! watched.Advance 120
-                Expect.equal "and the old one again" 3 watched.Watches
+                Expect.equal "and the old one again" 3 watched.Watcher.Starts
                 Expect.isEmpty "nothing vanished" watched.Vanished.Items
-                Expect.equal "taken once" [ "a" ] watched.Taken.Items
+                Expect.equal "taken once" [ "a" ] watched.Names
                 Expect.hasLength "one line" 1 watched.Doubts
 
                 Expect.exists
@@ -154,7 +81,7 @@ let private away = [
         task {
             onlyOnLinux ()
             use watched = new Watched([ "a"; "d/b" ], [])
-            do! watched.Start()
+            do! watched.StartAsync()
             replace watched
             do! watched.Advance 56
             Expect.isEmpty "not yet" watched.Vanished.Items
@@ -168,7 +95,7 @@ let private away = [
         (fun () ->
             task {
                 use watched = new Watched([ "a"; "b"; "d/c"; "d/e" ], [])
-                do! watched.Start()
+                do! watched.StartAsync()
                 IO.File.Delete(watched.Temp.At "in/a")
                 IO.File.Delete(watched.Temp.At "in/d/c")
                 IO.File.Delete(watched.Temp.At "in/d/e")
@@ -177,7 +104,7 @@ let private away = [
                 Expect.isEmpty "the events may be on their way" watched.Doubts
                 do! watched.Advance 2
                 Expect.hasLength "one line" 1 watched.Doubts
-                watched.Send [ Removed "d/c"; Removed "d/e" ]
+                watched.Watcher.Send [ Removed "d/c"; Removed "d/e" ]
                 let! vanished = watched.Vanished.Until(fun items -> items.Length = 3)
                 Expect.equal "an event is certain" [ "a"; "d/c"; "d/e" ] (List.sort vanished)
             })
@@ -187,12 +114,12 @@ let private away = [
         (fun () ->
             task {
                 use watched = new Watched([ "a"; "b" ], [])
-                do! watched.Start()
+                do! watched.StartAsync()
                 IO.File.Delete(watched.Temp.At "in/a")
                 IO.File.Delete(watched.Temp.At "in/b")
                 do! watched.Advance 2
                 Expect.isEmpty "in doubt" watched.Vanished.Items
-                watched.Send [ Removed "a"; Removed "b" ]
+                watched.Watcher.Send [ Removed "a"; Removed "b" ]
                 let! _ = watched.Vanished.Until(fun items -> items.Length = 2)
                 do! watched.Advance 10
                 Expect.isEmpty "no line" watched.Log.Lines
@@ -201,11 +128,11 @@ let private away = [
     testCaseTask "while another folder of the scheduler is in this one, nothing is taken" (fun () ->
         task {
             use watched = new Watched([ "a" ], [])
-            do! watched.Start()
+            do! watched.StartAsync()
             watched.Overlap <- ValueSome "the results are here"
             watched.Temp.Write("in/a.out", "A")
             do! watched.Advance 20
-            Expect.equal "not taken" [ "a" ] watched.Taken.Items
+            Expect.equal "not taken" [ "a" ] watched.Names
 
             Expect.hasLength
                 "one line"
@@ -216,8 +143,8 @@ let private away = [
             IO.File.Delete(watched.Temp.At "in/a.out")
             watched.Temp.Write("in/b", "b")
             do! watched.Advance 4
-            let! taken = watched.Taken.Until(fun items -> items.Length = 2)
-            Expect.equal "goes on" [ "a"; "b" ] taken
+            let! _ = watched.Taken.Until(fun items -> items.Length = 2)
+            Expect.equal "goes on" [ "a"; "b" ] watched.Names
             Expect.isEmpty "nothing was lost" watched.Vanished.Items
         })
 
@@ -225,9 +152,9 @@ let private away = [
         task {
             onlyOnLinux ()
             use watched = new Watched([ "a"; "b" ], [])
-            do! watched.Start()
+            do! watched.StartAsync()
             replace watched
-            watched.Send [ FileWritten "a"; FileMovedIn "b" ]
+            watched.Watcher.Send [ FileWritten "a"; FileMovedIn "b" ]
             do! watched.Advance 10
             Expect.isEmpty "not told as removed" watched.Vanished.Items
         })
@@ -236,7 +163,7 @@ let private away = [
         task {
             use watched = new Watched([ "a" ], [ "a" ])
             IO.File.Delete(watched.Temp.At "in/a")
-            do! watched.Start()
+            do! watched.StartAsync()
             do! watched.Advance 50
             Expect.isEmpty "not yet" watched.Vanished.Items
             Expect.hasLength "one line" 1 watched.Doubts
@@ -251,7 +178,7 @@ let private away = [
         (fun () ->
             task {
                 use watched = new Watched([ "a" ], [])
-                do! watched.Start()
+                do! watched.StartAsync()
                 do! watched.Inbox.Miss(name "a")
                 do! watched.Inbox.Miss(name "unknown")
                 let! vanished = watched.Vanished.Until(fun items -> not items.IsEmpty)
@@ -268,7 +195,7 @@ let private refused = [
                 Directory.CreateDirectory(watched.Temp.At "in/.hidden") |> ignore
                 watched.Temp.Link("in/link", ".hidden/target")
                 watched.Temp.Link("in/gone", "nowhere")
-                do! watched.Start()
+                do! watched.StartAsync()
                 Expect.equal "both" 2 watched.Inbox.Refused
                 watched.Temp.Write("in/.hidden/target", "t")
                 IO.File.Delete(watched.Temp.At "in/gone")
@@ -278,7 +205,7 @@ let private refused = [
                     do! watched.Clock.Advance 50
 
                 Expect.equal "none" 0 watched.Inbox.Refused
-                Expect.equal "taken" [ "a"; "link" ] watched.Taken.Items
+                Expect.equal "taken" [ "a"; "link" ] watched.Names
             })
 
     testCaseTask
@@ -286,18 +213,18 @@ let private refused = [
         (fun () ->
             task {
                 use watched = new Watched([ "a" ], [])
-                do! watched.Start()
+                do! watched.StartAsync()
                 watched.Temp.Write("in/lote.tmp/b", "b")
-                watched.Send [ FolderCreated "lote.tmp"; FolderMovedIn "lote.tmp" ]
-                watched.Send [ FileMovedIn "lote.tmp/b" ]
+                watched.Watcher.Send [ FolderCreated "lote.tmp"; FolderMovedIn "lote.tmp" ]
+                watched.Watcher.Send [ FileMovedIn "lote.tmp/b" ]
                 do! watched.Advance 4
-                Expect.equal "taken" [ "a" ] watched.Taken.Items
+                Expect.equal "taken" [ "a" ] watched.Names
             })
 
     testCaseTask "names that were taken before, and are left alone by now, vanish" (fun () ->
         task {
             use watched = new Watched([ "a"; "d.tmp/b" ], [ "a"; "d.tmp/b" ])
-            do! watched.Start()
+            do! watched.StartAsync()
             let! vanished = watched.Vanished.Until(fun items -> not items.IsEmpty)
             Expect.equal "it" [ "d.tmp/b" ] vanished
         })

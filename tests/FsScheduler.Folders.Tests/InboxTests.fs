@@ -1,8 +1,8 @@
+/// What the inbox takes from its folder, and when, by scans alone.
 module FsScheduler.Folders.Tests.InboxTests
 
 open System
 open System.IO
-open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Expecto.Flip
@@ -10,101 +10,7 @@ open FsScheduler.Core
 open FsScheduler.Platform
 open FsScheduler.Folders
 open FsScheduler.TestKit
-open Microsoft.Extensions.Logging.Abstractions
-
-/// An inbox on a folder of its own, under a clock of its own, and what it gave out.
-type private Setup(configure: InboxOptions -> InboxOptions, gate: unit -> Task) =
-    let temp = new TempFolder()
-    do Directory.CreateDirectory(temp.At "in") |> ignore
-    let clock = ManualClock()
-    let log = RecordingLog()
-    let taken = Collector<string * FileVersion>()
-    let vanished = Collector<string>()
-    let batches = Collector<int>()
-    let mutable inbox: Inbox voption = ValueNone
-
-    /// Scans only: the clock then decides everything.
-    let options = {
-        settle = 500L<ms>
-        rescan = 2_000L<ms>
-        remembered = Seq.empty
-        heldBack = fun _ -> ValueNone
-        overlap = fun () -> ValueNone
-        clock = clock
-        log = log
-        watch = StartWatcher(fun _ _ -> Error "this test has no events")
-    }
-
-    let handlers = {
-        take =
-            fun files ->
-                task {
-                    batches.Add files.Length
-
-                    for struct (name, stamp) in files do
-                        taken.Add((string name, stamp))
-
-                    do! gate ()
-                }
-        vanished =
-            fun names ->
-                for name in names do
-                    vanished.Add(string name)
-
-                Task.CompletedTask
-    }
-
-    member _.Temp = temp
-    member _.Clock = clock
-    member _.Log = log
-    member _.Taken = taken
-    member _.Vanished = vanished
-    member _.Batches = batches
-    member _.Names = [ for name, _ in taken.Items -> name ]
-
-    member _.Start() =
-        let started = new Inbox(InputFolder(temp.At "in"), configure options, handlers)
-        inbox <- ValueSome started
-        started
-
-    /// Writes a file that is being written right now, by the clock of the test.
-    member _.WriteNow(relative: string, text: string) =
-        temp.Write("in/" + relative, text)
-        IO.File.SetLastWriteTimeUtc(temp.At("in/" + relative), clock.GetUtcNow().UtcDateTime)
-
-    interface IAsyncDisposable with
-        member _.DisposeAsync() =
-            task {
-                if inbox.IsSome then
-                    do! ended ((inbox.Value :> IAsyncDisposable).DisposeAsync().AsTask())
-
-                (temp :> IDisposable).Dispose()
-            }
-            |> ValueTask
-
-let private inboxWith configure =
-    new Setup(configure, fun () -> Task.CompletedTask)
-
-/// A watcher that says what the test says.
-type private FakeWatcher() =
-    let mutable starts = 0
-    let mutable deliver: Action<FolderEvent[]> = Action<_>(ignore)
-    member val Alive = true with get, set
-    member _.Starts = Volatile.Read &starts
-    member _.Send(events: FolderEvent list) = deliver.Invoke(Array.ofList events)
-
-    member watcher.Watch =
-        StartWatcher(fun _ receiver ->
-            Interlocked.Increment &starts |> ignore
-            deliver <- receiver
-            watcher.Alive <- true
-
-            Ok
-                {
-                    new IFolderWatcher with
-                        member _.IsAlive = watcher.Alive
-                        member _.Dispose() = ()
-                })
+open FsScheduler.Folders.Tests.TestInbox
 
 let private withoutEvents = [
     testCaseTask "a folder of old files is handed over at once, in batches, by name" (fun () ->
@@ -292,7 +198,7 @@ let private withoutEvents = [
     testCaseTask "the inbox waits for whoever takes" (fun () ->
         task {
             let gate = TaskCompletionSource()
-            use setup = new Setup(id, fun () -> gate.Task)
+            use setup = new TestInbox((fun _ -> id), (fun () -> gate.Task))
 
             for i in 1..300 do
                 setup.Temp.Write($"in/{i}", "x")
@@ -310,7 +216,7 @@ let private withoutEvents = [
     testCaseTask "whoever takes can end the inbox by failing, and nobody waits for ever" (fun () ->
         task {
             let gate = TaskCompletionSource()
-            use setup = new Setup(id, fun () -> gate.Task)
+            use setup = new TestInbox((fun _ -> id), (fun () -> gate.Task))
             setup.Temp.Write("in/a", "a")
             let inbox = setup.Start()
             let! _ = setup.Batches.Until(fun batches -> batches.Length = 1)
@@ -323,187 +229,5 @@ let private withoutEvents = [
         })
 ]
 
-let private withInjectedEvents = [
-    testCaseTask "lost events bring a scan at once" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-
-            use setup =
-                inboxWith (fun options -> {
-                    options with
-                        watch = watcher.Watch
-                        rescan = 3_600_000L<ms>
-                })
-
-            let inbox = setup.Start()
-            do! ended (inbox.WaitUntilSettled())
-            setup.Temp.Write("in/a", "a")
-            watcher.Send [ EventsLost ]
-            let! taken = setup.Taken.Until(fun items -> items.Length = 1)
-            Expect.equal "found" "a" (fst (List.item 0 taken))
-        })
-
-    testCaseTask "a rename into the folder is not waited for, a creation is" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-
-            use setup =
-                inboxWith (fun options -> {
-                    options with
-                        watch = watcher.Watch
-                        settle = 3_600_000L<ms>
-                })
-
-            setup.Start() |> ignore
-            do! setup.Clock.Asleep()
-
-            for file in [ "moved"; "created"; "d/1"; "e/1"; ".hidden"; "x.part" ] do
-                setup.WriteNow(file, file)
-
-            watcher.Send [
-                FileMovedIn ".hidden"
-                FileMovedIn "x.part"
-                FileWritten "created"
-                FileMovedIn "moved"
-                FolderMovedIn "d"
-                FolderCreated "e"
-            ]
-
-            let! taken = setup.Taken.Until(fun items -> items.Length = 2)
-            Expect.equal "what was renamed" [ "d/1"; "moved" ] [ for name, _ in taken -> name ]
-
-            while setup.Taken.Items.Length < 4 do
-                do! setup.Clock.Advance 600_000
-
-            Expect.equal "then the others" [ "created"; "e/1" ] (List.skip 2 setup.Names)
-        })
-
-    testCaseTask "events after the last scan are not settled before another" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-
-            use setup =
-                inboxWith (fun options -> {
-                    options with
-                        watch = watcher.Watch
-                        rescan = 3_600_000L<ms>
-                })
-
-            let inbox = setup.Start()
-            do! ended (inbox.WaitUntilSettled())
-            setup.Temp.Write("in/told of", "a")
-            setup.Temp.Write("in/not told of", "b")
-            watcher.Send [ FileMovedIn "told of" ]
-            let settled = inbox.WaitUntilSettled()
-
-            while not settled.IsCompleted do
-                do! setup.Clock.Advance 50
-
-            Expect.equal "both" [ "not told of"; "told of" ] (List.sort setup.Names)
-        })
-
-    testCaseTask "nothing is settled while a file settles" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-
-            use setup =
-                inboxWith (fun options -> {
-                    options with
-                        watch = watcher.Watch
-                        settle = 3_600_000L<ms>
-                })
-
-            setup.WriteNow("settling", "a")
-            let inbox = setup.Start()
-            do! setup.Clock.Asleep()
-            let settled = inbox.WaitUntilSettled()
-            setup.Temp.Write("in/b", "b")
-            watcher.Send [ FileMovedIn "b" ]
-            let! _ = setup.Taken.Until(fun items -> items.Length = 1)
-
-            // Scans go on, and find nothing new.
-            for _ in 1..5 do
-                do! setup.Clock.Advance 2_000
-
-            Expect.isFalse "it is pending" settled.IsCompleted
-
-            while not settled.IsCompleted do
-                do! setup.Clock.Advance 600_000
-
-            Expect.equal "all of it" [ "b"; "settling" ] setup.Names
-        })
-
-    testCaseTask "a folder that is removed takes its files along" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-
-            use setup =
-                inboxWith (fun options -> {
-                    options with
-                        watch = watcher.Watch
-                        rescan = 3_600_000L<ms>
-                })
-
-            for file in [ "d/1"; "d/e/2"; "d2"; "f" ] do
-                setup.Temp.Write("in/" + file, file)
-
-            setup.Start() |> ignore
-            let! _ = setup.Taken.Until(fun items -> items.Length = 4)
-            Directory.Delete(setup.Temp.At "in/d", true)
-            IO.File.Delete(setup.Temp.At "in/f")
-            watcher.Send [ Removed "f"; Removed "d2"; FolderRemoved "d" ]
-            let! vanished = setup.Vanished.Until(fun items -> items.Length = 3)
-            Expect.equal "what is really gone" [ "d/1"; "d/e/2"; "f" ] (List.sort vanished)
-        })
-
-    testCaseTask "a watcher that died is replaced" (fun () ->
-        task {
-            let watcher = FakeWatcher()
-            use setup = inboxWith (fun options -> { options with watch = watcher.Watch })
-            setup.Start() |> ignore
-            do! setup.Clock.Asleep()
-            do! setup.Clock.Advance 2_000
-            Expect.equal "one is enough" 1 watcher.Starts
-            watcher.Alive <- false
-            do! setup.Clock.Advance 2_000
-            Expect.equal "another" 2 watcher.Starts
-        })
-]
-
-let private withRealEvents = [
-    testCaseTask "a file renamed in is taken at once, with the real events" (fun () ->
-        task {
-            if OperatingSystem.IsLinux() then
-                let watch = InboxOptions.watchBySystem NullLogger.Instance
-
-                use setup =
-                    inboxWith (fun options -> {
-                        options with
-                            watch = watch
-                            settle = 3_600_000L<ms>
-                            rescan = 3_600_000L<ms>
-                    })
-
-                let inbox = setup.Start()
-                do! ended (inbox.WaitUntilSettled())
-                setup.Temp.Write("outside", "x")
-                setup.Temp.Write("folder/sub/b", "x")
-                setup.Temp.Write("in/written", "x")
-                Directory.Move(setup.Temp.At "folder", setup.Temp.At "in/folder")
-                IO.File.Move(setup.Temp.At "outside", setup.Temp.At "in/a")
-                let! taken = setup.Taken.Until(fun items -> items.Length = 2)
-
-                Expect.equal
-                    "both"
-                    [ "a"; "folder/sub/b" ]
-                    (List.sort [ for name, _ in taken -> name ])
-
-                IO.File.Delete(setup.Temp.At "in/a")
-                let! vanished = setup.Vanished.Until(fun items -> not items.IsEmpty)
-                Expect.equal "and gone" [ "a" ] vanished
-        })
-]
-
 [<Tests>]
-let tests =
-    testList "InboxTests" [ yield! withoutEvents; yield! withInjectedEvents; yield! withRealEvents ]
+let tests = testList "InboxTests" withoutEvents

@@ -12,7 +12,6 @@ open FsScheduler.Journal
 open FsScheduler.TestKit
 open FsScheduler.Journal.Tests.JournalSupport
 
-let private open' (store: MemoryStore) = journalOver store
 let private history (journal: Journal) = journal :> IHistory
 
 let private drop (journal: Journal) before =
@@ -22,16 +21,12 @@ let private worker: SessionId = 1L<sessionId>
 
 /// As after a restart: what there was is read.
 let private reopen (store: MemoryStore) =
-    let journal = open' store
+    let journal = journalOver store
     journal.Recover() |> Seq.iter ignore
     journal
 
-let private given task =
-    Event.Assigned(attemptOf task 1, worker, struct (0, 2))
-
-let private over task =
-    Event.Completed(attemptOf task 1, NothingKept)
-
+let private given task = assigned task 1 1 0 2
+let private over task = completed task 1
 let private submit task = submitted task (bytes "x") None
 
 /// Of a piece of task 3.
@@ -80,25 +75,12 @@ let private totals: Totals = {
 let private eventsOf journal task =
     let struct (past, recorded) = (history journal).EventsOf(taskId task)
 
-    Expect.equal
-        [
-            for struct (number, _, _) in past do
-                number
-        ]
-        [
-            for event in recorded do
-                event.number
-        ]
-        "the same in both forms"
-
-    [
-        for event in recorded do
-            event.number
-    ]
+    let numbers = [ for event in recorded -> event.number ]
+    Expect.equal [ for struct (number, _, _) in past -> number ] numbers "the same in both forms"
+    numbers
 
 let private numbersAfter journal number most = [
-    for event in (history journal).EventsAfter(number, most) do
-        event.number
+    for event in (history journal).EventsAfter(number, most) -> event.number
 ]
 
 let private finishedBut unfinished journal after upTo = [
@@ -112,7 +94,7 @@ let private events =
     testList "events" [
         testTask "of a task are its own, from its submission to its end" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
 
             do!
                 append journal 1L [
@@ -185,7 +167,7 @@ let private events =
 
         testTask "of a task that was carried are those that are left" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
             do! append journal 1L [ submit 1 ]
             do! append journal 2L [ submit 2; given 2 ]
             do! append journal 4L [ given 1 ]
@@ -203,7 +185,7 @@ let private events =
 
         testTask "after one are the next ones" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
             Expect.isEmpty (numbersAfter journal 0L 10) "none yet"
             do! append journal 1L (done' 1)
             do! append journal 4L (done' 2)
@@ -224,7 +206,7 @@ let private finished =
     testList "finished tasks" [
         testTask "are those that have ended, by their numbers, and no pieces" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
             do! append journal 1L [ submit 1; submit 2; submit 3; piece 4; submit 5 ]
             do! append journal 6L [ given 5; over 5; given 4; over 4; given 1 ]
             do! append journal 11L [ over 1; Event.Cancelled(taskId 2, "no more") ]
@@ -251,7 +233,7 @@ let private finished =
 
         testTask "are found where they were carried, and not where they were dropped" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
             do! append journal 1L (done' 1)
             do! append journal 4L [ submit 2; given 2 ]
             do! append journal 6L (done' 3)
@@ -281,7 +263,7 @@ let private workers =
     testList "the name of a worker" [
         testTask "is known as long as the journal has it" {
             let store = new MemoryStore()
-            let journal = open' store
+            let journal = journalOver store
 
             let nameOf number (journal: Journal) =
                 (history journal).WorkerName(session number)

@@ -52,6 +52,6 @@ let submitted task (payload: Content) key =
 /// What a task is given, and its end.
 let done' task = [
     submitted task (bytes $"payload {task}") None
-    Event.Assigned(attemptOf task 1, 1L<sessionId>, struct (0, 2))
-    Event.Completed(attemptOf task 1, NothingKept)
+    assigned task 1 1 0 2
+    completed task 1
 ]

@@ -86,3 +86,10 @@ module StoreSupport =
             Expecto.Tests.failtest "not refused"
         with JournalRefused message ->
             message
+
+    let isRefused (action: unit -> 'T) =
+        try
+            action () |> ignore
+            false
+        with JournalRefused _ ->
+            true

@@ -7,25 +7,7 @@ open System.Text
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Protocol
-
-let private toScheduler (line: string) =
-    Codec.decodeToScheduler (ReadOnlySpan(Encoding.UTF8.GetBytes line))
-
-let private fromScheduler (line: string) =
-    Codec.decodeFromScheduler (ReadOnlySpan(Encoding.UTF8.GetBytes line))
-
-let private messageOf (decoded: Result<Frame<'message>, FrameError>) =
-    match decoded with
-    | Ok frame -> frame.message
-    | Error error -> failtest $"refused: {error}"
-
-let private write encode (message: 'message) =
-    let output = ArrayBufferWriter<byte>()
-    encode (output :> IBufferWriter<byte>) message 0L<B>
-    Encoding.UTF8.GetString output.WrittenSpan
-
-/// A string of that many bytes.
-let private a size = String('a', size)
+open FsScheduler.Protocol.Tests.CodecSupport
 
 let private worker name = {
     session = 9_007_199_254_740_991L<sessionId>
@@ -69,6 +51,7 @@ let tests =
                 write
                     Codec.encodeToScheduler
                     (ToScheduler.Result({ task = 1L<taskId>; number = 1 }, Failed("é '<中\n", true)))
+                    0L<B>
 
             Expect.equal
                 line
@@ -81,6 +64,7 @@ let tests =
                 write
                     Codec.encodeFromScheduler
                     (FromScheduler.Error(ErrorCode.BadField, "\ud800x\udc00"))
+                    0L<B>
 
             Expect.equal
                 (messageOf (fromScheduler line))
@@ -93,7 +77,10 @@ let tests =
                 let name = String.replicate (200 / Encoding.UTF8.GetByteCount piece) piece
 
                 let line =
-                    write Codec.encodeFromScheduler (status (Array.replicate 300 (worker name)))
+                    write
+                        Codec.encodeFromScheduler
+                        (status (Array.replicate 300 (worker name)))
+                        0L<B>
 
                 Expect.isLessThanOrEqual
                     (Encoding.UTF8.GetByteCount line)
@@ -112,6 +99,7 @@ let tests =
                             write
                                 Codec.encodeFromScheduler
                                 (FromScheduler.Error(ErrorCode.BadField, long))
+                                0L<B>
                         )
                     )
 

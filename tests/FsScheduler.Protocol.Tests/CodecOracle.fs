@@ -3,7 +3,6 @@
 module FsScheduler.Protocol.Tests.CodecOracle
 
 open System
-open System.Buffers
 open System.Text.Json
 open System.Text.Json.Nodes
 open System.Text.Json.Serialization
@@ -25,48 +24,9 @@ let private pairs (attempts: Attempt[]) =
     else
         Include [| for attempt in attempts -> [| int64 attempt.task; int64 attempt.number |] |]
 
-let private wantWord want =
-    match want with
-    | Want.Result -> "result"
-    | Want.File -> "file"
-    | Want.Nothing -> "none"
-
-let private rejectionWord code =
-    match code with
-    | RejectionCode.BadPipeline -> "bad-pipeline"
-    | RejectionCode.BadName -> "bad-name"
-    | RejectionCode.BadKey -> "bad-key"
-    | RejectionCode.Busy -> "busy"
-
-let private errorWord code =
-    match code with
-    | ErrorCode.BadFrame -> "bad-frame"
-    | ErrorCode.BadField -> "bad-field"
-    | ErrorCode.UnknownType -> "unknown-type"
-    | ErrorCode.TooLarge -> "too-large"
-    | ErrorCode.BadVersion -> "bad-version"
-    | ErrorCode.Unauthorized -> "unauthorized"
-    | ErrorCode.NotWelcome -> "not-welcome"
-    | ErrorCode.Timeout -> "timeout"
-
-let private outcomeWord outcome =
-    match outcome with
-    | TaskOutcome.Completed -> "completed"
-    | TaskOutcome.Quarantined -> "quarantined"
-    | TaskOutcome.Cancelled -> "cancelled"
-
-let private phaseWord phase =
-    match phase with
-    | Phase.Queued -> "queued"
-    | Phase.Suspected -> "suspected"
-    | Phase.Running -> "running"
-    | Phase.Split -> "split"
-    | Phase.Waiting -> "waiting"
-    | Phase.Publishing -> "publishing"
-    | Phase.Succeeding -> "succeeding"
-    | Phase.Quarantined -> "quarantined"
-    | Phase.Done -> "done"
-    | Phase.Cancelled -> "cancelled"
+/// The words of the protocol are the names of the cases.
+let private word (case: 'case) =
+    JsonNamingPolicy.KebabCaseLower.ConvertName $"{case}"
 
 let private resultLine (attempt: Attempt) ok : ResultLine = {
     task = int64 attempt.task
@@ -135,7 +95,7 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
             pipeline = unless "" submit.pipeline
             priority = unless 0 submit.priority
             key = ofOption submit.key
-            want = unless "result" (wantWord submit.want)
+            want = unless "result" ((word submit.want).Replace("nothing", "none"))
             bytes = bytes
         }
     | ToScheduler.Status -> StatusLine { bytes = bytes }
@@ -167,7 +127,7 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
         ListLine {
             after = int64 query.after
             most = query.most
-            states = unless [||] (Array.map phaseWord query.phases)
+            states = unless [||] (Array.map word query.phases)
             name = ofOption query.name
             stage = ofOption query.stage
             bytes = bytes
@@ -230,12 +190,12 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
             task = int64 finished.task
             ok = finished.error.IsNone
             error = ofOption finished.error
-            outcome = outcomeWord finished.outcome
+            outcome = word finished.outcome
             attempts = finished.attempts
             bytes = bytes
         }
     | FromScheduler.Rejected(ref, code, message) ->
-        RejectedLine { ref = ref; code = rejectionWord code; message = message; bytes = bytes }
+        RejectedLine { ref = ref; code = word code; message = message; bytes = bytes }
     | FromScheduler.Status report ->
         ReportLine {
             queued = report.queued
@@ -277,7 +237,7 @@ let private fromSchedulerLine (message: FromScheduler) (size: Size) : FromSchedu
     | FromScheduler.Fetch(task, name) ->
         FetchedLine { task = int64 task; name = name; bytes = bytes }
     | FromScheduler.Error(code, message) ->
-        ErrorLine { code = errorWord code; message = message; bytes = bytes }
+        ErrorLine { code = word code; message = message; bytes = bytes }
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 500; endSize = 60 }
 
@@ -291,9 +251,7 @@ let private agrees
     (lineOf: 'message -> Size -> 'line when 'line: not null)
     =
     let check (message: 'message, bytes: Size) =
-        let output = ArrayBufferWriter<byte>()
-        encode (output :> IBufferWriter<byte>) message bytes
-        let written = output.WrittenSpan.ToArray()
+        let written = CodecSupport.lineOf encode message bytes
         let line = lineOf message bytes
         let expected = JsonSerializer.SerializeToUtf8Bytes<'line>(line, options)
         let asJson (bytes: byte[]) = JsonNode.Parse(ReadOnlySpan bytes)
@@ -319,12 +277,12 @@ let tests =
             "agrees on what is said to a scheduler"
             Messages.toScheduler
             Codec.encodeToScheduler
-            (fun line -> Codec.decodeToScheduler (ReadOnlySpan line))
+            CodecSupport.decodeToScheduler
             toSchedulerLine
         agrees
             "agrees on what a scheduler says"
             Messages.fromScheduler
             Codec.encodeFromScheduler
-            (fun line -> Codec.decodeFromScheduler (ReadOnlySpan line))
+            CodecSupport.decodeFromScheduler
             fromSchedulerLine
     ]

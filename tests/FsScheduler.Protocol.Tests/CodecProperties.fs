@@ -1,7 +1,6 @@
 module FsScheduler.Protocol.Tests.CodecProperties
 
 open System
-open System.Buffers
 open System.Text
 open System.Text.Json.Nodes
 open Expecto
@@ -9,17 +8,7 @@ open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
 open FsScheduler.Protocol
-
-let private lineOf encode (message: 'message) (bytes: Size) =
-    let output = ArrayBufferWriter<byte>()
-    encode (output :> IBufferWriter<byte>) message bytes
-    output.WrittenSpan.ToArray()
-
-let private readToScheduler (line: byte[]) =
-    Codec.decodeToScheduler (ReadOnlySpan line)
-
-let private readFromScheduler (line: byte[]) =
-    Codec.decodeFromScheduler (ReadOnlySpan line)
+open FsScheduler.Protocol.Tests.CodecSupport
 
 let private config = { FsCheckConfig.defaultConfig with maxTest = 1_000; endSize = 60 }
 
@@ -30,7 +19,12 @@ let private isOneLine (line: byte[]) =
     Expect.isLessThanOrEqual line.Length Codec.lineBytesMax "its length"
     Expect.equal (Array.IndexOf(line, '\n'B)) (line.Length - 1) "the first newline is its end"
 
-let private inverts name gen encode read =
+let private sent = Messages.toScheduler, Codec.encodeToScheduler, decodeToScheduler
+
+let private heard =
+    Messages.fromScheduler, Codec.encodeFromScheduler, decodeFromScheduler
+
+let private inverts name (gen, encode, read) =
     holds name (Gen.zip gen Messages.sizes) (fun (message, bytes) ->
         let line = lineOf encode message bytes
         isOneLine line
@@ -68,7 +62,7 @@ let private disguised (line: byte[]) (random: Random) =
     let struct (again, _) = fields[random.Next fields.Length]
     Encoding.UTF8.GetBytes($" {{ \"{again}\":[0], {written}}}\r\n")
 
-let private isReadInDisguise name gen encode read =
+let private isReadInDisguise name (gen, encode, read) =
     holds
         name
         (Gen.zip3 gen Messages.sizes (Gen.choose (0, 1_000_000)))
@@ -113,41 +107,28 @@ let private mutated (line: byte[]) (random: Random) =
 let private survives =
     let seeds = Gen.choose (0, 1_000_000)
 
+    let isJudgedByBoth line =
+        isJudged (decodeToScheduler line)
+        isJudged (decodeFromScheduler line)
+
+    let mutants name (gen, encode, _) =
+        holds name (Gen.zip gen seeds) (fun (message, seed) ->
+            isJudgedByBoth (mutated (lineOf encode message 12L<B>) (Random seed)))
+
     testList "whatever comes is read or refused" [
         holds "random bytes" seeds (fun seed ->
             let random = Random seed
             let line = Array.zeroCreate<byte>(random.Next 200)
             random.NextBytes line
-            isJudged (readToScheduler line)
-            isJudged (readFromScheduler line))
+            isJudgedByBoth line)
         holds "random JSON" seeds (fun seed ->
             let random = Random seed
 
             let words = [|
-                yield! [|
-                    "{"
-                    "}"
-                    "["
-                    "]"
-                    ","
-                    ":"
-                    " "
-                    "null"
-                    "true"
-                    "-1"
-                    "0"
-                    "1e9"
-                    "9007199254740992"
-                |]
-                yield! [|
-                    "\"type\""
-                    "\"bytes\""
-                    "\"SUBMIT\""
-                    "\"STATUS\""
-                    "\"workers\""
-                    "\"stages\""
-                |]
-                yield! [| "\"\\ud800\""; "\"\\u00"; "{\"type\":"; "\\" |]
+                yield! [| "{"; "}"; "["; "]"; ","; ":"; " "; "null"; "true"; "-1"; "0" |]
+                yield! [| "1e9"; "9007199254740992"; "\"type\""; "\"bytes\""; "\"SUBMIT\"" |]
+                yield! [| "\"STATUS\""; "\"workers\""; "\"stages\""; "\"\\ud800\"" |]
+                yield! [| "\"\\u00"; "{\"type\":"; "\\" |]
             |]
 
             let line =
@@ -155,46 +136,21 @@ let private survives =
                 |> String.concat ""
                 |> Encoding.UTF8.GetBytes
 
-            isJudged (readToScheduler line)
-            isJudged (readFromScheduler line))
-        holds
-            "mutants of what a peer says"
-            (Gen.zip Messages.toScheduler seeds)
-            (fun (message, seed) ->
-                let line = mutated (lineOf Codec.encodeToScheduler message 12L<B>) (Random seed)
-                isJudged (readToScheduler line)
-                isJudged (readFromScheduler line))
-        holds
-            "mutants of what a scheduler says"
-            (Gen.zip Messages.fromScheduler seeds)
-            (fun (message, seed) ->
-                let line = mutated (lineOf Codec.encodeFromScheduler message 12L<B>) (Random seed)
-                isJudged (readToScheduler line)
-                isJudged (readFromScheduler line))
+            isJudgedByBoth line)
+        mutants "mutants of what a peer says" sent
+        mutants "mutants of what a scheduler says" heard
     ]
 
 [<Tests>]
 let tests =
     testList "codec properties" [
-        inverts
-            "decoding inverts encoding, to a scheduler"
-            Messages.toScheduler
-            Codec.encodeToScheduler
-            readToScheduler
-        inverts
-            "decoding inverts encoding, from a scheduler"
-            Messages.fromScheduler
-            Codec.encodeFromScheduler
-            readFromScheduler
+        inverts "decoding inverts encoding, to a scheduler" sent
+        inverts "decoding inverts encoding, from a scheduler" heard
         isReadInDisguise
             "order, blanks, escapes and unknown fields do not matter, to a scheduler"
-            Messages.toScheduler
-            Codec.encodeToScheduler
-            readToScheduler
+            sent
         isReadInDisguise
             "order, blanks, escapes and unknown fields do not matter, from a scheduler"
-            Messages.fromScheduler
-            Codec.encodeFromScheduler
-            readFromScheduler
+            heard
         survives
     ]

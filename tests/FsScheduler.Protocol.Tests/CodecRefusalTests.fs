@@ -5,32 +5,16 @@ open System.Text
 open Expecto
 open FsScheduler.Core
 open FsScheduler.Protocol
-
-let private toScheduler (line: string) =
-    Codec.decodeToScheduler (ReadOnlySpan(Encoding.UTF8.GetBytes line))
-
-let private fromScheduler (line: string) =
-    Codec.decodeFromScheduler (ReadOnlySpan(Encoding.UTF8.GetBytes line))
+open FsScheduler.Protocol.Tests.CodecSupport
 
 let private refusal (decoded: Result<Frame<'message>, FrameError>) =
     match decoded with
     | Ok frame -> failtest $"not refused: {frame}"
     | Error error -> error
 
-let private messageOf (decoded: Result<Frame<'message>, FrameError>) =
-    match decoded with
-    | Ok frame -> frame.message
-    | Error error -> failtest $"refused: {error}"
-
-/// A string of that many bytes.
-let private a size = String('a', size)
-
 let private badFrame name (line: byte[]) =
     test name {
-        let errors = [
-            refusal (Codec.decodeToScheduler (ReadOnlySpan line))
-            refusal (Codec.decodeFromScheduler (ReadOnlySpan line))
-        ]
+        let errors = [ refusal (decodeToScheduler line); refusal (decodeFromScheduler line) ]
 
         for error in errors do
             Expect.equal error.code ErrorCode.BadFrame "its code"

@@ -8,16 +8,15 @@ open FsScheduler.TestKit
 
 /// A stream whose every write waits for the test, and may fail.
 type GatedStream() =
-    inherit Stream()
+    inherit MemoryStream()
     let permits = new SemaphoreSlim(0)
     let waiting = new SemaphoreSlim(0)
-    let written = new MemoryStream()
     let mutable flushes = 0
     let mutable isOpen = false
 
     member val Failure: exn | null = null with get, set
     member _.Flushes = flushes
-    member _.Written = lock written (fun () -> written.ToArray())
+    member stream.Written = lock permits (fun () -> stream.ToArray())
     /// Ends when a write waits that has not been waited for before.
     member _.WaitingAsync() : Task = ended (waiting.WaitAsync())
     /// Lets one write happen.
@@ -36,7 +35,7 @@ type GatedStream() =
                     do! permits.WaitAsync()
 
                 match stream.Failure with
-                | null -> lock written (fun () -> written.Write buffer.Span)
+                | null -> lock permits (fun () -> stream.Write buffer.Span)
                 | failure -> raise failure
             }
             :> Task
@@ -45,18 +44,3 @@ type GatedStream() =
     override _.FlushAsync(_: CancellationToken) =
         Interlocked.Increment &flushes |> ignore
         Task.CompletedTask
-
-    override _.CanRead = false
-    override _.CanSeek = false
-    override _.CanWrite = true
-    override _.Length = raise (NotSupportedException())
-
-    override _.Position
-        with get () = raise (NotSupportedException())
-        and set _ = raise (NotSupportedException())
-
-    override _.Flush() = ()
-    override _.Read(_: byte[], _: int, _: int) : int = raise (NotSupportedException())
-    override _.Seek(_, _) = raise (NotSupportedException())
-    override _.SetLength _ = raise (NotSupportedException())
-    override _.Write(_: byte[], _: int, _: int) : unit = raise (NotSupportedException())

@@ -69,7 +69,6 @@ let private upTo (most: int64) =
 let private upToInt (most: int) = upTo (int64 most) |> Gen.map int
 
 let private count = upTo ProtocolLimits.integerMax
-let private durations: Gen<Duration> = count |> Gen.map ((*) 1L<ms>)
 
 let sizes: Gen<Size> =
     Gen.frequency [ 1, Gen.constant 0L<B>; 2, count |> Gen.map ((*) 1L<B>) ]
@@ -82,6 +81,20 @@ let private attempts: Gen<Attempt> =
         let! number = upToInt Int32.MaxValue
         return { task = task; number = max 1 number }
     }
+
+let private nothing<'item> : Gen<'item[]> = Gen.constant [||]
+
+/// Fields as wide as any message has them: a message replaces those that it bounds further, and all lists.
+let private basic =
+    ArbMap.defaults
+    |> ArbMap.mergeArb (Arb.fromGen count)
+    |> ArbMap.mergeArb (Arb.fromGen (upToInt Int32.MaxValue))
+    |> ArbMap.mergeArb (Arb.fromGen errorText)
+    |> ArbMap.mergeArb (Arb.fromGen attempts)
+    |> ArbMap.mergeArb (Arb.fromGen nothing<string>)
+    |> ArbMap.mergeArb (Arb.fromGen nothing<WorkerReport>)
+
+let private any<'value> : Gen<'value> = ArbMap.generate<'value> basic
 
 let private holding: Gen<Attempt[]> =
     Gen.frequency [
@@ -139,7 +152,7 @@ let private hello: Gen<Hello> =
         let! token = Gen.optionOf (text ProtocolLimits.tokenBytesMax)
 
         let! holding = holding
-        let! sharesFiles = Gen.elements [ true; false ]
+        let! sharesFiles = any<bool>
 
         return {
             protocol = ProtocolLimits.protocolVersion
@@ -151,33 +164,23 @@ let private hello: Gen<Hello> =
         }
     }
 
-let private outcome: Gen<Outcome> =
-    let failed =
-        gen {
-            let! error = errorText
-            let! mayRetry = Gen.elements [ true; false ]
-            return Failed(error, mayRetry)
-        }
-
-    Gen.oneof [ Gen.constant Succeeded; failed; Gen.map Unable errorText ]
-
 let private submit: Gen<Submit> =
     gen {
+        let! submit = any<Submit>
         let! ref = text ProtocolLimits.refBytesMax
         let! name = text 2_100
         let! pipeline = text ProtocolLimits.pipelineBytesMax
         let! priority = Gen.choose (-ProtocolLimits.priorityMax, ProtocolLimits.priorityMax)
-        let! isUsual = Gen.elements [ true; false ]
+        let! isUsual = any<bool>
         let! key = Gen.optionOf (text ProtocolLimits.keyBytesMax)
-        let! want = Gen.elements [ Want.Result; Want.File; Want.Nothing ]
 
         return {
-            ref = ref
-            name = name
-            pipeline = pipeline
-            priority = if isUsual then 0 else priority
-            key = key
-            want = want
+            submit with
+                ref = ref
+                name = name
+                pipeline = pipeline
+                priority = if isUsual then 0 else priority
+                key = key
         }
     }
 
@@ -189,25 +192,11 @@ let private query: Gen<EventQuery> =
         return { task = task; after = after; most = most }
     }
 
-let private phases: Gen<Phase> =
-    Gen.elements [
-        Phase.Queued
-        Phase.Suspected
-        Phase.Running
-        Phase.Split
-        Phase.Waiting
-        Phase.Publishing
-        Phase.Succeeding
-        Phase.Quarantined
-        Phase.Done
-        Phase.Cancelled
-    ]
-
 let private taskQuery: Gen<TaskQuery> =
     gen {
         let! after = count
         let! most = Gen.choose (1, ProtocolLimits.listedMax)
-        let! wanted = Gen.arrayOf phases
+        let! wanted = any<Phase[]>
         let! name = Gen.optionOf (text TaskName.bytesMax)
         let! stage = Gen.optionOf (text ProtocolLimits.programBytesMax)
 
@@ -225,9 +214,9 @@ let toScheduler: Gen<ToScheduler> =
         hello |> Gen.map ToScheduler.Hello
         Gen.constant ToScheduler.Beat
         upToInt ProtocolLimits.slotsMax |> Gen.map ToScheduler.Ready
-        Gen.zip attempts outcome |> Gen.map ToScheduler.Result
-        Gen.zip attempts sizes |> Gen.map ToScheduler.Stored
-        Gen.zip attempts errorText |> Gen.map ToScheduler.Unshared
+        any |> Gen.map ToScheduler.Result
+        any |> Gen.map ToScheduler.Stored
+        any |> Gen.map ToScheduler.Unshared
         submit |> Gen.map ToScheduler.Submit
         Gen.constant ToScheduler.Status
         tasks |> Gen.map ToScheduler.Cancel
@@ -246,48 +235,24 @@ let toScheduler: Gen<ToScheduler> =
 
 let private welcome: Gen<Welcome> =
     gen {
+        let! welcome = any<Welcome>
         let! session = text ProtocolLimits.sessionBytesMax
-        let! beat = durations
-        let! lostAfter = durations
-        let! maxPayload = sizes
-        let! maxResult = sizes
         let! keep = holding
-
-        return {
-            protocol = ProtocolLimits.protocolVersion
-            session = session
-            beat = beat
-            lostAfter = lostAfter
-            maxPayload = maxPayload
-            maxResult = maxResult
-            keep = keep
-        }
+        let protocol = ProtocolLimits.protocolVersion
+        return { welcome with protocol = protocol; session = session; keep = keep }
     }
 
 let private sharedFiles: Gen<SharedFiles> =
     gen {
+        let! files = any<SharedFiles>
         let! source = text ProtocolLimits.sharedPathBytesMax
-        let! start = sizes
-        let! size = sizes
         let! target = text ProtocolLimits.sharedPathBytesMax
-        let! length = sizes
-        let! modified = Gen.map int64 sizes
-
-        let! version =
-            Gen.elements [ ValueNone; ValueSome { length = length; modified = modified } ]
-
-        return {
-            source = source
-            start = start
-            size = size
-            target = target
-            version = version
-        }
+        return { files with source = source; target = target }
     }
 
 let private processing: Gen<Process> =
     gen {
-        let! attempt = attempts
+        let! task = any<Process>
         let! name = text TaskName.bytesMax
 
         let! stages =
@@ -298,40 +263,19 @@ let private processing: Gen<Process> =
                 1, Gen.constant (Array.replicate (ProtocolLimits.pipelineBytesMax / 2) "\001")
             ]
 
-        let! timeout = durations
-
         let! piece =
             Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome (Gen.choose (0, 5000)) ]
 
         let! files = Gen.oneof [ Gen.constant ValueNone; Gen.map ValueSome sharedFiles ]
-
-        return {
-            attempt = attempt
-            name = name
-            stages = stages
-            timeout = timeout
-            piece = piece
-            files = files
-        }
+        return { task with name = name; stages = stages; piece = piece; files = files }
     }
 
 let private finished: Gen<Done> =
     gen {
+        let! finished = any<Done>
         let! ref = text ProtocolLimits.refBytesMax
         let! task = tasks
-        let! attempts = upToInt Int32.MaxValue
-        let! error = Gen.optionOf errorText
-
-        let! outcome =
-            Gen.elements [ TaskOutcome.Completed; TaskOutcome.Quarantined; TaskOutcome.Cancelled ]
-
-        return {
-            ref = ref
-            task = task
-            attempts = attempts
-            outcome = outcome
-            error = error
-        }
+        return { finished with ref = ref; task = task }
     }
 
 /// The longest name that a STATUS never cuts, whatever is in it, in bytes.
@@ -339,41 +283,25 @@ let private reportNameBytes = 28
 
 let private worker: Gen<WorkerReport> =
     gen {
-        let! session = count
+        let! report = any<WorkerReport>
         let! name = text reportNameBytes
         let! slots = upToInt ProtocolLimits.slotsMax
-        let! held = upToInt Int32.MaxValue
-        let! finished = count
-        let! failed = count
-
-        return {
-            session = max 1L session * 1L<sessionId>
-            name = name
-            slots = slots
-            held = held
-            finished = finished
-            failed = failed
-        }
+        let session = max 1L<sessionId> report.session
+        return { report with session = session; name = name; slots = slots }
     }
 
 let private status: Gen<StatusReport> =
+    let texts most bytesMax =
+        Gen.choose (0, most)
+        |> Gen.bind (fun size -> Gen.arrayOfLength size (text bytesMax))
+
     gen {
-        let! counts = Gen.arrayOfLength 10 count
-        let! idle = upToInt Int32.MaxValue
-        let! busy = upToInt Int32.MaxValue
-        let! uptime = durations
-        let! oldest = durations
+        let! report = any<StatusReport>
         // Whatever is in it, so much is never cut.
         let! trouble = Gen.optionOf (text 86)
         let! awaited = Gen.optionOf (text 46)
-
-        let! missing =
-            Gen.choose (0, ProtocolLimits.missingMax)
-            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 8))
-
-        let! heldBack =
-            Gen.choose (0, ProtocolLimits.heldBackMax)
-            |> Gen.bind (fun size -> Gen.arrayOfLength size (text 30))
+        let! missing = texts ProtocolLimits.missingMax 8
+        let! heldBack = texts ProtocolLimits.heldBackMax 30
 
         let! size =
             Gen.frequency [ 9, Gen.choose (0, 5); 1, Gen.constant ProtocolLimits.workersMax ]
@@ -381,47 +309,14 @@ let private status: Gen<StatusReport> =
         let! workers = Gen.arrayOfLength size worker
 
         return {
-            queued = counts[0]
-            running = counts[1]
-            waiting = counts[2]
-            publishing = counts[3]
-            split = counts[9]
-            quarantined = counts[4]
-            finished = counts[5]
-            cancelled = counts[6]
-            idle = idle
-            busy = busy
-            uptime = uptime
-            oldest = oldest
-            finished10s = counts[7]
-            finished60s = counts[8]
-            trouble = trouble
-            awaited = awaited
-            missing = missing
-            heldBack = heldBack
-            workers = workers
+            report with
+                trouble = trouble
+                awaited = awaited
+                missing = missing
+                heldBack = heldBack
+                workers = workers
         }
     }
-
-let private rejections =
-    Gen.elements [
-        RejectionCode.BadPipeline
-        RejectionCode.BadName
-        RejectionCode.BadKey
-        RejectionCode.Busy
-    ]
-
-let private errors =
-    Gen.elements [
-        ErrorCode.BadFrame
-        ErrorCode.BadField
-        ErrorCode.UnknownType
-        ErrorCode.TooLarge
-        ErrorCode.BadVersion
-        ErrorCode.Unauthorized
-        ErrorCode.NotWelcome
-        ErrorCode.Timeout
-    ]
 
 let fromScheduler: Gen<FromScheduler> =
     Gen.oneof [
@@ -432,15 +327,14 @@ let fromScheduler: Gen<FromScheduler> =
         Gen.zip (text ProtocolLimits.refBytesMax) tasks
         |> Gen.map FromScheduler.Accepted
         finished |> Gen.map FromScheduler.Done
-        Gen.zip3 (text ProtocolLimits.refBytesMax) rejections errorText
+        Gen.zip3 (text ProtocolLimits.refBytesMax) any errorText
         |> Gen.map FromScheduler.Rejected
         status |> Gen.map FromScheduler.Status
         Gen.constant FromScheduler.Drain
         tasks |> Gen.map FromScheduler.Explanation
         count |> Gen.map FromScheduler.Events
-        Gen.zip count (Gen.elements [ true; false ])
-        |> Gen.map (fun (last, more) -> FromScheduler.List(last * 1L<taskId>, more))
+        any |> Gen.map FromScheduler.List
         Gen.constant FromScheduler.Stages
         Gen.zip tasks (text TaskName.bytesMax) |> Gen.map FromScheduler.Fetch
-        Gen.zip errors errorText |> Gen.map FromScheduler.Error
+        any |> Gen.map FromScheduler.Error
     ]

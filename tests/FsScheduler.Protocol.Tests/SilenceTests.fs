@@ -109,6 +109,13 @@ let private meet (clock: ManualClock) : Task<Meeting> =
         | Error reason -> return failtest $"{reason}"
     }
 
+/// So many seconds pass.
+let private pass (clock: ManualClock) seconds =
+    task {
+        for _ in 1..seconds do
+            do! clock.Advance 1_000
+    }
+
 [<Tests>]
 let tests =
     testList "a scheduler that is silent" [
@@ -130,9 +137,7 @@ let tests =
             let client = meeting.client
             let receiving = client.ReceiveAsync CancellationToken.None
 
-            for _ in 1..16 do
-                do! clock.Advance 1_000
-
+            do! pass clock 16
             let! asked = within (meeting.lines.ReadLineAsync())
             Expect.stringContains (nonNull asked) "STATUS" "the question"
             client.Post ToScheduler.Status |> ignore
@@ -167,9 +172,7 @@ let tests =
             for _ in 1..2 do
                 let receiving = client.ReceiveAsync CancellationToken.None
 
-                for _ in 1..20 do
-                    do! clock.Advance 1_000
-
+                do! pass clock 20
                 let! asked = within (meeting.lines.ReadLineAsync())
                 Expect.stringContains (nonNull asked) "STATUS" "the question"
                 // Nobody sees its answer; another one behind it shows that it was read.
@@ -180,9 +183,7 @@ let tests =
 
             let receiving = client.ReceiveAsync CancellationToken.None
 
-            for _ in 1..60 do
-                do! clock.Advance 1_000
-
+            do! pass clock 60
             let! last = within receiving
             Expect.isNone last "gone: what was sent before the answer gives it no time"
         }
@@ -193,14 +194,10 @@ let tests =
             let client = meeting.client
             let receiving = client.ReceiveAsync CancellationToken.None
 
-            for _ in 1..40 do
-                do! clock.Advance 1_000
-
+            do! pass clock 40
             Expect.isFalse receiving.IsCompleted "it may answer yet"
 
-            for _ in 1..10 do
-                do! clock.Advance 1_000
-
+            do! pass clock 10
             let! ended = within receiving
             Expect.isNone ended "the connection has ended"
         }
@@ -245,9 +242,7 @@ let tests =
                     let ct = CancellationToken.None
                     let receiving = client.WithinAsync(limit, client.ReceiveAsync ct, ct)
 
-                    for _ in 1..20 do
-                        do! clock.Advance 1_000
-
+                    do! pass clock 20
                     let line = $$"""{"type":"FETCH","task":1,"name":"n","bytes":{{size}}}"""
                     do! meeting.send (Encoding.UTF8.GetBytes(line + "\n"))
                     do! meeting.send (Array.zeroCreate (size / 8))
@@ -257,9 +252,7 @@ let tests =
             let! (receiving: Task<IncomingMessage<FromScheduler> option>) = begin' ()
 
             for _ in 2..8 do
-                for _ in 1..20 do
-                    do! clock.Advance 1_000
-
+                do! pass clock 20
                 do! meeting.send (Array.zeroCreate (size / 8))
 
             match! within receiving with
@@ -270,9 +263,7 @@ let tests =
 
             let! (receiving: Task<IncomingMessage<FromScheduler> option>) = begin' ()
 
-            for _ in 1..29 do
-                do! clock.Advance 1_000
-
+            do! pass clock 29
             Expect.isFalse receiving.IsCompleted "it has begun"
 
             // On a crowded machine it may have taken some of it meanwhile, and has the time anew: 29 s and a limit, at most.
@@ -294,9 +285,7 @@ let tests =
             let! meeting = meet clock
             let client = meeting.client
 
-            for _ in 1..200 do
-                do! clock.Advance 1_000
-
+            do! pass clock 200
             do! meeting.say (FromScheduler.Accepted("a", 1L<taskId>))
             let! arrival = within (client.ReceiveAsync CancellationToken.None)
             Expect.isSome arrival "the connection is there"

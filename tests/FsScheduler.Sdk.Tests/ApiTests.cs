@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Xml.Linq;
 using Expecto;
 using Expecto.CSharp;
+using FsScheduler.TestKit;
 
 namespace FsScheduler.Sdk.Tests;
 
@@ -19,7 +20,7 @@ internal static class ApiTests
 
     private static void AsWrittenDown()
     {
-        var path = Path.Combine(TestScheduler.Root, "tests", "FsScheduler.Sdk.Tests", "PublicApi.txt");
+        var path = Path.Combine(Repository.root, "tests", "FsScheduler.Sdk.Tests", "PublicApi.txt");
         var written = File.Exists(path) ? File.ReadAllText(path).ReplaceLineEndings("\n") : "";
         var actual = PublicApi.Describe(Sdk);
 

@@ -9,6 +9,7 @@ var exitCode = Runner.RunTestsWithCLIArgs(
     [
         StageTests.Tests,
         ClientTests.Tests,
+        SubmitManyTests.Tests,
         RequestTests.Tests,
         WorkerTests.Tests,
         ApiTests.Tests,

@@ -1,17 +1,14 @@
-using System.Net;
-using System.Net.Sockets;
 using System.Text;
 using Expecto;
 using Expecto.CSharp;
+using FsScheduler.TestKit;
+using static FsScheduler.Sdk.Tests.Submissions;
 
 namespace FsScheduler.Sdk.Tests;
 
 /// <summary>Questions about tasks and commands, to a real scheduler and to one that is played by hand.</summary>
 internal static class RequestTests
 {
-    private const string Welcome =
-        """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":1000,"maxResult":1000}""";
-
     public static Test Tests { get; } = Runner.TestList("requests",
     [
         Check.Case("list tasks a page at a time, and explain them", Lists),
@@ -27,9 +24,6 @@ internal static class RequestTests
         Check.Case("keep large results in the folder that is given, through a restart", KeepsResults),
         Check.Case("send the file that a link leads to", Link),
     ]);
-
-    private static Submission Lower(string text, string name = "n") =>
-        new() { Name = name, Pipeline = "lower", Payload = Payload.FromText(text) };
 
     private static async Task Lists()
     {
@@ -151,23 +145,21 @@ internal static class RequestTests
 
     private static async Task Closed()
     {
-        using var played = new PlayedScheduler();
-        var connecting = SchedulerClient.ConnectAsync(played.Options with { ReconnectTimeout = TimeSpan.Zero });
-        using var first = await played.AcceptAsync();
-        await using var client = await Check.Within(connecting);
+        await using var played = new FakeScheduler();
+        var (connected, first) = await ConnectAsync(played, options => options with { ReconnectTimeout = TimeSpan.Zero });
+        await using var client = connected;
         var asking = client.ExplainAsync(1);
-        Check.Contains("EXPLAIN", await first.ReadAsync());
-        first.Dispose();
+        await first.Expect("EXPLAIN");
+        Close(first);
         var error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => asking);
         Check.Contains("has closed the connection", error.Message);
     }
 
     private static async Task Unanswered()
     {
-        using var played = new PlayedScheduler();
-        var connecting = SchedulerClient.ConnectAsync(played.Options with { AnswerTimeout = TimeSpan.FromMilliseconds(50) });
-        using var peer = await played.AcceptAsync();
-        await using var client = await Check.Within(connecting);
+        await using var played = new FakeScheduler();
+        var (connected, peer) = await ConnectAsync(played, options => options with { AnswerTimeout = TimeSpan.FromMilliseconds(50) });
+        await using var client = connected;
         var error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => client.ExplainAsync(1));
         Check.Contains("does not answer within 0.05 s", error.Message);
 
@@ -179,83 +171,50 @@ internal static class RequestTests
     private static async Task Unasked()
     {
         var notices = System.Threading.Channels.Channel.CreateUnbounded<SchedulerNotice>();
-        using var played = new PlayedScheduler();
-        var connecting = SchedulerClient.ConnectAsync(played.Options with { OnNotice = notice => notices.Writer.TryWrite(notice) });
-        using var peer = await played.AcceptAsync();
-        await using var client = await Check.Within(connecting);
-        await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"nobody asked"}""");
+        await using var played = new FakeScheduler();
+        var (connected, peer) = await ConnectAsync(played, options => options with { OnNotice = notice => notices.Writer.TryWrite(notice) });
+        await using var client = connected;
+        await peer.Send("""{"type":"ERROR","code":"bad-field","message":"nobody asked"}""");
         var refused = Check.Is<SchedulerNotice.Refused>(await Check.Within(notices.Reader.ReadAsync().AsTask()));
         Check.Equal("nobody asked", refused.Message, "the notice");
 
         // The answer to a call that has ended is not that of the next.
         using var gone = new CancellationTokenSource();
         var left = client.ExplainAsync(1, gone.Token);
-        Check.Contains("EXPLAIN", await peer.ReadAsync());
+        await peer.Expect("EXPLAIN");
         await gone.CancelAsync();
         await Check.ThrowsAsync<OperationCanceledException>(() => left);
         var next = client.ExplainAsync(2);
-        await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"the first"}""");
-        Check.Contains("\"task\":2", await peer.ReadAsync());
-        await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"the second"}""");
+        await peer.Send("""{"type":"ERROR","code":"bad-field","message":"the first"}""");
+        Check.Equal(2L, (await peer.Expect("EXPLAIN")).Number("task"), "the next task");
+        await peer.Send("""{"type":"ERROR","code":"bad-field","message":"the second"}""");
         Check.Equal("the second", (await Check.ThrowsAsync<RequestRefusedException>(() => next)).Message, "the answer");
 
         // STATUS has no errors.
         var status = client.GetStatusAsync();
-        Check.Contains("STATUS", await peer.ReadAsync());
-        await peer.SayAsync("""{"type":"ERROR","code":"bad-field","message":"of a submission"}""");
+        await peer.Expect("STATUS");
+        await peer.Send("""{"type":"ERROR","code":"bad-field","message":"of a submission"}""");
         refused = Check.Is<SchedulerNotice.Refused>(await Check.Within(notices.Reader.ReadAsync().AsTask()));
         Check.Equal("of a submission", refused.Message, "the other notice");
     }
 
     private static async Task ClosedAgain()
     {
-        using var played = new PlayedScheduler();
-        var connecting = SchedulerClient.ConnectAsync(played.Options with { ReconnectTimeout = TimeSpan.FromMilliseconds(300) });
-        var peer = await played.AcceptAsync();
-        await using var client = await Check.Within(connecting);
+        await using var played = new FakeScheduler();
+        var (connected, peer) = await ConnectAsync(played, options => options with { ReconnectTimeout = TimeSpan.FromMilliseconds(300) });
+        await using var client = connected;
         var submitting = client.SubmitAsync(Lower("A"));
-
-        // The time may be over between the welcome and the message: then there is none.
-        while (!submitting.IsCompleted && await peer.TryReadAsync() is { } line)
-        {
-            Check.Contains("SUBMIT", line);
-            await peer.SayAsync("""{"type":"ERROR","code":"bad-frame","message":"never"}""");
-            peer.Dispose();
-            var next = played.AcceptAsync();
-            await Task.WhenAny(next, submitting);
-
-            if (!submitting.IsCompleted)
-            {
-                peer = await next;
-            }
-        }
-
+        await CloseEachAsync(played, peer, "SUBMIT", submitting);
         Check.Contains("was away for", (await Check.ThrowsAsync<SchedulerUnavailableException>(() => submitting)).Message);
     }
 
     private static async Task ClosedOverRequest()
     {
-        using var played = new PlayedScheduler();
-        var connecting = SchedulerClient.ConnectAsync(played.Options with { ReconnectTimeout = TimeSpan.FromMilliseconds(300) });
-        var peer = await played.AcceptAsync();
-        await using var client = await Check.Within(connecting);
+        await using var played = new FakeScheduler();
+        var (connected, peer) = await ConnectAsync(played, options => options with { ReconnectTimeout = TimeSpan.FromMilliseconds(300) });
+        await using var client = connected;
         var asking = client.DrainAsync(["w"]);
-
-        // The time may be over between the welcome and the message: then there is none.
-        while (!asking.IsCompleted && await peer.TryReadAsync() is { } line)
-        {
-            Check.Contains("DRAIN", line);
-            await peer.SayAsync("""{"type":"ERROR","code":"bad-frame","message":"never"}""");
-            peer.Dispose();
-            var next = played.AcceptAsync();
-            await Task.WhenAny(next, asking);
-
-            if (!asking.IsCompleted)
-            {
-                peer = await next;
-            }
-        }
-
+        await CloseEachAsync(played, peer, "DRAIN", asking);
         var error = await Check.ThrowsAsync<SchedulerUnavailableException>(() => asking);
         Check.Contains("was away for", error.Message);
         Check.Contains("never", error.Message);
@@ -303,49 +262,33 @@ internal static class RequestTests
         Check.Equal("olá", await Check.Is<Outcome.Succeeded>(await Check.Within(task.Completion)).Result.ReadTextAsync(), "the result");
     }
 
-    /// <summary>A scheduler that is played by hand.</summary>
-    private sealed class PlayedScheduler : IDisposable
+    /// <summary>A client of a scheduler that is played by hand, and the connection as that scheduler has it.</summary>
+    private static async Task<(SchedulerClient Client, Peer Peer)> ConnectAsync(
+        FakeScheduler played, Func<SchedulerClientOptions, SchedulerClientOptions> change)
     {
-        private readonly TcpListener listener = new(IPAddress.Loopback, 0);
-
-        public PlayedScheduler() => listener.Start();
-
-        public SchedulerClientOptions Options => new() { Address = $"{listener.LocalEndpoint}" };
-
-        /// <summary>Takes a connection, and says welcome.</summary>
-        public async Task<PlayedPeer> AcceptAsync()
-        {
-            var peer = new PlayedPeer(await Check.Within(listener.AcceptTcpClientAsync()));
-            Check.Contains("HELLO", await peer.ReadAsync());
-            await peer.SayAsync(Welcome);
-            return peer;
-        }
-
-        public void Dispose() => listener.Dispose();
+        var connecting = SchedulerClient.ConnectAsync(change(new() { Address = played.Address }));
+        var peer = await played.WelcomeAsync(FakeScheduler.Welcome);
+        return (await Check.Within(connecting), peer);
     }
 
-    /// <summary>A client, as its scheduler sees it.</summary>
-    private sealed class PlayedPeer(TcpClient client) : IDisposable
+    /// <summary>Closes each connection that a call is sent over, until the call has ended.</summary>
+    private static async Task CloseEachAsync(FakeScheduler played, Peer peer, string message, Task call)
     {
-        private readonly StreamReader lines = new(client.GetStream());
-
-        public async Task<string> ReadAsync() => await TryReadAsync() ?? throw new AssertException("it is closed");
-
-        /// <summary>The next line; null where the client has closed the connection.</summary>
-        public async Task<string?> TryReadAsync()
+        // The time may be over between the welcome and the message: then there is none.
+        while (!call.IsCompleted && await peer.TryReceive() is { } frame)
         {
-            try
+            Check.Equal(message, frame.Value.Type, "what is sent again");
+            await peer.Send("""{"type":"ERROR","code":"bad-frame","message":"never"}""");
+            Close(peer);
+            var next = played.WelcomeAsync(FakeScheduler.Welcome);
+            await Task.WhenAny(next, call);
+
+            if (!call.IsCompleted)
             {
-                return await Check.Within(lines.ReadLineAsync());
-            }
-            catch (IOException)
-            {
-                return null;
+                peer = await next;
             }
         }
-
-        public async Task SayAsync(string line) => await client.GetStream().WriteAsync(Encoding.UTF8.GetBytes(line + "\n"));
-
-        public void Dispose() => client.Dispose();
     }
+
+    private static void Close(IDisposable peer) => peer.Dispose();
 }

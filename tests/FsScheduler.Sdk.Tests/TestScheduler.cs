@@ -1,4 +1,6 @@
-using System.Diagnostics;
+using FsScheduler.TestKit;
+using Microsoft.FSharp.Collections;
+using SchedulerProcess = FsScheduler.TestKit.Processes.Program;
 
 namespace FsScheduler.Sdk.Tests;
 
@@ -7,24 +9,18 @@ internal sealed class TestScheduler : IAsyncDisposable
 {
     private static readonly Lazy<Task<TestScheduler>> Common = new(() => StartAsync("--workers", "1", "--expect", "nobody"));
 
-    private readonly DirectoryInfo folder = Directory.CreateTempSubdirectory("fss-sdk-");
+    private readonly Workplace place = new();
     private readonly List<string> arguments;
-    private Process? process;
-    private string listen = "127.0.0.1:0";
+    private SchedulerProcess? process;
 
-    private TestScheduler(IEnumerable<string> arguments)
-    {
-        this.arguments = [.. arguments];
-        folder.CreateSubdirectory("entrada");
-    }
+    private TestScheduler(IEnumerable<string> arguments) => this.arguments = [.. arguments];
 
-    /// <summary>The folder with the solution, above wherever this program was built.</summary>
-    public static string Root { get; } = FindRoot(AppContext.BaseDirectory);
+    /// <summary>The same after a restart.</summary>
+    public int Port { get; private set; }
 
-    /// <summary><c>HOST:PORT</c>, the same after a restart.</summary>
-    public string Address => listen;
+    public string Address => $"127.0.0.1:{Port}";
 
-    public string Folder => folder.FullName;
+    public string Folder => place.Path;
 
     public SchedulerClientOptions Options => new() { Address = Address };
 
@@ -49,47 +45,25 @@ internal sealed class TestScheduler : IAsyncDisposable
 
     public Task<SchedulerClient> ConnectAsync() => Check.Within(SchedulerClient.ConnectAsync(Options));
 
-    public async Task StartAgainAsync()
-    {
-        var suffix = OperatingSystem.IsWindows() ? ".exe" : "";
-        var path = Path.Combine(Root, "src", "FsScheduler.Scheduler", "bin", "Release", "net10.0", $"fs-scheduler{suffix}");
-
-        process = Process.Start(new ProcessStartInfo(path, ["--listen", listen, .. arguments])
-        {
-            WorkingDirectory = folder.FullName,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
-
-        var errors = process.StandardError.ReadToEndAsync();
-        var first = await Check.Within(process.StandardOutput.ReadLineAsync());
-        const string Listening = "listening on ";
-        Check.True(first?.StartsWith(Listening, StringComparison.Ordinal) ?? false, first is null ? await errors : first);
-        listen = first![Listening.Length..];
-    }
+    public async Task StartAgainAsync() =>
+        (process, Port) = await Farm.startScheduler(place, ListModule.OfSeq<string>(["--listen", Address, .. arguments]));
 
     /// <summary>As if the machine had lost its power.</summary>
     public void Kill()
     {
-        process!.Kill(entireProcessTree: true);
-        process.WaitForExit();
-        process.Dispose();
-        process = null;
+        using (process)
+        {
+            process = null;
+        }
     }
 
     public ValueTask DisposeAsync()
     {
-        if (process is not null)
+        using (place)
         {
             Kill();
         }
 
-        folder.Delete(recursive: true);
         return ValueTask.CompletedTask;
     }
-
-    private static string FindRoot(string folder) =>
-        File.Exists(Path.Combine(folder, "FsScheduler.sln"))
-            ? folder
-            : FindRoot(Path.GetDirectoryName(folder) ?? throw new DirectoryNotFoundException("no FsScheduler.sln above"));
 }

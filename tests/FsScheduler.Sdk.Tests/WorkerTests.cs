@@ -1,6 +1,8 @@
-using System.Text;
+using System.Net;
+using System.Net.Sockets;
 using Expecto;
 using Expecto.CSharp;
+using FsScheduler.TestKit;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
@@ -75,7 +77,8 @@ internal static class WorkerTests
         await Check.Within(host.StopAsync());
     }
 
-    private static async Task GracefulStop()
+    /// <summary>A task that is held in its stage, with its worker, its client and the gate that holds it.</summary>
+    private static async Task WithHeldTaskAsync(Func<IHost, SchedulerClient, Gate, TaskHandle, Task> body)
     {
         await using var scheduler = await TestScheduler.StartAsync("--expect", "gate");
         using var host = await TestHost.StartAsync(scheduler.Address, worker =>
@@ -87,6 +90,11 @@ internal static class WorkerTests
         var gate = host.Services.GetRequiredService<Gate>();
         var task = await Check.Within(client.SubmitAsync(new() { Name = "held", Pipeline = "gate" }));
         await Check.Within(gate.Entered.Task);
+        await body(host, client, gate, task);
+    }
+
+    private static Task GracefulStop() => WithHeldTaskAsync(async (host, client, gate, task) =>
+    {
         var stopping = host.StopAsync();
 
         await Check.Eventually("the worker takes nothing new", async () =>
@@ -99,26 +107,16 @@ internal static class WorkerTests
         var done = Check.Is<Outcome.Succeeded>(await Check.Within(task.Completion));
         Check.Equal(1, done.Attempts, "attempts");
         await Check.Within(stopping);
-    }
+    });
 
-    private static async Task CancelsStage()
+    private static Task CancelsStage() => WithHeldTaskAsync(async (host, client, gate, task) =>
     {
-        await using var scheduler = await TestScheduler.StartAsync("--expect", "gate");
-        using var host = await TestHost.StartAsync(scheduler.Address, worker =>
-        {
-            worker.Services.AddSingleton<Gate>();
-            worker.AddStage<GateStage>();
-        });
-        await using var client = await scheduler.ConnectAsync();
-        var gate = host.Services.GetRequiredService<Gate>();
-        var task = await Check.Within(client.SubmitAsync(new() { Name = "held", Pipeline = "gate" }));
-        await Check.Within(gate.Entered.Task);
         Check.True(await Check.Within(client.CancelAsync(task.Id)), "there is a task to cancel");
         Check.Is<Outcome.Cancelled>(await Check.Within(task.Completion));
         await Check.Within(gate.Cancelled.Task);
         Check.True(!await Check.Within(client.CancelAsync(task.Id)), "there is nothing more to cancel");
         await Check.Within(host.StopAsync());
-    }
+    });
 
     /// <summary>Two workers, and a payload of five pieces or so: the numbers of the tasks that stages were run for tell them.</summary>
     private static async Task Pieces()
@@ -241,8 +239,8 @@ internal static class WorkerTests
             scheduler.Address, worker => worker.AddStage<FussyStage>(), options => options.Name = "leaver");
         await using var client = await scheduler.ConnectAsync();
         await Check.Eventually("the worker is there", async () => (await client.GetStatusAsync()).Workers is [{ Name: "leaver", Slots: 4 }]);
-        using var drain = await Wire.ConnectAsync(scheduler.Address);
-        await drain.SendAsync("""{"type":"DRAIN","worker":"leaver"}""");
+        using var drain = await PeerModule.client(scheduler.Port);
+        await drain.Send("""{"type":"DRAIN","worker":"leaver"}""");
         await Check.Within(host.WaitForShutdownAsync());
     }
 
@@ -251,10 +249,12 @@ internal static class WorkerTests
         await using var scheduler = await TestScheduler.StartAsync();
         var opened = 0;
 
-        ValueTask<Stream> Open(CancellationToken ct)
+        async ValueTask<Stream> Open(CancellationToken ct)
         {
             Interlocked.Increment(ref opened);
-            return Wire.OpenAsync(scheduler.Address, ct);
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(IPEndPoint.Parse(scheduler.Address), ct);
+            return new NetworkStream(socket, ownsSocket: true);
         }
 
         using var host = await TestHost.StartAsync("127.0.0.1:1", _ => { }, options => options.OpenStream = Open);
@@ -275,133 +275,5 @@ internal static class WorkerTests
     {
         using var result = Check.Is<Outcome.Succeeded>(await OutcomeAsync(client, pipeline, text, name)).Result;
         return await result.ReadTextAsync();
-    }
-
-    private sealed class VisitCount
-    {
-        private int made;
-        private int disposed;
-
-        public int Made => made;
-
-        public int Disposed => disposed;
-
-        public int Make() => Interlocked.Increment(ref made);
-
-        public void Dispose() => Interlocked.Increment(ref disposed);
-    }
-
-    private sealed class Visit(VisitCount count) : IAsyncDisposable
-    {
-        public int Number { get; } = count.Make();
-
-        public ValueTask DisposeAsync()
-        {
-            count.Dispose();
-            return ValueTask.CompletedTask;
-        }
-    }
-
-    private sealed class VisitStage(Visit visit) : IStage
-    {
-        public string Name => "visits";
-
-        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
-            new(Encoding.UTF8.GetBytes($"{visit.Number}"));
-    }
-
-    private sealed class AboutStage : IStage
-    {
-        public string Name => "about";
-
-        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken)
-        {
-            var payload = Encoding.UTF8.GetString(context.Payload.Span);
-            return new(Encoding.UTF8.GetBytes(
-                $"{context.Name} {context.TaskId} {context.Attempt} {context.Argument} {payload}"));
-        }
-    }
-
-    private sealed class FussyStage : IStage
-    {
-        public string Name => "fussy";
-
-        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
-            Encoding.UTF8.GetString(context.Payload.Span) switch
-            {
-                "never" => throw new StageFailedException("not this one", retry: false),
-                "later" when context.Attempt == 1 => throw new StageFailedException("not yet", retry: true),
-                "broken" => throw new FormatException("broken in two"),
-                _ => new(context.Payload),
-            };
-    }
-
-    private sealed class NumberedStage : PerLineStage
-    {
-        public override string Name => "numbered";
-
-        protected override string Transform(string line, StageContext context) => $"{context.TaskId}{context.Argument}{line}";
-    }
-
-    private sealed record SeenBy(int Lines, string First, string Last, List<long> Tasks, double Most = double.NegativeInfinity);
-
-    private sealed class SeenByStage : AggregateStage<SeenBy>
-    {
-        public override string Name => "seen-by";
-
-        protected override bool IsDistributed => true;
-
-        protected override SeenBy Seed(StageContext context) => new(0, "", "", [context.TaskId]);
-
-        protected override SeenBy Add(SeenBy state, string line) =>
-            state with { Lines = state.Lines + 1, First = state.Lines == 0 ? line : state.First, Last = line };
-
-        protected override SeenBy Merge(SeenBy left, SeenBy right) => new(
-            left.Lines + right.Lines,
-            left.Lines == 0 ? right.First : left.First,
-            right.Lines == 0 ? left.Last : right.Last,
-            [.. left.Tasks, .. right.Tasks],
-            Math.Max(left.Most, right.Most));
-
-        protected override string Result(SeenBy state, StageContext context) =>
-            $"{state.Lines} lines, first {state.First}, last {state.Last}, tasks {string.Join(',', state.Tasks)}";
-    }
-
-    private sealed class UnnamedStage : IStage
-    {
-        public string Name => "no name";
-
-        public ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken) =>
-            new(context.Payload);
-    }
-
-    private sealed class Gate
-    {
-        public TaskCompletionSource Entered { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public TaskCompletionSource Opened { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public TaskCompletionSource Cancelled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    }
-
-    private sealed class GateStage(Gate gate) : IStage
-    {
-        public string Name => "gate";
-
-        public async ValueTask<ReadOnlyMemory<byte>> RunAsync(StageContext context, CancellationToken cancellationToken)
-        {
-            gate.Entered.TrySetResult();
-
-            try
-            {
-                await gate.Opened.Task.WaitAsync(cancellationToken);
-                return context.Payload;
-            }
-            catch (OperationCanceledException)
-            {
-                gate.Cancelled.TrySetResult();
-                throw;
-            }
-        }
     }
 }

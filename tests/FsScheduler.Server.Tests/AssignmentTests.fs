@@ -198,15 +198,11 @@ let tests =
         "any assignment of stages to workers gives what one process gives"
         (fun (assignment: Assignment) ->
             let text = textOf assignment.lines
-            let folder = Directory.CreateTempSubdirectory("fs-assign-").FullName
+            use folder = new TempFolder()
+            let expected = inOneProcess folder.Path assignment.pipeline text
+            let result = (inACluster assignment text).GetAwaiter().GetResult()
 
-            try
-                let expected = inOneProcess folder assignment.pipeline text
-                let result = (inACluster assignment text).GetAwaiter().GetResult()
-
-                Expect.equal
-                    (Encoding.UTF8.GetString result)
-                    (Encoding.UTF8.GetString expected)
-                    "the result"
-            finally
-                Directory.Delete(folder, true))
+            Expect.equal
+                (Encoding.UTF8.GetString result)
+                (Encoding.UTF8.GetString expected)
+                "the result")

@@ -4,7 +4,9 @@ module FsScheduler.Server.Tests.Cluster
 open System
 open System.IO
 open System.Net
+open System.Text.Json
 open System.Threading.Tasks
+open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
 open FsScheduler.Journal
@@ -24,6 +26,30 @@ let tokens =
     match Tokens.parse "worker of-the-workers-0001\nclient of-the-clients-0001" with
     | Ok tokens -> tokens
     | Error reason -> failwith reason
+
+let hello role =
+    $"""{{"type":"HELLO","protocol":1,"role":"{role}","name":"x"}}"""
+
+let submit ref want bytes =
+    $"""{{"type":"SUBMIT","ref":"{ref}","name":"{ref}.txt","pipeline":"lower","want":"{want}","bytes":{bytes}}}"""
+
+/// The next line of a peer, which has this type; a BEAT counts.
+let next (kind: string) (peer: Peer) : Task<JsonElement> =
+    task {
+        let! line = peer.ReadJson()
+        Expect.equal (text line "type") kind $"{line}"
+        return line
+    }
+
+/// As `next`, for a line that has nothing else to look at.
+let expectNext kind peer : Task = next kind peer
+
+/// Asks for an answer of the same type, which comes after all that the scheduler has done before.
+let expectAnswer kind (peer: Peer) =
+    task {
+        do! peer.Send $"""{{"type":"{kind}"}}"""
+        return! next kind peer
+    }
 
 /// A scheduler of this process, on folders and a port of its own.
 type Cluster(change: SchedulerOptions -> SchedulerOptions) =
@@ -90,11 +116,7 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
         task {
             let! peer = cluster.ConnectAsync()
             do! peer.Send hello
-            let! welcome = peer.ReadJson()
-
-            if text welcome "type" <> "WELCOME" then
-                failwith $"{welcome}"
-
+            do! expectNext "WELCOME" peer
             return peer
         }
 

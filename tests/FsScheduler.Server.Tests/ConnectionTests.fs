@@ -1,3 +1,4 @@
+/// How connections open, what they are refused, and how they end.
 module FsScheduler.Server.Tests.ConnectionTests
 
 open System
@@ -28,18 +29,19 @@ let private small (options: SchedulerOptions) = {
         rules = { options.rules with maxPayload = 1_000L<B>; maxResult = 2_000L<B> }
 }
 
-let private hello role =
-    $"""{{"type":"HELLO","protocol":1,"role":"{role}","name":"x"}}"""
-
 let private helloWith role token =
     $"""{{"type":"HELLO","protocol":1,"role":"{role}","name":"x","token":"{token}"}}"""
 
-let private submit ref want bytes =
-    $"""{{"type":"SUBMIT","ref":"{ref}","name":"{ref}.txt","pipeline":"lower","want":"{want}","bytes":{bytes}}}"""
-
-let private expectError (code: string) (json: JsonElement) =
+let private isError (code: string) (json: JsonElement) =
     Expect.equal (text json "type", text json "code") ("ERROR", code) $"{json}"
     Expect.isNotEmpty (text json "message") "says what is wrong"
+
+/// The next line is an ERROR of this code.
+let private expectError (code: string) (peer: Peer) =
+    task {
+        let! error = peer.ReadJson()
+        isError code error
+    }
 
 /// What a stranger, a worker or a client says, and how it is sent away.
 let private refusals
@@ -127,18 +129,15 @@ let private errors =
 
                 for line in before do
                     do! peer.Send line
-                    let! (welcome: JsonElement) = peer.ReadJson()
-                    Expect.equal (text welcome "type") "WELCOME" "taken in"
+                    do! expectNext "WELCOME" peer
 
                 do! peer.Write bytes
-                let! (error: JsonElement) = peer.ReadJson()
-                expectError code error
+                do! expectError code peer
                 do! peer.ReadEnd()
 
                 // Nobody else notices.
                 do! other.Send(helloWith "client" "of-the-clients-0001")
-                let! (welcome: JsonElement) = other.ReadJson()
-                Expect.equal (text welcome "type") "WELCOME" "undisturbed"
+                do! expectNext "WELCOME" other
             }
 
         for what, role, bytes, code in answers do
@@ -146,12 +145,10 @@ let private errors =
                 use cluster = new Cluster(plain)
                 use! (peer: Peer) = cluster.JoinAsync(hello role)
                 do! peer.Write(utf8 bytes)
-                let! (error: JsonElement) = peer.ReadJson()
-                expectError code error
-                let next = if role = "worker" then "BEAT" else "STATUS"
-                do! peer.Send $"""{{"type":"{next}"}}"""
-                let! (answer: JsonElement) = peer.ReadJson()
-                Expect.equal (text answer "type") next "goes on"
+                do! expectError code peer
+                let kind = if role = "worker" then "BEAT" else "STATUS"
+                let! _ = expectAnswer kind peer
+                ()
             }
 
         testTask "an error reaches a peer that goes on sending" {
@@ -159,8 +156,7 @@ let private errors =
             use! (peer: Peer) = cluster.JoinAsync(hello "client")
             // Closing with bytes unread resets a connection, and takes back what was sent.
             do! peer.Send(submit "a" "none" 900_000, Array.zeroCreate 900_000)
-            let! (error: JsonElement) = peer.ReadJson()
-            expectError "too-large" error
+            do! expectError "too-large" peer
             do! peer.ReadEnd()
         }
 
@@ -170,15 +166,13 @@ let private errors =
             do! peer.Write(utf8 "{\"type\":\"HEL")
             use! (client: Peer) = cluster.ClientAsync()
             cluster.Time.Advance(seconds 9.9)
-            do! client.Send """{"type":"STATUS"}"""
-            let! _ = client.ReadJson()
+            let! _ = expectAnswer "STATUS" client
             cluster.Time.Advance(seconds 0.2)
-            let! (error: JsonElement) = peer.ReadJson()
-            expectError "timeout" error
+            do! expectError "timeout" peer
             do! peer.ReadEnd()
-            do! client.Send """{"type":"STATUS"}"""
-            let! (status: JsonElement) = client.ReadJson()
-            Expect.equal (text status "type") "STATUS" "who has said HELLO may be silent"
+            // Who has said HELLO may be silent.
+            let! _ = expectAnswer "STATUS" client
+            ()
         }
 
         testTask "a frame that stops for 30 s: timeout; a byte in between helps" {
@@ -193,13 +187,11 @@ let private errors =
                 use! (other: Peer) = cluster.ClientAsync()
 
                 for _ in 1..20 do
-                    do! other.Send """{"type":"STATUS"}"""
-                    let! _ = other.ReadJson()
+                    let! _ = expectAnswer "STATUS" other
                     ()
 
             cluster.Time.Advance(seconds 31.0)
-            let! (error: JsonElement) = client.ReadJson()
-            expectError "timeout" error
+            do! expectError "timeout" client
             do! client.ReadEnd()
         }
     ]
@@ -306,8 +298,7 @@ let private opening =
             for letter in utf8 (hello "client" + "\n") do
                 do! peer.Write [| letter |]
 
-            let! (welcome: JsonElement) = peer.ReadJson()
-            Expect.equal (text welcome "type") "WELCOME" "taken in"
+            do! expectNext "WELCOME" peer
         }
 
         testTask "each token opens its role" {
@@ -328,7 +319,7 @@ let private opening =
             use reader = new StreamReader(peer.GetStream())
             let line = nonNull (reader.ReadLine())
             use refusal = JsonDocument.Parse line
-            expectError "not-welcome" refusal.RootElement
+            isError "not-welcome" refusal.RootElement
             Expect.stringContains line "all 7 connections are taken" "why"
             Expect.equal (reader.ReadToEnd()) "" "the end"
             peer.Close()
@@ -389,350 +380,5 @@ let private opening =
         }
     ]
 
-let private work =
-    testList "work" [
-        testTask "the payload of a BEAT is read over, and a RESULT for nobody too" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 1)
-            do! worker.Send("""{"type":"BEAT","bytes":100000}""", Array.create 100_000 10uy)
-            let! (beat: JsonElement) = worker.ReadJson()
-            Expect.equal (text beat "type") "BEAT" "answered"
-
-            for size in [ 5; 500_000 ] do
-                do!
-                    worker.Send(
-                        $"""{{"type":"RESULT","task":77,"attempt":1,"ok":true,"bytes":{size}}}""",
-                        Array.create size 10uy
-                    )
-
-            do! worker.Send """{"type":"BEAT"}"""
-            let! (beat: JsonElement) = worker.ReadJson()
-            Expect.equal (text beat "type") "BEAT" "in step"
-            Expect.isEmpty cluster.Spooled "nothing is kept"
-        }
-
-        testTask "a task goes from client to worker and back; 'none' brings no payload" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 4)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            for want, expected in [ "result", "abc"; "none", "" ] do
-                do! client.Send(submit want want 3, utf8 "ABC")
-                let! (accepted: JsonElement) = client.ReadJson()
-
-                Expect.equal
-                    (text accepted "type", text accepted "ref")
-                    ("ACCEPTED", want)
-                    "durable"
-
-                let task = text accepted "task"
-                let! (given: JsonElement) = worker.ReadJson()
-                Expect.equal (text given "type", text given "task") ("PROCESS", task) "given out"
-                Expect.equal (text given "name") $"{want}.txt" "its name"
-                let! (payload: byte[]) = worker.ReadBytes 3
-                Expect.equal payload (utf8 "ABC") "the payload"
-
-                do!
-                    worker.Send(
-                        $"""{{"type":"RESULT","task":{task},"attempt":1,"ok":true,"bytes":3}}""",
-                        utf8 "abc"
-                    )
-
-                let! (ended: JsonElement) = client.ReadJson()
-
-                Expect.equal
-                    [ for field in [ "type"; "ref"; "task"; "ok" ] -> text ended field ]
-                    [ "DONE"; want; task; "True" ]
-                    "done"
-
-                let! (result: byte[]) = client.ReadBytes expected.Length
-                Expect.equal result (utf8 expected) "the result"
-        }
-
-        testTask "want file: the result is in resultados" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 4)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            for name, size in [ "small", 3; "large", 1_000_000 ] do
-                do! client.Send(submit name "file" 1, "A"B)
-                let! (accepted: JsonElement) = client.ReadJson()
-                let! _ = worker.ReadJson()
-                let! _ = worker.ReadBytes 1
-
-                do!
-                    worker.Send(
-                        $"""{{"type":"RESULT","task":{text accepted "task"},"attempt":1,"ok":true,"bytes":{size}}}""",
-                        Array.create size 97uy
-                    )
-
-                let! (ended: JsonElement) = client.ReadJson()
-
-                Expect.equal
-                    (text ended "type", text ended "bytes")
-                    ("DONE", "")
-                    "without the result"
-
-                let result = IO.File.ReadAllBytes(cluster.Folder.At $"resultados/{name}.txt.out")
-                Expect.equal result (Array.create size 97uy) "stored"
-        }
-
-        testTask "5 MiB go both ways through files, and none is left" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 4)
-            use! (client: Peer) = cluster.ClientAsync()
-            let size = 5 * 1024 * 1024
-            let payload = Array.init size (fun index -> byte (index * 7))
-            do! client.Send(submit "a" "result" size, payload)
-            let! (accepted: JsonElement) = client.ReadJson()
-            Expect.isNonEmpty cluster.Spooled "in a file"
-            let! _ = worker.ReadJson()
-            let! (given: byte[]) = worker.ReadBytes size
-            Expect.isTrue (given.AsSpan().SequenceEqual payload) "whole"
-            Array.Reverse given
-
-            do!
-                worker.Send(
-                    $"""{{"type":"RESULT","task":{text accepted "task"},"attempt":1,"ok":true,"bytes":{size}}}""",
-                    given
-                )
-
-            let! _ = client.ReadJson()
-            let! (result: byte[]) = client.ReadBytes size
-            Expect.isTrue (result.AsSpan().SequenceEqual given) "whole"
-            do! eventually "no file is left" (fun () -> cluster.Spooled.Length = 0)
-        }
-
-        testTask "a client that goes leaves no file, whatever it was about to get" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 4)
-            let size = 8 * 1024 * 1024
-            let! (client: Peer) = cluster.ClientAsync()
-
-            for ref in [ "a"; "b"; "c" ] do
-                do! client.Send(submit ref "result" 1, "A"B)
-
-            for _ in 1..3 do
-                let! (given: JsonElement) = worker.ReadJson()
-                let! _ = worker.ReadBytes 1
-
-                do!
-                    worker.Send(
-                        $"""{{"type":"RESULT","task":{text given "task"},"attempt":1,"ok":true,"bytes":{size}}}""",
-                        Array.zeroCreate size
-                    )
-
-            // It reads nothing: results wait for it in files.
-            do! worker.Send """{"type":"BEAT"}"""
-            let! _ = worker.ReadJson()
-            (client :> IDisposable).Dispose()
-            do! eventually "no file is left" (fun () -> cluster.Spooled.Length = 0)
-        }
-
-        testTask "half a large SUBMIT leaves no file" {
-            use cluster = new Cluster(plain)
-            let! (client: Peer) = cluster.ClientAsync()
-            do! client.Send(submit "a" "result" 1_000_000, Array.zeroCreate 500_000)
-            do! eventually "it has begun" (fun () -> cluster.Spooled.Length = 1)
-            (client :> IDisposable).Dispose()
-            do! eventually "no file is left" (fun () -> cluster.Spooled.Length = 0)
-        }
-
-        testTask "a lost worker's task is given out again" {
-            use cluster = new Cluster(plain)
-            use! (first: Peer) = cluster.WorkerAsync("\"lower\"", 1)
-            use! (client: Peer) = cluster.ClientAsync()
-            do! client.Send(submit "a" "none" 0)
-            let! (given: JsonElement) = first.ReadJson()
-            Expect.equal (text given "attempt") "1" "the first attempt"
-            use! (second: Peer) = cluster.WorkerAsync("\"lower\"", 1)
-            (first :> IDisposable).Dispose()
-            let! (again: JsonElement) = second.ReadJson()
-            Expect.equal (text again "task") (text given "task") "the same task"
-            Expect.equal (text again "attempt") "2" "the second attempt"
-        }
-
-        testTask "a worker that is silent is lost, one that beats is not" {
-            use cluster = new Cluster(plain)
-            use! (silent: Peer) = cluster.WorkerAsync("\"lower\"", 1)
-            use! (beating: Peer) = cluster.WorkerAsync("\"upper\"", 1)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            let mutable workers = 2
-            let mutable passed = 0
-
-            // Time passes slowly enough not to look like a scheduler that slept.
-            while workers = 2 && passed < 60_000 do
-                passed <- passed + 1
-                cluster.Time.Advance(seconds 0.001)
-
-                if passed % 100 = 0 then
-                    do! beating.Send """{"type":"BEAT"}"""
-                    let! _ = beating.ReadJson()
-                    ()
-
-                do! client.Send """{"type":"STATUS"}"""
-                let! (status: JsonElement) = client.ReadJson()
-                workers <- status.GetProperty("workers").GetArrayLength()
-
-            Expect.equal workers 1 "one is lost"
-            Expect.isGreaterThan passed 5_000 "after 5 s"
-            do! silent.ReadEnd()
-            do! beating.Send """{"type":"BEAT"}"""
-            let! (beat: JsonElement) = beating.ReadJson()
-            Expect.equal (text beat "type") "BEAT" "still there"
-        }
-
-        testTask "a key runs once" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 4)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            let keyed ref bytes =
-                $"""{{"type":"SUBMIT","ref":"{ref}","name":"n.txt","pipeline":"lower","key":"k","bytes":{bytes}}}"""
-
-            for size in [ 3; 100_000 ] do
-                let key ref =
-                    (keyed ref size).Replace("\"k\"", $"\"k{size}\"")
-
-                let content = Array.create size 65uy
-                do! client.Send(key "a", content)
-                let! (first: JsonElement) = client.ReadJson()
-                do! client.Send(key "b", content)
-                let! (second: JsonElement) = client.ReadJson()
-                Expect.equal (text second "ref") "b" "accepted"
-                Expect.equal (text second "task") (text first "task") "the same task"
-                do! client.Send(key "c", Array.create size 66uy)
-                let! (other: JsonElement) = client.ReadJson()
-
-                Expect.equal
-                    (text other "type", text other "code")
-                    ("REJECTED", "bad-key")
-                    "other content"
-
-                let! _ = worker.ReadJson()
-                let! _ = worker.ReadBytes size
-
-                do!
-                    worker.Send
-                        $"""{{"type":"RESULT","task":{text first "task"},"attempt":1,"ok":true}}"""
-
-                let! (done1: JsonElement) = client.ReadJson()
-                let! (done2: JsonElement) = client.ReadJson()
-                Expect.equal [ text done1 "ref"; text done2 "ref" ] [ "a"; "b" ] "both are told"
-
-            do! eventually "no file is left" (fun () -> cluster.Spooled.Length = 0)
-        }
-
-        testTask "what cannot be done is rejected, and the payload thrown away" {
-            use cluster = new Cluster(plain)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            for size in [ 3; 200_000 ] do
-                for name, pipeline, code in
-                    [ "../a", "lower", "bad-name"; "a", "lowr", "bad-pipeline" ] do
-                    do!
-                        client.Send(
-                            $"""{{"type":"SUBMIT","ref":"r","name":"{name}","pipeline":"{pipeline}","bytes":{size}}}""",
-                            Array.zeroCreate size
-                        )
-
-                    let! (rejected: JsonElement) = client.ReadJson()
-
-                    Expect.equal
-                        (text rejected "type", text rejected "code")
-                        ("REJECTED", code)
-                        name
-
-            do! eventually "no file is left" (fun () -> cluster.Spooled.Length = 0)
-        }
-
-        testTask "a payload that cannot be stored is rejected as busy" {
-            use cluster = new Cluster(plain)
-            use! (client: Peer) = cluster.ClientAsync()
-            Directory.Delete(cluster.Folder.At "state/spool")
-            do! client.Send(submit "a" "none" 200_000, Array.zeroCreate 200_000)
-            let! (rejected: JsonElement) = client.ReadJson()
-            Expect.equal (text rejected "type", text rejected "code") ("REJECTED", "busy") "later"
-            Directory.CreateDirectory(cluster.Folder.At "state/spool") |> ignore
-            do! client.Send(submit "b" "none" 200_000, Array.zeroCreate 200_000)
-            let! (accepted: JsonElement) = client.ReadJson()
-            Expect.equal (text accepted "type") "ACCEPTED" "it was later"
-        }
-
-        testTask "CANCEL takes the task from its worker" {
-            use cluster = new Cluster(plain)
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 1)
-            use! (client: Peer) = cluster.ClientAsync()
-            do! client.Send(submit "a" "none" 0)
-            let! (accepted: JsonElement) = client.ReadJson()
-            let! _ = worker.ReadJson()
-            do! client.Send $"""{{"type":"CANCEL","task":{text accepted "task"}}}"""
-            let! (cancel: JsonElement) = worker.ReadJson()
-
-            Expect.equal
-                (text cancel "type", text cancel "task")
-                ("CANCEL", text accepted "task")
-                "the worker"
-
-            let! (ended: JsonElement) = client.ReadJson()
-            Expect.equal (text ended "type", text ended "ok") ("DONE", "False") "the client"
-        }
-
-        testTask "STATUS counts tasks and workers" {
-            use cluster = new Cluster(plain)
-            use! (client: Peer) = cluster.ClientAsync()
-
-            for ref in [ "a"; "b"; "c" ] do
-                do! client.Send(submit ref "none" 0)
-                let! _ = client.ReadJson()
-                ()
-
-            use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 2)
-            let! _ = worker.ReadJson()
-            do! client.Send """{"type":"STATUS"}"""
-            let! (status: JsonElement) = client.ReadJson()
-
-            Expect.equal
-                [
-                    for field in [ "type"; "queued"; "running"; "idle"; "busy" ] ->
-                        text status field
-                ]
-                [ "STATUS"; "1"; "2"; "0"; "1" ]
-                "three tasks, two slots"
-
-            Expect.equal (status.GetProperty("workers").GetArrayLength()) 1 "one worker"
-        }
-
-        testTask "a worker that does not read is not read from, and disturbs nobody" {
-            use cluster = new Cluster(plain)
-            use! (deaf: Peer) = cluster.JoinAsync(hello "worker")
-            let beats = utf8 (String.replicate 4_000 "{\"type\":\"BEAT\"}\n")
-            let sent = ref 0L
-
-            // Nothing of the answers is read: sooner or later nobody takes what is sent.
-            let flood =
-                task {
-                    while true do
-                        let! count = deaf.Socket.SendAsync(ReadOnlyMemory beats)
-                        sent.Value <- sent.Value + int64 count
-                }
-
-            let mutable before = -1L
-            let mutable still = 0
-            use! (client: Peer) = cluster.ClientAsync()
-
-            while still < 200 do
-                do! client.Send """{"type":"STATUS"}"""
-                let! (status: JsonElement) = client.ReadJson()
-                Expect.equal (text status "type") "STATUS" "undisturbed"
-                still <- if sent.Value = before then still + 1 else 0
-                before <- sent.Value
-
-            Expect.isFalse flood.IsCompleted "it waits, and is not sent away"
-            Expect.isLessThan sent.Value 200_000_000L "not much was taken"
-        }
-    ]
-
 [<Tests>]
-let tests = testList "connections" [ opening; errors; work ]
+let tests = testList "connections" [ opening; errors ]

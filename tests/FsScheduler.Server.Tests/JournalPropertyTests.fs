@@ -8,26 +8,16 @@ open Expecto
 open FsCheck
 open FsScheduler.Core
 open FsScheduler.TestKit.SchedulerFixture
+open FsScheduler.TestKit.SchedulerActions
 open FsScheduler.TestKit.SchedulerHistory
 open FsScheduler.Journal
 open FsScheduler.Server
 open FsScheduler.Journal.Tests.JournalSupport
 
-let private options () : JournalOptions = {
-    spool = ""
-    owner = Guid.NewGuid()
-    toUnix = fun at -> int64 at.sinceStart
-    toInstant = fun at -> { sinceStart = at * 1L<ms> }
-    mark = fun _ -> Unmarked
-    storageFailed = ignore
-    storageRecovered = ignore
-    betweenTries = TimeSpan.FromSeconds 1.0
-}
-
 /// A machine and its journal.
 type private Life(settings: Settings, world: World) =
     let store = new MemoryStore()
-    let mutable journal = started (new Journal(store, options ()))
+    let mutable journal = journalOver store
     let mutable scheduler = Scheduler settings
     let submissions = Dictionary<TaskId, Submission>()
 
@@ -83,7 +73,7 @@ type private Life(settings: Settings, world: World) =
     /// The process ends, and another one begins with what the journal has.
     member _.Restart() =
         (close journal).Wait()
-        journal <- started (new Journal(store, options ()))
+        journal <- journalOver store
         let restored = Scheduler settings
         restored.Restore(journal.Recover(), world.Now)
 

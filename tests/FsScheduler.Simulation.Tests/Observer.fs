@@ -12,15 +12,10 @@ type Observer(scene: SimulationContext, spool: Spool) =
     let requests = Dictionary<struct (SessionId * string), RequestRecord>()
     let keys = Dictionary<string, TaskId>()
     let slotsAt = Dictionary<Attempt, int>()
-    let cancels = HashSet<TaskId>()
-    let failed = HashSet<TaskId>() // those of which a piece went into quarantine in this step
-    let lossesMax = 3 // as the protocol's users are told, not as the machine's limits say
+    let endings = EndingObserver(scene, spool, ledger, splits)
+    let lossesMax = EndingObserver.LossesMax
 
     let requeued (task: TaskRecord) = task.QueuedSince <- scene.Now
-
-    let isLast (task: TaskRecord) =
-        let struct (_, last) = task.Range
-        last = task.Pipeline.stages.Length
 
     /// What the machine learns from an input frees slots before its events say so.
     let before input =
@@ -126,164 +121,6 @@ type Observer(scene: SimulationContext, spool: Spool) =
         task.Range <- struct (first, last)
         slotsAt[attempt] <- worker.Slots
 
-    /// A retry forgives nothing.
-    let blame (task: TaskRecord) (trouble: Failure) =
-        if
-            trouble.worker <> ""
-            && (trouble.cause = TaskError || trouble.cause = WorkerUnable)
-        then
-            task.Blamed.Add trouble.worker
-
-    let quarantined input id (trouble: Failure) =
-        let task = ledger.Task id
-
-        must
-            (not (task.Ending.IsSome || task.IsQuarantined))
-            $"task {id} is put into quarantine after its end"
-
-        let failedOut = task.Failures + 1 >= scene.climate.maxAttempts
-        let lostOut = task.Losses + 1 >= lossesMax
-
-        let isDue, cause =
-            match input with
-            | Input.Report(_, _, Failed(_, false), _) -> true, "refused"
-            | Input.Report(_, _, Unable _, _) ->
-                let before = task.Blamed |> Seq.filter (fun worker -> worker = trouble.worker)
-                failedOut && Seq.length before >= 2, "could not be run too often"
-            | Input.Report(_, _, Failed _, _)
-            | Input.Unreadable _
-            | Input.Unpublished _ -> failedOut, "failed too often"
-            | Input.MergeFailed _ -> failedOut, "joined in vain too often"
-            | Input.Leave _ -> lostOut, "lost too often"
-            | Input.Tick when lostOut -> true, "lost too often"
-            | Input.Tick -> failedOut, "failed too often"
-            | _ -> false, "nothing"
-
-        // It has its trouble from a piece.
-        let isDue, cause =
-            if failed.Contains id then
-                true, "a piece failed"
-            else
-                isDue, cause
-
-        must
-            isDue
-            $"task {id} is put into quarantine after {task.Failures} failures and {task.Losses} losses by {input}"
-
-        scene.coverage.Count $"seen: quarantine, {cause}"
-        ledger.Free task
-        ledger.Unsplit task
-
-        match task.Whole with
-        | ValueSome(struct (whole, index)) ->
-            ledger.LeaveWhole task
-
-            match (ledger.Task whole).Pieces with
-            | ValueSome pieces when pieces.Tasks[index].Count > 0 ->
-                scene.coverage.Count "seen: a straggler's helper fails or is left alone"
-            | _ -> failed.Add whole |> ignore
-        | ValueNone -> ()
-
-        task.IsPublishing <- false
-        task.IsQuarantined <- true
-        blame task trouble
-        task.Ends <- task.Ends + 1
-
-    let cancelled input id =
-        let task = ledger.Task id
-        must (task.Ending.IsNone) $"task {id} is cancelled after its end"
-
-        let isDue =
-            match input with
-            | _ when task.Whole.IsSome -> true // looked at when the step is over
-            | Input.Cancel(other, _) -> other = id || ledger.IsOf(id, other)
-            | Input.FileChanged attempt -> attempt.task = id || ledger.IsOf(id, attempt.task)
-            | Input.Outdated attempt -> attempt.task = id
-            | Input.FileDeleted name -> name = task.Submission.Name
-            | Input.Submit(submission, _) ->
-                submission.Origin = Origin.Folder && submission.Name = task.Submission.Name
-            | Input.Unpublished(attempt, _) -> attempt.task = id
-            | _ -> ledger.HasNewer task
-
-        must isDue $"task {id} is cancelled by {input}"
-
-        match input with
-        | Input.Cancel _ -> cancels.Add id |> ignore
-        | _ -> ()
-
-        if task.Whole.IsSome then
-            must
-                (not task.IsRunning)
-                $"the piece that is task {id} is cancelled, and its worker is not told"
-
-            ledger.LeaveWhole task
-            splits.Drop task
-
-        ledger.Free task
-        ledger.Unsplit task
-        task.Ending <- ValueSome Ending.Cancelled
-        task.Ends <- task.Ends + 1
-
-    /// What a result that counts holds.
-    let accepted input (attempt: Attempt) (result: Content) =
-        let task = ledger.Task attempt.task
-
-        let expected, given =
-            match input, task.Pieces with
-            | Input.Report(session, reported, Succeeded, given), _ ->
-                must
-                    (reported = attempt && reported.number = task.Attempt && session = task.Session)
-                    $"a result of attempt {reported.number} by session {session} counts for attempt {task.Attempt} of task {task.Id} by session {task.Session}"
-
-                task.Expected, given
-            | Input.PartsMerged(joined, given), ValueSome pieces ->
-                must
-                    (joined = attempt
-                     && joined.number = task.Attempt
-                     && task.IsSplit
-                     && pieces.IsWhole)
-                    $"what was joined for {joined} counts for attempt {task.Attempt} of task {task.Id}"
-
-                let expected = splits.Joined(task, pieces)
-                task.Range <- struct (task.Stage, pieces.Last)
-                ledger.Unsplit task
-                task.Pieces <- ValueNone
-                expected, given
-            | _ -> violation $"task {task.Id} succeeded by {input}"
-
-        must (obj.ReferenceEquals(given, result)) $"another payload than the reported one"
-        let content = spool.Result result
-        must (content = expected) $"task {task.Id} became '{content}' where '{expected}' was due"
-        content
-
-    let completed input (attempt: Attempt) =
-        let task = ledger.Task attempt.task
-        must (task.Ending.IsNone) $"task {task.Id} is completed after its end"
-        must (attempt.number = task.Attempt) $"an old attempt completes task {task.Id}"
-
-        match input with
-        | Input.Published(published, _) ->
-            must (task.IsPublishing && published = attempt) $"task {task.Id} was not published"
-        | Input.Report(_, _, Succeeded, result)
-        | Input.PartsMerged(_, result) ->
-            task.Result <- accepted input attempt result
-            task.Payload <- Kept(Held result)
-        | _ -> violation $"task {task.Id} completed by {input}"
-
-        match task.Whole with
-        | ValueSome(struct (whole, index)) ->
-            match (ledger.Task whole).Pieces with
-            | ValueSome pieces when pieces.Parts[index] = ValueSome task.Payload -> ()
-            | _ -> violation $"task {task.Id} is completed, and is no part of task {whole}"
-
-            ledger.LeaveWhole task
-        | ValueNone -> ()
-
-        must (isLast task) $"task {task.Id} completed without all its stages"
-        task.IsPublishing <- false
-        task.Ending <- ValueSome Ending.Completed
-        task.Ends <- task.Ends + 1
-
     let happened input event =
         match event with
         | Event.Submitted(id, submission, pipeline) -> submitted input id submission pipeline
@@ -292,7 +129,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
         | Event.Advanced(attempt, stage, (Held result as kept)) ->
             let task = ledger.Task attempt.task
             let pieces = task.Pieces
-            task.Content <- accepted input attempt result
+            task.Content <- endings.Accepted(input, attempt, result)
 
             match input, pieces with
             | Input.PartsMerged _, ValueSome pieces when
@@ -310,7 +147,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
                 task.Range <- struct (task.Stage, at)
             | _ -> ()
 
-            must (not (isLast task)) $"task {task.Id} goes on after its last stage"
+            must (not (endings.IsLast task)) $"task {task.Id} goes on after its last stage"
             task.Payload <- Kept kept
             let struct (_, last) = task.Range
             must (stage = last) $"task {task.Id} is said to be at stage {stage}"
@@ -326,7 +163,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
             ledger.Unsplit task
             task.IsPublishing <- false
 
-            blame task trouble
+            endings.Blame(task, trouble)
 
             if trouble.cause = WorkerUnable then
                 match input with
@@ -380,15 +217,15 @@ type Observer(scene: SimulationContext, spool: Spool) =
             must (task.Losses < lossesMax) $"task {id} is queued again after {task.Losses} losses"
             ledger.Free task
             requeued task
-        | Event.Quarantined(id, trouble) -> quarantined input id trouble
+        | Event.Quarantined(id, trouble) -> endings.Quarantined(input, id, trouble)
         | Event.Accepted(_, AcceptedMark _) -> violation "a result is known by its mark only"
         | Event.Accepted(attempt, AcceptedContent result) ->
             let task = ledger.Task attempt.task
-            task.Result <- accepted input attempt result
-            must (isLast task) $"task {task.Id} is published before its last stage"
+            task.Result <- endings.Accepted(input, attempt, result)
+            must (endings.IsLast task) $"task {task.Id} is published before its last stage"
             task.IsPublishing <- true
-        | Event.Completed(attempt, _) -> completed input attempt
-        | Event.Cancelled(id, _) -> cancelled input id
+        | Event.Completed(attempt, _) -> endings.Completed(input, attempt)
+        | Event.Cancelled(id, _) -> endings.Cancelled(input, id)
         | Event.Retried id ->
             let task = ledger.Task id
             must task.IsQuarantined $"task {id} is retried and was not in quarantine"
@@ -417,7 +254,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
     member _.Requests = requests
 
     /// Cancelled because somebody said CANCEL.
-    member _.Cancels = cancels
+    member _.Cancels = endings.Cancels
 
     /// The slots of a worker when it was given this attempt.
     member _.SlotsAt attempt = slotsAt[attempt]
@@ -431,7 +268,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
     /// What a step has decided, before anybody else hears of it.
     member _.Decided(input: Input, events: Event seq, effects: Effect seq) =
         splits.Begin()
-        failed.Clear()
+        endings.Begin()
 
         // These free a slot that an event of the same step may have given away again.
         for effect in effects do

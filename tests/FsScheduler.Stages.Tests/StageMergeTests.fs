@@ -59,14 +59,10 @@ let private stageOf wire =
 
 /// A folder for one test.
 let private inFolder action =
-    let folder = Directory.CreateTempSubdirectory("fs-merge-").FullName
-
-    try
-        let result = action folder
-        Expect.isEmpty (Directory.GetFileSystemEntries folder) "nothing is left"
-        result
-    finally
-        Directory.Delete(folder, true)
+    use folder = new TempFolder()
+    let result = action folder.Path
+    Expect.isEmpty (Directory.GetFileSystemEntries folder.Path) "nothing is left"
+    result
 
 let private mergeWith limits wire (parts: byte[] list) =
     inFolder (fun folder ->

@@ -56,12 +56,8 @@ let private files (folder: string) =
     unlinked + (Directory.GetFileSystemEntries folder).Length
 
 let private inFolder action =
-    let folder = Directory.CreateTempSubdirectory("fs-spill-").FullName
-
-    try
-        action folder
-    finally
-        Directory.Delete(folder, true)
+    use folder = new TempFolder()
+    action folder.Path
 
 let private finish (run: StageRun) =
     let output = ArrayBufferWriter<byte>()

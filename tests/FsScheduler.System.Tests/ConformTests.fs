@@ -2,8 +2,6 @@
 module FsScheduler.System.Tests.ConformTests
 
 open System
-open System.ComponentModel
-open System.Diagnostics
 open System.IO
 open System.Text.Json
 open System.Threading
@@ -12,30 +10,7 @@ open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.TestProgram
 open FsScheduler.TestKit.Farm
-
-/// Whether a program is there; in CI it must be.
-let private need (program: string) =
-    let isThere =
-        try
-            let start =
-                ProcessStartInfo(
-                    program,
-                    [ "--version" ],
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true
-                )
-
-            use child = nonNull (Process.Start start)
-            child.WaitForExit()
-            child.ExitCode = 0
-        with :? Win32Exception ->
-            false
-
-    if not isThere then
-        match Environment.GetEnvironmentVariable "CI" with
-        | null
-        | "" -> skiptest $"there is no {program} here"
-        | _ -> failtest $"there is no {program}, and CI must have one"
+open FsScheduler.System.Tests.Requirements
 
 /// A row, as `--json` tells of it.
 type private Finding = { row: string; verdict: string; text: string }

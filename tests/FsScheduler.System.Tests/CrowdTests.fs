@@ -5,10 +5,10 @@ open System
 open System.IO
 open System.Net.Sockets
 open System.Text
-open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 let private hello =
     """{"type":"HELLO","protocol":1,"role":"client","name":"idle"}""" + "\n"
@@ -72,7 +72,7 @@ let private idleClients =
                 Expect.stringContains refusal "\"ERROR\"" "a frame, and no end without a word"
                 Expect.stringContains refusal "ulimit -n" "what to do"
 
-                use status = fsScheduler place.Path [ "status"; "--connect"; $"127.0.0.1:{port}" ]
+                use status = startCommand place port [ "status" ]
 
                 let! code = status.Exit
                 Expect.equal code 3 status.Said
@@ -90,8 +90,7 @@ let private idleClients =
                 clients[0].Dispose()
 
                 let served () =
-                    use again =
-                        fsScheduler place.Path [ "status"; "--connect"; $"127.0.0.1:{port}" ]
+                    use again = startCommand place port [ "status" ]
 
                     again.Exit.GetAwaiter().GetResult() = 0
 

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 let private run (program: string) (args: string list) =
     use child = nonNull (Process.Start(ProcessStartInfo(program, args)))
@@ -125,13 +126,7 @@ let tests =
 
                 let other = if first = "a.txt.out" then 2 else 1
 
-                use explained =
-                    fsScheduler place.Path [
-                        "explain"
-                        string other
-                        "--connect"
-                        $"127.0.0.1:{port}"
-                    ]
+                use explained = startCommand place port [ "explain"; string other ]
 
                 let! _ = explained.Exit
                 Expect.stringContains explained.Said "make room, or cancel the task" "what to do"
@@ -168,8 +163,7 @@ let tests =
                 do! worker.Write(Encoding.UTF8.GetBytes(header + String('r', 300_000)))
                 let! _ = scheduler.Says "new work is held back"
 
-                use cancel =
-                    fsScheduler place.Path [ "cancel"; "1"; "--connect"; $"127.0.0.1:{port}" ]
+                use cancel = startCommand place port [ "cancel"; "1" ]
 
                 let! _ = cancel.Exit
                 // The disk is as full as before.

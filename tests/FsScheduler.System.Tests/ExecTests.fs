@@ -46,7 +46,9 @@ let private refusals: ((string -> string list -> Program) * string list * string
     fsWorker, [ "--allow-exec"; "./cat" ], "--allow-exec: './cat' is a relative path"
     fsWorker, [ "--allow-exec"; "/etc/passwd" ], "'/etc/passwd' is not executable"
     fsScheduler, [ "--workers"; "1"; "--allow-exec"; "bin/cat" ], "is a relative path"
-    fsScheduler, [ "--allow-exec"; "cat" ], "--allow-exec: it is for the workers that --workers starts"
+    fsScheduler,
+    [ "--allow-exec"; "cat" ],
+    "--allow-exec: it is for the workers that --workers starts"
     fsScheduler, [ "--pipeline"; "exec:cat" ], "no worker may run 'exec:cat'; start one with"
     fsScheduler,
     [ "--expect"; "exec:cat"; "--pipeline"; "exec:tac" ],

@@ -1,32 +1,16 @@
 /// What a new user meets: the examples of the README over the shipped kind of texts, and what the log says meanwhile.
 module FsScheduler.System.Tests.FirstHourTests
 
-open System
-open System.ComponentModel
 open System.IO
-open System.Net
-open System.Net.Sockets
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
-
-let private needIPv6 () =
-    try
-        use listener = new TcpListener(IPAddress.IPv6Loopback, 0)
-        listener.Start()
-    with :? SocketException ->
-        skiptest "this machine has no [::1]"
+open FsScheduler.System.Tests.Requirements
 
 /// A worker of `examples/`, or a skipped test where its language is missing.
 let private startExample (place: Workplace) (language: string) (file: string) (address: string) =
-    try
-        new Program(
-            language,
-            [ Path.Combine(Repository.root, "examples", file); address ],
-            place.Path
-        )
-    with :? Win32Exception when String.IsNullOrEmpty(Environment.GetEnvironmentVariable "CI") ->
-        skiptest $"there is no {language} here"
+    need language
+    new Program(language, [ Path.Combine(Repository.root, "examples", file); address ], place.Path)
 
 let private numbersLinesOver (language: string) (file: string) =
     scenario $"the worker in {language} runs the README's stage, on [::1]"

@@ -1,37 +1,14 @@
-/// Folders as people really have them: with temporary names, in one another, unreadable, under mounts that come and go.
+/// Folders as people really have them: with temporary names, in one another, and mounted.
 module FsScheduler.System.Tests.FolderAwkwardTests
 
 open System
+open System.Diagnostics
 open System.IO
-open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
-
-let private link (place: Workplace) (name: string) (target: string) =
-    File.CreateSymbolicLink(place.At name, target) |> ignore
-
-let private onlyWithLinks () =
-    if OperatingSystem.IsWindows() then
-        skiptest "links need a right of their own there"
-
-/// Runs a program of the system to its end.
-let private system (folder: string) (path: string) (args: string list) =
-    task {
-        use program = new Program(path, args, folder)
-        let! code = program.Exit
-
-        if code <> 0 then
-            failtest $"{path} {args}: exit code {code}. {program.Said}"
-    }
-
-/// The exit code of `fs-scheduler` with these arguments, and what it said.
-let private run (place: Workplace) (args: string list) =
-    task {
-        use scheduler = fsScheduler place.Path args
-        let! code = scheduler.Exit
-        return struct (code, scheduler.Said)
-    }
+open FsScheduler.System.Tests.Commands
+open FsScheduler.System.Tests.Requirements
 
 let private temporaryNames = [
     scenario "a folder with a temporary name is nobody's until it is renamed, and then taken once"
@@ -88,11 +65,11 @@ let private temporaryNames = [
                 ] do
                 place.Put(name, [| 0xFFuy |])
 
-            let! struct (code, said) = run place [ "plan"; "--json" ]
-            Expect.equal code 0 said
-            Expect.stringContains said "a.txt" "the file"
-            Expect.equal ((said.Split "\"pipeline\":").Length) 2 $"one file: {said}"
-            Expect.isFalse (said.Contains "refused" || said.Contains "/x") said
+            let! answer = run place [ "plan"; "--json" ]
+            expectCode 0 answer
+            Expect.stringContains answer.Text "a.txt" "the file"
+            Expect.equal ((answer.Text.Split "\"pipeline\":").Length) 2 $"one file: {answer.Text}"
+            Expect.isFalse (answer.Text.Contains "refused" || answer.Text.Contains "/x") answer.Text
 
             let! struct (scheduler, _) = startScheduler place [ "--once"; "--workers"; "1" ]
             use scheduler = scheduler
@@ -109,17 +86,17 @@ let private temporaryNames = [
             for name in [ "a.txt"; "b.bak"; "old/c.txt"; "d/old/e.txt" ] do
                 place.Put(name, "TEXT")
 
-            let! struct (code, said) = run place ([ "plan"; "--json" ] @ ignore)
-            Expect.equal code 0 said
+            let! answer = run place ([ "plan"; "--json" ] @ ignore)
+            expectCode 0 answer
 
             for line in
                 [
                     """{"ignored":"--ignore '*.bak'","name":"b.bak"}"""
                     """{"ignored":"--ignore 'old'","name":"d/old"}"""
                 ] do
-                Expect.stringContains said line "what is left alone, and why"
+                Expect.stringContains answer.Text line "what is left alone, and why"
 
-            Expect.isFalse (said.Contains "c.txt") "nor what is in it"
+            Expect.isFalse (answer.Text.Contains "c.txt") "nor what is in it"
 
             let! struct (scheduler, port) =
                 startScheduler place ([ "--settle"; "50ms" ] @ ignore)
@@ -134,24 +111,12 @@ let private temporaryNames = [
             Expect.equal place.Results [ "a.txt.out"; "h.txt.out" ] scheduler.Said
 
             for pattern in [ "/a"; "entrada/old" ] do
-                let! struct (code, said) = run place [ "--ignore"; pattern ]
-                Expect.equal code 2 said
-                let! struct (code, said) = run place [ "plan"; "--ignore"; pattern ]
-                Expect.equal code 2 said
+                let! answer = run place [ "--ignore"; pattern ]
+                expectCode 2 answer
+                let! answer = run place [ "plan"; "--ignore"; pattern ]
+                expectCode 2 answer
         }
 ]
-
-let private mount (place: Workplace) (args: string list) =
-    task {
-        if not (OperatingSystem.IsLinux()) then
-            skiptest "there is no mount(8) of this kind"
-
-        use mount = new Program("/bin/mount", args, place.Path)
-        let! code = mount.Exit
-
-        if code <> 0 then
-            skiptest $"nothing may be mounted here: {mount.Said}"
-    }
 
 let private overlaps = [
     scenario "folders in one another are refused with exit code 2, however they are named"
@@ -186,14 +151,14 @@ let private overlaps = [
                     [ "plan"; "--entrada"; "." ]
                     [ "plan"; "--resultados"; "to-sub" ]
                 ] do
-                let! struct (code, said) = run place args
-                Expect.equal code 2 $"{args}: {said}"
-                Expect.stringContains said "outside" $"{args}: what to do"
+                let! answer = run place args
+                Expect.equal answer.code 2 $"{args}: {answer.Text}"
+                Expect.stringContains answer.Text "outside" $"{args}: what to do"
 
             for args in [ [ "--entrada"; "" ]; [ "--resultados"; "" ]; [ "plan"; "--state"; "" ] ] do
-                let! struct (code, said) = run place args
-                Expect.equal code 2 $"{args}: {said}"
-                Expect.stringContains said "is empty" $"{args}"
+                let! answer = run place args
+                Expect.equal answer.code 2 $"{args}: {answer.Text}"
+                Expect.stringContains answer.Text "is empty" $"{args}"
 
             Expect.isFalse (Directory.Exists(place.At "resultados")) "nothing was made"
             Expect.isFalse (Directory.Exists(place.At ".fs-scheduler")) "no state either"
@@ -212,7 +177,7 @@ let private overlaps = [
             let args =
                 $"exec '{schedulerPath}' --once --listen 127.0.0.1:0 2> entrada/s.log > entrada/.o"
 
-            use shell = new Program("/bin/sh", [ "-c"; args ], place.Path)
+            use shell = inShell place args
             let! code = shell.Exit
             let said = File.ReadAllText(place.At "entrada/s.log")
             Expect.equal code 2 said
@@ -248,10 +213,10 @@ let private overlaps = [
 
                 for folder in
                     [ "whole"; "whole/new"; "a part"; "a part/new"; "apart"; "apart/results" ] do
-                    let! struct (code, said) = run place [ "--resultados"; folder ]
-                    Expect.equal code 2 $"{folder}: {said}"
-                    let! struct (code, said) = run place [ "--state"; folder ]
-                    Expect.equal code 2 $"{folder}: {said}"
+                    let! answer = run place [ "--resultados"; folder ]
+                    Expect.equal answer.code 2 $"{folder}: {answer.Text}"
+                    let! answer = run place [ "--state"; folder ]
+                    Expect.equal answer.code 2 $"{folder}: {answer.Text}"
 
                 // A part of the one in the other.
                 Directory.CreateDirectory(place.At "resultados/sub") |> ignore
@@ -259,294 +224,15 @@ let private overlaps = [
                 for source, target in
                     [ "entrada/sub", "resultados/sub"; "resultados/sub", "entrada/sub" ] do
                     do! bind source target
-                    let! struct (code, said) = run place []
-                    Expect.equal code 2 $"{source} at {target}: {said}"
-                    Expect.stringContains said "mounted in" $"{source} at {target}"
-                    do! system place.Path "/bin/umount" [ mounted.Pop() ]
+                    let! answer = run place []
+                    Expect.equal answer.code 2 $"{source} at {target}: {answer.Text}"
+                    Expect.stringContains answer.Text "mounted in" $"{source} at {target}"
+                    do! unmount place (mounted.Pop())
             finally
                 for target in mounted do
                     Diagnostics.Process.Start("/bin/umount", [ "-l"; target ]).WaitForExit()
         }
 ]
 
-/// Runs `fs-scheduler status` against a scheduler, for a number in it.
-let private statusOf (place: Workplace) (port: int) (field: string) =
-    task {
-        use status =
-            fsScheduler place.Path [ "status"; "--connect"; $"127.0.0.1:{port}"; "--json" ]
-
-        let! code = status.Exit
-        Expect.equal code 0 status.Said
-        use json = Text.Json.JsonDocument.Parse(String.concat "" status.Output.All)
-        return json.RootElement.GetProperty(field).GetInt64()
-    }
-
-/// A scheduler that has done `first.txt`, and has three files queued of which nobody runs the stage.
-let private withQueue
-    (place: Workplace)
-    (args: string list)
-    (body: Program -> int -> System.Threading.Tasks.Task<unit>)
-    =
-    task {
-        for name in [ "first"; "a"; "b"; "c" ] do
-            place.Put($"{name}.txt", name.ToUpperInvariant())
-
-        let! struct (scheduler, port) =
-            startScheduler
-                place
-                ([ "--pipeline"; "upper | lower | upper"; "--route"; "first*=lower" ] @ args)
-
-        use scheduler = scheduler
-        use _ = startWorker place port [ "--stages"; "lower" ]
-        do! eventually "the first one is done" (fun () -> place.HasResult "first.txt.out")
-        do! body scheduler port
-    }
-
-/// The files are away: a worker comes, and finds none. Then they are back, and all is done, once.
-let private survives
-    (place: Workplace)
-    (scheduler: Program)
-    (port: int)
-    (bringBack: unit -> System.Threading.Tasks.Task<unit>)
-    =
-    task {
-        let! _ = scheduler.Says "gone all at once"
-        use _ = startWorker place port [ "--stages"; "upper" ]
-
-        do!
-            eventually "both workers are there" (fun () ->
-                scheduler.Errors.Count(fun line -> line.Contains "joined") = 2)
-
-        do! bringBack ()
-
-        do!
-            eventuallyOf scheduler patience "all is done" (fun () ->
-                List.forall place.HasResult [ "a.txt.out"; "b.txt.out"; "c.txt.out" ])
-
-        let! cancelled = statusOf place port "cancelled"
-        let! finished = statusOf place port "finished"
-
-        Expect.equal
-            (cancelled, finished)
-            (0L, 4L)
-            $"nothing cancelled, nothing done twice. {scheduler.Said}"
-
-        Expect.equal
-            (scheduler.Errors.Count(fun line -> line.Contains "gone all at once"))
-            1
-            $"one line. {scheduler.Said}"
-    }
-
-/// The folder of inputs stands elsewhere, and an empty one in its place.
-let private takeAway (place: Workplace) =
-    Directory.Move(place.At "entrada", place.At "away")
-    Directory.CreateDirectory(place.At "entrada") |> ignore
-
-let private putBack (place: Workplace) () : Task<unit> =
-    task {
-        Directory.Delete(place.At "entrada")
-        Directory.Move(place.At "away", place.At "entrada")
-    }
-
-let private awayAndBack = [
-    scenario "a folder that is replaced by an empty one is doubted, and nothing is cancelled"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-
-            do!
-                withQueue place [] (fun scheduler port ->
-                    task {
-                        takeAway place
-                        do! survives place scheduler port (putBack place)
-                    })
-        }
-
-    scenario "another file system that is mounted over the folder for a while cancels nothing"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-
-            do!
-                withQueue place [] (fun scheduler port ->
-                    task {
-                        let entrada = place.At "entrada"
-                        do! mount place [ "-t"; "tmpfs"; "tmpfs"; entrada ]
-
-                        try
-                            do!
-                                survives place scheduler port (fun () ->
-                                    system place.Path "/bin/umount" [ entrada ])
-                        finally
-                            if
-                                (DriveInfo entrada).DriveFormat = "tmpfs"
-                                && Directory.GetFiles(entrada).Length = 0
-                            then
-                                Diagnostics.Process
-                                    .Start("/bin/umount", [ "-l"; entrada ])
-                                    .WaitForExit()
-                    })
-        }
-
-    scenario "a scheduler that starts while the folder is away cancels nothing of its queue"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-
-            do!
-                withQueue place [] (fun scheduler _ ->
-                    task {
-                        scheduler.Signal Signal.Kill
-                        let! _ = scheduler.Exit
-                        ()
-                    })
-
-            takeAway place
-
-            let! struct (scheduler, port) =
-                startScheduler place [
-                    "--pipeline"
-                    "upper | lower | upper"
-                    "--route"
-                    "first*=lower"
-                ]
-
-            use scheduler = scheduler
-            use _ = startWorker place port [ "--stages"; "lower" ]
-            do! survives place scheduler port (putBack place)
-        }
-
-    scenario "what is really deleted is cancelled at once, all of it too"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-
-            do!
-                withQueue place [] (fun scheduler port ->
-                    task {
-                        for name in [ "first"; "a"; "b"; "c" ] do
-                            File.Delete(place.At $"entrada/{name}.txt")
-
-                        let mutable cancelled = 0L
-
-                        while cancelled < 3L do
-                            let! now = statusOf place port "cancelled"
-                            cancelled <- now
-
-                        Expect.equal
-                            (scheduler.Errors.Count(fun line -> line.Contains "gone all at once"))
-                            0
-                            scheduler.Said
-                    })
-        }
-]
-
-let private otherUser = [ "--reuid=65534"; "--regid=65534"; "--clear-groups"; schedulerPath ]
-
-/// Why no other user can run the scheduler here, if none can.
-let private noOtherUser =
-    lazy
-        (if not (OperatingSystem.IsLinux()) then
-             Some "rights are not like that there"
-         elif not (File.Exists "/usr/bin/setpriv") then
-             Some "there is no setpriv to be another user with"
-         else
-             use probe = new Program("/usr/bin/setpriv", otherUser @ [ "--help" ], "/")
-
-             if probe.Exit.Result = 0 then
-                 None
-             else
-                 Some $"another user cannot run it: {probe.Said}")
-
-/// As somebody whom rights keep out, unlike root.
-let private asNobody (place: Workplace) (args: string list) =
-    if Environment.UserName <> "root" then
-        fsScheduler place.Path args
-    else
-        match noOtherUser.Value with
-        | Some reason -> skiptest reason
-        | None ->
-            // All but what a test says is open to everybody.
-            File.SetUnixFileMode(place.Path, enum 0o777)
-            new Program("/usr/bin/setpriv", otherUser @ args, place.Path)
-
-let private chmod (place: Workplace) (name: string) (mode: int) =
-    File.SetUnixFileMode(place.At name, enum mode)
-
-let private rights = [
-    scenario
-        "a folder that may not be searched, or not be listed, is named: exit code 1, and so says plan"
-    <| fun () ->
-        task {
-            for folder, mode in
-                [
-                    "entrada", 0o744
-                    "entrada", 0o311
-                    "entrada/sub", 0o444
-                    "entrada/sub", 0o000
-                ] do
-                use place = new Workplace()
-                place.Put("sub/a.txt", "A")
-                place.Put("sub/b.txt", "B")
-                chmod place "entrada/sub" 0o755
-                chmod place folder mode
-                let what = $"{folder} {Convert.ToString(mode, 8)}"
-
-                try
-                    use plan = asNobody place [ "plan"; "--json" ]
-                    let! code = plan.Exit
-                    Expect.equal code 1 $"plan, {what}: {plan.Said}"
-                    use scheduler = asNobody place [ "--once"; "--listen"; "127.0.0.1:0" ]
-                    let! code = scheduler.Exit
-                    Expect.equal code 1 $"{what}: {scheduler.Said}"
-
-                    Expect.equal
-                        (scheduler.Errors.Count(fun line -> line.Contains "is refused"))
-                        1
-                        $"one line, {what}: {scheduler.Said}"
-
-                    let! line = scheduler.Says "is refused"
-                    Expect.stringContains line $"{Path.GetFileName folder} is" $"the folder, {what}"
-                finally
-                    chmod place folder 0o755
-        }
-
-    scenario "what is refused and put right, or removed, before the end does not count"
-    <| fun () ->
-        task {
-            onlyWithLinks ()
-            use place = new Workplace()
-            place.Put("a.txt", "A")
-            // Where no event tells of it: in a hidden folder.
-            Directory.CreateDirectory(place.At "entrada/.later") |> ignore
-            link place "entrada/right.txt" ".later/right.txt"
-            link place "entrada/removed.txt" "nowhere"
-
-            let! struct (scheduler, port) = startScheduler place [ "--once" ]
-            use scheduler = scheduler
-            let! _ = scheduler.Says "right.txt is refused"
-            let! _ = scheduler.Says "removed.txt is refused"
-            File.WriteAllText(place.At "entrada/.later/right.txt", "RIGHT")
-
-            File.SetLastWriteTimeUtc(
-                place.At "entrada/.later/right.txt",
-                DateTime.UtcNow.AddHours -1.0
-            )
-
-            File.Delete(place.At "entrada/removed.txt")
-            use _ = startWorker place port []
-            let! code = scheduler.Exit
-            Expect.equal (code, place.Results) (0, [ "a.txt.out"; "right.txt.out" ]) scheduler.Said
-
-            Expect.equal
-                (scheduler.Output.Count(fun line -> line.EndsWith ", 0 refused"))
-                1
-                scheduler.Said
-
-            ()
-        }
-]
-
 [<Tests>]
-let tests =
-    testList "awkward folders" (temporaryNames @ overlaps @ awayAndBack @ rights)
+let tests = testList "awkward folders" (temporaryNames @ overlaps)

@@ -6,17 +6,7 @@ open System.IO
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
-
-/// A run with `--once` and a worker of its own: the exit code, and the scheduler that has ended.
-let private once (place: Workplace) (args: string list) =
-    task {
-        let! struct (scheduler, _) =
-            startScheduler place ([ "--once"; "--workers"; "1" ] @ args)
-
-        use scheduler = scheduler
-        let! code = scheduler.Exit
-        return struct (code, scheduler)
-    }
+open FsScheduler.System.Tests.Commands
 
 [<Tests>]
 let tests =
@@ -32,13 +22,13 @@ let tests =
                 place.Put("download.crdownload", "X")
                 place.Put("x.tmp", "X")
                 place.Put(".git/config", "X")
-                let! struct (code, scheduler) = once place []
-                Expect.equal code 0 scheduler.Said
 
-                Expect.equal
-                    place.Results
-                    [ "a.txt.out"; "cartas/2024/vazio.txt.out"; "cartas/à minha avó.txt.out" ]
-                    scheduler.Said
+                let! _ =
+                    expectOnce place [] 0 [
+                        "a.txt.out"
+                        "cartas/2024/vazio.txt.out"
+                        "cartas/à minha avó.txt.out"
+                    ]
 
                 Expect.equal (place.Result "a.txt.out") "água\r\nfim" "line ends are kept"
                 Expect.equal (place.Result "cartas/à minha avó.txt.out") "querida avó,\n" "text"
@@ -53,9 +43,7 @@ let tests =
                 use place = new Workplace()
                 place.Put("good.txt", "BOM")
                 place.Put("bad.txt", [| yield! "MAE "B; 0xE9uy; yield! " FIM"B |])
-                let! struct (code, scheduler) = once place []
-                Expect.equal code 1 scheduler.Said
-                Expect.equal place.Results [ "bad.txt.err"; "good.txt.out" ] scheduler.Said
+                let! _ = expectOnce place [] 1 [ "bad.txt.err"; "good.txt.out" ]
                 let report = place.Result "bad.txt.err"
 
                 for part in
@@ -63,9 +51,7 @@ let tests =
                     Expect.stringContains report part "the report"
 
                 place.Put("bad.txt", "MÃE É FIM")
-                let! struct (code, scheduler) = once place []
-                Expect.equal code 0 scheduler.Said
-                Expect.equal place.Results [ "bad.txt.out"; "good.txt.out" ] "the error is gone"
+                let! _ = expectOnce place [] 0 [ "bad.txt.out"; "good.txt.out" ]
                 Expect.equal (place.Result "bad.txt.out") "mãe é fim" "the result"
             }
 
@@ -84,9 +70,7 @@ let tests =
                 File.CreateSymbolicLink(place.At "entrada/up", place.Path) |> ignore
                 place.Put("in.txt", "IN")
                 File.CreateSymbolicLink(place.At "entrada/same.txt", "in.txt") |> ignore
-                let! struct (code, scheduler) = once place []
-                Expect.equal code 1 scheduler.Said
-                Expect.equal place.Results [ "in.txt.out"; "same.txt.out" ] scheduler.Said
+                let! scheduler = expectOnce place [] 1 [ "in.txt.out"; "same.txt.out" ]
                 let! said = scheduler.Says "out.txt is refused"
                 Expect.stringContains said "outside" "the reason"
             }
@@ -98,13 +82,13 @@ let tests =
                 place.Put("a.txt", "A")
                 place.Put("sub/b.txt", "B")
                 place.Put("bad.txt", [| 0xFFuy |])
-                let! struct (code, scheduler) = once place [ "--on-done"; "move" ]
-                Expect.equal code 1 scheduler.Said
 
-                Expect.equal
-                    place.Results
-                    [ "a.txt.out"; "bad.txt.err"; "sub/b.txt.out" ]
-                    scheduler.Said
+                let! _ =
+                    expectOnce place [ "--on-done"; "move" ] 1 [
+                        "a.txt.out"
+                        "bad.txt.err"
+                        "sub/b.txt.out"
+                    ]
 
                 let moved name =
                     File.ReadAllText(place.At $"entrada/.processados/{name}")

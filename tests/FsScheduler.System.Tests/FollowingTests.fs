@@ -12,6 +12,7 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 /// Of a scheduler that is started again.
 let private freePort () =
@@ -92,8 +93,7 @@ let private otherJournal =
             let port = freePort ()
             let! struct (first, _) = start place port []
 
-            use events =
-                fsScheduler place.Path [ "events"; "--follow"; "--connect"; $"127.0.0.1:{port}" ]
+            use events = startCommand place port [ "events"; "--follow" ]
 
             do!
                 task {
@@ -134,8 +134,7 @@ let private pausedScheduler =
             let! struct (scheduler, port) = startScheduler place []
             use _ = scheduler
 
-            use watch =
-                fsScheduler place.Path [ "watch"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
+            use watch = startCommand place port [ "watch"; "--json" ]
 
             let! _ = awaited "a status" (watch.Output.First(fun _ -> true))
             scheduler.Signal Signal.Stop
@@ -249,28 +248,20 @@ let private picture =
             do! wait "the picture alone" (fun () -> count "waiting for the sch" = 0 && isPicture ())
         }
 
-let private welcome =
-    """{"type":"WELCOME","protocol":1,"session":"s","beatMs":1000,"lostAfterMs":5000,"maxPayload":100,"maxResult":100}"""
-
 let private refusedAgain =
     scenario "a file that is refused after a reconnect has failed, and is not waited for"
     <| fun () ->
         task {
             use place = new Workplace()
             File.WriteAllText(place.At "a.txt", "A")
-            use listener = new TcpListener(IPAddress.Loopback, 0)
-            listener.Start()
-            let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+            use fake = new FakeScheduler()
 
-            use submit =
-                fsScheduler place.Path [ "submit"; "a.txt"; "--connect"; $"127.0.0.1:{port}" ]
+            use submit = startCommand place fake.Port [ "submit"; "a.txt" ]
 
             let meet (answer: Peer -> Received -> Task) =
                 task {
-                    let! socket = awaited "a connection" (listener.AcceptSocketAsync())
-                    use peer = new Peer(socket)
-                    let! _ = peer.Expect "HELLO"
-                    do! peer.Send welcome
+                    let! peer = fake.WelcomeAsync FakeScheduler.Welcome
+                    use peer = peer
                     let! file = peer.Expect "SUBMIT"
                     do! answer peer file
                 }

@@ -2,39 +2,14 @@
 module FsScheduler.System.Tests.PythonTests
 
 open System
-open System.ComponentModel
-open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Requirements
 
 let private script =
     Path.Combine(Repository.root, "examples", "python-worker", "worker.py")
-
-let private hasPython =
-    lazy
-        (try
-            let start =
-                ProcessStartInfo(
-                    "python3",
-                    [ "--version" ],
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true
-                )
-
-            use child = nonNull (Process.Start start)
-            child.WaitForExit()
-            child.ExitCode = 0
-         with :? Win32Exception ->
-             false)
-
-let private needPython () =
-    if not hasPython.Value then
-        match Environment.GetEnvironmentVariable "CI" with
-        | null
-        | "" -> skiptest "there is no python3 here"
-        | _ -> failtest "there is no python3, and CI must have one"
 
 let private startPython (place: Workplace) (port: int) (args: string list) =
     new Program("python3", [ script; $"127.0.0.1:{port}" ] @ args, place.Path)
@@ -63,7 +38,7 @@ let tests =
         scenario "and one in F# hand the same files over to each other"
         <| fun () ->
             task {
-                needPython ()
+                need "python3"
                 use place = new Workplace()
                 let names = [ for each in 1..50 -> $"f{each}.txt" ]
 
@@ -103,7 +78,7 @@ let tests =
         scenario "brings its token, keeps its beat, and says what is wrong with a file"
         <| fun () ->
             task {
-                needPython ()
+                need "python3"
                 use place = new Workplace()
 
                 File.WriteAllText(

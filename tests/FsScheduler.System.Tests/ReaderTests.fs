@@ -1,5 +1,4 @@
-/// Who reads what the executables print, and who does not: pipes that end, pipes that nobody reads, full disks, other
-/// users.
+/// Pipes that end, pipes that nobody reads, and full disks, where the executables print.
 module FsScheduler.System.Tests.ReaderTests
 
 open System
@@ -8,23 +7,15 @@ open System.IO
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
+open FsScheduler.System.Tests.Requirements
 
-/// A line for the shell, in which S stands for `fs-scheduler`, and W for `fs-worker`.
-let private shell (place: Workplace) (line: string) =
-    if OperatingSystem.IsWindows() then
-        skiptest "a line for the shell"
-
-    new Program(
-        "/bin/sh",
-        [
-            "-c"
-            $"S() {{ '{schedulerPath}' \"$@\"; }}; W() {{ '{workerPath}' \"$@\"; }}; {line}"
-        ],
-        place.Path
-    )
-
-let private ended (child: Process) =
-    awaited "it ends" (task { do! child.WaitForExitAsync() })
+let private endsWhenAsked (child: Process) =
+    task {
+        signal child.Id Signal.Term
+        do! awaited "it ends" (task { do! child.WaitForExitAsync() })
+        Expect.equal child.ExitCode 130 "in order"
+    }
 
 let private codeOf (place: Workplace) =
     File.ReadAllText(place.At "code").Trim()
@@ -47,7 +38,7 @@ let private endingReaders =
                     $"S watch --json --connect 127.0.0.1:{port}", "141"
                     $"S submit - --connect 127.0.0.1:{port} < large.txt", "141"
                 ] do
-                use reading = shell place $"{{ {line}; echo $? > code; }} | head -c 1 > first"
+                use reading = inShell place $"{{ {line}; echo $? > code; }} | head -c 1 > first"
                 let! ended = reading.Exit
                 Expect.equal ended 0 reading.Said
                 Expect.equal (codeOf place) code line
@@ -64,7 +55,7 @@ let private endlessInput =
             use _ = scheduler
 
             use reading =
-                shell
+                inShell
                     place
                     $"mkfifo endless; sleep 1000 > endless & {{ S submit - --connect 127.0.0.1:{port}; echo $? > code; }} < endless | head -c 0; kill $!"
 
@@ -98,7 +89,7 @@ let private closedOutputs =
 
             let check (line: string) (sentence: string) =
                 task {
-                    use program = shell place line
+                    use program = inShell place line
                     let! code = program.Exit
                     Expect.equal code 3 $"{line}: {program.Said}"
                     Expect.hasLength program.Errors.All 1 $"{line}: {program.Said}"
@@ -112,12 +103,12 @@ let private closedOutputs =
             do! check "S --help > /dev/full" "standard output: No space"
 
             // Nobody can be told; what was asked is done all the same.
-            use silent = shell place $"S submit b.txt {connect} 2>&-"
+            use silent = inShell place $"S submit b.txt {connect} 2>&-"
             let! code = silent.Exit
             Expect.equal code 0 silent.Said
             Expect.equal (File.ReadAllText(place.At "b.txt.out")) "b" "its result"
 
-            use wrong = shell place "S --nonsense 2>&-"
+            use wrong = inShell place "S --nonsense 2>&-"
             let! code = wrong.Exit
             Expect.equal code 2 "wrong arguments, which nobody hears of"
         }
@@ -132,7 +123,9 @@ let private closedScheduler =
                 place.Put($"{number}.txt", "CONTEÚDO")
 
             use scheduler =
-                shell place "S --listen 127.0.0.1:0 --workers 1 --once <&- >&- 2>&-; echo $? > code"
+                inShell
+                    place
+                    "S --listen 127.0.0.1:0 --workers 1 --once <&- >&- 2>&-; echo $? > code"
 
             let! _ = scheduler.Exit
             Expect.equal (codeOf place) "0" "all is done"
@@ -207,9 +200,7 @@ let private unreadErrors =
                 let! code = submit.Exit
                 Expect.equal code 0 submit.Said
 
-                signal scheduler.Id Signal.Term
-                do! ended scheduler
-                Expect.equal scheduler.ExitCode 130 "in order"
+                do! endsWhenAsked scheduler
             finally
                 scheduler.Kill true
         }
@@ -228,9 +219,7 @@ let private unreadWorker =
             try
                 place.Put("1.txt", "UM")
                 do! eventually "a result" (fun () -> place.HasResult "1.txt.out")
-                signal worker.Id Signal.Term
-                do! ended worker
-                Expect.equal worker.ExitCode 130 "in order"
+                do! endsWhenAsked worker
             finally
                 worker.Kill true
         }
@@ -275,185 +264,9 @@ let private blockedVerb =
 
             try
                 do! eventually "it writes" (fun () -> written () > 50_000L)
-                signal tasks.Id Signal.Term
-                do! ended tasks
-                Expect.equal tasks.ExitCode 130 "in order"
+                do! endsWhenAsked tasks
             finally
                 tasks.Kill true
-        }
-
-let private rights =
-    scenario "what a scheduler keeps is its owner's, and results are as the umask says"
-    <| fun () ->
-        task {
-            if OperatingSystem.IsWindows() then
-                skiptest "modes are Unix's"
-
-            use place = new Workplace()
-            let state = place.At "state"
-            // As an earlier version left it.
-            Directory.CreateDirectory(place.At "state/spool") |> ignore
-            let others = Convert.ToInt32("755", 8) |> enum<UnixFileMode>
-            File.SetUnixFileMode(state, others)
-            File.SetUnixFileMode(place.At "state/spool", others)
-
-            place.Put("small.txt", "SEGREDO")
-            place.Put("large.txt", String.replicate 50_000 "SEGREDO\n")
-            File.SetUnixFileMode(place.At "entrada/small.txt", UnixFileMode.UserRead)
-
-            let rightsBelow () = [
-                for path in
-                    Seq.append
-                        [ state ]
-                        (Directory.EnumerateFileSystemEntries(
-                            state,
-                            "*",
-                            EnumerationOptions(
-                                RecurseSubdirectories = true,
-                                AttributesToSkip = FileAttributes.None
-                            )
-                        )) do
-                    let mode = File.GetUnixFileMode path
-
-                    if int mode &&& Convert.ToInt32("077", 8) <> 0 then
-                        $"{path}: {mode}"
-            ]
-
-            use scheduler =
-                shell
-                    place
-                    $"umask 022; exec '{schedulerPath}' --state state --listen 127.0.0.1:0 --pipeline 'lower|nobody' --expect nobody"
-
-            let! line = scheduler.Output.First(fun line -> line.StartsWith "listening")
-            let port = int (line.Substring(line.LastIndexOf ':' + 1))
-            let! _ = scheduler.Says "its rights are now"
-
-            use worker = startWorker place port []
-
-            let isSpooled () =
-                Directory.EnumerateFiles(place.At "state/spool") |> Seq.isEmpty |> not
-
-            do! eventually "a payload waits on the disk" isSpooled
-            Expect.isEmpty (rightsBelow ()) "while it runs"
-
-            let data = place.At "data"
-
-            use submit =
-                shell
-                    place
-                    $"umask 022; XDG_DATA_HOME='{data}' exec '{schedulerPath}' submit entrada/small.txt --pipeline lower --out feitas --connect 127.0.0.1:{port}"
-
-            let! code = submit.Exit
-            Expect.equal code 0 submit.Said
-
-            Expect.equal
-                (int (File.GetUnixFileMode(Path.Combine(data, "fs-scheduler/submitted"))))
-                (Convert.ToInt32("700", 8))
-                "what a client remembers"
-
-            scheduler.Signal Signal.Term
-            let! _ = scheduler.Exit
-            Expect.isEmpty (rightsBelow ()) "afterwards"
-
-            use once =
-                shell
-                    place
-                    $"umask 022; exec '{schedulerPath}' --state other --listen 127.0.0.1:0 --workers 1 --once"
-
-            let! code = once.Exit
-            Expect.equal code 0 once.Said
-
-            for name in [ "small.txt.out"; "large.txt.out" ] do
-                Expect.equal
-                    (int (File.GetUnixFileMode(place.At $"resultados/{name}")))
-                    (Convert.ToInt32("644", 8))
-                    name
-        }
-
-let private otherUsers =
-    scenario "a state folder of another user is refused"
-    <| fun () ->
-        task {
-            if Environment.UserName <> "root" || not (OperatingSystem.IsLinux()) then
-                skiptest "only root can make a folder of another user"
-
-            use place = new Workplace()
-            use giving = shell place "mkdir state && chown 65534 state"
-            let! _ = giving.Exit
-            use scheduler = fsScheduler place.Path [ "--state"; "state"; "--once" ]
-            let! code = scheduler.Exit
-            Expect.equal code 3 scheduler.Said
-            Expect.stringContains scheduler.Said "belongs to another user (65534)" "why"
-        }
-
-let private removedState =
-    scenario "a state folder that is removed ends its scheduler"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-            let! struct (scheduler, _) = startScheduler place []
-            use scheduler = scheduler
-            Directory.Move(place.At ".fs-scheduler", place.At "elsewhere")
-            let! code = scheduler.Exit
-            Expect.equal code 3 scheduler.Said
-            Expect.stringContains scheduler.Said "was removed or replaced" "why"
-        }
-
-let private withoutLocks =
-    scenario "two schedulers do not share a state, though the runtime locks no files"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-            let unlocked = "DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1 exec"
-
-            use first =
-                shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --workers 1"
-
-            let! _ =
-                awaited "it listens" (first.Output.First(fun line -> line.StartsWith "listening"))
-
-            use second = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
-
-            let! code = second.Exit
-            Expect.equal code 3 second.Said
-            Expect.stringContains second.Said "another scheduler works with the folder" "why"
-            // Nor by a deleted lock.
-            File.Delete(place.At ".fs-scheduler/lock")
-
-            if OperatingSystem.IsLinux() then
-                use third = shell place $"{unlocked} '{schedulerPath}' --listen 127.0.0.1:0 --once"
-
-                let! code = third.Exit
-                Expect.equal code 3 third.Said
-
-            place.Put("a.txt", "A")
-            do! eventually "the first goes on" (fun () -> place.HasResult "a.txt.out")
-        }
-
-let private workersWithoutLocks =
-    scenario "a worker leaves the folder of another alone, though the runtime locks no files"
-    <| fun () ->
-        task {
-            use place = new Workplace()
-            let! struct (scheduler, port) = startScheduler place []
-            use _ = scheduler
-            let temporary = place.At "temporary"
-            Directory.CreateDirectory temporary |> ignore
-
-            let start name =
-                shell
-                    place
-                    $"TMPDIR=temporary DOTNET_SYSTEM_IO_DISABLEFILELOCKING=1 exec '{workerPath}' --connect 127.0.0.1:{port} --name {name}"
-
-            use first = start "first"
-            let! _ = scheduler.Says "worker first"
-            use second = start "second"
-            let! _ = scheduler.Says "worker second"
-
-            Expect.hasLength
-                (Directory.GetDirectories(temporary, "fs-worker-*"))
-                2
-                (first.Said + second.Said)
         }
 
 [<Tests>]
@@ -466,9 +279,4 @@ let tests =
         unreadErrors
         unreadWorker
         blockedVerb
-        rights
-        otherUsers
-        removedState
-        withoutLocks
-        workersWithoutLocks
     ]

@@ -5,23 +5,17 @@ open System.IO
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 /// A client that submits a file, or its input, and ends.
 let private submit (place: Workplace) port (args: string list) (input: string) =
     task {
-        use client =
-            fsScheduler place.Path ([ "submit"; "--connect"; $"127.0.0.1:{port}" ] @ args)
+        use client = startCommand place port ("submit" :: args)
 
         client.Feed(System.Text.Encoding.UTF8.GetBytes input)
         let! code = client.Exit
         Expect.equal code 0 client.Said
     }
-
-let private write (place: Workplace) (file: string) (text: string) =
-    Directory.CreateDirectory(nonNull (Path.GetDirectoryName(place.At file)))
-    |> ignore
-
-    File.WriteAllText(place.At file, text)
 
 /// Until so many tasks are in the queue.
 let private queued (place: Workplace) port (count: int) =
@@ -30,8 +24,7 @@ let private queued (place: Workplace) port (count: int) =
         let mutable goOn = true
 
         while goOn do
-            use status =
-                fsScheduler place.Path [ "status"; "--json"; "--connect"; $"127.0.0.1:{port}" ]
+            use status = startCommand place port [ "status"; "--json" ]
 
             let! _ = status.Exit
             goOn <- not (status.Said.Contains $"\"queued\":{count},")
@@ -53,8 +46,8 @@ let tests =
                 use place = new Workplace()
                 let! struct (scheduler, port) = startScheduler place [ "--workers"; "1" ]
                 use scheduler = scheduler
-                write place "a/c.txt" "FIRST"
-                write place "b/c.txt" "SECOND"
+                put place "a/c.txt" "FIRST"
+                put place "b/c.txt" "SECOND"
                 do! submit place port [ "a/c.txt"; "--no-wait" ] ""
                 do! hasAll place [ "c.txt.out" ]
                 do! submit place port [ "b/c.txt"; "--no-wait" ] ""
@@ -80,8 +73,8 @@ let tests =
 
                 use _ = scheduler
                 use _ = startWorker place port []
-                write place "a/c.txt" "FIRST"
-                write place "b/c.txt" "SECOND"
+                put place "a/c.txt" "FIRST"
+                put place "b/c.txt" "SECOND"
                 let out = [ "--out"; "feitas" ]
 
                 let read file =
@@ -89,18 +82,17 @@ let tests =
 
                 // The first waits for a stage that nobody runs yet, and comes after the others.
                 use first =
-                    fsScheduler
-                        place.Path
-                        ([ "submit"; "a/c.txt"; "--connect"; $"127.0.0.1:{port}" ]
-                         @ out
-                         @ [ "--pipeline"; "slow" ])
+                    startCommand
+                        place
+                        port
+                        ([ "submit"; "a/c.txt" ] @ out @ [ "--pipeline"; "slow" ])
 
                 do! queued place port 1
                 do! submit place port ([ "a/c.txt" ] @ out) ""
                 do! submit place port ([ "b/c.txt" ] @ out) ""
                 Expect.equal (read "c.txt.out", read "c.1.txt.out") ("first", "second") "both"
-                write place "a/c.txt" "FIRST AGAIN"
-                write place "b/c.txt" "SECOND AGAIN"
+                put place "a/c.txt" "FIRST AGAIN"
+                put place "b/c.txt" "SECOND AGAIN"
                 do! submit place port ([ "b/c.txt" ] @ out) ""
                 do! submit place port ([ "a/c.txt" ] @ out) ""
 
@@ -109,7 +101,7 @@ let tests =
                     ("first again", "second again")
                     "each replaces its own"
 
-                write place "feitas/c.1.txt.out" "SOMEBODY'S"
+                put place "feitas/c.1.txt.out" "SOMEBODY'S"
                 do! submit place port ([ "b/c.txt" ] @ out) ""
 
                 Expect.equal
@@ -149,7 +141,7 @@ OLD"""
                 do!
                     task {
                         use scheduler = scheduler
-                        write place "a/c.txt" "SUBMITTED"
+                        put place "a/c.txt" "SUBMITTED"
                         do! submit place port [ "a/c.txt"; "--no-wait" ] ""
                         do! hasAll place [ "c.txt.out" ]
                         place.Rename("c.txt", "INPUT")
@@ -182,7 +174,7 @@ OLD"""
                 use scheduler = scheduler
                 place.Put("e.txt", [| 0xFFuy; 0xFEuy; 0x41uy |])
                 do! hasAll place [ "e.txt.err" ]
-                write place "a/e.txt" "GOOD"
+                put place "a/e.txt" "GOOD"
                 do! submit place port [ "a/e.txt"; "--no-wait" ] ""
                 do! hasAll place [ "e.txt.err"; "e.2.txt.out" ]
                 Expect.equal (place.Result "e.2.txt.out") "good" "the other one"
@@ -255,14 +247,9 @@ OLD"""
 
                 let retry args =
                     task {
-                        use client =
-                            fsScheduler
-                                place.Path
-                                ([ "retry"; "--connect"; $"127.0.0.1:{port}" ] @ args)
-
-                        let! code = client.Exit
-                        Expect.equal code 0 client.Said
-                        return client.Said
+                        let! retried = ask place port ("retry" :: args)
+                        expectCode 0 retried
+                        return retried.Text
                     }
 
                 let! plain = retry [ "1" ]
@@ -290,14 +277,7 @@ OLD"""
                 do! hasAll place [ "a.txt.out"; "b.txt.out"; "c.txt.err"; "mine.txt.err" ]
 
                 use client =
-                    fsScheduler place.Path [
-                        "retry"
-                        "--all"
-                        "--pipeline"
-                        "latin1 | lower"
-                        "--connect"
-                        $"127.0.0.1:{port}"
-                    ]
+                    startCommand place port [ "retry"; "--all"; "--pipeline"; "latin1 | lower" ]
 
                 let! code = client.Exit
                 Expect.equal code 1 client.Said

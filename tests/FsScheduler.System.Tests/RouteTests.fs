@@ -6,6 +6,7 @@ open System.Text.Json
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 let private routes = [ "--route"; "*.csv=grep:erro | lines"; "--route"; "cartas/**=upper" ]
 
@@ -20,16 +21,6 @@ let private fill (place: Workplace) =
     place.Put("sub/mais/f/pipeline.txt", "\uFEFFbytes")
     place.Put("sub/mais/f/g.txt", "12345")
     place.Put("pipeline.txt", "NO PIPELINE, BUT AN INPUT")
-
-let private once (place: Workplace) args =
-    task {
-        let! struct (scheduler, _) =
-            startScheduler place ([ "--once"; "--workers"; "1" ] @ args)
-
-        use scheduler = scheduler
-        let! code = scheduler.Exit
-        return struct (code, scheduler)
-    }
 
 [<Tests>]
 let tests =
@@ -177,9 +168,7 @@ let tests =
                 place.Put("a.txt", "A")
                 place.Put("sub/pipeline.txt", [| 0xFFuy |])
                 place.Put("sub/b.txt", "B")
-                let! struct (code, scheduler) = once place []
-                Expect.equal code 1 scheduler.Said
-                Expect.equal place.Results [ "a.txt.out" ] scheduler.Said
+                let! _ = expectOnce place [] 1 [ "a.txt.out" ]
                 use plan = fsScheduler place.Path [ "plan" ]
                 let! code = plan.Exit
                 Expect.equal code 1 plan.Said

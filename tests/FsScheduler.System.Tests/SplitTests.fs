@@ -5,10 +5,10 @@ open System
 open System.IO
 open System.Text
 open System.Text.Json
-open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
+open FsScheduler.System.Tests.Commands
 
 /// About so many bytes of lines, no two alike.
 let private text (size: int) =
@@ -49,15 +49,9 @@ let private repeats (path: string) (block: string) (size: int64) =
 
 let private events (place: Workplace) (port: int) =
     task {
-        use asked = fsScheduler place.Path [ "events"; "--connect"; $"127.0.0.1:{port}" ]
-        let! code = asked.Exit
-        Expect.equal code 0 asked.Said
-
-        return [
-            for line in asked.Output.All ->
-                use document = JsonDocument.Parse line
-                document.RootElement.Clone()
-        ]
+        let! asked = ask place port [ "events" ]
+        expectCode 0 asked
+        return asked.Json
     }
 
 let private field (name: string) (event: JsonElement) =
@@ -216,11 +210,9 @@ let private tests' = [
 
             let verb args =
                 task {
-                    use asked = fsScheduler place.Path (args @ [ "--connect"; $"127.0.0.1:{port}" ])
-
-                    let! code = asked.Exit
-                    Expect.equal code 0 asked.Said
-                    return String.concat "\n" asked.Output.All
+                    let! asked = ask place port args
+                    expectCode 0 asked
+                    return String.concat "\n" asked.lines
                 }
 
             let! explained = verb [ "explain"; "1" ]

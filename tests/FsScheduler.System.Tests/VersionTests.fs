@@ -8,10 +8,8 @@ open System.Threading.Tasks
 open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
-
-let private onLinux () =
-    if not (OperatingSystem.IsLinux()) then
-        skiptest "asks Linux for ctime, inodes or leases"
+open FsScheduler.System.Tests.Commands
+open FsScheduler.System.Tests.Requirements
 
 let private run (folder: string) (command: string) =
     let start =
@@ -21,23 +19,9 @@ let private run (folder: string) (command: string) =
     child.WaitForExit()
     child.ExitCode
 
-let private sh folder command =
-    if run folder command <> 0 then
-        failtest $"'{command}' has failed"
-
-let private once (place: Workplace) (args: string list) =
-    task {
-        let! struct (scheduler, _) =
-            startScheduler place ([ "--once"; "--workers"; "1" ] @ args)
-
-        use scheduler = scheduler
-        let! code = scheduler.Exit
-        return struct (code, scheduler)
-    }
-
 /// Other bytes with the size and the time of the older ones.
 let private replace (place: Workplace) (text: string) =
-    sh
+    shell
         (place.At "entrada")
         $"printf '%%s' '{text}' > ../new; touch -r a.txt ../new; mv ../new a.txt"
 
@@ -85,7 +69,7 @@ let private sameSizeAndTime = [
                 $"#!/bin/sh\ncd '{folder}'\nif [ ! -e ../swapped ]; then touch ../swapped; printf TWO > ../new; touch -r a.txt ../new; mv ../new a.txt; fi\nexec cat\n"
             )
 
-            sh place.Path "chmod 755 swap"
+            shell place.Path "chmod 755 swap"
             place.Put("a.txt", "ONE")
 
             let! struct (code, scheduler) =
@@ -113,8 +97,8 @@ let private sameSizeAndTime = [
 
             try
                 for what in [ "move"; "delete" ] do
-                    sh folder.FullName "printf A > a.txt; touch -d @-99999999999 a.txt"
-                    sh folder.FullName "printf B > b.txt; touch -d @999999999999 b.txt"
+                    shell folder.FullName "printf A > a.txt; touch -d @-99999999999 a.txt"
+                    shell folder.FullName "printf B > b.txt; touch -d @999999999999 b.txt"
 
                     let! struct (code, scheduler) =
                         once place [ "--on-done"; what; "--entrada"; folder.FullName ]
@@ -207,7 +191,7 @@ let private writers = [
                 "#!/bin/sh\ntext=$(cat)\ntouch \"$1/began-$text\"\nwhile [ ! -e \"$1/free-$text\" ]; do sleep 0.02; done\nprintf '%s' \"$text\"\n"
             )
 
-            sh place.Path "chmod 755 slow"
+            shell place.Path "chmod 755 slow"
 
             let! struct (scheduler, _) =
                 startScheduler place [
@@ -314,7 +298,7 @@ let private elsewhere = [
 
             place.Put("file.txt", "A")
             place.Put("folder/a.txt", "B")
-            sh place.Path "chmod 755 .; chown -R 65534 .; chmod 000 entrada/file.txt"
+            shell place.Path "chmod 755 .; chown -R 65534 .; chmod 000 entrada/file.txt"
 
             use scheduler =
                 new Program(
@@ -338,7 +322,7 @@ let private elsewhere = [
                 )
 
             let! _ = scheduler.Says "file.txt is in quarantine"
-            sh place.Path "chmod 644 entrada/file.txt"
+            shell place.Path "chmod 644 entrada/file.txt"
 
             do!
                 eventuallyOf scheduler patience "read" (fun () ->

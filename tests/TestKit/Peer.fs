@@ -236,9 +236,13 @@ module Peer =
         $"{{\"type\":\"RESULT\",\"task\":{task},\"attempt\":{attempt},{fields}}}\n"
 
     /// Sends the result of a PROCESS.
-    let answer (peer: Peer) (work: Received) (text: string) =
-        let size = Encoding.UTF8.GetByteCount text
-        peer.Write(result work $"\"ok\":true,\"bytes\":{size}" + text)
+    let answerBytes (peer: Peer) (work: Received) (payload: byte[]) =
+        peer.Write(
+            Array.append (utf8 (result work $"\"ok\":true,\"bytes\":{payload.Length}")) payload
+        )
+
+    /// As `answerBytes`, with the text in UTF-8.
+    let answer peer work (text: string) = answerBytes peer work (utf8 text)
 
     /// Says that a PROCESS has failed; it may be tried again.
     let fail (peer: Peer) (work: Received) (error: string) =

@@ -2,6 +2,8 @@
 /// whole state after every one of them.
 module FsScheduler.TestKit.SchedulerFixture
 
+open System
+open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
 
@@ -34,8 +36,7 @@ let taskName text =
 /// The client of the examples.
 let client = session 9
 
-let bytes (text: string) =
-    Bytes(System.Text.Encoding.UTF8.GetBytes text)
+let bytes (text: string) = Bytes(Text.Encoding.UTF8.GetBytes text)
 
 let spooled path = Spooled(path, 1_000L<B>)
 
@@ -53,10 +54,25 @@ let file name version =
     let stamp = FileVersion.ofTime 1L<B> (int64<int> version)
     Submission.Create(taskName name, "", 0, Folder, Input stamp)
 
+/// The events of an earlier run as a journal has them, from number 1 on.
+let numbered (history: Event seq) =
+    history
+    |> Seq.mapi (fun index event -> struct (int64 index + 1L, Instant.zero, event))
+
 /// A scheduler and its clock. Every step leaves a state without violations.
 type Machine(settings: Settings, tasksMax: int) =
     let scheduler = Scheduler(settings, tasksMax)
     let mutable now = Instant.zero
+
+    let take (what: obj) (step: StepOutput -> unit) =
+        let output = StepOutput()
+        step output
+
+        match Invariants.violations scheduler with
+        | [] -> ()
+        | violations -> failtest $"after {what}: %A{violations}"
+
+        List.ofSeq output.Events, List.ofSeq output.Effects
 
     new(settings) = Machine(settings, SchedulerLimits.tasksMax)
 
@@ -65,16 +81,19 @@ type Machine(settings: Settings, tasksMax: int) =
 
     /// Events and effects of one input.
     member _.Take(input: Input) : Event list * Effect list =
-        let decisions = StepOutput()
-        scheduler.Step(input, now, decisions)
-
-        match Invariants.violations scheduler with
-        | [] -> ()
-        | violations -> failtest $"after {input}: %A{violations}"
-
-        List.ofSeq decisions.Events, List.ofSeq decisions.Effects
+        take input (fun output -> scheduler.Step(input, now, output))
 
     member machine.Do(input: Input) = machine.Take input |> ignore
+
+    /// The effects of several inputs at one time.
+    member machine.Effects(inputs: Input list) =
+        inputs |> List.collect (machine.Take >> snd)
+
+    /// Goes on after the events of an earlier run.
+    member _.Restart(history: Event seq) =
+        take "a restart" (fun output ->
+            scheduler.Restore(numbered history, now)
+            scheduler.Resume(Guid.Empty, Dictionary(), now, output))
 
     /// Lets time pass without a tick.
     member _.Wait(span: Duration) = now <- now + span
@@ -119,9 +138,39 @@ type Machine(settings: Settings, tasksMax: int) =
     member machine.Fail(worker: int, of': Attempt) =
         machine.Report(worker, of', Failed("it failed", true), Content.empty)
 
+    /// A failure that is not to be tried again.
+    member machine.FailForGood(worker: int, of': Attempt) =
+        machine.Report(worker, of', Failed("no", false), Content.empty)
+
     /// The worker has this task in its hands, then its connection ends.
     member machine.Lose(worker: int) =
         machine.Take(Input.Leave(session worker))
+
+    /// What is carried of all events so far.
+    member machine.Carry() = [
+        let cutoff = {
+            before = scheduler.LastEvent + 1L
+            keptSince = Instant.zero
+            isTooMuch = false
+            most = 10
+        }
+
+        for event in fst (machine.Take(Input.Retain cutoff)) do
+            match event with
+            | Event.Carried carried -> carried
+            | _ -> ()
+    ]
+
+    /// The attempts that a worker holds, by task.
+    member _.Held(worker: int) : Attempt list = [
+        for task in TaskView.all scheduler do
+            if task.worker = ValueSome(session worker) then
+                { task = task.id; number = task.attempt }
+    ]
+
+    /// Where a task is, and why.
+    member _.Explain(task: int) =
+        TaskLocation.ofTask (taskId task) now scheduler
 
     /// What the tasks are doing, by id.
     member _.States = [
@@ -129,12 +178,24 @@ type Machine(settings: Settings, tasksMax: int) =
             int64 task.id, task.state
     ]
 
+    member machine.Phases = machine.States |> List.map snd
+
 /// The attempts that were given out, with their workers.
 let assignments (effects: Effect list) =
     effects
     |> List.choose (function
         | Effect.ToPeer(PeerEffect.Assign(worker, message, _, _)) ->
             Some(int64 worker, int64 message.attempt.task, message.attempt.number)
+        | _ -> None)
+
+/// The same of all that came out of an input.
+let givenOut (_: Event list, effects: Effect list) = assignments effects
+
+/// The workers that were held back, each with the stages.
+let heldBack (effects: Effect list) =
+    effects
+    |> List.choose (function
+        | Effect.ToLog(LogEffect.HeldBack(worker, stages, _)) -> Some(worker, List.ofArray stages)
         | _ -> None)
 
 let assigned task number worker first last =
@@ -197,12 +258,21 @@ let expect (events: Event list, effects: Effect list) eventsExpected effectsExpe
 
 let nothing: Event list * Effect list = [], []
 
-/// One worker with some slots of `a`, and tasks `x1`, `x2`… in its hands.
-let running slots tasks =
+/// Workers 1, 2… with so many slots of `a` each, and tasks `x1`, `x2`…
+let started (settings: Settings) workers slots tasks =
     let machine = Machine settings
-    machine.Worker(1, [ "a" ], slots) |> ignore
+
+    for number in 1..workers do
+        machine.Worker(number, [ "a" ], slots) |> ignore
+
     machine.SubmitAll [ for i in 1..tasks -> $"x{i}" ]
     machine
+
+/// One worker with some slots of `a`, and tasks `x1`, `x2`… in its hands.
+let running slots tasks = started settings 1 slots tasks
+
+/// One idle worker with some slots of `a`.
+let idle slots = running slots 0
 
 /// What is recorded of an attempt at stage `a`.
 let failure number worker error at = {

@@ -14,35 +14,7 @@ open FsScheduler.Folders
 open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 open FsScheduler.Simulation.Tests.Crashes
-
-/// How a run is set.
-type CrashSettings = {
-    machine: Settings
-    sync: Sync
-    /// Inputs go when they are done.
-    deletes: bool
-    /// Percent of payloads and results that are files.
-    large: int
-    /// Results that are put together are files above this.
-    smallMax: Size
-    retention: Retention
-    pace: MaintenancePace
-}
-
-/// What outlives the process.
-type CrashWorld = {
-    disk: SimDisk
-    store: SimStore
-    history: History
-    state: SimState
-    outside: SimEnvironment
-    timeline: Timeline
-    time: TimelineTime
-    clock: Clock
-    chance: Chance
-    coverage: Coverage
-    trace: Trace
-}
+open FsScheduler.TestKit
 
 /// <summary>One life of a scheduler's process: the host, with the journal's writer and the inbox, in one thread.</summary>
 /// <param name="settings">Of this life.</param>
@@ -54,10 +26,6 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let chance, coverage = world.chance, world.coverage
     let runner = SimRunner chance
     let stop = new CancellationTokenSource()
-
-    let note (kind: string) (case: obj) =
-        coverage.Count $"{kind}: {TraceFormat.caseOf case}"
-        world.trace.Add(world.clock.Now, kind, 0L, case)
 
     let fails what percent =
         let isSo = chance.Percent percent
@@ -96,113 +64,15 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let scheduler =
         Restart.restore settings.machine journal files isSameBoot world.clock NullLogger.Instance
 
-    let nameOf name =
-        match TaskName.parse name with
-        | Ok name -> name
-        | Error error -> raise (Violation error)
-
-    let pieces = CrashPieces()
-
-    let isThere event =
-        match event with
-        | Event.Part(_, _, Held(Spooled(path, _)))
-        | Event.Carried(Carried.Part(_, _, Held(Spooled(path, _)))) -> isSameBoot && files.Has path
-        | _ -> true
-
-    let countPart event =
-        match event with
-        | Event.Part(whole, _, Held(Spooled _))
-        | Event.Carried(Carried.Part(whole, _, Held(Spooled _))) when (history.EndOf whole).IsNone ->
-            if isThere event then "seen: part kept"
-            elif isSameBoot then "seen: part gone"
-            else "seen: part dropped"
-            |> coverage.Count
-        | _ -> ()
-
-    let compare () =
-        let whole = Scheduler settings.machine
-
-        whole.Restore(
-            seq {
-                for recorded in history.All do
-                    struct (recorded.number, recorded.at, recorded.event)
-            },
-            world.clock.Now,
-            isThere
-        )
-
-        RestoreChecks.asIfWhole whole scheduler
+    let audit = CrashAudit(settings.machine, world, files, scheduler, isCompared)
 
     do
-        for recorded in history.All do
-            countPart recorded.event
-
-            // Of the tasks that are done too, which may not be done again.
-            if isThere recorded.event then
-                pieces.Take(recorded.event, false)
-
-        RestoreChecks.beside history scheduler
-
-        if isCompared then
-            compare ()
-
         for name in disk.Below "out/.tmp" do
             disk.Delete name
 
-    let decided event =
-        note "event" event
-        pieces.Take(event, true)
+    let watched: IJournal = WatchedJournal(journal, history, audit.Decided)
 
-        match event with
-        | Event.Carried carried -> coverage.Count $"carried: {carried.GetType().Name}"
-        | Event.Submitted(id, submission, _) ->
-            match submission.Origin with
-            | Origin.Piece(whole, _) ->
-                must
-                    (submission.Name = (history.Submission whole).Name)
-                    $"the piece that is task {id} is called '{submission.Name}'"
-            | Origin.Folder
-            | Origin.Client _ -> ()
-        | _ -> ()
-
-    let watched: IJournal = WatchedJournal(journal, history, decided)
-
-    /// Of the task whose result gets the name, which is its own or one with its number.
-    let published (place: TaskName) content =
-        let goesTo (task: TaskView) =
-            ResultName.candidates (OfTask task.id) (nameOf task.name)
-            |> Seq.truncate 4
-            |> Seq.contains place
-
-        let publishing =
-            TaskView.all scheduler
-            |> Array.filter (fun task -> task.state = "publishing" && goesTo task)
-
-        match publishing with
-        | [| task |] ->
-            let attempt = { task = task.id; number = task.attempt }
-
-            must
-                (history.IsAccepted attempt)
-                $"the result of {attempt} gets its name before it is durable"
-
-            let submission = history.Submission task.id
-            must (not submission.Origin.IsPiece) $"{attempt} is a piece, and is published"
-
-            let what =
-                match submission.Payload with
-                | Payload.Input stamp -> Content.ofFile submission.Name stamp.modified
-                | _ -> $"task {task.id}"
-
-            must
-                (outside.Published.TryAdd(
-                    what,
-                    { task = task.id; place = string place; content = content }
-                ))
-                $"{what} is published twice"
-        | other -> raise (Violation $"{place} is published, and the machine has %A{other}")
-
-    let results: IResultFolder = SimResults(disk, world.state.NewName, published)
+    let results: IResultFolder = SimResults(disk, world.state.NewName, audit.Published)
 
     /// The versions that the inbox believes in.
     let taken = Dictionary<string, FileVersion>()
@@ -254,53 +124,10 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
             taken[string name] <- version
 
     let released (effects: List<Effect>) =
-        for effect in effects do
-            note "effect" effect
-
-            match effect with
-            | Effect.ToDisk(DiskEffect.ConfirmPublished _) ->
-                coverage.Count "seen: result found after a crash"
-            | _ -> ()
-
+        Seq.iter audit.Released effects
         host.Release effects
 
     let turns = BatchPipeline(host.InitialState, watched, Release released, world.clock)
-
-    /// Its key may be forgotten: it ended before the time after which all are kept, and nobody waits for its result.
-    let mayForget (cutoff: Cutoff) (job: Job) =
-        match history.EndOf job.Task with
-        | _ when cutoff.isTooMuch -> true
-        | ValueSome(struct (at, isDone)) ->
-            at - cutoff.keptSince < 0L<ms>
-            && (job.Want <> Result || not isDone || job.HasResult)
-        | ValueNone -> false
-
-    let posted input =
-        note "input" input
-        SimHost.checkMissing scheduler input
-
-        match input with
-        | Input.Retain cutoff ->
-            for job in outside.Jobs do
-                if job.Key.IsSome && job.Task > 0L<taskId> && mayForget cutoff job then
-                    job.IsForgotten <- true
-        | _ -> ()
-
-    let looked (seen: objnull) =
-        match seen with
-        | :? ResultTarget as destination when destination = ResultTarget.Nowhere ->
-            coverage.Count "seen: result for nobody"
-        | _ -> ()
-
-    let mutable checkedAt = -1L
-
-    let checkMachine () =
-        if scheduler.LastEvent <> checkedAt then
-            checkedAt <- scheduler.LastEvent
-
-            match Invariants.violations scheduler with
-            | [] -> ()
-            | all -> raise (Violation(String.concat "; " all))
 
     /// As `PayloadSource` does.
     let cut (attempt: Attempt) (submission: Submission) payload pieceSize =
@@ -343,12 +170,12 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
                 SimMailbox(
                     turns,
                     {
-                        posted = posted
-                        looked = looked
+                        posted = audit.Posted
+                        looked = audit.Looked
                         begun = fun () -> Task.CompletedTask
                         most = fun () -> chance.Below 8
                         take = turns.Take
-                        decided = checkMachine
+                        decided = audit.CheckMachine
                     }
                 )
 
@@ -410,7 +237,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     /// Where the result of a client's task is.
     member _.PlaceOf(task: TaskId, name: string) =
-        string (host.Owners.Find(OfTask task, nameOf name))
+        string (host.Owners.Find(OfTask task, Texts.name name))
 
     member _.Post input = runner.Within(fun () -> post input)
 
@@ -466,7 +293,13 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
                 post (
                     Input.Submit(
-                        Submission.Create(nameOf name, "", 0, Origin.Folder, Payload.Input stamp),
+                        Submission.Create(
+                            Texts.name name,
+                            "",
+                            0,
+                            Origin.Folder,
+                            Payload.Input stamp
+                        ),
                         ""
                     )
                 )
@@ -494,7 +327,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
             post (
                 Input.Submit(
-                    Submission.Create(nameOf job.Name, job.Name, 0, origin, payload),
+                    Submission.Create(Texts.name job.Name, job.Name, 0, origin, payload),
                     job.Pipeline
                 )
             )

@@ -10,13 +10,6 @@ open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 open FsScheduler.Simulation.Tests.Crashes
 
-/// When and how processes end.
-type Plan =
-    /// At this boundary, counted from the start of the run, and never again.
-    | Once of boundary: int * cutsPower: bool
-    /// So many times, anywhere; the disk misbehaves as well.
-    | Often of crashes: int
-
 /// How a run went.
 type CrashRun = {
     seed: uint64
@@ -50,50 +43,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
             [| 12L<B>; 30L<B>; Settings.unlimited |]
         |]
 
-    let pipeline =
-        CrashStages.ofFiles
-        |> Array.map (fun name ->
-            match Stage.create name "" with
-            | Ok stage -> stage
-            | Error error -> invalidOp error)
-        |> Pipeline.ofStages
-
-    let settings = {
-        machine = {
-            Settings.defaults pipeline with
-                expected = CrashStages.all
-                taskTimeout = 60_000L<ms>
-                memory = (if chance.Percent 50 then 100L<B> else Settings.unlimited)
-                spoolBytes = chance.Pick [| 1L<B>; 100L<B>; Settings.unlimited |]
-                speculate = 1.5
-                seed = seed
-        }
-        sync =
-            (match plan with
-             | Once(_, cutsPower) when cutsPower -> true
-             | Once _ -> chance.Percent 50
-             | Often _ -> chance.Percent 85)
-            |> fun isFlushing ->
-                if not isFlushing then Sync.Off
-                elif chance.Percent 25 then Sync.Full
-                else Sync.Normal
-        deletes = chance.Percent 25
-        large = chance.Pick [| 0; 30; 100 |]
-        smallMax = chance.Pick [| 0L<B>; 30L<B>; Settings.unlimited |]
-        retention = {
-            age = chance.Pick [| 300L<ms>; 1_000L<ms>; 1_000_000L<ms> |]
-            bytes = chance.Pick [| 0L<B>; 2_000L<B>; 1_000_000_000L<B> |]
-        }
-        pace = {
-            look = TimeSpan.FromMilliseconds(float (chance.Pick [| 100; 400; 2_000 |]))
-            period = TimeSpan.FromMilliseconds(float (chance.Pick [| 100; 400; 2_000 |]))
-            retention = {
-                carriedMax = chance.Pick [| 1; 3; 1_000 |]
-                droppedMin = chance.Pick [| -50L; 0L; 16L |]
-            }
-        }
-    }
-
+    let settings = CrashSettings.pick chance plan seed
     let isFlushing = settings.sync <> Sync.Off
     let store = new SimStore(disk, chance, coverage, isFlushing)
     let history = History store
@@ -117,7 +67,6 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
     }
 
     let mutable crashesLeft = 0
-    let mutable isCalm = false
     let mutable life = Unchecked.defaultof<CrashLife>
     let mutable isUp = false
     let mutable piecesFail = 0
@@ -203,149 +152,10 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         planCrash ()
         start ()
 
-    // What happens outside.
-
-    let connectWorker (worker: CrashWorker) =
-        let session = outside.NewSession()
-        worker.Session <- ValueSome session
-        life.Post(Input.Join(session, worker.Name, worker.Stages))
-        let holding = worker.Holding |> Seq.map _.attempt |> Seq.toArray
-
-        if holding.Length > 0 then
-            coverage.Count "seen: worker back with what it holds"
-
-        life.Post(Input.Claim(session, holding))
-        life.Post(Input.Ready(session, 2))
-
-    let takeOne (holdings: List<Holding>) =
-        let index = chance.Below holdings.Count
-        let holding = holdings[index]
-        holdings.RemoveAt index
-        holding
-
-    let finishOne (worker: CrashWorker) =
-        match worker.Session with
-        | ValueSome session when worker.IsWelcome && worker.Holding.Count > 0 ->
-            let holding = takeOne worker.Holding
-
-            // Some take long.
-            if isCalm || int64 holding.attempt.task % 4L > 0L || chance.Percent 10 then
-                life.Report(session, holding)
-            else
-                worker.Holding.Add holding
-        | _ -> ()
-
-    let actOfWorker () =
-        let worker = outside.Workers[chance.Below outside.Workers.Count]
-
-        match worker.Session with
-        | ValueNone -> connectWorker worker
-        | ValueSome session ->
-            match chance.Below 100 with
-            | roll when roll < 60 -> finishOne worker
-            | roll when roll < 70 ->
-                if worker.IsWelcome && worker.Holding.Count > 0 then
-                    let outcome = Failed("no", chance.Percent 90)
-                    let attempt = (takeOne worker.Holding).attempt
-                    life.Post(Input.Report(session, attempt, outcome, Content.empty))
-            | roll when roll < 78 ->
-                if worker.Stale.Count > 0 then
-                    coverage.Count "seen: late result"
-                    life.Report(session, takeOne worker.Stale)
-            | roll when roll < 82 ->
-                life.Post(Input.Leave session)
-                worker.Disconnect()
-            | roll when roll < 84 ->
-                life.Post(Input.Leave session)
-                worker.Disconnect()
-                worker.Holding.Clear()
-            | _ -> life.Post(Input.Heard session)
-
-    let connectClient () =
-        if outside.Client.IsNone then
-            outside.Client <- ValueSome(outside.NewSession())
-
-    let submitWhere isWanted =
-        match outside.Client with
-        | ValueNone -> connectClient ()
-        | ValueSome session ->
-            match outside.Jobs |> Seq.tryFind (fun job -> not job.IsOver && isWanted job) with
-            | Some job when not job.IsSent -> life.Submit(session, job)
-            | _ -> ()
-
-    let actOfClient () =
-        match chance.Below 100 with
-        | roll when roll < 80 -> submitWhere (fun job -> not job.IsSent)
-        | roll when roll < 88 ->
-            match outside.Client with
-            | ValueSome session -> life.Post(Input.RetryAll session)
-            | ValueNone -> ()
-        | roll when roll < 92 ->
-            match outside.Client with
-            | ValueSome session ->
-                let job = outside.Jobs[chance.Below outside.Jobs.Count]
-
-                if job.Task > 0L<taskId> then
-                    life.Post(Input.Cancel(job.Task, session))
-            | ValueNone -> ()
-        | roll when roll < 95 ->
-            match outside.Client with
-            | ValueSome session ->
-                life.Post(Input.Leave session)
-                outside.Client <- ValueNone
-
-                for job in outside.Jobs do
-                    if job.Key.IsNone && job.IsSent then
-                        job.IsOver <- true
-
-                    job.IsSent <- false
-            | ValueNone -> ()
-        | _ ->
-            // Who has a key may ask again.
-            match outside.Jobs |> Seq.tryFind (fun job -> job.IsOver && job.Key.IsSome) with
-            | Some job ->
-                coverage.Count "seen: asked again with a key"
-                job.IsOver <- false
-                job.IsSent <- false
-            | None -> ()
-
-    let actOfFolder () =
-        let name = $"f{chance.Below(2 * size + 1)}"
-
-        match outside.Files.TryGetValue name with
-        | true, version when chance.Percent 70 -> outside.Files[name] <- version + 1L
-        | true, _ ->
-            outside.Files.Remove name |> ignore
-            coverage.Count "fault: file vanished"
-        | _ -> outside.Files[name] <- int64 (disk.Passed + 1) // never a version again
-
-    /// Somebody takes a result away that a client has been told of.
-    let takeAway () =
-        match
-            outside.Jobs
-            |> Seq.tryFind (fun job -> job.Want = File && job.HasResult && not job.IsTakenAway)
-        with
-        | Some job ->
-            job.IsTakenAway <- true
-            let place = life.PlaceOf(job.Task, job.Name)
-
-            for KeyValue(what, result) in Seq.toArray outside.Published do
-                if result.place = place then
-                    outside.Published.Remove what |> ignore
-
-            disk.Delete("out/" + place)
-        | None -> ()
-
     let advance (most: int) =
         timeline.Advance(int64 (chance.Below(most + 1)) * 1L<ms>)
 
-    let actOutside () =
-        match chance.Below 100 with
-        | roll when roll < 45 -> actOfWorker ()
-        | roll when roll < 75 -> actOfClient ()
-        | roll when roll < 85 -> actOfFolder ()
-        | roll when roll < 98 -> life.Scan()
-        | _ -> takeAway ()
+    let others = CrashOthers(world, size, fun () -> life)
 
     let act () =
         if life.CanRun && chance.Percent 75 then
@@ -353,7 +163,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         else
             // Now and then nothing happens for a while.
             advance (if chance.Percent 2 then 12_000 else 40)
-            actOutside ()
+            others.Act()
 
     /// Others go on while somebody waits for the disk.
     let mutable isMeanwhile = false
@@ -366,7 +176,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 if life.CanRun && chance.Percent 70 then
                     life.RunOne()
                 else
-                    actOutside ()
+                    others.Act()
             finally
                 isMeanwhile <- false
 
@@ -440,7 +250,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
         store.AnswersLost <- 0
         piecesFail <- 0
         life.PiecesFail <- 0
-        isCalm <- true
+        others.IsCalm <- true
         let mutable rounds = 0
 
         while not (isSettled ()) do
@@ -460,7 +270,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 )
 
             timeline.Advance 1_000L<ms>
-            connectClient ()
+            others.ConnectClient()
 
             for job in Seq.toArray outside.Jobs do
                 if not job.IsSent && not job.IsOver then
@@ -468,7 +278,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
 
             for worker in outside.Workers do
                 match worker.Session with
-                | ValueNone -> connectWorker worker
+                | ValueNone -> others.ConnectWorker worker
                 | ValueSome session -> life.Post(Input.Heard session)
 
             life.Scan()
@@ -477,7 +287,7 @@ type private Crashing(seed: uint64, plan: Plan, size: int, linesMax: int) =
                 runUntilIdle ()
 
                 for worker in outside.Workers do
-                    finishOne worker
+                    others.FinishOne worker
 
             runUntilIdle ()
 

@@ -15,7 +15,6 @@ type Holding = { attempt: Attempt; stages: string[]; input: string }
 type CrashWorker(name: string, stages: string[], tellsHolding: bool) =
     member _.Name = name
     member _.Stages = stages
-    member _.TellsHolding = tellsHolding
     /// None: it is not connected.
     member val Session: SessionId voption = ValueNone with get, set
     member val IsWelcome = false with get, set
@@ -170,11 +169,7 @@ type SimEnvironment() =
         | FromScheduler.Rejected(ref, _, _) -> (jobOf ref).IsSent <- false
         | _ -> ()
 
-    /// Nobody is connected any more.
-    member outside.Disconnect() =
-        for worker in outside.Workers do
-            worker.Disconnect()
-
+    member outside.DisconnectClient() =
         outside.Client <- ValueNone
 
         for job in outside.Jobs do
@@ -183,6 +178,13 @@ type SimEnvironment() =
                 job.IsOver <- true
 
             job.IsSent <- false
+
+    /// Nobody is connected any more.
+    member outside.Disconnect() =
+        for worker in outside.Workers do
+            worker.Disconnect()
+
+        outside.DisconnectClient()
 
     /// Workers, of which the first can do everything; a client's jobs; files.
     member outside.Populate(chance: Chance, size: int, large: int) =

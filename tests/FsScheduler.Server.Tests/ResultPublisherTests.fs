@@ -1,5 +1,5 @@
 /// What is on the device before anything rests on it.
-module FsScheduler.Server.Tests.PublishQueueTests
+module FsScheduler.Server.Tests.ResultPublisherTests
 
 open System
 open System.Collections.Concurrent

@@ -1,5 +1,5 @@
 /// What is made of the results that workers have stored.
-module FsScheduler.Server.Tests.SharingTests
+module FsScheduler.Server.Tests.SharedFileTransferTests
 
 open System.Collections.Generic
 open System.IO

@@ -1,4 +1,4 @@
-module FsScheduler.Server.Tests.AgentTests
+module FsScheduler.Server.Tests.SchedulerAgentTests
 
 open System
 open System.Collections.Generic
@@ -85,6 +85,14 @@ let private post (agent: SchedulerAgent) input : Task =
 
 let private count (expected: int) (items: 'T list) = items.Length >= expected
 
+/// Submits, and waits until the journal has been given that many transactions.
+let private submitted (journal: SlowJournal) agent ref transactions =
+    task {
+        do! post agent (submit ref)
+        let! _ = journal.Appends.Until(count transactions)
+        ()
+    }
+
 let private failsWith (error: exn) (work: Task) =
     task {
         let mutable thrown: exn | null = null
@@ -111,8 +119,7 @@ let private durability =
         testTask "nothing is let out before its events are durable" {
             let journal = SlowJournal()
             let released, agent = start journal
-            do! post agent (submit "a")
-            let! _ = journal.Appends.Until(count 1)
+            do! submitted journal agent "a" 1
             Expect.isEmpty released.Items "not durable"
             journal.Commit 0
             let! released = released.Until(count 1)
@@ -124,9 +131,7 @@ let private durability =
             let released, agent = start journal
 
             for index, ref in [ 1, "a"; 2, "b"; 3, "c" ] do
-                do! post agent (submit ref)
-                let! _ = journal.Appends.Until(count index)
-                ()
+                do! submitted journal agent ref index
 
             journal.Commit 2
             journal.Commit 1
@@ -139,15 +144,13 @@ let private durability =
         testTask "what needs no event waits for the events before it" {
             let journal = SlowJournal()
             let released, agent = start journal
-            do! post agent (submit "a")
-            let! _ = journal.Appends.Until(count 1)
+            do! submitted journal agent "a" 1
             do! post agent (Input.Ask session)
             // Elsewhere: inside the look it would still be the same turn.
             let looked = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
             let _ = agent.QueryAsync(fun _ -> looked.SetResult())
             do! ended looked.Task
-            do! post agent (submit "b")
-            let! _ = journal.Appends.Until(count 2)
+            do! submitted journal agent "b" 2
             Expect.isEmpty released.Items "the answer would tell of a"
             journal.Commit 0
             journal.Commit 1
@@ -158,11 +161,9 @@ let private durability =
         testTask "a look is answered when what it saw is durable" {
             let journal = SlowJournal()
             let _, agent = start journal
-            do! post agent (submit "a")
-            let! _ = journal.Appends.Until(count 1)
+            do! submitted journal agent "a" 1
             let look = agent.QueryAsync _.Status.queued
-            do! post agent (submit "b")
-            let! _ = journal.Appends.Until(count 2)
+            do! submitted journal agent "b" 2
             Expect.isFalse look.IsCompleted "a is not durable"
             journal.Commit 0
             journal.Commit 1
@@ -179,9 +180,7 @@ let private bounds =
 
             // The last of these is decided, and waits for one of the others to become durable.
             for index in 1..17 do
-                do! post agent (submit $"{index}")
-                let! _ = journal.Appends.Until(count index)
-                ()
+                do! submitted journal agent $"{index}" index
 
             for index in 18 .. 17 + 256 do
                 let posting = agent.PostAsync([| submit $"{index}" |], CancellationToken.None)
@@ -214,10 +213,8 @@ let private death =
         testTask "a journal that fails ends it, and nothing comes out any more" {
             let journal = SlowJournal()
             let released, agent = start journal
-            do! post agent (submit "a")
-            let! _ = journal.Appends.Until(count 1)
-            do! post agent (submit "b")
-            let! _ = journal.Appends.Until(count 2)
+            do! submitted journal agent "a" 1
+            do! submitted journal agent "b" 2
             let error = IO.IOException "disk full"
             journal.Fail(0, error)
             journal.Commit 1
@@ -264,8 +261,7 @@ let private death =
             let journal = SlowJournal()
             let error = InvalidOperationException "release"
             let agent = opened journal (refusing error)
-            do! post agent (submit "a")
-            let! _ = journal.Appends.Until(count 1)
+            do! submitted journal agent "a" 1
             journal.Commit 0
             do! failsWith error agent.Completion
             do! nobodyHangs agent error
@@ -276,9 +272,7 @@ let private death =
             let _, agent = start journal
 
             for index in 1..17 do
-                do! post agent (submit $"{index}")
-                let! _ = journal.Appends.Until(count index)
-                ()
+                do! submitted journal agent $"{index}" index
 
             let waiting = [
                 for _ in 1..300 -> agent.PostAsync([| submit "x" |], CancellationToken.None)

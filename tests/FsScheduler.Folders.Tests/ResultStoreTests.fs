@@ -1,4 +1,4 @@
-module FsScheduler.Folders.Tests.PublisherTests
+module FsScheduler.Folders.Tests.ResultStoreTests
 
 open System
 open System.IO

@@ -1,5 +1,5 @@
 /// A worker's own stages that can be run on pieces.
-module FsScheduler.Execution.Tests.OwnStagesTests
+module FsScheduler.Execution.Tests.SplittableStagesTests
 
 open System
 open System.Text
