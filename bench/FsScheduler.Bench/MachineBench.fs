@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// The machine alone: tasks are submitted, given out and done, without a journal and without a socket.
 module MachineBench =

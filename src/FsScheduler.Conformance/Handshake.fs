@@ -28,7 +28,7 @@ let hello (connection: WorkerConnection) : Task<Hello> =
                 failCheck
                     $"'protocol' {Codec.protocolVersion} in HELLO"
                     $"'protocol' {hello.protocol}"
-        | Some(WorkerMessage.Hello hello) when hello.role = Client ->
+        | Some(WorkerMessage.Hello hello) when hello.role = Role.Client ->
             return failCheck "'role' \"worker\" in HELLO" "\"client\""
         | Some(WorkerMessage.Hello hello) -> return hello
         | Some WorkerMessage.Closed

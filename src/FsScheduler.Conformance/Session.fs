@@ -66,9 +66,9 @@ type Session
 
     let offered =
         match hello.role with
-        | Worker(Some stages) -> List.ofArray stages
-        | Worker None
-        | Client -> [ for stage in Stage.builtIn -> stage.name ]
+        | Role.Worker(Some stages) -> List.ofArray stages
+        | Role.Worker None
+        | Role.Client -> [ for stage in Stage.builtIn -> stage.name ]
 
     let stage =
         match scheduler.Examination.stage with

@@ -2,6 +2,7 @@ namespace FsScheduler.Core
 
 open System
 
+[<RequireQualifiedAccess>]
 type Role =
     /// Runs stages; None: every built-in stage.
     | Worker of stages: string[] option
@@ -194,7 +195,7 @@ type Done = {
     error: string option
 }
 
-module internal Done =
+module Done =
 
     /// The end of a finished task, for whoever comes later with its key. An error says that the task was cancelled: one in
     /// quarantine is not finished.

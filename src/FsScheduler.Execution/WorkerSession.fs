@@ -326,7 +326,7 @@ type WorkerSession
         task {
             let hello: Hello = {
                 protocol = Codec.protocolVersion
-                role = Worker(Some profile.stages)
+                role = Role.Worker(Some profile.stages)
                 name = profile.name
                 token = profile.token
                 holding = heldTasks.Holding

@@ -1,6 +1,7 @@
 namespace FsScheduler.Journal
 
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Writes the state that `Carried` events carry.
 module internal CarriedWriter =

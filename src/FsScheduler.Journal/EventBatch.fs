@@ -6,6 +6,7 @@ open System.IO
 open System.Runtime.InteropServices
 open System.Text.Json
 open FsScheduler.Core
+open FsScheduler.Machine
 
 module EventBatch =
 

@@ -1,6 +1,7 @@
 namespace FsScheduler.Journal
 
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// The property names in the JSON of events, for `EventWriter` and `EventReader`.
 module internal EventNames =

@@ -6,6 +6,7 @@ open System.Text
 open System.Text.Encodings.Web
 open System.Text.Json
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Data that events are written with but do not have.
 type EventSources = {
@@ -165,8 +166,8 @@ type internal EventOutput(sources: EventSources) =
 
     let mark (mark: ResultMark) =
         match mark with
-        | Unmarked -> ()
-        | Holding content ->
+        | ResultMark.Unmarked -> ()
+        | ResultMark.Holding content ->
             json.StartObject EventNames.mark
             contentHash content
             json.EndObject()

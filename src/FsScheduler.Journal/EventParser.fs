@@ -3,6 +3,7 @@ namespace FsScheduler.Journal
 open System.Collections.Generic
 open System.Text.Json
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// The names of nested properties, as `Slot.keyOf` gives them.
 module private Nested =
@@ -33,7 +34,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
     let mutable payload: PayloadPlace voption = ValueNone
     let mutable result: PayloadPlace voption = ValueNone
     let mutable input: FileVersion voption = ValueNone
-    let mutable mark: ResultMark = Unmarked
+    let mutable mark: ResultMark = ResultMark.Unmarked
     let mutable pieces: CarriedPieces voption = ValueNone
 
     let unexpected () =
@@ -175,7 +176,7 @@ type internal EventParser(pipelineOf: string -> Pipeline, toInstant: int64 -> In
         payload <- ValueNone
         result <- ValueNone
         input <- ValueNone
-        mark <- Unmarked
+        mark <- ResultMark.Unmarked
 
         if items.Length > 0 || sizes.Count > 0 || pastFailures.Count > 0 || pieces.IsSome then
             items <- Array.empty

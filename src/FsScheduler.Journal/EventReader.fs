@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// <summary>Reads events from their JSON.</summary>
 /// <param name="spool">The folder of payload files.</param>

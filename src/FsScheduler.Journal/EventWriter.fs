@@ -2,6 +2,7 @@ namespace FsScheduler.Journal
 
 open System
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Offsets and lengths of a written batch in the buffers of its writer.
 [<Struct>]

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// The journal as the mailbox sees it. No decision of the scheduler becomes visible before its events are durable here.
 type IJournal =

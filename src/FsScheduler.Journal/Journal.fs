@@ -10,6 +10,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 
 type JournalOptions = {
     /// The folder of payload files.

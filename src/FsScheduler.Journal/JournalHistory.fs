@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Text
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Queries on the history, answered by reading the journal.
 module JournalHistory =

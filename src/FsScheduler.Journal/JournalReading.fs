@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Machine
 
 type private CachedBatch = { batch: Batch; offsets: int[] }
 

@@ -6,6 +6,7 @@ open System.Globalization
 open System.IO
 open System.Text.Json
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Where the payload of an event is.
 [<Struct>]
@@ -95,7 +96,7 @@ module internal NestedReader =
 
         match hash with
         | null -> ResultMark.Written(size, found.GetValueOrDefault("modified", 0L))
-        | hash -> Holding { size = size; hash = EventText.hash hash }
+        | hash -> ResultMark.Holding { size = size; hash = EventText.hash hash }
 
     let sizes (reader: byref<Utf8JsonReader>) (into: List<int64>) =
         while reader.Read() && reader.TokenType = JsonTokenType.Number do

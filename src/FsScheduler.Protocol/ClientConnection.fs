@@ -255,7 +255,7 @@ type ClientConnection private (stream: Stream, folder: string, clock: Clock) =
 
             let hello: Hello = {
                 protocol = Codec.protocolVersion
-                role = Client
+                role = Role.Client
                 name = name
                 token = token
                 holding = [||]

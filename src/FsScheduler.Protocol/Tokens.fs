@@ -34,8 +34,8 @@ type Tokens internal (workers: byte[][], clients: byte[][], shortest: int) =
         let isClient = isAmong clients
 
         match role with
-        | Worker _ -> isWorker
-        | Client -> isClient
+        | Role.Worker _ -> isWorker
+        | Role.Client -> isClient
 
 module Tokens =
 

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol

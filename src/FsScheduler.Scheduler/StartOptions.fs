@@ -6,6 +6,7 @@ open System.Net
 open Argu
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol

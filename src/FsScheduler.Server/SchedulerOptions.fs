@@ -3,6 +3,7 @@ namespace FsScheduler.Server
 open System.Net
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol

@@ -5,6 +5,7 @@ open System
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit
 
 let toInstant (at: int64) : Instant = { sinceStart = at * 1L<ms> }

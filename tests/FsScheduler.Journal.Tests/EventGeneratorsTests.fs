@@ -7,6 +7,7 @@ open System.Collections.Generic
 open Expecto
 open FSharp.Reflection
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Everything that can be in a value of a type.
 let rec private reach (found: HashSet<Type>) (kind: Type) =

@@ -7,6 +7,7 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Journal.Tests.EventGenerators
 open FsScheduler.TestKit
@@ -24,7 +25,7 @@ let private submissionOf (number: int64) =
         (Bytes(utf8 $"submission of event {number}"))
 
 let private markOf (result: Content) : ResultMark =
-    Holding { size = Content.size result; hash = 5UL }
+    ResultMark.Holding { size = Content.size result; hash = 5UL }
 
 /// A payload as it is read of an event with this number.
 let private placed number payload =

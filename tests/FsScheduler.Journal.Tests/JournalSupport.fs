@@ -5,6 +5,7 @@ open System
 open System.Collections.Generic
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Journal
 open FsScheduler.TestKit
@@ -24,7 +25,7 @@ let journalOver (store: MemoryStore) =
                 owner = Guid.NewGuid()
                 toUnix = fun at -> int64 at.sinceStart
                 toInstant = fun at -> { sinceStart = at * 1L<ms> }
-                mark = fun _ -> Unmarked
+                mark = fun _ -> ResultMark.Unmarked
                 storageFailed = ignore
                 storageRecovered = ignore
                 betweenTries = TimeSpan.FromSeconds 1.0

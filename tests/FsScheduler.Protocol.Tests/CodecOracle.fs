@@ -49,13 +49,13 @@ let private toSchedulerLine (message: ToScheduler) (size: Size) : ToSchedulerLin
             protocol = hello.protocol
             role =
                 (match hello.role with
-                 | Worker _ -> "worker"
-                 | Client -> "client")
+                 | Role.Worker _ -> "worker"
+                 | Role.Client -> "client")
             name = hello.name
             stages =
                 (match hello.role with
-                 | Worker stages -> ofOption stages
-                 | Client -> Skip)
+                 | Role.Worker stages -> ofOption stages
+                 | Role.Client -> Skip)
             token = ofOption hello.token
             holding = pairs hello.holding
             sharedFiles = unless false hello.sharedFiles

@@ -245,7 +245,7 @@ let private peculiar =
                 (messageOf said)
                 (ToScheduler.Hello {
                     protocol = 2
-                    role = Client
+                    role = Role.Client
                     name = ""
                     token = None
                     holding = [||]
@@ -262,7 +262,7 @@ let private peculiar =
                 (messageOf said)
                 (ToScheduler.Hello {
                     protocol = 1
-                    role = Client
+                    role = Role.Client
                     name = "c"
                     token = None
                     holding = [||]

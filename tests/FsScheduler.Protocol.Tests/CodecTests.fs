@@ -34,7 +34,7 @@ let private saidByScheduler = fromSchedulerWith 0L<B>
 
 let private hello: Hello = {
     protocol = 1
-    role = Worker None
+    role = Role.Worker None
     name = "node-7"
     token = None
     holding = [||]
@@ -65,7 +65,7 @@ let private examples =
             """{"type":"HELLO","protocol":1,"role":"worker","name":"node-7","stages":["lower","upper"],"token":"t"}"""
             (ToScheduler.Hello {
                 hello with
-                    role = Worker(Some [| "lower"; "upper" |])
+                    role = Role.Worker(Some [| "lower"; "upper" |])
                     token = Some "t"
             })
         saidToScheduler
@@ -73,7 +73,7 @@ let private examples =
             (ToScheduler.Hello hello)
         saidToScheduler
             """{"type":"HELLO","protocol":1,"role":"client","name":"cli","token":"…"}"""
-            (ToScheduler.Hello { hello with role = Client; name = "cli"; token = Some "…" })
+            (ToScheduler.Hello { hello with role = Role.Client; name = "cli"; token = Some "…" })
         saidToScheduler
             """{"type":"HELLO","protocol":1,"role":"worker","name":"node-7","holding":[[17,2],[19,1]]}"""
             (ToScheduler.Hello { hello with holding = [| attempt 17 2; attempt 19 1 |] })

@@ -43,7 +43,7 @@ let private submit =
         want = Want.Result
     }
 
-let private hellos = ToScheduler.Hello(hello Client None)
+let private hellos = ToScheduler.Hello(hello Role.Client None)
 let private success = ToScheduler.Result(attempt, Succeeded)
 let private failure = ToScheduler.Result(attempt, Failed("", true))
 let private stored = ToScheduler.Stored(attempt, 1L<B>)
@@ -89,7 +89,7 @@ let private opening =
     let admits role token =
         admit guarded PeerRole.Stranger (ToScheduler.Hello(hello role token))
 
-    let workers = [ Worker None; Worker(Some [| "lower" |]) ]
+    let workers = [ Role.Worker None; Role.Worker(Some [| "lower" |]) ]
 
     testList "a HELLO" [
         test "opens the role of its token" {
@@ -99,17 +99,17 @@ let private opening =
                 Expect.equal verdict (Admission.Open said) "a worker"
 
             Expect.equal
-                (admits Client (Some clientToken))
-                (Admission.Open(hello Client (Some clientToken)))
+                (admits Role.Client (Some clientToken))
+                (Admission.Open(hello Role.Client (Some clientToken)))
                 "a client"
 
             Expect.equal
-                (admits (Worker None) (Some "other-worker-0123"))
-                (Admission.Open(hello (Worker None) (Some "other-worker-0123")))
+                (admits (Role.Worker None) (Some "other-worker-0123"))
+                (Admission.Open(hello (Role.Worker None) (Some "other-worker-0123")))
                 "another worker"
         }
         test "needs no token where none is asked for, and may have one" {
-            for role in Client :: workers do
+            for role in Role.Client :: workers do
                 for token in [ None; Some "anything" ] do
                     let said = hello role token
                     let verdict = admit unguarded PeerRole.Stranger (ToScheduler.Hello said)
@@ -117,8 +117,8 @@ let private opening =
         }
         test "with no token, a wrong one, or one of the other role hears the same" {
             let verdicts = [
-                for role in Client :: workers do
-                    let wrong = if role = Client then workerToken else clientToken
+                for role in Role.Client :: workers do
+                    let wrong = if role = Role.Client then workerToken else clientToken
 
                     for token in [ None; Some ""; Some wrong; Some(workerToken + "x"); Some "x" ] do
                         admits role token
@@ -132,7 +132,7 @@ let private opening =
         test "of another version hears which are spoken, whatever its token is" {
             for protocol in [ 0; 2; -1 ] do
                 for rules in [ guarded; unguarded ] do
-                    let said = { hello Client None with protocol = protocol }
+                    let said = { hello Role.Client None with protocol = protocol }
                     let verdict = admit rules PeerRole.Stranger (ToScheduler.Hello said)
                     closes ErrorCode.BadVersion verdict
 

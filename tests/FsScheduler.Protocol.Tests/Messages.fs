@@ -140,10 +140,10 @@ let private role: Gen<Role> =
                     Array.truncate (ProtocolLimits.stagesMax - 330) names
 
             let offers = Array.append names programs
-            return Worker(Some offers)
+            return Role.Worker(Some offers)
         }
 
-    Gen.oneof [ Gen.constant Client; Gen.constant (Worker None); named ]
+    Gen.oneof [ Gen.constant Role.Client; Gen.constant (Role.Worker None); named ]
 
 let private hello: Gen<Hello> =
     gen {
@@ -159,8 +159,8 @@ let private hello: Gen<Hello> =
             role = role
             name = name
             token = token
-            holding = if role = Client then [||] else holding
-            sharedFiles = role <> Client && sharesFiles
+            holding = if role = Role.Client then [||] else holding
+            sharedFiles = role <> Role.Client && sharesFiles
         }
     }
 

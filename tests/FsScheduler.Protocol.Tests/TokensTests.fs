@@ -29,21 +29,24 @@ let tests =
                 parsed
                     $"\uFEFF# ours\r\n#{good}x\r\n\r\n  worker \t {good}w\r\n  # client {good}x\nclient {good}c\nworker {good}w"
 
-            Expect.isTrue (tokens.Admit(Worker None, Some(good + "w"))) "the worker's"
-            Expect.isTrue (tokens.Admit(Client, Some(good + "c"))) "the client's"
+            Expect.isTrue (tokens.Admit(Role.Worker None, Some(good + "w"))) "the worker's"
+            Expect.isTrue (tokens.Admit(Role.Client, Some(good + "c"))) "the client's"
 
             for token in [ None; Some ""; Some good; Some(good + "x"); Some(good + "W") ] do
-                Expect.isFalse (tokens.Admit(Worker None, token)) "no worker's"
-                Expect.isFalse (tokens.Admit(Client, token)) "no client's"
+                Expect.isFalse (tokens.Admit(Role.Worker None, token)) "no worker's"
+                Expect.isFalse (tokens.Admit(Role.Client, token)) "no client's"
 
-            Expect.isFalse (tokens.Admit(Client, Some(good + "w"))) "not of the other role"
-            Expect.isFalse (tokens.Admit(Worker None, Some(good + "c"))) "not of the other role"
+            Expect.isFalse (tokens.Admit(Role.Client, Some(good + "w"))) "not of the other role"
+
+            Expect.isFalse
+                (tokens.Admit(Role.Worker None, Some(good + "c")))
+                "not of the other role"
         }
         test "of one role open nothing to the other" {
             let tokens = parsed $"worker {good}"
-            Expect.isTrue (tokens.Admit(Worker(Some [||]), Some good)) "the worker's"
-            Expect.isFalse (tokens.Admit(Client, Some good)) "no client's"
-            Expect.isFalse (tokens.Admit(Client, None)) "none at all"
+            Expect.isTrue (tokens.Admit(Role.Worker(Some [||]), Some good)) "the worker's"
+            Expect.isFalse (tokens.Admit(Role.Client, Some good)) "no client's"
+            Expect.isFalse (tokens.Admit(Role.Client, None)) "none at all"
         }
         refuses "not there at all" "# nothing\n\n" "the file has no token"
         refuses "over 1,000 bytes" ("worker " + String('é', 501)) "line 1: "

@@ -9,6 +9,7 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Stages
 open FsScheduler.Execution
 open FsScheduler.TestKit

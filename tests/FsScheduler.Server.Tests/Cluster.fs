@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol

@@ -11,6 +11,7 @@ open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Server

@@ -3,6 +3,7 @@ module FsScheduler.Server.Tests.ErrorReportTests
 open System
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Server
 
 [<Tests>]

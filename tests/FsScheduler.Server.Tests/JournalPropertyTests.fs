@@ -7,6 +7,7 @@ open System.Text
 open Expecto
 open FsCheck
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.TestKit.SchedulerActions
 open FsScheduler.TestKit.SchedulerHistory

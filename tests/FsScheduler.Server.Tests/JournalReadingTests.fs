@@ -9,6 +9,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Journal
 open FsScheduler.TestKit

@@ -7,6 +7,7 @@ open System.Text.Json
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Journal
 open FsScheduler.Folders

@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Server

@@ -5,6 +5,7 @@ open System.Collections.Generic
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Folders
 open FsScheduler.Protocol

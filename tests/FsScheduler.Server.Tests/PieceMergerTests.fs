@@ -10,6 +10,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders

@@ -8,6 +8,7 @@ open Expecto
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Server

@@ -8,6 +8,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Folders
 open FsScheduler.Server
 open FsScheduler.TestKit.SchedulerFixture

@@ -5,6 +5,7 @@ open System
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Server
 

@@ -8,6 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Folders
 open FsScheduler.Server

@@ -9,6 +9,7 @@ open System.Text.Json
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Server
 open FsScheduler.TestKit
 open FsScheduler.Server.Tests.Cluster

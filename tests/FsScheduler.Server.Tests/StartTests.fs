@@ -8,6 +8,7 @@ open System.Net.Sockets
 open System.Threading.Tasks
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Journal
 open FsScheduler.Server

@@ -5,6 +5,7 @@ open System
 open System.Text
 open System.Threading
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Folders
 open FsScheduler.TestKit

@@ -6,6 +6,7 @@ open System.IO
 open Expecto
 open Expecto.Flip
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Folders
 open FsScheduler.Folders.Tests.FolderSupport
 open FsScheduler.Server

@@ -1,6 +1,7 @@
 namespace FsScheduler.Simulation.Tests
 
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Holds every effect against what the observer knows: when it is decided, and again when it is let out.
 [<Sealed>]

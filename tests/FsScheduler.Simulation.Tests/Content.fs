@@ -5,6 +5,7 @@ open System.Collections.Generic
 open System.IO
 open System.Text
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 open FsScheduler.Folders
 

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Looks at results that count and at the ends of tasks, and raises a violation at the first thing that may not be.
 [<Sealed>]

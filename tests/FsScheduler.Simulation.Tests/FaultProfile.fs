@@ -1,6 +1,7 @@
 namespace FsScheduler.Simulation.Tests
 
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// What kind of world a seed makes. Percentages are of each occasion; "a minute" is per worker or link.
 type FaultProfile = {

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Looks over the machine's shoulder, and raises a violation at the first thing that may not be.
 /// It keeps its own account of every task from inputs and events, and asks the machine nothing.

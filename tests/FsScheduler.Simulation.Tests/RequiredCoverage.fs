@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open FSharp.Reflection
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// What has to occur over all seeds, so that their success means something.
 module RequiredCoverage =

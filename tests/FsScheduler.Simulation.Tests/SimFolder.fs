@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// `entrada/`, whose files change and vanish while they are worked on, and the scanner that tells of it.
 [<Sealed>]

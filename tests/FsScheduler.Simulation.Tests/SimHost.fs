@@ -6,6 +6,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Protocol
 open FsScheduler.Server
@@ -114,7 +115,7 @@ module SimHost =
         owner = Guid(1, 1s, 1s, Array.zeroCreate 8)
         toUnix = fun at -> int64 at.sinceStart
         toInstant = fun at -> { sinceStart = at * 1L<ms> }
-        mark = fun _ -> Unmarked
+        mark = fun _ -> ResultMark.Unmarked
         storageFailed = ignore
         storageRecovered = ignore
         betweenTries = TimeSpan.FromSeconds 1.0

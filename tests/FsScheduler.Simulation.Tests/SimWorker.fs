@@ -85,7 +85,7 @@ type SimWorker
             up
                 (ToScheduler.Hello {
                     protocol = 1
-                    role = Worker(Some stages)
+                    role = Role.Worker(Some stages)
                     name = name
                     token = None
                     holding = [||]

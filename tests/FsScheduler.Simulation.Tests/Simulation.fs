@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 
 /// How a run went.

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// More urgent work than the workers can do, for ever, beside some that nobody hurries.
 module Starvation =

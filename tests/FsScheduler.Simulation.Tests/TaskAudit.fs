@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// An account of every task, kept from inputs and events alone: the machine is asked nothing.
 [<Sealed>]

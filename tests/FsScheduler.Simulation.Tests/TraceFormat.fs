@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Text
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// What happens in a run, in words for a failing seed's last lines.
 module TraceFormat =

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 open FsScheduler.Folders
 open FsScheduler.Server
@@ -68,7 +69,7 @@ type World(scene: SimulationContext) =
         let session = link.Session
 
         match message with
-        | ToScheduler.Hello { role = Worker stages; name = name } ->
+        | ToScheduler.Hello { role = Role.Worker stages; name = name } ->
             post (Input.Join(session, name, defaultArg stages [||]))
         | ToScheduler.Hello { role = Role.Client } -> ()
         | ToScheduler.Beat ->

@@ -219,9 +219,10 @@ let private rooms =
         "Stages", set [ "Core" ]
         "Folders", set [ "Core"; "Platform" ]
         "Protocol", set [ "Core"; "Platform" ]
-        "Journal", set [ "Core" ]
+        "Machine", set [ "Core" ]
+        "Journal", set [ "Core"; "Machine" ]
         "Execution", set [ "Core"; "Platform"; "Stages"; "Folders"; "Protocol" ]
-        "Server", set [ "Core"; "Platform"; "Stages"; "Folders"; "Protocol"; "Journal" ]
+        "Server", set [ "Core"; "Machine"; "Platform"; "Stages"; "Folders"; "Protocol"; "Journal" ]
         "Conformance", set [ "Core"; "Platform"; "Protocol" ]
         "Cli", set [ "Core"; "Platform" ]
         "Sdk", set [ "Execution" ]
@@ -264,8 +265,8 @@ let private cut =
             Expect.equal (Map.map (fun _ project -> used project) roomProjects) rooms "projects"
         }
 
-        test "leaves Core with FSharp.Core alone" {
-            Expect.equal (packagesOf "Core") (set [ "FSharp.Core" ]) "its packages"
+        test "leaves the machine, and what both sides know, with FSharp.Core alone" {
+            Expect.equal (packagesOf "Machine") (set [ "FSharp.Core" ]) "their packages"
         }
 
         test "brings users of the SDK no database, no command line and no console" {
@@ -277,6 +278,7 @@ let private cut =
 
         test "has a worker that knows no scheduler, and a kit apart from it" {
             Expect.isFalse (Set.contains "Server" (brought "Execution")) "the worker"
+            Expect.isFalse (Set.contains "Machine" (brought "Sdk")) "the machine"
             Expect.isFalse (Set.contains "Server" (brought "Conformance")) "the kit"
             Expect.isFalse (Set.contains "Conformance" (brought "Server")) "the scheduler"
         }

@@ -6,6 +6,7 @@ open System
 open System.Collections.Generic
 open Expecto
 open FsScheduler.Core
+open FsScheduler.Machine
 
 let pipeline names = {
     stages = [|

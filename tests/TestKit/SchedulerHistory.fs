@@ -3,6 +3,7 @@ module FsScheduler.TestKit.SchedulerHistory
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.TestKit.SchedulerActions
 

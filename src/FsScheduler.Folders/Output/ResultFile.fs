@@ -55,11 +55,11 @@ module ResultMark =
 
     let ofContent (result: Content) : ResultMark =
         match result with
-        | Bytes bytes -> Holding(ResultFile.hashOf bytes)
+        | Bytes bytes -> ResultMark.Holding(ResultFile.hashOf bytes)
         | Spooled(path, size) ->
             match FileStatus.ofFile path with
             | ValueSome file -> ResultMark.Written(size, file.modified)
-            | ValueNone -> Unmarked
+            | ValueNone -> ResultMark.Unmarked
 
     /// <summary>The content hash of a file, if it has this mark.</summary>
     /// <param name="isSameBoot">Whether there was no reboot since: otherwise a large file may be torn.</param>
@@ -68,8 +68,8 @@ module ResultMark =
     let find (isSameBoot: bool) (path: string) (mark: ResultMark) : ContentHash voption =
         try
             match mark with
-            | Unmarked -> ValueNone
-            | Holding hash ->
+            | ResultMark.Unmarked -> ValueNone
+            | ResultMark.Holding hash ->
                 if ResultFile.holds path hash then
                     ValueSome hash
                 else

@@ -24,17 +24,17 @@ let private role: Shape<Hello, Role> = {
     read =
         fun fields ->
             if isWorker fields then
-                Worker(if fields.Has "stages" then Some(stagesOf fields) else None)
+                Role.Worker(if fields.Has "stages" then Some(stagesOf fields) else None)
             else
-                Client
+                Role.Client
     write =
         fun writer hello ->
             (choice JsonNames.roles).write writer "role" hello.role.IsWorker
 
             match hello.role with
-            | Worker(Some stages) -> texts.write writer "stages" stages
-            | Worker None
-            | Client -> ()
+            | Role.Worker(Some stages) -> texts.write writer "stages" stages
+            | Role.Worker None
+            | Role.Client -> ()
 }
 
 /// A field of a worker's HELLO. In the HELLO of a client it is ignored like any unknown field, whatever its value.
@@ -79,7 +79,7 @@ let private helloShape: Shape<Hello, Hello> = {
                 else
                     {
                         protocol = protocol
-                        role = Client
+                        role = Role.Client
                         name = ""
                         token = None
                         holding = [||]

@@ -6,6 +6,7 @@ open System.Text.Json
 open Argu
 open Spectre.Console
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Folders
 open FsScheduler.Cli

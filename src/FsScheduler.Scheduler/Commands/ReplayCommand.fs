@@ -8,6 +8,7 @@ open System.Text.Json
 open Argu
 open Spectre.Console
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Server

@@ -3,6 +3,7 @@ namespace FsScheduler.Scheduler
 open System
 open Argu
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 open FsScheduler.Cli
 open FsScheduler.Sdk

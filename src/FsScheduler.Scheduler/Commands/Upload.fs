@@ -4,6 +4,7 @@ open System
 open System.IO
 open Argu
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Folders
 open FsScheduler.Cli
 open FsScheduler.Sdk

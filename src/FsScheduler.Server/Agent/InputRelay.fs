@@ -6,6 +6,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// <summary>Posts inputs for senders that must not wait: one batch at a time, of all that have come meanwhile. The
 /// queue holds one input for each attempt at most, so no more than there are slots.</summary>

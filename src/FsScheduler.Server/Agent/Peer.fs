@@ -1,6 +1,7 @@
 namespace FsScheduler.Server
 
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 
 /// The payload of a message of the scheduler.

@@ -9,6 +9,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 
@@ -125,7 +126,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         handler.Name <- $"{Terminal.printable hello.name} ({remote})"
 
         match hello.role with
-        | Worker stages ->
+        | Role.Worker stages ->
             role <- PeerRole.Worker
 
             if hello.sharedFiles then
@@ -144,7 +145,7 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
                 handler.Name,
                 session
             )
-        | Client ->
+        | Role.Client ->
             role <- PeerRole.Client
             postWelcome [||]
 
@@ -153,8 +154,8 @@ type Connection(session: SessionId, socket: Socket, context: ConnectionContext) 
         | Admission.Open hello ->
             match
                 (match hello.role with
-                 | Client -> context.places.TryEnterClient()
-                 | Worker _ -> Ok())
+                 | Role.Client -> context.places.TryEnterClient()
+                 | Role.Worker _ -> Ok())
             with
             | Ok() ->
                 welcome hello

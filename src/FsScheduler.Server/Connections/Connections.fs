@@ -3,6 +3,7 @@ namespace FsScheduler.Server
 open System.Collections.Concurrent
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// The connections of a scheduler, by session. Safe for any thread.
 [<Sealed>]

@@ -2,6 +2,7 @@ namespace FsScheduler.Server
 
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Folders
 

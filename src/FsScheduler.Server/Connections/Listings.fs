@@ -8,6 +8,7 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Protocol
 open FsScheduler.Folders

@@ -5,6 +5,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 
 /// <summary>Turns the messages of a peer into inputs of the machine, or answers them at once.</summary>

@@ -3,6 +3,7 @@ namespace FsScheduler.Server
 open System
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 
 /// <summary>The events, by number, whose payloads queued messages will read. Dropping old events waits for these reads,

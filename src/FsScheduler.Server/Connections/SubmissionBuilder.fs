@@ -6,6 +6,7 @@ open System.Security.Cryptography
 open System.Text
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 
 /// Makes the submissions of a client.
 /// <param name="session">The session of the client.</param>

@@ -2,6 +2,7 @@ namespace FsScheduler.Server
 
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Folders
 
 /// <summary>Moves or deletes the inputs of published results.</summary>

@@ -2,6 +2,7 @@ namespace FsScheduler.Server
 
 open System
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 
 /// How long finished tasks are remembered, until either limit is reached.

@@ -3,6 +3,7 @@ namespace FsScheduler.Server
 open System
 open System.Text
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 
 /// The text of `NAME.err`.

@@ -9,6 +9,7 @@ open System.Threading.Channels
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders

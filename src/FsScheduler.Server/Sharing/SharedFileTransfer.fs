@@ -6,6 +6,7 @@ open System.Text
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders

@@ -3,6 +3,7 @@ namespace FsScheduler.Server
 open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 
 /// <summary>The payloads and results of one worker that are shared as files.</summary>

@@ -1,6 +1,7 @@
 namespace FsScheduler.Simulation.Tests.Crashes
 
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Protocol
 open FsScheduler.Server
 open FsScheduler.Simulation.Tests

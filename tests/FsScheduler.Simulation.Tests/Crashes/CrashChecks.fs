@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Server
 open FsScheduler.Simulation.Tests
 

@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Protocol
@@ -42,10 +43,10 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
 
     let mark (result: Content) : ResultMark =
         match result with
-        | Bytes bytes -> Holding(ResultFile.hashOf bytes)
+        | Bytes bytes -> ResultMark.Holding(ResultFile.hashOf bytes)
         | Spooled(path, size) ->
             match disk.Find path with
-            | null -> Unmarked
+            | null -> ResultMark.Unmarked
             | file -> ResultMark.Written(size, file.Modified)
 
     let journalOptions = {

@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Simulation.Tests
 
 /// <summary>What workers, the client and the folder of inputs do, whatever becomes of the scheduler.</summary>

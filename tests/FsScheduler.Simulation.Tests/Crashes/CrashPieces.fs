@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Simulation.Tests
 
 /// Which pieces are done, as the events of all lives say.

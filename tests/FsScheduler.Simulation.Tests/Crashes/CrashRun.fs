@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Server

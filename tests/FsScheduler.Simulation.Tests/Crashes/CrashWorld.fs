@@ -2,6 +2,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 
 open System
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Platform
 open FsScheduler.Server

@@ -3,6 +3,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 open System
 open System.Collections.Generic
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Journal
 open FsScheduler.Simulation.Tests
 

@@ -1,6 +1,7 @@
 namespace FsScheduler.Simulation.Tests.Crashes
 
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Simulation.Tests
 
 /// What a scheduler knows that was restored, whatever was dropped.

@@ -3,6 +3,7 @@ namespace FsScheduler.Simulation.Tests.Crashes
 open System
 open System.IO
 open FsScheduler.Core
+open FsScheduler.Machine
 open FsScheduler.Platform
 open FsScheduler.Protocol
 open FsScheduler.Folders
@@ -129,9 +130,10 @@ type SimResults(disk: SimDisk, newName: string -> string, published: TaskName ->
 
         member _.Find(name, mark, isSameBoot) =
             match mark, disk.Find(target name) with
-            | Unmarked, _
+            | ResultMark.Unmarked, _
             | _, null -> ValueNone
-            | Holding hash, file -> if hashOf file = hash then ValueSome hash else ValueNone
+            | ResultMark.Holding hash, file ->
+                if hashOf file = hash then ValueSome hash else ValueNone
             | ResultMark.Written(size, modified), file ->
                 if isSameBoot && file.Modified = modified && Content.sizeOf file.Content = size then
                     ValueSome(hashOf file)

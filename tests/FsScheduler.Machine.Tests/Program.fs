@@ -1,0 +1,6 @@
+module FsScheduler.Machine.Tests.Program
+
+open FsScheduler.TestKit
+
+[<EntryPoint>]
+let main args = TestProgram.run "machine" args
