@@ -1,4 +1,4 @@
-/// Which marks are accents: what `strip-accents` takes from letters of Latin, Greek and Cyrillic script.
+/// The accents that `strip-accents` removes from letters of Latin, Greek and Cyrillic script.
 module internal FsScheduler.Stages.Accents
 
 open System
@@ -18,7 +18,7 @@ let private scriptOf (rune: Rune) =
         match rune.Value with
         | code when code < 0x250 -> Western
         | code when code >= 0x250 && code <= 0x2AF -> Western
-        // Coptic letters stand among the Greek ones.
+        // The Greek block, without its Coptic letters (U+03E2 to U+03EF).
         | code when code >= 0x370 && code <= 0x3FF && not (code >= 0x3E2 && code <= 0x3EF) ->
             Western
         | code when code >= 0x400 && code <= 0x52F -> Cyrillic
@@ -33,15 +33,16 @@ let private scriptOf (rune: Rune) =
         | code when code >= 0xFF21 && code <= 0xFF5A -> Western
         | _ -> Other
 
-/// The blocks of combining diacritical marks, but for U+034F, which only tells marks apart.
+/// The blocks of combining diacritical marks. U+034F, the grapheme joiner, is invisible and stays.
 let private isDiacritic (code: int) =
     (code >= 0x300 && code <= 0x36F && code <> 0x34F)
     || (code >= 0x1AB0 && code <= 0x1AFF)
     || (code >= 0x1DC0 && code <= 0x1DFF)
     || (code >= 0xFE20 && code <= 0xFE2F)
 
-/// In Cyrillic, macron, breve, two dots and double acute make other letters (й, ў, ї), and so does the acute on г and к.
-/// Only ё is written е as often as not.
+/// Whether a mark makes another Cyrillic letter, rather than accent the letter: macron, breve,
+/// two dots and double acute (й, ў, ї), and the acute on г and к. The dots of ё are an accent,
+/// because many texts write е for ё.
 let private isOfLetter (letter: Rune) (mark: int) =
     match mark with
     | 0x304
@@ -51,7 +52,8 @@ let private isOfLetter (letter: Rune) (mark: int) =
     | 0x301 -> "гГкК".Contains(string letter)
     | _ -> false
 
-/// Whether a character belongs to the one before it: a mark, or the vowel or the end of a Hangul syllable.
+/// Whether a character extends the character before: a mark, or a vowel or final consonant of a
+/// Hangul syllable.
 let isExtending (rune: Rune) =
     match Rune.GetUnicodeCategory rune with
     | UnicodeCategory.NonSpacingMark
@@ -65,7 +67,7 @@ let private decompose (text: string) =
 let private compose (text: string) =
     Unnormalizable.normalize NormalizationForm.FormC text
 
-/// A letter and its marks, without the accents.
+/// A letter and its marks, decomposed, as composed text without the accents.
 let private ofLetter (letter: Rune) script (decomposed: string) =
     let kept = StringBuilder()
 
@@ -79,11 +81,12 @@ let private ofLetter (letter: Rune) script (decomposed: string) =
 
     compose (string kept)
 
-/// A character and what extends it. Where it is of another script, it stays as it is; decomposed, it is composed.
+/// A character and its extending characters, without accents. A character of another script keeps
+/// its marks, and is composed where that is shorter.
 let private ofCluster (text: string) =
     let first = Rune.GetRuneAt(text, 0)
 
-    // The signs for kelvin, ångström and ohm are letters of their scripts elsewhere.
+    // The signs for ohm, kelvin and ångström decompose to Greek and Latin letters.
     if scriptOf first = Other && not (first.Value >= 0x2126 && first.Value <= 0x212B) then
         if text.Length = first.Utf16SequenceLength then
             text
@@ -98,13 +101,13 @@ let private ofCluster (text: string) =
         | Other -> text
         | script -> ofLetter letter script decomposed
 
-/// What becomes of each character of 16 bits that stands alone; null: not known yet.
+/// Each character up to U+FFFF without accents, if no character extends it; null: not computed yet.
 let private alone: (string | null)[] = Array.zeroCreate 0x10000
 
 let private ofCharacter (character: char) =
     match alone[int character] with
     | null ->
-        // Two threads may find out the same.
+        // Two threads may compute the same string: either can stay.
         let stripped = ofCluster (string character)
         alone[int character] <- stripped
         stripped
@@ -116,8 +119,8 @@ let private appendCluster (stripped: StringBuilder) (text: string) start ending 
     else
         stripped.Append(ofCluster (text.Substring(start, ending - start))) |> ignore
 
-/// <summary>Takes accents away.</summary>
-/// <param name="text">With all that extends its characters.</param>
+/// <summary>Removes accents.</summary>
+/// <param name="text">Valid UTF-16 that includes all marks of its last character.</param>
 let strip (text: string) : string =
     let stripped = StringBuilder text.Length
     let mutable start = 0

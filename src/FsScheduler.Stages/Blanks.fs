@@ -6,7 +6,7 @@ open System.Text
 
 module internal Blanks =
 
-    /// Length of the first character if it is White_Space (Unicode), else 0.
+    /// Bytes of the first character if it is White_Space (Unicode), else 0. The text is not empty.
     let firstLength (text: ReadOnlySpan<byte>) =
         let lead = text[0]
 
@@ -25,7 +25,7 @@ module internal Blanks =
                 if Rune.IsWhiteSpace rune then length else 0
             | _ -> 0
 
-    /// Length of the last character if it is White_Space, else 0.
+    /// Bytes of the last character if it is White_Space, else 0. The text is not empty.
     let lastLength (text: ReadOnlySpan<byte>) =
         let last = text[text.Length - 1]
 
@@ -37,7 +37,8 @@ module internal Blanks =
             Rune.DecodeLastFromUtf8(text, &rune, &length) |> ignore
             if Rune.IsWhiteSpace rune then length else 0
 
-    /// What ends a line somewhere, and is no blank inside one: LF, VT, FF, CR, NEL, LS and PS.
+    /// Whether White_Space ends a line on some system: LF, VT, FF, CR, NEL, LS and PS. `squeeze`
+    /// keeps these, because they are no blanks inside a line.
     let isLineEnd (first: ReadOnlySpan<byte>) =
         match first[0] with
         | lead when lead < 0x80uy -> lead - 10uy <= 3uy
@@ -65,23 +66,24 @@ module internal Blanks =
 
         rest
 
-/// `trim`: no White_Space at both ends of each line. A line ends with `\n` or `\r\n`, which stay.
+/// `trim`: removes White_Space at both ends of each line, and keeps the `\n` or `\r\n` behind it.
 [<Sealed>]
 type internal TrimRun() =
     inherit TextRun()
 
     static let heldBytesMax = 1_048_576
 
-    /// The line has begun: something other than blanks was in it.
+    /// The line has had a character other than White_Space.
     let mutable inLine = false
 
-    /// The last byte of the line so far is `\r`, which may belong to its ending.
+    /// The last byte of the line so far is `\r`, which belongs to the line end if `\n` follows.
     let mutable endsInReturn = false
 
-    /// Blanks inside the line, or at its end.
+    /// White_Space after `inLine` became true: written once another character follows in the line,
+    /// dropped at the end of the line.
     let mutable held = Held.create ()
 
-    /// Takes the next part of a line, without its `\n`.
+    /// Takes the next bytes of a line, never empty, without the `\n`.
     let pushPart (part: ReadOnlySpan<byte>) (output: IBufferWriter<byte>) =
         let content = if inLine then part else Blanks.trimStart part
         let trimmed = Blanks.trimEnd content
@@ -126,12 +128,12 @@ type internal TrimRun() =
 
     override _.FinishText _ = ()
 
-/// `squeeze`: runs of blanks inside a line become one space.
+/// `squeeze`: White_Space inside a line becomes one space.
 [<Sealed>]
 type internal SqueezeRun() =
     inherit TextRun()
 
-    /// The first bytes of blanks, and of some other characters.
+    /// First bytes of White_Space; some other characters share them.
     static let starts =
         SearchValues.Create(ReadOnlySpan [| '\t'B; ' 'B; 0xC2uy; 0xE1uy; 0xE2uy; 0xE3uy |])
 
@@ -156,7 +158,7 @@ type internal SqueezeRun() =
                 inBlanks <- true
                 read <- read + blank
             else
-                // At least this character, which may begin like a blank.
+                // At least this character, even where its first byte is one of `starts`.
                 let others =
                     match rest.Slice(1).IndexOfAny starts with
                     | -1 -> rest.Length

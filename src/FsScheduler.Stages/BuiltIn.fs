@@ -1,4 +1,4 @@
-/// The stages of the catalogue in `FsScheduler.Core.Stage`, at work.
+/// Starts the stages of the catalogue in `FsScheduler.Core.Stage`.
 module FsScheduler.Stages.BuiltIn
 
 open System
@@ -15,7 +15,7 @@ let private sort argument spilling : StageRun voption =
 let private top count spilling =
     SortRun("top", LineOrder.Greatest, Repeats.Keep, count, spilling)
 
-/// `tryStartIn`, with limits.
+/// `tryStartIn` with other limits of memory, for tests.
 let internal tryStartWith (spilling: Spilling) (stage: Stage) : StageRun voption =
     match stage.name with
     | "latin1" -> ValueSome(Latin1Run())
@@ -50,12 +50,14 @@ let internal tryStartWith (spilling: Spilling) (stage: Stage) : StageRun voption
     | _ -> ValueNone
 
 /// <summary>Starts a built-in stage.</summary>
-/// <param name="temporary">An existing folder, for what does not fit into memory.</param>
-/// <param name="stage">The stage.</param>
-/// <returns>The stage at work; nothing if no built-in stage has that name and takes that argument.</returns>
-/// <exception cref="T:FsScheduler.Stages.StageException">This machine lacks what the stage needs.</exception>
+/// <param name="temporary">An existing folder for the files of `sort`, `top` and `freq`, written
+/// when a payload outgrows memory.</param>
+/// <param name="stage">The stage, parsed.</param>
+/// <returns>The started stage; none if no built-in stage has this name and argument.</returns>
+/// <exception cref="T:FsScheduler.Stages.StageException">This machine lacks the ICU library, which
+/// `nfc` and `strip-accents` need.</exception>
 let tryStartIn (temporary: string) (stage: Stage) : StageRun voption =
     tryStartWith (Spilling.Into temporary) stage
 
-/// `tryStartIn` the folder that the system has for temporary files.
+/// `tryStartIn` the system's folder for temporary files.
 let tryStart (stage: Stage) : StageRun voption = tryStartIn (Path.GetTempPath()) stage

@@ -3,13 +3,15 @@ namespace FsScheduler.Stages
 open System
 open System.Buffers
 
-/// A stage that makes UTF-8 of something else. What it gives has no byte order mark: U+FEFF in it is a character.
+/// A stage that decodes other bytes to UTF-8. The result has no byte order mark: U+FEFF at its
+/// beginning is a character.
 [<AbstractClass>]
 type internal DecodeRun() =
     inherit StageRun()
 
-/// One byte is one character, and any bytes are valid.
-/// <param name="encoded">Each byte in UTF-8; those of ASCII are themselves.</param>
+/// <summary>Decodes each byte to one character; all bytes are valid.</summary>
+/// <param name="encoded">The UTF-8 of each of the 256 bytes, at most 3 bytes; each ASCII byte must
+/// be its own UTF-8.</param>
 [<AbstractClass>]
 type internal SingleByteRun(encoded: byte[][]) =
     inherit DecodeRun()
@@ -60,7 +62,7 @@ type internal Latin1Run() =
 
 module internal Count =
 
-    /// The number in decimal, and a newline.
+    /// Writes the count in decimal, and a newline.
     let write (count: int64) (output: IBufferWriter<byte>) =
         let target = output.GetSpan 24
         let mutable written = 0
@@ -68,7 +70,7 @@ module internal Count =
         target[written] <- '\n'B
         output.Advance(written + 1)
 
-/// `bytes`: the size of the payload, whatever it is.
+/// `bytes`: the size in bytes of a payload of any format.
 [<Sealed>]
 type internal BytesRun() =
     inherit StageRun()
@@ -79,7 +81,7 @@ type internal BytesRun() =
     override _.Push(input, _) = count <- count + int64 input.Length
     override _.Finish output = Count.write count output
 
-/// `lines`: how many there are, with a last one that has no newline.
+/// `lines`: the number of lines; a last line without a newline counts.
 [<Sealed>]
 type internal LinesRun() =
     inherit TextRun()
@@ -100,7 +102,7 @@ type internal LinesRun() =
     override _.FinishText output =
         Count.write (if inLine then count + 1L else count) output
 
-/// `words`: how many runs of characters there are without White_Space.
+/// `words`: the number of words, which are runs of characters other than White_Space.
 [<Sealed>]
 type internal WordsRun() =
     inherit TextRun()
@@ -124,7 +126,7 @@ type internal WordsRun() =
                     count <- count + 1L
 
                 inWord <- true
-                // Bytes inside a character are no blanks either.
+                // One byte on: no later byte of a character is the first byte of White_Space.
                 read <- read + 1
             | length ->
                 inWord <- false

@@ -1,4 +1,5 @@
-/// Case mapping of 16 bytes at a time, while they are of U+0000 to U+00FF and keep their length.
+/// Case mapping of 16 bytes at a time, up to a byte that is of no character in U+0000 to U+00FF, or
+/// of a character whose other case is not one character in that range.
 module internal FsScheduler.Stages.CaseBlocks
 
 open System
@@ -7,14 +8,14 @@ open System.Runtime.Intrinsics
 
 let private block = Vector128<byte>.Count
 
-/// Which bytes are from `first` to `first + span`.
+/// FF for each byte from `first` to `first + span`, else 0.
 let inline private within (bytes: Vector128<byte>) (first: byte) (span: byte) =
     Vector128.LessThanOrEqual(bytes - Vector128.Create first, Vector128.Create span)
 
 let inline private equal (bytes: Vector128<byte>) (value: byte) =
     Vector128.Equals(bytes, Vector128.Create value)
 
-/// For each byte the one before it. No character that is mapped here begins before `source`.
+/// For each byte the byte before it; 0 for the first of `source`, which begins a character.
 let inline private before (source: ReadOnlySpan<byte>) index (bytes: Vector128<byte>) =
     if index = 0 then
         Vector128.Shuffle(
@@ -41,14 +42,16 @@ let inline private before (source: ReadOnlySpan<byte>) index (bytes: Vector128<b
     else
         Vector128.LoadUnsafe(&MemoryMarshal.GetReference source, unativeint (index - 1))
 
-/// A block may have ended on the first byte of a character, which then is not mapped yet.
+/// `index`, or one less if the last block ended between the two bytes of a character, of which the
+/// second is not mapped.
 let inline private wholeCharacters (source: ReadOnlySpan<byte>) index =
     if index > 0 && index < source.Length && source[index] &&& 0xC0uy = 0x80uy then
         index - 1
     else
         index
 
-/// How many bytes were mapped, of whole characters. U+00C0 to U+00DE are C3 80 to C3 9E, but for ×.
+/// Returns how many bytes were mapped, always whole characters. In UTF-8, the capitals U+00C0 to
+/// U+00DE are C3 80 to C3 9E; C3 97 among them is ×.
 let lower (source: ReadOnlySpan<byte>) (target: Span<byte>) : int =
     let mutable index = 0
     let mutable go = true
@@ -74,7 +77,8 @@ let lower (source: ReadOnlySpan<byte>) (target: Span<byte>) : int =
 
     wholeCharacters source index
 
-/// How many bytes were mapped, of whole characters. Stops at ß, ÿ and µ, which leave the range.
+/// Returns how many bytes were mapped, always whole characters. Stops at ß, ÿ and µ, whose upper
+/// case is not one character in U+0000 to U+00FF.
 let upper (source: ReadOnlySpan<byte>) (target: Span<byte>) : int =
     let mutable index = 0
     let mutable go = true

@@ -4,29 +4,31 @@ open System
 open System.Buffers
 open System.Text
 
-/// `lower` and `upper`, as Unicode has them without a language: what Python's `str.lower` and
-/// `str.upper` give.
+/// `lower` and `upper`: the case mappings of Unicode that depend on no language, with the results
+/// of Python's `str.lower` and `str.upper`.
 [<Sealed>]
 type internal CaseRun(isUpper: bool) =
     inherit TextRun()
 
-    /// How many bytes are mapped one by one before blocks are tried again.
+    /// Bytes that are mapped one character at a time before blocks are tried again.
     static let retryBytes = 16
 
-    /// The most that a character grows: ΐ has 2 bytes, and in upper case 6.
+    /// The largest growth of a character: ΐ has 2 bytes, its upper case 6.
     static let growth = 3
 
     static let heldBytesMax = 1_048_576
 
     let table = if isUpper then CaseTables.upper else CaseTables.lower
 
-    /// Before the next character is a letter with case, with nothing but ignorable ones between.
+    /// A letter with case comes before the next character, with only ignorable characters between:
+    /// the first half of the rule for a final sigma.
     let mutable afterCased = false
 
-    /// A capital sigma and the ignorable characters after it: what follows decides its form.
+    /// A capital sigma and the ignorable characters after it. The next character decides whether
+    /// the sigma becomes σ or ς.
     let mutable held = Held.create ()
 
-    /// Where the first character stands that is not ignorable, or -1.
+    /// Offset of the first character that is not ignorable, or -1.
     let afterIgnorables (text: ReadOnlySpan<byte>) =
         let mutable index = 0
         let mutable rune = Rune()
@@ -45,7 +47,7 @@ type internal CaseRun(isUpper: bool) =
         Rune.DecodeFromUtf8(text.Slice index, &rune, &length) |> ignore
         CaseTables.isCased rune
 
-    /// Whether what follows the text follows a letter with case.
+    /// The value of `afterCased` behind the text.
     let isAfterCased (text: ReadOnlySpan<byte>) =
         let mutable rest = text.Length
         let mutable answer = afterCased
@@ -71,7 +73,7 @@ type internal CaseRun(isUpper: bool) =
         else
             value
 
-    /// Writes a character of at most three bytes, and gives their number.
+    /// Writes a character as UTF-8, and returns its length, 1 to 3 bytes.
     let encode (target: Span<byte>) (character: char) =
         let code = int character
 
@@ -88,7 +90,7 @@ type internal CaseRun(isUpper: bool) =
             target[2] <- byte (0x80 ||| (code &&& 0x3F))
             3
 
-    /// Maps a character up to U+FFFF.
+    /// Writes the other case of a character up to U+FFFF, and returns its length in bytes.
     let mapped (target: Span<byte>) (character: char) =
         match table.Mapped[int character] with
         | single when single <> CaseTable.Special -> encode target single
@@ -100,7 +102,8 @@ type internal CaseRun(isUpper: bool) =
     let writeSigma (target: Span<byte>) isFinal =
         encode target (if isFinal then 'ς' else 'σ')
 
-    /// Maps what it can; gives where it stopped in the text, and how much it wrote.
+    /// Maps the text, for `lower` at most up to a sigma that needs the next piece. Returns how many
+    /// bytes were read and written.
     let map (text: ReadOnlySpan<byte>) (target: Span<byte>) : struct (int * int) =
         let mutable read = 0
         let mutable written = 0
@@ -173,7 +176,7 @@ type internal CaseRun(isUpper: bool) =
 
         struct (read, written)
 
-    /// Maps the text up to a sigma that cannot be decided yet, and holds it from there.
+    /// Maps the text up to a sigma that needs the next piece, and holds the rest of the text.
     let mapAndHold (text: ReadOnlySpan<byte>) (output: IBufferWriter<byte>) =
         let target = output.GetSpan(text.Length * growth)
         let struct (read, written) = map text target
@@ -184,11 +187,11 @@ type internal CaseRun(isUpper: bool) =
         elif not isUpper then
             afterCased <- isAfterCased text
 
-    /// Writes what is held, now that it is known whether the sigma is final.
+    /// Writes the held text; `isFinal` decides the form of its sigma.
     let release isFinal (output: IBufferWriter<byte>) =
         let target = output.GetSpan 2
         output.Advance(writeSigma target isFinal)
-        // Ignorable characters have no other case that `lower` could give.
+        // The ignorable characters after the sigma have no lower case.
         output.Write(held.WrittenSpan.Slice 2)
         Held.clear &held
         afterCased <- true

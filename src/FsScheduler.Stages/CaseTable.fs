@@ -5,11 +5,13 @@ open System.Collections.Generic
 open System.Globalization
 open System.Text
 
-/// Full case mapping (Unicode, section 3.13) of the characters up to U+FFFF.
+/// <summary>Full case mapping (Unicode, section 3.13) of the characters up to U+FFFF.</summary>
+/// <param name="simple">Maps all characters of a string to one character each.</param>
+/// <param name="full">Entries between spaces: a character, then the characters it maps to.</param>
+/// <param name="exceptions">Characters that `simple` maps wrongly, and their mapping.</param>
 [<Sealed>]
 type internal CaseTable(simple: string -> string, full: string, exceptions: (char * char) list) =
 
-    /// Each entry of `full` is a character and what it becomes.
     let entries = full.Split ' ' |> Array.map (fun entry -> entry[0], entry.Substring 1)
 
     let special =
@@ -20,7 +22,7 @@ type internal CaseTable(simple: string -> string, full: string, exceptions: (cha
             }
         )
 
-    /// One call for all characters: one for each costs a call into ICU each.
+    /// Mapped as one string, because each call of `simple` is a call into ICU.
     let mapped =
         let all =
             Array.init 65_536 (fun code ->
@@ -36,18 +38,19 @@ type internal CaseTable(simple: string -> string, full: string, exceptions: (cha
 
         mapped
 
-    /// Stands in `Mapped` for what is in `TryFull`. No character maps to a surrogate.
+    /// Marks in `Mapped` the characters to look up in `Full`. No character maps to a surrogate.
     static member val Special = '\uD800'
 
-    /// The simple mapping by code point, or `Special`.
+    /// The mapping to one character by code point, or `Special`.
     member _.Mapped = mapped
 
-    /// The UTF-8 form of what a character becomes whose entry in `Mapped` is `Special`.
+    /// The mapping in UTF-8 of a character that is `Special` in `Mapped`.
     member _.Full(character: char) : byte[] = special[character]
 
 module internal CaseTables =
 
-    /// The unconditional entries of SpecialCasing.txt (Unicode 15): as `str.upper` of Python has them.
+    /// The unconditional upper-case entries of SpecialCasing.txt (Unicode 15), as in `str.upper` of
+    /// Python.
     let private fullUpper =
         "\u00DF\u0053\u0053 \u0149\u02BC\u004E \u01F0\u004A\u030C \u0390\u0399\u0308\u0301 \
          \u03B0\u03A5\u0308\u0301 \u0587\u0535\u0552 \u1E96\u0048\u0331 \u1E97\u0054\u0308 \
@@ -77,13 +80,14 @@ module internal CaseTables =
          \uFB06\u0053\u0054 \uFB13\u0544\u0546 \uFB14\u0544\u0535 \uFB15\u0544\u053B \
          \uFB16\u054E\u0546 \uFB17\u0544\u053D"
 
-    /// .NET leaves the dotless i as it is, as Windows did, and the long s where it has no ICU.
+    /// .NET never maps the dotless i (for the sake of Windows), and the long s only with ICU.
     let upper = CaseTable(_.ToUpperInvariant(), fullUpper, [ 'ı', 'I'; 'ſ', 'S' ])
 
-    /// The capital sigma depends on what is around it, and is left to `CaseRun`.
+    /// `CaseRun` maps the capital sigma, whose mapping depends on the characters around it.
     let lower = CaseTable(_.ToLowerInvariant(), "\u0130\u0069\u0307", [])
 
-    /// In front of a final sigma and after it, these are looked past (Unicode, D136).
+    /// Case_Ignorable (Unicode, D136): skipped in the search for a letter with case before and
+    /// after a sigma.
     let isIgnorable (rune: Rune) =
         match Rune.GetUnicodeCategory rune with
         | UnicodeCategory.NonSpacingMark
@@ -113,7 +117,7 @@ module internal CaseTables =
             | 0xFF1A -> true
             | _ -> false
 
-    /// A letter with case (Unicode, D135), of those that are not ignorable.
+    /// Cased (Unicode, D135), asked only of characters that are not ignorable.
     let isCased (rune: Rune) =
         match Rune.GetUnicodeCategory rune with
         | UnicodeCategory.UppercaseLetter
@@ -122,7 +126,8 @@ module internal CaseTables =
         | _ ->
             let code = rune.Value
 
-            // Other_Lowercase and Other_Uppercase: ordinals, Roman numerals, letters in circles and squares.
+            // Other_Lowercase and Other_Uppercase: ordinals, Roman numerals, letters in circles and
+            // squares.
             code = 0xAA
             || code = 0xBA
             || (code >= 0x2160 && code <= 0x217F)

@@ -5,23 +5,24 @@ open System.Buffers
 open System.Threading
 open FsScheduler.Core
 
-/// What a payload is to a file.
+/// Which piece of a large input a payload is.
 [<RequireQualifiedAccess>]
 type PayloadPlace =
-    /// All of it.
+    /// No piece: the whole input.
     | Whole
     /// The first of several pieces.
     | FirstPiece
     | LaterPiece
 
-    /// The place of a piece, from 0; none: it is no piece.
+    /// From the index of a piece, from 0; none for a payload that is no piece.
     static member OfPiece(piece: int voption) =
         match piece with
         | ValueNone -> Whole
         | ValueSome 0 -> FirstPiece
         | ValueSome _ -> LaterPiece
 
-/// Takes what a stage gives and pushes it on, often enough to stay small however much that is.
+/// The buffer between two stages. Pushes the output of `previous` to `next` whenever 64 KiB have
+/// come, so that memory stays bounded.
 [<Sealed>]
 type private Link(previous: StageRun, next: StageRun) =
 
@@ -30,7 +31,8 @@ type private Link(previous: StageRun, next: StageRun) =
     let buffer = ArrayBufferWriter<byte>()
     let mutable hasBegun = false
 
-    /// Of what has been found out to be text, it is known whether there is a byte order mark in front of it.
+    /// Tells the next stage, before its first bytes, whether U+FEFF there can be a byte order mark.
+    /// A text stage knows from its own input; decoded text has none.
     let start () =
         hasBegun <- true
 
@@ -39,7 +41,7 @@ type private Link(previous: StageRun, next: StageRun) =
         | (:? DecodeRun), (:? TextRun as next) -> next.MayBeMarked <- false
         | _ -> ()
 
-    /// Where the next stage writes to.
+    /// Where `next` writes its output.
     member val Output: IBufferWriter<byte> = buffer with get, set
 
     member _.Clear() =
@@ -64,15 +66,15 @@ type private Link(previous: StageRun, next: StageRun) =
         member _.GetMemory sizeHint = buffer.GetMemory sizeHint
         member _.GetSpan sizeHint = buffer.GetSpan sizeHint
 
-/// <summary>Stages one after the other, as one.</summary>
-/// <param name="runs">At least one.</param>
+/// <summary>A pipeline as one stage: the output of each stage is the input of the next.</summary>
+/// <param name="runs">The stages in order, at least one.</param>
 [<Sealed>]
 type Chain(runs: StageRun[]) =
     inherit StageRun()
 
     let last = runs.Length - 1
 
-    /// The link before each stage but the first.
+    /// `links[i]` is between stages `i` and `i + 1`.
     let links = Array.init last (fun index -> Link(runs[index], runs[index + 1]))
 
     do
@@ -82,10 +84,11 @@ type Chain(runs: StageRun[]) =
     let outputOf index (output: IBufferWriter<byte>) : IBufferWriter<byte> =
         if index = last then output else links[index]
 
-    /// <summary>Starts stages as they stand in a PROCESS message.</summary>
-    /// <param name="tryStart">`BuiltIn.tryStart`, or what knows more stages than that.</param>
+    /// <summary>Starts the stages of a PROCESS message.</summary>
+    /// <param name="tryStart">`BuiltIn.tryStart`, or a function that knows more stages.</param>
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
-    /// <exception cref="T:FsScheduler.Stages.StageException">A stage cannot be run here.</exception>
+    /// <exception cref="T:FsScheduler.Stages.StageException">There is no stage, a stage does not
+    /// parse, or this worker cannot run a stage, which another worker may.</exception>
     static member Start(tryStart: Stage -> StageRun voption, stages: string[]) =
         let start wire =
             match Stage.parse wire with
@@ -101,12 +104,13 @@ type Chain(runs: StageRun[]) =
 
         Chain(Array.map start stages)
 
-    /// What asks all of its stages to stop.
+    /// Sets `StageRun.Cancellation` of all stages.
     member _.Heed(cancellation: CancellationToken) =
         for run in runs do
             run.Cancellation <- cancellation
 
-    /// To be called between `Reset` and the payload, unless that is a whole one.
+    /// Tells the text stages which piece the payload is. To be called between `Reset` and the first
+    /// `Push`, unless the payload is `Whole`.
     member _.Begin(place: PayloadPlace) =
         if place <> PayloadPlace.Whole then
             for run in runs do

@@ -7,14 +7,14 @@ open System.Runtime.InteropServices
 open System.Text.Unicode
 open FsScheduler.Core
 
-/// `cp1252`: windows-1252 to UTF-8, as browsers read it (WHATWG): the five bytes that stand for nothing are control
-/// characters of the same number.
+/// `cp1252`: windows-1252 to UTF-8, as browsers decode it (WHATWG): the five bytes without a
+/// character become control characters of the same number.
 [<Sealed>]
 type internal Cp1252Run() =
     inherit SingleByteRun(Cp1252Run.Encoded)
 
     static member val private Encoded =
-        // The characters of 80 to 9F.
+        // The characters of the bytes 80 to 9F; other bytes are as in ISO-8859-1.
         let characters = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008DŽ\u008F\u0090‘’“”•–—˜™š›œ\u009DžŸ"
 
         Array.init 256 (fun value ->
@@ -26,20 +26,22 @@ type internal Cp1252Run() =
 
             Text.Encoding.UTF8.GetBytes(string character))
 
-/// <summary>`utf-16`: UTF-16 to UTF-8. What is no UTF-16 has no result.</summary>
-/// <param name="order">That of the bytes; none: as the byte order mark says, and little-endian without one.</param>
+/// <summary>`utf-16`: UTF-16 to UTF-8. Invalid UTF-16, and the byte order mark of another encoding
+/// or byte order, raise `StageException`.</summary>
+/// <param name="order">The byte order; none: from the byte order mark, else little-endian.</param>
 [<Sealed>]
 type internal Utf16Run(order: ByteOrder voption) =
     inherit DecodeRun()
 
     let units = Array.zeroCreate<char>(TextRun.PieceBytesMax / 2)
 
-    /// Bytes of a character that the last piece cut, and of the beginning until that is understood.
+    /// The first bytes of a character that goes on in the next piece; before `hasBegun`, the first
+    /// bytes of the payload.
     let cut = Array.zeroCreate<byte> 4
     let mutable cutLength = 0
     let mutable hasBegun = false
     let mutable isBig = false
-    /// Bytes of the payload before the cut.
+    /// Bytes of the payload before those in `cut`.
     let mutable offset = 0L
 
     let fail (message: string) = raise (StageException(message, false))
@@ -47,11 +49,11 @@ type internal Utf16Run(order: ByteOrder voption) =
     let invalid at what =
         fail $"invalid UTF-16 at byte {at}: {what}"
 
-    /// Whether the two bytes of a unit are those of the first half of a pair.
+    /// Whether the first two bytes are the first half of a surrogate pair.
     let isFirstHalf (bytes: ReadOnlySpan<byte>) =
         (if isBig then bytes[0] else bytes[1]) &&& 0xFCuy = 0xD8uy
 
-    /// Takes whole characters, of at most `PieceBytesMax` bytes.
+    /// Decodes whole characters, at most `PieceBytesMax` bytes.
     let write (bytes: ReadOnlySpan<byte>) (output: IBufferWriter<byte>) =
         let count = bytes.Length / 2
         bytes.CopyTo(MemoryMarshal.AsBytes(units.AsSpan()))
@@ -83,7 +85,8 @@ type internal Utf16Run(order: ByteOrder voption) =
     let isMark (first: byte) (second: byte) (bytes: ReadOnlySpan<byte>) =
         bytes.Length >= 2 && bytes[0] = first && bytes[1] = second
 
-    /// Reads the mark, from at most 4 bytes, and gives how many of them it takes.
+    /// Sets the byte order from the first 4 bytes, or from all bytes of a shorter payload. Returns
+    /// the length of the byte order mark, 0 without one.
     let start (bytes: ReadOnlySpan<byte>) =
         hasBegun <- true
         let isLittleMark = isMark 0xFFuy 0xFEuy bytes
@@ -110,7 +113,7 @@ type internal Utf16Run(order: ByteOrder voption) =
 
         if isLittleMark || isBigMark then 2 else 0
 
-    /// Takes whole units, and leaves a first half at the end to be cut.
+    /// Length without an odd byte, and without the first half of a surrogate pair, at the end.
     let wholeLength (bytes: ReadOnlySpan<byte>) =
         let even = bytes.Length &&& ~~~1
 

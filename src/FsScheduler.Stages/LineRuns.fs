@@ -4,7 +4,7 @@ open System
 open System.Buffers
 open System.Text
 
-/// `grep`: the lines that contain a text, compared by code points.
+/// `grep`: the lines that contain `wanted`, compared by code points.
 [<Sealed>]
 type internal GrepRun(wanted: string) =
     inherit TextRun()
@@ -13,15 +13,16 @@ type internal GrepRun(wanted: string) =
 
     let pattern = Encoding.UTF8.GetBytes wanted
 
-    /// The line whose end has not come yet, while it may still turn out not to match.
+    /// The unfinished line, as long as it does not match.
     let mutable held = Held.create ()
 
-    /// The line whose end has not come yet matches, and goes out as it comes.
+    /// The unfinished line matches: its bytes are written as they come.
     let mutable matches = false
 
     let contains (text: ReadOnlySpan<byte>) = text.IndexOf(ReadOnlySpan pattern) >= 0
 
-    /// Appends to the held line. It can match only where the new bytes are, or just before them.
+    /// Appends to the held line, and writes the line once it matches. A match can only end in the
+    /// new bytes, so earlier bytes are not searched again.
     let holdAndMatch (part: ReadOnlySpan<byte>) (output: IBufferWriter<byte>) =
         let searched = max 0 (held.WrittenCount - (pattern.Length - 1))
         Held.append held part heldBytesMax "grep: a line that does not match is"
@@ -31,7 +32,7 @@ type internal GrepRun(wanted: string) =
             Held.clear &held
             matches <- true
 
-    /// Whole lines, and the beginning of one.
+    /// Takes text that begins with a line: writes matching lines, and holds an unfinished line.
     let pushLines (text: ReadOnlySpan<byte>) (output: IBufferWriter<byte>) =
         let mutable rest = text
 
@@ -60,7 +61,7 @@ type internal GrepRun(wanted: string) =
         if not matches && held.WrittenCount = 0 then
             pushLines text output
         else
-            // The rest of the line that is being read.
+            // The rest of the unfinished line.
             let lineLength =
                 match text.IndexOf '\n'B with
                 | -1 -> text.Length
@@ -80,7 +81,8 @@ type internal GrepRun(wanted: string) =
 
     override _.FinishText _ = ()
 
-/// `head`: the first lines. The rest is still read, because it has to be valid.
+/// `head`: the first `count` lines. The lines after them are read too: the whole payload must be
+/// valid UTF-8.
 [<Sealed>]
 type internal HeadRun(count: int64) =
     inherit TextRun()
@@ -103,7 +105,7 @@ type internal HeadRun(count: int64) =
 
     override _.FinishText _ = ()
 
-/// `replace`: each occurrence of a text, from left to right, by another.
+/// `replace`: replaces each occurrence of the old text, from left to right, by the new text.
 [<Sealed>]
 type internal ReplaceRun(oldText: string, newText: string) =
     inherit TextRun()
@@ -111,10 +113,11 @@ type internal ReplaceRun(oldText: string, newText: string) =
     let oldBytes = Encoding.UTF8.GetBytes oldText
     let newBytes = Encoding.UTF8.GetBytes newText
 
-    /// An end of the text so far that an occurrence may begin with.
+    /// The end of the text so far, where an occurrence may have begun.
     let held = Held.create ()
 
-    /// The length of the longest end of the text that is a beginning of the old text, but not all of it.
+    /// Bytes at the end of the text that may begin an occurrence: the longest end that is a
+    /// beginning of the old text, but not all of it.
     let begunLength (text: ReadOnlySpan<byte>) =
         let mutable length = min text.Length (oldBytes.Length - 1)
 
@@ -139,7 +142,7 @@ type internal ReplaceRun(oldText: string, newText: string) =
         let begun = begunLength rest
         output.Write(rest.Slice(0, rest.Length - begun))
         held.ResetWrittenCount()
-        // Moves the bytes to the start of the buffer that they are in.
+        // `rest` is in the buffer of `held`: this moves its end to the front.
         held.Write(rest.Slice(rest.Length - begun))
 
     override _.FinishText output = output.Write held.WrittenSpan

@@ -5,19 +5,20 @@ open System.IO
 open System.Threading
 open System.Threading.Tasks
 
-/// What the results of pieces are to each other.
+/// Which pieces of a payload the parts of a merge are of.
 [<RequireQualifiedAccess>]
 type PartsPlace =
-    /// All of them, and the result is that of the payload.
+    /// All pieces: the merge gives the result of the payload.
     | All
-    /// Those from the beginning of the payload; the result is to be merged again.
+    /// The first pieces, but not all: the merge gives a part, which is merged again.
     | First
-    /// Those of other pieces; the result is to be merged again.
+    /// Pieces without the first: the merge gives a part, which is merged again.
     | Later
 
-/// <summary>The result of the first piece, of a stage that changes the order of lines.</summary>
-/// <remarks>U+FEFF in front of it would be the byte order mark of the payload, or the beginning of the line that came to
-/// be the first. So those of the line are written twice: an odd number in a row has the mark before it.</remarks>
+/// <summary>The lines of the first part of `sort` or `uniq`, without the byte order mark.</summary>
+/// <remarks>U+FEFF at the beginning of such a part is the byte order mark of the payload, or
+/// belongs to the line that is now the first. To tell these apart, the stage writes each U+FEFF at
+/// the beginning of that line twice: an odd number of U+FEFF includes the mark.</remarks>
 [<Sealed>]
 type internal MarkedPart private (marksLeft: int64, read: byte[], rest: Stream) =
     inherit Stream()
@@ -27,10 +28,10 @@ type internal MarkedPart private (marksLeft: int64, read: byte[], rest: Stream) 
 
     static let readBytes = 4_095
 
-    /// <summary>Takes the mark away, and what is written twice is there once.</summary>
-    /// <param name="part">Read to its end, by whoever reads what is returned.</param>
-    /// <param name="ct">Ends it.</param>
-    /// <returns>Whether there was a mark, and the lines.</returns>
+    /// <summary>Reads the beginning of a part: removes the mark and every second U+FEFF.</summary>
+    /// <param name="part">The part, read to its end by the returned stream, not closed.</param>
+    /// <param name="ct">Cancels this call, not later reads.</param>
+    /// <returns>Whether the part had a byte order mark, and a stream of its lines.</returns>
     static member OpenAsync(part: Stream, ct: CancellationToken) : Task<struct (bool * Stream)> =
         task {
             let buffer = Array.zeroCreate<byte> readBytes

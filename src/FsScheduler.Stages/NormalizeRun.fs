@@ -6,7 +6,7 @@ open System.Text
 
 module internal Normalization =
 
-    /// In invariant globalization mode, .NET returns text as it is instead of normalizing it.
+    /// Whether .NET normalizes text: in invariant globalization mode, text is returned unchanged.
     let isAvailable =
         try
             "e\u0301".Normalize NormalizationForm.FormC = "\u00E9"
@@ -16,9 +16,9 @@ module internal Normalization =
     let compose (text: string) =
         Unnormalizable.normalize NormalizationForm.FormC text
 
-    /// First bytes of the characters that normalization may change or join with the one before.
-    /// The others are those below U+0300 and those from U+4000 to U+9FFF (ideographs): they are
-    /// composed already, and never compose with what comes before them.
+    /// First bytes of unstable characters, which normalization may change or compose with the
+    /// character before. Stable characters, below U+0300 and from U+4000 to U+9FFF (ideographs),
+    /// are composed already, and never compose with the character before.
     let private unstable =
         SearchValues.Create(
             ReadOnlySpan [|
@@ -28,14 +28,14 @@ module internal Normalization =
             |]
         )
 
-    /// Where the first character is that may change, or -1.
+    /// Offset of the first unstable character, or -1.
     let firstUnstable (text: ReadOnlySpan<byte>) = text.IndexOfAny unstable
 
     let private isBoundary lead =
         (lead < 0xCCuy && not (Utf8Text.isContinuation lead))
         || (lead >= 0xE4uy && lead <= 0xE9uy)
 
-    /// Where the last stable character begins, or -1. What comes before it is independent of the rest.
+    /// Offset of the last stable character, or -1. The text before is independent of the rest.
     let lastBoundary (text: ReadOnlySpan<byte>) =
         let mutable index = text.Length - 1
 
@@ -44,10 +44,11 @@ module internal Normalization =
 
         index
 
-    /// Stable stretches shorter than this are not worth the cost of another call into ICU.
+    /// Bytes of the shortest stable stretch that is worth another call into ICU behind it.
     let private stretchMin = 32
 
-    /// Where it ends what begins to be unstable at `start`: at a stable stretch, or with the text.
+    /// End of the unstable text that begins at `start`: at a stable stretch of `stretchMin` bytes,
+    /// or at the end of the text.
     let unstableEnd (text: ReadOnlySpan<byte>) start =
         let mutable ending = start
         let mutable next = 0
@@ -62,7 +63,7 @@ module internal Normalization =
 
         ending
 
-/// `nfc` and `strip-accents`: both work on runs of characters between which nothing can compose.
+/// `nfc` and `strip-accents`: both cut the text where no characters can compose across the cut.
 [<AbstractClass>]
 type internal NormalizeRun(name: string) =
     inherit TextRun()
@@ -73,20 +74,20 @@ type internal NormalizeRun(name: string) =
         if not Normalization.isAvailable then
             raise (
                 StageException(
-                    $"{name} needs the ICU library, which .NET runs without here (invariant globalization)",
+                    $"{name} needs the ICU library; .NET runs here in invariant globalization mode",
                     true
                 )
             )
 
-    /// From the last boundary on.
+    /// Text from the last stable character on, with which the next characters may compose.
     let mutable held = Held.create ()
 
-    /// Appends the result for stable text, which stands for itself.
+    /// Writes the result of stable text, which is its own normalization.
     abstract WriteStable: text: ReadOnlySpan<byte> * output: IBufferWriter<byte> -> unit
 
     abstract Normalize: text: string -> string
 
-    /// Takes text that is independent of what comes before it and after it.
+    /// Writes the result of text that composes with no text before or after.
     member private run.Write(text: ReadOnlySpan<byte>, output: IBufferWriter<byte>) =
         let mutable rest = text
 
@@ -96,7 +97,7 @@ type internal NormalizeRun(name: string) =
                 run.WriteStable(rest, output)
                 rest <- ReadOnlySpan.Empty
             | first ->
-                // What may change can compose with the stable character before it.
+                // An unstable character can compose with the stable character before.
                 let start = max 0 (Normalization.lastBoundary (rest.Slice(0, first)))
 
                 if start > 0 then
@@ -127,7 +128,7 @@ type internal NormalizeRun(name: string) =
         if held.WrittenCount > 0 then
             run.Write(held.WrittenSpan, output)
 
-/// `nfc`: Normalization Form C (Unicode, annex 15).
+/// `nfc`: Normalization Form C (Unicode Standard Annex 15).
 [<Sealed>]
 type internal NfcRun() =
     inherit NormalizeRun("nfc")
@@ -136,12 +137,12 @@ type internal NfcRun() =
 
     override _.Normalize text = Normalization.compose text
 
-/// `strip-accents`: letters without their accents.
+/// `strip-accents`: letters without their accents; see `Accents`.
 [<Sealed>]
 type internal StripAccentsRun() =
     inherit NormalizeRun("strip-accents")
 
-    /// For the characters from U+0080 to U+02FF.
+    /// The results of U+0080 to U+02FF in UTF-8, by code point.
     static let stripped =
         Array.init 0x300 (fun code ->
             if code < 0x80 then

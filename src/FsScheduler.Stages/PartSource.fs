@@ -4,33 +4,34 @@ open System
 open System.IO
 open System.Text.Unicode
 
-/// How a line of a part follows the one before it.
+/// How a line of a part must compare with the line before.
 [<RequireQualifiedAccess>]
 type internal Follows =
     | InOrder
     | InOrderAndNotEqual
     | NotEqual
 
-/// What the results of a stage are like, and how they become one.
+/// What the parts of a stage look like, and how they are merged.
 [<Struct>]
 type internal MergeRules = {
     order: LineOrder
     follows: Follows
     repeats: Repeats
-    /// How many lines a result has, at most.
+    /// The most lines of a merged result.
     linesMax: int64
 } with
 
-    /// The lines are words with their counts.
+    /// Whether each line is a count, a tab and a word.
     member rules.HasCounts = rules.repeats = Repeats.Count
 
-/// <summary>The lines of a part, which are looked at, since they come from elsewhere.</summary>
-/// <param name="stream">Read to its end.</param>
-/// <param name="number">Of the part, from 1, for messages.</param>
-/// <param name="wire">The stage, for messages.</param>
-/// <param name="rules">What the lines are like.</param>
-/// <param name="lineBytesMax">The longest line, without its newline and its count.</param>
-/// <param name="readBytes">How much is read at once.</param>
+/// <summary>The lines of a part. Each line is checked, since a part comes from another machine:
+/// lines that the stage does not write raise `StageException`, with retry.</summary>
+/// <param name="stream">The part, read to its end and not closed.</param>
+/// <param name="number">The number of the part, from 1, for messages.</param>
+/// <param name="wire">The stage as in a PROCESS message, for messages.</param>
+/// <param name="rules">What the lines look like.</param>
+/// <param name="lineBytesMax">Bytes of the longest line, without its newline and its count.</param>
+/// <param name="readBytes">Bytes of one read.</param>
 [<Sealed>]
 type internal PartSource
     (stream: Stream, number: int, wire: string, rules: MergeRules, lineBytesMax: int, readBytes: int)

@@ -1,4 +1,4 @@
-/// Makes one result of the results of an aggregating stage over the pieces of a payload.
+/// Merges the parts of an aggregating stage, one for each piece of a payload, into one result.
 module FsScheduler.Stages.StageMerge
 
 open System
@@ -7,11 +7,11 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// The most parts that are merged at once. For more, merge some, and then what that gave: neighbours can be put together
-/// in any groups, and the bytes are the same.
+/// The most parts of one merge. Merge more parts in groups of neighbours, then merge the results:
+/// the bytes are the same for all groupings.
 let partsMax = 4_096
 
-/// A count and a newline.
+/// Reads a part that is a count and a newline.
 let private readCount (part: Stream) number (wire: string) (ct: CancellationToken) =
     task {
         let bytes = Array.zeroCreate<byte> 24
@@ -47,7 +47,8 @@ let private addCounts (parts: Stream[]) (wire: string) (result: StreamResult) ct
         Count.write sum result
     }
 
-/// Lines of parts one after the other: only where two of them meet, lines can be equal.
+/// Writes the lines of one part after the other, for `uniq`: lines can be equal only where two
+/// parts meet.
 let private joinParts (sources: LineSource[]) (sink: LineSink) (result: StreamResult) ct =
     task {
         for source in sources do
@@ -61,7 +62,7 @@ let private joinParts (sources: LineSource[]) (sink: LineSink) (result: StreamRe
             source.Close()
     }
 
-/// Puts what is left of a source on the disk.
+/// Writes the lines that a source has left to disk, as a run.
 let private spillRest (source: LineSource) (spills: Spills) ct =
     task {
         let run = spills.Begin()
@@ -79,8 +80,8 @@ let private spillRest (source: LineSource) (spills: Spills) ct =
         spills.Add ct
     }
 
-/// Lines of all parts at once. When long lines would take too much memory, what is left goes through the disk, where
-/// fewer runs can be merged at a time.
+/// Merges all parts at once. When the buffers for long lines would exceed `mergeBytesMax`, the rest
+/// of each part becomes a run on disk, since `Spills` merges fewer runs at a time.
 let private mergeParts
     (sources: LineSource[])
     rules
@@ -141,7 +142,7 @@ let private rulesOf (stage: Stage) : MergeRules voption =
         | ValueNone -> ValueNone
     | _ -> ValueNone
 
-/// Whether the results of a stage keep the byte order mark.
+/// Whether the results of a stage keep the byte order mark of the payload.
 let private keepsMark (stage: Stage) =
     stage.name = "sort" || stage.name = "uniq"
 
@@ -157,7 +158,7 @@ let private mergeLines stage rules (parts: Stream[]) place (result: StreamResult
             if isMarked then
                 ByteOrderMark.write result
 
-        // Half of the memory to begin with, so that longer lines have the other half.
+        // The first buffers take half of the memory, and longer lines the other half.
         let readBytes =
             spilling.mergeBytesMax / 2 / max 1 parts.Length
             |> max (min 4_096 spilling.readBytes)
@@ -181,7 +182,7 @@ let private mergeLines stage rules (parts: Stream[]) place (result: StreamResult
         sink.Finish()
     }
 
-/// `runAsync`, with limits.
+/// `runAsync` with other limits of memory, for tests.
 let internal runPlacedWith
     (spilling: Spilling)
     (stage: Stage)
@@ -205,26 +206,30 @@ let internal runPlacedWith
         return result.Written * 1L<B>
     }
 
-/// `runAsync` of all parts, with limits.
+/// `runPlacedWith` for the parts of all pieces.
 let internal runWith spilling stage parts output ct =
     runPlacedWith spilling stage parts PartsPlace.All output ct
 
 /// <summary>
-/// Makes of the results of a stage over the pieces of a payload what it would have given over the whole, in bounded
-/// memory. The pieces have been cut behind newlines. Merging is associative: results of neighbours may be merged first.
+/// Merges the parts of a stage into the bytes that the stage would give for the whole payload, in
+/// bounded memory. The pieces must have been cut behind newlines. Merging is associative: parts of
+/// neighbouring pieces may be merged first.
 /// </summary>
-/// <param name="stage">A built-in one of kind `Aggregating`.</param>
+/// <param name="stage">A built-in stage of kind `Aggregating`.</param>
 /// <param name="parts">
-/// The results, in the order of the pieces, at most `partsMax`; none at all are a payload without bytes. They are read
-/// at the same time, those of `top` only as far as they are needed, and stay open.
+/// The results of the pieces in their order, 0 to `partsMax`; 0 stand for an empty payload. All
+/// parts are read at the same time, for `top` only as far as needed, and are not closed.
 /// </param>
-/// <param name="place">Whether these are all parts, or some that are merged first.</param>
-/// <param name="output">Gets the result. After an exception it may hold a part of one.</param>
-/// <param name="temporary">An existing folder, for what does not fit into memory: parts with many very long lines.</param>
-/// <param name="ct">Ends it.</param>
-/// <returns>The size of the result.</returns>
-/// <exception cref="T:FsScheduler.Stages.StageException">A part is no result of the stage.</exception>
-/// <exception cref="T:System.ArgumentException">Results of this stage are not merged, or there are too many.</exception>
+/// <param name="place">Which pieces the parts are of: all, or a group merged first.</param>
+/// <param name="output">Receives the result; incomplete after an exception.</param>
+/// <param name="temporary">An existing folder for runs, written when parts have many very long
+/// lines.</param>
+/// <param name="ct">Cancels the merge.</param>
+/// <returns>The size of the result in bytes.</returns>
+/// <exception cref="T:FsScheduler.Stages.StageException">A part is no result of the stage, or a
+/// count is over 2^63 - 1.</exception>
+/// <exception cref="T:System.ArgumentException">The results of this stage cannot be merged, or
+/// there are more than `partsMax` parts.</exception>
 let runAsync
     (stage: Stage)
     (parts: Stream[])

@@ -7,16 +7,16 @@ open System.Threading
 open System.Threading.Tasks
 open FsScheduler.Core
 
-/// The result has outgrown its limit. It never leaves this file.
+/// The result has outgrown its limit: `TryRun` catches this exception.
 [<Sealed>]
 type private ResultTooLarge() =
     inherit Exception()
 
-/// A result in memory.
+/// A result in memory, up to `bytesMax` bytes.
 [<Sealed>]
 type private LimitedResult(bytesMax: int) =
 
-    /// A buffer that has grown beyond this is not kept for the next result.
+    /// Bytes of the largest buffer that is kept for the next result.
     static let keptBytesMax = 1_048_576
 
     let mutable buffer = ArrayBufferWriter<byte>()
@@ -39,17 +39,17 @@ type private LimitedResult(bytesMax: int) =
         member _.GetMemory sizeHint = buffer.GetMemory sizeHint
         member _.GetSpan sizeHint = buffer.GetSpan sizeHint
 
-/// A result on its way into a stream.
+/// A result on its way into a stream: buffered, and written by `FlushAsync`.
 [<Sealed>]
 type internal StreamResult(stream: Stream, ct: CancellationToken) =
 
-    /// From here on it does not wait for the end of the piece, but writes at once: a few bytes can
-    /// become very many (`replace`), and a stage cannot wait in the middle of a piece.
+    /// Bytes in the buffer at which `Advance` writes them, and blocks. A short piece can have a
+    /// very long result (`replace`), and a stage cannot await in the middle of a piece.
     static let writtenAt = 1_048_576
 
     let buffer = ArrayBufferWriter<byte>()
 
-    /// Bytes that have left the buffer.
+    /// Bytes written to the stream, without those in the buffer.
     member val Written = 0L with get, set
 
     member result.FlushAsync() : Task =
@@ -74,11 +74,11 @@ type internal StreamResult(stream: Stream, ct: CancellationToken) =
         member _.GetSpan sizeHint = buffer.GetSpan sizeHint
 
 /// <summary>
-/// Runs stages over payloads, one after the other, and keeps what it can between them: the same
-/// stages again are not parsed again, and buffers stay. For one caller at a time.
+/// Runs stages over payloads, one payload after the other. A payload with the same stages as the
+/// last reuses the parsed stages and their buffers. For one caller at a time.
 /// </summary>
-/// <param name="tryStart">`BuiltIn.tryStart`, or what knows more stages than that.</param>
-/// <param name="resultBytesMax">The largest result that is kept in memory.</param>
+/// <param name="tryStart">`BuiltIn.tryStart`, or a function that knows more stages.</param>
+/// <param name="resultBytesMax">Bytes of the largest result of `TryRun`.</param>
 [<Sealed>]
 type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
 
@@ -103,15 +103,17 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
             chain <- ValueSome started
             started
 
-    /// <summary>Runs stages over a payload in memory. Allocates nothing once it is warm.</summary>
+    /// <summary>Runs stages over a payload in memory. Allocates nothing once the buffers have
+    /// grown.</summary>
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
-    /// <param name="payload">The whole payload.</param>
-    /// <param name="place">What the payload is to a file.</param>
+    /// <param name="payload">All bytes of the payload.</param>
+    /// <param name="place">Which piece of a large input the payload is.</param>
     /// <returns>
-    /// The result, valid until the next call; nothing if it is larger than `resultBytesMax`, and
-    /// `RunAsync` has to be used.
+    /// The result, valid until the next call; none if the result is larger than `resultBytesMax`:
+    /// then call `RunAsync`.
     /// </returns>
-    /// <exception cref="T:FsScheduler.Stages.StageException">The payload has no result.</exception>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The payload has no result, or a stage
+    /// cannot run here.</exception>
     member _.TryRun
         (stages: string[], payload: ReadOnlySpan<byte>, place: PayloadPlace)
         : ReadOnlyMemory<byte> voption =
@@ -134,7 +136,7 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
             if not hasEnded then
                 chain.Reset()
 
-    /// `TryRun` of a payload that is no piece.
+    /// `TryRun` for a payload that is no piece.
     member runner.TryRun(stages: string[], payload: ReadOnlySpan<byte>) =
         runner.TryRun(stages, payload, PayloadPlace.Whole)
 
@@ -143,12 +145,14 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
 
     /// <summary>Runs stages over a payload of any size, in bounded memory.</summary>
     /// <param name="stages">Each `name` or `name:argument`, at least one.</param>
-    /// <param name="input">Read to its end.</param>
-    /// <param name="place">What the payload is to a file.</param>
-    /// <param name="output">Gets the result. After an exception it may hold a part of one.</param>
-    /// <param name="ct">Looked at before each chunk of 64 KiB, and by stages that take long with one.</param>
-    /// <returns>The size of the result.</returns>
-    /// <exception cref="T:FsScheduler.Stages.StageException">The payload has no result.</exception>
+    /// <param name="input">The payload, read to its end and not closed.</param>
+    /// <param name="place">Which piece of a large input the payload is.</param>
+    /// <param name="output">Receives the result; incomplete after an exception.</param>
+    /// <param name="ct">Cancels the run, before a chunk of 64 KiB or inside a stage that works long
+    /// on one.</param>
+    /// <returns>The size of the result in bytes.</returns>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The payload has no result, or a stage
+    /// cannot run here.</exception>
     member runner.RunAsync
         (stages: string[], input: Stream, place: PayloadPlace, output: Stream, ct: CancellationToken) : Task<
             Size
@@ -183,6 +187,6 @@ type StageRunner(tryStart: Stage -> StageRun voption, resultBytesMax: int) =
                     chain.Reset()
         }
 
-    /// `RunAsync` of a payload that is no piece.
+    /// `RunAsync` for a payload that is no piece.
     member runner.RunAsync(stages: string[], input: Stream, output: Stream, ct: CancellationToken) =
         runner.RunAsync(stages, input, PayloadPlace.Whole, output, ct)

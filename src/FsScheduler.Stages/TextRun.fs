@@ -7,7 +7,7 @@ open System.Text.Unicode
 
 module internal Utf8Text =
 
-    /// Offset of the first byte that begins no character, whole or cut off by the end.
+    /// Offset of the first byte that begins no whole character; the length of a valid text.
     let invalidAt (text: ReadOnlySpan<byte>) =
         let mutable offset = 0
         let mutable rune = Rune()
@@ -21,7 +21,7 @@ module internal Utf8Text =
 
     let isContinuation (value: byte) = value &&& 0xC0uy = 0x80uy
 
-    /// The length without a last character whose end is missing. Says nothing about validity.
+    /// Length without a last character whose end is missing. Does not check that the text is valid.
     let wholeLength (text: ReadOnlySpan<byte>) =
         let mutable lead = text.Length - 1
 
@@ -40,7 +40,8 @@ module internal Utf8Text =
 
             if lead + length > text.Length then lead else text.Length
 
-/// U+FEFF at the very beginning of a text: no character of it, but a sign that it is in UTF-8 (Unicode, 23.8).
+/// U+FEFF at the beginning of a payload: a sign that the payload is UTF-8, and no character of the
+/// text (Unicode, section 23.8).
 module internal ByteOrderMark =
 
     let private mark = [| 0xEFuy; 0xBBuy; 0xBFuy |]
@@ -51,7 +52,7 @@ module internal ByteOrderMark =
 
     let write (output: IBufferWriter<byte>) = output.Write(ReadOnlySpan mark)
 
-    /// How many there are in a row at the beginning.
+    /// Number of U+FEFF in a row at the beginning.
     let count (text: ReadOnlySpan<byte>) =
         let mutable count = 0
 
@@ -60,21 +61,22 @@ module internal ByteOrderMark =
 
         count
 
-/// A stage on UTF-8 text: what it sees is valid, and is made of whole characters, and has no byte order mark in front.
+/// A stage on UTF-8 text. Checks that the payload is valid, and hands on whole characters, without
+/// the byte order mark.
 [<AbstractClass>]
 type internal TextRun() =
     inherit StageRun()
 
-    /// The beginning of a character that the last piece cut.
+    /// The first bytes of a character that goes on in the next piece.
     let cut = Array.zeroCreate<byte> 4
     let mutable cutLength = 0
-    /// Bytes of the payload before the cut character.
+    /// Bytes of the payload before those in `cut`.
     let mutable offset = 0L
-    /// Something of the text has been seen.
+    /// A character of the payload has come.
     let mutable hasBegun = false
     let mutable isMarked = false
 
-    /// Byte order marks of UTF-16.
+    /// Whether the text begins with a byte order mark of UTF-16.
     let isUtf16 (text: ReadOnlySpan<byte>) =
         text.Length >= 2
         && (text[0] = 0xFFuy && text[1] = 0xFEuy || text[0] = 0xFEuy && text[1] = 0xFFuy)
@@ -88,19 +90,22 @@ type internal TextRun() =
 
         raise (StageException($"invalid UTF-8 at byte {at}{advice}", false))
 
-    /// The most bytes of one `PushText`: small enough for the first-level cache.
+    /// The most bytes of one `PushText`: 16 KiB fit into the first-level cache of the processor.
     static member val PieceBytesMax = 16_384
 
-    /// Whether U+FEFF at the beginning is a byte order mark; else it is a character. To be said after `Reset`.
+    /// Whether U+FEFF at the beginning is a byte order mark, and not a character. To be set between
+    /// `Reset`, which sets true, and the first `Push`.
     member val MayBeMarked = true with get, set
 
-    /// The result is that of the first of several pieces, and is not the result yet. To be said after `Reset`.
+    /// Whether the payload is the first of several pieces, so that the result is a part to merge.
+    /// To be set between `Reset`, which sets false, and the first `Push`.
     member val IsFirstPiece = false with get, set
 
-    /// Whether there is a byte order mark in front of the result.
+    /// Whether the result begins with a byte order mark.
     member _.IsMarked = isMarked
 
-    /// Whether the result is still the text, and keeps the byte order mark in front of it.
+    /// Whether the result begins with the byte order mark of the payload: so if the result is still
+    /// that text, and not a count.
     abstract KeepsMark: bool
 
     default _.KeepsMark = true
@@ -112,7 +117,7 @@ type internal TextRun() =
 
     abstract FinishText: output: IBufferWriter<byte> -> unit
 
-    /// The beginning of the text, at least a character.
+    /// Takes the beginning of the payload, at least one character.
     member private run.Begin(text: ReadOnlySpan<byte>, output) =
         hasBegun <- true
 
@@ -176,9 +181,9 @@ type internal TextRun() =
             offset <- offset + int64 whole.Length
             rest <- rest.Slice whole.Length
 
-            // Only the last piece, or one that is not valid, ends before a whole character.
+            // These are a whole character, the beginning of a character, or invalid.
             if rest.Length < 4 && not rest.IsEmpty then
-                // The next byte tells whether it is.
+                // FE or FF: the next byte tells whether this is UTF-16.
                 let mayBeUtf16 = offset = 0L && rest.Length = 1 && rest[0] >= 0xFEuy
 
                 match Rune.DecodeFromUtf8(rest, &rune, &length) with
@@ -195,19 +200,20 @@ type internal TextRun() =
 
         run.FinishText output
 
-/// Helpers for what a stage has to keep of a payload until more of it is known.
+/// Buffers for bytes that a stage holds back until more of the payload has come.
 module internal Held =
 
     let create () = ArrayBufferWriter<byte>()
 
-    /// Forgets what is held, and gives big buffers back.
+    /// Empties the buffer; one over 1 MiB is replaced, to free its memory.
     let clear (held: byref<ArrayBufferWriter<byte>>) =
         if held.Capacity > 1_048_576 then
             held <- create ()
         else
             held.ResetWrittenCount()
 
-    /// Appends, unless that makes more than `bytesMax`.
+    /// Appends the text. A total over `bytesMax` raises `StageException`; `what` begins its
+    /// message, as in "trim: blanks inside a line are".
     let append (held: ArrayBufferWriter<byte>) (text: ReadOnlySpan<byte>) bytesMax (what: string) =
         if held.WrittenCount + text.Length > bytesMax then
             raise (StageException($"{what} over {bytesMax / 1_048_576} MiB", false))

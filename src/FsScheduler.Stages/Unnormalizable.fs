@@ -1,4 +1,5 @@
-/// Normalization of any text. .NET refuses texts with U+FFFE, which is valid and composes with nothing.
+/// Normalization of any text. .NET refuses text with U+FFFE, which is valid and composes with
+/// nothing: the text before and after each U+FFFE is normalized by itself.
 module internal FsScheduler.Stages.Unnormalizable
 
 open System

@@ -3,7 +3,8 @@ namespace FsScheduler.Stages
 open System
 open System.Buffers
 
-/// `freq`: how often each word comes. What does not fit into memory is counted in runs, which are added up.
+/// `freq`: how often each word occurs. When the words outgrow memory, they are written to disk as
+/// runs with counts, and the counts of all runs are added up.
 [<Sealed>]
 type internal FreqRun(spilling: Spilling) =
     inherit TextRun()
@@ -21,17 +22,17 @@ type internal FreqRun(spilling: Spilling) =
 
         stops
 
-    /// The first bytes of blanks, and of some other characters.
+    /// By byte: whether White_Space may begin with it; some other characters share these bytes.
     let stops = firstBytes
 
-    /// Words of a text that are still to be counted: together, since each waits for memory.
+    /// Words of the current text that wait to be counted as a batch; see `WordTable.Prefetch`.
     let starts = Array.zeroCreate<int> batch
     let lengths = Array.zeroCreate<int> batch
     let hashes = Array.zeroCreate<uint32> batch
     let places = Array.zeroCreate<int> batch
     let mutable waiting = 0
 
-    // Half of the memory for the words, half for where they are, which is 32 bytes for each.
+    // Half of the memory for the words, half for their slots and entries, 32 bytes a word.
     let table =
         WordTable(
             spilling.bufferBytesMax / 2,
@@ -45,7 +46,7 @@ type internal FreqRun(spilling: Spilling) =
     let spills = Spills(LineOrder.Text, Repeats.Count, Int64.MaxValue, spilling)
     let sink = LineSink(Repeats.Count, Int64.MaxValue)
 
-    /// The beginning of a word whose end has not come yet.
+    /// The beginning of a word that may go on in the next text.
     let mutable held = Held.create ()
 
     let hold (part: ReadOnlySpan<byte>) =
@@ -58,7 +59,7 @@ type internal FreqRun(spilling: Spilling) =
         spills.Clear()
         sink.Clear()
 
-    /// How many bytes there are before the first blank.
+    /// Bytes before the first White_Space, or of the whole text.
     let wordLength (text: ReadOnlySpan<byte>) =
         let mutable length = 0
         let mutable goesOn = true

@@ -3,13 +3,14 @@ namespace FsScheduler.Stages
 open System
 open System.Runtime.InteropServices
 
-/// Lines in memory, to be put in order: their texts from the front of an array, their entries from its end.
+/// Lines to be sorted in memory, at most `bytesMax` bytes. One array holds the texts from its
+/// front, and the entries from its end.
 [<Sealed>]
 type internal LineBuffer(order: LineOrder, bytesMax: int) =
 
     static let entryBytes = sizeof<Entry>
     static let bytesMin = 4_096
-    /// A larger array is not kept for the next payload.
+    /// Bytes of the largest array that is kept for the next payload.
     static let keptBytesMax = 1_048_576
 
     let mutable bytes: byte[] = [||]
@@ -20,7 +21,8 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
         MemoryMarshal.Cast<byte, Entry>(bytes.AsSpan(bytes.Length - entryBytes * count))
 
     let grow needed =
-        // By four: what is left behind on the way to the largest array is a third of it, not all of it.
+        // Four times larger: the smaller arrays, now garbage, add up to a third of the new one;
+        // with twice, to all of it.
         let wanted = int (min (4L * int64 bytes.Length) (int64 bytesMax))
 
         let length =
@@ -34,12 +36,12 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
 
     member _.Count = count
 
-    /// Whether the lines take more than half of what they may.
+    /// Whether lines and entries take more than half of `bytesMax`.
     member _.IsHalfFull = used + entryBytes * count > bytesMax / 2
 
-    /// Whether there was room for the line. There always is if there are no others.
+    /// Adds a line without its newline. False if there is no room; a first line always has room.
     member _.TryAdd(line: ReadOnlySpan<byte>) =
-        // One entry more, because an array has a whole number of them.
+        // One entry more than added, because `grow` rounds down to whole entries.
         let needed = used + line.Length + 1 + entryBytes * (count + 2)
 
         if needed > bytesMax then
@@ -64,12 +66,12 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
     member _.Sort() =
         LineSort.sort bytes order (entriesOf count)
 
-    /// The line at a place of the order, once they are sorted.
+    /// The line at an index of the order, from 0. Only after `Sort`.
     member _.Line(index: int) =
         let entry = (entriesOf count)[index]
         ReadOnlySpan(bytes, entry.offset, entry.length)
 
-    /// Keeps so many lines of those that come first, once they are sorted.
+    /// Keeps the first `kept` lines of the order. Only after `Sort`; the kept lines are not sorted.
     member _.KeepFirst(kept: int) =
         let entries = (entriesOf count).Slice(0, kept)
         entries.Sort(fun left right -> left.offset.CompareTo right.offset)
@@ -97,7 +99,7 @@ type internal LineBuffer(order: LineOrder, bytesMax: int) =
         if bytes.Length > keptBytesMax then
             bytes <- [||]
 
-    /// Forgets the lines, and keeps the array for more of them.
+    /// Removes all lines; unlike `Clear`, keeps an array of any size.
     member _.Empty() =
         used <- 0
         count <- 0

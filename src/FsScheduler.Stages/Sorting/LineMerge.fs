@@ -4,16 +4,17 @@ open System
 open System.Collections.Generic
 open System.Threading
 
-/// <summary>Makes one sequence in order of several.</summary>
-/// <param name="sources">Each in this order. Of equal lines, that of the first source comes first.</param>
-/// <param name="order">How lines are compared.</param>
-/// <param name="sink">Takes the lines. `Finish` is left to the caller.</param>
+/// <summary>Merges sorted sources into one sorted sequence.</summary>
+/// <param name="sources">Each sorted by `order`. Of equal lines, the line of the earlier source
+/// comes first.</param>
+/// <param name="order">The order of the lines.</param>
+/// <param name="sink">Receives the lines; the caller calls `Finish`.</param>
 [<Sealed>]
 type internal LineMerge(sources: LineSource[], order: LineOrder, sink: LineSink) =
 
     let count = sources.Length
 
-    /// How many sources have been brought to their first line.
+    /// Sources before this index have been advanced to their first line.
     let mutable begun = 0
     let mutable hungry = Unchecked.defaultof<LineSource>
 
@@ -28,7 +29,7 @@ type internal LineMerge(sources: LineSource[], order: LineOrder, sink: LineSink)
             | 0 -> compare left right
             | different -> different
 
-    /// Sources that have a line, by their lines.
+    /// Indexes of the sources that have a line, in the order of these lines.
     let waiting =
         PriorityQueue<int, int>(count, Comparer.Create(Comparison compareLines))
 
@@ -41,10 +42,11 @@ type internal LineMerge(sources: LineSource[], order: LineOrder, sink: LineSink)
 
         begun = count
 
-    /// The source whose bytes do not suffice.
+    /// The source that needs `FillAsync` before the next `Advance`.
     member _.Hungry = hungry
 
-    /// Goes as far as it can: to the end, or until `Hungry` has to be filled. Whether it is the end.
+    /// Merges until `Hungry` needs more bytes (false), or until the sources end or the sink is full
+    /// (true).
     member _.Advance() : bool =
         let mutable hasEnded = count = 0
         let mutable goesOn = not hasEnded
@@ -76,7 +78,7 @@ type internal LineMerge(sources: LineSource[], order: LineOrder, sink: LineSink)
 
         hasEnded
 
-    /// To the end, with sources that are read at once.
+    /// Merges to the end. Blocks while a source is read, and so is for runs on the local disk only.
     member merge.Run(ct: CancellationToken) =
         while not (merge.Advance()) do
             ct.ThrowIfCancellationRequested()

@@ -4,14 +4,14 @@ open System
 open System.Buffers.Binary
 open FsScheduler.Core
 
-/// Where the decimal number at the beginning of a line is, as offsets into the line.
+/// The decimal number at the beginning of a line, as offsets and lengths in the line.
 [<Struct>]
 type internal LeadingNumber = {
     isNegative: bool
-    /// Of the digits before the point, without zeros in front.
+    /// Offset of the digits before the point, without leading zeros.
     whole: int
     wholeLength: int
-    /// Of the digits after the point, without zeros at the end.
+    /// Offset of the digits after the point, without trailing zeros.
     fraction: int
     fractionLength: int
 } with
@@ -22,7 +22,8 @@ module internal LeadingNumber =
 
     let private isDigit (value: byte) = value - '0'B <= 9uy
 
-    /// Blanks, a sign, digits and a point with digits; each may be missing, and nothing at all is zero.
+    /// Finds White_Space, a sign, digits, and a point with digits; each may be missing. A line
+    /// without digits has the number 0.
     let find (line: ReadOnlySpan<byte>) : LeadingNumber =
         let mutable at =
             if line.IsEmpty || isDigit line[0] then
@@ -64,7 +65,8 @@ module internal LeadingNumber =
             fractionLength = fractionEnd - fraction
         }
 
-    /// Exact, whatever the lengths are.
+    /// Compares the leading numbers of two lines, exactly for any number of digits. Below 0 if the
+    /// left number is smaller.
     let compare (left: ReadOnlySpan<byte>) (right: ReadOnlySpan<byte>) =
         let a = find left
         let b = find right
@@ -95,11 +97,11 @@ module internal LeadingNumber =
 
             if sign a < 0 then -sizes else sizes
 
-/// Numbers that stand for lines: where they differ, they differ as the lines do, and so most lines need not be
-/// looked at to be put in order.
+/// Keys of lines: different keys are in the order of their lines, and so sorting compares the bytes
+/// of lines only where keys are equal.
 module internal LineKey =
 
-    /// The first seven bytes and, below them, how many bytes there are, 8 for more than seven.
+    /// The first seven bytes and, in the lowest byte, the length of the text, at most 8.
     let ofText (text: ReadOnlySpan<byte>) : uint64 =
         if text.Length >= 8 then
             BinaryPrimitives.ReadUInt64BigEndian text &&& ~~~0xFFUL ||| 8UL
@@ -111,17 +113,19 @@ module internal LineKey =
 
             key <<< 8 * (8 - text.Length) ||| uint64 text.Length
 
-    /// How many first bytes of the texts the key says.
+    /// Bytes of a text that its key holds.
     let textLength = 7
 
-    /// The digits that a key has room for: 10^15 is below 2^50.
+    /// Digits that fit into the 50 bits of a key: 10^15 is below 2^50.
     let private digitsMax = 15
 
-    /// One for all numbers with more digits before their point than 12 bits can say.
+    /// The size of all numbers with 4,095 digits or more before the point: the largest that 12 bits
+    /// hold.
     let private huge = 4_095UL <<< 51 ||| 1UL
 
-    /// From the top: the sign; 12 bits for the number of digits before the point; 50 bits for the first fifteen
-    /// digits; and one that says that there are more. Below zero, what that gives is taken from 2^63.
+    /// 2^63 plus the size of the number, or minus the size for a negative number. The size, from
+    /// the top, is 12 bits for the number of digits before the point, 50 bits for the first fifteen
+    /// digits, and one bit that is set if there are more digits.
     let ofNumber (line: ReadOnlySpan<byte>) : uint64 =
         let number = LeadingNumber.find line
 
@@ -148,24 +152,26 @@ module internal LineKey =
         let zero = 1UL <<< 63
         if number.isNegative then zero - size else zero + size
 
-    /// Whether the key of a number says all of it: lines with this key have equal numbers.
+    /// Whether the key holds all digits of the number, so that all lines with this key have equal
+    /// numbers.
     let isWholeNumber (key: uint64) = key &&& 1UL = 0UL
 
-/// An order of lines. In each, only lines that are equal in whole have the same place.
+/// An order of lines. Only identical lines are equal in an order.
 [<RequireQualifiedAccess>]
 type internal LineOrder =
-    /// By code points, which is by bytes.
+    /// By code points, which in UTF-8 is by bytes.
     | Text
     | TextDescending
     /// By the leading number, then by code points.
     | Number
     | NumberDescending
-    /// The greatest leading number first, then by code points: not a reversal of `Number`.
+    /// The greatest leading number first. Lines with equal numbers are in ascending order of code
+    /// points, unlike in `NumberDescending`.
     | Greatest
 
 module internal LineOrder =
 
-    /// That of `sort`.
+    /// The order of `sort` with these options.
     let ofSort (options: SortOptions) : LineOrder =
         match options.isNumeric, options.isDescending with
         | false, false -> LineOrder.Text
@@ -173,7 +179,7 @@ module internal LineOrder =
         | true, false -> LineOrder.Number
         | true, true -> LineOrder.NumberDescending
 
-    /// The order of lines with equal leading numbers; none: the order goes by text alone.
+    /// The order of lines with equal leading numbers; none for orders by text.
     let afterNumber (order: LineOrder) : LineOrder voption =
         match order with
         | LineOrder.Text
@@ -182,11 +188,11 @@ module internal LineOrder =
         | LineOrder.Greatest -> ValueSome LineOrder.Text
         | LineOrder.NumberDescending -> ValueSome LineOrder.TextDescending
 
-    /// Whether a key of an order by number says all of the number.
+    /// `LineKey.isWholeNumber` for the keys of an order by number.
     let isWholeNumber (order: LineOrder) (key: uint64) =
         LineKey.isWholeNumber (if order = LineOrder.Number then key else ~~~key)
 
-    /// A key that is smaller for a line that comes first, and the same for some that do not.
+    /// Of two lines with different keys, the line with the smaller key comes first.
     let keyOf (order: LineOrder) (line: ReadOnlySpan<byte>) : uint64 =
         match order with
         | LineOrder.Text -> LineKey.ofText line
@@ -195,7 +201,7 @@ module internal LineOrder =
         | LineOrder.NumberDescending
         | LineOrder.Greatest -> ~~~(LineKey.ofNumber line)
 
-    /// Below 0 if the left line comes first, 0 if they are equal.
+    /// Below 0 if the left line comes first, 0 if the lines are identical.
     let compare (order: LineOrder) (left: ReadOnlySpan<byte>) (right: ReadOnlySpan<byte>) =
         match order with
         | LineOrder.Text -> left.SequenceCompareTo right

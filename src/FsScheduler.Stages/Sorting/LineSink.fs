@@ -3,15 +3,15 @@ namespace FsScheduler.Stages
 open System
 open System.Buffers
 
-/// What becomes of equal lines that follow each other.
+/// What a sink does with equal lines in a row.
 [<RequireQualifiedAccess>]
 type internal Repeats =
     | Keep
     | Drop
-    /// The lines are words with counts, which are added up.
+    /// The lines are words, whose counts are added up and written before the word.
     | Count
 
-/// Where lines go that are in order.
+/// Writes lines that come one by one, at most `linesMax`, and keeps, drops or counts repeats.
 [<Sealed>]
 type internal LineSink(repeats: Repeats, linesMax: int64) =
 
@@ -21,7 +21,6 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
     let mutable hasLast = false
     let mutable sum = 0L
 
-    /// The length of the longest line so far, with its newline.
     let mutable longestBytes = 0
 
     let advance length =
@@ -29,7 +28,7 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
         lines <- lines + 1L
         longestBytes <- max longestBytes length
 
-    /// What the first line begins with is written twice; see `MarkedPart`.
+    /// Each U+FEFF at the beginning of the next line is written twice; see `MarkedPart`.
     let mutable doublesMarks = false
 
     let doubleMarks (line: ReadOnlySpan<byte>) =
@@ -61,21 +60,22 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
         target[written + 1 + last.WrittenCount] <- '\n'B
         advance (last.WrittenCount + written + 2)
 
-    /// Nothing more will be taken.
+    /// Whether `linesMax` lines have been written; more lines are ignored.
     member _.IsFull = lines >= linesMax
 
-    /// The length of the longest line that was written, with its newline.
+    /// Bytes of the longest line written, with its count and its newline.
     member _.LongestBytes = longestBytes
 
-    /// Where the lines go from now on.
+    /// The output of the next lines.
     member _.Output
         with set (target: IBufferWriter<byte>) = output <- target
 
-    /// Whether U+FEFF at the beginning of the first line, if it is the next, is written so that it is no byte order mark.
+    /// Whether each U+FEFF at the beginning of the first line is written twice, so that none reads
+    /// as a byte order mark; see `MarkedPart`. Without effect after the first line.
     member _.DoublesMarks
         with set value = doublesMarks <- value && lines = 0L
 
-    /// Forgets what was.
+    /// Forgets the lines and the output.
     member _.Clear() =
         doublesMarks <- false
         output <- Unchecked.defaultof<IBufferWriter<byte>>
@@ -84,14 +84,16 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
         hasLast <- false
         longestBytes <- 0
 
-    /// Forgets what was, and begins with this output.
+    /// Forgets the lines, and begins to write to this output.
     member sink.Start(target: IBufferWriter<byte>) =
         sink.Clear()
         output <- target
 
     /// <summary>Takes the next line.</summary>
-    /// <param name="line">Without its newline; or a word.</param>
-    /// <param name="count">How often the word occurs, at least once; 1 for a line.</param>
+    /// <param name="line">A line without its newline, or a word.</param>
+    /// <param name="count">How often the word occurs, from 1; 1 for a line.</param>
+    /// <exception cref="T:FsScheduler.Stages.StageException">The count of a word is over
+    /// 2^63 - 1.</exception>
     member _.Add(line: ReadOnlySpan<byte>, count: int64) =
         if lines < linesMax then
             match repeats with
@@ -118,7 +120,7 @@ type internal LineSink(repeats: Repeats, linesMax: int64) =
                     keep line
                     sum <- count
 
-    /// Writes what has waited for a next line.
+    /// Writes the last word, whose count is known only now.
     member _.Finish() =
         if repeats = Repeats.Count && hasLast then
             writeCount ()

@@ -2,7 +2,7 @@ namespace FsScheduler.Stages
 
 open System
 
-/// A line inside a buffer, and a key of it: see `LineKey`.
+/// A line in a buffer, by its offset and length in bytes, with a key: see `LineKey`.
 [<Struct; CustomComparison; CustomEquality>]
 type internal Entry = {
     mutable key: uint64
@@ -11,7 +11,8 @@ type internal Entry = {
 } with
 
     interface IComparable<Entry> with
-        /// By the keys alone. In place of a comparison that is called, this is one that is compiled in.
+        /// Compares the keys alone. `Span.Sort` without a comparison compiles this method in; a
+        /// comparison would be a delegate, called for each pair of lines.
         member left.CompareTo right = left.key.CompareTo right.key
 
     override left.Equals(right: obj) =
@@ -23,10 +24,11 @@ type internal Entry = {
 
 module internal LineSort =
 
-    /// Bytes that lines are sorted by in keys; lines that have more in common are compared.
+    /// Bytes of lines that are sorted by keys, seven at a time. Lines that share more are compared
+    /// whole.
     let private keyedMax = 16 * LineKey.textLength
 
-    /// Gives the entries the keys of their lines from a byte on.
+    /// Sets the keys of the entries from the bytes of their lines behind the first `depth`.
     let private load (buffer: byte[]) order depth (entries: Span<Entry>) =
         for index in 0 .. entries.Length - 1 do
             let entry = &entries[index]
@@ -41,7 +43,7 @@ module internal LineSort =
 
         index < entries.Length
 
-    /// One long line many times need not be sorted.
+    /// Whether at least two lines differ. Copies of one long line, slow to compare, are not sorted.
     let private areLinesDifferent (buffer: byte[]) (entries: Span<Entry>) =
         let first = ReadOnlySpan(buffer, entries[0].offset, entries[0].length)
         let mutable index = 1
@@ -56,10 +58,11 @@ module internal LineSort =
 
     /// <summary>Sorts by the keys, then lines with equal keys by the bytes that follow.</summary>
     /// <param name="buffer">The bytes of the lines.</param>
-    /// <param name="order">The order of which the entries have the keys.</param>
-    /// <param name="depth">How many bytes of the lines the keys and those before them say.</param>
-    /// <param name="compare">`LineOrder.compare order` of the lines of two entries.</param>
-    /// <param name="entries">Are sorted in place.</param>
+    /// <param name="order">The order of the keys in the entries.</param>
+    /// <param name="depth">Bytes of each line up to the end of those in its key; lines with equal
+    /// keys share these.</param>
+    /// <param name="compare">Compares the whole lines of two entries.</param>
+    /// <param name="entries">The lines, sorted in place.</param>
     let rec private sortFrom
         (buffer: byte[])
         order
@@ -96,10 +99,11 @@ module internal LineSort =
 
             first <- next
 
-    /// <summary>Puts lines in order.</summary>
+    /// <summary>Sorts lines.</summary>
     /// <param name="buffer">The bytes of the lines.</param>
-    /// <param name="order">The order of which the entries have the keys.</param>
-    /// <param name="entries">Are sorted in place; their keys are others afterwards.</param>
+    /// <param name="order">The order, of which the entries have the keys.</param>
+    /// <param name="entries">The lines, sorted in place. Their keys change: do not use them
+    /// afterwards.</param>
     let sort (buffer: byte[]) order (entries: Span<Entry>) =
         let compare =
             Comparison(fun (left: Entry) (right: Entry) ->

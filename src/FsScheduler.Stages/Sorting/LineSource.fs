@@ -4,41 +4,49 @@ open System
 open System.Threading
 open System.Threading.Tasks
 
-/// Lines in order, one after the other, of something that is read in pieces.
+/// <summary>Reads sorted lines one by one from bytes that come in pieces.</summary>
+/// <param name="order">The order of the keys of the lines.</param>
+/// <param name="hasCounts">Whether each line is a count, a tab and a word.</param>
+/// <param name="lineBytesMax">Bytes of the longest line, without its newline and its count.</param>
+/// <param name="readBytes">Bytes of one read; the buffer grows when less than half of these are
+/// free.</param>
+/// <param name="bytesAtFirst">Bytes of the buffer for the first read.</param>
 [<AbstractClass>]
 type internal LineSource
     (order: LineOrder, hasCounts: bool, lineBytesMax: int, readBytes: int, bytesAtFirst: int) =
 
-    /// The most that a count and its tab add to a word.
+    /// Bytes that a count and its tab add to a word, at most.
     static let countBytesMax = 32
 
     let mutable buffer: byte[] = [||]
-    /// The end of what has been read into the buffer.
+    /// End of the bytes in the buffer.
     let mutable filled = 0
-    /// No more will be read.
+    /// `ReadAsync` has returned 0: no bytes follow.
     let mutable hasEnded = false
-    /// Where the next line begins, and how much of it is known to have no newline.
+    /// Offset of the next line.
     let mutable next = 0
+    /// The bytes from `next` up to here have no newline.
     let mutable searched = 0
 
-    /// The current line, and the one before it, if there are any.
+    /// Offset and length of the current line, and of the line before; the offset is -1 without one.
     let mutable start = -1
     let mutable length = 0
     let mutable previousStart = -1
     let mutable previousLength = 0
 
+    /// How often the word of the current line occurs; 1 for lines without counts.
     member val Count = 1L with get, set
     member val Key = 0UL with get, set
 
-    /// The current line has been dealt with, or there has been none yet.
+    /// Whether the caller has used the current line; true before the first line.
     member val IsTaken = true with get, set
 
-    /// There is no current line, and will be none.
+    /// Whether the lines have ended: there is no current line.
     member val IsDone = false with get, set
 
     member _.BufferBytes = buffer.Length
 
-    /// The current line; of a word with its count, the word.
+    /// The current line without its newline; the word of a line with a count.
     member _.Line = ReadOnlySpan(buffer, start, length)
 
     member _.HasPrevious = previousStart >= 0
@@ -46,19 +54,19 @@ type internal LineSource
     /// The line before the current one, if `KeepsPrevious`.
     member _.Previous = ReadOnlySpan(buffer, previousStart, previousLength)
 
-    /// Reads the next bytes; none, if there are no more.
+    /// Reads the next bytes, and returns how many; 0 at the end.
     abstract ReadAsync: Memory<byte> * CancellationToken -> ValueTask<int>
 
-    /// Whether the line before the current one is of interest.
+    /// Whether the current line is kept during `FillAsync`, to be `Previous` of the next line.
     abstract KeepsPrevious: bool
 
-    /// Looks at the current line, which may be wrong.
+    /// Calls `Damaged` if the current line is not as it should be.
     abstract Check: unit -> unit
 
-    /// Raises what says that the lines are not what they should be.
+    /// Raises an exception: the lines are not as they should be, for the reason that the text says.
     abstract Damaged: string -> unit
 
-    /// The count before the tab; the line becomes the word behind it.
+    /// Parses the count, from 1 and without leading zeros; `Line` becomes the word after the tab.
     member private source.TakeCount() =
         let line = source.Line
         let tab = line.IndexOf '\t'B
@@ -76,7 +84,7 @@ type internal LineSource
         start <- start + tab + 1
         length <- length - tab - 1
 
-    /// Goes to the next line, or to the end. Whether that was possible; if not, `FillAsync` has to come first.
+    /// Goes to the next line, or to the end. False if `FillAsync` has to read more bytes first.
     member source.TryAdvance() : bool =
         match buffer.AsSpan(searched, filled - searched).IndexOf '\n'B with
         | -1 when not hasEnded ->
@@ -104,7 +112,7 @@ type internal LineSource
             source.Check()
             true
 
-    /// Gives bytes of lines that are over back, and makes room for more.
+    /// Drops the bytes of earlier lines from the buffer, and makes room for the next read.
     member private source.MakeRoom() =
         if filled - next > lineBytesMax + countBytesMax then
             source.Damaged $"a line is over {lineBytesMax / 1_048_576} MiB"
@@ -126,7 +134,7 @@ type internal LineSource
         if buffer.Length - filled < readBytes / 2 || buffer.Length = 0 then
             Array.Resize(&buffer, max bytesAtFirst (2 * buffer.Length))
 
-    /// Reads more. The current line is forgotten, unless `KeepsPrevious`.
+    /// Reads more bytes. The current line is dropped, unless `KeepsPrevious`.
     member source.FillAsync(ct: CancellationToken) : ValueTask =
         source.MakeRoom()
 
@@ -147,23 +155,23 @@ type internal LineSource
                 }
             )
 
-    /// Gives the buffer back. There is nothing more to read.
+    /// Releases the buffer. No lines follow.
     member source.Close() =
         source.IsDone <- true
         buffer <- [||]
         filled <- 0
 
-/// A run of lines in a spill file.
+/// A run: sorted lines in a spill file, as offset and length in bytes.
 [<Struct>]
 type internal Run = {
     file: SpillFile
     offset: int64
     bytes: int64
-    /// Bytes of its longest line, with the newline.
+    /// Bytes of the longest line, with its newline.
     longestBytes: int
 }
 
-/// The lines of a run, which a stage of ours has written: they are as they should be.
+/// The lines of a run. They are not checked, because this process has written them.
 [<Sealed>]
 type internal RunSource(run: Run, order, hasCounts, spilling: Spilling) =
     inherit
@@ -181,14 +189,14 @@ type internal RunSource(run: Run, order, hasCounts, spilling: Spilling) =
     override _.Check() = ()
 
     override _.Damaged fault =
-        failwith $"a run of lines is damaged: {fault}"
+        failwith $"a run in a spill file is damaged: {fault}"
 
     override _.ReadAsync(memory, _) =
         let wanted = int (min (int64 memory.Length) (run.bytes - read))
         let count = run.file.Read(memory.Span.Slice(0, wanted), run.offset + read)
 
         if wanted > 0 && count = 0 then
-            failwith "a run of lines is shorter than it was"
+            failwith "a spill file is shorter than the run in it"
 
         read <- read + int64 count
         ValueTask<int> count

@@ -3,12 +3,12 @@ namespace FsScheduler.Stages
 open System
 open System.Buffers
 
-/// A stage on whole lines. A last line without a newline is one like the others.
+/// A stage on whole lines. A last line without a newline is treated like the others.
 [<AbstractClass>]
 type internal WholeLineRun(name: string, lineBytesMax: int) =
     inherit TextRun()
 
-    /// The beginning of a line whose end has not come yet.
+    /// The unfinished line.
     let mutable held = Held.create ()
 
     let what = $"{name}: a line is"
@@ -17,7 +17,7 @@ type internal WholeLineRun(name: string, lineBytesMax: int) =
 
     abstract ResetLines: unit -> unit
 
-    /// Takes a line, without its newline.
+    /// Takes a line without its newline.
     abstract PushLine: line: ReadOnlySpan<byte> * output: IBufferWriter<byte> -> unit
 
     abstract FinishLines: output: IBufferWriter<byte> -> unit
@@ -53,7 +53,7 @@ type internal WholeLineRun(name: string, lineBytesMax: int) =
 
         run.FinishLines output
 
-/// `uniq`: of equal lines that follow each other, the first.
+/// `uniq`: the first of equal lines in a row.
 [<Sealed>]
 type internal UniqRun(spilling: Spilling) =
     inherit WholeLineRun("uniq", spilling.lineBytesMax)
@@ -69,32 +69,34 @@ type internal UniqRun(spilling: Spilling) =
 
     override _.FinishLines _ = sink.Clear()
 
-/// <summary>`sort` and `top`: lines in an order. What does not fit into memory is sorted in runs, which are merged.</summary>
+/// <summary>`sort` and `top`: sorted lines. Lines that outgrow memory are written to disk as sorted
+/// runs, and the runs are merged.</summary>
 /// <param name="name">The stage, for messages.</param>
-/// <param name="order">That of the lines.</param>
-/// <param name="repeats">What becomes of equal lines.</param>
-/// <param name="linesMax">How many lines there are in the result, at most; without a limit for descending orders.</param>
-/// <param name="spilling">What does not fit into memory.</param>
+/// <param name="order">The order of the lines.</param>
+/// <param name="repeats">What becomes of equal lines; `Keep` if `linesMax` is a limit.</param>
+/// <param name="linesMax">The most lines of the result; no limit (`Int64.MaxValue`) for the
+/// descending orders of `sort`.</param>
+/// <param name="spilling">The limits of memory, and the folder for runs.</param>
 [<Sealed>]
 type internal SortRun
     (name: string, order: LineOrder, repeats: Repeats, linesMax: int64, spilling: Spilling) =
     inherit WholeLineRun(name, spilling.lineBytesMax)
 
-    /// Lines that are looked through at once for those that come first.
+    /// Lines beyond twice `linesMax` before a sieve, so that a small `linesMax` has few sieves.
     static let sievedLines = 4_096
 
     let buffer = LineBuffer(order, spilling.bufferBytesMax)
     let spills = Spills(order, repeats, linesMax, spilling)
     let sink = LineSink(repeats, linesMax)
 
-    /// So many lines are worth a look at which of them are needed.
+    /// Number of lines in memory at which `sieve` runs; never for a large `linesMax`.
     let sievedAt =
         if linesMax < 1_048_576L then
             2 * int linesMax + sievedLines
         else
             Int32.MaxValue
 
-    /// Lines with a greater key do not come in among the first.
+    /// A line with a greater key is not among the first `linesMax`.
     let mutable keyMax = UInt64.MaxValue
 
     let writeTo (target: LineSink) =
@@ -107,7 +109,7 @@ type internal SortRun
 
         target.Finish()
 
-    /// Keeps only those that come first, of more lines than that.
+    /// Keeps the first `linesMax` lines of those in memory, which are more.
     let sieve () =
         buffer.Sort()
 
@@ -127,17 +129,17 @@ type internal SortRun
         buffer.Empty()
         spills.Add run.Cancellation
 
-    /// The lines with the greatest numbers are no longer the text.
+    /// The result of `top` is a selection, no longer the text.
     override _.KeepsMark = order <> LineOrder.Greatest
 
     override _.ResetLines() = clear ()
 
-    /// There is no room for more lines.
+    /// Makes room for more lines: drops lines beyond `linesMax`, or spills.
     member private run.MakeRoom() =
         if linesMax < int64 buffer.Count then
             sieve ()
 
-        // A sieve that leaves much would soon be needed again.
+        // A sieve that leaves over half would soon be needed again.
         if buffer.IsHalfFull then
             run.Spill()
 

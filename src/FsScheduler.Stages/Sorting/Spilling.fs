@@ -5,20 +5,19 @@ open System.Buffers
 open System.IO
 open Microsoft.Win32.SafeHandles
 
-/// Where stages put what does not fit into memory, and how much does.
+/// The limits of memory of `sort`, `top`, `freq` and merges, and the folder for what exceeds them.
 type internal Spilling = {
-    /// An existing folder.
+    /// An existing folder for spill files.
     folder: string
-    /// Bytes of lines or words that are put in order at once, with 16 for each; at least 64 more than
-    /// `lineBytesMax`.
+    /// Bytes of lines or words sorted in memory, with 16 for each; at least `lineBytesMax` + 64.
     bufferBytesMax: int
-    /// Bytes of a line without its newline, or of a word.
+    /// Bytes of the longest line without its newline, or of the longest word.
     lineBytesMax: int
-    /// How many runs are merged at once.
+    /// The most runs merged at once.
     runsMax: int
-    /// Bytes that are read at once of each of them.
+    /// Bytes of one read of a run, and of one write to a spill file.
     readBytes: int
-    /// Bytes of all buffers that are read into at once, unless two lines alone take more.
+    /// Bytes of the read buffers of all runs of a merge, unless two runs alone need more.
     mergeBytesMax: int
 } with
 
@@ -31,8 +30,8 @@ type internal Spilling = {
         mergeBytesMax = 67_108_864
     }
 
-/// A file without a name. On Windows it is deleted when it is closed, and elsewhere as soon as it is open, so that it
-/// does not outlive a process that is killed.
+/// A temporary file that does not outlive a killed process: Windows deletes the file when its
+/// handle is closed; elsewhere the file is deleted as soon as it is open.
 [<Sealed>]
 type internal SpillFile(folder: string) =
 
@@ -62,7 +61,7 @@ type internal SpillFile(folder: string) =
     member _.Read(bytes: Span<byte>, offset: int64) =
         RandomAccess.Read(handle, bytes, offset)
 
-    /// Gives the room back.
+    /// Empties the file, which frees its space on the disk.
     member file.Clear() =
         RandomAccess.SetLength(handle, 0L)
         file.Length <- 0L
@@ -70,7 +69,7 @@ type internal SpillFile(folder: string) =
     interface IDisposable with
         member _.Dispose() = handle.Dispose()
 
-/// Appends to a spill file, in large pieces.
+/// Appends to a spill file once `writtenAt` bytes have come; `Flush` appends the rest.
 [<Sealed>]
 type internal SpillWriter(file: SpillFile, writtenAt: int) =
 

@@ -4,20 +4,21 @@ open System
 open System.Collections.Generic
 open System.Threading
 
-/// Runs that came about in the same way share a file.
+/// The runs of one level, in one file.
 [<Sealed>]
 type private SpillLevel(folder: string) =
     member val File = new SpillFile(folder)
     member val Runs = List<Run>()
 
 /// <summary>
-/// Runs of lines in order, on the disk. Those of memory are the first level. When a level has as many as can be merged
-/// at once, they become one of the next level, so that there are few files and few runs however much comes.
+/// Runs of sorted lines on disk. A run from memory is of the first level. When the levels up to one
+/// have as many runs as can be merged at once, these become one run of the next level, so that
+/// files and runs stay few for a payload of any size.
 /// </summary>
-/// <param name="order">That of the lines.</param>
+/// <param name="order">The order of the lines.</param>
 /// <param name="repeats">What becomes of equal lines.</param>
-/// <param name="linesMax">How many lines of a run are of interest.</param>
-/// <param name="spilling">Where, and how much at once.</param>
+/// <param name="linesMax">The most lines of a run; further lines are dropped.</param>
+/// <param name="spilling">The folder for files, and the limits of memory.</param>
 [<Sealed>]
 type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilling: Spilling) =
 
@@ -48,7 +49,7 @@ type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilli
                 longestBytes = sink.LongestBytes
             }
 
-    /// How many runs the levels have, from the first to this one.
+    /// Number of runs in the levels from the first to `level`.
     let countTo level =
         let mutable count = 0
 
@@ -57,6 +58,7 @@ type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilli
 
         count
 
+    /// Whether one merge can take all runs up to `level`, at most `countMax`.
     let fits level countMax =
         let mutable bytes = 0L
 
@@ -78,7 +80,7 @@ type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilli
 
         LineMerge(sources, order, target).Run ct
 
-    /// Makes one run of the next level of all up to this one.
+    /// Merges all runs up to `level` into one run of the next level.
     let rec compact level ct =
         start (level + 1)
         merge level sink ct
@@ -90,24 +92,24 @@ type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilli
 
         settle (level + 1) ct
 
-    /// Before a level has more runs than can be merged at once.
+    /// Makes sure that one more run still leaves no more than can be merged at once.
     and settle level ct =
         if not (fits level (spilling.runsMax - 1)) then
             compact level ct
 
     member _.IsEmpty = levels.Count = 0
 
-    /// Takes the lines of another run, in order. `Add` comes afterwards.
+    /// Begins a run, and returns the sink for its lines, in order. `Add` ends the run.
     member _.Begin() : LineSink =
         start 0
         sink
 
-    /// The run is whole.
+    /// Ends the run of `Begin`, and merges runs if there are too many.
     member _.Add(ct: CancellationToken) =
         finish 0
         settle 0 ct
 
-    /// All runs as one. `target.Finish` is left to the caller.
+    /// Merges all runs into `target`; the caller calls `target.Finish`.
     member _.MergeTo(target: LineSink, ct: CancellationToken) =
         let last () = levels.Count - 1
 
@@ -122,7 +124,7 @@ type internal Spills(order: LineOrder, repeats: Repeats, linesMax: int64, spilli
         if levels.Count > 0 then
             merge (last ()) target ct
 
-    /// Deletes all of it.
+    /// Deletes all runs and their files.
     member _.Clear() =
         for level in levels do
             (level.File :> IDisposable).Dispose()

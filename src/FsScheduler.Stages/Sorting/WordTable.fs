@@ -4,34 +4,36 @@ open System
 open System.Runtime.InteropServices
 open System.IO.Hashing
 
-/// Where a word may be: its hash, and where in the arena it is, 0 for nowhere.
+/// A slot of the hash table: the hash of a word, and the offset of its record in the arena; offset
+/// 0 for an empty slot.
 [<Struct>]
 type private Slot = { hash: uint32; place: int }
 
-/// <summary>Words, each with how often it has come, in bounded memory.</summary>
-/// <param name="bytesMax">Bytes of the words, and of what is kept with them.</param>
-/// <param name="wordsMax">A power of two.</param>
+/// <summary>Counts words in bounded memory.</summary>
+/// <param name="bytesMax">Bytes of the words, with 12 for each; only a single word may take
+/// more.</param>
+/// <param name="wordsMax">The most words, a power of two.</param>
 [<Sealed>]
 type internal WordTable(bytesMax: int, wordsMax: int) =
 
-    // A record: the count, the length of the word, the word.
+    // A record in the arena: the count, the length of the word, the word.
     static let countBytes = sizeof<int64>
     static let headBytes = countBytes + sizeof<int>
     static let slotsMin = 1_024
     static let arenaMin = 4_096
-    /// More words than these are not kept room for in the next payload.
+    /// Slots of the largest table that is kept for the next payload.
     static let keptSlotsMax = 16_384
-    /// Nobody who writes a payload can know it, and so make all words collide.
+    /// Random, so that nobody can write a payload whose words all have the same hash.
     static let seed = Random.Shared.NextInt64()
 
     let seed = seed
     let mutable slots = Array.zeroCreate<Slot> slotsMin
     let mutable arena = Array.zeroCreate<byte> arenaMin
-    /// The first record is not at 0.
+    /// End of the records. The first record is not at 0, the offset of empty slots.
     let mutable used = sizeof<int>
     let mutable count = 0
     let mutable entries: Entry[] = [||]
-    /// Of no interest, except that it makes loads needed.
+    /// Never read: keeps the compiler from leaving out the loads of `Prefetch`.
     let mutable touched = 0uy
 
     let wordAt place =
@@ -73,8 +75,8 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
     member _.Hash(word: ReadOnlySpan<byte>) : uint32 =
         uint32 (XxHash3.HashToUInt64(word, seed))
 
-    /// Brings what is known of words into the cache, for all of them at once: the loads do not depend on each other,
-    /// and so the processor waits for memory twice, not twice for each word.
+    /// Loads the slots and records of a batch of words into the cache. These loads do not depend on
+    /// each other, so the processor waits for memory twice a batch, not twice a word.
     member _.Prefetch(hashes: ReadOnlySpan<uint32>, places: Span<int>) =
         for index in 0 .. hashes.Length - 1 do
             places[index] <- slots[int hashes[index] &&& (slots.Length - 1)].place
@@ -82,7 +84,8 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
         for index in 0 .. hashes.Length - 1 do
             touched <- touched ^^^ arena[places[index]]
 
-    /// Counts a word. Whether there was room for it: there always is for one that is there, and for a first one.
+    /// Counts a word. False if there is no room; a word in the table, and a first word, always have
+    /// room.
     member _.TryCount(word: ReadOnlySpan<byte>, hash: uint32) : bool =
         let mask = slots.Length - 1
         let mutable index = int hash &&& mask
@@ -113,7 +116,7 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
 
             true
 
-    /// Gives the words and their counts, by code points of the words.
+    /// Writes the words and their counts to `target`, sorted by code points, and finishes `target`.
     member _.WriteTo(target: LineSink) =
         if entries.Length < count then
             entries <- Array.zeroCreate count
@@ -142,7 +145,7 @@ type internal WordTable(bytesMax: int, wordsMax: int) =
 
         target.Finish()
 
-    /// Forgets all words, and keeps the room for more of them.
+    /// Removes all words; unlike `Clear`, keeps the memory for more words.
     member _.Empty() =
         Array.Clear slots
         used <- sizeof<int>
