@@ -96,7 +96,9 @@ type FrameWriter<'message, 'payload>
     let mutable spare = List<OutgoingMessage<'message, 'payload>>()
     let mutable queuedFiles = false
     let mutable isWriting = false
-    let mutable backlog = 0L // bytes of queued messages, estimated
+    let mutable backlog = 0L // bytes of queued messages and of the present batch, estimated
+    let mutable queuedCost = 0L // of the queued messages alone
+    let mutable batchCost = 0L // of the present batch
     let mutable unflushed = 0
     let mutable failure: exn | null = null // written inside the gate
     let mutable reached = 0 // messages of the present batch that were begun
@@ -107,9 +109,6 @@ type FrameWriter<'message, 'payload>
     let mutable isClosing = false
     let mutable lastProgress = clock.Now
     let mutable room: TaskCompletionSource | null = null // set while a caller waits for a smaller backlog
-
-    let cost (departure: OutgoingMessage<'message, 'payload>) =
-        100L + bodies.MemorySize departure.payload
 
     let makeRoom () =
         match Interlocked.Exchange(&room, null) with
@@ -240,6 +239,8 @@ type FrameWriter<'message, 'payload>
                 null
             else
                 let batch = queued
+                batchCost <- queuedCost
+                queuedCost <- 0L
                 queued <- spare
                 spare <- batch
                 queuedFiles <- false
@@ -275,7 +276,6 @@ type FrameWriter<'message, 'payload>
 
                 while not (isNull next) do
                     let batch = nonNull next
-                    let mutable written = 0L
 
                     for index in 0 .. batch.Count - 1 do
                         let departure = batch[index]
@@ -285,7 +285,6 @@ type FrameWriter<'message, 'payload>
                         if not writing.IsCompletedSuccessfully then
                             do! writing
 
-                        written <- written + cost departure
                         let flush = flushAt flushBytes
 
                         if not flush.IsCompletedSuccessfully then
@@ -293,7 +292,7 @@ type FrameWriter<'message, 'payload>
 
                     do! flushAt 1
                     batch.Clear()
-                    Interlocked.Add(&backlog, -written) |> ignore
+                    Interlocked.Add(&backlog, -batchCost) |> ignore
                     makeRoom ()
                     next <- takeQueued ()
             with error ->
@@ -342,7 +341,9 @@ type FrameWriter<'message, 'payload>
                     queuedFiles <- true
                     bodies.Posted departure
 
-                Interlocked.Add(&backlog, cost departure) |> ignore
+                let cost = 100L + bodies.MemorySize departure.payload
+                queuedCost <- queuedCost + cost
+                Interlocked.Add(&backlog, cost) |> ignore
                 true
             else
                 false)
