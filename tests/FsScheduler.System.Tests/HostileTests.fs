@@ -55,7 +55,7 @@ let private closing: (string * byte[] * string * string) list = [
     "another version",
     utf8 "{\"type\":\"HELLO\",\"protocol\":2,\"role\":\"client\",\"name\":\"n\"}\n",
     "bad-version",
-    "spoken is: 1"
+    "this scheduler supports: 1"
     "a SUBMIT that is too large",
     utf8 (client + "{\"type\":\"SUBMIT\",\"ref\":\"\",\"name\":\"n\",\"bytes\":1048577}\n"),
     "too-large",

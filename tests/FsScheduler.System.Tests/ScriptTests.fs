@@ -14,9 +14,11 @@ let private fsi (script: string) (args: string list) =
 /// A script builds the whole solution first, where anything has changed since the last build, the commit among it.
 let private buildPatience = TimeSpan.FromMinutes 8.0
 
+/// One script after the other: two that start for the first time write one file of the cache of F# Interactive.
 [<Tests>]
 let tests =
-    testList "the scripts" [
+    testSequencedGroup "scripts"
+    <| testList "the scripts" [
         scenario "run-local.fsx does its job with a worker killed in the middle"
         <| fun () ->
             task {
