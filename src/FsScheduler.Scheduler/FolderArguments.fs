@@ -55,7 +55,7 @@ module FolderArguments =
         | Some file when isInput file ->
             raise (
                 WrongArguments
-                    $"--token-file: '{file}' is in the folder of inputs, and would be sent to workers and published; move it to another folder"
+                    $"--token-file: '{file}' is in the folder of inputs, and would be sent to workers and published; move it outside of that folder"
             )
         | Some _
         | None -> ()
