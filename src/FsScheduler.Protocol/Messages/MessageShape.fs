@@ -19,13 +19,14 @@ type internal Shape<'message, 'value> = {
 /// which they are written.
 [<Sealed>]
 type internal ShapeBuilder() =
+    /// Pairs that are no structs: of structs, each message would have types of its own, to be compiled at every start.
     member _.MergeSources
         (first: Shape<'message, 'a>, second: Shape<'message, 'b>)
-        : Shape<'message, struct ('a * 'b)> = {
+        : Shape<'message, 'a * 'b> = {
         read =
             fun fields ->
                 let a = first.read fields
-                struct (a, second.read fields)
+                a, second.read fields
         write =
             fun writer message ->
                 first.write writer message
