@@ -242,4 +242,28 @@ let tests =
                     (fun () -> run [ new MemoryStream(); failing ] CancellationToken.None)
                     "failed")
         }
+
+        test "a part is read no further than the lines that are kept" {
+            inFolder (fun folder ->
+                use first = {
+                    new MemoryStream(utf8 "3\n") with
+                        override stream.ReadAsync(buffer: Memory<byte>, _: CancellationToken) =
+                            match stream.Read buffer.Span with
+                            | 0 -> raise (IOException "read on")
+                            | count -> Tasks.ValueTask<int> count
+                }
+
+                use output = new MemoryStream()
+
+                let merged =
+                    StageMerge.runWith
+                        (Spilling.Into folder)
+                        (stageOf "top:1")
+                        [| first; new MemoryStream(utf8 "2\n") |]
+                        output
+                        CancellationToken.None
+
+                Expect.equal (merged.GetAwaiter().GetResult()) 2L<B> "size"
+                Expect.equal (output.ToArray()) (utf8 "3\n") "the greatest")
+        }
     ]

@@ -66,8 +66,7 @@ type internal LineMerge(sources: LineSource[], order: LineOrder, sink: LineSink)
                 if not winner.IsTaken then
                     sink.Add(winner.Line, winner.Count)
                     winner.IsTaken <- true
-
-                if not (winner.TryAdvance()) then
+                elif not (winner.TryAdvance()) then
                     hungry <- winner
                     goesOn <- false
                 else
