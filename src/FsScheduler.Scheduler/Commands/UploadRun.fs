@@ -76,7 +76,7 @@ type UploadRun
     let mutable failed = 0
     let mutable ended = 0
     let mutable left = 0
-    // Reconnections since a file has ended, or since the scheduler said that it is too busy.
+    // Reconnections since a file has ended.
     let mutable reconnections = 0
     let mutable halted: HaltRule option = None
     // With a rule, no more files are on their way than workers have slots, so that there are files left to stop.
@@ -250,9 +250,6 @@ type UploadRun
                 known.isCancelled <- false
 
             askForSlots client ct
-        | Noticed(:? SchedulerNotice.Busy as busy) ->
-            reconnections <- 0
-            report.Waiting busy.Message
         | Noticed(:? SchedulerNotice.Refused as refused) -> raise (Refusal refused.Message)
         | Noticed notice -> report.Waiting notice.Message
 
