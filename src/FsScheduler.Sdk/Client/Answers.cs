@@ -4,7 +4,7 @@ namespace FsScheduler.Sdk;
 
 /// <summary>The outcome of commands.</summary>
 /// <param name="Errors">The errors of the scheduler; empty when every command succeeded.</param>
-/// <param name="Trouble">Why the scheduler cannot record anything for now, so that it is not known yet whether the commands
+/// <param name="Trouble">Why the scheduler records nothing at present, so that it is not known yet whether the commands
 /// are carried out; otherwise null.</param>
 public sealed record CommandResult(IReadOnlyList<string> Errors, string? Trouble);
 

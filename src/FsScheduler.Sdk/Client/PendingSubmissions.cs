@@ -137,11 +137,21 @@ internal sealed class PendingSubmissions(
         }
     }
 
-    /// <summary>Removes an accepted submission whose outcome no caller waits for.</summary>
-    public void Forget(PendingSubmission accepted)
+    /// <summary>Waits until a submission is accepted, and removes it, because no caller waits for its outcome. Until it is
+    /// accepted, its payload may have to be sent again: the wait has no end of its own.</summary>
+    /// <returns>The scheduler's number for the task.</returns>
+    public async Task<long> ForgetAcceptedAsync(PendingSubmission submission)
     {
-        _ = Remove(accepted.Message.@ref);
-        accepted.Forget();
+        try
+        {
+            return await submission.Accepted.ConfigureAwait(false);
+        }
+        finally
+        {
+            submission.Abandon();
+            _ = Remove(submission.Message.@ref);
+            submission.Forget();
+        }
     }
 
     /// <summary>Fails all pending submissions.</summary>

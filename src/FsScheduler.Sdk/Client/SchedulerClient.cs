@@ -70,19 +70,7 @@ public sealed partial class SchedulerClient : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(submission);
         var pending = await connection.Submissions.AddAsync(submission, cancellationToken).ConfigureAwait(false);
 
-        // Also after a cancelled wait, only once it is accepted: until then the payload may have to be sent again.
-        var forgotten = pending.Accepted.ContinueWith(
-            accepted =>
-            {
-                pending.Abandon();
-                connection.Submissions.Forget(pending);
-                return accepted.GetAwaiter().GetResult();
-            },
-            CancellationToken.None,
-            TaskContinuationOptions.ExecuteSynchronously,
-            TaskScheduler.Default);
-
-        return await forgotten.WaitAsync(cancellationToken).ConfigureAwait(false);
+        return await connection.Submissions.ForgetAcceptedAsync(pending).WaitAsync(cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>Submits any number of tasks at once, and gives each outcome as it happens. Reads further submissions only

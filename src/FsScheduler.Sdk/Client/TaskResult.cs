@@ -21,13 +21,16 @@ public sealed class TaskResult : IDisposable
     /// <summary>The number of bytes.</summary>
     public long Length { get; }
 
-    internal static TaskResult Of(Core.Content content) =>
-        content switch
+    internal static TaskResult Of(Core.Content content)
+    {
+        if (content is Core.Content.Spooled spooled)
         {
-            Core.Content.Spooled spooled => new([], spooled.path, spooled.size),
-            Core.Content.Bytes bytes => new(bytes.Item, null, bytes.Item.LongLength),
-            _ => new([], null, 0),
-        };
+            return new([], spooled.path, spooled.size);
+        }
+
+        var bytes = ((Core.Content.Bytes)content).Item;
+        return new(bytes, null, bytes.LongLength);
+    }
 
     /// <summary>Opens a stream at the first byte, which supports seeking. Dispose the stream before the result.</summary>
     /// <exception cref="IOException">The temporary file is gone: the result, or its client, is disposed.</exception>
