@@ -95,6 +95,15 @@ let clean (folder: string) =
         | :? IOException
         | :? UnauthorizedAccessException -> ()
 
+// Inputs
+
+/// Writes an input, whole at once: by rename.
+let putInput (inputs: string) (name: string) (content: string) =
+    let path = Path.Combine(inputs, name)
+    Directory.CreateDirectory(nonNull (Path.GetDirectoryName path)) |> ignore
+    File.WriteAllText(Path.Combine(inputs, "next.tmp"), content)
+    File.Move(Path.Combine(inputs, "next.tmp"), path, true)
+
 // A program that fails at once
 
 let private script (path: string) (line: string) =

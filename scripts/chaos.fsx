@@ -8,9 +8,7 @@
 //     dotnet fsi scripts/chaos.fsx --soak --minutes 30      one scheduler and its workers for half an hour
 //
 // The soak does not kill the scheduler and one of its workers, and looks whether what they and their folders take is level at
-// its end: --csv FILE gets the samples.
-//
-// Some rounds have workers in C# and Python too, those of `examples`.
+// its end: --csv FILE gets the samples. Some rounds have workers in C# and Python too, those of `examples`.
 //
 // Each round has a seed of its own, --seed and those that follow. What the processes do between two blows is theirs, so the
 // same seed deals the same blows, not the same history. The exit code is 0, or 1 with what was wrong and where it lies.
@@ -209,11 +207,7 @@ let round (seed: int) (folder: string) =
         files[name] <- content
         versions[name] <- versions.GetValueOrDefault(name, 0) + 1
 
-        Directory.CreateDirectory(nonNull (Path.GetDirectoryName(at $"entrada/{name}")))
-        |> ignore
-
-        File.WriteAllText(at "entrada/next.tmp", content)
-        File.Move(at "entrada/next.tmp", at $"entrada/{name}", true)
+        putInput (at "entrada") name content
 
     let submissions = List<string list>()
     let submitted = Dictionary<string, string>()
