@@ -39,6 +39,18 @@ let private preference =
             Expect.equal (assignments effects) [ 1L, 1L, 2 ] "after half a minute"
         }
 
+        test "does not wait longer behind a younger one that is cancelled" {
+            let machine = started settings 2 1 2
+            machine.Fail(1, attempt 1 1) |> ignore
+            machine.Pass(10_000L<ms>, [ session 1; session 2 ]) |> ignore
+            machine.Submit("urgent", priority = 1) |> ignore
+            machine.Fail(1, attempt 3 1) |> ignore
+            let _, effects = machine.Pass(22_000L<ms>, [ session 1; session 2 ])
+            Expect.isEmpty (assignments effects) "the younger one is first in the queue"
+            let _, effects = machine.Take(Input.Cancel(taskId 3, client))
+            Expect.equal (assignments effects) [ 1L, 1L, 2 ] "at once, not at the next tick"
+        }
+
         test "waits on where the one that failed it only fails, though that one is to be tried" {
             let machine = started settings 2 1 4
             let said = failInARow 3 machine

@@ -254,6 +254,11 @@ type internal ReadyQueues
         queue.Remove task
         counted queue -1
 
+        // The next task may have waited for another worker long enough, unlike the one before it.
+        if queue.FailedBy.Length > 0 && not queue.IsOpen then
+            queue.IsOpen <- true
+            openCount <- openCount + queue.Count
+
     /// The next task for a worker: the first of the highest priority; every `agingTurns`th time the one that has waited
     /// too long, so that no task starves.
     member _.Next(worker: Worker, now: Instant) : Task | null =

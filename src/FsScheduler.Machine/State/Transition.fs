@@ -15,7 +15,12 @@ module internal Transition =
     /// Undoes `enter`: a task is in one state at a time.
     let leave (state: State) (task: Task) =
         match task.State with
-        | TaskState.Queued -> state.Queues.Remove task
+        | TaskState.Queued ->
+            state.Queues.Remove task
+
+            // The next task of its queue may be assignable, unlike this one: see `ReadyQueues.Remove`.
+            if task.FailedBy.Length > 0 then
+                state.IsChanged <- true
         | TaskState.Suspected ->
             state.Queues.Suspects.Remove task
 
