@@ -163,6 +163,7 @@ module EventTask =
         | Event.Requeued(id, _)
         | Event.Quarantined(id, _)
         | Event.Part(id, _, _)
+        | Event.PartLost(id, _)
         | Event.Speculated(id, _, _)
         | Event.Cancelled(id, _)
         | Event.Retried id -> ValueSome id

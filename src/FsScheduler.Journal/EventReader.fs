@@ -264,6 +264,7 @@ type EventReader(spool: string, isLean: bool, toInstant: int64 -> Instant) =
             Event.Advanced(attempt (), count Slot.stage, placeOrEmpty parser.Payload number)
         | "split" -> Event.Split(attempt (), int (integer Slot.last), others (), cuts ())
         | "part" -> Event.Part(task (), count Slot.piece, placeOrEmpty parser.Payload number)
+        | "lost" -> Event.PartLost(task (), count Slot.piece)
         | "speculated" ->
             Event.Speculated(task (), count Slot.piece, integer Slot.slow * 1L<taskId>)
         | "delayed" -> Event.Delayed(task (), failure at, integer Slot.delayMs * 1L<ms>)

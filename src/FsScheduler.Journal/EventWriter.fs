@@ -79,6 +79,10 @@ type EventWriter(sources: EventSources) =
             out.Task whole
             number EventNames.piece (int64 index)
             out.Content(EventNames.payload, part)
+        | Event.PartLost(whole, index) ->
+            is "lost"
+            out.Task whole
+            number EventNames.piece (int64 index)
         | Event.Speculated(whole, index, slow) ->
             is "speculated"
             out.Task whole

@@ -157,6 +157,16 @@ module internal Apply =
         progress.Pieces <- pieces
         Transition.enter state task (TaskState.Split pieces.Splitting)
 
+    let private partLost (state: State) (whole: Task) index =
+        match whole.Pieces with
+        | null -> ()
+        | pieces ->
+            ValueOption.iter (KeptContent.file >> state.Release) (pieces.PartOf index)
+            pieces.Lose index
+
+            if whole.State.IsSplit then
+                whole.State <- TaskState.Split pieces.Splitting
+
     let private accepted (state: State) (task: Task) =
         let progress = take state task
         dropParts state progress
@@ -328,6 +338,8 @@ module internal Apply =
             onTask state attempt.task (fun task -> split state task attempt.number last others cuts)
         | Event.Part(whole, index, part) ->
             onTask state whole (fun whole -> Transition.fill state number whole index part)
+        | Event.PartLost(whole, index) ->
+            onTask state whole (fun whole -> partLost state whole index)
         | Event.Speculated _ -> () // the second task of the piece has its own Submitted
         | Event.Delayed(id, failure, delay) ->
             onTask state id (fun task ->

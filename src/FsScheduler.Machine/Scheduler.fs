@@ -219,11 +219,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// <param name="events">In order, each with its number and its time. A time after `now`, or before an earlier
     /// event, comes from a clock that was set, and is moved: no delay becomes longer.</param>
     /// <param name="now">The present time.</param>
-    /// <param name="isThere">Where it is false, an event is not applied; but its number is taken.</param>
-    member _.Restore
-        (events: seq<struct (int64 * Instant * Event)>, now: Instant, ?isThere: Event -> bool)
-        =
-        let isThere = defaultArg isThere (fun _ -> true)
+    member _.Restore(events: seq<struct (int64 * Instant * Event)>, now: Instant) =
         let mutable first = true
 
         for struct (number, at, event) in events do
@@ -235,9 +231,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
                 state.Now <- at
 
             state.LastEvent <- max state.LastEvent number
-
-            if isThere event then
-                Apply.event state number event
+            Apply.event state number event
 
         state.Sort()
         state.Released.Clear() // unused files are found at the start
@@ -250,12 +244,14 @@ type Scheduler(settings: Settings, tasksMax: int) =
     /// <param name="owner">The new owner of the journal: a value that no owner had before.</param>
     /// <param name="found">Hashes of results with their final names, of accepted attempts that did not
     /// complete.</param>
+    /// <param name="lost">Parts, of `PartFiles`, whose files are gone: their pieces are run again.</param>
     /// <param name="at">The time; never before that of the restored events.</param>
     /// <param name="into">The events and effects of the restart are appended here.</param>
     member _.Resume
         (
             owner: Guid,
             found: IReadOnlyDictionary<Attempt, ContentHash>,
+            lost: PartFile[],
             at: Instant,
             into: StepOutput
         ) =
@@ -263,7 +259,7 @@ type Scheduler(settings: Settings, tasksMax: int) =
         state.Now <- at
         state.Started <- ValueSome at
         state.LastTick <- at
-        Resume.run state owner found
+        Resume.run state owner found lost
 
     /// Files of payloads that are still needed, by path.
     member _.Spools: string seq =
@@ -287,6 +283,21 @@ type Scheduler(settings: Settings, tasksMax: int) =
             | ValueNone -> ()
 
         spools
+
+    /// The parts of results that are in files.
+    member _.PartFiles: PartFile[] =
+        let files = ResizeArray()
+
+        state.Tasks.Iter(fun task ->
+            match task.Pieces with
+            | null -> ()
+            | pieces ->
+                for index in 0 .. pieces.Count - 1 do
+                    match pieces.PartOf index |> ValueOption.bind KeptContent.file with
+                    | ValueSome path -> files.Add { whole = task.Id; index = index; path = path }
+                    | ValueNone -> ())
+
+        files.ToArray()
 
     /// The files of `entrada/` by the journal, by name.
     member _.TakenFiles: IReadOnlyDictionary<string, TakenFile> = state.Taken.All

@@ -13,31 +13,14 @@ open FsScheduler.Folders
 /// Restores the state of earlier runs.
 module Restart =
 
-    /// Whether the file of an event is there. Results of pieces are not flushed: after a power cut they count as
-    /// missing and are deleted, and so are missing at every later start too.
-    let private isThere (files: ISpool) isSameBoot (event: Event) =
-        match event with
-        | Event.Part(_, _, Held(Spooled(path, _)))
-        | Event.Carried(Carried.Part(_, _, Held(Spooled(path, _)))) -> isSameBoot && files.Has path
-        | _ -> true
-
     /// <summary>Restores the machine from the journal.</summary>
     /// <param name="settings">The settings of this run.</param>
     /// <param name="journal">Open, with nothing appended.</param>
-    /// <param name="files">Holds the payloads in files.</param>
-    /// <param name="isSameBoot">Whether the computer has not rebooted since.</param>
     /// <param name="clock">The time of the start.</param>
     /// <param name="log">Told how many tasks are left.</param>
-    let restore
-        settings
-        (journal: Journal)
-        (files: ISpool)
-        isSameBoot
-        (clock: Clock)
-        (log: ILogger)
-        : Scheduler =
+    let restore settings (journal: Journal) (clock: Clock) (log: ILogger) : Scheduler =
         let scheduler = Scheduler settings
-        scheduler.Restore(journal.Recover(), clock.Now, isThere files isSameBoot)
+        scheduler.Restore(journal.Recover(), clock.Now)
         scheduler.Continue journal.Next
         let status = scheduler.Status
 
@@ -56,6 +39,15 @@ module Restart =
             )
 
         scheduler
+
+    /// <summary>The parts whose files are gone. Results of pieces are not flushed: after a power cut they count as
+    /// gone.</summary>
+    /// <param name="scheduler">As restored from the journal.</param>
+    /// <param name="files">Holds the payloads in files.</param>
+    /// <param name="isSameBoot">Whether the computer has not rebooted since.</param>
+    let lostParts (scheduler: Scheduler) (files: ISpool) isSameBoot : PartFile[] =
+        scheduler.PartFiles
+        |> Array.filter (fun part -> not (isSameBoot && files.Has part.path))
 
     /// Whether a published result is to be computed again. Without a reboot, a missing one was taken away.
     let private isDamaged

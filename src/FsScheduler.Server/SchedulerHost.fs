@@ -92,7 +92,13 @@ type SchedulerHost(options: HostOptions) =
             options.log
         )
 
-    do state.Sweep(HashSet scheduler.Spools)
+    let lost = Restart.lostParts scheduler options.files state.IsSameBoot
+
+    do
+        // Lost parts are deleted before `NoteBoot`, so that no later start takes one for whole.
+        let needed = HashSet scheduler.Spools
+        needed.ExceptWith(lost |> Seq.map _.path)
+        state.Sweep needed
 
     let remembered =
         if options.again then
@@ -160,6 +166,7 @@ type SchedulerHost(options: HostOptions) =
         scheduler = scheduler
         owner = options.owner
         found = Restart.published scheduler options.results owners notes state
+        lost = lost
         notes = notes.ToArray()
     }
 

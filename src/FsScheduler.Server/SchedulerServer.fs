@@ -29,8 +29,7 @@ type SchedulerServer private (options: SchedulerOptions, listener: TcpListener, 
     let history: IHistory = journal
     let files = Spool()
 
-    let scheduler =
-        Restart.restore options.settings journal files state.IsSameBoot clock log
+    let scheduler = Restart.restore options.settings journal clock log
 
     // Read now: later the mailbox owns the scheduler.
     let quarantined = scheduler.QuarantinedInputs

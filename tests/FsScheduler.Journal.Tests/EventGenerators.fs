@@ -142,6 +142,7 @@ let kinds: Gen<Event> list = [
     kind Event.Advanced
     kind Event.Split
     kind Event.Part
+    kind Event.PartLost
     kind Event.Speculated
     kind Event.Delayed
     kind Event.Woken

@@ -106,6 +106,8 @@ let private steps = [
     "Attempt 4 is worked on in 2 pieces, since 2026-11-24 12:00:01 +00:00: each is a task of its own, for each.lines | lower."
     Event.Speculated(taskId 7, 1, taskId 9),
     "Piece 2, task 9, took much longer than the others: at 2026-11-24 12:00:01 +00:00 a second worker was given it too. The first result counts."
+    Event.PartLost(taskId 7, 1),
+    "The result of piece 2 was gone when the scheduler was started again at 2026-11-24 12:00:01 +00:00: the piece is run again."
     Event.Retried(taskId 7), "Somebody had it tried again at 2026-11-24 12:00:01 +00:00."
 ]
 

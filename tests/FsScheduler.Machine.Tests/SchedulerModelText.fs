@@ -92,6 +92,7 @@ let ofEvent (event: Event) : string option =
     | Event.Advanced(attempt, stage, result) -> Some(advanced attempt stage (Kept result))
     | Event.Split(attempt, last, _, cuts) -> Some(split attempt last cuts)
     | Event.Part(whole, index, result) -> Some(part whole index (Kept result))
+    | Event.PartLost(whole, index) -> Some $"part {index} of {int64 whole} is lost"
     | Event.Speculated(whole, index, slow) -> Some(speculated whole index slow)
     | Event.Delayed(id, trouble, _) -> Some(failed "delayed" id trouble.worker trouble.cause)
     | Event.Woken id -> Some(woken id)

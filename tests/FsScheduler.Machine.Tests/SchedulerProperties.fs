@@ -247,7 +247,15 @@ let tests =
 
                 let scheduler = Scheduler settings
                 scheduler.Restore(jumped, run.World.Now)
-                scheduler.Resume(System.Guid.Empty, Dictionary(), run.World.Now, StepOutput())
+
+                scheduler.Resume(
+                    System.Guid.Empty,
+                    Dictionary(),
+                    [||],
+                    run.World.Now,
+                    StepOutput()
+                )
+
                 let decisions = StepOutput()
                 scheduler.Step(Input.Tick, run.World.Now + Backoff.delayMax + 1L<ms>, decisions)
 

@@ -123,7 +123,7 @@ type Run(settings: Settings, world: World) =
 
         world.Forget()
         let decisions = StepOutput()
-        scheduler.Resume(System.Guid.Empty, Dictionary found, world.Now, decisions)
+        scheduler.Resume(System.Guid.Empty, Dictionary found, [||], world.Now, decisions)
         let step = add None decisions
         world.Events <- world.Events + int64 step.events.Length
 
@@ -214,6 +214,7 @@ let evolve (tasks: Map<TaskId, string * int>) event =
     | Event.Advanced(attempt, _, _) -> enter "queued" attempt.task
     | Event.Split(attempt, _, _, _) -> Map.add attempt.task ("split", attempt.number) tasks
     | Event.Part _
+    | Event.PartLost _
     | Event.Speculated _ -> tasks
     | Event.Delayed(id, _, _) -> enter "delayed" id
     | Event.Requeued(id, _)

@@ -156,7 +156,7 @@ let tests =
                 "every piece has its task, and no part"
         }
 
-        test "goes on after the latest event, also where the part of that is gone" {
+        test "runs the piece of a part again whose file is gone, and says so" {
             let scheduler = Scheduler splitting
 
             let history = [
@@ -168,9 +168,26 @@ let tests =
                 Event.Part(taskId 1, 0, Held(spooled "part"))
             ]
 
-            scheduler.Restore(numbered history, Instant.zero, (fun event -> not event.IsPart))
-            Expect.equal scheduler.LastEvent 6L "its number is taken"
+            scheduler.Restore(numbered history, Instant.zero)
+            let output = StepOutput()
+
+            scheduler.Resume(
+                System.Guid.Empty,
+                System.Collections.Generic.Dictionary(),
+                scheduler.PartFiles,
+                Instant.zero,
+                output
+            )
+
+            Expect.contains output.Events (Event.PartLost(taskId 1, 0)) "said"
             let isPart (path: string) = path.Contains "part"
-            Expect.isFalse (Seq.exists isPart scheduler.Spools) "and it has no part"
+            Expect.isFalse (Seq.exists isPart scheduler.Spools) "it has no part"
+
+            let isPiece event =
+                match event with
+                | Event.Submitted(_, piece, _) -> piece.Origin = Origin.Piece(taskId 1, 0)
+                | _ -> false
+
+            Expect.exists output.Events isPiece "its piece is queued"
         }
     ]

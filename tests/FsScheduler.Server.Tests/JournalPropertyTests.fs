@@ -95,7 +95,7 @@ type private Life(settings: Settings, world: World) =
         world.Forget()
         let decisions = StepOutput()
         let first = scheduler.LastEvent + 1L
-        scheduler.Resume(journal.Owner, found, world.Now, decisions)
+        scheduler.Resume(journal.Owner, found, [||], world.Now, decisions)
         record first decisions
         world.Events <- world.Events + int64 decisions.Events.Count
 

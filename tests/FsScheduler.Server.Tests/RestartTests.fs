@@ -157,16 +157,15 @@ let tests =
                     Restart.restore
                         { settings with split = 100L<B> }
                         journal
-                        (Spool())
-                        isSameBoot
                         (Clock TimeProvider.System)
                         Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance
 
-                Expect.equal (Seq.contains part scheduler.Spools) isKept "the part"
+                let lost = Restart.lostParts scheduler (Spool()) isSameBoot
                 let decisions = StepOutput()
                 let found = Collections.Generic.Dictionary()
                 let now = (Clock TimeProvider.System).Now
-                scheduler.Resume(journal.Owner, found, now, decisions)
+                scheduler.Resume(journal.Owner, found, lost, now, decisions)
+                Expect.equal (Seq.contains part scheduler.Spools) isKept "the part"
                 (close journal).Wait()
 
                 let again = [

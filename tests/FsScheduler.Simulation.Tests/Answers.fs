@@ -153,6 +153,9 @@ type Answers(scene: SimulationContext, spool: Spool, observer: Observer) =
             let task = observer.Task attempt.task
             task.DurableEnds <- task.DurableEnds + 1
         | Event.Advanced(attempt, _, _) -> (observer.Task attempt.task).DurableParts.Clear()
+        | Event.PartLost(whole, index) ->
+            let task = observer.Task whole
+            task.DurableParts.Remove struct (task.DurableAttempt, index) |> ignore
         | Event.Speculated _
         | Event.Delayed _
         | Event.Woken _

@@ -157,6 +157,7 @@ type Observer(scene: SimulationContext, spool: Spool) =
         | Event.Split(attempt, last, others, cuts) ->
             splits.Split(input, attempt, last, others, cuts)
         | Event.Part(whole, index, part) -> splits.Part(input, whole, index, part)
+        | Event.PartLost _ -> violation "there is no restart here"
         | Event.Speculated(whole, index, slow) -> splits.Speculate(whole, index, slow)
         | Event.Delayed(id, trouble, delay) ->
             let task = ledger.Task id

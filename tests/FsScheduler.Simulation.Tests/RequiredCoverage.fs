@@ -32,6 +32,7 @@ module RequiredCoverage =
             "Dropped"
             "Drop"
             "Opened"
+            "PartLost"
             "ConfirmPublished"
             "PublishOlder"
         ]

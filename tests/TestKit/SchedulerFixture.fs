@@ -94,7 +94,7 @@ type Machine(settings: Settings, tasksMax: int) =
     member _.Restart(history: Event seq) =
         take "a restart" (fun output ->
             scheduler.Restore(numbered history, now)
-            scheduler.Resume(Guid.Empty, Dictionary(), now, output))
+            scheduler.Resume(Guid.Empty, Dictionary(), [||], now, output))
 
     /// Lets time pass without a tick.
     member _.Wait(span: Duration) = now <- now + span

@@ -15,6 +15,8 @@ type Event =
     | Split of Attempt * last: int * others: Pipeline voption * cuts: Size[]
     /// A piece is finished, with this part of the result.
     | Part of whole: TaskId * index: int * KeptContent
+    /// The file of a part was gone when the scheduler was started again.
+    | PartLost of whole: TaskId * index: int
     /// A piece takes much longer than the others: a second task for it is submitted next.
     | Speculated of whole: TaskId * index: int * slow: TaskId
     /// Failed; retried after this delay.

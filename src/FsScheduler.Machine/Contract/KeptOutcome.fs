@@ -15,3 +15,11 @@ type KeptOutcome =
     | KeptResult of KeptContent
     /// The result is a file of `resultados/`.
     | StoredResult of ContentHash
+
+/// A part of the result of a task in pieces, in a file.
+type PartFile = {
+    whole: TaskId
+    /// The index of the piece.
+    index: int
+    path: string
+}

@@ -47,8 +47,18 @@ module internal Resume =
             | task when task.State = TaskState.Publishing || task.IsUnderWay -> ()
             | task -> Finish.giveWay state task |> ignore
 
-    let run (state: State) (owner: Guid) (found: IReadOnlyDictionary<Attempt, ContentHash>) =
+    let run
+        (state: State)
+        (owner: Guid)
+        (found: IReadOnlyDictionary<Attempt, ContentHash>)
+        (lost: PartFile[])
+        =
         state.Record(Event.Opened owner)
+
+        for part in lost do
+            state.Record(Event.PartLost(part.whole, part.index))
+
+        state.DiscardReleased()
         state.Marks.Clear()
         Replies.evict state
         expectBack state

@@ -58,6 +58,9 @@ module Explanation =
 
             Some
                 $"Attempt {attempt.number} is worked on in {cuts.Length} pieces, since {time at}: each is a task of its own{stages}."
+        | Event.PartLost(_, index) ->
+            Some
+                $"The result of piece {index + 1} was gone when the scheduler was started again at {time at}: the piece is run again."
         | Event.Speculated(_, index, slow) ->
             Some
                 $"Piece {index + 1}, task {slow}, took much longer than the others: at {time at} a second worker was given it too. The first result counts."

@@ -47,6 +47,8 @@ type InitialState = {
     owner: Guid
     /// Results of earlier runs that were found under their final names.
     found: IReadOnlyDictionary<Attempt, ContentHash>
+    /// Parts of results of earlier runs whose files are gone.
+    lost: PartFile[]
     /// Notes of the start, for the journal.
     notes: Note[]
 } with
@@ -56,6 +58,7 @@ type InitialState = {
         scheduler = scheduler
         owner = Guid.NewGuid()
         found = Dictionary()
+        lost = [||]
         notes = [||]
     }
 
@@ -158,7 +161,7 @@ type BatchPipeline(initial: InitialState, journal: IJournal, release: Release, c
 
             batch.Inputs <- batch.Inputs + inputs.Length
         | Resume ->
-            scheduler.Resume(initial.owner, initial.found, batch.At, batch.StepOutput)
+            scheduler.Resume(initial.owner, initial.found, initial.lost, batch.At, batch.StepOutput)
             scheduler.Step(Input.Note initial.notes, batch.At, batch.StepOutput)
         | Ask query ->
             batch.Inputs <- batch.Inputs + 1

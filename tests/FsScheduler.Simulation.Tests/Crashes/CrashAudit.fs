@@ -51,8 +51,7 @@ type CrashAudit
                 for recorded in history.All do
                     struct (recorded.number, recorded.at, recorded.event)
             },
-            world.clock.Now,
-            isThere
+            world.clock.Now
         )
 
         RestoreChecks.asIfWhole whole scheduler
@@ -62,8 +61,7 @@ type CrashAudit
             countPart recorded.event
 
             // Of the tasks that are done too, which may not be done again.
-            if isThere recorded.event then
-                pieces.Take(recorded.event, false)
+            pieces.Take(recorded.event, false)
 
         RestoreChecks.beside history scheduler
 

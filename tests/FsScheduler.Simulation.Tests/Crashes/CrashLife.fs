@@ -63,7 +63,7 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
     let isSameBoot = world.state.IsSameBoot
 
     let scheduler =
-        Restart.restore settings.machine journal files isSameBoot world.clock NullLogger.Instance
+        Restart.restore settings.machine journal world.clock NullLogger.Instance
 
     let audit = CrashAudit(settings.machine, world, files, scheduler, isCompared)
 
@@ -114,8 +114,10 @@ type CrashLife(settings: CrashSettings, world: CrashWorld, isCompared: bool) =
         }
 
     do
+        let lost = host.InitialState.lost |> Array.map _.path
+
         for path in scheduler.Spools do
-            must (files.Has path) $"{path} is needed, and not there"
+            must (files.Has path <> Array.contains path lost) $"{path} is needed, and not there"
 
         for note in host.InitialState.notes do
             if note.IsDamaged then

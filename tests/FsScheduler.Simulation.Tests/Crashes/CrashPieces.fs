@@ -12,7 +12,7 @@ type CrashPieces() =
         Dictionary<TaskId, struct (struct (Size[] * Pipeline voption) * HashSet<int>)>()
 
     /// <summary>The next event.</summary>
-    /// <param name="event">Of a part, only if that is still there.</param>
+    /// <param name="event">Of any kind.</param>
     /// <param name="isChecked">Of this life: nothing that is done may be done again.</param>
     member _.Take(event: Event, isChecked: bool) =
         let must isSo text = must (not isChecked || isSo) text
@@ -38,6 +38,11 @@ type CrashPieces() =
             | true, struct (_, parts) ->
                 must (parts.Add index) $"there are two parts {index} of task {whole}"
             | _ -> must false $"task {whole} has a part and is not split"
+        | Event.PartLost(whole, index) ->
+            match wholes.TryGetValue whole with
+            | true, struct (_, parts) ->
+                must (parts.Remove index) $"part {index} of task {whole} is lost, and never was"
+            | _ -> must false $"a part of task {whole} is lost, which is not split"
         | Event.Retried id ->
             match wholes.TryGetValue id with
             | true, struct (struct (cuts, _), parts) when cuts.Length = parts.Count ->

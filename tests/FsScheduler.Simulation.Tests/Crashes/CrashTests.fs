@@ -99,6 +99,7 @@ let private required = [
     "effect: ConfirmPublished"
     "event: Claimed"
     "event: Part"
+    "event: PartLost"
     "event: Quarantined"
     "event: Speculated"
     "event: Split"
