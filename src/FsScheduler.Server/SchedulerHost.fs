@@ -294,6 +294,14 @@ type SchedulerHost(options: HostOptions) =
 
         let report inputs = mailbox.PostAsync(inputs, ct)
 
+        let rememberOwner (owner: ResultOwner) : Task =
+            task {
+                do! report [| Input.Note [| Note.Owner(owner.name, owner.owner) |] |]
+                // An answer comes once all before it is durable.
+                let! _ = mailbox.QueryAsync(_.LastEvent, ct)
+                ()
+            }
+
         [
             start (fun () -> tick mailbox around.heard ct)
             start (fun () -> submissions.RunAsync(report, ct))
@@ -304,6 +312,7 @@ type SchedulerHost(options: HostOptions) =
             start (fun () ->
                 publishing.RunAsync(
                     (fun inputs -> mailbox.PostAsync(inputs, CancellationToken.None)),
+                    rememberOwner,
                     ct
                 ))
         ]

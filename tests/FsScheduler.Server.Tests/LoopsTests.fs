@@ -98,6 +98,14 @@ let tests =
             let origin = Origin.Client(1L<sessionId>, File, None)
             let submission = Submission.Create(name "a", "", 0, origin, Bytes [||])
             queue.Post(DiskEffect.Publish(forFile, submission, Bytes [| 1uy |]))
-            do! fails (queue.RunAsync((fun _ -> unexpected ()), CancellationToken.None))
+
+            do!
+                fails (
+                    queue.RunAsync(
+                        (fun _ -> unexpected ()),
+                        rememberNothing,
+                        CancellationToken.None
+                    )
+                )
         }
     ]

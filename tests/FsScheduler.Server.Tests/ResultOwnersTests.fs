@@ -59,7 +59,7 @@ let private read (folder: TempFolder) file =
     IO.File.ReadAllText(folder.At $"out/{file}")
 
 /// Performs effects by a queue with one answer for each result, and ends it.
-let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEffect list) =
+let private performWith (log: ILogger) owned remember (folder: TempFolder) effects =
     task {
         let publisher = ResultStore(folder.At "out")
         publisher.Sweep() |> ignore
@@ -72,7 +72,7 @@ let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEff
                 Inputs(InputFolder(folder.At "in"), OnDone.Keep),
                 publisher,
                 Spool(),
-                ResultOwners(publisher, (fun _ -> false), []),
+                ResultOwners(publisher, (fun _ -> false), owned),
                 OnDone.Keep,
                 Sync.Off,
                 ignore,
@@ -90,6 +90,7 @@ let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEff
                 (fun _ ->
                     told.TrySetResult() |> ignore
                     Task.CompletedTask),
+                remember,
                 stop.Token
             )
 
@@ -97,6 +98,9 @@ let private performLogging (log: ILogger) (folder: TempFolder) (effects: DiskEff
         stop.Cancel()
         do! running.ContinueWith(fun (_: Task) -> ())
     }
+
+let private performLogging log folder effects =
+    performWith log [] ServerSupport.rememberNothing folder effects
 
 let private perform folder effects =
     performLogging NullLogger.Instance folder effects
@@ -208,7 +212,15 @@ let tests =
             Expect.equal (put (ofTask 1L)) (told (ValueSome(ofTask 1L))) "the task's"
             Expect.equal (put (ofTask 1L)) (Ok(struct (name "c.txt", ValueNone))) "known"
             IO.File.Delete(folder.At "out/c.txt.out")
-            Expect.equal (put file) (told ValueNone) "the file's"
+            Expect.equal (put file) (Error(Abandoned(name "c.txt"))) "not before that is durable"
+            let forgotten = System.Collections.Generic.List<ResultOwner>()
+            owners.Forget(name "c.txt", forgotten.Add)
+
+            Expect.equal
+                (List.ofSeq forgotten)
+                [ { name = name "c.txt"; owner = ValueNone } ]
+                "free"
+
             Expect.equal (put file) (Ok(struct (name "c.txt", ValueNone))) "as everybody assumes"
         }
 
@@ -247,6 +259,35 @@ let tests =
                     (read folder $"{places[number - 1]}.out")
                     (string number)
                     "nor a result"
+        }
+
+        testTask "whose result is gone is forgotten for good before another one has the name" {
+            use folder = new TempFolder()
+            IO.Directory.CreateDirectory(folder.At "in") |> ignore
+            let remembered = System.Collections.Generic.List<ResultOwner>()
+
+            let remember (owner: ResultOwner) : Task =
+                task {
+                    do! Task.Yield()
+                    Expect.isFalse (IO.File.Exists(folder.At "out/c.txt.out")) "not yet published"
+                    remembered.Add owner
+                }
+
+            do!
+                performWith NullLogger.Instance [ struct (name "c.txt", ofTask 1L) ] remember folder [
+                    DiskEffect.Publish(
+                        attemptOf 2 1,
+                        submission (Origin.Client(1L<sessionId>, File, None)),
+                        bytes "done"
+                    )
+                ]
+
+            Expect.equal
+                (List.ofSeq remembered)
+                [ { name = name "c.txt"; owner = ValueNone } ]
+                "once"
+
+            Expect.equal (read folder "c.txt.out") "done" "the result"
         }
 
         testTask "of an older error gives way to a result that came meanwhile" {

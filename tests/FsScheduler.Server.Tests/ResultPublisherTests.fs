@@ -70,7 +70,7 @@ let private publish sync onDone (isOfFile: bool) (failures: int) =
             over.TrySetResult() |> ignore
             Task.CompletedTask
 
-        let running = queue.RunAsync(tell, stop.Token)
+        let running = queue.RunAsync(tell, rememberNothing, stop.Token)
         queue.Post(DiskEffect.Publish(attemptOf 1 1, submission, bytes "a"))
         do! over.Task.WaitAsync(TimeSpan.FromSeconds 30.0)
         stop.Cancel()
@@ -171,7 +171,7 @@ let tests =
                     over.TrySetResult() |> ignore
                     Task.CompletedTask
 
-                let running = queue.RunAsync(tell, stop.Token)
+                let running = queue.RunAsync(tell, rememberNothing, stop.Token)
 
                 let submission =
                     Submission.Create(name "changed", "", 0, Origin.Folder, Payload.Input stamp)
@@ -216,6 +216,7 @@ let tests =
                     (fun inputs ->
                         told.TrySetResult inputs |> ignore
                         Task.CompletedTask),
+                    rememberNothing,
                     stop.Token
                 )
 

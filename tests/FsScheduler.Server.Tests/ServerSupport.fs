@@ -2,6 +2,7 @@
 module FsScheduler.Server.Tests.ServerSupport
 
 open System
+open System.Threading.Tasks
 open Microsoft.Extensions.Logging.Abstractions
 open FsScheduler.Journal
 open FsScheduler.Platform
@@ -19,6 +20,9 @@ let openOver (store: MemoryStore) (folder: string) =
         (StorageOutage NullLogger.Instance)
         (Clock TimeProvider.System)
     |> started
+
+/// For a publisher whose names have no other owners.
+let rememberNothing (_: ResultOwner) : Task = Task.CompletedTask
 
 /// Publishes what it is given, and logs nothing.
 let publishQueue (entrada: string) (publisher: ResultStore) onDone sync flush =

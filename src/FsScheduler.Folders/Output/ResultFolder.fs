@@ -11,6 +11,8 @@ type PublishFailure =
     | OutsideResults of path: string
     /// A result, or an error, of another source has the name.
     | Occupied of path: string
+    /// Another source still owns the name, whose result is gone. `ResultOwners.Forget` is to be durable first.
+    | Abandoned of TaskName
     | NoSpace
     /// The disk fails, or has become read-only.
     | DiskBroken of reason: string
@@ -28,6 +30,7 @@ type PublishFailure =
         | NameTaken _
         | OutsideResults _
         | Occupied _
+        | Abandoned _
         | NotPermitted _
         | NameTooLong
         | TempLost _
@@ -42,6 +45,7 @@ type PublishFailure =
             $"{path} is a link; results are written only below their own folder"
         | Occupied path ->
             $"{path} is there already, of another source; take it away, or submit under another name"
+        | Abandoned name -> $"{name} belongs to another source, whose result is gone"
         | NoSpace -> "there is no space left for the result"
         | DiskBroken reason -> $"the disk fails: {reason}"
         | NotPermitted reason -> $"the result may not be written: {reason}"

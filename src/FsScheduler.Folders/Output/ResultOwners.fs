@@ -62,11 +62,13 @@ type ResultOwners
                 owners[key] <- struct (name, source)
                 ValueSome { name = name; owner = ValueSome source }
 
-    /// Publishes under the lock of the name, so that its owner stays the same meanwhile.
+    /// Publishes under the lock of the name, so that its owner stays the same meanwhile. The old owner of a name is
+    /// forgotten first, because a restart finds a result only under a name that no other source owns.
     let tryPut source name (put: TaskName -> bool -> Result<unit, PublishFailure>) =
         lock (lockOf name) (fun () ->
             match holderOf source name with
             | NameHolder.Other -> Error(Occupied(results.TargetOf name))
+            | NameHolder.Nobody when owners.ContainsKey(results.Fold name) -> Error(Abandoned name)
             | holder ->
                 put name holder.IsSame |> Result.map (fun () -> struct (name, own source name)))
 

@@ -123,17 +123,28 @@ type ResultPublisher
                 put (fun place mayReplace -> results.PublishTemp(place, path, mayReplace))
                 |> Result.map (fun put -> struct (put, hash)))
 
+    let mutable remember: ResultOwner -> Task = fun _ -> Task.CompletedTask
+
+    /// Forgets the owner of an abandoned name. Completes when that is durable.
+    let forget name : Task =
+        let remembering = ref Task.CompletedTask
+        owners.Forget(name, (fun owner -> remembering.Value <- remember owner))
+        remembering.Value
+
+    /// Repeats a publication whose name is abandoned, once the old owner is forgotten.
+    let rec untilFree (attempt: unit -> Result<'T, PublishFailure>) =
+        match attempt () with
+        | Error(Abandoned name) ->
+            task {
+                do! forget name
+                return! untilFree attempt
+            }
+        | Error failure when failure.IsOfTheDisk -> Task.FromResult(Error failure.Message)
+        | outcome -> Task.FromResult(Ok outcome)
+
     /// Retries while the disk takes no data, so that an existing result is not computed again.
     let retrying (ct: CancellationToken) (attempt: unit -> Result<'T, PublishFailure>) =
-        outage.RetryAsync(
-            results.Path,
-            clock,
-            ct,
-            fun () ->
-                match attempt () with
-                | Error failure when failure.IsOfTheDisk -> Task.FromResult(Error failure.Message)
-                | outcome -> Task.FromResult(Ok outcome)
-        )
+        outage.RetryAsync(results.Path, clock, ct, (fun () -> untilFree attempt))
 
     let publish
         (attempt: Attempt)
@@ -312,8 +323,13 @@ type ResultPublisher
 
     /// <summary>Works until it is stopped.</summary>
     /// <param name="report">Posts inputs of the machine.</param>
+    /// <param name="rememberOwner">Records the owner of a name; completes when that is durable.</param>
     /// <param name="ct">Stops the work, between two files or while the disk takes no data.</param>
-    member _.RunAsync(report: Input[] -> Task, ct: CancellationToken) : Task =
+    member _.RunAsync
+        (report: Input[] -> Task, rememberOwner: ResultOwner -> Task, ct: CancellationToken)
+        : Task =
+        remember <- rememberOwner
+
         let work (ct: CancellationToken) : Task =
             task {
                 let outcomes = List<Input>()
