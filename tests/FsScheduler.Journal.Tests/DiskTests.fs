@@ -1,7 +1,6 @@
 module FsScheduler.Journal.Tests.DiskTests
 
 open System
-open System.Diagnostics
 open System.IO
 open System.Threading
 open Expecto
@@ -35,26 +34,18 @@ let private watched (path: string) (held: ResizeArray<string option>) : IJournal
 
 let private logBytes path = FileInfo(path + "-wal").Length
 
-let private shell (folder: string) (command: string) =
-    use child =
-        Process.Start(ProcessStartInfo("/bin/sh", [ "-c"; command ], WorkingDirectory = folder))
-        |> nonNull
-
-    child.WaitForExit()
-    child.ExitCode = 0
-
 /// On a disk of so many MiB.
 let private onSmallDisk (mebibytes: int) (test: string -> unit) =
     use folder = new TempFolder()
     Directory.CreateDirectory(folder.At "disk") |> ignore
 
-    if not (shell folder.Path $"mount -t tmpfs -o size={mebibytes}m none disk 2> /dev/null") then
+    if not (tryMountTmpfs $"size={mebibytes}m" (folder.At "disk")) then
         skiptest "no small disk can be made here"
 
     try
         test (folder.At "disk")
     finally
-        shell folder.Path "umount -l disk" |> ignore
+        unmountNow (folder.At "disk")
 
 let private appendFrom (store: IJournalStore) count =
     let next = (sizeOf store).next
@@ -128,12 +119,12 @@ let tests =
                 fill store
                 let next = (sizeOf store).next
                 // Of nothing else on the disk, to the last byte.
-                shell disk "dd if=/dev/zero of=filler bs=512 2> /dev/null" |> ignore
+                exitCodeOf disk "dd if=/dev/zero of=filler bs=512 2> /dev/null" |> ignore
                 store.Dispose()
                 (reader :> IDisposable).Dispose()
                 // The index of the log needs room that only the reserve has.
                 File.Delete(path + "-shm")
-                shell disk "dd if=/dev/zero of=more bs=512 2> /dev/null" |> ignore
+                exitCodeOf disk "dd if=/dev/zero of=more bs=512 2> /dev/null" |> ignore
                 use again = watched path (ResizeArray())
                 appendFrom again 1L
                 Expect.equal (sizeOf again).next (next + 1L) "goes on"))
@@ -146,7 +137,7 @@ let tests =
                     let store = watched path (ResizeArray())
                     append store [ batch 1L 1 ]
                     let filler = Path.Combine(disk, "filler")
-                    shell disk "dd if=/dev/zero of=filler bs=512 2> /dev/null" |> ignore
+                    exitCodeOf disk "dd if=/dev/zero of=filler bs=512 2> /dev/null" |> ignore
 
                     Expect.throwsT<StoreError>
                         (fun () -> append store [ sized (5 * mebibyte) 2L 1 ])

@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.BrokenWorkerTests
 
 open System
-open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.TestKit
@@ -57,20 +56,12 @@ let private isThere (place: Workplace) =
 
 let private none (_: Workplace) : string list = []
 
-let private run (command: string) (args: string list) =
-    use child =
-        nonNull (Process.Start(ProcessStartInfo(command, args, RedirectStandardError = true)))
-
-    child.StandardError.ReadToEnd() |> ignore
-    child.WaitForExit()
-    child.ExitCode = 0
-
 /// A file system with room for little, which only root may mount.
 let private small (place: Workplace) =
     let folder = place.At "small"
     Directory.CreateDirectory folder |> ignore
 
-    if not (run "mount" [ "-t"; "tmpfs"; "-o"; "size=64k,nr_inodes=12"; "none"; folder ]) then
+    if not (tryMountTmpfs "size=64k,nr_inodes=12" folder) then
         skiptest "it mounts a file system, which takes root"
 
     [ $"TMPDIR={folder}" ]
@@ -92,7 +83,7 @@ let private unmount (place: Workplace) = {
     new IDisposable with
         member _.Dispose() =
             if Directory.Exists(place.At "small") then
-                run "umount" [ "-l"; place.At "small" ] |> ignore
+                unmountNow (place.At "small")
 }
 
 /// All files come while both are there. The word is one that the scheduler says of the one that is broken.

@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.DiskTests
 
 open System
-open System.Diagnostics
 open System.IO
 open System.Text
 open System.Threading.Tasks
@@ -10,11 +9,6 @@ open Expecto
 open FsScheduler.TestKit
 open FsScheduler.TestKit.Farm
 open FsScheduler.System.Tests.Commands
-
-let private run (program: string) (args: string list) =
-    use child = nonNull (Process.Start(ProcessStartInfo(program, args)))
-    child.WaitForExit()
-    child.ExitCode
 
 /// A folder on a file system of its own, of so many KiB.
 type private SmallDisk(path: string, kib: int) =
@@ -24,7 +18,7 @@ type private SmallDisk(path: string, kib: int) =
 
         Directory.CreateDirectory path |> ignore
 
-        if run "mount" [ "-t"; "tmpfs"; "-o"; $"size={kib}k"; "tmpfs"; path ] <> 0 then
+        if not (tryMountTmpfs $"size={kib}k" path) then
             skiptest "only root may mount a tmpfs"
 
     let filler = Path.Combine(path, ".filler")
@@ -43,7 +37,7 @@ type private SmallDisk(path: string, kib: int) =
     member _.Free() = File.Delete filler
 
     interface IDisposable with
-        member _.Dispose() = run "umount" [ "-l"; path ] |> ignore
+        member _.Dispose() = unmountNow path
 
 let private worker =
     """{"type":"HELLO","protocol":1,"role":"worker","name":"w","stages":["lower"]}"""
@@ -82,7 +76,7 @@ let tests =
                 use scheduler = scheduler
                 use _ = startWorker place port []
                 // Not from the start: the runtime itself needs larger ones.
-                let code = run "prlimit" [ "--pid"; string scheduler.Id; "--fsize=1048576" ]
+                let code = exitCodeOf place.Path $"prlimit --pid {scheduler.Id} --fsize=1048576"
                 Expect.equal code 0 "the limit"
                 place.Put("big.txt", Array.create 3_000_000 (byte 'A'))
                 place.Put("small.txt", "SMALL")
@@ -197,7 +191,7 @@ let tests =
                     "nothing is left"
 
                 let! code =
-                    run "mount" [ "-o"; "remount,size=20000k"; place.At ".fs-scheduler" ]
+                    exitCodeOf place.Path "mount -o remount,size=20000k .fs-scheduler"
                     |> System.Threading.Tasks.Task.FromResult
 
                 Expect.equal code 0 "a larger disk"

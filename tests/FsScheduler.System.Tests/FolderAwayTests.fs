@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.FolderAwayTests
 
 open System
-open System.Diagnostics
 open System.IO
 open System.Threading.Tasks
 open Expecto
@@ -113,9 +112,7 @@ let private awayAndBack = [
                                 (DriveInfo entrada).DriveFormat = "tmpfs"
                                 && Directory.GetFiles(entrada).Length = 0
                             then
-                                Diagnostics.Process
-                                    .Start("/bin/umount", [ "-l"; entrada ])
-                                    .WaitForExit()
+                                unmountNow entrada
                     })
         }
 

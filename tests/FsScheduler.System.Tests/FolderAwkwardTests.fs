@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.FolderAwkwardTests
 
 open System
-open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.TestKit
@@ -230,7 +229,7 @@ let private overlaps = [
                     do! unmount place (mounted.Pop())
             finally
                 for target in mounted do
-                    Diagnostics.Process.Start("/bin/umount", [ "-l"; target ]).WaitForExit()
+                    unmountNow target
         }
 ]
 

@@ -2,8 +2,6 @@
 module FsScheduler.System.Tests.Requirements
 
 open System
-open System.ComponentModel
-open System.Diagnostics
 open System.Net
 open System.Net.Sockets
 open Expecto
@@ -31,20 +29,7 @@ let needIPv6 () =
         skiptest "this machine has no [::1]"
 
 let private runs (program: string) =
-    try
-        let start =
-            ProcessStartInfo(
-                program,
-                [ "--version" ],
-                RedirectStandardOutput = true,
-                RedirectStandardError = true
-            )
-
-        use child = nonNull (Process.Start start)
-        child.WaitForExit()
-        child.ExitCode = 0
-    with :? Win32Exception ->
-        false
+    exitCodeOf "." $"{program} --version >/dev/null 2>&1" = 0
 
 /// An interpreter that a test starts. In CI it must be there.
 let need (program: string) =

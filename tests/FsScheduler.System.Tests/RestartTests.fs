@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.RestartTests
 
 open System
-open System.Diagnostics
 open System.IO
 open System.Text.RegularExpressions
 open System.Threading.Tasks
@@ -268,23 +267,6 @@ let private damaged =
             Expect.isTrue (File.Exists(place.At ".fs-scheduler/journal.repaired.db")) (snd repaired)
         }
 
-/// A file system of a few MiB, where we may make one.
-let private smallDisk (path: string) (mebibytes: int) =
-    let mount =
-        Process.Start(
-            ProcessStartInfo(
-                "mount",
-                $"-t tmpfs -o size={mebibytes}m tmpfs {path}",
-                RedirectStandardError = true
-            )
-        )
-
-    match mount with
-    | null -> false
-    | mount ->
-        mount.WaitForExit()
-        mount.ExitCode = 0
-
 let private fullDisk =
     scenario "waits for room when the disk is full, and loses nothing"
     <| fun () ->
@@ -296,7 +278,7 @@ let private fullDisk =
             if
                 not (OperatingSystem.IsLinux())
                 || Environment.UserName <> "root"
-                || not (smallDisk disk 8)
+                || not (tryMountTmpfs "size=8m" disk)
             then
                 skiptest "no small file system can be made here"
 
@@ -364,7 +346,7 @@ let private fullDisk =
                 let! outcome = other.Expect "DONE"
                 Expect.equal outcome.payload "b"B "it goes on"
             finally
-                Process.Start("umount", $"-l {disk}").WaitForExit()
+                unmountNow disk
         }
 
 [<Tests>]

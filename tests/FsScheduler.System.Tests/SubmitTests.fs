@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.SubmitTests
 
 open System
-open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.TestKit
@@ -128,9 +127,7 @@ let private awkward =
                     ((File.ReadAllText "/proc/version").ToLowerInvariant())
                     "a file that has no length"
 
-                use fifo = Diagnostics.Process.Start("mkfifo", [ place.At "fifo" ])
-                fifo.WaitForExit()
-
+                shell place.Path "mkfifo fifo"
                 use client = startCommand place port [ "submit"; "fifo" ]
 
                 do! File.WriteAllTextAsync(place.At "fifo", "CANO")

@@ -2,7 +2,6 @@
 module FsScheduler.System.Tests.TemporaryFolderTests
 
 open System
-open System.Diagnostics
 open System.IO
 open Expecto
 open FsScheduler.TestKit
@@ -66,8 +65,7 @@ let private temporaryFolders =
                         (Directory.GetDirectories(full, "fs-worker-*"))
                         "nothing is left there"
                 finally
-                    use unmounting = Process.Start("umount", [ full ])
-                    unmounting.WaitForExit()
+                    unmountNow full
             }
 
         scenario "that none of its own workers can use ends a scheduler with --once"

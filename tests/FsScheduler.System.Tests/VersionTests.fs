@@ -11,14 +11,6 @@ open FsScheduler.TestKit.Farm
 open FsScheduler.System.Tests.Commands
 open FsScheduler.System.Tests.Requirements
 
-let private run (folder: string) (command: string) =
-    let start =
-        Diagnostics.ProcessStartInfo("/bin/sh", [ "-c"; command ], WorkingDirectory = folder)
-
-    use child = nonNull (Diagnostics.Process.Start start)
-    child.WaitForExit()
-    child.ExitCode
-
 /// Other bytes with the size and the time of the older ones.
 let private replace (place: Workplace) (text: string) =
     shell
@@ -255,7 +247,7 @@ let private elsewhere = [
             let disk = place.At "disk"
             Directory.CreateDirectory disk |> ignore
 
-            if run place.Path "mount -t tmpfs -o size=64k tmpfs disk" <> 0 then
+            if not (tryMountTmpfs "size=64k" (place.At "disk")) then
                 skiptest "only root may mount a tmpfs"
 
             try
@@ -280,7 +272,7 @@ let private elsewhere = [
 
                 Expect.equal there [ "small.txt" ] "no half file"
             finally
-                run place.Path "umount -l disk" |> ignore
+                unmountNow (place.At "disk")
         }
 
     scenario "what could not be read is taken out of quarantine when it can be, by itself"
@@ -291,7 +283,9 @@ let private elsewhere = [
 
             // Root reads everything; another user has to be somebody's to become.
             if
-                run place.Path "[ $(id -u) = 0 ] && setpriv --reuid 65534 --clear-groups true"
+                exitCodeOf
+                    place.Path
+                    "[ $(id -u) = 0 ] && setpriv --reuid 65534 --clear-groups true"
                 <> 0
             then
                 skiptest "only root can run it as another user, by setpriv"

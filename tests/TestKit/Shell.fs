@@ -8,8 +8,8 @@ open System.IO
 open System.Threading.Tasks
 open Expecto
 
-/// Runs a program of the system, for what .NET cannot make.
-let shell (folder: string) (command: string) =
+/// The exit code of a program of the system, for what .NET cannot make. Fails where it takes longer than `patience`.
+let exitCodeOf (folder: string) (command: string) : int =
     let start =
         ProcessStartInfo("/bin/sh", [ "-c"; command ], WorkingDirectory = folder)
 
@@ -19,8 +19,21 @@ let shell (folder: string) (command: string) =
         child.Kill true
         failwith $"{command}: it has not ended within {patience.TotalSeconds} s"
 
-    if child.ExitCode <> 0 then
-        failwith $"{command}: exit code {child.ExitCode}"
+    child.ExitCode
+
+/// Runs a program of the system, and fails where it fails.
+let shell (folder: string) (command: string) =
+    match exitCodeOf folder command with
+    | 0 -> ()
+    | code -> failwith $"{command}: exit code {code}"
+
+/// Mounts a tmpfs, which takes root and Linux; false where that is refused.
+let tryMountTmpfs (options: string) (folder: string) : bool =
+    exitCodeOf folder $"mount -t tmpfs -o {options} tmpfs '{folder}' 2>/dev/null" = 0
+
+/// Unmounts a folder, also one in use.
+let unmountNow (folder: string) =
+    exitCodeOf "/" $"umount -l '{folder}'" |> ignore
 
 /// Whether a process is there and no zombie.
 let isAlive (pid: int) =
