@@ -22,6 +22,18 @@ let private failInARow count (machine: Machine) =
 
     said
 
+/// Task 1 has waited half a minute for a worker other than 1, behind task 3, which is younger and more urgent. Worker 2
+/// keeps task 2.
+let private behindYounger () =
+    let machine = started settings 2 1 2
+    machine.Fail(1, attempt 1 1) |> ignore
+    machine.Pass(10_000L<ms>, [ session 1; session 2 ]) |> ignore
+    machine.Submit("urgent", priority = 1) |> ignore
+    machine.Fail(1, attempt 3 1) |> ignore
+    let _, effects = machine.Pass(22_000L<ms>, [ session 1; session 2 ])
+    Expect.isEmpty (assignments effects) "the younger one is first in the queue"
+    machine
+
 let private preference =
     testList "a task that a worker has failed" [
         test "waits for another one that is busy, and goes to it" {
@@ -40,15 +52,24 @@ let private preference =
         }
 
         test "does not wait longer behind a younger one that is cancelled" {
-            let machine = started settings 2 1 2
-            machine.Fail(1, attempt 1 1) |> ignore
-            machine.Pass(10_000L<ms>, [ session 1; session 2 ]) |> ignore
-            machine.Submit("urgent", priority = 1) |> ignore
-            machine.Fail(1, attempt 3 1) |> ignore
-            let _, effects = machine.Pass(22_000L<ms>, [ session 1; session 2 ])
-            Expect.isEmpty (assignments effects) "the younger one is first in the queue"
+            let machine = behindYounger ()
             let _, effects = machine.Take(Input.Cancel(taskId 3, client))
             Expect.equal (assignments effects) [ 1L, 1L, 2 ] "at once, not at the next tick"
+        }
+
+        test "is given at the turn for old tasks, also behind a younger one" {
+            let machine = behindYounger ()
+
+            let given = [
+                for task in 4 .. 4 + int SchedulerLimits.agingTurns do
+                    let _, effects = machine.Submit $"x{task}"
+                    yield! assignments effects
+
+                    if (assignments effects).Length > 0 then
+                        yield! assignments (snd (machine.Succeed(1, attempt task 1)))
+            ]
+
+            Expect.contains given (1L, 1L, 2) "between two ticks"
         }
 
         test "waits on where the one that failed it only fails, though that one is to be tried" {

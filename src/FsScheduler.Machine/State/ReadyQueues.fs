@@ -179,6 +179,18 @@ type internal ReadyQueues
         if queue.IsOpen then
             openCount <- openCount + difference
 
+    let openQueue (queue: ReadyQueue) =
+        if not queue.IsOpen then
+            queue.IsOpen <- true
+            openCount <- openCount + queue.Count
+
+    /// At its `agingTurns`th turn a worker may be given a task that stands behind one that it has failed.
+    let openForAged (worker: Worker) =
+        if worker.Turn = SchedulerLimits.agingTurns - 1 && avoiding > 0 then
+            for queue in queues do
+                if queue.FailedBy.Length > 0 then
+                    openQueue queue
+
     /// Queued tasks without the suspects.
     member _.Count = count
 
@@ -188,9 +200,8 @@ type internal ReadyQueues
     /// Opens the queues that a newly idle worker can run.
     member _.OpenFor(worker: Worker) =
         for queue in queues do
-            if not queue.IsOpen && worker.Can queue.Stage then
-                queue.IsOpen <- true
-                openCount <- openCount + queue.Count
+            if worker.Can queue.Stage then
+                openQueue queue
 
     /// Opens all queues, after a stage is full no longer or a worker held back no longer.
     member _.OpenAll() =
@@ -255,9 +266,8 @@ type internal ReadyQueues
         counted queue -1
 
         // The next task may have waited for another worker long enough, unlike the one before it.
-        if queue.FailedBy.Length > 0 && not queue.IsOpen then
-            queue.IsOpen <- true
-            openCount <- openCount + queue.Count
+        if queue.FailedBy.Length > 0 then
+            openQueue queue
 
     /// The next task for a worker: the first of the highest priority; every `agingTurns`th time the one that has waited
     /// too long, so that no task starves.
@@ -272,6 +282,7 @@ type internal ReadyQueues
 
         if not (isNull task) then
             worker.Turn <- (worker.Turn + 1) % SchedulerLimits.agingTurns
+            openForAged worker
 
         task
 
