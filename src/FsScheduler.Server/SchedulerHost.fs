@@ -276,22 +276,6 @@ type SchedulerHost(options: HostOptions) =
 
         let spoolOf attempt = host.PlaceOfAsync(mailbox, attempt, ct)
 
-        let maintenance =
-            Maintenance(
-                options.journal,
-                options.retention,
-                options.pace,
-                mailbox,
-                options.results,
-                owners,
-                (fun paths ->
-                    if options.sync <> Sync.Off then
-                        options.flush paths),
-                around.maintenance,
-                clock,
-                options.log
-            )
-
         let report inputs = mailbox.PostAsync(inputs, ct)
 
         let rememberOwner (owner: ResultOwner) : Task =
@@ -301,6 +285,23 @@ type SchedulerHost(options: HostOptions) =
                 let! _ = mailbox.QueryAsync(_.LastEvent, ct)
                 ()
             }
+
+        let maintenance =
+            Maintenance(
+                options.journal,
+                options.retention,
+                options.pace,
+                mailbox,
+                options.results,
+                owners,
+                rememberOwner,
+                (fun paths ->
+                    if options.sync <> Sync.Off then
+                        options.flush paths),
+                around.maintenance,
+                clock,
+                options.log
+            )
 
         [
             start (fun () -> tick mailbox around.heard ct)

@@ -134,8 +134,12 @@ let tests =
             IO.File.Delete(folder.At "out/c.txt.out")
             let gone = System.Collections.Generic.List<string>()
 
+            let remember (owner: ResultOwner) =
+                gone.Add(string owner.name)
+                Task.CompletedTask
+
             let forget file =
-                results.Owners.Forget(name file, fun gone' -> gone.Add(string gone'.name))
+                results.Owners.ForgetAsync(name file, remember).Wait()
 
             forget "c.txt"
             forget "c.2.txt"
@@ -213,13 +217,24 @@ let tests =
             Expect.equal (put (ofTask 1L)) (Ok(struct (name "c.txt", ValueNone))) "known"
             IO.File.Delete(folder.At "out/c.txt.out")
             Expect.equal (put file) (Error(Abandoned(name "c.txt"))) "not before that is durable"
+            let durable = TaskCompletionSource()
             let forgotten = System.Collections.Generic.List<ResultOwner>()
-            owners.Forget(name "c.txt", forgotten.Add)
+
+            let remember owner : Task =
+                forgotten.Add owner
+                durable.Task
+
+            let forgetting = owners.ForgetAsync(name "c.txt", remember)
+            Expect.equal (put file) (Error(Abandoned(name "c.txt"))) "nor for the file's"
+            let again = owners.ForgetAsync(name "c.txt", remember)
+            Expect.isFalse (forgetting.IsCompleted || again.IsCompleted) "both wait"
+            durable.SetResult()
+            Task.WaitAll([| forgetting; again |], patience) |> ignore
 
             Expect.equal
                 (List.ofSeq forgotten)
                 [ { name = name "c.txt"; owner = ValueNone } ]
-                "free"
+                "once"
 
             Expect.equal (put file) (Ok(struct (name "c.txt", ValueNone))) "as everybody assumes"
         }

@@ -11,7 +11,7 @@ type PublishFailure =
     | OutsideResults of path: string
     /// A result, or an error, of another source has the name.
     | Occupied of path: string
-    /// Another source still owns the name, whose result is gone. `ResultOwners.Forget` is to be durable first.
+    /// Another source owns the name, or owned it, whose result is gone: `ResultOwners.ForgetAsync` comes first.
     | Abandoned of TaskName
     | NoSpace
     /// The disk fails, or has become read-only.

@@ -2,6 +2,7 @@ namespace FsScheduler.Folders
 
 open System
 open System.Collections.Concurrent
+open System.Threading.Tasks
 open FsScheduler.Core
 
 /// The owner of a name, to be remembered over a restart; none: to be forgotten.
@@ -23,6 +24,9 @@ type ResultOwners
         recorded: struct (TaskName * ResultSource) seq
     ) =
     let owners = ConcurrentDictionary<string, struct (TaskName * ResultSource)>()
+
+    /// Names whose owners are being forgotten, until that is durable.
+    let forgetting = ConcurrentDictionary<string, Task>()
 
     // Results of one name are published one after the other, so that the second sees the first.
     let locks = Array.init 256 (fun _ -> obj ())
@@ -62,13 +66,28 @@ type ResultOwners
                 owners[key] <- struct (name, source)
                 ValueSome { name = name; owner = ValueSome source }
 
+    /// Completes when the owner is durably forgotten.
+    let forgotten (key: string) (remembered: Task) : Task =
+        task {
+            do! remembered
+            forgetting.TryRemove key |> ignore
+        }
+
+    let isForgetting (key: string) =
+        match forgetting.TryGetValue key with
+        | true, remembered -> not remembered.IsCompleted
+        | _ -> false
+
     /// Publishes under the lock of the name, so that its owner stays the same meanwhile. The old owner of a name is
     /// forgotten first, because a restart finds a result only under a name that no other source owns.
     let tryPut source name (put: TaskName -> bool -> Result<unit, PublishFailure>) =
         lock (lockOf name) (fun () ->
+            let key = results.Fold name
+
             match holderOf source name with
             | NameHolder.Other -> Error(Occupied(results.TargetOf name))
-            | NameHolder.Nobody when owners.ContainsKey(results.Fold name) -> Error(Abandoned name)
+            | holder when isForgetting key || holder.IsNobody && owners.ContainsKey key ->
+                Error(Abandoned name)
             | holder ->
                 put name holder.IsSame |> Result.map (fun () -> struct (name, own source name)))
 
@@ -127,13 +146,23 @@ type ResultOwners
         |> Seq.sortBy (fun (struct (name, _)) -> string name)
         |> Seq.toArray
 
-    /// <summary>Forgets the owner of a name without a file.</summary>
+    /// <summary>Forgets the owner of a name without a file. Until that is durable, nobody can have the name.</summary>
     /// <param name="name">The name.</param>
-    /// <param name="remember">Told of the change before anybody else can have the name.</param>
-    member _.Forget(name: TaskName, remember: ResultOwner -> unit) : unit =
+    /// <param name="remember">Records the change; completes when that is durable.</param>
+    /// <returns>Completes when the owner is forgotten, or is not to be.</returns>
+    member _.ForgetAsync(name: TaskName, remember: ResultOwner -> Task) : Task =
+        let key = results.Fold name
+
         lock (lockOf name) (fun () ->
-            if
-                not (results.IsThere name)
-                && owners.TryRemove(results.Fold name, ref Unchecked.defaultof<_>)
-            then
-                remember { name = name; owner = ValueNone })
+            match forgetting.TryGetValue key with
+            | true, remembered when not remembered.IsCompleted -> remembered
+            | _ when
+                not (results.IsThere name) && owners.TryRemove(key, ref Unchecked.defaultof<_>)
+                ->
+                let remembered = forgotten key (remember { name = name; owner = ValueNone })
+
+                if not remembered.IsCompleted then
+                    forgetting[key] <- remembered
+
+                remembered
+            | _ -> Task.CompletedTask)

@@ -44,6 +44,7 @@ type MaintenanceHooks = {
 /// <param name="mailbox">Takes inputs of the machine.</param>
 /// <param name="results">The folder of results.</param>
 /// <param name="owners">The owners of the names of results.</param>
+/// <param name="remember">Records the owner of a name; completes when that is durable.</param>
 /// <param name="flush">Flushes results, by their paths; raises IOException where the disk fails.</param>
 /// <param name="around">Maintenance of other parts.</param>
 /// <param name="clock">Measures the periods.</param>
@@ -57,6 +58,7 @@ type Maintenance
         mailbox: IMailbox,
         results: IResultFolder,
         owners: ResultOwners,
+        remember: ResultOwner -> Task,
         flush: string seq -> unit,
         around: MaintenanceHooks,
         clock: Clock,
@@ -83,7 +85,7 @@ type Maintenance
         }
 
     /// Forgets the owners of names whose results were taken away.
-    let forgetOwners (ct: CancellationToken) : Task =
+    let forgetOwners () : Task =
         task {
             if names.Count = 0 then
                 for struct (name, _) in owners.All do
@@ -94,16 +96,10 @@ type Maintenance
 
             while left > 0 && names.Count > 0 do
                 left <- left - 1
+                remembering.Add(owners.ForgetAsync(names.Dequeue(), remember))
 
-                owners.Forget(
-                    names.Dequeue(),
-                    fun gone ->
-                        let note = Input.Note [| Note.Owner(gone.name, gone.owner) |]
-                        remembering.Add(mailbox.PostAsync([| note |], ct))
-                )
-
-            for posted in remembering do
-                do! posted
+            for remembered in remembering do
+                do! remembered
         }
 
     /// Has the machine carry over needed old events, until the old ones are dropped or the machine has to wait.
@@ -195,7 +191,7 @@ type Maintenance
         let tidy (ct: CancellationToken) : Task =
             task {
                 do! maintenance.CheckpointAsync ct
-                do! forgetOwners ct
+                do! forgetOwners ()
                 do! around.sweep ct
                 do! trim ct
             }

@@ -125,18 +125,12 @@ type ResultPublisher
 
     let mutable remember: ResultOwner -> Task = fun _ -> Task.CompletedTask
 
-    /// Forgets the owner of an abandoned name. Completes when that is durable.
-    let forget name : Task =
-        let remembering = ref Task.CompletedTask
-        owners.Forget(name, (fun owner -> remembering.Value <- remember owner))
-        remembering.Value
-
     /// Repeats a publication whose name is abandoned, once the old owner is forgotten.
     let rec untilFree (attempt: unit -> Result<'T, PublishFailure>) =
         match attempt () with
         | Error(Abandoned name) ->
             task {
-                do! forget name
+                do! owners.ForgetAsync(name, remember)
                 return! untilFree attempt
             }
         | Error failure when failure.IsOfTheDisk -> Task.FromResult(Error failure.Message)
