@@ -23,9 +23,13 @@ let private failInARow count (machine: Machine) =
     said
 
 /// Task 1 has waited half a minute for a worker other than 1, behind task 3, which is younger and more urgent. Worker 2
-/// keeps task 2.
-let private behindYounger () =
-    let machine = started settings 2 1 2
+/// has one slot, and keeps task 2.
+let private behindYounger slots =
+    let machine = Machine settings
+    machine.Worker(1, [ "a" ], slots) |> ignore
+    machine.Submit "x1" |> ignore
+    machine.Worker(2, [ "a"; "b" ], 1) |> ignore
+    machine.Submit("x2", pipeline = "b") |> ignore
     machine.Fail(1, attempt 1 1) |> ignore
     machine.Pass(10_000L<ms>, [ session 1; session 2 ]) |> ignore
     machine.Submit("urgent", priority = 1) |> ignore
@@ -52,21 +56,18 @@ let private preference =
         }
 
         test "does not wait longer behind a younger one that is cancelled" {
-            let machine = behindYounger ()
+            let machine = behindYounger 1
             let _, effects = machine.Take(Input.Cancel(taskId 3, client))
             Expect.equal (assignments effects) [ 1L, 1L, 2 ] "at once, not at the next tick"
         }
 
         test "is given at the turn for old tasks, also behind a younger one" {
-            let machine = behindYounger ()
+            let machine = behindYounger 20
 
+            // Worker 1 keeps them all, and is idle throughout.
             let given = [
-                for task in 4 .. 4 + int SchedulerLimits.agingTurns do
-                    let _, effects = machine.Submit $"x{task}"
-                    yield! assignments effects
-
-                    if (assignments effects).Length > 0 then
-                        yield! assignments (snd (machine.Succeed(1, attempt task 1)))
+                for task in 4 .. 4 + SchedulerLimits.agingTurns do
+                    yield! assignments (snd (machine.Submit $"x{task}"))
             ]
 
             Expect.contains given (1L, 1L, 2) "between two ticks"
