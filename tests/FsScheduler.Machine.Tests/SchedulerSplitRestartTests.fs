@@ -7,16 +7,46 @@ open FsScheduler.Machine
 open FsScheduler.TestKit.SchedulerFixture
 open FsScheduler.Machine.Tests.SchedulerSplitSupport
 
+let private whole = submission "x" 0 Result None (bytes "x")
+let private joined = Event.Joined(session 1, "w1", [| "lower"; "d" |])
+
+let private piece id index size =
+    let payload = Slice(kept big, 0L<B>, size)
+    Event.Submitted(taskId id, whole.Piece(taskId 1, index, payload), pipelineOf "lower")
+
+let private large = submission "x" 0 Result None big
+
+/// A part in a file.
+let private lost = Held(spooled "part")
+
+/// Restores a task in three pieces and its parts, and goes on without those that are in files.
+let private resumeLosing (submitted: Submission) (parts: Event list) =
+    let scheduler = Scheduler splitting
+
+    let history = [
+        joined
+        Event.Submitted(taskId 1, submitted, pipelineOf "lower")
+        Event.Split(attempt 1 1, 1, ValueNone, cuts)
+        piece 2 0 100L<B>
+        completed 2 1
+        yield! parts
+    ]
+
+    scheduler.Restore(numbered history, Instant.zero)
+    let output = StepOutput()
+
+    scheduler.Resume(
+        System.Guid.Empty,
+        System.Collections.Generic.Dictionary(),
+        scheduler.PartFiles,
+        Instant.zero,
+        output
+    )
+
+    scheduler, output
+
 [<Tests>]
 let tests =
-    let whole = submission "x" 0 Result None (bytes "x")
-
-    let joined = Event.Joined(session 1, "w1", [| "lower"; "d" |])
-
-    let piece id index size =
-        let payload = Slice(kept big, 0L<B>, size)
-        Event.Submitted(taskId id, whole.Piece(taskId 1, index, payload), pipelineOf "lower")
-
     /// The task is before its second stage, in pieces, and the journal alone has what it was submitted with.
     let left = [
         joined
@@ -102,7 +132,6 @@ let tests =
 
             let gone = { failure 1 "" "a part is gone" 0L<ms> with stages = "lower" }
 
-            // All parts were there, and were given up; the power cut that took the third came later.
             let machine = Machine splitting
 
             let _, effects =
@@ -112,6 +141,7 @@ let tests =
                     Event.Split(attempt 1 1, 1, ValueNone, cuts)
                     Event.Part(taskId 1, 0, Held(bytes "old"))
                     Event.Part(taskId 1, 1, Held(bytes "old"))
+                    Event.Part(taskId 1, 2, Held(bytes "old"))
                     Event.Quarantined(taskId 1, gone)
                     Event.Retried(taskId 1)
                     Event.Split(attempt 1 2, 1, ValueNone, otherCuts)
@@ -157,28 +187,7 @@ let tests =
         }
 
         test "runs the piece of a part again whose file is gone, and says so" {
-            let scheduler = Scheduler splitting
-
-            let history = [
-                joined
-                Event.Submitted(taskId 1, submission "x" 0 Result None big, pipelineOf "lower")
-                Event.Split(attempt 1 1, 1, ValueNone, cuts)
-                piece 2 0 100L<B>
-                completed 2 1
-                Event.Part(taskId 1, 0, Held(spooled "part"))
-            ]
-
-            scheduler.Restore(numbered history, Instant.zero)
-            let output = StepOutput()
-
-            scheduler.Resume(
-                System.Guid.Empty,
-                System.Collections.Generic.Dictionary(),
-                scheduler.PartFiles,
-                Instant.zero,
-                output
-            )
-
+            let scheduler, output = resumeLosing large [ Event.Part(taskId 1, 0, lost) ]
             Expect.contains output.Events (Event.PartLost(taskId 1, 0)) "said"
             let isPart (path: string) = path.Contains "part"
             Expect.isFalse (Seq.exists isPart scheduler.Spools) "it has no part"
@@ -189,5 +198,17 @@ let tests =
                 | _ -> false
 
             Expect.exists output.Events isPiece "its piece is queued"
+        }
+
+        test "is not merging while a part is gone and its submission is loaded" {
+            let scheduler, output =
+                resumeLosing (large.ToJournaled()) [
+                    Event.Part(taskId 1, 0, lost)
+                    Event.Part(taskId 1, 1, Held(bytes "two"))
+                    Event.Part(taskId 1, 2, Held(bytes "three"))
+                ]
+
+            Expect.isEmpty (Invariants.violations scheduler) "violations"
+            Expect.exists output.Effects _.IsToJournal "its submission is loaded"
         }
     ]
