@@ -2,6 +2,7 @@
 module FsScheduler.System.Tests.DiskTests
 
 open System
+open System.Diagnostics
 open System.IO
 open System.Text
 open System.Threading.Tasks
