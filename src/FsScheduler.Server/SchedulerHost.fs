@@ -279,12 +279,7 @@ type SchedulerHost(options: HostOptions) =
         let report inputs = mailbox.PostAsync(inputs, ct)
 
         let rememberOwner (owner: ResultOwner) : Task =
-            task {
-                do! report [| Input.Note [| Note.Owner(owner.name, owner.owner) |] |]
-                // An answer comes once all before it is durable.
-                let! _ = mailbox.QueryAsync(_.LastEvent, ct)
-                ()
-            }
+            Mailbox.noteDurably mailbox (Note.Owner(owner.name, owner.owner)) ct
 
         let maintenance =
             Maintenance(

@@ -159,6 +159,19 @@ let private durability =
             Expect.equal released [ "a"; "status"; "b" ] "in order"
         }
 
+        testTask "a note that has to be durable is waited for" {
+            let journal = SlowJournal()
+            let _, agent = start journal
+            let note = Note.Owner(name "a.txt", ValueNone)
+            let noted = Mailbox.noteDurably agent note CancellationToken.None
+            let! _ = journal.Appends.Until(count 1)
+            do! submitted journal agent "b" 2
+            Expect.isFalse noted.IsCompleted "not durable"
+            journal.Commit 0
+            journal.Commit 1
+            do! ended noted
+        }
+
         testTask "a look is answered when what it saw is durable" {
             let journal = SlowJournal()
             let _, agent = start journal

@@ -39,6 +39,18 @@ type IMailbox =
     /// <param name="ct">Ends the wait.</param>
     abstract QueryAsync: query: (Scheduler -> 'answer) * ct: CancellationToken -> Task<'answer>
 
+module Mailbox =
+
+    /// <summary>Records a note.</summary>
+    /// <returns>Completes when the note is durable.</returns>
+    let noteDurably (mailbox: IMailbox) (note: Note) (ct: CancellationToken) : Task =
+        task {
+            do! mailbox.PostAsync([| Input.Note [| note |] |], ct)
+            // An answer comes once all before it is durable.
+            let! _ = mailbox.QueryAsync(_.LastEvent, ct)
+            ()
+        }
+
 /// What a mailbox starts from.
 type InitialState = {
     /// New, or restored. Owned by the mailbox from now on.
