@@ -198,7 +198,6 @@ let round (seed: int) (folder: string) =
 
     // What comes in: files that change, and commands that submit.
     let files = Dictionary<string, string>()
-
     let versions = Dictionary<string, int>()
 
     let put () =
@@ -245,7 +244,8 @@ let round (seed: int) (folder: string) =
             put ()
 
         if random.Next 6 = 0 && submissions.Count < 3 then
-            scheduler.Ensure() // a command that finds no scheduler at first gives up at once
+            gate.Set()
+            scheduler.EnsureAnew() // a command that finds no scheduler at first gives up at once
             submit ()
 
         Thread.Sleep(random.Next(10, 150))
@@ -267,8 +267,7 @@ let round (seed: int) (folder: string) =
             victim.Stop()
             tally $"stopped {kindOf victim}" 1
         | 5 ->
-            victim.Ensure()
-            signal (if canStop then "TERM" else "KILL") victim.Process
+            victim.Terminate()
             tally $"ended {kindOf victim}" 1
         | 6 when canStop ->
             clean (at $"tmp/{(pick workers).Name}")
@@ -277,7 +276,8 @@ let round (seed: int) (folder: string) =
             cover (at "entrada") (TimeSpan.FromMilliseconds(float (random.Next(100, 1_000))))
             tally "covered the inputs" 1
         | 8 when canBlock ->
-            scheduler.Ensure()
+            gate.Set() // one that is to end may say so
+            scheduler.EnsureAnew()
             eventually "the scheduler listens" (fun () -> verb [ "status" ] = 0)
             fillLog address gate scheduler.Process |> ignore
 
@@ -371,7 +371,7 @@ let inFolder (name: string) (act: string -> unit) =
         finally
             endAll ()
 
-        Directory.Delete(folder, true)
+        deleteFolder folder 50
         printfn $"{name}: all is there and right"
     with error ->
         failed <- failed + 1

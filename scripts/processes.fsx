@@ -145,6 +145,7 @@ let canStop = not (OperatingSystem.IsWindows())
 type Victim(name: string, run: unit -> Process) =
     let mutable running = run ()
     let mutable isStopped = false
+    let mutable isEnding = false
     member _.Name = name
     member _.Process = running
 
@@ -155,6 +156,20 @@ type Victim(name: string, run: unit -> Process) =
 
         if running.HasExited then
             running <- run ()
+            isEnding <- false
+
+    /// Also where it was told to end, and has not ended yet.
+    member victim.EnsureAnew() =
+        if isEnding then
+            codeOf running |> ignore
+
+        victim.Ensure()
+
+    /// Tells it to end, and does not wait.
+    member victim.Terminate() =
+        victim.Ensure()
+        signal (if canStop then "TERM" else "KILL") running
+        isEnding <- true
 
     member _.Kill() =
         signal "KILL" running
@@ -185,3 +200,11 @@ let endAll () =
         one.Dispose()
 
     started.Clear()
+
+/// Deletes a folder whose log may still be written to by the readers of processes that have ended.
+let rec deleteFolder (folder: string) (tries: int) =
+    try
+        Directory.Delete(folder, true)
+    with :? IOException when tries > 1 ->
+        Thread.Sleep 100
+        deleteFolder folder (tries - 1)
