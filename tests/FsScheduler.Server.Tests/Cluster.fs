@@ -104,6 +104,12 @@ type Cluster(change: SchedulerOptions -> SchedulerOptions) =
     member _.Journal = server.Journal
     member _.Time = time
     member _.Folder = folder
+
+    /// Puts an input into its folder, whole at once: the scheduler may look at any time.
+    member _.Put(name: string, text: string) =
+        folder.Write($"put/{name}", text)
+        File.Move(folder.At $"put/{name}", folder.At $"entrada/{name}")
+
     member _.Address = string server.EndPoint
 
     member _.ConnectAsync() =

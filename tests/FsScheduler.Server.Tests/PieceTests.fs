@@ -33,7 +33,7 @@ let private working =
         testTask "gives a large file out in pieces, and publishes one result" {
             use cluster = new Cluster(splitting)
             let content = lines 0 19_999
-            cluster.Folder.Write("entrada/big.txt", Encoding.UTF8.GetString content)
+            cluster.Put("big.txt", Encoding.UTF8.GetString content)
             use! (worker: Peer) = cluster.WorkerAsync("\"lower\"", 1)
             let pieces = List<Received>()
 

@@ -35,9 +35,9 @@ let private together =
             use _ = new Running(own)
 
             for index in 1..20 do
-                cluster.Folder.Write($"entrada/f{index}", $"Á{index}")
+                cluster.Put($"f{index}", $"Á{index}")
 
-            cluster.Folder.Write("entrada/large", String('X', 3_000_000))
+            cluster.Put("large", String('X', 3_000_000))
 
             do!
                 eventually "all are there" (fun () ->
