@@ -16,6 +16,7 @@ internal static class RequestTests
         Check.Case("cancel, retry and drain, and say what was wrong with each", Commands),
         Check.Case("outside of a page are refused before they are sent", Invalid),
         Check.Case("leave room when the outcome is not waited for", Enqueues),
+        Check.Case("say an accepted submission once, over all connections", EnqueuesOnce),
         Check.Case("fail with the connection, where nobody waits for the scheduler", Closed),
         Check.Case("fail when the answer takes too long", Unanswered),
         Check.Case("are told apart from what the scheduler says unasked", Unasked),
@@ -141,6 +142,23 @@ internal static class RequestTests
 
         Check.Equal("1 2 3 4 5", string.Join(' ', ids), "the numbers");
         await Check.ThrowsAsync<SubmissionRejectedException>(() => client.EnqueueAsync(Lower("A") with { Pipeline = "nix" }));
+    }
+
+    private static async Task EnqueuesOnce()
+    {
+        await using var played = new FakeScheduler();
+        var (connected, first) = await ConnectAsync(played, options => options);
+        await using var client = connected;
+        var enqueuing = client.EnqueueAsync(Lower("A"));
+        var submitted = await first.Expect("SUBMIT");
+        await first.Send($$"""{"type":"ACCEPTED","ref":"{{submitted.Text("ref")}}","task":1}""");
+        await Check.Within(enqueuing);
+        Close(first);
+        var second = await played.WelcomeAsync(FakeScheduler.Welcome);
+        var asking = client.ExplainAsync(1);
+        await second.Expect("EXPLAIN");
+        await client.DisposeAsync();
+        await Check.ThrowsAsync<ObjectDisposedException>(() => asking);
     }
 
     private static async Task Closed()
